@@ -1,0 +1,136 @@
+"""The JSON documents in the buckets: what was decided (receipt), done (record) or refused (reason).
+
+They are the truth that everything else is rebuilt from, so each carries a version and all that it refers to.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.errors import Code, PermanentError
+from shared.messages import Priority
+
+
+class Document(BaseModel):
+    """Frozen JSON; unknown fields are kept out, missing ones are an error with the document's name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: int = 1
+
+    def to_bytes(self) -> bytes:
+        """Indented UTF-8: people open these files."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Self:
+        """Raises `PermanentError(bad_document)` naming the object and the first fault."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "body"
+            raise PermanentError(Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}") from error
+
+
+class Source(Document):
+    """The uploaded object as the handler saw it. `width`, `height` [px] are the header's, before orientation."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+    etag: str
+    bytes: int
+    upload_time: datetime
+    sha256: str | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+
+
+class WorkflowRef(Document):
+    """A resolved workflow by name: enough to resolve it again and see that it is still the same."""
+
+    name: str
+    version: int
+    params: dict[str, Any]
+    signature: str
+
+
+class ModelRef(Document):
+    name: str
+    sha256: str
+
+
+class Fault(Document):
+    """Why a photo was refused or failed: a code for machines, a sentence for people."""
+
+    error_code: Code
+    error_detail: str
+
+
+class Receipt(Document):
+    """`receipts/{upload_id}.json`: what the handler decided about one upload."""
+
+    upload_id: str
+    decision: Literal["queued", "duplicate", "rejected"]
+    source: Source
+    user_hash: str
+    priority: Priority
+    decided_at: datetime
+    task_id: str | None = None
+    workflow: WorkflowRef | None = None
+    fault: Fault | None = None
+
+
+class Reason(Document):
+    """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
+
+    upload_id: str
+    task_id: str | None = None
+    status: Literal["rejected", "failed"]
+    error_code: Code
+    error_detail: str
+    source: Source
+    attempts: int = 0
+    at: datetime
+
+
+class StepTime(Document):
+    step: str
+    seconds: float
+    model: str | None = None
+    detail: dict[str, Any] = {}
+
+
+class Record(Document):
+    """`processed/{task_id}.json`: what was done to one photo, enough to do it again. Written last: it commits."""
+
+    task_id: str
+    upload_id: str
+    user_hash: str
+    source: Source
+    workflow: WorkflowRef
+    models: list[ModelRef]
+    engine: str
+    device: str
+    tile: dict[str, Any]
+    steps: list[StepTime]
+    width: int
+    height: int
+    result_key: str
+    result_sha256: str
+    result_bytes: int
+    attempts: int
+    queued_at: datetime
+    started_at: datetime
+    finished_at: datetime
+    duration_seconds: float
+    queue_seconds: float
+    peak_memory_bytes: int
+    software: str
+    notes: list[str] = []

@@ -1,0 +1,97 @@
+"""Every error Darkroom raises on purpose. The class says what happens next, the code says what went wrong.
+
+`PermanentError`: trying again cannot help. The photo ends as `rejected` (by the handler) or `failed` (by the
+worker) with the code and the sentence. `TransientError`: the same call may succeed later; the worker retries it
+under `shared.retry`. Anything else that escapes is a bug and is treated as transient until the attempts run out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """`error_code` in receipts, reasons, records and the log database."""
+
+    # decided by the handler, from the event, the header and the metadata alone
+    EMPTY_FILE = "empty_file"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TRUNCATED = "truncated"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    ANIMATED = "animated"
+    UNKNOWN_WORKFLOW = "unknown_workflow"
+    BAD_PARAMETER = "bad_parameter"
+    BAD_METADATA = "bad_metadata"
+    # decided by the worker, from the pixels
+    DECODE_ERROR = "decode_error"
+    UNSUPPORTED_MODE = "unsupported_mode"
+    INVALID_OUTPUT = "invalid_output"
+    OUT_OF_MEMORY = "out_of_memory"
+    SOURCE_MISSING = "source_missing"
+    SOURCE_CHANGED = "source_changed"
+    MODEL_MISSING = "model_missing"
+    MODEL_CORRUPT = "model_corrupt"
+    WORKER_CRASHED = "worker_crashed"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    # about a message or a document, not a photo
+    BAD_MESSAGE = "bad_message"
+    BAD_DOCUMENT = "bad_document"
+    # about the surroundings
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    SETTINGS = "settings"
+    INTERNAL = "internal"
+
+
+class DarkroomError(Exception):
+    """An error with a `code` for machines and a sentence for people (what, which rule, the way out)."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+class PermanentError(DarkroomError):
+    """Never retry: the same input gives the same answer."""
+
+
+class TransientError(DarkroomError):
+    """Try again later, within the retry policy."""
+
+
+class NotFound(PermanentError):
+    """The object, model or document that was asked for does not exist."""
+
+
+class SettingsError(PermanentError):
+    """A setting is missing or out of its range; raised at start, before any work is taken."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Code.SETTINGS, detail)
+
+
+class MessageError(PermanentError):
+    """The bytes of a message are not a message of ours; it goes to the `.dead` queue with this reason."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Code.BAD_MESSAGE, detail)
+
+
+class StorageUnavailable(TransientError):
+    """The object store refused, timed out or could not be reached."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Code.STORAGE_UNAVAILABLE, detail)
+
+
+class BrokerUnavailable(TransientError):
+    """The broker could not be reached or did not confirm in time."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Code.BROKER_UNAVAILABLE, detail)

@@ -1,0 +1,40 @@
+"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/-]` only."""
+
+from __future__ import annotations
+
+import re
+
+
+def result(task_id: str) -> str:
+    return f"processed/{task_id}.png"
+
+
+def record(task_id: str) -> str:
+    return f"processed/{task_id}.json"
+
+
+def preview(task_id: str) -> str:
+    return f"previews/{task_id}.webp"
+
+
+def receipt(upload_id: str) -> str:
+    return f"receipts/{upload_id}.json"
+
+
+def claim(task_id: str, attempt: int) -> str:
+    """In the results bucket while a task is worked on: see `gpu_worker.claims`."""
+    return f"claims/{task_id}/{attempt:04d}.json"
+
+
+def reason(upload_id: str) -> str:
+    return f"{upload_id}/reason.json"
+
+
+def quarantined(upload_id: str, source_key: str) -> str:
+    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason keeps the true key."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", filename(source_key))[-120:].lstrip(".")
+    return f"{upload_id}/{name if name and name != 'reason.json' else 'original'}"
+
+
+def filename(source_key: str) -> str:
+    return source_key.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,107 @@
+"""Every setting, in one place: environment variables with the prefix `DARKROOM_`, read once at the start.
+
+A stack started by `darkroom up` leaves its addresses and secrets in `{state_dir}/stack.env`; commands run beside
+it find them there. A variable in the environment always wins over that file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+PREFIX = "DARKROOM_"
+STACK_FILE = "stack.env"
+
+Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
+Bytes = Annotated[int, Field(gt=0, json_schema_extra={"unit": "bytes"})]
+Pixels = Annotated[int, Field(gt=0, json_schema_extra={"unit": "px"})]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Frozen values; secrets are hidden in `repr` and in logs."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    state_dir: Path = Field(Path(".darkroom"), description="Where the embedded stack keeps data, secrets and logs.")
+
+    s3_endpoint_url: str = Field("", description="Object store; empty means Amazon S3.")
+    s3_region: str = Field("us-east-1", description="Region of the object store.")
+    s3_access_key: SecretStr = Field(SecretStr(""), description="Access key; empty means the SDK's own chain.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the object store.")
+    bucket_uploads: str = Field("uploads", description="Bucket of the originals. Darkroom never writes to them.")
+    bucket_results: str = Field("results", description="Bucket of results, records, previews and receipts.")
+    bucket_quarantine: str = Field("quarantine", description="Bucket of what was refused, each with its reason.")
+    bucket_archive: str = Field("archive", description="Bucket of what was retired.")
+
+    broker_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="kombu URL of the broker.")
+    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL URL of the log database.")
+    publish_timeout_s: Seconds = Field(5.0, description="Longest wait for the broker to confirm a message.")
+    lease_s: Seconds = Field(30.0, description="A worker silent for this long has lost its photo to another.")
+
+    api_host: str = Field("127.0.0.1", description="Address that the HTTP door listens on.")
+    api_port: int = Field(8080, ge=0, le=65535, description="Port that the HTTP door listens on.")
+    api_url: str = Field("", description="Where clients reach the HTTP door.")
+    api_key: SecretStr = Field(SecretStr(""), description="Operator's API key; empty closes /v1.")
+    webhook_token: SecretStr = Field(SecretStr(""), description="Bearer token of storage notifications.")
+    pepper: SecretStr = Field(SecretStr(""), description="Secret of the user pseudonyms. Losing it orphans users.")
+
+    default_workflow: str = Field("enhance", description="Workflow of an upload that names none.")
+    max_upload_bytes: Bytes = Field(50_000_000, description="Largest upload accepted.")
+    max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")
+    max_output_pixels: Pixels = Field(2_000_000_000, description="Most pixels out, width x height x scale².")
+
+    engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field("auto", description="Inference engine.")
+    tile_px: int = Field(0, ge=0, description="Tile side before overlap; 0 lets the worker choose by memory.",
+                         json_schema_extra={"unit": "px"})
+    worker_threads: int = Field(0, ge=0, description="Inference threads; 0 means every core.")
+    models_dir: Path = Field(Path("~/.cache/darkroom/models"), description="Where pulled models lie.")
+    max_attempts: Count = Field(5, description="Tries of one photo before it is set aside as failed.")
+    max_crashes: Count = Field(3, description="Workers one photo may kill before it is set aside.")
+    retry_base_s: Seconds = Field(2.0, description="Wait before the second try; doubles with each further one.")
+    retry_cap_s: Seconds = Field(300.0, description="Longest wait between two tries.")
+    drain_s: Seconds = Field(30.0, description="Grace after SIGTERM in which the photo in hand is finished.")
+    png_level: int = Field(1, ge=0, le=3, description="Effort of the PNG encoder (0 fastest, 3 smallest).")
+
+    log_batch: Count = Field(500, description="Most log rows written in one transaction.")
+    log_flush_s: Seconds = Field(0.5, description="Longest time a log row waits for its batch.")
+    sweep_interval_s: Seconds = Field(30.0, description="Pause between two sweeps.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
+    log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal.")
+    failpoint: str = Field("", description="For tests: `name:n` kills the process the n-th time it passes `name`.")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Settings from the environment, then from the running stack's file, then the defaults.
+
+        Raises `SettingsError` naming the variable, its value's fault and the rule.
+        """
+        state_dir = Path(overrides.get("state_dir") or os.environ.get(f"{PREFIX}STATE_DIR") or ".darkroom")
+        try:
+            return cls(_env_file=state_dir / STACK_FILE, **overrides)  # type: ignore[call-arg]
+        except ValidationError as error:
+            faults = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+            raise SettingsError("; ".join(faults) + ". `darkroom config` lists every setting.") from error
+
+    def masked(self) -> dict[str, str]:
+        """Every setting as text, secrets masked; an address keeps all but its password."""
+        return {name: _mask(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _mask(value: Any) -> str:
+    if not isinstance(value, SecretStr):
+        return str(value)
+    secret = value.get_secret_value()
+    parts = urlsplit(secret)
+    if not parts.scheme or not parts.netloc:
+        return "********" if secret else ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"***@{host}" if "@" in parts.netloc else host))

@@ -1,0 +1,63 @@
+"""Logging: JSON in containers, pretty on a terminal; event names are dotted past facts (`task.restored`).
+
+Every event name that Darkroom logs is listed here with its meaning. Names, keys and user ids of people are never
+logged: an upload is its `upload_id`, a user is not mentioned.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import cast
+
+import structlog
+
+from shared.settings import Settings
+
+EVENTS = {
+    "process.started": "A Darkroom process is ready for work.",
+    "process.stopped": "A Darkroom process ended on request.",
+    "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
+    "upload.queued": "An upload was accepted and its task published.",
+    "upload.rejected": "An upload was refused, with `code`.",
+    "upload.ignored": "A notification asked for nothing (our own output, a folder, an event seen before).",
+    "upload.unpublished": "An accepted upload could not be published; the sweep will.",
+    "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
+    "task.restored": "A photo was restored: one line with all its figures.",
+    "task.duplicate": "A task was already done; nothing was computed.",
+    "task.failed": "A photo reached its end without a result, with `code`.",
+    "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
+    "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
+    "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
+    "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",
+    "broker.connected": "A consumer is connected and consuming.",
+    "log.written": "A batch of log events was committed.",
+    "log.refused": "The database refused one log event; it was set aside.",
+    "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
+    "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
+}
+
+
+def logger() -> structlog.stdlib.BoundLogger:
+    """A logger; bind ids once per message, then log one canonical line per unit of work."""
+    return cast(structlog.stdlib.BoundLogger, structlog.get_logger())
+
+
+def configure(settings: Settings, process: str) -> None:
+    """Set up logging of this process to stderr; called once by each entry point."""
+    pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and sys.stderr.isatty())
+    level = getattr(logging, settings.log_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if pretty else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
