@@ -21,9 +21,14 @@ def receipt(upload_id: str) -> str:
     return f"receipts/{upload_id}.json"
 
 
+def claims(task_id: str = "") -> str:
+    """Prefix of a task's claims, or of all claims."""
+    return f"claims/{task_id}/" if task_id else "claims/"
+
+
 def claim(task_id: str, attempt: int) -> str:
-    """In the results bucket while a task is worked on: see `gpu_worker.claims`."""
-    return f"claims/{task_id}/{attempt:04d}.json"
+    """In the results bucket while a task is worked on: see `shared.claims`."""
+    return f"{claims(task_id)}{attempt:04d}.json"
 
 
 def reason(upload_id: str) -> str:

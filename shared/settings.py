@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     retry_base_s: Seconds = Field(2.0, description="Wait before the second try; doubles with each further one.")
     retry_cap_s: Seconds = Field(300.0, description="Longest wait between two tries.")
     drain_s: Seconds = Field(30.0, description="Grace after SIGTERM in which the photo in hand is finished.")
+    stall_s: Seconds = Field(600.0, description="A worker without progress for this long is stuck and restarts.")
     png_level: int = Field(1, ge=0, le=3, description="Effort of the PNG encoder (0 fastest, 3 smallest).")
 
     log_batch: Count = Field(500, description="Most log rows written in one transaction.")

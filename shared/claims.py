@@ -1,0 +1,161 @@
+"""Who works on a task, and how often it was tried: one small object per attempt, in the results bucket.
+
+`claims/{task_id}/0001.json` is created with `If-None-Match: *`, so of any number of workers one begins attempt 1.
+The holder writes its claim again every third of a lease; a claim that was not, for a whole lease *by the store's own
+clock*, belongs to a dead worker, and attempt 2 may be claimed in the same way. The number of claims is the number of
+attempts, and it survives every crash. A message is therefore only a hint that there may be work: a worker that finds
+the task held drops the hint, because the sweep makes a new one from any claim that is due (`due_s`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from shared import keys
+from shared.documents import Document
+from shared.errors import Code, NotFound, TransientError
+from shared.settings import Settings
+from shared.storage import ObjectInfo, ObjectStore
+
+CLOCK_STEP_S = 1.0  # object times come in whole seconds
+
+
+class ClaimNote(Document):
+    """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker."""
+
+    worker: str
+    upload_id: str
+    state: Literal["working", "failed", "requeued"]
+    crashes: int = 0
+    wait_s: float = 0.0
+    error_code: Code | None = None
+    error_detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that this process holds."""
+
+    task_id: str
+    attempt: int
+    note: ClaimNote
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody else holds the task, or its next try is not due, for about `due_s` seconds more."""
+
+    due_s: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The task has used up its attempts; `note` is the last one's."""
+
+    attempts: int
+    code: Code
+    detail: str
+
+
+class Claims:
+    """Claims of one worker. All methods raise `StorageUnavailable`."""
+
+    def __init__(self, store: ObjectStore, settings: Settings, worker: str) -> None:
+        self._store = store
+        self._bucket = settings.bucket_results
+        self._settings = settings
+        self._worker = worker
+
+    def take(self, task_id: str, upload_id: str) -> Claim | Held | Spent:
+        """Begin the next attempt of a task, unless it is held or spent."""
+        first = ClaimNote(worker=self._worker, upload_id=upload_id, state="working")
+        if self._write_new(task_id, 1, first):
+            return Claim(task_id, 1, first)
+        found = latest(self._store, self._bucket, task_id)
+        if found is None:  # it was finished between the two looks
+            return Held(0.0)
+        attempt, note, info = found
+        wait_s = due_s(note, info, self._settings.lease_s)
+        if wait_s > 0:
+            return Held(wait_s)
+        following = _following(note, self._worker, upload_id)
+        if spent := self._spent(attempt, note, following):
+            return spent
+        if not self._write_new(task_id, attempt + 1, following):
+            return Held(self._settings.lease_s)
+        return Claim(task_id, attempt + 1, following)
+
+    def renew(self, claim: Claim) -> None:
+        """Say that the holder lives."""
+        self._write(claim, claim.note)
+
+    def fail(self, claim: Claim, error: TransientError | Exception, wait_s: float) -> None:
+        """End the attempt; the next is due in `wait_s`."""
+        code = error.code if isinstance(error, TransientError) else Code.INTERNAL
+        detail = error.detail if isinstance(error, TransientError) else f"{type(error).__name__}: {error}"
+        self._write(claim, claim.note.model_copy(update={
+            "state": "failed", "wait_s": wait_s, "error_code": code, "error_detail": detail[:500],
+        }))  # fmt: skip
+
+    def release(self, claim: Claim) -> None:
+        """The task reached its end: forget this attempt and those before it."""
+        for attempt in range(claim.attempt, 0, -1):
+            self._store.delete(self._bucket, keys.claim(claim.task_id, attempt))
+
+    def hand_back(self, claim: Claim) -> None:
+        """The attempt was not made (the worker is leaving): only the earlier ones count."""
+        self._store.delete(self._bucket, keys.claim(claim.task_id, claim.attempt))
+
+    def _spent(self, attempt: int, last: ClaimNote, following: ClaimNote) -> Spent | None:
+        limits = self._settings
+        if following.crashes >= limits.max_crashes:
+            return Spent(attempt, Code.WORKER_CRASHED, f"{following.crashes} workers died while restoring this photo")
+        if attempt >= limits.max_attempts:
+            detail = last.error_detail or "the worker died"
+            return Spent(attempt, Code.ATTEMPTS_EXHAUSTED, f"{attempt} attempts failed; the last one: {detail}")
+        return None
+
+    def _write_new(self, task_id: str, attempt: int, note: ClaimNote) -> bool:
+        key = keys.claim(task_id, attempt)
+        return self._store.put_new(self._bucket, key, note.to_bytes(), "application/json")
+
+    def _write(self, claim: Claim, note: ClaimNote) -> None:
+        self._store.put(self._bucket, keys.claim(claim.task_id, claim.attempt), note.to_bytes(), "application/json")
+
+
+def latest(store: ObjectStore, bucket: str, task_id: str) -> tuple[int, ClaimNote, ObjectInfo] | None:
+    """The newest claim of a task: its attempt, its content and the store's word on it."""
+    listed = [info.key for info in store.list(bucket, keys.claims(task_id))]
+    for key in reversed(listed):
+        try:
+            with store.open(bucket, key) as stream:
+                note = ClaimNote.from_bytes(b"".join(stream.chunks()), key)
+                return int(key.rpartition("/")[2].removesuffix(".json")), note, stream.info
+        except NotFound:
+            continue
+    return None
+
+
+def due_s(note: ClaimNote, info: ObjectInfo, lease_s: float) -> float:
+    """Seconds until the next attempt may begin, by the store's clock alone; 0 or less means now."""
+    age_s = ((info.served_at or datetime.now(UTC)) - info.last_modified).total_seconds()
+    if note.state == "working":
+        return lease_s + CLOCK_STEP_S - age_s
+    return note.wait_s - age_s
+
+
+def requeue(store: ObjectStore, bucket: str, task_id: str, attempt: int, note: ClaimNote) -> None:
+    """Mark a due claim as published again, so that the next sweep does not publish it once more.
+
+    A claim that was `working` counts as a crash from here on.
+    """
+    crashed = note.state == "working"
+    marked = note.model_copy(update={"state": "requeued", "wait_s": 0.0, "crashes": note.crashes + crashed})
+    store.put(bucket, keys.claim(task_id, attempt), marked.to_bytes(), "application/json")
+
+
+def _following(last: ClaimNote, worker: str, upload_id: str) -> ClaimNote:
+    crashes = last.crashes + (last.state == "working")
+    return ClaimNote(worker=worker, upload_id=upload_id, state="working", crashes=crashes)
