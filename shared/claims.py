@@ -45,9 +45,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Held:
-    """Somebody else holds the task, or its next try is not due, for about `due_s` seconds more."""
+    """Somebody holds the task for upload `upload_id`, or its next try is not due, for about `due_s` seconds more."""
 
     due_s: float
+    upload_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,17 @@ class Claims:
         if self._write_new(task_id, 1, first):
             return Claim(task_id, 1, first)
         found = latest(self._store, self._bucket, task_id)
-        if found is None:  # it was finished between the two looks
-            return Held(0.0)
+        if found is None:  # it ended between the two looks: look again
+            return self.take(task_id, upload_id)
         attempt, note, info = found
         wait_s = due_s(note, info, self._settings.lease_s)
         if wait_s > 0:
-            return Held(wait_s)
+            return Held(wait_s, note.upload_id)
         following = _following(note, self._worker, upload_id)
         if spent := self._spent(attempt, note, following):
             return spent
         if not self._write_new(task_id, attempt + 1, following):
-            return Held(self._settings.lease_s)
+            return self.take(task_id, upload_id)  # somebody was quicker: see who
         return Claim(task_id, attempt + 1, following)
 
     def renew(self, claim: Claim) -> None:
@@ -99,10 +100,10 @@ class Claims:
             "state": "failed", "wait_s": wait_s, "error_code": code, "error_detail": detail[:500],
         }))  # fmt: skip
 
-    def release(self, claim: Claim) -> None:
-        """The task reached its end: forget this attempt and those before it."""
-        for attempt in range(claim.attempt, 0, -1):
-            self._store.delete(self._bucket, keys.claim(claim.task_id, attempt))
+    def forget(self, task_id: str, attempts: int) -> None:
+        """The task reached its end: forget its attempts."""
+        for attempt in range(attempts, 0, -1):
+            self._store.delete(self._bucket, keys.claim(task_id, attempt))
 
     def hand_back(self, claim: Claim) -> None:
         """The attempt was not made (the worker is leaving): only the earlier ones count."""

@@ -58,7 +58,7 @@ class ObjectStore(Protocol):
 
     def put(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
             metadata: Mapping[str, str] | None = None) -> ObjectInfo:
-        """Write or overwrite."""
+        """Write or overwrite. A file is sent from its beginning."""
 
     def put_new(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
                 metadata: Mapping[str, str] | None = None) -> bool:
@@ -119,6 +119,8 @@ class S3Store:
 
     def put(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
             metadata: Mapping[str, str] | None = None, **condition: str) -> ObjectInfo:
+        if not isinstance(data, bytes):
+            data.seek(0)
         with _translated(bucket, key):
             response = self.client.put_object(
                 Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata or {}, **condition,  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from shared.settings import Settings
 EVENTS = {
     "process.started": "A Darkroom process is ready for work.",
     "process.stopped": "A Darkroom process ended on request.",
+    "process.stuck": "A worker made no progress for too long, or lost one of its threads; it ends and is restarted.",
+    "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
     "upload.queued": "An upload was accepted and its task published.",
     "upload.rejected": "An upload was refused, with `code`.",
@@ -29,6 +31,7 @@ EVENTS = {
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
+    "service.lost": "Store or broker does not answer the worker; it waits `delay_s` and takes no further photo.",
     "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",
     "broker.connected": "A consumer is connected and consuming.",
     "log.written": "A batch of log events was committed.",

@@ -1,0 +1,51 @@
+# Darkroom: one verb each. Needs Python 3.11+, make and the package registries; everything lands in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+N      ?= 200
+SEED   ?= 1
+
+.PHONY: install demo test lint up down chaos bench clean
+
+install: $(VENV)/.base
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Darkroom needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.base
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) -e '.[demo,test]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/darkroom demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+up: install
+	$(BIN)/darkroom up
+
+down: install
+	$(BIN)/darkroom down
+
+bench: install
+	$(BIN)/darkroom bench pipeline
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,31 @@
+"""`python -m gpu_worker`: the worker process. `python -m gpu_worker models …`: its models."""
+
+from __future__ import annotations
+
+import sys
+
+from shared import failpoints, telemetry
+from shared.errors import DarkroomError
+from shared.settings import Settings
+
+
+def main(argv: list[str]) -> int:
+    try:
+        settings = Settings.load()
+        if argv[:1] == ["models"]:
+            from gpu_worker import models_cli
+
+            return models_cli.main(argv[1:])
+        from gpu_worker import worker
+
+        telemetry.configure(settings, "worker")
+        failpoints.arm(settings.failpoint)
+        worker.main(settings)
+    except DarkroomError as error:
+        print(f"darkroom: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

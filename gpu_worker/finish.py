@@ -1,0 +1,94 @@
+"""Restored photo → stored result: encode, preview, result, record, in that order. The record commits."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from typing import IO
+
+from gpu_worker import codec
+from gpu_worker.context import Context
+from gpu_worker.job import Job
+from gpu_worker.outcome import Outcomes
+from shared import __version__, keys
+from shared.documents import Record, StepTime
+from shared.failpoints import passing
+from shared.storage import ObjectInfo
+
+SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
+
+
+class Finish:
+    """The last stage: needs no device, runs while the next photo is on it."""
+
+    def __init__(self, ctx: Context, outcomes: Outcomes) -> None:
+        self._ctx = ctx
+        self._outcomes = outcomes
+
+    def __call__(self, job: Job) -> None:
+        assert job.restored is not None
+        assert job.workflow is not None
+        began_s = self._ctx.clock.monotonic()
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+            text = codec.texts(job.task.task_id, job.workflow)
+            written = codec.write_png(job.restored.photo, file, text, self._ctx.settings.png_level)
+            self._preview(job)
+            job.steps.append(StepTime(step="encode", seconds=self._ctx.clock.monotonic() - began_s))
+            stored = self._store(job, file, written)
+        passing("worker.after_result")
+        record = self._record(job, written, stored)
+        if not self._write_record(record):
+            winner = Record.from_bytes(self._read(keys.record(record.task_id)), keys.record(record.task_id))
+            self._outcomes.already_done(job, winner)
+            return
+        passing("worker.after_record")
+        self._outcomes.restored(job, record)
+
+    def _preview(self, job: Job) -> None:
+        assert job.restored is not None
+        data = codec.preview(job.restored.photo, self._ctx.settings)
+        self._ctx.store.put(self._bucket, keys.preview(job.task.task_id), data, "image/webp")
+
+    def _store(self, job: Job, file: IO[bytes], written: codec.Written) -> ObjectInfo | None:
+        """None: the result is ours. Otherwise an earlier attempt stored it and died before its record."""
+        assert job.restored is not None
+        key = keys.result(job.task.task_id)
+        about = {"sha256": written.sha256, "bytes": str(written.bytes), "engine": job.restored.engine,
+                 "device": job.restored.device}  # fmt: skip
+        if self._ctx.store.put_new(self._bucket, key, file, "image/png", about):
+            return None
+        return self._ctx.store.head(self._bucket, key)
+
+    def _record(self, job: Job, written: codec.Written, earlier: ObjectInfo | None) -> Record:
+        restored, workflow, clock = job.restored, job.workflow, self._ctx.clock
+        assert restored is not None
+        assert workflow is not None
+        notes = list(restored.photo.notes)
+        # What the record says must be true of the stored bytes, whoever stored them.
+        about = {"sha256": written.sha256, "bytes": str(written.bytes), "engine": restored.engine,
+                 "device": restored.device}  # fmt: skip
+        if earlier is not None and earlier.metadata.get("sha256") != written.sha256:
+            about |= earlier.metadata
+            notes.append("the result was stored by an earlier attempt; steps and tiles are those of this one")
+        return Record(
+            task_id=job.task.task_id, upload_id=job.task.upload_id, user_hash=job.receipt.user_hash,
+            source=job.receipt.source, workflow=workflow.ref, models=workflow.models,
+            engine=about["engine"], device=about["device"], tile=restored.tile, steps=job.steps,
+            width=restored.photo.width, height=restored.photo.height, result_key=keys.result(job.task.task_id),
+            result_sha256=about["sha256"], result_bytes=int(about["bytes"]), attempts=job.claim.attempt,
+            queued_at=job.task.queued_at, started_at=job.started_at, finished_at=clock.now(),
+            duration_seconds=clock.monotonic() - job.started_s,
+            queue_seconds=max(0.0, (job.started_at - job.task.queued_at).total_seconds()),
+            peak_memory_bytes=restored.peak_memory_bytes, software=f"darkroom {__version__} ({platform.machine()})",
+            notes=notes,
+        )  # fmt: skip
+
+    def _write_record(self, record: Record) -> bool:
+        return self._ctx.store.put_new(self._bucket, keys.record(record.task_id), record.to_bytes(), "application/json")
+
+    def _read(self, key: str) -> bytes:
+        return self._ctx.store.read(self._bucket, key)
+
+    @property
+    def _bucket(self) -> str:
+        return self._ctx.settings.bucket_results

@@ -1,0 +1,30 @@
+"""One photo on its way through the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gpu_worker.photo import Photo
+from gpu_worker.restore import Restored
+from shared.broker.consumer import Delivery
+from shared.claims import Claim
+from shared.documents import Receipt, StepTime
+from shared.messages import RestoreTask
+from shared.workflows import ResolvedWorkflow
+
+
+@dataclass
+class Job:
+    """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it."""
+
+    delivery: Delivery
+    task: RestoreTask
+    receipt: Receipt
+    claim: Claim
+    started_at: datetime
+    started_s: float
+    workflow: ResolvedWorkflow | None = None
+    photo: Photo | None = None
+    restored: Restored | None = None
+    steps: list[StepTime] = field(default_factory=list)

@@ -1,0 +1,104 @@
+"""How a job ends. Each ending is written to the bucket first, then told to the diary, then settled at the broker."""
+
+from __future__ import annotations
+
+from gpu_worker.context import Context
+from gpu_worker.job import Job
+from shared import facts, keys
+from shared.broker import topology
+from shared.broker.consumer import Delivery
+from shared.claims import Spent
+from shared.documents import Reason, Receipt, Record
+from shared.errors import Code, NotFound, PermanentError, TransientError
+from shared.failpoints import passing
+from shared.messages import LogEvent
+from shared.retry import RetryPolicy
+from shared.telemetry import logger
+
+
+class Outcomes:
+    """The only place of the worker that settles deliveries and gives claims up."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        limits = ctx.settings
+        self._policy = RetryPolicy(limits.retry_base_s, limits.retry_cap_s, limits.max_attempts)
+
+    def restored(self, job: Job, record: Record) -> None:
+        """The record is stored: the photo is done."""
+        self._tell(facts.of_record(record, self._ctx.settings.bucket_results))
+        self._settle(job)
+        logger().info(
+            "task.restored", task_id=record.task_id, upload_id=record.upload_id, workflow=record.workflow.name,
+            engine=record.engine, width=record.width, height=record.height, attempts=record.attempts,
+            seconds=round(record.duration_seconds, 3), queue_s=round(record.queue_seconds, 3),
+            steps={s.step: round(s.seconds, 3) for s in record.steps}, rss_bytes=record.peak_memory_bytes,
+        )  # fmt: skip
+
+    def already_done(self, job: Job, record: Record) -> None:
+        """Another attempt, or another upload of the same task, was first; its record stands."""
+        bucket = self._ctx.settings.bucket_results
+        same_upload = record.upload_id == job.task.upload_id
+        if same_upload and record.source.upload_time == job.receipt.source.upload_time:
+            self._tell(facts.of_record(record, bucket))
+        else:
+            self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket))
+        self._settle(job)
+        logger().info("task.duplicate", task_id=record.task_id, upload_id=job.task.upload_id)
+
+    def broken(self, job: Job, error: Exception) -> None:
+        """An attempt ended with an error: try again later, or set the photo aside."""
+        if isinstance(error, PermanentError):
+            self._fail(job.delivery, job.receipt, error.code, error.detail, job.claim.attempt)
+            return
+        wait_s = self._policy.delay_s(job.claim.attempt)
+        if wait_s is None:
+            detail = f"{job.claim.attempt} attempts failed; the last one: {_sentence(error)}"
+            self._fail(job.delivery, job.receipt, Code.ATTEMPTS_EXHAUSTED, detail, job.claim.attempt)
+            return
+        self._ctx.claims.fail(job.claim, error, wait_s)
+        job.delivery.ack()  # the claim says when the next try is due; the sweep calls for it
+        logger().warning(
+            "task.retried", task_id=job.task.task_id, upload_id=job.task.upload_id, attempt=job.claim.attempt,
+            delay_s=round(wait_s, 1), detail=_sentence(error), exc_info=not isinstance(error, TransientError),
+        )  # fmt: skip
+
+    def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
+        """The task had used up its attempts before this one could begin."""
+        self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
+
+    def hand_back(self, job: Job) -> None:
+        """The worker leaves before the attempt was made; the delivery returns when its connection closes."""
+        self._ctx.claims.hand_back(job.claim)
+
+    def _fail(self, delivery: Delivery, receipt: Receipt, code: Code, detail: str, attempts: int) -> None:
+        reason = Reason(upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code=code,
+                        error_detail=detail, source=receipt.source, attempts=attempts, at=self._ctx.clock.now())
+        self._quarantine(reason)
+        self._tell(facts.of_reason(reason))
+        delivery.dead(code, detail)
+        task_id = receipt.task_id or ""
+        self._ctx.claims.forget(task_id, attempts)
+        logger().error("task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail,
+                       attempts=attempts)
+
+    def _quarantine(self, reason: Reason) -> None:
+        store, source, bucket = self._ctx.store, reason.source, self._ctx.settings.bucket_quarantine
+        try:
+            info = store.head(source.bucket, source.key, source.version)
+            store.copy(info, bucket, keys.quarantined(reason.upload_id, source.key))
+        except NotFound:
+            pass  # the reason says so
+        store.put(bucket, keys.reason(reason.upload_id), reason.to_bytes(), "application/json")
+
+    def _tell(self, event: LogEvent) -> None:
+        self._ctx.publisher.publish(topology.LOG, event.encode())
+
+    def _settle(self, job: Job) -> None:
+        passing("worker.before_ack")
+        job.delivery.ack()
+        self._ctx.claims.forget(job.task.task_id, job.claim.attempt)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, TransientError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,116 @@
+"""Delivery → job: read the receipt, claim the task, fetch and decode the photo."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from gpu_worker import codec
+from gpu_worker.context import Context
+from gpu_worker.job import Job
+from gpu_worker.outcome import Outcomes
+from shared import claims, keys, workflows
+from shared.broker import topology
+from shared.broker.consumer import Delivery
+from shared.documents import Receipt, Record, Source, WorkflowRef
+from shared.errors import Code, NotFound, PermanentError, TransientError
+from shared.facts import of_processing
+from shared.failpoints import passing
+from shared.messages import RestoreTask
+from shared.telemetry import logger
+from shared.workflows import ResolvedWorkflow
+
+
+@dataclass(frozen=True)
+class Later:
+    """Not now: look at this delivery again in `seconds`."""
+
+    seconds: float
+
+
+class Prepare:
+    """The first stage. Everything that needs no device happens here, one photo ahead of the device."""
+
+    def __init__(self, ctx: Context, outcomes: Outcomes) -> None:
+        self._ctx = ctx
+        self._outcomes = outcomes
+
+    def begin(self, delivery: Delivery) -> Job | Later | None:
+        """Claim the delivery's task. None: the delivery is settled, there is nothing to do."""
+        try:
+            task = RestoreTask.decode(delivery.body)
+            receipt = self._receipt(task)
+        except PermanentError as error:
+            delivery.dead(error.code, error.detail)
+            logger().error("message.dead", queue=delivery.queue, code=error.code, detail=error.detail)
+            return None
+        passing("worker.before_claim")
+        taken = self._ctx.claims.take(task.task_id, task.upload_id)
+        if isinstance(taken, claims.Held):
+            return self._held(delivery, task, taken)
+        if isinstance(taken, claims.Spent):
+            self._outcomes.spent(delivery, receipt, taken)
+            return None
+        passing("worker.after_claim")
+        clock = self._ctx.clock
+        job = Job(delivery, task, receipt, taken, clock.now(), clock.monotonic())
+        # Only now is it sure that nobody else is about to write the record.
+        if (record := self._record(task.task_id)) is not None:
+            self._outcomes.already_done(job, record)
+            return None
+        return job
+
+    def load(self, job: Job) -> None:
+        """Fetch, verify and decode. Raises `PermanentError` with the photo's fault."""
+        fact = of_processing(job.receipt, job.claim.attempt, job.started_at)
+        self._ctx.publisher.publish(topology.LOG, fact.encode())
+        job.workflow = _same(job.receipt.workflow)
+        data = self._fetch(job.receipt.source)
+        passing("worker.after_fetch")
+        job.photo = codec.decode(data, codec.Limits.of(self._ctx.settings))
+
+    def _held(self, delivery: Delivery, task: RestoreTask, held: claims.Held) -> Later | None:
+        if held.upload_id not in (None, task.upload_id):
+            # The same photo under another key: it shares the result, and its own row says so once there is one.
+            return Later(min(max(held.due_s, 0.2), 1.0))
+        logger().info("task.postponed", task_id=task.task_id, upload_id=task.upload_id, delay_s=held.due_s)
+        delivery.ack()
+        return None
+
+    def _receipt(self, task: RestoreTask) -> Receipt:
+        key = keys.receipt(task.upload_id)
+        receipt = Receipt.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_results, key), key)
+        if receipt.task_id != task.task_id or receipt.workflow is None:
+            raise PermanentError(Code.BAD_DOCUMENT, f"{key} is not about task {task.task_id}")
+        return receipt
+
+    def _record(self, task_id: str) -> Record | None:
+        key = keys.record(task_id)
+        try:
+            return Record.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_results, key), key)
+        except NotFound:
+            return None
+
+    def _fetch(self, source: Source) -> bytes:
+        try:
+            data = self._ctx.store.read(source.bucket, source.key, source.version)
+        except NotFound as error:
+            detail = "the upload was deleted before it was restored; upload it again"
+            raise PermanentError(Code.SOURCE_MISSING, detail) from error
+        if hashlib.sha256(data).hexdigest() != source.sha256:
+            detail = "the upload was overwritten before it was restored; the later upload has a task of its own"
+            raise PermanentError(Code.SOURCE_CHANGED, detail)
+        return data
+
+
+def _same(asked: WorkflowRef | None) -> ResolvedWorkflow:
+    assert asked is not None
+    workflow = workflows.resolve(asked.name, asked.params)
+    if workflow.ref.signature != asked.signature:
+        # A rolling upgrade: the task's identity holds the old workflow, and only a worker that has it may do it.
+        raise TransientError(
+            Code.UNKNOWN_WORKFLOW,
+            f"this worker has {asked.name} version {workflow.ref.version} ({workflow.ref.signature}), the task wants "
+            f"version {asked.version} ({asked.signature}); run a worker of that release, or upload the photo again",
+        )
+    return workflow

@@ -1,0 +1,193 @@
+"""The worker process: three stages in three threads, so that the device never waits for the network.
+
+    consumer ─▶ inbox ─▶ [prepare] ─1─▶ [restore] ─1─▶ [finish] ─▶ settled
+                          photo n+1      photo n        photo n−1
+
+Between two stages at most one photo waits, so memory is bounded by about four photos whatever the queue holds. A
+fourth thread keeps the claims alive and watches for a stuck device or a lost broker.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import cast
+
+from gpu_worker import engines, models
+from gpu_worker.context import Context
+from gpu_worker.finish import Finish
+from gpu_worker.inbox import Inbox
+from gpu_worker.job import Job
+from gpu_worker.outcome import Outcomes
+from gpu_worker.patience import Patient
+from gpu_worker.prepare import Later, Prepare
+from gpu_worker.restore import restore
+from shared.broker import topology
+from shared.broker.consumer import Consumer, Delivery
+from shared.broker.publisher import Publisher
+from shared.claims import Claims
+from shared.clock import SystemClock
+from shared.errors import BrokerUnavailable, StorageUnavailable
+from shared.failpoints import passing
+from shared.settings import Settings
+from shared.storage import ObjectStore, S3Store
+from shared.telemetry import logger
+
+PREFETCH = 3
+"""One photo a stage. More would only be held back from other workers."""
+
+EXIT_STUCK = 70
+
+
+class Worker:
+    """Runs until `stop` is set, then drains: the photos in hand are finished within `drain_s` or handed back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stop = threading.Event()
+        self._leave = threading.Event()  # set when waiting for a service that is down must end, too
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        clock = SystemClock()
+        store = cast(ObjectStore, Patient(S3Store(settings), self._leave))
+        publisher = cast(Publisher, Patient(Publisher(settings), self._leave))
+        self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
+        self._outcomes = Outcomes(self._ctx)
+        self._prepare = Prepare(self._ctx, self._outcomes)
+        self._finish = Finish(self._ctx, self._outcomes)
+        self._engine = engines.select(settings)
+        self._inbox = Inbox(clock)
+        prefetch = {topology.INTERACTIVE: PREFETCH, topology.BULK: PREFETCH}
+        self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=self._alive)
+        self._ready_to_restore: queue.Queue[Job | None] = queue.Queue(1)
+        self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
+        self._in_hand: dict[str, Job] = {}
+        self._progress_s: float | None = None  # None while nothing is on the device
+
+    def run(self) -> None:
+        """Blocks until the worker has drained. Raises `PermanentError` when weights are missing or wrong."""
+        models.verify_installed(self.settings)
+        closing = threading.Event()
+        threads = [
+            self._start("consumer", lambda: self._consumer.run(closing)),
+            self._start("prepare", self._preparing),
+            self._start("restore", self._restoring),
+            self._start("finish", self._finishing),
+            self._start("watch", lambda: self._watching(closing)),
+        ]
+        if self.settings.ready_file:
+            self.settings.ready_file.touch()
+        logger().info("process.started", engine=self._engine.name, device=self._engine.device)
+        self.stop.wait()
+        self._drain(threads[1:4])
+        closing.set()
+        threads[0].join(5)
+        logger().info("process.stopped", handed_back=len(self._in_hand))
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                target()
+            except Exception:
+                # A worker with a thread missing would hold its photos for ever: better none than half of one.
+                logger().critical("process.stuck", thread=name, exc_info=True)
+                os._exit(EXIT_STUCK)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _drain(self, stages: list[threading.Thread]) -> None:
+        deadline_s = self._ctx.clock.monotonic() + self.settings.drain_s
+        for stage in stages:
+            stage.join(max(0.0, deadline_s - self._ctx.clock.monotonic()))
+        self._leave.set()
+        for job in list(self._in_hand.values()):
+            self._outcomes.hand_back(job)
+
+    def _preparing(self) -> None:
+        while not self.stop.is_set():
+            delivery = self._inbox.next(timeout_s=0.2)
+            if delivery is None:
+                continue
+            job = self._begin(delivery)
+            if job is not None and self._try(job, self._prepare.load):
+                self._ready_to_restore.put(job)
+        self._ready_to_restore.put(None)
+
+    def _begin(self, delivery: Delivery) -> Job | None:
+        try:
+            begun = self._prepare.begin(delivery)
+        except Exception:
+            # Nothing of the photo was touched yet: the fault is around it, and the delivery is looked at again.
+            logger().exception("worker.failed_to_begin")
+            begun = Later(5.0)
+        if isinstance(begun, Later):
+            self._inbox.park(delivery, begun.seconds)
+            return None
+        if begun is not None:
+            self._in_hand[begun.task.task_id] = begun
+        return begun
+
+    def _restoring(self) -> None:
+        for job in iter(self._ready_to_restore.get, None):
+            if self._try(job, self._infer):
+                self._ready_to_store.put(job)
+        self._ready_to_store.put(None)
+
+    def _infer(self, job: Job) -> None:
+        assert job.photo is not None
+        assert job.workflow is not None
+        self._progress()
+        try:
+            job.restored = restore(job.photo, job.workflow, self._engine, self.settings, lambda _: self._progress())
+        finally:
+            self._progress_s = None
+        job.steps += job.restored.steps
+        job.photo = None  # the input's memory is needed for the next photo
+        passing("worker.after_inference")
+
+    def _finishing(self) -> None:
+        for job in iter(self._ready_to_store.get, None):
+            if self._try(job, self._finish):
+                del self._in_hand[job.task.task_id]
+
+    def _try(self, job: Job, stage: Callable[[Job], None]) -> bool:
+        """Run one stage. False: the job ended here, with its outcome told."""
+        try:
+            stage(job)
+        except (StorageUnavailable, BrokerUnavailable):
+            return False  # only while leaving: the job stays in hand and is handed back
+        except Exception as error:
+            self._outcomes.broken(job, error)
+            del self._in_hand[job.task.task_id]
+            return False
+        return True
+
+    def _watching(self, closing: threading.Event) -> None:
+        """Renew the claims of all photos in hand; end the process when it no longer works."""
+        while not closing.wait(self.settings.lease_s / 3):
+            if not self._alive():
+                logger().critical("process.stuck", seconds=self.settings.stall_s)
+                os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
+            for job in list(self._in_hand.values()):
+                self._ctx.claims.renew(job.claim)
+
+    def _progress(self) -> None:
+        self._progress_s = self._ctx.clock.monotonic()
+
+    def _alive(self) -> bool:
+        since_s = self._progress_s
+        return since_s is None or self._ctx.clock.monotonic() - since_s < self.settings.stall_s
+
+
+def main(settings: Settings) -> None:
+    """Entry point of the process; SIGTERM and SIGINT drain it."""
+    worker = Worker(settings)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: worker.stop.set())
+    worker.run()
