@@ -1,0 +1,87 @@
+"""What the pipeline itself costs: time from PUT to result, beyond the inference, one photo at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from uuid import uuid4
+
+import numpy as np
+from PIL import Image
+
+from shared import identity, keys
+from shared.documents import Receipt, Record
+from shared.errors import Code, NotFound, TransientError
+from shared.settings import Settings
+from shared.storage import ObjectInfo, S3Store
+
+POLL_S = 0.004
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class PipelineFigures:
+    """Milliseconds over `photos` photos, sent one after another to an idle stack."""
+
+    photos: int
+    side_px: int
+    overhead_ms_median: float
+    overhead_ms_low: float
+    overhead_ms_high: float
+    total_ms_median: float
+    inference_ms_median: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def measure(settings: Settings, photos: int = 15, side_px: int = 64) -> PipelineFigures:
+    """Send `photos` noise pictures of `side_px`² through `fast`. The first is a warm-up and does not count."""
+    store = S3Store(settings)
+    runs = [_one(store, settings, side_px) for _ in range(photos + 1)][1:]
+    overheads = sorted(total - inference for total, inference in runs)
+    return PipelineFigures(
+        photos, side_px,
+        statistics.median(overheads), overheads[0], overheads[-1],
+        statistics.median(total for total, _ in runs), statistics.median(inference for _, inference in runs),
+    )  # fmt: skip
+
+
+def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float]:
+    """Total and inference time of one photo [ms], from the start of its PUT."""
+    data = _noise(side_px)
+    key = f"incoming/fast/bench/{hashlib.sha256(data).hexdigest()[:16]}.png"
+    began_s = time.perf_counter()
+    info = store.put(settings.bucket_uploads, key, data, "image/png")
+    record = _wait(store, settings, key, info)
+    total_ms = (time.perf_counter() - began_s) * 1000
+    inference_ms = sum(step.seconds for step in record.steps if step.model) * 1000
+    return total_ms, inference_ms
+
+
+def _wait(store: S3Store, settings: Settings, key: str, info: ObjectInfo) -> Record:
+    version = info.version if info.version not in (None, "null") else info.etag
+    receipt_key = keys.receipt(identity.upload_id(settings.bucket_uploads, key, version or info.etag))
+    deadline_s = time.monotonic() + TIMEOUT_S
+    task_id = None
+    while time.monotonic() < deadline_s:
+        try:
+            if task_id is None:
+                task_id = Receipt.from_bytes(store.read(settings.bucket_results, receipt_key), receipt_key).task_id
+            record_key = keys.record(task_id or "")
+            return Record.from_bytes(store.read(settings.bucket_results, record_key), record_key)
+        except NotFound:
+            time.sleep(POLL_S)
+    detail = f"{key} was not restored within {TIMEOUT_S:.0f} s; `darkroom status` says what is down"
+    raise TransientError(Code.INTERNAL, detail)
+
+
+def _noise(side_px: int) -> bytes:
+    seed = uuid4().int % 2**32  # fresh bytes each time: the same photo twice would be answered without work
+    pixels = np.random.default_rng(seed).integers(0, 255, (side_px, side_px, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()

@@ -1,0 +1,190 @@
+"""`darkroom demo`: start a stack, drop four damaged photos into the bucket, check all that comes back, stop."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.demo.contact_sheet import Pair, contact_sheet
+from infra.demo.samples import Sample, samples
+from shared import identity, keys
+from shared.documents import Reason, Receipt, Record
+from shared.errors import NotFound
+from shared.settings import Settings
+from shared.storage import S3Store
+
+TIMEOUT_S = 180
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass
+class Photo:
+    """One sample on its way. `fault` is set when it ended otherwise than restored."""
+
+    sample: Sample
+    upload_id: str
+    receipt: Receipt | None = None
+    record: Record | None = None
+    row: dict[str, Any] | None = None
+    fault: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.fault) or (self.record is not None and self.row is not None)
+
+
+def run(out_dir: Path, state_dir: Path) -> int:
+    """Returns the exit status: 0 only if every photo came back and its record, result and log row agree."""
+    photos_in = samples()
+    shutil.rmtree(state_dir, ignore_errors=True)
+    started_s = time.monotonic()
+    _darkroom("up", "--detach", state_dir=state_dir)
+    try:
+        settings = Settings.load(state_dir=state_dir)
+        store = S3Store(settings)
+        photos = [_drop(store, settings, sample) for sample in photos_in]
+        _watch(store, settings, photos)
+        disagreements = _report(store, settings, photos, out_dir)
+    finally:
+        _darkroom("down", state_dir=state_dir)
+    for line in disagreements:
+        console.print(f"[red]✗[/] {line}")
+    if not disagreements:
+        took_s = time.monotonic() - started_s
+        console.print(f"[green]✓[/] {len(photos)} photos restored; record, result and log row of each agree ({took_s:.0f} s)")
+        console.print(f"  before and after: {out_dir / 'contact-sheet.png'}")
+    return 1 if disagreements else 0
+
+
+def _darkroom(*arguments: str, state_dir: Path) -> None:
+    environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
+    subprocess.run([sys.executable, "-m", "infra.cli", *arguments], check=True, env=environment, stdout=sys.stderr)
+
+
+def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:
+    info = store.put(settings.bucket_uploads, sample.key, sample.data, sample.content_type, sample.metadata)
+    version = info.version if info.version not in (None, "null") else info.etag
+    return Photo(sample, identity.upload_id(settings.bucket_uploads, sample.key, version or info.etag))
+
+
+def _watch(store: S3Store, settings: Settings, photos: list[Photo]) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        lines = {photo.upload_id: progress.add_task(photo.sample.key, total=1) for photo in photos}
+        while not all(photo.ended for photo in photos):
+            for photo in photos:
+                _look(store, settings, photo)
+                state = "restored" if photo.record else photo.fault or ("queued" if photo.receipt else "uploaded")
+                progress.update(lines[photo.upload_id], description=f"{photo.sample.key}: {state}",
+                                completed=int(photo.ended))  # fmt: skip
+            if time.monotonic() > deadline_s:
+                for photo in photos:
+                    photo.fault = photo.fault or ("" if photo.ended else f"not back within {TIMEOUT_S} s")
+            time.sleep(0.1)
+
+
+def _look(store: S3Store, settings: Settings, photo: Photo) -> None:
+    """See how far one photo has come, by the bucket, and then by the log."""
+    try:
+        if photo.receipt is None:
+            key = keys.receipt(photo.upload_id)
+            photo.receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
+        if photo.record is None and photo.receipt.task_id is not None:
+            key = keys.record(photo.receipt.task_id)
+            photo.record = Record.from_bytes(store.read(settings.bucket_results, key), key)
+    except NotFound:
+        photo.fault = _refused(store, settings, photo.upload_id)
+    if photo.record is not None and photo.row is None:
+        photo.row = _row(settings, photo)
+
+
+def _refused(store: S3Store, settings: Settings, upload_id: str) -> str:
+    key = keys.reason(upload_id)
+    try:
+        reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
+    except NotFound:
+        return ""
+    return f"{reason.status}: {reason.error_detail}"
+
+
+def _row(settings: Settings, photo: Photo) -> dict[str, Any] | None:
+    """The photo's row of the log database, once it says `success`."""
+    answer = httpx.get(f"{settings.api_url}/v1/tasks", params={"limit": 100},
+                       headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"})  # fmt: skip
+    answer.raise_for_status()
+    rows = [row for row in answer.json()["items"] if row["upload_id"] == photo.upload_id]
+    return rows[0] if rows and rows[0]["status"] == "success" else None
+
+
+def _report(store: S3Store, settings: Settings, photos: list[Photo], out_dir: Path) -> list[str]:
+    """Print the table, write results and contact sheet; returns every disagreement found."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    table = Table("photo", "task", "status", "before → after", "seconds", "engine", "result")
+    disagreements, pairs = [], []
+    for number, photo in enumerate(photos, 1):
+        record, row = photo.record, photo.row
+        if record is None or row is None:
+            disagreements.append(f"{photo.sample.key}: {photo.fault or 'no log row'}")
+            continue
+        data = store.read(settings.bucket_results, record.result_key)
+        path = out_dir / f"{number}-{record.workflow.name}.png"
+        path.write_bytes(data)
+        disagreements += [f"{photo.sample.key}: {fault}" for fault in _disagreements(photo, record, row, data)]
+        pairs.append(_pair(photo, record, data))
+        table.add_row(photo.sample.key, record.task_id[:8], row["status"], _sizes(record),
+                      f"{record.duration_seconds:.1f}", f"{record.engine}/{record.device}", str(path))  # fmt: skip
+    console.print(table)
+    _print_rows(photos)
+    contact_sheet(pairs).save(out_dir / "contact-sheet.png")
+    return disagreements
+
+
+def _disagreements(photo: Photo, record: Record, row: dict[str, Any], data: bytes) -> list[str]:
+    image = Image.open(io.BytesIO(data))
+    checks = {
+        "result is not what the record says": hashlib.sha256(data).hexdigest() == record.result_sha256,
+        "result has another size than its record": image.size == (record.width, record.height),
+        "record is about other bytes": hashlib.sha256(photo.sample.data).hexdigest() == record.source.sha256,
+        "log row names another task": row["task_id"] == record.task_id,
+        "log row names another workflow": row["signature"] == record.workflow.signature,
+        "log row names other bytes": row["sha256"] == record.source.sha256,
+        "log row leads to another result": row["result_url"].endswith(record.result_key),
+    }
+    return [fault for fault, agrees in checks.items() if not agrees]
+
+
+def _pair(photo: Photo, record: Record, data: bytes) -> Pair:
+    before = Image.open(io.BytesIO(photo.sample.data))
+    about = f"{before.width}×{before.height} {before.mode} {before.format}, {len(photo.sample.data) // 1024} kB"
+    after = f"{record.width}×{record.height}, {record.workflow.name}, {record.duration_seconds:.1f} s"
+    return Pair(before, Image.open(io.BytesIO(data)), about, after)
+
+
+def _sizes(record: Record) -> str:
+    return f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
+
+
+def _print_rows(photos: list[Photo]) -> None:
+    table = Table("upload_time", "task_id", "status", "workflow", "v", "signature", "attempts", "queue s", "run s",
+                  "peak MB", title="darkroom.restoration_log")  # fmt: skip
+    for row in (photo.row for photo in photos if photo.row):
+        table.add_row(row["upload_time"], row["task_id"], row["status"], row["workflow_type"],
+                      str(row["workflow_version"]), row["signature"], str(row["attempts"]),
+                      f"{row['queue_seconds']:.2f}", f"{row['duration_seconds']:.2f}",
+                      str(row["peak_memory_bytes"] >> 20))  # fmt: skip
+    console.print(table)
