@@ -34,7 +34,8 @@ class Model(BaseModel):
     """One model. `sha256` is that of its weights and enters every signature that uses it.
 
     `scale`: output side over input side. `overlap_px`: input pixels of context that a tile needs on each side so
-    that its seam is invisible (exact for compact; measured for the others).
+    that its seam is invisible (exact for compact; measured for the others). `align_px`: sides and tile starts must be
+    multiples of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class Model(BaseModel):
     licence: str
     scale: int = 1
     overlap_px: int = 0
+    align_px: int = 1
     files: list[ModelFile]
 
     @property

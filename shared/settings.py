@@ -7,6 +7,7 @@ it find them there. A variable in the environment always wins over that file.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -62,6 +63,10 @@ class Settings(BaseSettings):
     tile_px: int = Field(0, ge=0, description="Tile side before overlap; 0 lets the worker choose by memory.",
                          json_schema_extra={"unit": "px"})
     worker_threads: int = Field(0, ge=0, description="Inference threads; 0 means every core.")
+    inference_memory_bytes: Bytes = Field(2_500_000_000, description="Most host memory for the tiles in work.")
+    scratch_dir: Path = Field(Path(tempfile.gettempdir()), description="Where big pictures are mapped while in work.")
+    scratch_threshold_bytes: Bytes = Field(500_000_000, description="Pictures above this live in a scratch file.")
+    models_mirror: str = Field("", description="URL that holds the model files by name; empty means their own URLs.")
     models_dir: Path = Field(Path("~/.cache/darkroom/models"), description="Where pulled models lie.")
     max_attempts: Count = Field(5, description="Tries of one photo before it is set aside as failed.")
     max_crashes: Count = Field(3, description="Workers one photo may kill before it is set aside.")
@@ -70,6 +75,12 @@ class Settings(BaseSettings):
     drain_s: Seconds = Field(30.0, description="Grace after SIGTERM in which the photo in hand is finished.")
     stall_s: Seconds = Field(600.0, description="A worker without progress for this long is stuck and restarts.")
     png_level: int = Field(1, ge=0, le=3, description="Effort of the PNG encoder (0 fastest, 3 smallest).")
+    keep_gps: bool = Field(False, description="Keep the position in a photo's EXIF data.")
+    max_metadata_bytes: Bytes = Field(4 << 20, description="Largest EXIF block or colour profile that is kept.")
+    label_text: str = Field("AI-enhanced / AI 修复", description="Visible label drawn into a corner.")
+    label_result: bool = Field(False, description="Draw the visible label into the result itself.")
+    label_preview: bool = Field(True, description="Draw the visible label into the preview.")
+    label_producer: str = Field("Darkroom", description="Who answers for results, in the TC260:AIGC field.")
 
     log_batch: Count = Field(500, description="Most log rows written in one transaction.")
     log_flush_s: Seconds = Field(0.5, description="Longest time a log row waits for its batch.")

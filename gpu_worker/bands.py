@@ -1,0 +1,14 @@
+"""Rows at a time: whatever runs over a big picture does it in bands, so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+BAND_BYTES = 8 * 1024 * 1024
+
+
+def bands(height: int, row_bytes: int) -> Iterator[slice]:
+    """Row slices that cover `height` rows in order, each of about `BAND_BYTES`."""
+    rows = max(1, BAND_BYTES // max(1, row_bytes))
+    for start in range(0, height, rows):
+        yield slice(start, min(start + rows, height))

@@ -1,0 +1,52 @@
+"""`python -m gpu_worker models list|verify|pull`: which models there are, whether they are right, fetch the missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from gpu_worker import models, pull
+from shared.errors import DarkroomError
+from shared.models import Model, get, registry
+from shared.settings import Settings
+
+
+def main(argv: list[str]) -> int:
+    """Exit status: 0 when all that was asked is right, 1 when a model is missing, corrupt or could not be fetched."""
+    parser = argparse.ArgumentParser(prog="darkroom models", description=__doc__)
+    parser.add_argument("action", choices=["list", "verify", "pull"])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models; none means all (for pull: all missing)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line and nothing else")
+    asked = parser.parse_args(argv)
+    settings = Settings.load()
+    try:
+        chosen = [get(name) for name in asked.names] or list(registry().values())
+    except DarkroomError as error:
+        parser.error(error.detail)
+    rows = [_row(asked.action, model, settings, named=bool(asked.names)) for model in chosen]
+    for row in rows:
+        print(json.dumps(row) if asked.json else _line(row))
+    return int(any(row["fault"] for row in rows))
+
+
+def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": model.name, "title": model.title, "licence": model.licence, "sha256": model.sha256}
+    row |= {"bytes": sum(file.bytes for file in model.files), "state": "missing", "fault": None}
+    try:
+        if action == "pull":
+            pull.pull(model, settings, sys.stderr)
+        row["state"] = "present" if models.is_present(model, settings) else "missing"
+        # Verifying everything means what is here; a model that was asked for by name has to be here.
+        if action != "list" and (named or row["state"] == "present"):
+            models.verify(model, settings)
+            row["state"] = "verified"
+    except DarkroomError as error:
+        row["fault"] = error.detail
+    return row
+
+
+def _line(row: dict[str, Any]) -> str:
+    line = f"{row['name']:<28} {row['state']:<9} {row['bytes'] / 1e6:8.1f} MB  {row['title']}"
+    return f"{line}\n  {row['fault']}" if row["fault"] else line

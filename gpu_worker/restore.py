@@ -1,0 +1,69 @@
+"""One photo through one workflow: its steps in order, timed, within the limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gpu_worker import memory, steps
+from gpu_worker.engines import Engine
+from gpu_worker.photo import Photo
+from shared.documents import StepTime
+from shared.errors import Code, PermanentError
+from shared.settings import Settings
+from shared.workflows import ResolvedWorkflow
+
+
+@dataclass(frozen=True)
+class Restored:
+    """`tile`: how the last tiled step was cut. `peak_memory_bytes`: largest resident memory meanwhile."""
+
+    photo: Photo
+    steps: list[StepTime]
+    tile: dict[str, Any]
+    engine: str
+    device: str
+    peak_memory_bytes: int
+
+
+def restore(
+    photo: Photo,
+    workflow: ResolvedWorkflow,
+    engine: Engine,
+    settings: Settings,
+    progress: Callable[[float], None],
+) -> Restored:
+    """Run every step of `workflow`. `progress` gets the fraction done after each tile: silence means stuck.
+
+    Raises `PermanentError`: `too_many_pixels` before any work, else what a step raises.
+    """
+    _check_output_size(photo, workflow, settings)
+    memory.reset_peak()
+    times: list[StepTime] = []
+    tile: dict[str, Any] = {}
+    for index, step in enumerate(workflow.steps):
+        started = time.perf_counter()
+        tools = steps.Tools(settings, _shared(progress, index, len(workflow.steps)))
+        outcome = steps.run(photo, step, engine, tools)
+        photo, tile = outcome.photo, outcome.tile or tile
+        name = step.model.name if step.model else None
+        seconds = round(time.perf_counter() - started, 4)
+        times.append(StepTime(step=step.kind, seconds=seconds, model=name, detail=outcome.detail))
+        tools.progress(1.0)
+    return Restored(photo, times, tile, engine.name, engine.device, memory.peak_bytes())
+
+
+def _shared(progress: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:
+    return lambda done: progress((index + done) / count)
+
+
+def _check_output_size(photo: Photo, workflow: ResolvedWorkflow, settings: Settings) -> None:
+    width, height = int(photo.width * workflow.scale), int(photo.height * workflow.scale)
+    if width * height > settings.max_output_pixels:
+        raise PermanentError(
+            Code.TOO_MANY_PIXELS,
+            f"{photo.width} x {photo.height} px at scale {workflow.scale:g} is {width} x {height} px out, the limit is "
+            f"{settings.max_output_pixels} px; ask for a smaller scale or send a smaller photo",
+        )

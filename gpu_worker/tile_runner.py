@@ -1,0 +1,120 @@
+"""Runs a network over a picture, tile by tile, into a canvas that need not fit in memory.
+
+A tile that does not fit on the device is cut smaller and tried again; no other tile is touched, and nothing is
+pasted but what was computed for its own place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+from gpu_worker import scratch
+from gpu_worker.engines import Engine, Network, OutOfMemory
+from gpu_worker.photo import Pixels
+from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
+from shared.errors import Code, PermanentError
+from shared.settings import Settings
+
+Progress = Callable[[float], None]
+
+
+def upscale(
+    pixels: Pixels, network: Network, engine: Engine, settings: Settings, progress: Progress
+) -> tuple[Pixels, dict[str, Any]]:
+    """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how it was tiled. `progress` gets the fraction done.
+
+    Raises `PermanentError`: `out_of_memory` when 64-pixel tiles do not fit or the scratch disk is full,
+    `invalid_output` when the network gives NaN or infinity.
+    """
+    height, width, _ = pixels.shape
+    fits = max(1, engine.free_bytes() // network.bytes_per_px)
+    chosen = plan((width, height), network.model, engine.lanes, fits, settings.tile_px)
+    run = _Run(pixels, network, chosen, settings, progress)
+    run.all(engine.lanes, _batch(engine, chosen, fits))
+    return run.canvas, run.describe()
+
+
+def _batch(engine: Engine, chosen: Plan, fits: int) -> int:
+    return max(1, min(engine.batch, fits // (chosen.window[0] * chosen.window[1])))
+
+
+class _Run:
+    def __init__(self, pixels: Pixels, network: Network, chosen: Plan, settings: Settings, progress: Progress) -> None:
+        self._pixels, self._network, self._plan, self._progress = pixels, network, chosen, progress
+        height, width, channels = pixels.shape
+        self._picture = Rect(0, 0, width, height)
+        scale = network.model.scale
+        self.canvas: Any = scratch.allocate((height * scale, width * scale, channels), pixels.dtype, settings)
+        self._ladder: list[dict[str, Any]] = []
+        self._left = Counter(tile.core.y0 for tile in chosen.tiles)
+        self._done_px = 0
+        self._lock = threading.Lock()
+
+    def all(self, lanes: int, batch: int) -> None:
+        """Every tile, `batch` at a time, on `lanes` threads; the first error ends the run."""
+        tiles = self._plan.tiles
+        jobs = [tiles[i : i + batch] for i in range(0, len(tiles), batch)]
+        with ThreadPoolExecutor(1 if self._plan.alone else lanes, "lane") as pool:
+            futures = [pool.submit(self._job, job) for job in jobs]
+            done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+            for future in done:
+                future.result()
+
+    def _job(self, job: Sequence[Tile]) -> None:
+        try:
+            self._compute(job)
+        except OutOfMemory:
+            for tile in job:
+                self._smaller(tile, max(tile.core.width, tile.core.height) if len(job) == 1 else None)
+        for tile in job:
+            self._finish(tile)
+
+    def _compute(self, job: Sequence[Tile]) -> None:
+        windows = [self._pixels[tile.window.within(self._picture)] for tile in job]
+        for tile, output in zip(job, self._network.upscale(windows, self._plan.alone), strict=True):
+            scale = self._network.model.scale
+            self.canvas[tile.core.within(self._picture, scale)] = output[tile.core.within(tile.window, scale)]
+
+    def _smaller(self, tile: Tile, failed: int | None) -> None:
+        """Compute `tile` in smaller pieces; `failed` is the side that did not fit, None when only a batch did not."""
+        model = self._network.model
+        pieces = [tile]
+        if failed is not None:
+            side = next_side(failed)
+            with self._lock:
+                self._ladder.append({"failed_px": failed, "next_px": side})
+            if side is None:
+                raise PermanentError(
+                    Code.OUT_OF_MEMORY,
+                    f"not even a tile of {failed} px fits in the device's memory; free some, or run "
+                    "this photo on a worker with more memory or with DARKROOM_ENGINE=ncnn",
+                )
+            pieces = split(tile, self._picture, side, model.overlap_px, model.align_px)
+        for piece in pieces:
+            try:
+                self._compute([piece])
+            except OutOfMemory:
+                self._smaller(piece, side if failed is not None else max(tile.core.width, tile.core.height))
+
+    def _finish(self, tile: Tile) -> None:
+        with self._lock:
+            self._left[tile.core.y0] -= 1
+            band_done = self._left[tile.core.y0] == 0
+            self._done_px += tile.core.width * tile.core.height
+            self._progress(self._done_px / (self._picture.width * self._picture.height))
+        if band_done:
+            scale = self._network.model.scale
+            scratch.drop(self.canvas[tile.core.y0 * scale : tile.core.y1 * scale])
+
+    def describe(self) -> dict[str, Any]:
+        """What the record says about tiles."""
+        width, height = self._plan.window
+        seen: dict[str, Any] = {"count": len(self._plan.tiles), "window_px": [width, height]}
+        seen |= {"overlap_px": self._plan.overlap, "alone": self._plan.alone}
+        return seen | ({"ladder": self._ladder} if self._ladder else {})
