@@ -19,6 +19,9 @@ class Metadata:
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
 
+    def with_icc(self, icc: bytes | None) -> Metadata:
+        return replace(self, icc=icc)
+
 
 @dataclass(frozen=True)
 class Photo:

@@ -1,0 +1,144 @@
+"""An upload's bytes → `Photo`. Nothing here trusts the file: it came from anybody."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pi_heif  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from gpu_worker.codec import metadata, modes
+from gpu_worker.photo import Photo
+from shared.errors import Code, PermanentError
+from shared.settings import Settings
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+"""Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of phones."""
+
+pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+# Pillow's own size check warns above one limit and fails above another, through process-wide state; ours is exact.
+Image.MAX_IMAGE_PIXELS = None
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+# Pillow reads uncompressed TIFF itself, but 16-bit separate planes wrongly; libtiff reads every layout one way.
+TiffImagePlugin.READ_LIBTIFF = True
+# A scanner's ICC profile in a PNG may exceed Pillow's 1 MiB; what we keep is limited by `Limits`.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
+
+_ORIENTATION_TAG = 0x0112
+_SUBFILE_TAG = 254
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a decode may cost and what it may keep. `max_pixels`: width times height of the header."""
+
+    max_pixels: int = 120_000_000
+    max_metadata_bytes: int = 4 << 20
+    keep_gps: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.max_pixels, settings.max_metadata_bytes, settings.keep_gps)
+
+
+def decode(data: bytes, limits: Limits) -> Photo:
+    """The photo in `data`: whole, upright, as `Photo` describes.
+
+    Raises `PermanentError`: `decode_error`, `unsupported_mode`, `too_many_pixels`, `animated`, `out_of_memory`.
+    """
+    with _faults(data):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check(image, limits)
+        notes = _pages(image, data)
+        planes = modes.planes(image, data)
+        # Pillow turns TIFF pages by itself while loading them, so the tag is read only now.
+        orientation = _orientation(image)
+        channels = planes.pixels.shape[2]
+        kept, meta_notes = metadata.kept(image, channels, limits.max_metadata_bytes, limits.keep_gps)
+        if planes.icc is not None:
+            kept = kept.with_icc(planes.icc)
+        return Photo(
+            pixels=_upright(planes.pixels, orientation),
+            alpha=None if planes.alpha is None else _upright(planes.alpha, orientation),
+            meta=kept,
+            source_mode=planes.source_mode,
+            notes=(*notes, *planes.notes, *meta_notes),
+        )
+
+
+@contextmanager
+def _faults(data: bytes) -> Iterator[None]:
+    try:
+        yield
+    except PermanentError:
+        raise
+    except MemoryError as error:
+        detail = "decoding this photo needs more memory than the worker has; upload a smaller one"
+        raise PermanentError(Code.OUT_OF_MEMORY, detail) from error
+    except UnidentifiedImageError as error:
+        if (layout := modes.tiff_layout(data)) is not None:
+            raise modes.unsupported(layout) from error
+        detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
+        raise PermanentError(Code.DECODE_ERROR, detail) from error
+    except Exception as error:
+        # Hostile files make decoders raise nearly anything (seen: OSError, ValueError, TypeError, SyntaxError,
+        # KeyError, struct.error): whatever comes out of a decoder is the file's fault, and trying again cannot help.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        detail = f"the photo is damaged and cannot be decoded to its end ({reason}); upload an intact copy"
+        raise PermanentError(Code.DECODE_ERROR, detail) from error
+
+
+def _check(image: Image.Image, limits: Limits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        detail = f"{width} x {height} pixels are more than the limit of {limits.max_pixels:,}; scale the photo down"
+        raise PermanentError(Code.TOO_MANY_PIXELS, detail)
+    if image.format in ("PNG", "WEBP", "GIF", "AVIF") and getattr(image, "is_animated", False):
+        detail = f"this {image.format} is an animation; Darkroom restores still photos, upload a single frame"
+        raise PermanentError(Code.ANIMATED, detail)
+
+
+def _pages(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Notes about further pictures in the file; they are left out."""
+    if image.format == "TIFF":
+        if int(image.getexif().get(_SUBFILE_TAG, 0)) & 1:
+            raise modes.unsupported("a TIFF that begins with a reduced preview, as camera raw files do")
+        return ("the file has several pages; only the first was restored",) if _has_second_page(data) else ()
+    if image.format in ("MPO", "HEIF") and getattr(image, "n_frames", 1) > 1:
+        return ("the file has several pictures; only the main one was restored",)
+    return ()
+
+
+def _has_second_page(data: bytes) -> bool:
+    # On an image of its own: seeking leaves the page that is being decoded.
+    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        try:
+            image.seek(1)
+        except Exception:  # a damaged second page is no reason to refuse the first
+            return False
+        return True
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Apply EXIF orientation 1–8 to (height, width, …); the result is C-contiguous."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)

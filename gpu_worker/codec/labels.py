@@ -1,0 +1,71 @@
+"""Honest labels inside the file: what was done, by what, and that a model had a hand in it.
+
+XMP `Iptc4xmpExt:DigitalSourceType` takes a term of the IPTC's vocabulary; `TC260:AIGC` is the field that
+GB 45438-2025 asks for; PNG text says the same for people.
+"""
+
+from __future__ import annotations
+
+import json
+from xml.sax.saxutils import escape
+
+from gpu_worker.codec.png import XMP_KEYWORD
+from shared import __version__
+from shared.workflows import ResolvedWorkflow
+
+SOFTWARE = f"Darkroom {__version__}"
+_SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+# These steps put in what the photo did not hold (colours, facial detail), by a generative model.
+_INVENTING = frozenset({"colorize", "faces"})
+
+
+def texts(task_id: str, workflow: ResolvedWorkflow, producer: str = "Darkroom") -> dict[str, str]:
+    """PNG text of a result, keyword → value, with the XMP packet. `producer`: who answers for the result."""
+    ref = workflow.ref
+    return {
+        "Software": SOFTWARE,
+        "Description": "AI-assisted restoration of a photograph",
+        "Task": task_id,
+        "Workflow": f"{ref.name} {ref.version}",
+        "Signature": ref.signature,
+        XMP_KEYWORD: xmp(task_id, workflow, producer),
+    }
+
+
+def source_type(workflow: ResolvedWorkflow) -> str:
+    """The IPTC term: `algorithmicallyEnhanced` where the photo's own content was corrected or enlarged,
+    `compositeWithTrainedAlgorithmicMedia` where a model also added content. Never `trainedAlgorithmicMedia`, which
+    says that the whole picture was generated.
+    """
+    invents = any(step.kind in _INVENTING for step in workflow.steps)
+    return _SOURCE_TYPES + ("compositeWithTrainedAlgorithmicMedia" if invents else "algorithmicallyEnhanced")
+
+
+def xmp(task_id: str, workflow: ResolvedWorkflow, producer: str) -> str:
+    """The XMP packet, read-only, without padding."""
+    aigc = escape(_aigc(task_id, producer), {'"': "&quot;"})
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
+        ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
+        '  <rdf:Description rdf:about=""\n'
+        '    xmlns:xmp="http://ns.adobe.com/xap/1.0/"\n'
+        '    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"\n'
+        '    xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/">\n'
+        f"   <xmp:CreatorTool>{escape(SOFTWARE)}</xmp:CreatorTool>\n"
+        f"   <Iptc4xmpExt:DigitalSourceType>{source_type(workflow)}</Iptc4xmpExt:DigitalSourceType>\n"
+        f"   <TC260:AIGC>{aigc}</TC260:AIGC>\n"
+        "  </rdf:Description>\n"
+        " </rdf:RDF>\n"
+        "</x:xmpmeta>\n"
+        '<?xpacket end="r"?>'
+    )
+
+
+def _aigc(task_id: str, producer: str) -> str:
+    """The JSON of GB 45438-2025, appendix E. Label 1: generated or synthesised. Those who spread it fill the rest."""
+    fields = {
+        "Label": "1", "ContentProducer": producer, "ProduceID": task_id, "ReservedCode1": "",
+        "ContentPropagator": "", "PropagateID": "", "ReservedCode2": "",
+    }  # fmt: skip
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))

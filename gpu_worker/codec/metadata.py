@@ -1,0 +1,87 @@
+"""What a photo keeps beside its pixels: a fixed list of EXIF fields, resolution, colour profile. Nothing else.
+
+A list of what stays, not of what goes: maker notes, serial numbers, owner names, thumbnails of the unrestored
+picture, comments and XMP all fall away without being known by name. The position stays only when asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from gpu_worker.codec import colour
+from gpu_worker.photo import Metadata
+
+_B = ExifTags.Base
+_MAX_VALUE_BYTES = 1024
+_POSITION = int(ExifTags.IFD.GPSInfo)
+_DETAILS = int(ExifTags.IFD.Exif)
+
+MAIN_FIELDS = frozenset({
+    _B.Make, _B.Model, _B.DateTime, _B.Artist, _B.Copyright, _B.XResolution, _B.YResolution, _B.ResolutionUnit,
+})  # fmt: skip
+DETAIL_FIELDS = frozenset({
+    _B.ExifVersion, _B.DateTimeOriginal, _B.DateTimeDigitized, _B.SubsecTime, _B.SubsecTimeOriginal,
+    _B.SubsecTimeDigitized, _B.OffsetTime, _B.OffsetTimeOriginal, _B.OffsetTimeDigitized,
+    _B.ExposureTime, _B.FNumber, _B.ExposureProgram, _B.ISOSpeedRatings, _B.SensitivityType, _B.ShutterSpeedValue,
+    _B.ApertureValue, _B.BrightnessValue, _B.ExposureBiasValue, _B.MaxApertureValue, _B.SubjectDistance,
+    _B.MeteringMode, _B.LightSource, _B.Flash, _B.FocalLength, _B.ColorSpace, _B.SensingMethod, _B.ExposureMode,
+    _B.WhiteBalance, _B.DigitalZoomRatio, _B.FocalLengthIn35mmFilm, _B.SceneCaptureType, _B.GainControl,
+    _B.Contrast, _B.Saturation, _B.Sharpness, _B.SubjectDistanceRange, _B.LensSpecification, _B.LensMake,
+    _B.LensModel,
+})  # fmt: skip
+
+
+def kept(image: Image.Image, channels: int, max_bytes: int, keep_gps: bool) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of a loaded `image` whose pixels have `channels` channels, and notes about what was left out."""
+    notes = []
+    icc = image.info.get("icc_profile")
+    if icc and (len(icc) > max_bytes or not colour.fits(icc, channels)):
+        if image.mode not in ("CMYK", "LAB"):
+            notes.append("the colour profile does not fit the pixels and was left out")
+        icc = None
+    exif, note = _exif(image, keep_gps)
+    if exif and len(exif) > max_bytes:
+        exif, note = None, "the EXIF data are too large and were left out"
+    return Metadata(icc or None, exif, _dpi(image.info.get("dpi"))), (*notes, *([note] if note else []))
+
+
+def _exif(image: Image.Image, keep_gps: bool) -> tuple[bytes | None, str | None]:
+    """TIFF-structured EXIF (as in PNG's eXIf) with the fields that stay, orientation 1."""
+    try:
+        source = image.getexif()
+        made = Image.Exif()
+        _copy(dict(source), made, MAIN_FIELDS)
+        details: dict[int, Any] = {}
+        _copy(source.get_ifd(_DETAILS), details, DETAIL_FIELDS)
+        if details:
+            made[_DETAILS] = details
+        if keep_gps and (position := source.get_ifd(_POSITION)):
+            made[_POSITION] = {tag: value for tag, value in position.items() if _sane(value)}
+        if not len(made):
+            return None, None
+        made[_B.Orientation] = 1
+        return made.tobytes().removeprefix(b"Exif\0\0"), None
+    except Exception:  # a damaged EXIF block is no reason to refuse a sound picture
+        return None, "the EXIF data are damaged and were left out"
+
+
+def _copy(source: dict[int, Any], target: Any, fields: frozenset[int]) -> None:
+    for tag in sorted(fields & source.keys()):
+        if _sane(source[tag]):
+            target[int(tag)] = source[tag]
+
+
+def _sane(value: Any) -> bool:
+    return not isinstance(value, str | bytes | tuple) or len(value) <= _MAX_VALUE_BYTES
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(v) for v in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    sane = all(math.isfinite(v) and 1 <= v <= 100_000 for v in (x, y))
+    return (x, y) if sane else None
