@@ -65,7 +65,7 @@ def run(out_dir: Path, state_dir: Path) -> int:
         console.print(f"[red]✗[/] {line}")
     if not disagreements:
         took_s = time.monotonic() - started_s
-        console.print(f"[green]✓[/] {len(photos)} photos restored; record, result and log row of each agree ({took_s:.0f} s)")
+        console.print(f"[green]✓[/] {len(photos)} photos restored in {took_s:.0f} s; records, results, log rows agree")
         console.print(f"  before and after: {out_dir / 'contact-sheet.png'}")
     return 1 if disagreements else 0
 

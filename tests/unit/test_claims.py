@@ -1,0 +1,117 @@
+"""Claims: one holder at a time, attempts that survive crashes, all by the store's clock."""
+
+import pytest
+
+from shared import claims, keys
+from shared.claims import Claim, Claims, Held, Spent
+from shared.errors import BrokerUnavailable, Code
+from shared.settings import Settings
+from tests.fakes import FakeClock, MemoryStore
+
+SETTINGS = Settings(lease_s=30, max_attempts=3, max_crashes=2)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+def ann(store):
+    return Claims(store, SETTINGS, "ann")
+
+
+@pytest.fixture
+def bob(store):
+    return Claims(store, SETTINGS, "bob")
+
+
+def test_the_second_worker_finds_the_task_held(ann, bob):
+    assert isinstance(ann.take("t", "u"), Claim)
+    held = bob.take("t", "other-upload")
+    assert isinstance(held, Held)
+    assert held.upload_id == "u"
+    assert 30 <= held.due_s <= 31
+
+
+def test_a_renewed_claim_is_kept_for_ever(ann, bob, clock):
+    claim = ann.take("t", "u")
+    for _ in range(20):
+        clock.advance(20)
+        assert isinstance(bob.take("t", "u"), Held)
+        ann.renew(claim)
+
+
+def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
+    ann.take("t", "u")
+    clock.advance(32)
+    claim = bob.take("t", "u")
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.note.crashes) == (2, 1)
+
+
+def test_a_late_sign_of_life_does_not_take_the_task_back(ann, bob, clock):
+    """A worker that was stopped for a while and goes on: its claim is history."""
+    first = ann.take("t", "u")
+    clock.advance(32)
+    bob.take("t", "u")
+    ann.renew(first)
+    assert isinstance(ann.take("t", "u"), Held)
+
+
+def test_a_photo_that_kills_its_workers_is_set_aside(ann, clock):
+    for _ in range(SETTINGS.max_crashes):
+        assert isinstance(ann.take("t", "u"), Claim)
+        clock.advance(32)
+    spent = ann.take("t", "u")
+    assert isinstance(spent, Spent)
+    assert (spent.code, spent.attempts) == (Code.WORKER_CRASHED, 2)
+
+
+def test_a_failed_attempt_is_due_after_its_wait_and_no_sooner(ann, bob, clock):
+    ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=5)
+    assert isinstance(bob.take("t", "u"), Held)
+    clock.advance(5)
+    claim = bob.take("t", "u")
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.note.crashes) == (2, 0)
+
+
+def test_attempts_run_out_and_the_last_error_is_told(ann, clock):
+    for _ in range(SETTINGS.max_attempts):
+        ann.fail(ann.take("t", "u"), BrokerUnavailable("the last straw"), wait_s=1)
+        clock.advance(2)
+    spent = ann.take("t", "u")
+    assert isinstance(spent, Spent)
+    assert spent.code == Code.ATTEMPTS_EXHAUSTED
+    assert "the last straw" in spent.detail
+
+
+def test_an_attempt_that_was_handed_back_does_not_count(ann, bob):
+    ann.hand_back(ann.take("t", "u"))
+    claim = bob.take("t", "u")
+    assert isinstance(claim, Claim)
+    assert claim.attempt == 1
+
+
+def test_a_requeued_crash_still_counts_as_a_crash(ann, store, clock):
+    ann.take("t", "u")
+    clock.advance(32)
+    attempt, note, _ = claims.latest(store, "results", "t")
+    claims.requeue(store, "results", "t", attempt, note)
+    claim = ann.take("t", "u")
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.note.crashes) == (2, 1)
+
+
+def test_the_end_of_a_task_leaves_no_claim(ann, store, clock):
+    ann.take("t", "u")
+    clock.advance(32)
+    claim = ann.take("t", "u")
+    ann.forget("t", claim.attempt)
+    assert list(store.list("results", keys.claims())) == []
