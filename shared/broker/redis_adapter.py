@@ -1,0 +1,72 @@
+"""Redis and Valkey. The broker must keep its data on disk (`appendonly yes`) and must not evict keys."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from kombu.connection import Connection
+from kombu.utils.eventio import READ
+
+from shared.broker import redis_transport
+from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
+
+
+class RedisTransport(Transport):
+    leases_survive = True
+
+    def _connection(self, consuming: bool) -> Connection:
+        patience_s = HEARTBEAT_S if consuming else self.attempt_s
+        options = {
+            "visibility_timeout": self.settings.lease_s,
+            "unacked_key": "darkroom.leases", "unacked_index_key": "darkroom.leases.deadlines",
+            "priority_steps": [0],
+            "socket_timeout": patience_s, "socket_connect_timeout": min(3.0, patience_s),
+            "socket_keepalive": True, "health_check_interval": HEARTBEAT_S,
+        }  # fmt: skip
+        # Without this kombu takes any certificate.
+        tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if self.url.startswith("rediss:") else False
+        return Connection(self.url, transport=redis_transport.Transport, ssl=tls, transport_options=options)
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        # The server's own refusals too (loading, out of memory, read-only replica): all pass.
+        return (*redis_transport.Transport.connection_errors, *redis_transport.Transport.channel_errors)
+
+    def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
+        channel.put_many(queue, messages)
+
+    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
+        connection.transport.cycle.poller.register(wake, READ)
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=timeout_s)
+
+    def settle(self, channel: Any, tags: list[Any]) -> None:
+        channel.qos.settle(tags)
+
+    def beat(self, channel: Any) -> None:
+        # After an outage the other holders need a moment to renew what ran out meanwhile.
+        if monotonic() - channel.opened > self.settings.lease_s / 3:
+            channel.qos.restore_expired()
+        else:
+            channel.control.ping()
+
+    def renew(self, channel: Any) -> None:
+        channel.qos.renew()
+
+    def adopt(self, channel: Any, tags: Iterable[Any]) -> None:
+        channel.qos.adopt(tags)
+        channel.qos.renew()
+
+    def give_back(self, channel: Any) -> None:
+        channel.qos.restore_unacked()
+
+    def disarm(self, channel: Any) -> None:
+        channel.qos.disarm()
+
+    def size(self, channel: Any, queue: str) -> int:
+        return int(channel.control.llen(queue))

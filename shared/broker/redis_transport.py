@@ -1,0 +1,230 @@
+"""kombu's Redis transport with a gap closed: taking a message and leasing it is one atomic step on the server.
+
+kombu pops a message (BRPOP) and writes it down as unacknowledged afterwards: a process that dies in between has lost
+it, and so has a server at its memory limit, which allows the pop and refuses the note. Here the pop is a script that
+does both, and the blocking wait (`BLMOVE` of a queue's last element onto its own place) takes nothing. The other
+differences follow from owning that script:
+
+- A lease is a deadline on the server's clock: skewed workers cannot give a job away early, and consumers with another
+  lease time cannot either.
+- Each taking has a new delivery tag: a late acknowledgement cannot end the lease of the next holder.
+- Leases lie under our own keys: foreign kombu consumers on the same server never restore our messages, nor we theirs.
+- An entry that is not a kombu envelope is delivered as a raw body instead of breaking the consumer.
+
+Entries in the queues stay kombu's own, so any kombu client can publish to them.
+"""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from queue import Empty
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+
+CLAIM_MAX = 200
+"""Most messages taken in one step; keeps the script short for the server's other clients."""
+
+_CLAIM = """
+local now = redis.call('TIME')
+local deadline = now[1] + now[2] / 1e6 + ARGV[1]
+local taken = {}
+for i = 2, #ARGV do
+  local raw = redis.call('RPOP', KEYS[1])
+  if not raw then break end
+  redis.call('HSET', KEYS[2], ARGV[i], KEYS[1] .. '\\n' .. raw)
+  redis.call('ZADD', KEYS[3], deadline, ARGV[i])
+  taken[i - 1] = raw
+end
+return taken
+"""
+
+_RENEW = """
+local now = redis.call('TIME')
+local deadline = now[1] + now[2] / 1e6 + ARGV[1]
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', deadline, ARGV[i]) end
+"""
+
+# Gives back the named deliveries, newest first so that the oldest is taken next, or, with no names, expired ones.
+_GIVE_BACK = """
+local tags = ARGV
+if #tags == 0 then
+  local now = redis.call('TIME')
+  tags = redis.call('ZRANGE', KEYS[2], now[1] + now[2] / 1e6, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 200)
+end
+local given = 0
+for _, tag in ipairs(tags) do
+  local entry = redis.call('HGET', KEYS[1], tag)
+  redis.call('ZREM', KEYS[2], tag)
+  redis.call('HDEL', KEYS[1], tag)
+  if entry then
+    local at = string.find(entry, '\\n', 1, true)
+    local queue, raw = string.sub(entry, 1, at - 1), string.sub(entry, at + 1)
+    local mark = '{"redelivered": true, '
+    if string.sub(raw, 1, 1) == '{' and string.sub(raw, 1, #mark) ~= mark then raw = mark .. string.sub(raw, 2) end
+    redis.call('RPUSH', queue, raw)
+    given = given + 1
+  end
+end
+return given
+"""
+
+
+class QoS(kombu_redis.QoS):
+    """The deliveries in hand. Used on the connection's thread only."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        virtual.QoS.append(self, message, delivery_tag)  # the claim has written the lease
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Nothing: kombu would scan on its own schedule, `restore_expired` runs on ours."""
+
+    def adopt(self, tags: Iterable[str]) -> None:
+        """Hold deliveries that an earlier connection took: a lease is not bound to a connection."""
+        self._delivered.update(dict.fromkeys(tags))
+
+    def settle(self, tags: list[str]) -> None:
+        """Forget the deliveries, on the server and here."""
+        with self.channel.control.pipeline() as pipe:
+            pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+        for tag in tags:
+            self._delivered.pop(tag, None)
+
+    def ack(self, delivery_tag: str) -> None:
+        self.settle([delivery_tag])
+
+    def renew(self) -> None:
+        """Move the deadline of every delivery in hand to a full lease from now; one that was lost stays lost."""
+        if self._delivered:
+            self.channel.renew_script(keys=[self.unacked_index_key], args=[self.visibility_timeout, *self._delivered])
+
+    def restore_expired(self) -> int:
+        """Put every message whose lease ran out back into its queue; number given back."""
+        given: int = self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key])
+        return given
+
+    def disarm(self) -> None:
+        """Forget everything here, nothing on the server; kombu would give back when this is collected."""
+        self._on_collect.cancel()
+        self._delivered.clear()
+
+    def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
+        if tags := list(reversed(self._delivered)):
+            self._delivered.clear()
+            self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key], args=tags)
+
+
+class Channel(kombu_redis.Channel):
+    """Consumes one queue, at most."""
+
+    QoS = QoS
+    _in_poll: Any
+    _brpop_sent_at: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.opened = monotonic()
+        super().__init__(*args, **kwargs)
+
+    @cached_property
+    def control(self) -> Any:
+        """A client that is never blocked by the wait for messages."""
+        return self._create_client()
+
+    @cached_property
+    def claim_script(self) -> Any:
+        return self.control.register_script(_CLAIM)
+
+    @cached_property
+    def renew_script(self) -> Any:
+        return self.control.register_script(_RENEW)
+
+    @cached_property
+    def give_back_script(self) -> Any:
+        return self.control.register_script(_GIVE_BACK)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if not self.active_queues:
+            return
+        queue = self.active_queues[0]
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command("BLMOVE", queue, queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
+
+    def _brpop_read(self, **_: Any) -> bool:
+        try:
+            waiting = self.client.parse_response(self.client.connection, "BLMOVE")
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+        if waiting is None or not self._claim():
+            raise Empty
+        return True
+
+    def _claim(self) -> int:
+        """Take as many messages as the prefetch has room for; number taken."""
+        queue, room = self.active_queues[0], min(self.qos.can_consume_max_estimate(), CLAIM_MAX)
+        tags = [str(uuid4()) for _ in range(room)]
+        taken = self.claim_script(
+            keys=[queue, self.unacked_key, self.unacked_index_key], args=[self.visibility_timeout, *tags]
+        )
+        for tag, raw in zip(tags, taken, strict=False):
+            self.connection._deliver(envelope(raw, tag, queue), queue)
+        return len(taken)
+
+    def put_many(self, queue: str, messages: Iterable[tuple[bytes, Mapping[str, str]]]) -> None:
+        """Publish all or none, in order."""
+        self.control.lpush(queue, *(seal(body, headers, queue) for body, headers in messages))
+
+    def close(self) -> None:
+        self._in_poll = None  # the wait takes nothing: no need to await its answer
+        super().close()
+
+
+class Transport(kombu_redis.Transport):
+    Channel = Channel
+
+    def drain_events(self, connection: Any, timeout: Any = None, **_: Any) -> None:  # noqa: ARG002
+        """One turn of the poller, also when a foreign descriptor woke it. Raises `TimeoutError` if nothing came."""
+        try:
+            self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
+        except Empty:
+            raise TimeoutError from None
+
+
+def seal(body: bytes, headers: Mapping[str, str], queue: str) -> str:
+    """The entry that kombu's own producer would push for a persistent JSON message."""
+    return json.dumps({
+        "body": base64.b64encode(body).decode(), "content-type": "application/json", "content-encoding": "utf-8",
+        "headers": dict(headers),
+        "properties": {
+            "body_encoding": "base64", "delivery_tag": str(uuid4()), "delivery_mode": 2, "priority": 0,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    })  # fmt: skip
+
+
+def envelope(raw: bytes, tag: str, queue: str) -> dict[str, Any]:
+    """kombu's payload with the body decoded; bytes that are no envelope become the body of a new one."""
+    try:
+        payload = json.loads(raw)
+        body, properties = payload["body"], dict(payload["properties"])
+        decoded = base64.b64decode(body, validate=True) if properties["body_encoding"] == "base64" else body.encode()
+        headers = dict(payload.get("headers") or {})
+        redelivered = bool(payload.get("redelivered"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        decoded, headers, redelivered, payload, properties = raw, {}, False, {}, {}
+    properties |= {"delivery_tag": tag, "body_encoding": None}
+    properties["delivery_info"] = {"exchange": "", "routing_key": queue, "redelivered": redelivered}
+    return {
+        "body": decoded, "headers": headers, "properties": properties,
+        "content-type": payload.get("content-type"), "content-encoding": payload.get("content-encoding"),
+    }  # fmt: skip
