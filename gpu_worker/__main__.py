@@ -20,11 +20,10 @@ def main(argv: list[str]) -> int:
 
         telemetry.configure(settings, "worker")
         failpoints.arm(settings.failpoint)
-        worker.main(settings)
+        return worker.main(settings)
     except DarkroomError as error:
         print(f"darkroom: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -30,10 +30,8 @@ class Finish:
         assert job.workflow is not None
         began_s = self._ctx.clock.monotonic()
         with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-            text = codec.texts(job.task.task_id, job.workflow)
-            written = codec.write_png(job.restored.photo, file, text, self._ctx.settings.png_level)
-            self._preview(job)
-            job.steps.append(StepTime(step="encode", seconds=self._ctx.clock.monotonic() - began_s))
+            written = self._encode(job, file)
+            job.steps.append(StepTime(step="encode", seconds=round(self._ctx.clock.monotonic() - began_s, 4)))
             stored = self._store(job, file, written)
         passing("worker.after_result")
         record = self._record(job, written, stored)
@@ -44,10 +42,17 @@ class Finish:
         passing("worker.after_record")
         self._outcomes.restored(job, record)
 
-    def _preview(self, job: Job) -> None:
+    def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
+        """The PNG into `file`; the preview, made from the same pixels before any label, into the bucket."""
         assert job.restored is not None
-        data = codec.preview(job.restored.photo, self._ctx.settings)
-        self._ctx.store.put(self._bucket, keys.preview(job.task.task_id), data, "image/webp")
+        assert job.workflow is not None
+        settings, photo = self._ctx.settings, job.restored.photo
+        text = codec.texts(job.task.task_id, job.workflow, settings.label_producer)
+        preview = codec.preview(photo, settings, text)
+        self._ctx.store.put(self._bucket, keys.preview(job.task.task_id), preview, "image/webp")
+        if settings.label_result:
+            codec.stamp(photo, settings.label_text)
+        return codec.write_png(photo, file, text, settings.png_level)
 
     def _store(self, job: Job, file: IO[bytes], written: codec.Written) -> ObjectInfo | None:
         """None: the result is ours. Otherwise an earlier attempt stored it and died before its record."""
@@ -64,6 +69,8 @@ class Finish:
         assert restored is not None
         assert workflow is not None
         notes = list(restored.photo.notes)
+        if self._ctx.settings.label_result:
+            notes.append("a visible label was drawn into the result")
         # What the record says must be true of the stored bytes, whoever stored them.
         about = {"sha256": written.sha256, "bytes": str(written.bytes), "engine": restored.engine,
                  "device": restored.device}  # fmt: skip

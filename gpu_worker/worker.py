@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import cast
 
-from gpu_worker import engines, models
+from gpu_worker import codec, engines, models
 from gpu_worker.context import Context
 from gpu_worker.finish import Finish
 from gpu_worker.inbox import Inbox
@@ -42,6 +42,8 @@ PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
 
 EXIT_STUCK = 70
+SILENT_S = 60.0
+"""A consumer that has not heard its broker for this long is rebuilt with its process."""
 
 
 class Worker:
@@ -66,11 +68,13 @@ class Worker:
         self._ready_to_restore: queue.Queue[Job | None] = queue.Queue(1)
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
         self._in_hand: dict[str, Job] = {}
+        self._lost = False
         self._progress_s: float | None = None  # None while nothing is on the device
 
-    def run(self) -> None:
-        """Blocks until the worker has drained. Raises `PermanentError` when weights are missing or wrong."""
+    def run(self) -> int:
+        """Blocks until the worker has drained; the exit status. Raises `PermanentError` when weights are wrong."""
         models.verify_installed(self.settings)
+        codec.check_label(self.settings)
         closing = threading.Event()
         threads = [
             self._start("consumer", lambda: self._consumer.run(closing)),
@@ -87,6 +91,7 @@ class Worker:
         closing.set()
         threads[0].join(5)
         logger().info("process.stopped", handed_back=len(self._in_hand))
+        return EXIT_STUCK if self._lost else 0
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -174,6 +179,10 @@ class Worker:
             if not self._alive():
                 logger().critical("process.stuck", seconds=self.settings.stall_s)
                 os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
+            if self._consumer.silent_s() > SILENT_S and not self._lost:
+                logger().critical("process.stuck", thread="consumer", seconds=SILENT_S)
+                self._lost = True
+                self.stop.set()
             for job in list(self._in_hand.values()):
                 self._ctx.claims.renew(job.claim)
 
@@ -185,9 +194,9 @@ class Worker:
         return since_s is None or self._ctx.clock.monotonic() - since_s < self.settings.stall_s
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> int:
     """Entry point of the process; SIGTERM and SIGINT drain it."""
     worker = Worker(settings)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: worker.stop.set())
-    worker.run()
+    return worker.run()
