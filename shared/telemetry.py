@@ -34,6 +34,7 @@ EVENTS = {
     "service.lost": "Store or broker does not answer the worker; it waits `delay_s` and takes no further photo.",
     "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",
     "broker.connected": "A consumer is connected and consuming.",
+    "delivery.lost": "A settled delivery was no longer ours; its message comes again.",
     "log.written": "A batch of log events was committed.",
     "log.refused": "The database refused one log event; it was set aside.",
     "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
