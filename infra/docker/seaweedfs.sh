@@ -1,0 +1,76 @@
+#!/bin/sh
+# Starts the object store from the environment alone: who may do what, and whom to notify of an upload.
+# The two files with secrets are written to a tmpfs, so that nothing secret lies on a disk or in an image.
+# Arguments are passed on to `weed server`.
+set -eu
+umask 077
+
+run="${RUN_DIR:-/run/seaweedfs}"
+data="${DATA_DIR:-/data}"
+
+# The values are put into JSON and TOML as they are: refuse what would change their meaning.
+for name in S3_ADMIN_SECRET_KEY S3_HANDLERS_SECRET_KEY S3_WORKER_SECRET_KEY S3_CLIENT_SECRET_KEY \
+    BUCKET_UPLOADS BUCKET_RESULTS BUCKET_QUARANTINE BUCKET_ARCHIVE WEBHOOK_URL WEBHOOK_TOKEN; do
+  eval "value=\${$name:-}"
+  case "$value" in
+    "") echo "seaweedfs.sh: $name is empty; infra/docker/make-env.sh writes every secret" >&2; exit 2 ;;
+    *[!A-Za-z0-9:/._-]*) echo "seaweedfs.sh: $name may hold only letters, digits and : / . _ -" >&2; exit 2 ;;
+  esac
+done
+
+# `rights READ WRITE` prints the actions of one identity: buckets it may list and read, buckets it may also change.
+rights() {
+  list=""
+  for bucket in $1 $2; do list="$list\"Read:$bucket\",\"List:$bucket\","; done
+  for bucket in $2; do list="$list\"Write:$bucket\",\"Tagging:$bucket\","; done
+  echo "[${list%,}]"
+}
+
+identity() {
+  printf '{"name":"%s","credentials":[{"accessKey":"%s","secretKey":"%s"}],"actions":%s}' "$1" "$1" "$2" "$3"
+}
+
+mkdir -p "$run" "$data"
+cat > "$run/identities.json" <<END
+{"identities":[
+  $(identity darkroom-admin "$S3_ADMIN_SECRET_KEY" '["Admin"]'),
+  $(identity darkroom-handlers "$S3_HANDLERS_SECRET_KEY" \
+    "$(rights "" "$BUCKET_UPLOADS $BUCKET_RESULTS $BUCKET_QUARANTINE $BUCKET_ARCHIVE")"),
+  $(identity darkroom-worker "$S3_WORKER_SECRET_KEY" "$(rights "$BUCKET_UPLOADS" "$BUCKET_RESULTS $BUCKET_QUARANTINE")"),
+  $(identity darkroom-client "$S3_CLIENT_SECRET_KEY" "$(rights "$BUCKET_RESULTS $BUCKET_QUARANTINE" "$BUCKET_UPLOADS")")
+]}
+END
+
+# An S3 PUT over an existing key arrives as `update`, hence both types. Only uploads are told: results never are.
+cat > "$run/notification.toml" <<END
+[notification.webhook]
+enabled = true
+endpoint = "$WEBHOOK_URL"
+bearer_token = "$WEBHOOK_TOKEN"
+timeout_seconds = 10
+max_retries = 5
+backoff_seconds = 1
+max_backoff_seconds = 30
+event_types = ["create", "update", "rename"]
+path_prefixes = ["/buckets/$BUCKET_UPLOADS/"]
+END
+
+cat > "$run/filer.toml" <<END
+[leveldb2]
+enabled = true
+dir = "$data/filerldb2"
+END
+
+# The S3 door's gRPC port hands out rights and listens wherever S3 does: with a key, drawn anew at every start and known
+# to this process alone, it answers nobody else.
+cat > "$run/security.toml" <<END
+[jwt.filer_signing]
+key = "$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
+END
+
+# weed looks for its .toml files in the working directory first.
+cd "$run"
+# Master, volume and filer know no passwords: they listen inside this container only, S3 alone to the outside.
+exec weed -logtostderr=true server -dir="$data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+  -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 -filer \
+  -s3 -s3.ip.bind=0.0.0.0 -s3.config="$run/identities.json" -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 "$@"
