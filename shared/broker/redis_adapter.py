@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -70,3 +70,12 @@ class RedisTransport(Transport):
 
     def size(self, channel: Any, queue: str) -> int:
         return int(channel.control.llen(queue))
+
+    def in_hand(self, channel: Any) -> int | None:
+        return int(channel.control.hlen(channel.unacked_key))
+
+    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+        for raw in reversed(channel.control.lrange(queue, -limit, -1)):
+            message = redis_transport.envelope(raw, "", queue)
+            if take(message["body"], message["headers"]):
+                channel.control.lrem(queue, -1, raw)

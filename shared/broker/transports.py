@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -95,11 +96,33 @@ class Transport(ABC):
     def size(self, channel: Any, queue: str) -> int:
         """Ready messages."""
 
+    def in_hand(self, channel: Any) -> int | None:  # noqa: ARG002
+        """Unsettled messages of all queues and consumers, where the broker tells."""
+        return None
 
-def send(channel: Any, queue: str, message: Outgoing, **options: Any) -> None:
+    @abstractmethod
+    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+        """Show the oldest `limit` messages to `take(body, headers)`; those it answers with true are removed."""
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[tuple[Transport, Any]]:
+    """A transport and a channel on a short-lived connection. Raises `BrokerUnavailable`."""
+    chosen = transport(settings)
+    try:
+        connection = chosen.open(consuming=False)
+        try:
+            yield chosen, connection.channel()
+        finally:
+            connection.release()
+    except chosen.errors as error:
+        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def send(producer: Producer, queue: str, message: Outgoing, **options: Any) -> None:
     """Publish to the default exchange: a named one is data of the broker that can be lost while we are connected."""
     body, headers = message
-    Producer(channel).publish(
+    producer.publish(
         body, exchange="", routing_key=queue, headers=dict(headers), delivery_mode="persistent",
         content_type="application/json", content_encoding="utf-8", **options,
     )  # fmt: skip
@@ -112,4 +135,8 @@ def transport(settings: Settings) -> Transport:
         from shared.broker.redis_adapter import RedisTransport
 
         return RedisTransport(settings)
+    if scheme in ("amqp", "amqps"):
+        from shared.broker.amqp_adapter import AmqpTransport
+
+        return AmqpTransport(settings)
     raise SettingsError(f"DARKROOM_BROKER_URL: scheme {scheme!r} is not one of redis, rediss, amqp, amqps, sqs")

@@ -1,0 +1,155 @@
+"""RabbitMQ. A delivery is held as long as the connection; the server's `consumer_timeout` (30 min unless set) ends it.
+
+Publishing counts the confirmations itself: py-amqp waits for *any* confirmation, so a late one would stand for the
+next message, and one by one it cannot cover a batch.
+"""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import amqp
+from kombu.connection import Connection
+from kombu.messaging import Producer
+from kombu.transport import pyamqp
+
+from shared.broker import topology
+from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport, send
+from shared.errors import BrokerUnavailable
+
+DELIVERY_LIMIT = 500
+"""Deliveries after which RabbitMQ itself sets a message aside. A backstop: attempts are counted by us, and few."""
+
+BURST = 100
+"""Most frames handled before settlements get their turn."""
+
+
+class AmqpTransport(Transport):
+    leases_survive = False
+
+    def _connection(self, consuming: bool) -> Connection:
+        # A publisher has no thread that could send heartbeats; it notices a dead peer by the missing confirmation.
+        verified = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}  # None: the name in the URL
+        secure = self.url.startswith("amqps:")
+        return Connection(
+            self.url, transport=_SecureTransport if secure else _PlainTransport, ssl=verified if secure else False,
+            heartbeat=HEARTBEAT_S if consuming else 0, connect_timeout=self.attempt_s,
+            transport_options={"write_timeout": self.attempt_s},
+        )  # fmt: skip
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (amqp.AMQPError,)
+
+    def declare(self, channel: Any, queue: str) -> None:
+        """Quorum queues; `queue` and the `.dead` beside it are declared together, as one names the other."""
+        # People list and retry the dead: no reading of theirs may count as a failed delivery.
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+        if not queue.endswith(topology.dead("")):
+            self.declare(channel, topology.dead(queue))
+            arguments |= {
+                "x-delivery-limit": DELIVERY_LIMIT,
+                "x-dead-letter-exchange": "", "x-dead-letter-routing-key": topology.dead(queue),
+                "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            }  # fmt: skip
+        channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
+
+    def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
+        channel.put_many(queue, messages, self.attempt_s)
+
+    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
+        link = connection.connection
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        poller.register(link.sock, select.POLLIN)
+        for _ in range(BURST):
+            ready = {fd for fd, _ in poller.poll(timeout_s * 1000)}
+            if link.sock.fileno() not in ready and not _decrypted(link.sock):
+                return
+            with suppress(TimeoutError):  # half a frame so far: it is kept, the rest comes
+                link.drain_events(timeout=1)
+            timeout_s = 0
+
+    def settle(self, channel: Any, tags: list[Any]) -> None:
+        for tag in tags:
+            channel.basic_ack(tag)
+
+    def beat(self, channel: Any) -> None:
+        channel.connection.heartbeat_tick()
+
+    def size(self, channel: Any, queue: str) -> int:
+        self.declare(channel, queue)
+        return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+        # On a channel of its own: what is not taken returns to its place when that closes.
+        with channel.connection.channel() as own:
+            self.declare(own, queue)
+            for _ in range(limit):
+                message = own.basic_get(queue)
+                if message is None:
+                    return
+                if take(message.body, message.properties.get("application_headers") or {}):
+                    own.basic_ack(message.delivery_tag)
+
+
+def _decrypted(sock: Any) -> bool:
+    """Bytes that TLS has read already, which no poll shows."""
+    return bool(sock.pending()) if isinstance(sock, ssl.SSLSocket) else False
+
+
+class _Channel(pyamqp.Channel):
+    """Knows which of its publishes are not confirmed yet."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_decode = False  # bodies are bytes, whatever encoding they claim
+        self._published = 0
+        self._open: set[int] = set()
+        self._refusal = ""
+
+    def put_many(self, queue: str, messages: Sequence[Outgoing], timeout_s: float) -> None:
+        """Returns when all are confirmed; afterwards nothing can be outstanding, or the channel must be dropped."""
+        if not self._published:
+            self.confirm_select()
+            self.events["basic_ack"].add(self._on_confirmed)
+            self.events["basic_nack"].add(self._on_refused)
+            self.events["basic_return"].add(self._on_returned)
+        deadline = monotonic() + timeout_s
+        producer = Producer(self)
+        for message in messages:
+            self._published += 1
+            self._open.add(self._published)
+            send(producer, queue, message, mandatory=True)
+        while self._open:
+            self.connection.drain_events(timeout=max(0.001, deadline - monotonic()))
+        if self._refusal:
+            raise BrokerUnavailable(f"{queue}: {self._refusal}")
+
+    def _on_confirmed(self, tag: int, multiple: bool) -> None:
+        self._open -= {n for n in self._open if n <= tag} if multiple else {tag}
+
+    def _on_refused(self, tag: int, multiple: bool) -> None:
+        self._refusal = "the broker refused the message"
+        self._on_confirmed(tag, multiple)
+
+    def _on_returned(self, error: Exception, *_: Any) -> None:
+        self._refusal = f"no such queue ({error})"
+
+
+class _Connection(pyamqp.Connection):
+    Channel = _Channel
+
+
+class _PlainTransport(pyamqp.Transport):
+    Connection = _Connection
+
+
+class _SecureTransport(pyamqp.SSLTransport):
+    Connection = _Connection

