@@ -97,8 +97,8 @@ def test_a_folder_that_only_looks_like_versions_is_an_ordinary_key() -> None:
         (b'{"Records": null}', "not a storage notification"),
         (b'{"Records": [{"body": "{"}]}', "not JSON"),
         (b'{"event_type": "create", "message": {"new_entry": {"name": 7}}}', "message.new_entry.name"),
-        (b'{"event_type": "create", "message": {"new_entry": {"name": "a", "extended": {"Seaweed-X-Amz-ETag": "a"}}}}',
-         "not a storage notification"),
+        (b'{"event_type": "create", "message": {"new_parent_path": "/buckets/b", "new_entry":'
+         b' {"name": "a", "extended": {"Seaweed-X-Amz-ETag": "a"}}}}', "not a storage notification"),
         (b'{"hello": "world"}', "none of the shapes"),
         (b"42", "not a JSON object"),
         (b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object":'
