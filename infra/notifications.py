@@ -1,0 +1,129 @@
+"""Bucket notifications on MinIO-compatible servers (MinIO, RustFS), through the `minio` client.
+
+SeaweedFS reads them from `notification.toml`, Amazon S3 sends them by EventBridge or SQS: both are refused here with
+the way out, for the client would lose Amazon's EventBridge rules, and SeaweedFS takes the call for another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error
+from minio.notificationconfig import CommonConfig, NotificationConfig, QueueConfig
+
+from shared.errors import Code, NotFound, SettingsError, StorageUnavailable
+from shared.settings import Settings
+
+RULE_ID = "darkroom-uploads"
+EVENT = "s3:ObjectCreated:*"
+IDLE_S = 120  # MinIO sends a blank every few seconds while nothing happens: longer silence is a dead connection
+
+
+class BucketNotifications:
+    """Notifications of the uploads bucket. Methods raise `SettingsError` where the server has none of this."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.bucket_uploads
+        self._client = _client(settings)
+
+    def show(self) -> dict[str, Any]:
+        """The bucket's rules, by kind, as JSON values. Raises `NotFound` where there is no bucket."""
+        return _as_json(self._read())
+
+    def enable(self, queue_arn: str) -> bool:
+        """Have `queue_arn` told of every new object; other rules stay. False: it was so already."""
+        config = self._read()
+        if any(_tells_all(rule, queue_arn) for rule in config.queue_config_list):
+            return False
+        others = [rule for rule in config.queue_config_list if rule.config_id != RULE_ID]
+        ours = QueueConfig(events=[EVENT], config_id=RULE_ID, queue=queue_arn)
+        wanted = NotificationConfig(config.cloud_func_config_list, [*others, ours], config.topic_config_list)
+        with _translated(self.bucket):
+            self._client.set_bucket_notification(self.bucket, wanted)
+        if not any(_tells_all(rule, queue_arn) for rule in self._read().queue_config_list):
+            raise SettingsError("the object store accepted the rule but does not keep it: it has no notifications")
+        return True
+
+    def listen(self) -> Iterator[dict[str, Any]]:
+        """New objects as they come (`{"Records": […]}`), for ever. Raises `StorageUnavailable` when cut off."""
+        self._read()
+        with _translated(self.bucket), self._client.listen_bucket_notification(self.bucket, events=(EVENT,)) as events:
+            yield from events
+
+    def _read(self) -> NotificationConfig:
+        with _translated(self.bucket):
+            return self._client.get_bucket_notification(self.bucket)
+
+
+class _Connections(urllib3.PoolManager):
+    """Stops the client where a server takes `listen` for a listing: it would ask again at once, for ever."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> Any:  # type: ignore[override]
+        response = super().urlopen(method, url, redirect, **kw)
+        if "events=" in url and response.status == 200 and "xml" in response.headers.get("content-type", ""):
+            raise SettingsError("the object store cannot be listened to: it answered with a listing")
+        return response
+
+
+def _client(settings: Settings) -> Minio:
+    endpoint = urlsplit(settings.s3_endpoint_url)
+    if not endpoint.netloc or (endpoint.hostname or "").endswith(".amazonaws.com"):
+        raise SettingsError(
+            "Amazon S3 sends notifications by EventBridge or SQS: infra/docker/README.md says how; "
+            "for MinIO or RustFS set DARKROOM_S3_ENDPOINT_URL"
+        )
+    return Minio(
+        endpoint=endpoint.netloc,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        region=settings.s3_region,
+        secure=endpoint.scheme == "https",
+        http_client=_Connections(
+            timeout=urllib3.Timeout(connect=3, read=IDLE_S),
+            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        ),
+    )
+
+
+def _tells_all(rule: QueueConfig, queue_arn: str) -> bool:
+    filtered = rule.prefix_filter_rule or rule.suffix_filter_rule
+    return rule.queue == queue_arn and EVENT in rule.events and not filtered
+
+
+def _as_json(config: NotificationConfig) -> dict[str, Any]:
+    def rule(entry: CommonConfig, target: str | None) -> dict[str, Any]:
+        prefix, suffix = entry.prefix_filter_rule, entry.suffix_filter_rule
+        return {
+            "id": entry.config_id, "target": target, "events": entry.events,
+            "prefix": prefix.value if prefix else None, "suffix": suffix.value if suffix else None,
+        }  # fmt: skip
+
+    return {
+        "queues": [rule(entry, entry.queue) for entry in config.queue_config_list],
+        "topics": [rule(entry, entry.topic) for entry in config.topic_config_list],
+        "functions": [rule(entry, entry.cloud_func) for entry in config.cloud_func_config_list],
+    }
+
+
+@contextmanager
+def _translated(bucket: str) -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.code == "NoSuchBucket":
+            raise NotFound(Code.SOURCE_MISSING, f"no bucket {bucket!r}: `darkroom bootstrap` makes it") from error
+        if error.response.headers.get("server", "").startswith("SeaweedFS"):
+            raise SettingsError(
+                "SeaweedFS has no such call: its notifications are set in notification.toml, which `darkroom up` and "
+                "compose.yaml write; nothing to do"
+            ) from error
+        raise SettingsError(f"the object store refused: {error.code}: {error.message}") from error
+    except InvalidResponseError as error:
+        raise SettingsError("the object store does not know bucket notifications") from error
+    except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise StorageUnavailable(f"{type(error).__name__} on bucket {bucket!r}") from error

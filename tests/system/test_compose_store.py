@@ -1,0 +1,207 @@
+"""The object store of compose.yaml, started by its own script with the `weed` of the wheel instead of the image."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from pydantic import SecretStr
+
+from infra.notifications import BucketNotifications
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+SCRIPT = Path(__file__).parents[2] / "infra/docker/seaweedfs.sh"
+DEADLINE_S = 60
+ROLES = ("admin", "handlers", "worker", "client")
+BUCKETS = ("uploads", "results", "quarantine", "archive")
+
+
+@dataclass
+class ComposeStore:
+    """The running server. `told`: (path, authorization, body) of every notification."""
+
+    url: str
+    run_dir: Path
+    process: subprocess.Popen[bytes]
+    told: list[tuple[str, str | None, Any]] = field(default_factory=list)
+
+    def client(self, role: str) -> Any:
+        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1",
+                            aws_access_key_id=f"darkroom-{role}", aws_secret_access_key=f"{role}-secret")
+
+
+def environment(tmp: Path, webhook_url: str) -> dict[str, str]:
+    return {
+        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        "RUN_DIR": str(tmp / "run"), "DATA_DIR": str(tmp / "data"),
+        "WEBHOOK_URL": webhook_url, "WEBHOOK_TOKEN": "the-token",
+        **{f"S3_{role.upper()}_SECRET_KEY": f"{role}-secret" for role in ROLES},
+        **{f"BUCKET_{name.upper()}": name for name in BUCKETS},
+    }  # fmt: skip
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStore]:
+    tmp = tmp_path_factory.mktemp("compose-store")
+    told: list[tuple[str, str | None, Any]] = []
+    flags = [f"-{name}.port{kind}" for name in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+    ports = dict(zip(flags, free_ports(len(flags)), strict=True))
+    command = ["sh", str(SCRIPT), "-s3.ip.bind=127.0.0.1", *(f"{flag}={port}" for flag, port in ports.items())]
+    with receiver(told) as webhook_url, (tmp / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment(tmp, webhook_url), stdout=log, stderr=subprocess.STDOUT)
+        running = ComposeStore(f"http://127.0.0.1:{ports['-s3.port']}", tmp / "run", process, told)
+        try:
+            until(lambda: healthy(running))
+            for name in BUCKETS:
+                running.client("admin").create_bucket(Bucket=name)
+            yield running
+        finally:
+            process.kill()  # SIGTERM takes it 16 s
+            process.wait()
+
+
+class receiver:
+    """Collects what is POSTed to it."""
+
+    def __init__(self, told: list[tuple[str, str | None, Any]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                told.append((self.path, self.headers["authorization"], json.loads(body)))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}/events/storage"
+
+    def __exit__(self, *exc: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def healthy(store: ComposeStore) -> bool:
+    assert store.process.poll() is None, (store.run_dir.parent / "log").read_text()[-2000:]
+    try:
+        return httpx.get(f"{store.url}/healthz").is_success
+    except httpx.HTTPError:
+        return False
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def allowed(call: Any, **kwargs: Any) -> bool:
+    try:
+        call(**kwargs)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("role", "bucket", "may_read", "may_write"), [
+    ("handlers", "uploads", True, True),  # it signs the uploads of others
+    ("handlers", "results", True, True),
+    ("handlers", "archive", True, True),
+    ("worker", "uploads", True, False),
+    ("worker", "results", True, True),
+    ("worker", "quarantine", True, True),
+    ("worker", "archive", False, False),
+    ("client", "uploads", True, True),
+    ("client", "results", True, False),
+    ("client", "archive", False, False),
+])  # fmt: skip
+def test_each_identity_has_the_rights_of_its_work(
+    store: ComposeStore, role: str, bucket: str, may_read: bool, may_write: bool
+) -> None:
+    """A worker, which decodes what strangers send, can neither change nor remove an original."""
+    store.client("admin").put_object(Bucket=bucket, Key="there", Body=b"1")
+    client = store.client(role)
+    assert allowed(client.get_object, Bucket=bucket, Key="there") == may_read
+    assert allowed(client.list_objects_v2, Bucket=bucket) == may_read
+    assert allowed(client.put_object, Bucket=bucket, Key=f"by-{role}", Body=b"1") == may_write
+    assert allowed(client.delete_object, Bucket=bucket, Key=f"by-{role}") == may_write
+    assert not allowed(client.create_bucket, Bucket=f"new-{role}")
+
+
+def test_nobody_comes_in_without_a_key(store: ComposeStore) -> None:
+    """Anonymous requests are refused."""
+    assert httpx.get(f"{store.url}/uploads/").status_code == 403
+
+
+def test_uploads_are_told_with_the_token_and_results_are_not(store: ComposeStore) -> None:
+    """New and overwritten uploads reach the handlers' door; what Darkroom writes itself never does."""
+    store.client("handlers").put_object(Bucket="results", Key="processed/1.png", Body=b"1")
+    for body in (b"1", b"22"):
+        store.client("client").put_object(Bucket="uploads", Key="in/photo é.jpg", Body=body)
+
+    def kinds() -> list[str]:
+        return [body["event_type"] for _, _, body in store.told if body["key"] == "/buckets/uploads/in/photo é.jpg"]
+
+    until(lambda: sorted(kinds()) == ["create", "update"])
+    assert {(path, token) for path, token, _ in store.told} == {("/events/storage", "Bearer the-token")}
+    assert not [body["key"] for _, _, body in store.told if not body["key"].startswith("/buckets/uploads/")]
+
+
+def test_files_with_secrets_are_for_the_server_alone(store: ComposeStore) -> None:
+    """Nobody else may read them, and the gRPC door, which hands out rights, has a key drawn at the start."""
+    files = {path.name: path for path in store.run_dir.glob("*.*") if path.is_file()}
+    assert {"identities.json", "notification.toml", "security.toml"} <= set(files)
+    assert {path.stat().st_mode & 0o077 for path in files.values()} == {0}
+    assert len(files["security.toml"].read_text().split('"')[1]) == 64
+
+
+def test_enabling_notifications_is_refused_with_the_way_out(store: ComposeStore) -> None:
+    """SeaweedFS takes the call for "create the bucket"; the person learns that notification.toml does it."""
+    settings = Settings(s3_endpoint_url=store.url, s3_access_key=SecretStr("darkroom-admin"),
+                        s3_secret_key=SecretStr("admin-secret"))
+    with pytest.raises(SettingsError, match=r"notification\.toml"):
+        BucketNotifications(settings).enable("arn:minio:sqs::DARKROOM:webhook")
+    with pytest.raises(SettingsError, match=r"notification\.toml"):
+        next(BucketNotifications(settings).listen())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("S3_WORKER_SECRET_KEY", ""), ("WEBHOOK_TOKEN", 'a"b'), ("BUCKET_UPLOADS", "a b")]
+)
+def test_a_missing_or_strange_value_stops_the_start(tmp_path: Path, name: str, value: str) -> None:
+    """No store with an empty secret, and none whose files mean something else than was meant."""
+    env = environment(tmp_path, "http://127.0.0.1:1/") | {name: value}
+    done = subprocess.run(["sh", SCRIPT], env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert not (tmp_path / "run").exists()
