@@ -95,3 +95,10 @@ class BrokerUnavailable(TransientError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Code.BROKER_UNAVAILABLE, detail)
+
+
+class DatabaseUnavailable(TransientError):
+    """The log database could not be reached or did not answer in time. No photo waits for it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Code.DATABASE_UNAVAILABLE, detail)

@@ -1,0 +1,67 @@
+"""The columns of `darkroom.restoration_log`, with their types: what an event may fill and what the API shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.messages import Status
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL in text
+Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Int32 = Annotated[int, Field(ge=0, lt=2**31)]
+Int64 = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Columns(BaseModel):
+    """What the `fields` of an event may fill. Everything is optional: an event tells what it knows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    user_id: Text | None = Field(None, description="Pseudonym of the user: HMAC-SHA256, 64 hex digits.")
+    image_filename: Text | None = Field(None, description="Last part of the upload's key.")
+    workflow_type: Text | None = None
+    workflow_version: Int32 | None = None
+    model_size: Int32 | None = Field(None, description="Side of the colour network's input [px].")
+    params: dict[str, Any] | None = Field(None, description="Every parameter of the resolved workflow.")
+    signature: Text | None = Field(None, description="16 hex digits that name workflow, parameters and models.")
+    error_code: Text | None = None
+    error_detail: Text | None = None
+    result_url: Text | None = Field(None, description="Where the result lies: `s3://bucket/key`.")
+    duration_seconds: Number | None = None
+    queue_seconds: Number | None = None
+    attempts: Int32 | None = None
+    width: Int32 | None = Field(None, description="Of the upload, by its header [px].")
+    height: Int32 | None = Field(None, description="Of the upload, by its header [px].")
+    bytes: Int64 | None = Field(None, description="Size of the upload.")
+    sha256: Hex64 | None = Field(None, description="Of the upload's content.")
+    engine: Text | None = None
+    device: Text | None = None
+    peak_memory_bytes: Int64 | None = None
+
+
+class Row(Columns):
+    """One row: one upload."""
+
+    upload_id: UUID
+    upload_time: datetime = Field(description="LastModified of the upload, by the store's clock.")
+    task_id: UUID | None = None
+    status: Status
+    updated_at: datetime | None = Field(None, description="When the diary last learned something of this upload.")
+
+
+class Event(BaseModel):
+    """One fact about an upload, as it was told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: UUID
+    upload_id: UUID
+    task_id: UUID | None = None
+    kind: Status
+    at: datetime
+    fields: dict[str, Any] = {}

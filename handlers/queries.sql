@@ -1,0 +1,107 @@
+-- The statements of handlers/logbook.py, by name. A comment under a name says what the statement is for.
+
+-- name: take_turn
+-- Writers take turns, so that the sum of an upload's events (fold) sees every event there is.
+SELECT pg_advisory_xact_lock(hashtextextended('darkroom.logbook', 0))
+
+-- name: ensure_month
+-- The partition of a month, made when its first row arrives.
+SELECT darkroom.ensure_month(%(moment)s)
+
+-- name: add_events
+-- A whole batch as one JSON array: less work for both sides than a row of parameters for each event. Facts already
+-- known are left out of what is returned: nothing changes for their uploads.
+INSERT INTO darkroom.restoration_event (event_id, upload_id, upload_time, task_id, kind, at, fields)
+SELECT * FROM json_to_recordset(%(events)s) AS e (
+    event_id uuid, upload_id uuid, upload_time timestamptz, task_id uuid, kind darkroom.status, at timestamptz,
+    fields jsonb
+)
+ON CONFLICT (event_id) DO NOTHING
+RETURNING upload_id, upload_time
+
+-- name: fold
+-- The row of an upload is a function of the set of its events, so no order, repetition or delay changes it: the
+-- status of the highest rank; of each column the value that the highest-ranked, then latest event gives it. Errors are
+-- the exception: only the event that decided the status may say one. What an existing row knows beyond its events
+-- (they may have been pruned) is kept.
+WITH touched AS (
+    SELECT DISTINCT * FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
+), sums AS (
+    SELECT e.upload_id, e.upload_time, max(e.kind) AS status, darkroom.merged(
+        '{"error_code": null, "error_detail": null}' || e.fields
+            || CASE WHEN e.task_id IS NULL THEN '{}' ELSE jsonb_build_object('task_id', e.task_id) END
+        ORDER BY e.kind, e.at, e.event_id
+    ) AS fields
+    FROM touched JOIN darkroom.restoration_event e USING (upload_id, upload_time)
+    GROUP BY e.upload_id, e.upload_time
+)
+INSERT INTO darkroom.restoration_log AS log (
+    upload_id, upload_time, status, task_id, user_id, image_filename, workflow_type, workflow_version, model_size,
+    params, signature, error_code, error_detail, result_url, duration_seconds, queue_seconds, attempts, width, height,
+    bytes, sha256, engine, device, peak_memory_bytes
+)
+SELECT s.upload_id, s.upload_time, s.status, f.task_id, f.user_id, f.image_filename, f.workflow_type,
+       f.workflow_version, f.model_size, f.params, f.signature, f.error_code, f.error_detail, f.result_url,
+       f.duration_seconds, f.queue_seconds, f.attempts, f.width, f.height, f.bytes, f.sha256, f.engine, f.device,
+       f.peak_memory_bytes
+FROM sums s, jsonb_to_record(s.fields) AS f (
+    task_id uuid, user_id text, image_filename text, workflow_type text, workflow_version integer, model_size integer,
+    params jsonb, signature text, error_code text, error_detail text, result_url text,
+    duration_seconds double precision, queue_seconds double precision, attempts integer, width integer, height integer,
+    bytes bigint, sha256 text, engine text, device text, peak_memory_bytes bigint
+)
+ON CONFLICT (upload_id, upload_time) DO UPDATE SET
+    status = greatest(log.status, excluded.status),
+    error_code = CASE WHEN excluded.status < log.status THEN log.error_code ELSE excluded.error_code END,
+    error_detail = CASE WHEN excluded.status < log.status THEN log.error_detail ELSE excluded.error_detail END,
+    task_id = coalesce(excluded.task_id, log.task_id),
+    user_id = coalesce(excluded.user_id, log.user_id),
+    image_filename = coalesce(excluded.image_filename, log.image_filename),
+    workflow_type = coalesce(excluded.workflow_type, log.workflow_type),
+    workflow_version = coalesce(excluded.workflow_version, log.workflow_version),
+    model_size = coalesce(excluded.model_size, log.model_size),
+    params = coalesce(excluded.params, log.params),
+    signature = coalesce(excluded.signature, log.signature),
+    result_url = coalesce(excluded.result_url, log.result_url),
+    duration_seconds = coalesce(excluded.duration_seconds, log.duration_seconds),
+    queue_seconds = coalesce(excluded.queue_seconds, log.queue_seconds),
+    attempts = coalesce(excluded.attempts, log.attempts),
+    width = coalesce(excluded.width, log.width),
+    height = coalesce(excluded.height, log.height),
+    bytes = coalesce(excluded.bytes, log.bytes),
+    sha256 = coalesce(excluded.sha256, log.sha256),
+    engine = coalesce(excluded.engine, log.engine),
+    device = coalesce(excluded.device, log.device),
+    peak_memory_bytes = coalesce(excluded.peak_memory_bytes, log.peak_memory_bytes),
+    updated_at = now()
+
+-- name: reject
+-- An event that the tables above refuse, once.
+INSERT INTO darkroom.audit_reject (digest, body, reason) VALUES (%(digest)s, %(body)s, %(reason)s)
+ON CONFLICT (digest) DO NOTHING
+
+-- name: page
+-- One page of uploads, newest first, after the cursor. Only the filters that are asked for are added (see logbook.py).
+SELECT * FROM darkroom.restoration_log WHERE {conditions}
+ORDER BY upload_time DESC, upload_id DESC LIMIT %(limit)s
+
+-- name: rows_of_task
+-- Every upload of one task: the one that was restored first.
+SELECT * FROM darkroom.restoration_log WHERE task_id = %(task_id)s
+ORDER BY status DESC, upload_time, upload_id LIMIT %(limit)s
+
+-- name: events_of_uploads
+-- What is known of some uploads, in order.
+SELECT event_id, upload_id, task_id, kind, at, fields FROM darkroom.restoration_event
+WHERE upload_id = ANY(%(uploads)s::uuid[]) ORDER BY at, kind, event_id LIMIT %(limit)s
+
+-- name: ended
+-- Which of these uploads have an end in the diary.
+SELECT l.upload_id FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
+JOIN darkroom.restoration_log l USING (upload_id, upload_time) WHERE l.status >= 'rejected'
+
+-- name: counts
+-- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.
+SELECT (upload_time AT TIME ZONE 'UTC')::date AS day, workflow_type, model_size, status, error_code, count(*) AS uploads
+FROM darkroom.restoration_log WHERE upload_time >= %(since)s
+GROUP BY 1, 2, 3, 4, 5

@@ -1,0 +1,342 @@
+"""The diary on a real PostgreSQL: whatever the order, repetition and delay of its events, it says the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import psutil
+import psycopg2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers import logbook as logbook_module
+from handlers.columns import Row
+from handlers.logbook import Filter, Logbook, UploadKey, Written
+from shared import identity
+from shared.errors import DatabaseUnavailable
+from shared.messages import LogEvent
+from shared.settings import Settings
+
+MIGRATION = Path(__file__).parents[2] / "infra" / "migrations" / "0001_diary.sql"
+NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
+SOURCE = {
+    "user_id": "ab" * 32, "image_filename": "grandma.jpg", "bytes": 1000, "width": 20, "height": 10,
+    "sha256": "cd" * 32, "workflow_type": "fast", "workflow_version": 1, "params": {"scale": 4, "note": None},
+    "signature": "0123456789abcdef",
+}  # fmt: skip
+LIFE: list[tuple[Any, int, dict[str, Any]]] = [
+    ("queued", 0, SOURCE),
+    ("processing", 1, {"attempts": 1}),
+    ("processing", 2, {"attempts": 2}),
+    ("failed", 3, {"error_code": "attempts_exhausted", "error_detail": "5 attempts failed", "attempts": 5}),
+    ("duplicate", 4, {"result_url": "s3://results/processed/old.png"}),
+    ("success", 5, {**SOURCE, "result_url": "s3://results/processed/new.png", "engine": "ncnn", "attempts": 6,
+                    "duration_seconds": 1.5}),
+]  # fmt: skip
+
+
+def event(upload_id: str, kind: Any, minute: int = 0, fields: dict[str, Any] | None = None, **changes: Any) -> LogEvent:
+    told = {
+        "event_id": identity.event_id(upload_id, kind, str(minute)), "upload_id": upload_id, "upload_time": NOW,
+        "task_id": identity.task_id("u", upload_id, "s"), "kind": kind, "at": NOW + timedelta(minutes=minute),
+        "fields": fields or {},
+    }  # fmt: skip
+    return LogEvent(**(told | changes))
+
+
+def life(upload_id: str) -> list[LogEvent]:
+    return [event(upload_id, kind, minute, fields) for kind, minute, fields in LIFE]
+
+
+@pytest.fixture(scope="module")
+def url(servers: Any) -> Iterator[str]:
+    """A database of this module's own, migrated."""
+    server = servers.settings.database_url.get_secret_value()
+    name = f"test_{uuid4().hex}"
+    admin = psycopg2.connect(server)
+    admin.autocommit = True
+    admin.cursor().execute(f"CREATE DATABASE {name}")
+    yield migrated(urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
+    admin.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.close()
+
+
+def migrated(url: str) -> str:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(MIGRATION.read_text())
+    connection.close()
+    return url
+
+
+@pytest.fixture
+def logbook(url: str) -> Iterator[Logbook]:
+    book = Logbook(Settings(database_url=url))
+    yield book
+    book.close()
+
+
+def select(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def row(logbook: Logbook, upload_id: str) -> dict[str, Any]:
+    """The row of an upload without what differs between uploads."""
+    (found,) = logbook.page(Filter(task_id=identity.task_id("u", upload_id, "s")), 10)
+    return found.model_dump(exclude={"upload_id", "task_id", "updated_at"})
+
+
+def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
+    """All 720 orders of six events of one upload end in one and the same row."""
+    orders = [[life(upload)[i] for i in order] for order in permutations(range(6)) if (upload := str(uuid4()))]
+    for step in zip(*orders, strict=True):
+        assert logbook.write(step).added == 720
+    rows = [row(logbook, order[0].upload_id) for order in orders]
+    assert all(found == rows[0] for found in rows)
+    assert rows[0]["status"] == "success"
+    assert rows[0]["attempts"] == 6
+    assert rows[0]["result_url"] == "s3://results/processed/new.png"
+    assert rows[0]["params"] == {"scale": 4, "note": None}
+    assert rows[0]["error_code"] is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_repetition_and_batches_do_not_matter(url: str, data: st.DataObject) -> None:
+    """Any events of a life, any of them repeated, in any order and any batches: the row of their set."""
+    book = Logbook(Settings(database_url=url))
+    some = data.draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=12))
+    cuts = sorted(data.draw(st.sets(st.integers(1, 11), max_size=3)))
+    shuffled, ordered = str(uuid4()), str(uuid4())
+    told = [life(shuffled)[i] for i in some]
+    for begin, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
+        book.write(told[begin:end])
+    book.write([life(ordered)[i] for i in sorted(set(some))])
+    assert row(book, shuffled) == row(book, ordered)
+    book.close()
+
+
+def test_writers_side_by_side_lose_nothing(url: str) -> None:
+    """Four writers tell the events of the same uploads at the same time; each row is the sum of all of them."""
+    uploads = [str(uuid4()) for _ in range(20)]
+    books = [Logbook(Settings(database_url=url)) for _ in range(4)]
+
+    def tell(number: int) -> None:
+        for upload in uploads:
+            books[number].write(life(upload)[number::4])
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone = str(uuid4())
+    books[0].write(life(alone))
+    assert all(row(books[0], upload) == row(books[0], alone) for upload in uploads)
+    for book in books:
+        book.close()
+
+
+def test_a_repeated_fact_changes_nothing(logbook: Logbook, url: str) -> None:
+    """Not even the time of the last change."""
+    upload = str(uuid4())
+    assert logbook.write(life(upload)) == Written(added=6)
+    before = select(url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload)
+    assert logbook.write(life(upload)) == Written(repeated=6)
+    assert select(url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload) == before
+
+
+def test_the_errors_are_those_of_the_end(logbook: Logbook) -> None:
+    """A photo that failed once and was restored later has no error; one that failed has its own."""
+    restored, failed = str(uuid4()), str(uuid4())
+    logbook.write(life(restored))
+    logbook.write(life(failed)[:4])
+    assert row(logbook, restored)["error_detail"] is None
+    assert (row(logbook, failed)["status"], row(logbook, failed)["error_code"]) == ("failed", "attempts_exhausted")
+
+
+def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
+    """A newer emitter may tell more than this release has columns for; `status` is never taken from the fields."""
+    upload = str(uuid4())
+    logbook.write([event(upload, "queued", fields={"mood": "sepia", "status": "success", "width": 7})])
+    rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    assert (rows[0].status, rows[0].width) == ("queued", 7)
+    assert events[0].fields == {"mood": "sepia", "status": "success", "width": 7}
+
+
+POISON: dict[str, dict[str, Any]] = {
+    "an id that is none": {"task_id": "not-a-uuid"},
+    "text for a number": {"fields": {"width": "wide"}},
+    "a number beyond the column": {"fields": {"attempts": 2**31}},
+    "a negative size": {"fields": {"bytes": -1}},
+    "a hash that is none": {"fields": {"sha256": "xyz"}},
+    "NUL in a column": {"fields": {"engine": "nc\x00nn"}},
+    "NUL in an unknown field": {"fields": {"mood": ["se\x00pia"]}},
+    "infinity in an unknown field": {"fields": {"mood": float("inf")}},
+}
+
+
+@pytest.mark.parametrize("fault", POISON)
+def test_a_bad_event_is_set_aside_and_holds_nobody_up(logbook: Logbook, url: str, fault: str) -> None:
+    """Its neighbours are written, it lies in audit_reject, once, with a reason; the next batch is not troubled."""
+    uploads = [str(uuid4()) for _ in range(9)]
+    batch = [event(upload, "queued", fields=SOURCE) for upload in uploads]
+    bad = event(str(uuid4()), "queued", **POISON[fault])
+    batch.insert(4, bad)
+    before = select(url, "SELECT count(*) FROM darkroom.audit_reject")[0][0]
+    assert logbook.write(batch) == Written(added=9, rejected=1)
+    assert logbook.write(batch) == Written(repeated=9, rejected=1)
+    assert select(url, "SELECT count(*) FROM darkroom.audit_reject")[0][0] == before + 1
+    found = select(url, "SELECT reason FROM darkroom.audit_reject WHERE body LIKE %s", f"%{bad.event_id}%")
+    assert found[0][0]
+    assert all(row(logbook, upload)["status"] == "queued" for upload in uploads)
+
+
+def partition_of(url: str, upload_id: str) -> str:
+    found = select(url, "SELECT tableoid::regclass::text FROM darkroom.restoration_log WHERE upload_id = %s", upload_id)
+    return str(found[0][0])
+
+
+def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
+    """By UTC, to the microsecond; months that no clock shows stay in the default partition."""
+    expected = {
+        datetime(2025, 12, 31, 23, 59, 59, 999999, UTC): "darkroom.restoration_log_2025_12",
+        datetime(2026, 1, 1, tzinfo=UTC): "darkroom.restoration_log_2026_01",
+        datetime(9999, 1, 1, tzinfo=UTC): "darkroom.restoration_log_default",
+        datetime(1980, 1, 1, tzinfo=UTC): "darkroom.restoration_log_default",
+    }
+    uploads = {moment: str(uuid4()) for moment in expected}
+    logbook.write([event(upload, "queued", upload_time=moment) for moment, upload in uploads.items()])
+    assert {moment: partition_of(url, upload) for moment, upload in uploads.items()} == expected
+
+
+def test_a_new_partition_takes_its_rows_from_the_default(logbook: Logbook, url: str) -> None:
+    """Rows that came in before the partition of their month was made move into it."""
+    upload = str(uuid4())
+    select(url, "INSERT INTO darkroom.restoration_log (upload_id, upload_time, status) VALUES (%s, %s, 'queued') "
+                "RETURNING 1", upload, datetime(2024, 5, 5, tzinfo=UTC))  # fmt: skip
+    assert partition_of(url, upload) == "darkroom.restoration_log_default"
+    select(url, "SELECT darkroom.ensure_month('2024-05-31 23:00+00')")
+    assert partition_of(url, upload) == "darkroom.restoration_log_2024_05"
+
+
+def test_the_same_bytes_put_again_are_another_row(logbook: Logbook) -> None:
+    """The key of a row is the upload and its time."""
+    upload = str(uuid4())
+    logbook.write([event(upload, "success"), event(upload, "queued", 1, upload_time=NOW + timedelta(days=1))])
+    rows, _ = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    assert [found.status for found in rows] == ["success", "queued"]
+
+
+def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
+    """Newest first; uploads of the same moment are neither repeated nor skipped at a page's end."""
+    user = uuid4().hex * 2
+    told = [event(str(uuid4()), "queued", fields={"user_id": user}, upload_time=NOW + timedelta(seconds=i // 4))
+            for i in range(23)]  # fmt: skip
+    logbook.write(told)
+    seen: list[Row] = []
+    last: UploadKey | None = None
+    while page := logbook.page(Filter(user, after=last), 5):
+        seen += page
+        last = (str(page[-1].upload_id), page[-1].upload_time)
+    assert len(seen) == 23
+    assert {str(found.upload_id) for found in seen} == {each.upload_id for each in told}
+    assert [found.upload_time for found in seen] == sorted((each.upload_time for each in told), reverse=True)
+
+
+def test_filters_are_combined(logbook: Logbook) -> None:
+    user = uuid4().hex * 2
+    kinds: list[Any] = ["queued", "failed", "failed"]
+    logbook.write([event(str(uuid4()), kind, fields={"user_id": user}) for kind in kinds])
+    assert len(logbook.page(Filter(user, "failed"), 10)) == 2
+    assert logbook.page(Filter(user, "success"), 10) == []
+
+
+def test_the_diary_says_who_ended(logbook: Logbook) -> None:
+    """Only what the diary itself has as ended, for exactly that upload time."""
+    done, open_ = str(uuid4()), str(uuid4())
+    logbook.write([*life(done), life(open_)[1]])
+    asked = [(done, NOW), (open_, NOW), (str(uuid4()), NOW), (done, NOW + timedelta(days=1))]
+    assert logbook.ended(asked) == {done}
+    assert logbook.ended(asked[1:]) == set()
+    assert logbook.ended([]) == set()
+
+
+def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
+    day = datetime(2026, 2, 3, 23, 30, tzinfo=UTC)
+    upload = str(uuid4())
+    fields = {"workflow_type": "portrait", "model_size": 512, "error_code": "decode_error"}
+    logbook.write([event(upload, "failed", fields=fields, upload_time=day)])
+    (found,) = [count for count in logbook.counts(day) if count["workflow_type"] == "portrait"]
+    assert found == {"day": day.date(), "workflow_type": "portrait", "model_size": 512, "status": "failed",
+                     "error_code": "decode_error", "uploads": 1}  # fmt: skip
+
+
+def test_the_model_has_the_columns_of_the_table(url: str) -> None:
+    """`handlers.columns.Row` and the migration agree."""
+    statement = """SELECT column_name FROM information_schema.columns
+                   WHERE table_schema = 'darkroom' AND table_name = 'restoration_log'"""
+    assert {name for (name,) in select(url, statement)} == set(Row.model_fields)
+
+
+def test_without_a_database_the_call_says_so(url: str) -> None:
+    """No address, a wrong one, or no tables yet: `database_unavailable`, to be tried again."""
+    wrong = urlunsplit(urlsplit(url)._replace(path="/nowhere"))
+    bare = urlunsplit(urlsplit(url)._replace(path="/postgres"))
+    for address in ("", wrong, bare, "postgresql://nobody@127.0.0.1:1/x"):
+        with pytest.raises(DatabaseUnavailable):
+            Logbook(Settings(database_url=address)).write([event(str(uuid4()), "queued")])
+
+
+def test_a_connection_that_died_is_replaced(logbook: Logbook, url: str) -> None:
+    """The server ended every connection: the same call connects again and writes."""
+    upload = str(uuid4())
+    logbook.write(life(upload)[:1])
+    select(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'darkroom'")
+    assert logbook.write(life(upload)).added == 5
+
+
+@contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """Every process of the server is stopped, as by a hanging disk."""
+    backend = psutil.Process(int(select(url, "SELECT pg_backend_pid()")[0][0]))
+    postmaster = backend.parent()
+    assert postmaster is not None
+    server = [postmaster, *postmaster.children()]
+    try:
+        for process in server:
+            os.kill(process.pid, signal.SIGSTOP)
+        yield
+    finally:
+        for process in server:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+
+
+def test_a_frozen_database_stops_nobody_for_long(logbook: Logbook, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that holds its sockets open and never answers is an error within the limit; thawed, it is used again."""
+    upload = str(uuid4())
+    logbook.write(life(upload)[:1])
+    monkeypatch.setattr(logbook_module, "ANSWER_S", 0.5)
+    monkeypatch.setattr(logbook_module, "CONNECT_S", 0.5)
+    with frozen(url), pytest.raises(DatabaseUnavailable):
+        logbook.write(life(upload))
+    monkeypatch.undo()
+    assert logbook.write(life(upload)).added == 5
