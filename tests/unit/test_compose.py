@@ -1,0 +1,161 @@
+"""The rules of compose.yaml, its Dockerfile and its environment file, held without a container engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.docker.requirements import WITHOUT, name, requirements
+from shared.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "infra/docker"
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("darkroom-")}
+VARIABLE = re.compile(r"\$\{(\w+)(?::([?-]))?")
+USED = dict(VARIABLE.findall((ROOT / "compose.yaml").read_text()))
+"""Every variable with the way it is used: `-` has a default, `?` is required."""
+REQUIRED = {name for name, kind in USED.items() if kind == "?"}
+
+every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+every_process = pytest.mark.parametrize("process", OURS.values(), ids=OURS)
+
+
+def one_shot(service: dict[str, Any]) -> bool:
+    names = [n for n, s in SERVICES.items() if s is service]
+    waits = [s.get("depends_on", {}).get(n, {}) for s in SERVICES.values() for n in names]
+    return {"condition": "service_completed_successfully"} in waits
+
+
+@every_service
+def test_a_service_says_when_it_is_well(service: dict[str, Any]) -> None:
+    """Every service has a health check; a one-shot has its exit status instead."""
+    assert one_shot(service) != bool(service.get("healthcheck", {}).get("test"))
+
+
+@every_service
+def test_a_service_that_dies_comes_back(service: dict[str, Any]) -> None:
+    """For ever; a one-shot a few times, then its failure stands."""
+    assert service["restart"] == ("on-failure:3" if one_shot(service) else "unless-stopped")
+
+
+@every_service
+def test_a_service_has_no_more_rights_than_it_needs(service: dict[str, Any]) -> None:
+    """A user by number who is not root, a read-only root, no capability and none to be gained, bounded processes."""
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", service["user"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["init"] is True
+    assert service["pids_limit"] > 0
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
+
+
+@every_service
+def test_only_the_edge_leads_outside(service: dict[str, Any]) -> None:
+    """Ports are published on the loopback address unless a person says otherwise; the other networks are internal."""
+    assert set(service["networks"]) <= set(COMPOSE["networks"])
+    assert ("edge" in service["networks"]) == ("ports" in service)
+    assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in service.get("ports", []))
+
+
+def test_networks_but_the_edge_are_internal() -> None:
+    """What is not on the edge reaches nothing outside, and the log database is out of the workers' reach."""
+    assert {n for n, options in COMPOSE["networks"].items() if not options.get("internal")} == {"edge"}
+    assert all("log" not in SERVICES[worker]["networks"] for worker in ("worker-cpu", "worker-gpu"))
+
+
+@every_service
+def test_images_are_pinned(service: dict[str, Any]) -> None:
+    """Foreign images by version; our own are built here."""
+    assert "build" in service or re.search(r":\d+\.\d+", service["image"])
+
+
+def test_secrets_are_required_and_never_written_down() -> None:
+    """Whatever is named like a secret is a variable without a default, with an explanation of where it comes from."""
+    for service in SERVICES.values():
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"PASS|SECRET|TOKEN|PEPPER|API_KEY", key) or ("://" in value and "@" in value):
+                used = VARIABLE.findall(value)
+                assert used, key
+                assert {kind for _, kind in used} == {"?"}, key
+
+
+@every_process
+def test_every_setting_exists(process: dict[str, Any]) -> None:
+    """A misspelt variable would be ignored without a word."""
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    assert set(process["environment"]) <= known
+    assert {name for name in USED if name.startswith(PREFIX)} <= known
+
+
+def test_every_variable_of_env_example_is_used() -> None:
+    """And every variable that compose requires is in it, so that `make-env.sh` draws it."""
+    lines = (DOCKER / "env.example").read_text().splitlines()
+    offered = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    assert REQUIRED <= offered <= set(USED) | {"COMPOSE_PROFILES"}
+
+
+def make_env(env: Path) -> dict[str, str]:
+    subprocess.run(["sh", DOCKER / "make-env.sh", env], check=True, capture_output=True)
+    return dict(line.split("=", 1) for line in env.read_text().splitlines())
+
+
+def test_make_env_draws_every_secret_once(tmp_path: Path) -> None:
+    """No value is empty or repeated, only the owner may read them, and a second run changes nothing."""
+    first = make_env(tmp_path / ".env")
+    secrets = [first[name] for name in REQUIRED]
+    assert all(re.fullmatch(r"[0-9a-f]{48}", secret) for secret in secrets)
+    assert len(set(secrets)) == len(secrets)
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert make_env(tmp_path / ".env") == first
+
+
+def test_a_new_variable_is_added_to_an_old_env(tmp_path: Path) -> None:
+    """An update that brings a secret does not touch the others."""
+    (tmp_path / ".env").write_text("DARKROOM_PEPPER=kept\n")
+    values = make_env(tmp_path / ".env")
+    assert values["DARKROOM_PEPPER"] == "kept"
+    assert set(values) >= REQUIRED
+
+
+@every_process
+def test_targets_exist_in_the_dockerfile(process: dict[str, Any]) -> None:
+    """And each has its list of requirements."""
+    target = process["build"]["target"]
+    assert f"AS {target}\n" in (DOCKER / "Dockerfile").read_text()
+    assert target in WITHOUT
+
+
+def test_images_leave_out_only_what_pyproject_has() -> None:
+    """A renamed dependency would come back into an image without a word."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set().union(*WITHOUT.values()) <= {name(line) for line in project["dependencies"]}
+    wanted = {name(line) for line in requirements("services", ROOT / "pyproject.toml")}
+    assert {"boto3", "kombu", "fastapi", "psycopg2-binary"} <= wanted
+    assert "torch" in {name(line) for line in requirements("worker-gpu", ROOT / "pyproject.toml")}
+
+
+def test_only_sources_reach_the_builder() -> None:
+    """`.dockerignore` refuses all and lets in by name: no `.env` or state can become a layer."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert "**/*.env" in lines
+    assert {line[1:] for line in lines if line[0] == "!"} == {
+        "pyproject.toml", "constraints.txt", "README.md", "shared", "handlers", "gpu_worker", "infra",
+    }  # fmt: skip
+
+
+@every_service
+def test_files_that_are_mounted_exist(service: dict[str, Any]) -> None:
+    """Docker would make a folder of the name instead. All are read-only."""
+    for volume in service.get("volumes", []):
+        source, *rest = volume.split(":")
+        assert source in COMPOSE["volumes"] or ((ROOT / source).is_file() and rest[-1] == "ro")
