@@ -80,8 +80,10 @@ class AmqpTransport(Transport):
         for tag in tags:
             channel.basic_ack(tag)
 
-    def beat(self, channel: Any) -> None:
-        channel.connection.heartbeat_tick()
+    def beat(self, channel: Any) -> float:
+        link = channel.connection
+        link.heartbeat_tick()
+        return float(link.last_heartbeat_received)
 
     def size(self, channel: Any, queue: str) -> int:
         self.declare(channel, queue)

@@ -113,8 +113,7 @@ class Consumer:
             self._carry_out(session)
             now = monotonic()
             if now >= next_beat:
-                session.beat()
-                self._heard, next_beat = now, now + BEAT_S
+                self._heard, next_beat = session.beat(), now + BEAT_S
             if now >= next_renewal and self._is_alive():
                 session.renew()
                 next_renewal = now + self._lease_s / 3

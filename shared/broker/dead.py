@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shared.broker.publisher import Publisher
@@ -35,7 +36,12 @@ class DeadLetter:
 def letters(settings: Settings, limit: int = LIMIT) -> list[DeadLetter]:
     """The oldest `limit` of each queue. Raises `BrokerUnavailable`, as all functions here."""
     found: list[DeadLetter] = []
-    _sift(settings, limit, lambda letter: bool(found.append(letter)))
+
+    def leave(letter: DeadLetter) -> bool:
+        found.append(letter)
+        return False
+
+    _sift(settings, limit, leave)
     return found
 
 
@@ -83,7 +89,11 @@ def _count(settings: Settings, idents: Collection[str] | None, act: Callable[[De
 def _sift(settings: Settings, limit: int, take: Callable[[DeadLetter], bool]) -> None:
     with connected(settings) as (transport, channel):
         for queue in ALL:
-            transport.sift(channel, dead(queue), limit, lambda body, headers, q=queue: take(_letter(q, body, headers)))
+            transport.sift(channel, dead(queue), limit, partial(_show, queue, take))
+
+
+def _show(queue: str, take: Callable[[DeadLetter], bool], body: bytes, headers: dict[str, Any]) -> bool:
+    return take(_letter(queue, body, headers))
 
 
 def _letter(queue: str, body: bytes, headers: dict[str, Any]) -> DeadLetter:

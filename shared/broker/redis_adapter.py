@@ -48,12 +48,13 @@ class RedisTransport(Transport):
     def settle(self, channel: Any, tags: list[Any]) -> None:
         channel.qos.settle(tags)
 
-    def beat(self, channel: Any) -> None:
+    def beat(self, channel: Any) -> float:
         # After an outage the other holders need a moment to renew what ran out meanwhile.
         if monotonic() - channel.opened > self.settings.lease_s / 3:
             channel.qos.restore_expired()
         else:
             channel.control.ping()
+        return monotonic()
 
     def renew(self, channel: Any) -> None:
         channel.qos.renew()

@@ -22,12 +22,16 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from redis.exceptions import OutOfMemoryError
+
+IDLE_S = 0.1
+"""Pause between two looks at a queue for which the server refuses to let us wait."""
 
 CLAIM_MAX = 200
 """Most messages taken in one step; keeps the script short for the server's other clients."""
@@ -158,14 +162,20 @@ class Channel(kombu_redis.Channel):
         self.client.connection.send_command("BLMOVE", queue, queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
 
     def _brpop_read(self, **_: Any) -> bool:
+        """Take messages if the wait has ended because there are some. Raises `Empty` if not."""
+        waiting, refused = None, False
         try:
             waiting = self.client.parse_response(self.client.connection, "BLMOVE")
+        except OutOfMemoryError:
+            refused = True  # a full server refuses the wait, but not the taking, and only taking can empty it
         except self.connection_errors:
             self.client.connection.disconnect()
             raise
         finally:
             self._in_poll = None
-        if waiting is None or not self._claim():
+        if (waiting is None and not refused) or not self._claim():
+            if refused:
+                sleep(IDLE_S)
             raise Empty
         return True
 

@@ -67,8 +67,9 @@ class Session:
         for delivery in deliveries:
             self.in_hand.pop(delivery, None)
 
-    def beat(self) -> None:
-        self._transport.beat(next(iter(self._channels.values())))
+    def beat(self) -> float:
+        """Keep the connection alive; when the broker was last heard."""
+        return self._transport.beat(next(iter(self._channels.values())))
 
     def renew(self) -> None:
         for channel in self._channels.values():

