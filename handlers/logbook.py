@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from handlers.columns import Columns, Event, Row
 from shared.errors import DatabaseUnavailable
+from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -153,6 +154,7 @@ class Logbook:
         if added := cursor.fetchall():
             uploads = {"uploads": [row["upload_id"] for row in added], "times": [row["upload_time"] for row in added]}
             cursor.execute(STATEMENTS["fold"], uploads)
+        passing("recorder.before_commit")
         return len(added)
 
     def _reject(self, event: LogEvent, fault: str) -> Written:

@@ -1,0 +1,161 @@
+"""The recorder: acknowledged after the commit, patient while the diary is down, gone when told to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from handlers import recorder as recorder_module
+from handlers.logbook import Written
+from handlers.on_record import on_record
+from handlers.recorder import Recorder
+from shared.broker.delivery import Delivery, Ruling
+from shared.errors import Code, DatabaseUnavailable
+from shared.messages import LogEvent
+from shared.retry import RetryPolicy
+from shared.settings import Settings
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def body() -> bytes:
+    ident = str(uuid4())
+    return LogEvent(event_id=ident, upload_id=ident, upload_time=NOW, kind="queued", at=NOW).encode()
+
+
+class Diary:
+    """Keeps what it is told; is down while `down` is set, and waits at the door while `closed` is."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[LogEvent]] = []
+        self.down = False
+        self.refusals = 0
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.opened.set()
+
+    def write(self, events: Sequence[LogEvent]) -> Written:
+        self.entered.set()
+        assert self.opened.wait(10)
+        if self.down:
+            self.refusals += 1
+            raise DatabaseUnavailable("down")
+        self.batches.append(list(events))
+        return Written(added=len(events))
+
+
+class Stage:
+    """A recorder at work, and what became of its deliveries."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.diary = Diary()
+        self.stop = threading.Event()
+        self.recorder = Recorder(settings, self.diary, self.stop)
+        self.settled: list[tuple[Delivery, Ruling]] = []
+        self.thread = threading.Thread(target=self.recorder.run)
+
+    def deliver(self, *bodies: bytes) -> None:
+        for each in bodies:
+            self.recorder.put(Delivery("darkroom.log", each, {}, False, lambda d, r: self.settled.append((d, r))))
+
+    def leave(self) -> None:
+        self.stop.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(recorder_module, "PATIENCE", RetryPolicy(0.01, 0.01, 1_000_000))
+    stage = Stage(Settings(log_batch=3, log_flush_s=0.05))
+    yield stage
+    stage.diary.opened.set()
+    stage.leave()
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_written() -> None:
+    """By its place in the batch, with the reason."""
+    diary = Diary()
+    recorded = on_record([body(), b"{}", body(), b"\xff"], diary)
+    assert sorted(recorded.refused) == [1, 3]
+    assert recorded.refused[1].code == Code.BAD_MESSAGE
+    assert recorded.written == Written(added=2)
+
+
+def test_a_batch_of_garbage_needs_no_database() -> None:
+    diary = Diary()
+    diary.down = True
+    assert len(on_record([b"", b"x"], diary).refused) == 2
+
+
+def test_messages_are_written_in_batches_of_the_set_size(stage: Stage) -> None:
+    """A full batch does not wait, a part of one waits for `log_flush_s` only."""
+    stage.deliver(*(body() for _ in range(7)))
+    stage.thread.start()
+    until(lambda: len(stage.settled) == 7)
+    assert [len(batch) for batch in stage.diary.batches] == [3, 3, 1]
+    assert all(ruling == Ruling() for _, ruling in stage.settled)
+
+
+def test_nothing_is_acknowledged_before_the_commit(stage: Stage) -> None:
+    stage.diary.opened.clear()
+    stage.deliver(body(), body(), body())
+    stage.thread.start()
+    assert stage.diary.entered.wait(10)
+    assert stage.settled == []
+    stage.diary.opened.set()
+    until(lambda: len(stage.settled) == 3)
+
+
+def test_an_unreadable_message_goes_to_the_dead(stage: Stage) -> None:
+    """With its reason, and only that one."""
+    stage.deliver(body(), b"not ours", body())
+    stage.thread.start()
+    until(lambda: len(stage.settled) == 3)
+    assert [ruling.code for _, ruling in stage.settled] == [None, Code.BAD_MESSAGE, None]
+
+
+def test_while_the_diary_is_down_the_batch_is_kept(stage: Stage) -> None:
+    """Tried again and again, never acknowledged, never dropped; written once when the diary is back."""
+    stage.diary.down = True
+    stage.deliver(*(body() for _ in range(3)))
+    stage.thread.start()
+    until(lambda: stage.diary.refusals >= 5)
+    assert stage.settled == []
+    stage.diary.down = False
+    until(lambda: len(stage.settled) == 3)
+    assert [len(batch) for batch in stage.diary.batches] == [3]
+
+
+def test_leaving_writes_what_is_in_hand(stage: Stage) -> None:
+    """What came before the stop is written and acknowledged; what comes after it is left to another."""
+    stage.deliver(*(body() for _ in range(7)))
+    stage.diary.opened.clear()
+    stage.thread.start()
+    stage.stop.set()
+    stage.deliver(body())
+    stage.diary.opened.set()
+    stage.leave()
+    assert sum(map(len, stage.diary.batches)) == len(stage.settled) == 7
+
+
+def test_leaving_does_not_wait_for_a_diary_that_is_down(stage: Stage) -> None:
+    """The messages stay unsettled: the broker has them."""
+    stage.diary.down = True
+    stage.deliver(body(), body())
+    stage.thread.start()
+    until(lambda: stage.diary.refusals >= 1)
+    stage.leave()
+    assert stage.settled == []
