@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +136,7 @@ def _triples(flat: list[int]) -> zip[tuple[int, int, int]]:
 
 def _grey16(image: Image.Image) -> Planes:
     tags = getattr(image, "tag_v2", {})
-    pixels: NDArray[np.uint16] = _copied(image, lambda band: band).astype(np.uint16, copy=False)
+    pixels: NDArray[Any] = _copied(image, lambda band: band).astype(np.uint16, copy=False)
     bits = tags.get(258, (16,))[0]
     if bits < 16:  # 12-bit scanners: 0…4095 → 0…65535
         pixels = (pixels << np.uint16(16 - bits)) | (pixels >> np.uint16(2 * bits - 16))
@@ -149,8 +150,9 @@ def _deep(image: Image.Image, data: bytes, raw: str, name: str) -> Planes:
     if getattr(image, "tag_v2", {}).get(284, 1) == 2:
         raise unsupported("a 16-bit TIFF with separate colour planes")
     # `N` is the machine's byte order, to which libtiff has converted.
-    high, low = ("B", "L") if raw[-1] == "B" or (raw[-1] == "N" and np.little_endian is False) else ("L", "B")
+    high, low = ("B", "L") if raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big") else ("L", "B")
     stored, samples = name.split(";")[0].replace("a", "A"), _DEEP[name]
+    array: NDArray[Any]
     if samples == 2:
         array = _pairs(image)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 
 import numpy as np
@@ -68,7 +68,7 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
     return patch
 
 
-@cache
+@lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """Noto Sans SC where its package is installed, else Pillow's own font, which has Latin letters."""
     try:
