@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     log_flush_s: Seconds = Field(0.5, description="Longest time a log row waits for its batch.")
     sweep_interval_s: Seconds = Field(30.0, description="Pause between two sweeps.")
 
+    ready_file: Path | None = Field(None, description="A process touches this file once it is ready for work.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal.")
     failpoint: str = Field("", description="For tests: `name:n` kills the process the n-th time it passes `name`.")

@@ -12,9 +12,9 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from shared import identity, keys
-from shared.documents import Receipt, Record
-from shared.errors import Code, NotFound, TransientError
+from infra import uploads
+from shared.documents import Record
+from shared.errors import Code, PermanentError, TransientError
 from shared.settings import Settings
 from shared.storage import ObjectInfo, S3Store
 
@@ -63,18 +63,15 @@ def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float
 
 
 def _wait(store: S3Store, settings: Settings, key: str, info: ObjectInfo) -> Record:
-    version = info.version if info.version not in (None, "null") else info.etag
-    receipt_key = keys.receipt(identity.upload_id(settings.bucket_uploads, key, version or info.etag))
+    upload = uploads.of_object(info)
     deadline_s = time.monotonic() + TIMEOUT_S
-    task_id = None
     while time.monotonic() < deadline_s:
-        try:
-            if task_id is None:
-                task_id = Receipt.from_bytes(store.read(settings.bucket_results, receipt_key), receipt_key).task_id
-            record_key = keys.record(task_id or "")
-            return Record.from_bytes(store.read(settings.bucket_results, record_key), record_key)
-        except NotFound:
-            time.sleep(POLL_S)
+        uploads.look(store, settings, upload)
+        if upload.record:
+            return upload.record
+        if upload.reason:
+            raise PermanentError(upload.reason.error_code, upload.reason.error_detail)
+        time.sleep(POLL_S)
     detail = f"{key} was not restored within {TIMEOUT_S:.0f} s; `darkroom status` says what is down"
     raise TransientError(Code.INTERNAL, detail)
 

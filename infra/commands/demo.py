@@ -11,40 +11,47 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from infra import uploads
 from infra.demo.contact_sheet import Pair, contact_sheet
 from infra.demo.samples import Sample, samples
-from shared import identity, keys
-from shared.documents import Reason, Receipt, Record
-from shared.errors import NotFound
+from infra.uploads import Upload
+from shared.documents import Record
 from shared.settings import Settings
 from shared.storage import S3Store
 
+app = typer.Typer()
 TIMEOUT_S = 180
 console = Console(stderr=True, highlight=False)
 
 
 @dataclass
 class Photo:
-    """One sample on its way. `fault` is set when it ended otherwise than restored."""
+    """One sample on its way. `row` is its row of the log, once that says `success`."""
 
     sample: Sample
-    upload_id: str
-    receipt: Receipt | None = None
-    record: Record | None = None
+    upload: Upload
     row: dict[str, Any] | None = None
-    fault: str = ""
 
     @property
     def ended(self) -> bool:
-        return bool(self.fault) or (self.record is not None and self.row is not None)
+        return self.upload.reason is not None or self.row is not None
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where results and contact sheet are written.")] = Path("demo-out"),
+) -> None:
+    """Restore four damaged photos on a stack of its own, and check every one."""
+    raise typer.Exit(run(out, Settings.load().state_dir / "demo"))
 
 
 def run(out_dir: Path, state_dir: Path) -> int:
@@ -77,49 +84,22 @@ def _darkroom(*arguments: str, state_dir: Path) -> None:
 
 def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:
     info = store.put(settings.bucket_uploads, sample.key, sample.data, sample.content_type, sample.metadata)
-    version = info.version if info.version not in (None, "null") else info.etag
-    return Photo(sample, identity.upload_id(settings.bucket_uploads, sample.key, version or info.etag))
+    return Photo(sample, uploads.of_object(info))
 
 
 def _watch(store: S3Store, settings: Settings, photos: list[Photo]) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        lines = {photo.upload_id: progress.add_task(photo.sample.key, total=1) for photo in photos}
-        while not all(photo.ended for photo in photos):
-            for photo in photos:
-                _look(store, settings, photo)
-                state = "restored" if photo.record else photo.fault or ("queued" if photo.receipt else "uploaded")
-                progress.update(lines[photo.upload_id], description=f"{photo.sample.key}: {state}",
-                                completed=int(photo.ended))  # fmt: skip
-            if time.monotonic() > deadline_s:
-                for photo in photos:
-                    photo.fault = photo.fault or ("" if photo.ended else f"not back within {TIMEOUT_S} s")
+        lines = [progress.add_task(photo.sample.key, total=1) for photo in photos]
+        while not all(photo.ended for photo in photos) and time.monotonic() < deadline_s:
+            for line, photo in zip(lines, photos, strict=True):
+                uploads.look(store, settings, photo.upload)
+                if photo.upload.record is not None and photo.row is None:
+                    photo.row = _row(settings, photo)
+                description = f"{photo.sample.key}: {photo.upload.state}"
+                progress.update(line, description=description, completed=int(photo.ended))
             time.sleep(0.1)
-
-
-def _look(store: S3Store, settings: Settings, photo: Photo) -> None:
-    """See how far one photo has come, by the bucket, and then by the log."""
-    try:
-        if photo.receipt is None:
-            key = keys.receipt(photo.upload_id)
-            photo.receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
-        if photo.record is None and photo.receipt.task_id is not None:
-            key = keys.record(photo.receipt.task_id)
-            photo.record = Record.from_bytes(store.read(settings.bucket_results, key), key)
-    except NotFound:
-        photo.fault = _refused(store, settings, photo.upload_id)
-    if photo.record is not None and photo.row is None:
-        photo.row = _row(settings, photo)
-
-
-def _refused(store: S3Store, settings: Settings, upload_id: str) -> str:
-    key = keys.reason(upload_id)
-    try:
-        reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
-    except NotFound:
-        return ""
-    return f"{reason.status}: {reason.error_detail}"
 
 
 def _row(settings: Settings, photo: Photo) -> dict[str, Any] | None:
@@ -127,7 +107,7 @@ def _row(settings: Settings, photo: Photo) -> dict[str, Any] | None:
     answer = httpx.get(f"{settings.api_url}/v1/tasks", params={"limit": 100},
                        headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"})  # fmt: skip
     answer.raise_for_status()
-    rows = [row for row in answer.json()["items"] if row["upload_id"] == photo.upload_id]
+    rows = [row for row in answer.json()["items"] if row["upload_id"] == photo.upload.upload_id]
     return rows[0] if rows and rows[0]["status"] == "success" else None
 
 
@@ -137,9 +117,10 @@ def _report(store: S3Store, settings: Settings, photos: list[Photo], out_dir: Pa
     table = Table("photo", "task", "status", "before → after", "seconds", "engine", "result")
     disagreements, pairs = [], []
     for number, photo in enumerate(photos, 1):
-        record, row = photo.record, photo.row
+        record, row = photo.upload.record, photo.row
         if record is None or row is None:
-            disagreements.append(f"{photo.sample.key}: {photo.fault or 'no log row'}")
+            reason = photo.upload.reason
+            disagreements.append(f"{photo.sample.key}: {reason.error_detail if reason else 'no result, or no log row'}")
             continue
         data = store.read(settings.bucket_results, record.result_key)
         path = out_dir / f"{number}-{record.workflow.name}.png"

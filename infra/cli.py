@@ -1,0 +1,95 @@
+"""The command `darkroom`. Commands live in `infra.commands`; each is imported only when it is run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from shared.errors import DarkroomError, SettingsError
+
+COMMANDS: dict[str, str] = {
+    "up": "Start the embedded stack and every process of Darkroom.",
+    "down": "Stop the running stack.",
+    "status": "What runs, and whether it is well.",
+    "env": "KEY=value lines for a client of the running stack.",
+    "config": "Every setting: its value, default, unit and meaning.",
+    "submit": "Upload photos and folders of photos.",
+    "tasks": "The latest rows of the log.",
+    "task": "One task: its rows and its events.",
+    "workflows": "The workflows and their parameters.",
+    "models": "List, verify or pull models.",
+    "demo": "Restore four damaged photos on a stack of its own, and check every one.",
+    "bench": "Figures of a running stack, with their spread.",
+    "handlers": "Run the HTTP door: storage events, health, API.",
+    "worker": "Run one worker.",
+    "recorder": "Run the recorder: log events into PostgreSQL.",
+    "sweep": "Compare bucket, receipts and results; publish what was lost.",
+    "log": "Rebuild the log database from the buckets.",
+    "migrate": "Apply the migrations of the log database.",
+    "bootstrap": "Create the buckets.",
+    "storage": "Notifications of MinIO-compatible servers.",
+    "health": "The health check of a container.",
+}  # fmt: skip
+"""Command → its line in `darkroom --help`; the module `infra.commands.{modules}` has it under `app`."""
+
+MODULES = {
+    "up": "stack", "down": "stack", "status": "stack", "env": "config", "config": "config", "submit": "submit",
+    "tasks": "tasks", "task": "tasks", "workflows": "config", "models": "wings", "demo": "demo", "bench": "bench",
+    "handlers": "wings", "worker": "wings", "recorder": "wings", "sweep": "wings", "log": "wings",
+    "migrate": "setup", "bootstrap": "setup", "storage": "storage",
+    "health": "health",
+}  # fmt: skip
+GROUPS = ("bench", "storage")
+"""Modules whose whole app is one command with sub-commands."""
+
+
+class LazyGroup(TyperGroup):
+    """Knows all names and help lines without importing a single command."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002 - the library's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
+        if cmd_name not in COMMANDS:
+            return None
+        if "--help" in sys.argv[1:2] or len(sys.argv) == 1:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
+        module = __import__(f"infra.commands.{MODULES[cmd_name]}", fromlist=["app"])
+        command = get_command(module.app)
+        if isinstance(command, TyperGroup) and cmd_name not in GROUPS:
+            return command.commands[cmd_name]
+        return command
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, help="Darkroom restores photographs.",
+    rich_markup_mode=None,
+)  # fmt: skip
+
+
+@app.callback()
+def _root() -> None:
+    """Darkroom restores photographs."""
+
+
+def main() -> None:
+    """Exit status: 0 success, 1 a failed job, 2 wrong usage."""
+    try:
+        app()
+    except SettingsError as error:
+        sys.exit(_say(error, 2))
+    except DarkroomError as error:
+        sys.exit(_say(error, 1))
+
+
+def _say(error: DarkroomError, status: int) -> int:
+    print(f"darkroom: {error.detail}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

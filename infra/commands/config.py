@@ -1,0 +1,81 @@
+"""`darkroom config`, `env`, `workflows`: what is set, where the stack is, what can be asked for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared import workflows as presets
+from shared.errors import SettingsError
+from shared.settings import PREFIX, Settings
+
+app = typer.Typer()
+JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
+
+
+@app.command()
+def config(as_json: JsonOption = False) -> None:
+    """Every setting: its value (secrets masked), default, unit and meaning."""
+    settings = Settings.load()
+    masked = settings.masked()
+    rows = [
+        {
+            "name": f"{PREFIX}{name.upper()}", "value": masked[name], "default": str(field.get_default()),
+            "unit": unit(name), "description": field.description,
+        }
+        for name, field in Settings.model_fields.items()
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("setting", "value", "unit", "meaning")
+    for row in rows:
+        table.add_row(row["name"], row["value"], row["unit"], row["description"])
+    Console().print(table)
+
+
+def unit(name: str) -> str:
+    """Unit of a setting, from its name: `_s` seconds, `_bytes`, `_px`, `_pixels`."""
+    for suffix, text in {"_s": "s", "_bytes": "bytes", "_px": "px", "_pixels": "px"}.items():
+        if name.endswith(suffix):
+            return text
+    return ""
+
+
+@app.command()
+def env() -> None:
+    """KEY=value lines for a client of the running stack: `set -a; eval "$(darkroom env)"; set +a` exports them."""
+    settings = Settings.load()
+    if not settings.api_url:
+        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+    values = {
+        "AWS_ENDPOINT_URL": settings.s3_endpoint_url,
+        "AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value(),
+        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value(),
+        "AWS_REGION": settings.s3_region,
+        "DARKROOM_BROKER_URL": settings.broker_url.get_secret_value(),
+        "DARKROOM_DATABASE_URL": settings.database_url.get_secret_value(),
+        "DARKROOM_API_URL": settings.api_url,
+        "DARKROOM_API_KEY": settings.api_key.get_secret_value(),
+    }
+    for name, value in values.items():
+        print(f"{name}={shlex.quote(value)}")
+
+
+@app.command()
+def workflows(as_json: JsonOption = False) -> None:
+    """The workflows and their parameters."""
+    known = presets.presets().values()
+    if as_json:
+        print(json.dumps([w.model_dump() | {"params_schema": w.params_schema()} for w in known], indent=2))
+        return
+    table = Table("workflow", "version", "what it does", "parameters")
+    for workflow in known:
+        parameters = "\n".join(f"{name}: {spec.rule()}" for name, spec in workflow.parameters().items())
+        table.add_row(workflow.name, str(workflow.version), workflow.description, parameters)
+    Console().print(table)

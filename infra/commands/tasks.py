@@ -1,0 +1,83 @@
+"""`darkroom tasks`, `darkroom task ID`: the log, read through the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import Code, NotFound, SettingsError, TransientError
+from shared.settings import Settings
+
+app = typer.Typer()
+JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
+COLUMNS = ("upload_time", "status", "workflow_type", "image_filename", "width", "height", "duration_seconds",
+           "attempts", "error_code", "task_id")  # fmt: skip
+
+
+@app.command()
+def tasks(
+    user: Annotated[str | None, typer.Option(help="Only this user's, by the user's hash.")] = None,
+    status: Annotated[str | None, typer.Option(help="One status: queued, success, failed, …")] = None,
+    limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=1000)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """The latest rows of the log, newest first."""
+    rows = _get("/v1/tasks", {"user": user, "status": status, "limit": limit})["items"]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    Console().print(_table(rows))
+
+
+@app.command()
+def task(
+    task_id: Annotated[str, typer.Argument(help="The task's id, as `darkroom tasks` shows it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """One task: its rows and its events."""
+    found = _get(f"/v1/tasks/{task_id}", {})
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    console = Console()
+    for name, value in found.items():
+        if name != "events" and value is not None:
+            console.print(f"{name:20} {value}", highlight=False)
+    for event in found.get("events", []):
+        console.print(f"{event['at']}  {event['kind']}", highlight=False)
+
+
+def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Raises `NotFound`, `SettingsError` (no stack, wrong key) and `TransientError` with the API's own sentence."""
+    settings = Settings.load()
+    if not settings.api_url:
+        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+    given = {name: value for name, value in params.items() if value is not None}
+    key = settings.api_key.get_secret_value()
+    try:
+        answer = httpx.get(settings.api_url + path, params=given, headers={"Authorization": f"Bearer {key}"})
+    except httpx.HTTPError as error:
+        detail = f"{settings.api_url} does not answer; `darkroom status` says what runs"
+        raise TransientError(Code.INTERNAL, detail) from error
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    detail = answer.json().get("detail", answer.reason_phrase)
+    if answer.status_code == 404:
+        raise NotFound(Code.SOURCE_MISSING, detail)
+    if answer.status_code < 500:
+        raise SettingsError(detail)
+    raise TransientError(Code.DATABASE_UNAVAILABLE, detail)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(*COLUMNS)
+    for row in rows:
+        shown = (row.get(name) for name in COLUMNS)
+        table.add_row(*("" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in shown))
+    return table
