@@ -50,10 +50,10 @@ GROUPS = ("bench", "storage")
 class LazyGroup(TyperGroup):
     """Knows all names and help lines without importing a single command."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # noqa: ARG002 - the library's signature
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
         if cmd_name not in COMMANDS:
             return None
         if "--help" in sys.argv[1:2] or len(sys.argv) == 1:

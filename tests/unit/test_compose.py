@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.cli import COMMANDS
 from infra.docker.requirements import WITHOUT, name, requirements
 from shared.settings import PREFIX, Settings
 
@@ -86,6 +87,25 @@ def test_secrets_are_required_and_never_written_down() -> None:
                 used = VARIABLE.findall(value)
                 assert used, key
                 assert {kind for _, kind in used} == {"?"}, key
+
+
+@every_process
+def test_every_command_exists(process: dict[str, Any]) -> None:
+    """What compose starts, and how it asks for health, are commands of `darkroom`."""
+    if process.get("entrypoint"):
+        commands = re.findall(r"darkroom (\w+)", process["command"][0])
+    else:
+        commands = [process["command"][0], process["healthcheck"]["test"][2]]
+        assert process["healthcheck"]["test"][3] == process["command"][0]
+    assert commands
+    assert set(commands) <= set(COMMANDS)
+
+
+def test_settings_that_the_image_fixes_exist() -> None:
+    """The same for the image's own environment."""
+    fixed = re.findall(rf"({PREFIX}\w+)=", (DOCKER / "Dockerfile").read_text())
+    assert fixed
+    assert {name.removeprefix(PREFIX).lower() for name in fixed} <= set(Settings.model_fields)
 
 
 @every_process

@@ -1,0 +1,64 @@
+"""`darkroom health NAME`: the health check of a container. Exit status 0: the process here does its work."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import typer
+
+from shared.settings import Settings
+
+app = typer.Typer(add_completion=False)
+PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
+CONSUMERS = ("worker", "recorder")
+
+
+@app.command()
+def health(
+    process: Annotated[str, typer.Argument(help="handlers, worker, recorder or sweep")],
+) -> None:
+    """Whether the process of this container is ready and still connected; says what is wrong otherwise."""
+    if fault := check(Settings.load(), process):
+        typer.echo(f"{process}: {fault}", err=True)
+        raise typer.Exit(1)
+
+
+def check(settings: Settings, process: str) -> str:
+    """What is wrong with `process`, or nothing.
+
+    Handlers answer for themselves. The others must have said that they are ready, and a consumer must hold a live
+    connection to the broker: one that lost it for good looks alive from outside and does nothing.
+    """
+    if process == "handlers":
+        return _door(settings)
+    if process not in (*CONSUMERS, "sweep"):
+        raise typer.BadParameter("the processes are handlers, worker, recorder and sweep")
+    if settings.ready_file is not None and not settings.ready_file.exists():
+        return "not ready yet"
+    if process in CONSUMERS and not connected(_port(settings.broker_url.get_secret_value())):
+        return "no connection to the broker"
+    return ""
+
+
+def connected(port: int) -> bool:
+    """Whether a process of this container holds an established TCP connection to `port` of anybody."""
+    links = psutil.net_connections("tcp")
+    return any(link.status == psutil.CONN_ESTABLISHED and link.raddr and link.raddr.port == port for link in links)
+
+
+def _door(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.api_host in ("", "0.0.0.0", "::") else settings.api_host  # noqa: S104 - compared only
+    try:
+        answer = httpx.get(f"http://{host}:{settings.api_port}/readyz", timeout=5, trust_env=False)
+    except (httpx.HTTPError, socket.gaierror) as error:
+        return f"no answer: {type(error).__name__}"
+    return "" if answer.is_success else f"/readyz says {answer.status_code}: {answer.text[:200]}"
+
+
+def _port(url: str) -> int:
+    address = urlsplit(url)
+    return address.port or PORTS.get(address.scheme, 443)

@@ -1,0 +1,56 @@
+"""`darkroom health`: what a container's health check sees. Connections are real ones in tests/contract and system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import SecretStr
+
+from infra.commands import health
+from shared.settings import Settings
+
+
+@pytest.fixture
+def linked(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The ports that this container is connected to."""
+    ports: set[int] = set()
+    monkeypatch.setattr(health, "connected", ports.__contains__)
+    return ports
+
+
+def settings(tmp_path: Path, broker: str = "amqp://u:p@broker:5672//") -> Settings:
+    return Settings(ready_file=tmp_path / "ready", broker_url=SecretStr(broker))
+
+
+@pytest.mark.parametrize("process", ["worker", "recorder", "sweep"])
+def test_a_process_is_not_well_before_it_is_ready(tmp_path: Path, linked: set[int], process: str) -> None:
+    """It says so itself, by touching its file."""
+    linked.add(5672)
+    assert health.check(settings(tmp_path), process) == "not ready yet"
+    (tmp_path / "ready").touch()
+    assert health.check(settings(tmp_path), process) == ""
+
+
+@pytest.mark.parametrize("process", ["worker", "recorder"])
+def test_a_consumer_without_its_broker_is_not_well(tmp_path: Path, linked: set[int], process: str) -> None:
+    """Once ready is not enough: a consumer that lost its connection does nothing."""
+    (tmp_path / "ready").touch()
+    assert health.check(settings(tmp_path), process) == "no connection to the broker"
+
+
+@pytest.mark.parametrize(("url", "port"), [
+    ("amqp://u:p@broker//", 5672), ("amqps://u:p@broker:5999//", 5999), ("redis://127.0.0.1/0", 6379), ("sqs://", 443),
+])  # fmt: skip
+def test_the_port_follows_the_url(tmp_path: Path, linked: set[int], url: str, port: int) -> None:
+    """An explicit port, or the scheme's own."""
+    (tmp_path / "ready").touch()
+    linked.add(port)
+    assert health.check(settings(tmp_path, url), "worker") == ""
+
+
+def test_an_unknown_process_is_wrong_usage(tmp_path: Path) -> None:
+    """Not a process that is unwell."""
+    with pytest.raises(typer.BadParameter, match="handlers, worker, recorder and sweep"):
+        health.check(settings(tmp_path), "nobody")
