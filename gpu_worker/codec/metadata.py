@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from gpu_worker.codec import colour
+from gpu_worker.codec import colour, profiles
 from gpu_worker.photo import Metadata
 
 _B = ExifTags.Base
@@ -36,19 +36,31 @@ DETAIL_FIELDS = frozenset({
 
 def kept(image: Image.Image, channels: int, max_bytes: int, keep_gps: bool) -> tuple[Metadata, tuple[str, ...]]:
     """Metadata of a loaded `image` whose pixels have `channels` channels, and notes about what was left out."""
-    notes = []
-    icc = image.info.get("icc_profile")
-    if icc and (len(icc) > max_bytes or not colour.fits(icc, channels)):
-        if image.mode not in ("CMYK", "LAB"):
-            notes.append("the colour profile does not fit the pixels and was left out")
-        icc = None
-    exif, note = _exif(image, keep_gps)
+    notes: list[str] = []
+    icc = _icc(image, channels, max_bytes, notes)
+    exif = _exif(image, keep_gps, notes)
     if exif and len(exif) > max_bytes:
-        exif, note = None, "the EXIF data are too large and were left out"
-    return Metadata(icc or None, exif, _dpi(image.info.get("dpi"))), (*notes, *([note] if note else []))
+        exif = None
+        notes.append("the EXIF data are too large and were left out")
+    return Metadata(icc, exif, _dpi(image.info.get("dpi"))), tuple(notes)
 
 
-def _exif(image: Image.Image, keep_gps: bool) -> tuple[bytes | None, str | None]:
+def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) -> bytes | None:
+    if image.mode in ("CMYK", "LAB"):  # converted to sRGB, and the profile with them
+        return None
+    icc = image.info.get("icc_profile")
+    try:
+        if not icc:
+            return profiles.declared(image, channels)
+        if len(icc) <= max_bytes and colour.fits(icc, channels):
+            return bytes(icc)
+    except Exception:  # a nonsensical colour space is no reason to refuse a sound picture
+        icc = None
+    notes.append("the colour profile does not fit the pixels, or is too large, and was left out")
+    return None
+
+
+def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
     """TIFF-structured EXIF (as in PNG's eXIf) with the fields that stay, orientation 1."""
     try:
         source = image.getexif()
@@ -58,14 +70,18 @@ def _exif(image: Image.Image, keep_gps: bool) -> tuple[bytes | None, str | None]
         _copy(source.get_ifd(_DETAILS), details, DETAIL_FIELDS)
         if details:
             made[_DETAILS] = details
-        if keep_gps and (position := source.get_ifd(_POSITION)):
-            made[_POSITION] = {tag: value for tag, value in position.items() if _sane(value)}
+        if position := source.get_ifd(_POSITION):
+            if keep_gps:
+                made[_POSITION] = {tag: value for tag, value in position.items() if _sane(value)}
+            else:
+                notes.append("the GPS position was left out")
         if not len(made):
-            return None, None
+            return None
         made[_B.Orientation] = 1
-        return made.tobytes().removeprefix(b"Exif\0\0"), None
+        return made.tobytes().removeprefix(b"Exif\0\0")
     except Exception:  # a damaged EXIF block is no reason to refuse a sound picture
-        return None, "the EXIF data are damaged and were left out"
+        notes.append("the EXIF data are damaged and were left out")
+        return None
 
 
 def _copy(source: dict[int, Any], target: Any, fields: frozenset[int]) -> None:

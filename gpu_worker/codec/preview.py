@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,18 @@ from PIL import Image
 from gpu_worker.codec import colour
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.codec.stamp import stamp
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Photo
 from shared.settings import Settings
 
 MAX_PX = 512
 _QUALITY = 85
-_BAND_BYTES = 8 << 20
+_BAND_PIXELS = 2 << 20
 
 
 def preview(photo: Photo, settings: Settings, text: Mapping[str, str] | None = None) -> bytes:
     """WebP of `photo`, with the visible label if the settings ask for it, and the XMP packet of `text`."""
     image = _small(photo, MAX_PX)
-    if settings.label_preview:
+    if settings.label_preview and not settings.label_result:  # a label in the result is in its preview already
         image = _labelled(image, settings.label_text)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=(text or {}).get(XMP_KEYWORD, "").encode())
@@ -32,32 +33,35 @@ def preview(photo: Photo, settings: Settings, text: Mapping[str, str] | None = N
 
 def _small(photo: Photo, max_px: int) -> Image.Image:
     """RGB or RGBA in sRGB, no side above `max_px`, in memory that does not grow with the photo."""
-    factor = max(1, max(photo.width, photo.height) // (2 * max_px))
-    pixels = _reduced(photo.pixels, factor)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     scale = min(1.0, max_px / max(photo.width, photo.height))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    icc = photo.meta.icc if photo.meta.icc and colour.fits(photo.meta.icc, pixels.shape[2]) else None
-    image = colour.to_srgb(image.mode, icc)[0](image)
+    # Pillow weighs colours by alpha while it scales, so that what is transparent does not bleed.
+    image = _reduced(photo, max(1, int(0.5 / scale))).resize(size, Image.Resampling.LANCZOS)
+    alpha = image.getchannel("A") if image.mode.endswith("A") else None
+    opaque = image.convert("L" if image.mode.startswith("L") else "RGB")
+    icc, channels = photo.meta.icc, photo.pixels.shape[2]
+    convert, _ = colour.to_srgb(opaque.mode, icc if icc and colour.fits(icc, channels) else None)
+    result = convert(opaque)
+    if alpha is not None:
+        result.putalpha(alpha)
+    return result
+
+
+def _reduced(photo: Photo, factor: int) -> Image.Image:
+    """Means of `factor` x `factor` boxes in 8 bits, taken band by band."""
+    rows = factor * max(1, _BAND_PIXELS // (photo.width * factor))
+    bands = [_eight(photo, top, top + rows).reduce(factor) for top in range(0, photo.height, rows)]
+    return Image.fromarray(np.concatenate([np.asarray(band) for band in bands]))
+
+
+def _eight(photo: Photo, top: int, bottom: int) -> Image.Image:
+    """Rows of `photo` as L, LA, RGB or RGBA."""
+    block: NDArray[Any] = photo.pixels[top:bottom]
     if photo.alpha is not None:
-        alpha = Image.fromarray(_reduced(photo.alpha[..., None], factor)[..., 0])
-        image.putalpha(alpha.resize(size, Image.Resampling.LANCZOS))
-    return image
-
-
-def _reduced(array: Pixels, factor: int) -> NDArray[np.uint8]:
-    """Means of `factor` x `factor` boxes, 8 bits deep, taken band by band: (height, width, channels)."""
-    height, width, channels = array.shape
-    rows = factor * max(1, _BAND_BYTES // (width * channels * factor))
-    bands = [_mean(array[top : top + rows], factor) for top in range(0, height, rows)]
-    return np.concatenate(bands)
-
-
-def _mean(band: Pixels, factor: int) -> NDArray[np.uint8]:
-    eight = (band >> 8).astype(np.uint8) if band.dtype == np.uint16 else band
-    planes = [Image.fromarray(np.ascontiguousarray(eight[..., c])).reduce(factor) for c in range(band.shape[2])]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+        block = np.concatenate((block, photo.alpha[top:bottom, :, None]), axis=2)
+    if block.dtype == np.uint16:
+        block = (block >> 8).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(block[..., 0] if block.shape[2] == 1 else block))
 
 
 def _labelled(image: Image.Image, text: str) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFont
 
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Photo
 from shared.errors import SettingsError
 from shared.settings import Settings
 
@@ -36,15 +36,15 @@ def stamp(photo: Photo, text: str) -> None:
     if patch is None:
         return
     height, width = patch.shape
-    _blend(photo.pixels[-height:, -width:], patch[..., None])
-    if photo.alpha is not None:
-        photo.alpha[-height:, -width:] = np.iinfo(photo.alpha.dtype).max
-
-
-def _blend(corner: Pixels, letters: NDArray[np.float32]) -> None:
+    corner = photo.pixels[-height:, -width:]
     top = np.iinfo(corner.dtype).max
-    shaded = corner * (1 - _SHADE) * (1 - letters) + letters * top
-    corner[:] = np.rint(shaded)
+    ground = corner * (1 - _SHADE)
+    if photo.alpha is not None:
+        # The label must show where the picture is transparent; what hides there must not.
+        ground *= photo.alpha[-height:, -width:, None] / top
+        photo.alpha[-height:, -width:] = top
+    letters = patch[..., None]
+    corner[:] = np.rint(ground * (1 - letters) + letters * top)
 
 
 def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
