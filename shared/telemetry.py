@@ -22,8 +22,9 @@ EVENTS = {
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
     "upload.queued": "An upload was accepted and its task published.",
     "upload.rejected": "An upload was refused, with `code`.",
-    "upload.ignored": "A notification asked for nothing (our own output, a folder, an event seen before).",
-    "upload.unpublished": "An accepted upload could not be published; the sweep will.",
+    "upload.duplicate": "An upload asked for what was restored before; it shares that result.",
+    "upload.ignored": "A notification asked for nothing (our own output, a deleted object, an event seen before).",
+    "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
     "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
     "task.restored": "A photo was restored: one line with all its figures.",
     "task.duplicate": "A task was already done; nothing was computed.",
@@ -41,6 +42,13 @@ EVENTS = {
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
 }
 
+METRICS = {
+    "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
+    "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
+    "darkroom_notifications_total": "Notifications received, by `door` (http, queue) and `outcome` (counter).",
+}
+"""What `/metrics` exposes beside the usual figures of the process."""
+
 
 def logger() -> structlog.stdlib.BoundLogger:
     """A logger; bind ids once per message, then log one canonical line per unit of work."""
@@ -54,6 +62,7 @@ def configure(settings: Settings, process: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            lambda _logger, _method, event: {"process": process, **event},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if pretty else [structlog.processors.format_exc_info]),
@@ -63,5 +72,4 @@ def configure(settings: Settings, process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")

@@ -10,7 +10,7 @@ import typer
 from infra.bench import pipeline
 from shared.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Figures of a running stack, with their spread.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Figures of a running stack, with their spread.")
 
 
 @app.command("pipeline")

@@ -14,7 +14,7 @@ from shared import workflows as presets
 from shared.errors import SettingsError
 from shared.settings import PREFIX, Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 
 

@@ -28,7 +28,7 @@ from shared.documents import Record
 from shared.settings import Settings
 from shared.storage import S3Store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 TIMEOUT_S = 180
 console = Console(stderr=True, highlight=False)
 

@@ -8,7 +8,7 @@ from infra import bootstrap as buckets
 from infra import migrate as migrations
 from shared.settings import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

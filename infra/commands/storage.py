@@ -11,7 +11,7 @@ import typer
 from infra.notifications import BucketNotifications
 from shared.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What is set at the object store itself.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is set at the object store itself.")
 notifications = typer.Typer(no_args_is_help=True, help="Notifications of MinIO-compatible servers (MinIO, RustFS).")
 app.add_typer(notifications, name="notifications")
 

@@ -23,7 +23,7 @@ from shared.identity import canonical_json
 from shared.settings import Settings
 from shared.storage import S3Store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif"}
 POLL_S = 0.2
 console = Console(stderr=True, highlight=False)

@@ -13,7 +13,7 @@ from rich.table import Table
 from shared.errors import Code, NotFound, SettingsError, TransientError
 from shared.settings import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 COLUMNS = ("upload_time", "status", "workflow_type", "image_filename", "width", "height", "duration_seconds",
            "attempts", "error_code", "task_id")  # fmt: skip

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import typer
 
-app = typer.Typer()
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app = typer.Typer(add_completion=False)
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
