@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -153,6 +153,10 @@ class MemoryPublisher:
         if queue in self.refused:
             raise BrokerUnavailable("the broker did not confirm in time")
         self.sent.append(Sent(queue, body, dict(headers or {})))
+
+    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None:
+        for body in bodies:
+            self.publish(queue, body, headers)
 
     def bodies(self, queue: str) -> list[bytes]:
         return [sent.body for sent in self.sent if sent.queue == queue]

@@ -56,6 +56,15 @@ class Forward:
         """Of all bytes received so far."""
         return self._hash.hexdigest()
 
+    def check_size(self, size: int) -> None:
+        """Raises `PermanentError(too_large)` if a body of `size` bytes is."""
+        if size > self._max_bytes:
+            detail = (
+                f"the file has {size:,} bytes or more; DARKROOM_MAX_UPLOAD_BYTES allows {self._max_bytes:,}:"
+                " scale the photo down or save it with more compression"
+            )
+            raise PermanentError(Code.TOO_LARGE, detail)
+
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, fewer at the end of the body, without passing them."""
         while len(self._piece) - self._at < count:
@@ -119,7 +128,5 @@ class Forward:
         self._piece, self._at = next(self._chunks, b""), 0
         self._hash.update(self._piece)
         self.bytes += len(self._piece)
-        if self.bytes > self._max_bytes:
-            detail = f"the file has more than {self._max_bytes:,} bytes, the limit that DARKROOM_MAX_UPLOAD_BYTES sets"
-            raise PermanentError(Code.TOO_LARGE, detail)
+        self.check_size(self.bytes)
         return bool(self._piece)

@@ -1,0 +1,37 @@
+"""What a trigger gets beside its event: built once, where a process begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.broker.publisher import Publisher as BrokerPublisher
+from shared.clock import Clock, SystemClock
+from shared.errors import SettingsError
+from shared.settings import Settings
+from shared.storage import ObjectStore, S3Store
+
+
+class Publisher(Protocol):
+    """The broker's side that writes. Both raise `BrokerUnavailable` within `publish_timeout_s`."""
+
+    def publish(self, queue: str, body: bytes, headers: Mapping[str, str] | None = None) -> None: ...
+
+    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    settings: Settings
+    store: ObjectStore
+    publisher: Publisher
+    clock: Clock
+
+    @classmethod
+    def of(cls, settings: Settings) -> Context:
+        """On the real services. Raises `SettingsError` where users would be stored without a secret."""
+        if not settings.pepper.get_secret_value():
+            detail = "DARKROOM_PEPPER is empty: set a long random secret and keep it, users are found again only by it"
+            raise SettingsError(detail)
+        return cls(settings, S3Store(settings), BrokerPublisher(settings), SystemClock())

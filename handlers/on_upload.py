@@ -1,0 +1,215 @@
+"""Trigger: an object was put into the uploads bucket → a decision, written down, and a task for the workers.
+
+The order of the effects is the design: the receipt (`put_new`) comes before the message, so a crash between them
+leaves a receipt without a message, which the sweep finds; a broker that is down costs a delay, never an upload. Any
+event may come twice, late, or for an object that is gone: the receipt says what was decided before.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from handlers import metrics, orders
+from handlers.context import Context
+from handlers.notifications import UploadEvent
+from handlers.probe import probe
+from shared import facts, identity, keys
+from shared.broker import topology
+from shared.documents import Fault, Reason, Receipt, Record, Source
+from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
+from shared.failpoints import passing
+from shared.messages import RestoreTask
+from shared.storage import ObjectInfo, ObjectStream
+from shared.telemetry import logger
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one event. `repeated`: it was decided before, nothing was done now."""
+
+    kind: Literal["queued", "duplicate", "rejected", "ignored"]
+    upload_id: str | None = None
+    task_id: str | None = None
+    code: Code | None = None
+    repeated: bool = False
+
+
+def on_upload(event: UploadEvent, ctx: Context) -> Decision:
+    """Decide on one upload. Raises `StorageUnavailable`: nothing was decided, the event must come again."""
+    started = ctx.clock.monotonic()
+    decision = _decide(event, ctx)
+    seconds = ctx.clock.monotonic() - started
+    name = "ignored" if decision.repeated else decision.kind
+    metrics.UPLOADS.labels(decision=name).inc()
+    metrics.UPLOAD_SECONDS.observe(seconds)
+    logger().info(
+        f"upload.{name}", upload_id=decision.upload_id, task_id=decision.task_id, decision=decision.kind,
+        code=decision.code, repeated=decision.repeated, own_ms=round(seconds * 1000, 1),
+    )  # fmt: skip
+    return decision
+
+
+def upload_id(info: ObjectInfo) -> str:
+    """Id of the upload that an object is; `info` of a GET or HEAD, a listing does not tell versions."""
+    return identity.upload_id(info.bucket, info.key, _version(info) or info.etag)
+
+
+def _decide(event: UploadEvent, ctx: Context) -> Decision:
+    if event.bucket != ctx.settings.bucket_uploads:
+        return Decision("ignored")  # whatever a door lets through: our own output never triggers us
+    try:
+        with ctx.store.open(event.bucket, event.key, event.version) as stream:
+            receipt = _examine(stream, ctx)
+    except NotFound:
+        return _gone(event, ctx)
+    except PermanentError as error:  # a key that this store cannot hold
+        return Decision("ignored", code=error.code)
+    if receipt.decision == "queued" and _restored_before(receipt, ctx):
+        receipt = receipt.model_copy(update={"decision": "duplicate"})
+    return _settle(receipt, ctx)
+
+
+def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
+    """The decision about one object, not written yet."""
+    info, settings = stream.info, ctx.settings
+    receipt = Receipt(
+        upload_id=upload_id(info), decision="rejected", source=_source(info), priority="bulk",
+        user_hash=orders.user_hash(info.key, info.metadata, settings), decided_at=ctx.clock.now(),
+    )  # fmt: skip
+    try:
+        order = orders.order(info.key, info.metadata, settings)
+        receipt = receipt.model_copy(update={"priority": order.priority, "workflow": order.workflow.ref})
+        probed = probe(stream.chunks(), settings, order.workflow.scale, info.bytes)
+    except PermanentError as error:
+        return receipt.model_copy(update={"fault": Fault(error_code=error.code, error_detail=error.detail)})
+    header = probed.header
+    source = receipt.source.model_copy(update={
+        "bytes": probed.bytes, "sha256": probed.sha256, "format": header.format,
+        "width": header.width, "height": header.height, "mode": header.mode,
+    })  # fmt: skip
+    task = identity.task_id(receipt.user_hash, probed.sha256, order.workflow.ref.signature)
+    return receipt.model_copy(update={"decision": "queued", "source": source, "task_id": task})
+
+
+def _source(info: ObjectInfo) -> Source:
+    return Source(bucket=info.bucket, key=info.key, version=_version(info), etag=info.etag, bytes=info.bytes,
+                  upload_time=info.last_modified)  # fmt: skip
+
+
+def _object(source: Source) -> ObjectInfo:
+    return ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
+
+
+def _version(info: ObjectInfo) -> str | None:
+    """None in a bucket without versions, also where the store calls that the version `null`."""
+    return info.version if info.version not in ("", "null") else None
+
+
+def _restored_before(receipt: Receipt, ctx: Context) -> bool:
+    """Whether the task's result is there already, made for another upload. A damaged record proves nothing."""
+    assert receipt.task_id is not None
+    key = keys.record(receipt.task_id)
+    try:
+        record = Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+    except PermanentError:
+        return False
+    return (record.upload_id, record.source.upload_time) != (receipt.upload_id, receipt.source.upload_time)
+
+
+def _settle(receipt: Receipt, ctx: Context) -> Decision:
+    """Write the decision down, then tell the others; or find that it was written down before."""
+    rejected = receipt.decision == "rejected"
+    if rejected:
+        if earlier := _decided_before(receipt, ctx):
+            return earlier
+        _set_aside(receipt, ctx)
+    passing("handler.before_receipt")
+    bucket, key = ctx.settings.bucket_results, keys.receipt(receipt.upload_id)
+    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON):
+        if earlier := _decided_before(receipt, ctx):
+            return earlier
+        # The same bytes were put again at the same key: another upload with the same id, and its own end.
+        if not rejected:
+            ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id))
+        ctx.store.put(bucket, key, receipt.to_bytes(), JSON)
+    _publish(receipt, ctx)
+    return _decision(receipt)
+
+
+def _decided_before(receipt: Receipt, ctx: Context) -> Decision | None:
+    """The earlier decision on the same upload. A receipt that cannot be read is none, and is written anew."""
+    key = keys.receipt(receipt.upload_id)
+    try:
+        earlier = Receipt.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+    except PermanentError:
+        return None
+    if (earlier.source.upload_time, _signature(earlier)) != (receipt.source.upload_time, _signature(receipt)):
+        return None
+    return _decision(earlier, repeated=True)
+
+
+def _signature(receipt: Receipt) -> str | None:
+    return receipt.workflow.signature if receipt.workflow else None
+
+
+def _decision(receipt: Receipt, repeated: bool = False) -> Decision:
+    code = receipt.fault.error_code if receipt.fault else None
+    return Decision(receipt.decision, receipt.upload_id, receipt.task_id, code, repeated)
+
+
+def _set_aside(receipt: Receipt, ctx: Context) -> None:
+    """Into the quarantine: a copy, made by the store itself, and the reason, which is the end of this upload."""
+    assert receipt.fault is not None
+    source, bucket = receipt.source, ctx.settings.bucket_quarantine
+    if receipt.fault.error_code != Code.TOO_LARGE:
+        with suppress(PermanentError):  # deleted meanwhile: the reason stands without it
+            ctx.store.copy(_object(source), bucket, keys.quarantined(receipt.upload_id, source.key))
+    reason = Reason(
+        upload_id=receipt.upload_id, status="rejected", error_code=receipt.fault.error_code,
+        error_detail=receipt.fault.error_detail, source=source, at=receipt.decided_at,
+    )  # fmt: skip
+    ctx.store.put(bucket, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
+
+
+def _publish(receipt: Receipt, ctx: Context) -> None:
+    """The task, then the log event. What the broker does not take is left to the sweep: the receipt is there."""
+    try:
+        if receipt.decision == "queued" and receipt.task_id:
+            task = RestoreTask(task_id=receipt.task_id, upload_id=receipt.upload_id, priority=receipt.priority,
+                               queued_at=receipt.decided_at)  # fmt: skip
+            passing("handler.before_publish")
+            ctx.publisher.publish(topology.restore_queue(receipt.priority), task.encode())
+            passing("handler.after_publish")
+        ctx.publisher.publish(topology.LOG, facts.of_receipt(receipt, ctx.settings.bucket_results).encode())
+    except BrokerUnavailable as error:
+        ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
+        logger().warning("upload.unpublished", **ids, detail=error.detail)
+
+
+def _gone(event: UploadEvent, ctx: Context) -> Decision:
+    """The object was deleted before it was looked at. The log says so, unless the upload was decided on before."""
+    revision = event.version or event.etag
+    if revision is None or event.event_time is None:
+        return Decision("ignored", code=Code.SOURCE_MISSING)
+    receipt = Receipt(
+        upload_id=identity.upload_id(event.bucket, event.key, revision), decision="rejected", priority="bulk",
+        source=Source(bucket=event.bucket, key=event.key, version=event.version, etag=event.etag or "",
+                      bytes=event.size or 0, upload_time=event.event_time),
+        user_hash=orders.user_hash(event.key, {}, ctx.settings), decided_at=ctx.clock.now(),
+        fault=Fault(error_code=Code.SOURCE_MISSING, error_detail="the upload was deleted before it was looked at"),
+    )  # fmt: skip
+    if not _exists(ctx, keys.receipt(receipt.upload_id)):
+        _publish(receipt, ctx)
+    return Decision("ignored", receipt.upload_id, code=Code.SOURCE_MISSING)
+
+
+def _exists(ctx: Context, key: str) -> bool:
+    try:
+        ctx.store.head(ctx.settings.bucket_results, key)
+    except NotFound:
+        return False
+    return True

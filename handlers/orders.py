@@ -1,0 +1,84 @@
+"""What an uploader asked for: object metadata first, then the key, then the defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from typing import Any, cast
+from urllib.parse import unquote
+
+from pydantic_core import from_json
+
+from shared import identity, workflows
+from shared.errors import Code, PermanentError
+from shared.messages import Priority
+from shared.settings import Settings
+
+MAX_PARAMS_BYTES = 2048
+
+_OWNED = re.compile(r"users/([0-9a-f]{64})/")
+_CHOSEN = re.compile(r"incoming/([^/]+)/.")
+
+
+@dataclass(frozen=True)
+class Order:
+    priority: Priority
+    workflow: workflows.ResolvedWorkflow
+
+
+def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
+    """Whose upload it is: `user` of the metadata, or the pseudonym in `users/{user_hash}/…`, or `anonymous`."""
+    user = _value(metadata, "user")
+    if not user and (owned := _OWNED.match(key)):
+        return owned[1]
+    return identity.user_hash(user or identity.ANONYMOUS, settings.pepper.get_secret_value().encode())
+
+
+def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
+    """Raises `PermanentError`: `bad_metadata`, `unknown_workflow`, `bad_parameter`, each with the rule."""
+    priority = _value(metadata, "priority") or "bulk"
+    if priority not in ("interactive", "bulk"):
+        raise PermanentError(Code.BAD_METADATA, f"priority={priority[:80]!r} is neither 'interactive' nor 'bulk'")
+    chosen = _CHOSEN.match(key)
+    name = _value(metadata, "workflow") or (chosen[1] if chosen else settings.default_workflow)
+    resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
+    return Order(cast(Priority, priority), resolved)
+
+
+def _params(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    params, fault = None, f"more than {MAX_PARAMS_BYTES} bytes"
+    if len(text.encode()) <= MAX_PARAMS_BYTES:
+        try:
+            params, fault = from_json(text, allow_inf_nan=False), "not an object"
+        except ValueError as error:
+            fault = str(error)
+    if not isinstance(params, dict):
+        raise PermanentError(Code.BAD_METADATA, f'params must be a JSON object such as {{"scale": 2}}, not: {fault}')
+    return params
+
+
+def _value(metadata: Mapping[str, str], name: str) -> str:
+    """One value as its sender meant it; servers differ in the case of names."""
+    for given, value in metadata.items():
+        if given.lower() == name:
+            return decoded(value).strip()
+    return ""
+
+
+def decoded(value: str) -> str:
+    """Text of a header, which is ASCII on the wire: percent-escapes, S3's own RFC 2047 words, or bare UTF-8.
+
+    A literal percent sign is therefore written `%25`, as SDKs and browsers do.
+    """
+    with suppress(UnicodeError):  # else it was decoded before, or is Latin-1 indeed
+        value = value.encode("latin-1").decode()
+    if "=?" in value:
+        with suppress(HeaderParseError, LookupError, ValueError):  # else it only looks like such a word
+            value = str(make_header(decode_header(value)))
+    return unquote(value)
