@@ -6,6 +6,7 @@ written twice, late, in any order, or again from nothing.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +14,11 @@ from shared import identity, keys
 from shared.documents import Reason, Receipt, Record, Source, WorkflowRef
 from shared.messages import LogEvent, Status
 
-MAX_FILENAME_CHARS = 255
-MAX_DETAIL_CHARS = 400
+MAX_FILENAME = (255, 512)
+MAX_DETAIL = (400, 480)
+"""Most characters, and most bytes as JSON: both together leave room for all other fields in a message of 2 KiB."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:
@@ -74,9 +78,8 @@ def _event(kind: Status, upload_id: str, source: Source, task_id: str | None, at
 
 
 def _source(source: Source) -> dict[str, Any]:
-    name = keys.filename(source.key)
     return {
-        "image_filename": name if len(name) <= MAX_FILENAME_CHARS else name[: MAX_FILENAME_CHARS - 1] + "…",
+        "image_filename": _fitted(keys.filename(source.key), MAX_FILENAME),
         "bytes": source.bytes, "width": source.width, "height": source.height, "sha256": source.sha256,
     }  # fmt: skip
 
@@ -91,7 +94,16 @@ def _workflow(workflow: WorkflowRef | None) -> dict[str, Any]:
 
 
 def _fault(code: str, detail: str) -> dict[str, Any]:
-    return {"error_code": code, "error_detail": detail[:MAX_DETAIL_CHARS]}
+    return {"error_code": code, "error_detail": _fitted(detail, MAX_DETAIL)}
+
+
+def _fitted(text: str, limits: tuple[int, int]) -> str:
+    """Within the limits, and without characters that a database refuses or a terminal obeys."""
+    text = _CONTROLS.sub("\ufffd", text)
+    kept = text[: limits[0]]
+    while len(identity.canonical_json(kept)) > limits[1]:
+        kept = kept[: len(kept) * 7 // 8]
+    return kept if kept == text else kept[:-1] + "…"
 
 
 def _url(bucket: str, task_id: str) -> str:
