@@ -19,6 +19,8 @@ EVENTS = {
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A worker made no progress for too long, or lost one of its threads; it ends and is restarted.",
     "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
+    "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
+    "process.killed": "A process did not end within its grace after SIGTERM and was killed.",
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
     "upload.queued": "An upload was accepted and its task published.",
     "upload.rejected": "An upload was refused, with `code`.",
