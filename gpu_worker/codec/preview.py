@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gpu_worker.codec import colour
+from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
-from gpu_worker.codec.stamp import stamp
 from gpu_worker.photo import Photo
 from shared.settings import Settings
 
