@@ -1,0 +1,30 @@
+"""PyTorch's ways of saying that memory is short, turned into our one."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+from gpu_worker.engines import OutOfMemory
+
+T = TypeVar("T")
+
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them plain `RuntimeError`s."""
+
+
+def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
+    """`call()`; when memory is short, once more if `release` could give some back. Raises `OutOfMemory`."""
+    for _ in range(2):
+        try:
+            return call()
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in SIGNS):
+                raise
+            said = str(error).splitlines()[0] if str(error) else "no memory"
+            # The traceback holds the frames, the frames hold the tensors, and the next try needs their memory.
+            traceback.clear_frames(error.__traceback__)
+        if not release():
+            break
+    raise OutOfMemory(said)

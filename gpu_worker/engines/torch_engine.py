@@ -1,0 +1,167 @@
+"""The PyTorch engine, on CUDA or on the CPU: runs any model that `spandrel` knows.
+
+Pixels cross to the device as integers; the arithmetic around a network happens there. On CUDA networks run in fp16
+with channels last, except where that loses something: 16-bit photos, models that cannot, results that overflow.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpu_worker import memory
+from gpu_worker.engines import Network, compat, weights
+from gpu_worker.engines.cache import ModelCache
+from gpu_worker.engines.graphs import Graphs, capture
+from gpu_worker.engines.out_of_memory import within_memory
+from gpu_worker.engines.quantise import GREY_WEIGHTS
+from gpu_worker.photo import Pixels
+from shared.errors import Code, PermanentError
+from shared.models import Model
+from shared.settings import Settings
+
+BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000}
+"""Measured on the CPU in fp32 (1,300 and 14,400 at most), with a margin."""
+UNKNOWN_BYTES_PER_PX = 100_000
+"""Other architectures: transformers need most. Where it is too little, the ladder of smaller tiles mends it."""
+
+CUDA_BATCH = 16
+CUDA_SHARE = 0.9
+ROOMY_BYTES = 8_000_000_000
+"""Where this much memory is free, a second network stays loaded."""
+
+
+class TorchNetwork:
+    """A network from picture to picture."""
+
+    def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
+        kind = (descriptor.purpose, descriptor.input_channels, descriptor.output_channels, descriptor.scale)
+        if kind not in (("SR", 3, 3, model.scale), ("Restoration", 3, 3, model.scale)):
+            raise _unfit(
+                model,
+                f"colour pictures, scale {model.scale}",
+                f"{kind[0]}, {kind[1]} to {kind[2]} channels, scale {kind[3]}",
+            )
+        self.model = model
+        self.bytes_per_px = BYTES_PER_PX.get(model.architecture, UNKNOWN_BYTES_PER_PX)
+        self._descriptor, self._device = descriptor, device
+        self._half = device.type == "cuda" and bool(descriptor.supports_half)
+        self._runs: dict[torch.dtype, Callable[[torch.Tensor], torch.Tensor]] = {}
+
+    def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:  # noqa: ARG002 - one call at a time
+        half = self._half and windows[0].dtype == np.uint8
+        return within_memory(lambda: self._upscale(windows, half), self._release)
+
+    @torch.inference_mode()
+    def _upscale(self, windows: Sequence[Pixels], half: bool) -> list[Pixels]:
+        dtype = torch.float16 if half else torch.float32
+        top = float(np.iinfo(windows[0].dtype).max)
+        whole = torch.from_numpy(np.stack(windows)).to(self._device)
+        batch = whole.permute(0, 3, 1, 2).expand(-1, 3, -1, -1).to(dtype, memory_format=torch.channels_last)
+        output = self._run(dtype)(batch.div_(top))
+        if not torch.isfinite(output.sum(dtype=torch.float32)):
+            if half:
+                return self._upscale(windows, half=False)
+            raise _invalid(self.model)
+        output = output.float().clamp_(0, 1)
+        if whole.shape[3] == 1:
+            output = (output * output.new_tensor(GREY_WEIGHTS).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        pixels = output.mul_(top).round_().permute(0, 2, 3, 1).to(whole.dtype, memory_format=torch.contiguous_format)
+        return list(pixels.cpu().numpy())
+
+    def _run(self, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+        if dtype not in self._runs:
+            call = compat.unclamped(self._descriptor)
+            network = self._descriptor.model
+            if self._device.type == "cuda":  # fp16 and fp32 are copies, the file's own values stay on the host
+                network = copy.deepcopy(network).to(self._device, dtype)
+            network.to(memory_format=torch.channels_last)
+            run: Callable[[torch.Tensor], torch.Tensor] = lambda batch: call(network, batch)  # noqa: E731
+            self._runs[dtype] = Graphs(run, capture) if self._device.type == "cuda" else run
+        return self._runs[dtype]
+
+    def _release(self) -> bool:
+        held = [run.clear() for run in self._runs.values() if isinstance(run, Graphs)]
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return any(held)
+
+
+class TorchColorizer:
+    """A network from a grey picture to the colour channels of CIE Lab."""
+
+    def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
+        if descriptor.architecture.id != "DDColor":
+            raise _unfit(model, "DDColor", descriptor.architecture.id)
+        self.model = model
+        self._network, self._device = descriptor.model.to(device), device
+
+    def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `engines.Colorizer.ab`. Always fp32: the architecture overflows in fp16."""
+        return within_memory(lambda: self._ab(grey), lambda: False)
+
+    @torch.inference_mode()
+    def _ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        planes = torch.from_numpy(np.ascontiguousarray(grey.transpose(2, 0, 1)))[None].to(self._device)
+        output = self._network(planes)[0]
+        if not torch.isfinite(output).all():
+            raise _invalid(self.model)
+        found: NDArray[np.float32] = output.permute(1, 2, 0).contiguous().cpu().numpy()
+        return found
+
+
+class TorchEngine:
+    name = "torch"
+    lanes = 1
+
+    def __init__(self, settings: Settings, device: str | None = None) -> None:
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._settings = settings
+        if self._device.type == "cuda":
+            self.device = torch.cuda.get_device_name(self._device)
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.allow_tf32 = False  # fp32 is chosen where precision counts; TF32 has fp16's
+        else:
+            self.device = "cpu"
+            torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
+        self.batch = CUDA_BATCH if self._device.type == "cuda" else 1
+        roomy = memory.available_bytes() > ROOMY_BYTES
+        self._cache: ModelCache[TorchNetwork | TorchColorizer] = ModelCache(capacity=2 if roomy else 1)
+
+    def load(self, model: Model) -> Network:
+        network = self._cache.get(model.name, lambda: TorchNetwork(model, self._read(model), self._device))
+        return cast(Network, network)
+
+    def load_colorizer(self, model: Model) -> TorchColorizer:
+        network = self._cache.get(model.name, lambda: TorchColorizer(model, self._read(model), self._device))
+        return cast(TorchColorizer, network)
+
+    def free_bytes(self) -> int:
+        if self._device.type == "cpu":
+            return min(self._settings.inference_memory_bytes, memory.available_bytes() // 2)
+        free, _ = torch.cuda.mem_get_info(self._device)
+        idle = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return int((free + idle) * CUDA_SHARE)
+
+    def _read(self, model: Model) -> Any:
+        """The network on the CPU. Raises as `weights.load`, and `model_corrupt` for an unknown architecture."""
+        state = weights.load(model, self._settings)
+        try:
+            return compat.build(state)
+        except (ValueError, KeyError, RuntimeError, AssertionError) as error:
+            detail = f"model {model.name}: its weights do not fit an architecture that spandrel knows ({error!s:.200})"
+            raise PermanentError(Code.MODEL_CORRUPT, detail) from error
+
+
+def _unfit(model: Model, wanted: str, found: str) -> PermanentError:
+    return PermanentError(Code.MODEL_CORRUPT, f"model {model.name} is not what its entry says: {wanted}; it is {found}")
+
+
+def _invalid(model: Model) -> PermanentError:
+    return PermanentError(Code.INVALID_OUTPUT, f"model {model.name} gave NaN or infinity; the photo was not stored")
