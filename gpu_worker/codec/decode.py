@@ -54,7 +54,7 @@ def decode(data: bytes, limits: Limits) -> Photo:
     """
     with _faults(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check(image, limits)
+        _check(image, data, limits)
         notes = _pages(image, data)
         planes = modes.planes(image, data)
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only now.
@@ -94,7 +94,7 @@ def _faults(data: bytes) -> Iterator[None]:
         raise PermanentError(Code.DECODE_ERROR, detail) from error
 
 
-def _check(image: Image.Image, limits: Limits) -> None:
+def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.max_pixels:
         detail = f"{width} x {height} pixels are more than the limit of {limits.max_pixels:,}; scale the photo down"
@@ -102,6 +102,9 @@ def _check(image: Image.Image, limits: Limits) -> None:
     if image.format in ("PNG", "WEBP", "GIF", "AVIF") and getattr(image, "is_animated", False):
         detail = f"this {image.format} is an animation; Darkroom restores still photos, upload a single frame"
         raise PermanentError(Code.ANIMATED, detail)
+    if image.format == "PNG":  # its checksums are not looked at while decoding: a wrong pixel would go unnoticed
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
+            copy.verify()
 
 
 def _pages(image: Image.Image, data: bytes) -> tuple[str, ...]:
