@@ -28,6 +28,8 @@ EVENTS = {
     "upload.ignored": "A notification asked for nothing (our own output, a deleted object, an event seen before).",
     "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
     "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
+    "notification.failed": "A notification met a bug of ours; it is tried again, at last set aside.",
+    "request.failed": "A request met a bug of ours; it was answered with 500.",
     "task.restored": "A photo was restored: one line with all its figures.",
     "task.duplicate": "A task was already done; nothing was computed.",
     "task.failed": "A photo reached its end without a result, with `code`.",

@@ -1,0 +1,168 @@
+"""The HTTP door: storage notifications, health, metrics, and the API beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import uvicorn
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from handlers import consume, metrics, problems
+from handlers.context import Context
+from handlers.intake import take_in
+from handlers.notifications import MAX_BYTES
+from handlers.problems import Problem
+from handlers.readiness import Check, Question, questions
+from shared import __version__
+from shared.settings import Settings
+from shared.telemetry import logger
+
+BODY_S = 30
+"""Longest time in which a notification's bytes must arrive."""
+UPLOADS_AT_ONCE = 8
+"""Uploads looked at at the same time; each holds one piece of 1 MiB."""
+REQUESTS_AT_ONCE = 512
+SILENT_S = 60.0
+"""A consumer that has not heard the broker for longer only looks alive, unless the broker itself is down."""
+SHUTDOWN_S = 20
+
+
+class Door(Protocol):
+    """The queue door beside this one: does it run, and for how many seconds has it not heard the broker?"""
+
+    def is_running(self) -> bool: ...
+
+    def silent_s(self) -> float: ...
+
+
+def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] | None = None) -> FastAPI:
+    """The app. `asked`: what `/readyz` asks of which service."""
+    app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.include_router(_events(ctx), include_in_schema=False)
+    asked = questions(ctx.settings, ctx.store) if asked is None else asked
+    checks = {name: Check(question) for name, question in asked.items()}
+    app.include_router(_operations(checks, door), include_in_schema=False)
+    return app
+
+
+def _events(ctx: Context) -> APIRouter:
+    router = APIRouter()
+    limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+
+    @router.api_route("/events/storage", methods=["GET", "HEAD"])
+    async def probe() -> Response:
+        """MinIO asks whether anybody listens before it sends anything."""
+        return Response()
+
+    @router.api_route("/events/storage", methods=["POST", "PUT"])
+    async def receive(request: Request) -> Response:
+        _authorise(request, ctx.settings)
+        body = await _body(request)
+        decisions = await run_sync(take_in, body, dict(request.headers), ctx, "http", limiter=limiter)
+        return JSONResponse({"decisions": [asdict(decision) for decision in decisions]})
+
+    return router
+
+
+def _authorise(request: Request, settings: Settings) -> None:
+    expected = settings.webhook_token.get_secret_value()
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    # Compared as bytes and in constant time; an empty secret opens nothing.
+    same = compare_digest(given.strip().encode(), expected.encode())
+    if not expected or scheme.lower() != "bearer" or not same:
+        detail = "storage notifications need `Authorization: Bearer …` with the value of DARKROOM_WEBHOOK_TOKEN"
+        raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
+
+
+async def _body(request: Request) -> bytes:
+    """The body, given up as soon as it is too large or too slow."""
+    received = bytearray()
+    told = request.headers.get("content-length", "")
+    try:
+        async with asyncio.timeout(BODY_S):
+            if not told.isdigit() or int(told) <= MAX_BYTES:
+                async for piece in request.stream():
+                    received += piece
+                    if len(received) > MAX_BYTES:
+                        break
+                else:
+                    return bytes(received)
+    except TimeoutError:
+        raise Problem(408, f"the notification did not arrive within {BODY_S} s", "slow") from None
+    raise Problem(413, f"a notification may have {MAX_BYTES:,} bytes", "too_large", {"Connection": "close"})
+
+
+def _operations(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/healthz", methods=["GET", "HEAD"])
+    async def healthz() -> Response:
+        """200 while this process works; 503 when it should be restarted."""
+        alive = door is None or door.is_running()
+        if alive and door and door.silent_s() > SILENT_S:
+            alive = not await checks["broker"].passes()  # silence of a broker that others can hear
+        return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
+
+    @router.api_route("/readyz", methods=["GET", "HEAD"])
+    async def readyz() -> Response:
+        """200 when what an upload needs can be reached."""
+        answers = await asyncio.gather(*(check.passes() for check in checks.values()))
+        state = {name: "ok" if answer else "unavailable" for name, answer in zip(checks, answers, strict=True)}
+        return JSONResponse(state, 200 if all(answers) else 503)
+
+    @router.get("/metrics")
+    async def exposed() -> Response:
+        return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+class _Server(uvicorn.Server):
+    """Touches the ready file once its socket listens."""
+
+    def __init__(self, config: uvicorn.Config, ready_file: Path | None) -> None:
+        super().__init__(config)
+        self._ready_file = ready_file
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self._ready_file:
+            self._ready_file.touch()
+        logger().info("process.started")
+
+
+def main(settings: Settings) -> None:
+    """Entry point of the process: the HTTP door, and beside it the queue door on a thread of its own.
+
+    SIGTERM and SIGINT let it finish what it is at. Raises what ended the queue door, if anything did.
+    """
+    ctx = Context.of(settings)
+    stop = threading.Event()
+    door = consume.QueueDoor(ctx, stop)
+    config = uvicorn.Config(
+        build(ctx, door), settings.api_host, settings.api_port, log_config=None, access_log=False,
+        server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
+    )  # fmt: skip
+    server = _Server(config, settings.ready_file)
+    # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: None)
+    door.start(on_end=lambda: setattr(server, "should_exit", True))
+    try:
+        server.run()
+    finally:
+        stop.set()
+        door.join()
+    logger().info("process.stopped")
