@@ -1,0 +1,82 @@
+"""Three wings on one ground: who may import what is held by this test."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+WINGS = ("handlers", "gpu_worker", "infra")
+FILES = sorted(path for part in (*WINGS, "shared") for path in (ROOT / part).rglob("*.py"))
+
+BLOCKER = """
+import importlib.abc, importlib, pkgutil, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocker())
+import {wing}
+for module in pkgutil.walk_packages({wing}.__path__, "{wing}."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level packages that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides which wing it reaches"
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_wing_imports_itself_and_the_ground(path: Path) -> None:
+    """Never another wing; the ground imports no wing at all; nobody imports the tests."""
+    own = name_of(path).partition("/")[0]
+    assert set(imported(path)) & {*WINGS, "tests"} <= {own} - {"shared"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_environment_is_read_in_one_place(path: Path) -> None:
+    """Settings are values, read once where a process begins (`infra` hands its own environment to the processes)."""
+    source = path.read_text()
+    if name_of(path) != "shared/settings.py":
+        assert "getenv" not in source
+        assert "environ[" not in source
+        assert "environ.get" not in source
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_fit_on_a_few_screens(path: Path) -> None:
+    """About 300 lines: what grows beyond that is two things."""
+    assert len(path.read_text().splitlines()) <= 320
+
+
+@pytest.mark.parametrize(
+    ("wing", "blocked"),
+    [
+        ("handlers", {"torch", "ncnn", "numpy", "PIL", "scipy", "skimage", "cv2"}),
+        ("gpu_worker", {"psycopg2", "fastapi", "uvicorn"}),
+        ("infra", {"torch", "ncnn", "fastapi", "uvicorn"}),
+    ],
+)
+def test_a_wing_runs_where_the_others_parts_are_not_installed(wing: str, blocked: set[str]) -> None:
+    """Every module of a wing can be imported without what only the others need."""
+    code = BLOCKER.format(blocked=blocked, wing=wing)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
