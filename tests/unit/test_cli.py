@@ -1,0 +1,251 @@
+"""The command line, run in-process by its entry point: exit status, what is said, what is refused before any work."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from infra import cli
+from shared.errors import Code, PermanentError, SettingsError
+from shared.settings import PREFIX, STACK_FILE, Settings
+
+HEAVY = {"boto3", "psycopg2", "kombu", "redis", "PIL", "numpy", "pydantic", "rich", "infra.commands"}
+STACK = {
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ACCESS_KEY": "access", "S3_SECRET_KEY": "the-s3-secret",
+    "BROKER_URL": "redis://:the-broker-secret@127.0.0.1:1/0", "API_URL": "http://127.0.0.1:1",
+    "DATABASE_URL": "postgresql://darkroom:the-database-secret@127.0.0.1:1/darkroom",
+    "API_KEY": "it's $HOME; \"quoted\" `x` and spaced", "PEPPER": "the-pepper", "WEBHOOK_TOKEN": "the-token",
+}  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `darkroom …` with a state directory of this test's own."""
+    monkeypatch.setenv(f"{PREFIX}STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def darkroom(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return darkroom
+
+
+@pytest.fixture
+def stack_file(tmp_path: Path) -> Path:
+    """What a running stack leaves for the commands beside it; nothing listens at its addresses."""
+    path = tmp_path / "state" / STACK_FILE
+    path.parent.mkdir()
+    path.write_text(
+        "".join(f"{PREFIX}{name}={shlex.quote(value)}\n" for name, value in STACK.items() if name != "API_KEY")
+    )
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"never sent")
+    return path
+
+
+def test_help_lists_every_command_and_imports_none(run: Run) -> None:
+    """`darkroom --help` is quick because it knows the commands' names only."""
+    assert all(f"  {name} " in run("--help").out for name in cli.COMMANDS)
+    program = f"""
+import sys
+sys.argv = ["darkroom", "--help"]
+from infra import cli
+try:
+    cli.main()
+except SystemExit:
+    pass
+print(sorted(m for m in sys.modules if m in {HEAVY}), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_listed_command_exists(name: str) -> None:
+    """A line in the help leads to a command of that name."""
+    module = __import__(f"infra.commands.{cli.MODULES[name]}", fromlist=["app"])
+    command = get_command(module.app)
+    if isinstance(command, TyperGroup) and name not in cli.GROUPS:
+        assert name in command.commands
+    assert command.help or name not in cli.GROUPS
+
+
+def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
+    """Status 2, as for every slip of the caller."""
+    assert run("develop").status == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(SettingsError("a setting is wrong"), 2), (PermanentError(Code.INTERNAL, "it broke"), 1)]
+)
+def test_errors_are_one_line_and_a_status(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    """1 for a failed job, 2 for wrong usage; the sentence goes to stderr, without a traceback."""
+
+    def fails(*_: Any, **__: Any) -> Settings:
+        raise error
+
+    monkeypatch.setattr(Settings, "load", fails)
+    outcome = run("config", "--json")
+    assert outcome == (status, "", f"darkroom: {error.detail}\n")  # type: ignore[attr-defined]
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable, its fault and the way out."""
+    monkeypatch.setenv(f"{PREFIX}TILE_PX", "many")
+    outcome = run("config")
+    assert outcome.status == 2
+    assert "DARKROOM_TILE_PX" in outcome.err
+    assert "darkroom config" in outcome.err
+
+
+class TestConfig:
+    def test_every_setting_is_listed_and_no_secret(self, run: Run, stack_file: Path) -> None:
+        """Passwords inside addresses are masked, too; the address itself stays readable."""
+        outcome = run("config")
+        assert outcome.status == 0
+        for name in Settings.model_fields:
+            assert f"{PREFIX}{name.upper()}" in outcome.out
+        for secret in ("the-s3-secret", "the-broker-secret", "the-database-secret", "the-pepper", "the-token"):
+            assert secret not in outcome.out + run("config", "--json").out
+        assert "redis://***@127.0.0.1:1/0" in outcome.out
+
+    def test_json_has_value_default_unit_and_meaning(self, run: Run) -> None:
+        """`--json` is one array, and nothing else is on stdout."""
+        rows = {row["name"]: row for row in json.loads(run("config", "--json").out)}
+        assert rows["DARKROOM_LEASE_S"] == {
+            "name": "DARKROOM_LEASE_S", "value": "30.0", "default": "30.0", "unit": "s",
+            "description": Settings.model_fields["lease_s"].description,
+        }  # fmt: skip
+        assert all(row["description"] for row in rows.values())
+
+
+class TestEnv:
+    NAMES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "DARKROOM_BROKER_URL",
+             "DARKROOM_DATABASE_URL", "DARKROOM_API_URL", "DARKROOM_API_KEY")  # fmt: skip
+
+    def test_lines_are_what_a_client_needs(self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`KEY=value`, one a line; whatever a secret consists of, a shell reads back the same."""
+        monkeypatch.setenv(f"{PREFIX}API_KEY", STACK["API_KEY"])
+        outcome = run("env")
+        assert outcome.status == 0
+        assert tuple(line.partition("=")[0] for line in outcome.out.splitlines()) == self.NAMES
+        script = outcome.out + 'printf "%s" "$DARKROOM_API_KEY"'
+        assert subprocess.check_output(["sh", "-c", script], text=True) == STACK["API_KEY"]
+
+    def test_plain_values_are_not_quoted(self, run: Run, stack_file: Path) -> None:
+        """A reader that only splits at the first `=` gets the address itself."""
+        assert "AWS_ENDPOINT_URL=http://127.0.0.1:1\n" in run("env").out
+
+    def test_without_a_stack(self, run: Run) -> None:
+        """Nothing on stdout that a shell would evaluate; the way out on stderr."""
+        outcome = run("env")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "darkroom up" in outcome.err
+
+
+class TestSubmit:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--params", "{scale: 2}"], "not JSON"),
+            (["--params", "[2]"], "JSON object"),
+            (["--workflow", "sepia"], "no workflow 'sepia'"),
+            (["--workflow", "fast", "--params", '{"scale": 9}'], "a number from 1 to 4"),
+            (["--workflow", "fast", "--params", '{"size": 2}'], "no parameter 'size'"),
+            (["--priority", "urgent"], "interactive or bulk"),
+        ],
+    )
+    def test_a_slip_costs_no_upload(
+        self, run: Run, stack_file: Path, photo: Path, arguments: list[str], said: str
+    ) -> None:
+        """Status 2 and the rule, before anything is sent: nothing listens where it would be sent to."""
+        outcome = run("submit", str(photo), *arguments)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert said in " ".join(outcome.err.replace("│", " ").split())
+
+    def test_a_path_that_is_not_there(self, run: Run, stack_file: Path, photo: Path, tmp_path: Path) -> None:
+        """One wrong path stops all of them before the first upload."""
+        outcome = run("submit", str(photo), str(tmp_path / "gone.jpg"))
+        assert outcome.status == 2
+        assert "gone.jpg" in outcome.err
+
+    def test_a_folder_without_photos(self, run: Run, stack_file: Path, tmp_path: Path) -> None:
+        """Nothing to do is a slip, not a success."""
+        (tmp_path / "notes.txt").touch()
+        assert run("submit", str(tmp_path)).status == 2
+
+    def test_without_a_stack(self, run: Run, photo: Path) -> None:
+        """Without an address to send to, the way out is said."""
+        outcome = run("submit", str(photo))
+        assert outcome.status == 2
+        assert "darkroom up" in outcome.err
+
+    def test_a_store_that_does_not_answer_is_a_failed_job(self, run: Run, stack_file: Path, photo: Path) -> None:
+        """Status 1 and one sentence, no traceback; stdout stays empty."""
+        outcome = run("submit", str(photo), "--workflow", "fast", "--json")
+        assert (outcome.status, outcome.out) == (1, "")
+        assert outcome.err.strip().splitlines()[-1].startswith("darkroom: ")
+
+
+class TestWings:
+    @pytest.mark.parametrize(
+        ("arguments", "becomes"),
+        [
+            (["handlers"], ["handlers", "http"]),
+            (["worker", "--flag", "x"], ["gpu_worker", "--flag", "x"]),
+            (["recorder"], ["handlers", "recorder"]),
+            (["sweep", "--dry-run", "--json"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
+            (["sweep", "--forever"], ["handlers", "sweep"]),
+            (["models", "list", "--json"], ["gpu_worker", "models", "list", "--json"]),
+            (["log", "rebuild", "--json"], ["handlers", "rebuild", "--json"]),
+        ],
+    )
+    def test_a_process_command_becomes_the_process(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], becomes: list[str]
+    ) -> None:
+        """The wing replaces this process: its signals and its exit status are the wing's own."""
+        seen: list[str] = []
+
+        def execv(program: str, argv: list[str]) -> None:
+            seen.extend([program, *argv])
+            raise SystemExit(0)  # the real one does not return either
+
+        monkeypatch.setattr("os.execv", execv)
+        run(*arguments)
+        assert seen == [sys.executable, sys.executable, "-m", *becomes]
+
+
+def test_workflows_show_the_rule_of_every_parameter(run: Run) -> None:
+    """What `submit --params` takes is printed with type, range and default."""
+    assert "scale: a number from 1 to 4 (default 4)" in run("workflows").out
+    found = {workflow["name"]: workflow for workflow in json.loads(run("workflows", "--json").out)}
+    assert found["fast"]["params_schema"]["properties"]["scale"]["maximum"] == 4
