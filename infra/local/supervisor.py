@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from infra.local.servers import Program
+from infra.local.servers import Program, as_user
 from infra.local.state import Pids
 from shared.errors import Code, TransientError
 from shared.retry import RetryPolicy
@@ -45,7 +45,7 @@ class Child:
             # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops in order.
             self._process = subprocess.Popen(
                 self.program.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment,
-                cwd=self.program.folder, user=self.program.user, start_new_session=True,
+                cwd=self.program.folder, start_new_session=True, **as_user(self.program.user),
             )  # fmt: skip
         self._started_s = time.monotonic()
 
@@ -141,7 +141,7 @@ class Supervisor:
                 child.signal(child.program.stop_signal)
             started_s = time.monotonic()
             for child in group:
-                if not child.wait(started_s + child.program.stop_s):
+                if not child.wait(started_s + child.program.stop_s) and not child.program.may_be_killed:
                     logger().warning("process.killed", program=child.program.name)
         self._groups.clear()
         self._pids.forget()
