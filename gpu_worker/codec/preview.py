@@ -22,9 +22,12 @@ _BAND_PIXELS = 2 << 20
 
 
 def preview(photo: Photo, settings: Settings, text: Mapping[str, str] | None = None) -> bytes:
-    """WebP of `photo`, with the visible label if the settings ask for it, and the XMP packet of `text`."""
+    """WebP of `photo`, with the visible label if the settings ask for it, and the XMP packet of `text`.
+
+    Made before the result itself is stamped, so that no label is drawn over another.
+    """
     image = _small(photo, MAX_PX)
-    if settings.label_preview and not settings.label_result:  # a label in the result is in its preview already
+    if settings.label_preview:
         image = _labelled(image, settings.label_text)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=(text or {}).get(XMP_KEYWORD, "").encode())

@@ -163,14 +163,6 @@ def test_preview_carries_label_and_xmp() -> None:
     assert TASK in shown.info["xmp"].decode()
 
 
-def test_preview_does_not_label_twice() -> None:
-    """A label that the result already bears is not drawn over."""
-    photo = _photo()
-    stamp(photo, "AI")
-    twice = preview(photo, Settings(label_result=True, label_text="AI"))
-    assert twice == preview(photo, Settings(label_preview=False))
-
-
 def test_preview_is_in_srgb() -> None:
     """A photo in a wider space is converted, so that a viewer without colour management shows it right."""
     wide = profiles.matrix_profile("wide", (0.3127, 0.3290), (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 2.2)
