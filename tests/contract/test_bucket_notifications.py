@@ -163,9 +163,7 @@ def test_listening_prints_and_forwards(stub_url: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DARKROOM_S3_ACCESS_KEY", "key")
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY", "secret-key")
     monkeypatch.setenv("DARKROOM_WEBHOOK_TOKEN", "the-token")
-    result = CliRunner().invoke(
-        storage.app, ["notifications", "listen", "--forward", f"{stub_url}/events/storage"]
-    )
+    result = CliRunner().invoke(storage.app, ["notifications", "listen", "--forward", f"{stub_url}/events/storage"])
     [line] = result.stdout.splitlines()
     assert json.loads(line) == {"Records": EVENT["Records"]}
     assert StubOfMinio.posts == [("/events/storage", "Bearer the-token", {"Records": EVENT["Records"]})]

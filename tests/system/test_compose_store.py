@@ -41,8 +41,13 @@ class ComposeStore:
     told: list[tuple[str, str | None, Any]] = field(default_factory=list)
 
     def client(self, role: str) -> Any:
-        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1",
-                            aws_access_key_id=f"darkroom-{role}", aws_secret_access_key=f"{role}-secret")
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=f"darkroom-{role}",
+            aws_secret_access_key=f"{role}-secret",
+        )
 
 
 def environment(tmp: Path, webhook_url: str) -> dict[str, str]:
@@ -187,8 +192,9 @@ def test_files_with_secrets_are_for_the_server_alone(store: ComposeStore) -> Non
 
 def test_enabling_notifications_is_refused_with_the_way_out(store: ComposeStore) -> None:
     """SeaweedFS takes the call for "create the bucket"; the person learns that notification.toml does it."""
-    settings = Settings(s3_endpoint_url=store.url, s3_access_key=SecretStr("darkroom-admin"),
-                        s3_secret_key=SecretStr("admin-secret"))
+    settings = Settings(
+        s3_endpoint_url=store.url, s3_access_key=SecretStr("darkroom-admin"), s3_secret_key=SecretStr("admin-secret")
+    )
     with pytest.raises(SettingsError, match=r"notification\.toml"):
         BucketNotifications(settings).enable("arn:minio:sqs::DARKROOM:webhook")
     with pytest.raises(SettingsError, match=r"notification\.toml"):
