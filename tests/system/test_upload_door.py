@@ -1,0 +1,191 @@
+"""The handlers' process on real servers: from a PUT to the receipt, the message or the quarantine."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import pytest
+from PIL import Image
+
+from handlers.on_upload import upload_id
+from infra.local.stack import Stack
+from shared import keys
+from shared.broker import topology
+from shared.broker.depth import depth
+from shared.broker.publisher import Publisher
+from shared.documents import Reason, Receipt
+from shared.errors import NotFound
+from shared.storage import S3Store
+
+T = TypeVar("T")
+
+KEYS = [
+    "plain.jpg", "with blank.jpg", "a+b.jpg", "100%.jpg", "%2F%20.jpg", "#1?x=1&y=2.jpg", "中文/照片.jpg", "🖼️.jpg",
+    "two//slashes.jpg", "e\u0301.jpg", "in.versions/v_1.jpg", ("é" * 100 + "/") * 5 + "e" * 19,
+]  # fmt: skip
+
+
+def photo(colour: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (32, 24), (colour % 256, colour // 256, 7)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def eventually(look: Callable[[], T | None], within_s: float = 20.0) -> T:
+    """The first answer that is there; fails when none is in time."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"nothing within {within_s} s")
+
+
+def event(key: str) -> dict[str, Any]:
+    """As S3 and MinIO send it."""
+    return {"Records": [
+        {"eventName": "s3:ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": key}}}
+    ]}  # fmt: skip
+
+
+class Handlers:
+    """`python -m handlers http` beside the servers of this session."""
+
+    def __init__(self, servers: Stack, folder: Path, **environment: str) -> None:
+        self.settings = servers.settings
+        self.store = S3Store(servers.settings)
+        self.log = folder / "http.log"
+        ready = folder / "ready"
+        given = {"STATE_DIR": str(servers.settings.state_dir), "READY_FILE": str(ready), "DEFAULT_WORKFLOW": "fast"}
+        env = os.environ | {f"DARKROOM_{name}": value for name, value in (given | environment).items()}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "handlers", "http"], env=env, stderr=log)
+        eventually(lambda: ready.exists() or self.process.poll() is not None or None, 30)
+        assert self.process.poll() is None, self.log.read_text()
+
+    def put(self, key: str, data: bytes, **metadata: str) -> str:
+        """Upload; the id of the upload. This store takes two slashes for one."""
+        self.store.put("uploads", key, data, "image/jpeg", metadata)
+        return upload_id(self.store.head("uploads", key.replace("//", "/")))
+
+    def receipt(self, ident: str) -> Receipt:
+        return Receipt.from_bytes(eventually(lambda: self._read("results", keys.receipt(ident))), ident)
+
+    def reason(self, ident: str) -> Reason:
+        return Reason.from_bytes(eventually(lambda: self._read("quarantine", keys.reason(ident))), ident)
+
+    def _read(self, bucket: str, key: str) -> bytes | None:
+        try:
+            return self.store.read(bucket, key)
+        except NotFound:
+            return None
+
+
+@pytest.fixture(scope="module")
+def handlers(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handlers]:
+    running = Handlers(servers, tmp_path_factory.mktemp("handlers"))
+    yield running
+    running.process.terminate()
+    assert running.process.wait(20) == 0, "a process that is asked to leave leaves well"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_queued(handlers: Handlers, key: str) -> None:
+    """Whatever the store accepts as a key, its notification finds the object again."""
+    before = depth(handlers.settings)[topology.BULK]
+    receipt = handlers.receipt(handlers.put(key, photo(KEYS.index(key))))
+    assert receipt.decision == "queued"
+    assert receipt.source.key == key.replace("//", "/")
+    eventually(lambda: depth(handlers.settings)[topology.BULK] == before + 1 or None)
+
+
+def test_metadata_choose_workflow_and_queue(handlers: Handlers) -> None:
+    """As a client's SDK sends them, non-ASCII included."""
+    before = depth(handlers.settings)[topology.INTERACTIVE]
+    order = {"workflow": "anime", "params": '{"scale": 2}', "priority": "interactive", "user": "J%C3%BCrg"}
+    receipt = handlers.receipt(handlers.put("ordered.jpg", photo(100), **order))
+    assert receipt.workflow
+    assert (receipt.workflow.name, receipt.workflow.params["scale"]) == ("anime", 2.0)
+    assert receipt.priority == "interactive"
+    eventually(lambda: depth(handlers.settings)[topology.INTERACTIVE] == before + 1 or None)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("empty.jpg", b"", "empty_file"),
+        ("a text.jpg", b"hello", "unsupported_format"),
+        ("cut.jpg", photo(1)[:-9], "truncated"),
+    ],
+)
+def test_bad_input_ends_in_quarantine(handlers: Handlers, name: str, data: bytes, code: str) -> None:
+    """With a reason and a copy made by the store; the upload stays where it is."""
+    ident = handlers.put(f"bad/{name}", data)
+    assert handlers.reason(ident).error_code == code
+    assert handlers.store.read("quarantine", keys.quarantined(ident, name)) == data
+    assert handlers.store.read("uploads", f"bad/{name}") == data
+
+
+def test_an_overwritten_key_is_a_new_upload(handlers: Handlers) -> None:
+    """The store tells of it as an update."""
+    first, second = handlers.put("again.jpg", photo(200)), handlers.put("again.jpg", photo(201))
+    assert first != second
+    assert handlers.receipt(second).decision == "queued"
+
+
+def test_results_never_trigger_darkroom(handlers: Handlers) -> None:
+    """A photo in another bucket is no upload, however much it looks like one."""
+    before = {info.key for info in handlers.store.list("results", "receipts/")}
+    handlers.store.put("results", "processed/looks-like.png", photo(300), "image/png")
+    last = handlers.put("after.jpg", photo(301))
+    handlers.receipt(last)
+    assert {info.key for info in handlers.store.list("results", "receipts/")} - before == {keys.receipt(last)}
+
+
+def test_the_queue_door(handlers: Handlers) -> None:
+    """Other stores' notifications arrive in the broker; what cannot be read is set aside with its reason."""
+    settings = handlers.settings
+    publisher = Publisher(settings)
+    ident = handlers.put("by queue.jpg", photo(400))
+    handlers.receipt(ident)
+    handlers.store.delete("results", keys.receipt(ident))  # as if the store's own notification had been lost
+    publisher.publish(topology.UPLOADS, json.dumps(event("by+queue.jpg")).encode())
+    publisher.publish(topology.UPLOADS, b"garbage")
+    assert handlers.receipt(ident).decision == "queued"
+    eventually(lambda: depth(settings)[topology.dead(topology.UPLOADS)] == 1 or None)
+    assert depth(settings)[topology.UPLOADS] == 0
+    publisher.close()
+
+
+def test_health_and_readiness(handlers: Handlers) -> None:
+    """The operator's routes answer on the real services."""
+    for path in ("healthz", "readyz", "metrics"):
+        assert httpx2.get(f"{handlers.settings.api_url}/{path}").status_code == 200
+
+
+def test_a_crash_between_receipt_and_message(handlers: Handlers, servers: Stack, tmp_path: Path) -> None:
+    """The receipt is there and the message is not: what the sweep looks for."""
+    port = handlers.settings.api_port
+    handlers.process.send_signal(signal.SIGSTOP)  # the second door must be the one that is told
+    try:
+        second = Handlers(servers, tmp_path, FAILPOINT="handler.before_publish:1", API_PORT=str(port + 1))
+        before = depth(handlers.settings)[topology.BULK]
+        ident = second.put("crash.jpg", photo(500))
+        token = {"Authorization": f"Bearer {handlers.settings.webhook_token.get_secret_value()}"}
+        with pytest.raises(httpx2.TransportError):
+            httpx2.post(f"http://127.0.0.1:{port + 1}/events/storage", json=event("crash.jpg"), headers=token)
+        assert second.process.wait(10) == -signal.SIGKILL
+        assert second.receipt(ident).decision == "queued"
+        assert depth(handlers.settings)[topology.BULK] == before
+    finally:
+        handlers.process.send_signal(signal.SIGCONT)
