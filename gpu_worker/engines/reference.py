@@ -66,8 +66,12 @@ class ReferenceNetwork:
                 Code.INVALID_OUTPUT, f"model {self.model.name} gave NaN or infinity; the photo was not stored"
             )
 
-    def _release(self) -> bool:
+    def release(self) -> None:
+        """The official code holds on to its last input and output."""
         self._upsampler.img = self._upsampler.output = None
+
+    def _release(self) -> bool:
+        self.release()
         return False
 
 

@@ -86,6 +86,9 @@ class TorchNetwork:
             self._runs[dtype] = Graphs(run, capture) if self._device.type == "cuda" else run
         return self._runs[dtype]
 
+    def release(self) -> None:
+        """Nothing: torch frees by itself on the CPU and keeps for the next picture on CUDA, where graphs stay too."""
+
     def _release(self) -> bool:
         held = [run.clear() for run in self._runs.values() if isinstance(run, Graphs)]
         if self._device.type == "cuda":
@@ -154,8 +157,9 @@ class TorchEngine:
         state = weights.load(model, self._settings)
         try:
             return compat.build(state)
-        except (ValueError, KeyError, RuntimeError, AssertionError) as error:
-            detail = f"model {model.name}: its weights do not fit an architecture that spandrel knows ({error!s:.200})"
+        except Exception as error:  # guessing an architecture fails in as many ways as there are architectures
+            found = f"{type(error).__name__} {error}".strip()[:200]
+            detail = f"model {model.name}: its weights do not fit an architecture that spandrel knows ({found})"
             raise PermanentError(Code.MODEL_CORRUPT, detail) from error
 
 
