@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pi_heif  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
@@ -46,6 +47,8 @@ def planes(image: Image.Image, data: bytes) -> Planes:
     deep = raw[:-1] if raw[-1:] in ("B", "L", "N") else raw
     if deep in _DEEP:
         return _deep(image, data, raw, deep)
+    if image.info.get("bit_depth", 8) > 8 and image.format == "HEIF":
+        return _deep_heif(data, image.info["bit_depth"])
     if image.mode in ("CMYK", "LAB"):
         return _to_srgb(image, raw)
     if image.mode.startswith("I;16"):
@@ -180,6 +183,17 @@ def _pairs(image: Image.Image) -> NDArray[np.uint16]:
     """16-bit grey with alpha: its four bytes per pixel are read as if they were RGBA."""
     array = _copied(_with_raw(image, "RGBA"), lambda band: band)
     return array.view(">u2").astype(np.uint16)
+
+
+def _deep_heif(data: bytes, bits: int) -> Planes:
+    """10- and 12-bit HEIC: through Pillow it would lose the bits beyond eight."""
+    stored = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    array: NDArray[np.uint16] = np.array(stored)
+    array |= array >> np.uint16(bits)  # the decoder fills up with zeros: white would stay below 65535
+    pixels, alpha = _split(array.reshape(*array.shape[:2], -1))
+    if "a;" in stored.mode and alpha is not None:
+        pixels = _straight(pixels, alpha)
+    return Planes(pixels, alpha, stored.mode)
 
 
 def _straight(pixels: Pixels, alpha: Pixels) -> Pixels:
