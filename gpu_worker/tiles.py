@@ -16,8 +16,10 @@ from shared.models import Model
 
 MIN_SIDE_PX = 64
 LADDER_PX = (192, 128, 96, MIN_SIDE_PX)
-ALONE_COST = 1.1
-"""One window on all cores takes this much longer per pixel than one window per core (measured with ncnn)."""
+ALONE_LOSS = 0.15
+"""What each further core adds to the cost of a window that runs on all of them (Amdahl; measured with ncnn)."""
+FRUGAL = 1.03
+"""Of the plans that cost at most this much more than the cheapest, the one that needs least memory is taken."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def plan(size: tuple[int, int], model: Model, lanes: int, max_px: int, side: int
     ]
     if not candidates:
         return plan(size, model, lanes, max_px, MIN_SIDE_PX)
-    return min(candidates, key=lambda c: (c.cost, c.count)).plan()
+    limit = FRUGAL * min(candidate.cost for candidate in candidates)
+    return min((c for c in candidates if c.cost <= limit), key=lambda c: (c.px_in_work, c.cost)).plan()
 
 
 def _candidates(columns: Axis, height: int, lanes: int, max_px: int) -> Iterator[_Candidate]:
@@ -150,8 +153,12 @@ class _Candidate:
         """Time in units of one pixel on one core."""
         area = self.columns.size * self.rows.size
         if self.alone:
-            return self.count * area * (ALONE_COST / self.lanes if self.lanes > 1 else 1.0)
+            return self.count * area * (1 + ALONE_LOSS * (self.lanes - 1)) / self.lanes
         return -(-self.count // self.lanes) * area
+
+    @property
+    def px_in_work(self) -> int:
+        return self.columns.size * self.rows.size * (1 if self.alone else self.lanes)
 
     def plan(self) -> Plan:
         return Plan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -63,7 +64,8 @@ class Settings(BaseSettings):
     tile_px: int = Field(0, ge=0, description="Tile side before overlap; 0 lets the worker choose by memory.",
                          json_schema_extra={"unit": "px"})
     worker_threads: int = Field(0, ge=0, description="Inference threads; 0 means every core.")
-    inference_memory_bytes: Bytes = Field(2_500_000_000, description="Most host memory for the tiles in work.")
+    inference_memory_bytes: Bytes = Field(3_200_000_000, description="Most host memory for the tiles in work.")
+    cpu_fallback: bool = Field(True, description="Restore on the CPU what does not fit into the GPU's memory.")
     scratch_dir: Path = Field(Path(tempfile.gettempdir()), description="Where big pictures are mapped while in work.")
     scratch_threshold_bytes: Bytes = Field(500_000_000, description="Pictures above this live in a scratch file.")
     models_mirror: str = Field("", description="URL that holds the model files by name; empty means their own URLs.")
@@ -98,15 +100,35 @@ class Settings(BaseSettings):
         Raises `SettingsError` naming the variable, its value's fault and the rule.
         """
         state_dir = Path(overrides.get("state_dir") or os.environ.get(f"{PREFIX}STATE_DIR") or ".darkroom")
+        return cls._read(state_dir / STACK_FILE, overrides)
+
+    @classmethod
+    def given(cls, **overrides: Any) -> Settings:
+        """What the environment says, without a running stack's file; `model_fields_set` has its names."""
+        return cls._read(None, overrides)
+
+    @classmethod
+    def _read(cls, file: Path | None, overrides: dict[str, Any]) -> Settings:
         try:
-            return cls(_env_file=state_dir / STACK_FILE, **overrides)  # type: ignore[call-arg]
+            return cls(_env_file=file, **overrides)  # type: ignore[call-arg]
         except ValidationError as error:
             faults = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
             raise SettingsError("; ".join(faults) + ". `darkroom config` lists every setting.") from error
 
+    def variables(self, exclude: Collection[str] = ()) -> dict[str, str]:
+        """Everything that is not left at its default, as `DARKROOM_*` variables: secrets in clear, paths absolute."""
+        return {f"{PREFIX}{name.upper()}": _plain(getattr(self, name))
+                for name in sorted(self.model_fields_set - set(exclude))}  # fmt: skip
+
     def masked(self) -> dict[str, str]:
         """Every setting as text, secrets masked; an address keeps all but its password."""
         return {name: _mask(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value.expanduser().absolute() if isinstance(value, Path) else value)
 
 
 def _mask(value: Any) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gpu_worker.photo import Pixels
 from shared.errors import Code, PermanentError
 
-BAND_BYTES = 256 * 1024
+BAND_BYTES = 512 * 1024
 """Rows are converted in bands of this size, so that all passes over a band happen in the core's own cache."""
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -28,12 +28,14 @@ def to_pixels(planes: NDArray[np.float32], channels: int, dtype: np.dtype[np.uin
     for start in range(0, height, rows):
         source = planes[:, start : start + rows]
         band = buffer[:, : source.shape[1]]
-        if not np.isfinite(source.sum(dtype=np.float32)):
+        if not np.isfinite(source).all():
             raise PermanentError(Code.INVALID_OUTPUT, "the network gave NaN or infinity; the photo was not stored")
         np.clip(source, 0.0, 1.0, out=band)
         if channels == 1:
             band = np.tensordot(np.asarray(GREY_WEIGHTS, np.float32), band, 1)[None]
         np.multiply(band, top, out=band)
         np.rint(band, out=band)
-        pixels[start : start + rows] = band.transpose(1, 2, 0)
+        for channel, level in enumerate(band.astype(dtype)):
+            # One plane at a time: numpy interleaves a transposed array four times slower.
+            pixels[start : start + rows, :, channel] = level
     return pixels
