@@ -38,10 +38,12 @@ class AmqpTransport(Transport):
         # A publisher has no thread that could send heartbeats; it notices a dead peer by the missing confirmation.
         verified = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}  # None: the name in the URL
         secure = self.url.startswith("amqps:")
+        # Shorter than the pause between two heartbeats, each of which would renew the patience.
+        patience_s = 0.4 * HEARTBEAT_S if consuming else self.attempt_s
         return Connection(
             self.url, transport=_SecureTransport if secure else _PlainTransport, ssl=verified if secure else False,
-            heartbeat=HEARTBEAT_S if consuming else 0, connect_timeout=self.attempt_s,
-            transport_options={"write_timeout": self.attempt_s},
+            heartbeat=HEARTBEAT_S if consuming else 0, connect_timeout=patience_s,
+            transport_options={"read_timeout": patience_s, "write_timeout": patience_s},
         )  # fmt: skip
 
     def _errors(self) -> tuple[type[Exception], ...]:

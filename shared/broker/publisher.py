@@ -87,4 +87,4 @@ class Publisher:
         self._declared.clear()
         if connection is not None:
             with suppress(*self._transport.errors):
-                connection.release()
+                connection.collect()  # without a farewell, for which a frozen broker would make us wait

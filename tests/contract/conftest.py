@@ -59,4 +59,4 @@ def queue() -> str:
 @pytest.fixture
 def settings(broker: Broker) -> Settings:
     """A short lease and little patience, so that what waits for them ends soon."""
-    return Settings(broker_url=broker.url, lease_s=2, publish_timeout_s=2.5)
+    return Settings(broker_url=broker.url, lease_s=2, publish_timeout_s=4)

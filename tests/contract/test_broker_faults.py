@@ -23,9 +23,17 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
     made.close()
 
 
+def published(publisher: Publisher, queue: str, body: bytes) -> bool:
+    try:
+        publisher.publish(queue, body)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
 def test_publishing_without_a_broker_raises_in_time(broker: Broker, queue: str) -> None:
     """Nobody listens: `BrokerUnavailable`, not a hang, and no password in it."""
-    publisher = Publisher(Settings(broker_url=broker.url_at(free_port()), publish_timeout_s=2.5))
+    publisher = Publisher(Settings(broker_url=broker.url_at(free_port()), publish_timeout_s=4))
     with pytest.raises(BrokerUnavailable) as caught:
         publisher.publish(queue, b"{}")
     assert "guest:guest" not in str(caught.value)
@@ -43,7 +51,7 @@ def test_a_frozen_broker_is_noticed_by_both_sides(
             start = time.monotonic()
             with pytest.raises(BrokerUnavailable):
                 publisher.publish(queue, b"frozen")
-            assert time.monotonic() - start < 10  # the limit is 2.5 s; this tells it from a hang
+            assert time.monotonic() - start < 10  # the limit is 4 s; this tells it from a hang
             eventually(lambda: taken.consumer.silent_s() > 2, "the silence")
         finally:
             broker.thaw()
@@ -69,7 +77,7 @@ def test_a_restarted_broker_has_lost_nothing_confirmed(
             publisher.publish(queue, b"while it is away")
         broker.start()
         held.ack()
-        publisher.publish(queue, b"after")
+        eventually(lambda: published(publisher, queue, b"after"), "the broker to take messages again")
         eventually(lambda: confirmed | {b"after"} <= set(taken.bodies()), "everything confirmed")
         for again in [d for d in taken.deliveries if d.body == b"held"]:
             again.ack()
