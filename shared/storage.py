@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -71,7 +71,13 @@ class ObjectStore(Protocol):
         """Deleting what is not there is no error."""
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
-        """Objects in key order, page by page, in constant memory."""
+        """Objects in key order, page by page, in constant memory; without version, type and metadata."""
+
+    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
+        """Like `list`, with the version that a reader gets now where the bucket keeps versions."""
+
+    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
+        """A URL with which anybody may GET this object for `expires_s`; the object need not exist."""
 
 
 _Opened = Any  # a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's methods
@@ -95,6 +101,7 @@ class S3Store:
                 # Other servers than Amazon's do not all know the newer trailing checksums.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
+                signature_version="s3v4",  # presigned URLs would else be signed in a way that newer regions refuse
                 s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
             ),
         )
@@ -152,8 +159,20 @@ class S3Store:
         with _translated(bucket, prefix):
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield ObjectInfo(bucket, entry["Key"], entry["ETag"].strip('"'), entry["Size"],
-                                     entry["LastModified"])
+                    yield _listed(bucket, entry, page)
+
+    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
+        with _translated(bucket, ""):
+            if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
+                yield from self.list(bucket)  # the same, and cheaper for every server
+                return
+            for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                for entry in page.get("Versions", []):
+                    if entry["IsLatest"]:
+                        yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
+
+    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
+        return self.client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, expires_s)
 
 
 class _AlreadyThere(Exception):
@@ -197,6 +216,11 @@ def _version(version: str | None) -> dict[str, Any]:
 
 def _served_at(response: Any) -> datetime:
     return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+
+def _listed(bucket: str, entry: Any, page: Any) -> ObjectInfo:
+    etag = entry["ETag"].strip('"')
+    return ObjectInfo(bucket, entry["Key"], etag, entry["Size"], entry["LastModified"], served_at=_served_at(page))
 
 
 def _info(bucket: str, key: str, response: Any) -> ObjectInfo:

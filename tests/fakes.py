@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO
+from urllib.parse import quote
 from uuid import uuid4
 
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
@@ -112,7 +113,20 @@ class MemoryStore:
         found = [key for b, key in self._objects if b == bucket and key.startswith(prefix)]
         for key in sorted(found, key=str.encode):
             if key.encode() > start_after.encode() and (bucket, key) in self._objects:
-                yield replace(self._objects[bucket, key][-1].info, metadata={}, content_type="", version=None)
+                info = self._objects[bucket, key][-1].info
+                yield replace(info, metadata={}, content_type="", version=None, served_at=self._now())
+
+    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
+        for info in self.list(bucket):
+            yield replace(info, version=self._find(bucket, info.key, None).info.version)
+
+    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
+        return f"https://memory/{bucket}/{quote(key)}?expires={expires_s}"
+
+    def keep_versions(self, bucket: str) -> None:
+        """For tests: from now on there is such a bucket, and it keeps all versions."""
+        self._buckets = (*self._buckets, bucket)
+        self._versioned = (*self._versioned, bucket)
 
     def keys(self, bucket: str) -> tuple[str, ...]:
         """For tests: every key of a bucket."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC
 from hashlib import md5
 from itertools import pairwise
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from shared.errors import NotFound, StorageUnavailable
@@ -174,3 +176,61 @@ def test_a_listing_is_in_key_order_and_starts_where_asked(store: ObjectStore, pr
     assert {info.etag for info in listed} == {md5(b"123").hexdigest()}
     assert [info.key for info in store.list(BUCKET, prefix, start_after=names[3])] == names[4:]
     assert list(store.list(BUCKET, f"{prefix}none/")) == []
+
+
+def test_a_listing_tells_the_stores_time(store: ObjectStore, prefix: str) -> None:
+    """Ages are reckoned by the store's clock alone, also for objects that are only listed."""
+    store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
+    (listed,) = store.list(BUCKET, prefix)
+    assert listed.served_at is not None
+    assert listed.last_modified == store.head(BUCKET, f"{prefix}a").last_modified
+    assert 0 <= (listed.served_at - listed.last_modified).total_seconds() < 30
+
+
+@pytest.fixture
+def versioned(store: ObjectStore) -> Iterator[str]:
+    """A bucket that keeps versions, emptied afterwards."""
+    if isinstance(store, MemoryStore):
+        store.keep_versions("versioned")
+        yield "versioned"
+        return
+    assert isinstance(store, S3Store)
+    name = f"versioned-{uuid4()}"
+    store.client.create_bucket(Bucket=name)
+    store.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    yield name
+    listed = store.client.list_object_versions(Bucket=name)
+    for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
+        store.client.delete_object(Bucket=name, Key=entry["Key"], VersionId=entry["VersionId"])
+    store.client.delete_bucket(Bucket=name)
+
+
+def test_a_listing_of_versions_says_what_a_reader_gets(store: ObjectStore, versioned: str) -> None:
+    """The current version of each key, the one that HEAD names; deleted keys are not there."""
+    for key, data in [("a", b"1"), ("a", b"22"), ("b", b"1"), ("gone", b"1")]:
+        store.put(versioned, key, data, "text/plain")
+    store.delete(versioned, "gone")
+    listed = list(store.list_versions(versioned))
+    assert [info.key for info in listed] == ["a", "b"]
+    for info in listed:
+        now = store.head(versioned, info.key)
+        assert (info.version, info.etag, info.bytes) == (now.version, now.etag, now.bytes)
+        assert info.version
+
+
+def test_without_versions_both_listings_agree(store: ObjectStore, prefix: str) -> None:
+    store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
+    with_versions = [info for info in store.list_versions(BUCKET) if info.key.startswith(prefix)]
+    assert [replace(info, served_at=None) for info in store.list(BUCKET, prefix)] == [
+        replace(info, served_at=None) for info in with_versions
+    ]
+
+
+def test_a_presigned_url_opens_one_object(store: ObjectStore, prefix: str) -> None:
+    """Without any credential, and only this object."""
+    if isinstance(store, MemoryStore):
+        pytest.xfail("nothing listens at a fake's address")
+    store.put(BUCKET, f"{prefix}a+b 中.txt", b"hello", "text/plain")
+    url = store.presigned(BUCKET, f"{prefix}a+b 中.txt", 60)
+    assert httpx.get(url).content == b"hello"
+    assert httpx.get(url.replace("a%2Bb", "a%2Bc")).status_code == 403
