@@ -84,8 +84,8 @@ class Finish:
             width=restored.photo.width, height=restored.photo.height, result_key=keys.result(job.task.task_id),
             result_sha256=about["sha256"], result_bytes=int(about["bytes"]), attempts=job.claim.attempt,
             queued_at=job.task.queued_at, started_at=job.started_at, finished_at=clock.now(),
-            duration_seconds=clock.monotonic() - job.started_s,
-            queue_seconds=max(0.0, (job.started_at - job.task.queued_at).total_seconds()),
+            duration_seconds=round(clock.monotonic() - job.started_s, 3),
+            queue_seconds=round(max(0.0, (job.started_at - job.task.queued_at).total_seconds()), 3),
             peak_memory_bytes=restored.peak_memory_bytes, software=f"darkroom {__version__} ({platform.machine()})",
             notes=notes,
         )  # fmt: skip

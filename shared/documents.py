@@ -14,10 +14,14 @@ from shared.errors import Code, PermanentError
 from shared.messages import Priority
 
 
-class Document(BaseModel):
-    """Frozen JSON; unknown fields are kept out, missing ones are an error with the document's name."""
+class Part(BaseModel):
+    """Frozen JSON inside a document; unknown fields are kept out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Document(Part):
+    """One object in a bucket; a missing or wrong field is an error with the object's name."""
 
     v: int = 1
 
@@ -36,7 +40,7 @@ class Document(BaseModel):
             raise PermanentError(Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}") from error
 
 
-class Source(Document):
+class Source(Part):
     """The uploaded object as the handler saw it. `width`, `height` [px] are the header's, before orientation."""
 
     bucket: str
@@ -52,7 +56,7 @@ class Source(Document):
     mode: str | None = None
 
 
-class WorkflowRef(Document):
+class WorkflowRef(Part):
     """A resolved workflow by name: enough to resolve it again and see that it is still the same."""
 
     name: str
@@ -61,12 +65,12 @@ class WorkflowRef(Document):
     signature: str
 
 
-class ModelRef(Document):
+class ModelRef(Part):
     name: str
     sha256: str
 
 
-class Fault(Document):
+class Fault(Part):
     """Why a photo was refused or failed: a code for machines, a sentence for people."""
 
     error_code: Code
@@ -100,7 +104,7 @@ class Reason(Document):
     at: datetime
 
 
-class StepTime(Document):
+class StepTime(Part):
     step: str
     seconds: float
     model: str | None = None

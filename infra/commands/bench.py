@@ -13,6 +13,11 @@ from shared.settings import Settings
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Figures of a running stack, with their spread.")
 
 
+@app.callback()
+def _bench() -> None:
+    """Figures of a running stack, with their spread."""
+
+
 @app.command("pipeline")
 def pipeline_command(
     photos: Annotated[int, typer.Option(help="Photos to send, one after another.", min=1)] = 15,
