@@ -17,7 +17,7 @@ from shared.settings import Settings
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Object store, broker and log database, with buckets and schema, but no process of Darkroom."""
-    running = Stack(Settings.load(state_dir=tmp_path_factory.mktemp("servers")), servers_only=True)
+    running = Stack(Settings.given(state_dir=tmp_path_factory.mktemp("servers")), servers_only=True)
     try:
         running.start()
         yield running

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -15,13 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local import stack
+from infra.local.health import faults
+from infra.local.program import tail
 from infra.local.state import Pids
 from shared import telemetry
 from shared.errors import Code, SettingsError, TransientError
-from shared.settings import Settings
+from shared.settings import PREFIX, Settings
 
 app = typer.Typer(add_completion=False)
 DETACH_S = 150.0
+DOWN_S = 60.0
 console = Console(stderr=True, highlight=False)
 
 
@@ -31,16 +35,17 @@ def up(
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
 ) -> None:
     """Start the embedded stack and every process of Darkroom; Ctrl-C or `darkroom down` stops it."""
-    settings = Settings.load()
+    given = Settings.given()
     if detach:
-        _detach(settings, workers)
+        _detach(_folder(given), workers)
         return
-    telemetry.configure(settings, "supervisor")
-    running = stack.Stack(settings, workers)
+    telemetry.configure(given, "supervisor")
+    running = stack.Stack(given, workers)
+    running.heed_signals()
     try:
-        running.start()
-        _print_where(Settings.load())
-        running.watch()
+        if running.start():
+            _print_where(running.settings)
+            running.watch()
     finally:
         running.stop()
 
@@ -48,62 +53,89 @@ def up(
 @app.command()
 def down() -> None:
     """Stop the running stack; its data stay."""
-    folder = _folder(Settings.load())
-    pids = Pids(folder)
+    settings = Settings.load()
+    pids = Pids(_folder(settings))
     supervisor = pids.alive().get("supervisor")
     if supervisor is not None:
         supervisor.terminate()
         try:
-            supervisor.wait(Settings.load().drain_s + 30)
+            supervisor.wait(settings.drain_s + DOWN_S)
         except psutil.TimeoutExpired:
             console.print("the supervisor did not stop in time; killing what is left")
-    left = pids.kill_all()
-    console.print("stopped" if supervisor or left else f"no stack is running in {folder}")
+    left = pids.end_all()
+    console.print("stopped" if supervisor or left else f"no stack is running in {_folder(settings)}")
 
 
 @app.command()
-def status() -> None:
-    """What runs, and for how long."""
+def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False) -> None:
+    """What runs, and whether it is well; exit status 1 if something is not."""
     settings = Settings.load()
-    alive = Pids(_folder(settings)).alive()
-    table = Table("process", "pid", "running for", "memory")
-    for name, process in alive.items():
-        with process.oneshot():
-            age_s, rss = time.time() - process.create_time(), process.memory_info().rss
-        table.add_row(name, str(process.pid), f"{age_s:.0f} s", f"{rss >> 20} MB")
-    Console().print(table)
-    if not stack.running(_folder(settings)):
-        raise SettingsError(f"no stack is ready in {_folder(settings)}; start one with `darkroom up`")
-
-
-def _detach(settings: Settings, workers: int) -> None:
     folder = _folder(settings)
+    if not stack.running(folder):
+        raise SettingsError(f"no stack is ready in {folder}; start one with `darkroom up`")
+    processes = [_about(name, process) for name, process in Pids(folder).alive().items()]
+    found = faults(settings)
+    if as_json:
+        print(json.dumps({"processes": processes, "health": found}, indent=2))
+    else:
+        _print_status(processes, found)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+def _about(name: str, process: psutil.Process) -> dict[str, Any]:
+    with process.oneshot():
+        age_s, rss = time.time() - process.create_time(), process.memory_info().rss
+    return {"name": name, "pid": process.pid, "age_s": round(age_s, 1), "rss_bytes": rss}
+
+
+def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> None:
+    table = Table("process", "pid", "running for", "memory")
+    for about in processes:
+        table.add_row(about["name"], str(about["pid"]), f"{about['age_s']:.0f} s", f"{about['rss_bytes'] >> 20} MB")
+    out = Console(highlight=False)
+    out.print(table)
+    for part, fault in found.items():
+        out.print(f"[red]✗[/] {part}: {fault}" if fault else f"[green]✓[/] {part}")
+
+
+def _detach(folder: Path, workers: int) -> None:
     if "supervisor" in Pids(folder).alive():
         raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it")
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    (folder / "run").mkdir(exist_ok=True)
+    (folder / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)
-    log_path = folder / "logs" / "supervisor.log"
-    with log_path.open("ab") as log:
-        command = [sys.executable, "-m", "infra.cli", "up", "--workers", str(workers)]
-        environment = os.environ | {"DARKROOM_STATE_DIR": str(folder)}
-        child = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment,
-                                 start_new_session=True)  # fmt: skip
+    child = _supervisor(folder, workers, log)
     deadline_s = time.monotonic() + DETACH_S
-    while not stack.running(folder):
-        if child.poll() is not None or time.monotonic() > deadline_s:
-            detail = f"the stack did not start; {log_path} says why"
-            raise TransientError(Code.INTERNAL, detail)
-        time.sleep(0.05)
+    with console.status("starting"):
+        while not stack.running(folder):
+            if child.poll() is not None or time.monotonic() > deadline_s:
+                child.terminate()
+                raise TransientError(Code.INTERNAL, f"the stack did not start; {log} ends with:\n{tail(log)}")
+            time.sleep(0.05)
     _print_where(Settings.load(state_dir=folder))
 
 
+def _supervisor(folder: Path, workers: int, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "infra.cli", "up", "--workers", str(workers)]
+    environment = os.environ | {f"{PREFIX}STATE_DIR": str(folder)}
+    with log.open("ab") as sink:
+        return subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment,
+                                start_new_session=True)  # fmt: skip
+
+
 def _print_where(settings: Settings) -> None:
+    why = "" if stack.has_gpu(settings) else " (no GPU here: the strongest, enhance, takes minutes a megapixel)"
     console.print(f"Darkroom is ready. Drop photos into the bucket [bold]{settings.bucket_uploads}[/].")
-    console.print(f"  object store  {settings.s3_endpoint_url}\n  API           {settings.api_url}")
-    console.print(f"  state, logs   {_folder(settings)}\n  workflow      {settings.default_workflow}", end="")
-    console.print(" (no GPU here: the strongest, enhance, takes minutes a megapixel)" if not stack.has_gpu() else "")
-    console.print("  for clients   darkroom env      stop: darkroom down")
+    for name, value in {
+        "object store": settings.s3_endpoint_url or "Amazon S3",
+        "API": settings.api_url,
+        "state, logs": _folder(settings),
+        "workflow": f"{settings.default_workflow}{why if settings.default_workflow == 'fast' else ''}",
+        "for clients": "darkroom env",
+        "stop": "darkroom down",
+    }.items():
+        console.print(f"  {name:13} {value}")
 
 
 def _folder(settings: Settings) -> Path:

@@ -2,124 +2,163 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from infra.bootstrap import bootstrap
-from infra.local.servers import Program, postgres, seaweedfs, valkey
-from infra.local.state import Pids, State, lock, write_private
+from infra.local.postgres import postgres
+from infra.local.program import LOOPBACK, Program
+from infra.local.seaweedfs import forget_sockets, seaweedfs
+from infra.local.state import Pids, State, open_folder, write_private
 from infra.local.supervisor import Supervisor
+from infra.local.valkey import valkey
 from infra.migrate import migrate
+from shared.clock import Clock, SystemClock
 from shared.settings import PREFIX, STACK_FILE, Settings
 from shared.telemetry import logger
 
-SERVERS_READY_S = 60.0
-PROCESSES_READY_S = 60.0
+READY_S = 60.0
 SERVER_STOP_S = 10.0
+WATCH_S = 0.1
 READY = "stack.ready"
+SERVERS = {"s3_endpoint_url": seaweedfs, "broker_url": valkey, "database_url": postgres}
+"""Setting → the embedded server that is started unless the setting names another one."""
+OF_ONE_PROCESS = {"state_dir", "ready_file", "failpoint"}
 
 
 class Stack:
-    """One stack in one state directory. `servers_only` leaves Darkroom's own processes out (tests)."""
+    """One stack in one state directory.
 
-    def __init__(self, settings: Settings, workers: int = 1, servers_only: bool = False) -> None:
-        folder = settings.state_dir.expanduser().resolve()
-        (folder / "run").mkdir(parents=True, exist_ok=True)
-        self._lock = lock(folder)
-        left = Pids(folder).kill_all()
-        if left:
+    `given`: what the caller said (`Settings.given`); the rest is filled in here and left in `stack.env`.
+    `servers_only` leaves Darkroom's own processes out (tests).
+    Raises `SettingsError` when a stack runs there already.
+    """
+
+    def __init__(
+        self, given: Settings, workers: int = 1, servers_only: bool = False, clock: Clock | None = None
+    ) -> None:
+        folder = given.state_dir.expanduser().resolve()
+        self._lock = open_folder(folder)
+        if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
         self.state = State.load(folder)
-        self.settings = _write_stack_file(self.state, settings)
-        self._programs = [] if servers_only else _own_programs(self.state, self.settings, workers)
-        self._supervisor = Supervisor(folder, _environment(folder))
+        self.settings = _complete(given, self.state)
+        self._given = given
+        self._workers = 0 if servers_only else workers
+        self._supervisor = Supervisor(folder, _environment(folder), clock or SystemClock())
         self._stop = threading.Event()
         self._ready_file = folder / "run" / READY
         self._ready_file.unlink(missing_ok=True)
+        write_private(folder / STACK_FILE, _stack_file(self.settings))
 
-    def start(self) -> None:
-        """Returns when everything is ready. Raises `TransientError` naming what is not."""
-        servers = _servers(self.state, self.settings)
-        self._supervisor.start(servers)
-        self._supervisor.wait_ready(servers, SERVERS_READY_S, self._stop.is_set)
-        migrate(self.settings)
-        for program in self._programs:
-            self.state.path("run", f"{program.name}.ready").unlink(missing_ok=True)
-        self._supervisor.start(self._programs)
-        with ThreadPoolExecutor(1) as pool:  # the first objects of fresh buckets are slow: meanwhile, the rest starts
-            made = pool.submit(bootstrap, self.settings)
-            self._supervisor.wait_ready(self._programs, PROCESSES_READY_S, self._stop.is_set)
-            made.result()
-        self._ready_file.touch()
+    def start(self) -> bool:
+        """Returns when everything is ready; False: told to stop before. Raises `TransientError` naming what is not."""
+        self._supervisor.start(self._servers())
+        self._supervisor.wait_ready(READY_S, self._stop.is_set)
+        if not self._stop.is_set():
+            self._prepare()
+            self._supervisor.start(self._processes())
+            self._supervisor.wait_ready(READY_S, self._stop.is_set)
+        if not self._stop.is_set():
+            self._ready_file.touch()
+        return not self._stop.is_set()
 
-    def watch(self) -> None:
-        """Keep everything running until `stop`, SIGTERM or SIGINT."""
+    def heed_signals(self) -> None:
+        """From now on SIGTERM and SIGINT stop the stack."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: self._stop.set())
-        while not self._stop.wait(0.1):
+
+    def watch(self) -> None:
+        """Keep everything running until a signal."""
+        while not self._stop.wait(WATCH_S):
             self._supervisor.keep_running()
 
     def stop(self) -> None:
+        """Stop everything; data, ports and secrets stay, the file by which commands find the stack goes."""
         self._ready_file.unlink(missing_ok=True)
         self._supervisor.stop()
+        forget_sockets(self.state)
+        self.state.path(STACK_FILE).unlink(missing_ok=True)
         self._lock.close()
 
+    def _servers(self) -> Iterator[Program]:
+        for setting, make in SERVERS.items():
+            if setting not in self._given.model_fields_set:
+                yield make(self.state, self.settings)
 
-def _servers(state: State, settings: Settings) -> list[Program]:
-    """The embedded servers, but for those whose address the environment names already."""
-    given = {name for name in ("S3_ENDPOINT_URL", "BROKER_URL", "DATABASE_URL") if PREFIX + name in os.environ}
-    makers = {"S3_ENDPOINT_URL": seaweedfs, "BROKER_URL": valkey, "DATABASE_URL": postgres}
-    return [make(state, settings) for name, make in makers.items() if name not in given]
+    def _prepare(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(bootstrap, self.settings)
+            migrate(self.settings)
+            made.result()
+
+    def _processes(self) -> Iterator[Program]:
+        names = [f"worker-{n}" for n in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
+        if self._workers:
+            yield self._process("handlers", "handlers", "http")
+            yield self._process("recorder", "handlers", "recorder")
+            yield self._process("sweep", "handlers", "sweep")
+            yield from (self._process(name, "gpu_worker") for name in names)
+
+    def _process(self, name: str, *module: str) -> Program:
+        ready = self.state.path("run", f"{name}.ready")
+        ready.unlink(missing_ok=True)
+        command = [sys.executable, "-m", *module]
+        environment = {f"{PREFIX}READY_FILE": str(ready)}
+        return Program(name, command, ready.exists, environment, stop_s=self.settings.drain_s + SERVER_STOP_S)
 
 
-def _own_programs(state: State, settings: Settings, workers: int) -> list[Program]:
-    commands = {
-        "handlers": ["handlers", "http"], "recorder": ["handlers", "recorder"], "sweep": ["handlers", "sweep"],
-        **{f"worker-{n}" if workers > 1 else "worker": ["gpu_worker"] for n in range(1, workers + 1)},
+def _complete(given: Settings, state: State) -> Settings:
+    """What the caller left open is ours. A server that is somebody else's keeps its own keys."""
+    port, secret = state.ports, {name: SecretStr(value) for name, value in state.secrets.items()}
+    said = given.model_fields_set
+    api_port = given.api_port if "api_port" in said else port["api"]
+    ours = {
+        "api_port": api_port, "api_url": f"http://{LOOPBACK}:{api_port}",
+        "api_key": secret["api_key"], "webhook_token": secret["webhook_token"], "pepper": secret["pepper"],
+        "broker_url": SecretStr(f"redis://:{state.secrets['valkey']}@{LOOPBACK}:{port['valkey']}/0"),
+        "database_url": SecretStr(f"postgresql://darkroom:{state.secrets['postgres']}@{LOOPBACK}:{port['postgres']}"
+                                  "/darkroom"),
     }  # fmt: skip
-    return [_own(state, settings, name, module) for name, module in commands.items()]
+    if "s3_endpoint_url" not in said:
+        ours |= {
+            "s3_endpoint_url": f"http://{LOOPBACK}:{port['s3']}", "s3_region": "us-east-1",
+            "s3_access_key": secret["s3_access_key"], "s3_secret_key": secret["s3_secret_key"],
+        }  # fmt: skip
+    if not has_gpu(given):
+        ours["default_workflow"] = "fast"
+    return given.model_copy(update={name: value for name, value in ours.items() if name not in said})
 
 
-def _own(state: State, settings: Settings, name: str, arguments: list[str]) -> Program:
-    ready = state.path("run", f"{name}.ready")
-    environment = {f"{PREFIX}READY_FILE": str(ready)}
-    command = [sys.executable, "-m", *arguments]
-    return Program(name, command, ready.exists, environment, stop_s=settings.drain_s + SERVER_STOP_S)
-
-
-def _write_stack_file(state: State, settings: Settings) -> Settings:
+def _stack_file(settings: Settings) -> str:
     """`stack.env`, by which every command finds the stack; the environment still wins over it."""
-    port, secret = state.ports, state.secrets
-    values = {
-        "S3_ENDPOINT_URL": f"http://127.0.0.1:{port['s3']}",
-        "S3_ACCESS_KEY": secret["s3_access_key"],
-        "S3_SECRET_KEY": secret["s3_secret_key"],
-        "BROKER_URL": f"redis://:{secret['valkey']}@127.0.0.1:{port['valkey']}/0",
-        "DATABASE_URL": f"postgresql://darkroom:{secret['postgres']}@127.0.0.1:{port['postgres']}/darkroom",
-        "API_PORT": str(port["api"]),
-        "API_URL": f"http://127.0.0.1:{port['api']}",
-        "API_KEY": secret["api_key"],
-        "WEBHOOK_TOKEN": secret["webhook_token"],
-        "PEPPER": secret["pepper"],
-    }
-    if not has_gpu():
-        values["DEFAULT_WORKFLOW"] = "fast"
-    lines = [f"{PREFIX}{name}={value}\n" for name, value in values.items()]
-    write_private(state.path(STACK_FILE), "".join(lines))
-    return Settings.load(state_dir=settings.state_dir)
+    lines = []
+    for name, value in settings.variables(exclude=OF_ONE_PROCESS).items():
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        lines.append(f"{name}='{quoted}'\n")
+    return "".join(lines)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The environment of every process: the caller's, and where the stack's file lies."""
-    return os.environ | {f"{PREFIX}STATE_DIR": str(folder)}
+    """The environment of every process: the caller's, and where the stack's file lies.
+
+    Modules come from where they are installed: not from the folder in which somebody happens to stand.
+    """
+    return os.environ | {f"{PREFIX}STATE_DIR": str(folder), "PYTHONSAFEPATH": "1"}
 
 
-def has_gpu() -> bool:
-    return Path("/proc/driver/nvidia/version").exists()
+def has_gpu(settings: Settings) -> bool:
+    """Whether inference runs on a GPU: one is here, and so is the engine that uses it."""
+    driver, torch = Path("/proc/driver/nvidia/version").exists(), importlib.util.find_spec("torch") is not None
+    return driver and torch and settings.engine != "ncnn"
 
 
 def running(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import secrets
 import socket
 from contextlib import suppress
@@ -20,9 +21,11 @@ PORTS = (
     "s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc",
     "valkey", "postgres", "api",
 )  # fmt: skip
-SECRETS = (
-    "s3_access_key", "s3_secret_key", "filer_signing", "valkey", "postgres", "api_key", "webhook_token", "pepper",
-)  # fmt: skip
+SECRETS = ("s3_access_key", "s3_secret_key", "valkey", "postgres", "api_key", "webhook_token", "pepper", "seaweedfs")
+PORT_RANGE = range(20_000, 32_000)
+"""Below the ports that systems give to clients: there, a client of a server that is away may take its port, or even
+connect to itself."""
+END_S = 3.0
 
 
 @dataclass
@@ -35,34 +38,48 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> State:
-        """The state of the stack in `folder`, made where there is none; a port taken by a stranger is replaced."""
-        folder = folder.expanduser().resolve()
-        for name in ("logs", "run", "conf"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        known = _read(folder / "state.json") or {"ports": {}, "secrets": {}}
-        state = cls(folder, dict(known["ports"]), dict(known["secrets"]))
-        state._choose_ports()
+        """The state of the stack in `folder`, made where there is none; a port taken by a stranger is replaced.
+
+        Raises `SettingsError` where there are data whose secrets are gone.
+        """
+        known = _read(folder / "state.json")
+        if known is None and (folder / "postgres").exists():
+            raise SettingsError(
+                f"{folder} has data but no readable state.json with their secrets; put it back, or start elsewhere "
+                "with DARKROOM_STATE_DIR"
+            )
+        known = known or {"ports": {}, "secrets": {}}
+        state = cls(folder, _with_ports(known["ports"]), dict(known["secrets"]))
         for name in SECRETS:
             state.secrets.setdefault(name, secrets.token_hex(20))
         write_private(folder / "state.json", json.dumps({"ports": state.ports, "secrets": state.secrets}, indent=2))
         return state
 
-    def _choose_ports(self) -> None:
-        held = []  # all at once, so that no port is given twice
-        for name in PORTS:
-            probe = socket.socket()
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", self.ports.get(name, 0)))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
-            self.ports[name] = probe.getsockname()[1]
-            held.append(probe)
-        for probe in held:
-            probe.close()
-
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
+
+    def folder_of(self, *parts: str) -> Path:
+        """A folder below, made where it is missing."""
+        folder = self.path(*parts)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+def open_folder(folder: Path) -> IO[str]:
+    """Make the state directory and hold it for this process's life; nobody else may list it.
+
+    Raises `SettingsError` when another `up` holds it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("logs", "run"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    file = (folder / "run" / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it") from error
+    return file
 
 
 def write_private(path: Path, text: str) -> None:
@@ -74,15 +91,24 @@ def write_private(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def lock(folder: Path) -> IO[str]:
-    """Hold the stack in `folder` for this process's life. Raises `SettingsError` when another `up` holds it."""
-    file = (folder / "run" / "lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it") from error
-    return file
+def _with_ports(known: dict[str, int]) -> dict[str, int]:
+    ports = {name: port for name, port in known.items() if _free(port)}
+    for name in PORTS:
+        while name not in ports:
+            port = random.choice(PORT_RANGE)  # noqa: S311 - keeps stacks apart, guards nothing
+            if port not in ports.values() and _free(port):
+                ports[name] = port
+    return ports
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 class Pids:
@@ -104,21 +130,29 @@ class Pids:
         for name, entry in (_read(self._path) or {}).items():
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(entry["pid"])
-                if abs(process.create_time() - entry["started"]) < 0.1 and process.status() != psutil.STATUS_ZOMBIE:
+                # The start time is counted from the boot, whose own time moves a little when the clock is set.
+                if abs(process.create_time() - entry["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE:
                     found[name] = process
         return found
 
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)
 
-    def kill_all(self) -> list[str]:
-        """Kill what an earlier supervisor left behind, with its children; returns the names."""
+    def end_all(self) -> list[str]:
+        """End what an earlier supervisor left behind, with its children; returns the names.
+
+        Asked first: the servers close their files. The kernel has asked already, where it can.
+        """
         left = self.alive()
-        family = [relative for process in left.values() for relative in (process, *process.children(recursive=True))]
-        for process in family:
+        family: list[psutil.Process] = []
+        for process in left.values():
             with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(family, timeout=10)
+                family += [process, *process.children(recursive=True)]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
+            _, family = psutil.wait_procs(family, timeout=END_S)
         return list(left)
 
 

@@ -1,18 +1,17 @@
-"""Start programs, keep them running, stop them: in the foreground, in one thread, with no orphan left."""
+"""Start programs, keep them running, stop them: in one thread, with no orphan left."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-from infra.local.servers import Program, as_user
+from infra.local.program import Program, limit_log, tail
 from infra.local.state import Pids
+from shared.clock import Clock
 from shared.errors import Code, TransientError
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
@@ -20,87 +19,92 @@ from shared.telemetry import logger
 RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
 STEADY_S = 30.0
 """A process that ran for this long starts its next life without the backoff of the last."""
-MAX_LOG_BYTES = 20 << 20
+START_TRIES = 5
+"""A program that dies this often before the stack is ready will not get better by waiting."""
 
 
 class Child:
-    """One program over all its lives."""
+    """One program over all its lives.
 
-    def __init__(self, program: Program, folder: Path, environment: dict[str, str]) -> None:
+    A failpoint fires once: the lives after the first begin without `DARKROOM_FAILPOINT`, or they would all end at the
+    same place and leave nothing to observe.
+    """
+
+    def __init__(self, program: Program, environment: dict[str, str], log: Path, clock: Clock) -> None:
         self.program = program
-        self.restarts = 0
-        self._log = folder / "logs" / f"{program.name}.log"
-        self._environment = environment | program.environment
+        self.log = log
+        self.failures = 0
+        self._environment = environment
+        self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
-        self._failures = 0
-        self._due_s = 0.0
+        self._due_s: float | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
-        with self._open_log() as log:
-            # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops in order.
-            self._process = subprocess.Popen(
-                self.program.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment,
-                cwd=self.program.folder, start_new_session=True, **as_user(self.program.user),
-            )  # fmt: skip
-        self._started_s = time.monotonic()
+        self._process = self.program.start(self._environment, self.log)
+        self._started_s = self._clock.monotonic()
 
     def keep_running(self) -> bool:
         """Restart the program when it died and its wait is over. True when it was started again now."""
+        limit_log(self.log)
         if self.pid is not None:
             return False
-        now_s = time.monotonic()
-        if not self._due_s:
-            self._bury(now_s)
-        if now_s < self._due_s:
+        if self._due_s is None:
+            self._due_s = self._bury()
+        if self._clock.monotonic() < self._due_s:
             return False
-        self._due_s = 0.0
-        self.restarts += 1
-        # A failpoint fires once: the same death in every life would leave nothing to observe.
-        self._environment.pop("DARKROOM_FAILPOINT", None)
+        self._due_s = None
+        self._environment = {name: value for name, value in self._environment.items() if name != "DARKROOM_FAILPOINT"}
         self.start()
         return True
 
-    def _bury(self, now_s: float) -> None:
-        self._failures = 1 if now_s - self._started_s > STEADY_S else self._failures + 1
-        delay_s = RESTART.delay_s(self._failures) or RESTART.cap_s
-        self._due_s = now_s + delay_s
-        status = self._process.returncode if self._process else None
+    def _bury(self) -> float:
+        """Note its death and what it leaves; returns when it may start again."""
+        assert self._process is not None
+        self._end_group()
+        now_s = self._clock.monotonic()
+        self.failures = 1 if now_s - self._started_s > STEADY_S else self.failures + 1
+        delay_s = RESTART.delay_s(min(self.failures, 10)) or RESTART.cap_s
+        status = self._process.returncode
         logger().warning("process.died", program=self.program.name, status=status, delay_s=round(delay_s, 2))
+        return now_s + delay_s
 
-    def signal(self, signum: signal.Signals) -> None:
+    def ask_to_stop(self) -> None:
         if self._process and self.pid is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signum)
+            self._process.send_signal(self.program.stop_signal)
 
     def wait(self, deadline_s: float) -> bool:
         """Wait for the end, kill at the deadline. False: it had to be killed."""
         if self._process is None:
             return True
+        in_time = True
         try:
-            self._process.wait(max(0.0, deadline_s - time.monotonic()))
+            self._process.wait(max(0.0, deadline_s - self._clock.monotonic()))
         except subprocess.TimeoutExpired:
+            in_time = False
             self._process.kill()
             self._process.wait()
-            return False
-        return True
+        self._end_group()
+        return in_time
 
-    def _open_log(self) -> IO[bytes]:
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".log.1"))
-        return self._log.open("ab")
+    def _end_group(self) -> None:
+        """Children of the program that outlived it go, too."""
+        assert self._process is not None
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Supervisor:
-    """All children of one stack, in the order of their start; stopped in the opposite order."""
+    """All children of one stack, in groups that start and stop together; the last group to start stops first."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, environment: dict[str, str], clock: Clock) -> None:
+        self._logs = folder / "logs"
         self._environment = environment
+        self._clock = clock
         self._pids = Pids(folder)
         self._groups: list[list[Child]] = []
         self._remember()
@@ -109,25 +113,28 @@ class Supervisor:
     def _children(self) -> list[Child]:
         return [child for group in self._groups for child in group]
 
-    def start(self, programs: list[Program]) -> None:
-        """Start a group of programs, which will be stopped together."""
-        self._groups.append([Child(program, self._folder, self._environment) for program in programs])
-        for child in self._groups[-1]:
-            child.start()
-        self._remember()
+    def start(self, programs: Iterable[Program]) -> None:
+        """Start a group of programs, each as it comes; they will be stopped together."""
+        self._groups.append([])
+        for program in programs:
+            log = self._logs / f"{program.name}.log"
+            self._groups[-1].append(Child(program, self._environment, log, self._clock))
+            self._groups[-1][-1].start()
+            self._remember()
 
-    def wait_ready(self, programs: list[Program], timeout_s: float, stopping: Callable[[], bool]) -> None:
-        """Until every program does its work. Raises `TransientError` naming the first that does not in time."""
-        deadline_s = time.monotonic() + timeout_s
-        waiting = list(programs)
+    def wait_ready(self, timeout_s: float, stopping: Callable[[], bool]) -> None:
+        """Until every program of the last group does its work. Raises `TransientError` naming one that does not."""
+        deadline_s = self._clock.monotonic() + timeout_s
+        waiting = list(self._groups[-1])
         while waiting and not stopping():
-            waiting = [program for program in waiting if not program.ready()]
+            waiting = [child for child in waiting if not child.program.ready()]
             self.keep_running()
-            if waiting and time.monotonic() > deadline_s:
-                log = self._folder / "logs" / f"{waiting[0].name}.log"
-                detail = f"{waiting[0].name} was not ready within {timeout_s:.0f} s; its log is {log}"
-                raise TransientError(Code.INTERNAL, detail)
-            time.sleep(0.05)
+            for child in waiting:
+                if child.failures >= START_TRIES:
+                    raise _does_not_start(child, f"died {child.failures} times")
+                if self._clock.monotonic() > deadline_s:
+                    raise _does_not_start(child, f"was not ready within {timeout_s:.0f} s")
+            self._clock.sleep(0.05)
 
     def keep_running(self) -> None:
         restarted = [child for child in self._children if child.keep_running()]
@@ -138,8 +145,8 @@ class Supervisor:
         """Darkroom's processes first, then the servers: nobody loses what it still writes to."""
         for group in reversed(self._groups):
             for child in group:
-                child.signal(child.program.stop_signal)
-            started_s = time.monotonic()
+                child.ask_to_stop()
+            started_s = self._clock.monotonic()
             for child in group:
                 if not child.wait(started_s + child.program.stop_s) and not child.program.may_be_killed:
                     logger().warning("process.killed", program=child.program.name)
@@ -149,3 +156,7 @@ class Supervisor:
     def _remember(self) -> None:
         running = {child.program.name: child.pid for child in self._children if child.pid is not None}
         self._pids.write({"supervisor": os.getpid()} | running)
+
+
+def _does_not_start(child: Child, what: str) -> TransientError:
+    return TransientError(Code.INTERNAL, f"{child.program.name} {what}; {child.log} ends with:\n{tail(child.log)}")

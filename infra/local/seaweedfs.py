@@ -1,0 +1,105 @@
+"""The object store of the embedded stack: SeaweedFS in one process."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import httpx
+
+from infra.bootstrap import buckets, reachable
+from infra.local.program import LOOPBACK, Program, script
+from infra.local.state import State, write_private
+from shared.settings import Settings
+
+ROLES = ("master", "volume", "filer", "s3")
+
+
+def seaweedfs(state: State, settings: Settings) -> Program:
+    """The program. Its webhook tells the handlers' door of every upload, and of nothing else."""
+    folder = state.folder_of("seaweedfs", "conf")
+    write_private(folder / "identities.json", _identities(settings))
+    write_private(folder / "notification.toml", _notification(settings))
+    write_private(folder / "security.toml", _security(state))
+    state.folder_of("seaweedfs", "data")
+    forget_sockets(state)
+    ports = [
+        flag
+        for role in ROLES
+        for flag in (f"-{role}.port={state.ports[role]}", f"-{role}.port.grpc={state.ports[f'{role}_grpc']}")
+    ]
+    command = [
+        script("weed"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-dir=../data",
+        *ports, "-filer", "-s3", "-s3.config=identities.json", "-s3.iam=false", "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
+        # Volumes grow as they are filled: many small ones cost nothing, and a small disk has room for all buckets.
+        "-volume.max=200", "-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0",
+        # One node elects itself: waiting for others delays each start after the first by ten seconds.
+        "-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms",
+    ]  # fmt: skip
+    environment = {"HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2"}
+    return Program(
+        "seaweedfs", command, lambda: _ready(state, settings), environment, folder,
+        # Its volumes are closed at once; its filer then waits a quarter of a minute for streams that nobody ends.
+        stop_s=2.0, may_be_killed=True,
+    )  # fmt: skip
+
+
+def forget_sockets(state: State) -> None:
+    """Remove the socket files that it leaves in /tmp, by the ports that are ours."""
+    for role in ROLES:
+        for name in (f"{role}-grpc-{state.ports[f'{role}_grpc']}", f"{role}-{state.ports[role]}"):
+            Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)  # noqa: S108 - the server's own choice
+
+
+def _ready(state: State, settings: Settings) -> bool:
+    """S3 answers to our key, and every bucket has room: the first object would wait for a volume otherwise."""
+    if not _listens(state.ports["s3"]):
+        return False
+    return all(_has_room(state.ports["master"], name) for name in buckets(settings)) and reachable(settings)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _has_room(master_port: int, bucket: str) -> bool:
+    """Ask the master for a place for one object; it makes volumes for the bucket where there are none."""
+    try:
+        answer = httpx.get(f"http://{LOOPBACK}:{master_port}/dir/assign", params={"collection": bucket}, timeout=5)
+        return bool(answer.json().get("fid"))
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _identities(settings: Settings) -> str:
+    keys = {
+        "accessKey": settings.s3_access_key.get_secret_value(),
+        "secretKey": settings.s3_secret_key.get_secret_value(),
+    }
+    rights = {"name": "darkroom", "actions": ["Admin", "Read", "Write", "List", "Tagging"], "credentials": [keys]}
+    return json.dumps({"identities": [rights]})
+
+
+def _notification(settings: Settings) -> str:
+    # A PUT over an existing key arrives as an update; results are never told, so they can trigger nothing.
+    # A JSON string is a TOML string.
+    return f"""[notification.webhook]
+enabled = true
+endpoint = "http://{LOOPBACK}:{settings.api_port}/events/storage"
+bearer_token = {json.dumps(settings.webhook_token.get_secret_value())}
+timeout_seconds = 10
+max_retries = 5
+backoff_seconds = 1
+max_backoff_seconds = 15
+event_types = ["create", "update", "rename"]
+path_prefixes = {json.dumps([f"/buckets/{settings.bucket_uploads}/"])}
+"""
+
+
+def _security(state: State) -> str:
+    """Keys for the doors behind S3, which know no other rights: without them, who is on this machine reads all."""
+    parts = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+    return "".join(f'[{part}]\nkey = "{state.secrets["seaweedfs"]}"\n' for part in parts)

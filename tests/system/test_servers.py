@@ -1,0 +1,256 @@
+"""The embedded servers under their supervisor: what is left after a crash, a restart, beside a neighbour."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import kombu
+import psutil
+import psycopg2
+import pytest
+
+from infra.local.stack import READY
+from shared.settings import STACK_FILE, Settings
+from shared.storage import S3Store
+
+DEADLINE_S = 60
+PROGRAM = """
+from infra.local.stack import Stack
+from shared.settings import Settings
+
+stack = Stack(Settings.given(), servers_only=True)
+stack.heed_signals()
+try:
+    stack.start() and stack.watch()
+finally:
+    stack.stop()
+"""
+
+
+def eventually(holds: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline_s, f"never came: {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Running:
+    """A supervisor with the three servers, in a process of its own that can be killed."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self._environment = environment
+
+    def start(self) -> Running:
+        env = os.environ | {"DARKROOM_STATE_DIR": str(self.folder)} | self._environment
+        ready = self.folder / "run" / READY
+        ready.unlink(missing_ok=True)
+        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stderr=subprocess.PIPE, text=True)
+        eventually(lambda: ready.exists() or self.process.poll() is not None, "a start")
+        assert ready.exists(), self.process.communicate()[1]
+        self.settings = Settings.load(state_dir=self.folder)
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+        return self
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signum)
+        status = self.process.wait(DEADLINE_S)
+        assert self.process.stderr
+        self.process.stderr.close()
+        return status
+
+    def survivors(self) -> list[psutil.Process]:
+        return [process for process in self.family if process.is_running() and process.status() != "zombie"]
+
+    def server(self, name: str) -> psutil.Process:
+        return next(p for p in psutil.Process(self.process.pid).children() if name in p.exe())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers below this test's folder; whatever still runs at the end is stopped."""
+    started: list[Running] = []
+
+    def start(name: str = "state", **environment: str) -> Running:
+        started.append(Running(tmp_path / name, **environment).start())
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.stop()
+
+
+def write(settings: Settings, text: str) -> None:
+    """One fact in each server."""
+    S3Store(settings).put(settings.bucket_uploads, "kept.txt", text.encode(), "text/plain")
+    with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
+        connection.SimpleQueue("kept").put(text)
+    execute(settings, "create table kept (text text)")
+    execute(settings, f"insert into kept values ('{text}')")
+
+
+def read(settings: Settings) -> list[str]:
+    stored = S3Store(settings).read(settings.bucket_uploads, "kept.txt").decode()
+    with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
+        queued = str(connection.SimpleQueue("kept").get(timeout=5).payload)
+    return [stored, queued, execute(settings, "select text from kept")]
+
+
+def execute(settings: Settings, sql: str) -> Any:
+    connection = psycopg2.connect(settings.database_url.get_secret_value())
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        found = cursor.fetchone() if cursor.description else None
+    connection.close()
+    return found[0] if found else None
+
+
+def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
+    found = set()
+    for process in processes:
+        for link in process.net_connections("inet"):
+            if link.status == psutil.CONN_LISTEN:
+                found.add((link.laddr.ip, link.laddr.port))
+    return found
+
+
+def test_data_outlive_a_clean_stop_and_addresses_stay(run: Callable[..., Running]) -> None:
+    """After SIGTERM nothing runs on; the next start has the same ports, secrets and data."""
+    first = run()
+    write(first.settings, "before")
+    assert first.stop() == 0
+    assert first.survivors() == []
+    again = run()
+    assert again.settings == first.settings
+    assert read(again.settings) == ["before"] * 3
+
+
+def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> None:
+    """`kill -9` of the supervisor, then a new start: every old process is gone, every fact is there."""
+    first = run()
+    write(first.settings, "before")
+    first.stop(signal.SIGKILL)
+    again = run()
+    assert first.survivors() == []
+    assert read(again.settings) == ["before"] * 3
+
+
+@pytest.mark.parametrize("name", ["weed", "valkey", "postgres"])
+def test_a_server_that_dies_is_started_again(run: Callable[..., Running], name: str) -> None:
+    """SIGKILL of any server: it is back at the same address with what it had acknowledged."""
+    running = run()
+    write(running.settings, "before")
+    died = running.server(name)
+    died.kill()
+
+    def back() -> bool:
+        try:
+            return running.server(name).pid != died.pid and read(running.settings) == ["before"] * 3
+        except Exception:  # whatever its client raises while it is away
+            return False
+
+    eventually(back, f"{name} with its data")
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(run: Callable[..., Running]) -> None:
+    """One state directory belongs to one supervisor; the refusal names the way out and changes nothing."""
+    first = run()
+    env = os.environ | {"DARKROOM_STATE_DIR": str(first.folder)}
+    second = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False)
+    assert second.returncode != 0
+    assert "already running" in second.stderr
+    assert "darkroom down" in second.stderr
+    assert len(first.survivors()) == len(first.family)
+
+
+def test_two_stacks_live_side_by_side(run: Callable[..., Running]) -> None:
+    """Different folders: no shared port, no shared fact."""
+    one, other = run("one"), run("other")
+    write(one.settings, "one")
+    write(other.settings, "other")
+    assert read(one.settings) == ["one"] * 3
+    assert read(other.settings) == ["other"] * 3
+    assert not listening(one.family) & listening(other.family)
+
+
+def test_only_the_loopback_interface_is_listened_on(run: Callable[..., Running]) -> None:
+    """Every TCP port of every process, the servers' internal ones included."""
+    running = run()
+    assert len(listening(running.family)) >= 10
+    assert {ip for ip, _ in listening(running.family)} == {"127.0.0.1"}
+
+
+def test_no_door_opens_without_its_secret(run: Callable[..., Running]) -> None:
+    """Other people on this machine read and write nothing: not by S3, not past it, not in broker or database."""
+    running = run()
+    settings = running.settings
+    S3Store(settings).put(settings.bucket_uploads, "private.jpg", b"private", "image/jpeg")
+    for _, port in listening([running.server("weed")]):
+        for path in ("/uploads/private.jpg", "/buckets/uploads/private.jpg"):
+            for method in ("GET", "PUT"):
+                try:
+                    answer = httpx.request(method, f"http://127.0.0.1:{port}{path}", content=b"x")
+                except httpx.HTTPError:  # a gRPC port
+                    continue
+                assert not answer.is_success, f"{method} {path} on port {port}"
+                assert b"private" not in answer.content or answer.status_code >= 400
+    assert S3Store(settings).read(settings.bucket_uploads, "private.jpg") == b"private"
+    for url in (settings.broker_url, settings.database_url):
+        parts = urlsplit(url.get_secret_value())
+        without = parts._replace(netloc=f"{parts.username or ''}:wrong@{parts.hostname}:{parts.port}").geturl()
+        with pytest.raises((psycopg2.OperationalError, kombu.exceptions.OperationalError), match=r"(?i)password|auth"):
+            connect(without)
+
+
+def connect(url: str) -> None:
+    if url.startswith("redis"):
+        with kombu.Connection(url) as connection:
+            connection.default_channel.client.ping()
+    else:
+        psycopg2.connect(url)
+
+
+def test_secrets_are_readable_by_their_owner_alone(run: Callable[..., Running]) -> None:
+    """No file that holds a secret gives any right to group or others, and none is told in a command line."""
+    running = run()
+    secrets = {
+        running.settings.s3_secret_key, running.settings.broker_url, running.settings.database_url,
+        running.settings.webhook_token, running.settings.pepper, running.settings.api_key,
+    }  # fmt: skip
+    words = {urlsplit(s.get_secret_value()).password or s.get_secret_value() for s in secrets}
+    holding = []
+    for path in running.folder.rglob("*"):
+        if path.is_file() and any(word.encode() in path.read_bytes() for word in words):
+            holding.append(path.name)
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert STACK_FILE in holding
+    assert not any(word in " ".join(process.cmdline()) for process in running.family for word in words)
+
+
+def test_a_server_of_somebody_else_is_used_and_not_started(run: Callable[..., Running]) -> None:
+    """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file names theirs."""
+    theirs = run("theirs")
+    url = theirs.settings.broker_url.get_secret_value()
+    ours = run("ours", DARKROOM_BROKER_URL=url)
+    assert not any("valkey" in process.exe() for process in ours.family)
+    assert ours.settings.broker_url.get_secret_value() == url
+
+
+def test_what_the_environment_says_holds_for_the_whole_stack(run: Callable[..., Running]) -> None:
+    """A key, token or port set for `up` is the one that servers, processes and clients use."""
+    running = run(DARKROOM_S3_ACCESS_KEY="chosen", DARKROOM_S3_SECRET_KEY="chosen-secret", DARKROOM_LEASE_S="7")
+    assert running.settings.s3_secret_key.get_secret_value() == "chosen-secret"
+    assert running.settings.lease_s == 7
+    S3Store(running.settings).put("uploads", "a.txt", b"a", "text/plain")
