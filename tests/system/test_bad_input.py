@@ -1,0 +1,72 @@
+"""Bad input: refused with a code and a sentence, in the bucket and in the log; the upload itself stays."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from tests.system.client import Client, photo
+from tests.system.test_main_job import client, state_dir, upload_id  # noqa: F401 - one stack for both modules
+
+
+def bomb() -> bytes:
+    """A PNG of a few hundred kilobytes that claims 40,000 × 40,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(300_000_000), 9)) + chunk(b"IEND", b"")
+
+
+def animation() -> bytes:
+    frames = [Image.new("P", (20, 20), colour) for colour in (1, 2, 3)]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+def broken_middle() -> bytes:
+    """A JPEG whole at both ends, whose scan is damaged: only the full decode can tell."""
+    data = bytearray(photo(300, 300, kind="TIFF"))
+    return bytes(data[: len(data) // 2])
+
+
+CASES = {
+    "zero bytes": (b"", {}, {"empty_file"}),
+    "text named jpg": (b"Dear grandmother,\n" * 20, {}, {"unsupported_format"}),
+    "python script": (b"#!/usr/bin/env python3\nprint('hi')\n", {}, {"unsupported_format"}),
+    "truncated jpeg": (photo(400, 300, seed=1, kind="JPEG")[:-900], {}, {"truncated", "decode_error"}),
+    "half a tiff": (broken_middle(), {}, {"truncated", "decode_error"}),
+    "bomb": (bomb(), {}, {"too_many_pixels"}),
+    "animated gif": (animation(), {}, {"animated"}),
+    "unknown workflow": (photo(seed=2), {"workflow": "sepia"}, {"unknown_workflow"}),
+    "parameter out of range": (photo(seed=3), {"params": '{"scale": 9}'}, {"bad_parameter"}),
+    "parameters not json": (photo(seed=4), {"params": "{scale"}, {"bad_metadata", "bad_parameter"}),
+    "over the size limit": (photo(seed=5) + bytes(50_000_001), {}, {"too_large"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_ends_with_a_reason(client: Client, case: str) -> None:  # noqa: F811
+    """`rejected`, or `failed` where only the full decode shows it; one reason in the bucket, one row in the log."""
+    data, metadata, codes = CASES[case]
+    key = f"bad/{case}.jpg"
+    upload = upload_id(key, client.put(key, data, **metadata))
+    reason = client.reason(upload)
+    assert reason["error_code"] in codes
+    assert len(reason["error_detail"]) > 15
+    row = client.row(upload, "rejected", "failed")
+    assert (row["error_code"], row["status"]) == (reason["error_code"], reason["status"])
+    assert client.read("uploads", key) == data
+
+
+def test_a_good_photo_between_bad_ones_is_not_delayed(client: Client) -> None:  # noqa: F811
+    for number in range(5):
+        client.put(f"bad/again-{number}.jpg", b"nothing" * (number + 1))
+    upload = upload_id("good.png", client.put("good.png", photo()))
+    assert client.row(upload, "success")["status"] == "success"

@@ -1,0 +1,162 @@
+"""The main job on the real stack, seen from outside: photos dropped into a bucket come back restored."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from shared import identity, models
+from shared.settings import Settings
+from tests.conftest import darkroom
+from tests.system.client import Client, photo, until
+
+KEYS = [
+    "plain.png", "with blank.png", "a+b.png", "100%.png", "%2F%20.png", "#1.png", "incoming/fast/中文 照片.png",
+    "🖼️/é e\u0301.png", "quote'\".png", "no extension", "x" * 1024,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("main-job")
+    up = darkroom("up", "--detach", state_dir=folder, DARKROOM_SWEEP_INTERVAL_S="2", DARKROOM_LEASE_S="6")
+    assert up.returncode == 0, up.stderr
+    yield folder
+    down = darkroom("down", state_dir=folder)
+    assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture(scope="module")
+def client(state_dir: Path) -> Client:
+    printed = darkroom("env", state_dir=state_dir).stdout
+    return Client(dict(line.split("=", 1) for line in shlex.split(printed)))
+
+
+def upload_id(key: str, etag: str) -> str:
+    return identity.upload_id("uploads", key, etag)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_that_the_store_accepts_works(client: Client, key: str) -> None:
+    upload = upload_id(key, client.put(key, photo()))
+    record = client.record(upload)
+    assert record["source"]["key"] == key
+    assert client.result(upload).size == (160, 120)
+
+
+def test_record_result_preview_and_row_agree(client: Client) -> None:
+    """One photo, all that is kept of it, by the contracts' own words."""
+    data = photo(50, 20)
+    upload = upload_id("agree.png", client.put("agree.png", data, workflow="fast", params='{"scale": 2}', user="ann"))
+    record = client.record(upload)
+    result = client.read("results", record["result_key"])
+    assert result is not None
+    row = client.row(upload, "success")
+    assert record["result_sha256"] == hashlib.sha256(result).hexdigest()
+    assert record["source"]["sha256"] == row["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (record["width"], record["height"]) == client.result(upload).size == (100, 40)
+    assert row["params"] == record["workflow"]["params"]
+    assert row["params"]["scale"] == 2
+    assert row["signature"] == record["workflow"]["signature"]
+    assert row["user_id"] == record["user_hash"] != "ann"
+    assert (row["workflow_type"], row["attempts"], row["engine"]) == ("fast", 1, "ncnn")
+    assert row["result_url"] == f"s3://results/{record['result_key']}"
+    assert identity.task_id(record["user_hash"], row["sha256"], row["signature"]) == record["task_id"]
+    assert client.read("results", f"previews/{record['task_id']}.webp")
+
+
+def test_the_pixels_are_those_of_the_network_run_by_hand(client: Client) -> None:
+    """Same weights, ncnn called by hand on the whole picture: the same within rounding, without a seam."""
+    ncnn = pytest.importorskip("ncnn")
+    from gpu_worker.models import locate
+
+    source = photo(150, 110, seed=3)
+    upload = upload_id("pixels.png", client.put("pixels.png", source, workflow="fast"))
+    model = models.get("realesr-animevideov3")
+    net = ncnn.Net()
+    net.load_param(str(locate(model, "ncnn-param", Settings())))
+    net.load_model(str(locate(model, "ncnn-bin", Settings())))
+    with Image.open(__import__("io").BytesIO(source)) as image:
+        pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1).astype(np.float32) / 255)
+    extractor = net.create_extractor()
+    extractor.input("data", ncnn.Mat(pixels))
+    _, out = extractor.extract("output")
+    expected = np.clip(np.array(out).transpose(1, 2, 0) * 255, 0, 255).round()
+    difference = np.abs(np.asarray(client.result(upload)).astype(float) - expected)
+    assert difference.mean() < 0.05
+    assert difference.max() <= 1
+
+
+def test_the_same_bytes_twice_are_restored_once(client: Client) -> None:
+    """One inference, two rows; the second says `duplicate` and shares the result."""
+    data = photo(60, 60)
+    first = upload_id("twin-1.png", client.put("twin-1.png", data))
+    second = upload_id("twin-2.png", client.put("twin-2.png", data))
+    tasks = {client.receipt(first)["task_id"], client.receipt(second)["task_id"]}
+    assert len(tasks) == 1
+    rows = [client.row(upload, "success", "duplicate") for upload in (first, second)]
+    assert sorted(row["status"] for row in rows) == ["duplicate", "success"]
+    assert rows[0]["result_url"] == rows[1]["result_url"]
+
+
+def test_a_burst_survives_a_killed_worker(client: Client, state_dir: Path) -> None:
+    """kill -9 of the worker in the middle of 40 photos: nothing lost, nothing stored twice, every row right."""
+    uploads = []
+    for number in range(40):
+        key = f"burst/{number}.png"
+        uploads.append(upload_id(key, client.put(key, photo(48, 48), workflow="fast")))
+    until(lambda: len(client.rows("status = 'success' and image_filename ~ '^[0-9]+.png$'")) >= 5 or None, "5 rows")
+    worker = next(p for p in psutil.process_iter(["cmdline"]) if _is_worker(p, state_dir))
+    worker.kill()
+    records = [client.record(upload) for upload in uploads]
+    assert {record["upload_id"] for record in records} == set(uploads)
+    rows = [client.row(upload, "success") for upload in uploads]
+    assert sum(row["attempts"] for row in rows) <= len(uploads) + 4  # only what was in the dead worker's hands
+    until(lambda: not client.keys("results", "claims/") or None, "claims given up")
+
+
+def _is_worker(process: psutil.Process, state_dir: Path) -> bool:
+    try:
+        return "gpu_worker" in (process.info["cmdline"] or []) and (
+            process.environ().get("DARKROOM_STATE_DIR") == str(state_dir)
+        )
+    except psutil.Error:
+        return False
+
+
+def test_results_trigger_nothing(client: Client) -> None:
+    """Every receipt is of an upload: Darkroom's own writing never comes back as work."""
+    sources = {client.json("results", key)["source"]["bucket"] for key in client.keys("results", "receipts/")}
+    assert sources == {"uploads"}
+
+
+def test_commands_of_the_stack(state_dir: Path, tmp_path: Path, client: Client) -> None:
+    """`submit --wait --out --json`, `tasks`, `task`: JSON alone on stdout, exit status by outcome."""
+    import json
+
+    good = tmp_path / "good.png"
+    good.write_bytes(photo())
+    done = darkroom("submit", str(good), "--wait", "--out", str(tmp_path / "out"), "--json", state_dir=state_dir)
+    assert done.returncode == 0, done.stderr
+    (submitted,) = json.loads(done.stdout)
+    assert submitted["status"] == "restored"
+    assert Image.open(submitted["saved_as"]).size == (160, 120)
+    client.row(submitted["upload_id"], "success")
+    listed = json.loads(darkroom("tasks", "--json", "--limit", "5", state_dir=state_dir).stdout)
+    assert submitted["task_id"] in {row["task_id"] for row in listed}
+    shown = json.loads(darkroom("task", submitted["task_id"], "--json", state_dir=state_dir).stdout)
+    assert submitted["task_id"] in json.dumps(shown)
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("not a photo")
+    failed = darkroom("submit", str(bad), "--wait", "--json", state_dir=state_dir)
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)[0]["error_code"] == "unsupported_format"
+    assert darkroom("submit", str(good), "--workflow", "nope", state_dir=state_dir).returncode == 2
+    assert darkroom("task", "00000000-0000-0000-0000-000000000000", state_dir=state_dir).returncode == 1
