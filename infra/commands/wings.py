@@ -17,7 +17,8 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def _become(module: str, *arguments: str) -> NoReturn:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own interpreter
+    # -P: the wing that is installed, not a folder of that name where somebody happens to stand.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - our own interpreter
 
 
 @app.command(context_settings=PASS_ON)

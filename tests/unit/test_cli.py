@@ -241,7 +241,7 @@ class TestWings:
 
         monkeypatch.setattr("os.execv", execv)
         run(*arguments)
-        assert seen == [sys.executable, sys.executable, "-m", *becomes]
+        assert seen == [sys.executable, sys.executable, "-P", "-m", *becomes]
 
 
 def test_workflows_show_the_rule_of_every_parameter(run: Run) -> None:
