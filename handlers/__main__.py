@@ -16,22 +16,25 @@ PROCESSES = {
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process needs what it does not use."""
 
+WITH_ARGUMENTS = {"sweep"}
+"""Their `main(settings, arguments)` takes what follows on the command line and may return an exit status."""
+
 
 def main(arguments: list[str]) -> int:
     """Exit status 2 for wrong usage or wrong settings."""
-    if len(arguments) != 1 or arguments[0] not in PROCESSES:
+    name, rest = (arguments or [""])[0], arguments[1:]
+    if name not in PROCESSES or (rest and name not in WITH_ARGUMENTS):
         print(f"usage: python -m handlers {'|'.join(PROCESSES)}", file=sys.stderr)
         return 2
-    name = arguments[0]
     try:
         settings = Settings.load()
         telemetry.configure(settings, name)
         failpoints.arm(settings.failpoint)
-        importlib.import_module(PROCESSES[name]).main(settings)
+        start = importlib.import_module(PROCESSES[name]).main
+        return (start(settings, rest) if rest else start(settings)) or 0
     except SettingsError as error:
         print(error.detail, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":
