@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
 def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"name": model.name, "title": model.title, "licence": model.licence, "sha256": model.sha256}
-    row |= {"bytes": sum(file.bytes for file in model.files), "state": "missing", "fault": None}
+    row |= {"bytes": sum(file.bytes or 0 for file in model.files), "state": "missing", "fault": None}
     try:
         if action == "pull":
             pull.pull(model, settings, sys.stderr)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_worker import memory, steps
+from gpu_worker import engines, memory, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from shared.documents import StepTime
 from shared.errors import Code, PermanentError
 from shared.settings import Settings
-from shared.workflows import ResolvedWorkflow
+from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,38 @@ def restore(
     memory.reset_peak()
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
+    used: list[Engine] = []
     for index, step in enumerate(workflow.steps):
         started = time.perf_counter()
         tools = steps.Tools(settings, _shared(progress, index, len(workflow.steps)))
-        outcome = steps.run(photo, step, engine, tools)
+        outcome, ran_on = _run(photo, step, engine, tools)
         photo, tile = outcome.photo, outcome.tile or tile
+        used += [ran_on] if step.model else []
         name = step.model.name if step.model else None
         seconds = round(time.perf_counter() - started, 4)
         times.append(StepTime(step=step.kind, seconds=seconds, model=name, detail=outcome.detail))
         tools.progress(1.0)
-    return Restored(photo, times, tile, engine.name, engine.device, memory.peak_bytes())
+    names, devices = ([getattr(e, kind) for e in used or [engine]] for kind in ("name", "device"))
+    return Restored(photo, times, tile, _listed(names), _listed(devices), memory.peak_bytes())
+
+
+def _run(photo: Photo, step: ResolvedStep, engine: Engine, tools: steps.Tools) -> tuple[steps.Outcome, Engine]:
+    """The step's outcome and the engine that made it: on a GPU that is too small, the CPU's in its place."""
+    chosen = engines.serving(engine, step.model)
+    try:
+        return steps.run(photo, step, chosen, tools), chosen
+    except PermanentError as error:
+        if error.code != Code.OUT_OF_MEMORY or chosen.device == engines.CPU or not tools.settings.cpu_fallback:
+            raise
+        fault = error.detail
+    chosen = engines.serving(engines.on_cpu(tools.settings), step.model)
+    outcome = steps.run(photo, step, chosen, tools)
+    outcome.detail["fallback"] = {"from": engine.device, "to": chosen.device, "because": fault}
+    return outcome, chosen
+
+
+def _listed(names: list[str]) -> str:
+    return "+".join(dict.fromkeys(names))
 
 
 def _shared(progress: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:

@@ -24,7 +24,7 @@ class ModelFile(BaseModel):
 
     role: Literal["ncnn-param", "ncnn-bin", "weights"]
     sha256: str
-    bytes: int
+    bytes: int | None = None  # where its publisher says it
     package: str | None = None
     path: str
     url: str | None = None

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
+from shared.errors import SettingsError
 from shared.models import Model
 from shared.settings import Settings
+
+CPU = "cpu"
+"""`Engine.device` of every engine that computes on the CPU."""
+
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What Linux, WSL and ROCm show where there is a GPU. Looking costs nothing, importing torch costs seconds."""
 
 
 class OutOfMemory(Exception):
@@ -48,8 +60,76 @@ class Engine(Protocol):
         ...
 
 
-def select(settings: Settings) -> Engine:
-    """The engine that `settings.engine` names; `auto` takes what the machine has."""
-    from gpu_worker.engines.ncnn_engine import NcnnEngine
+class Colorizer(Protocol):
+    """One loaded, verified model that predicts colours."""
 
-    return NcnnEngine(settings)
+    model: Model
+
+    def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2) float32, a and b of CIE Lab.
+
+        Raises `OutOfMemory`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        """
+        ...
+
+
+@runtime_checkable
+class Colorizing(Protocol):
+    """An engine that runs models of this kind, too."""
+
+    def load_colorizer(self, model: Model) -> Colorizer:
+        """As `Engine.load`."""
+        ...
+
+
+@runtime_checkable
+class Choice(Protocol):
+    """An engine that leaves some models to another one."""
+
+    def serving(self, model: Model) -> Engine:
+        """The engine that runs `model`."""
+        ...
+
+
+def serving(engine: Engine, model: Model | None) -> Engine:
+    """The engine that runs `model`: `engine` itself, unless it is a choice between several."""
+    return engine.serving(model) if model is not None and isinstance(engine, Choice) else engine
+
+
+def select(settings: Settings) -> Engine:
+    """The engine that `settings.engine` names. `auto`: torch where there is a CUDA device, else the CPU's engines.
+
+    Raises `SettingsError` naming the extra to install.
+    """
+    if settings.engine == "auto" and not has_cuda():
+        return on_cpu(settings)
+    if settings.engine == "ncnn":
+        from gpu_worker.engines.ncnn_engine import NcnnEngine
+
+        return NcnnEngine(settings)
+    if importlib.util.find_spec("torch") is None:
+        extra = "reference" if settings.engine == "realesrgan" else "torch"
+        raise SettingsError(f"DARKROOM_ENGINE={settings.engine} needs PyTorch; run `pip install 'darkroom[{extra}]'`")
+    if settings.engine == "realesrgan":
+        from gpu_worker.engines.reference import ReferenceEngine
+
+        return ReferenceEngine(settings)
+    from gpu_worker.engines.torch_engine import TorchEngine
+
+    return TorchEngine(settings)
+
+
+def on_cpu(settings: Settings) -> Engine:
+    """The engines of a machine without a GPU."""
+    from gpu_worker.engines.auto import AutoEngine
+
+    return AutoEngine(settings)
+
+
+def has_cuda() -> bool:
+    """Whether torch is installed and can use a GPU."""
+    if not any(Path(device).exists() for device in GPU_DEVICES) or importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -66,12 +66,9 @@ class ReferenceNetwork:
                 Code.INVALID_OUTPUT, f"model {self.model.name} gave NaN or infinity; the photo was not stored"
             )
 
-    def release(self) -> None:
-        """The official code holds on to its last input and output."""
-        self._upsampler.img = self._upsampler.output = None
-
     def _release(self) -> bool:
-        self.release()
+        """The official code holds on to its last input and output, while smaller tiles need their memory."""
+        self._upsampler.img = self._upsampler.output = None
         return False
 
 
@@ -81,6 +78,7 @@ class ReferenceEngine:
     batch = 1
 
     def __init__(self, settings: Settings) -> None:
+        compat.realesrgan()  # at the start, where a missing package can be told
         self._settings = settings
         self._cuda = torch.cuda.is_available()
         self.device = torch.cuda.get_device_name() if self._cuda else "cpu"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
-from shared.errors import Code, PermanentError
+from shared.errors import Code, NotFound, PermanentError
 from shared.settings import Settings
 from shared.workflows import ResolvedStep
 
@@ -30,11 +31,20 @@ class Outcome:
     tile: dict[str, Any] = field(default_factory=dict)
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """Run one step. Raises `DarkroomError`s of the step."""
-    from gpu_worker.steps import finish, upscale
+KINDS = ("colorize", "upscale", "finish")
+"""Each is a module here with a function `run` like the one below."""
 
-    known = {"upscale": upscale.run, "finish": finish.run}
-    if step.kind not in known:
+
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+    """Run one step. Raises what the step raises, and `NotFound(model_missing)` where a package it needs is missing."""
+    if step.kind not in KINDS:
         raise PermanentError(Code.INTERNAL, f"this version has no step {step.kind!r}")
-    return known[step.kind](photo, step, engine, tools)
+    try:
+        module = importlib.import_module(f"gpu_worker.steps.{step.kind}")
+    except ModuleNotFoundError as error:
+        raise NotFound(
+            Code.MODEL_MISSING,
+            f"step {step.kind} needs the package {error.name}, which is not installed; "
+            "run `pip install 'darkroom[torch]'`",
+        ) from error
+    return cast(Outcome, module.run(photo, step, engine, tools))

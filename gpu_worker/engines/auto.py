@@ -1,0 +1,40 @@
+"""The engines of a machine without a GPU: ncnn for the models that it has, torch for the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+
+from gpu_worker.engines import Engine
+from gpu_worker.engines.ncnn_engine import NcnnEngine
+from shared.errors import Code, NotFound
+from shared.models import Model
+from shared.settings import Settings
+
+
+class AutoEngine(NcnnEngine):
+    """ncnn itself, but for the choice. torch is imported when a model first needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._torch: Engine | None = None
+        self._importing = threading.Lock()
+
+    def serving(self, model: Model) -> Engine:
+        """Raises `NotFound(model_missing)` naming the extra to install when `model` needs torch and it is not there."""
+        if model.file("ncnn-bin") is not None:
+            return self
+        with self._importing:
+            if self._torch is None:
+                self._torch = self._make_torch(model)
+            return self._torch
+
+    def _make_torch(self, model: Model) -> Engine:
+        if importlib.util.find_spec("torch") is None:
+            raise NotFound(
+                Code.MODEL_MISSING,
+                f"model {model.name} runs on PyTorch only, which is not installed; run `pip install 'darkroom[torch]'`",
+            )
+        from gpu_worker.engines.torch_engine import TorchEngine
+
+        return TorchEngine(self._settings, "cpu")

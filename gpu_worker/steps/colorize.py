@@ -1,0 +1,127 @@
+"""Colour a photo: DDColor predicts the two colour channels of CIE Lab, the luminance stays the photo's own.
+
+The arithmetic around the network is that of the official pipeline, with OpenCV, in rows at a time. Two things differ on
+purpose: ab is enlarged smoothly where the official code repeats pixels, and ab is kept within its legal range.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_worker import bilinear, scratch
+from gpu_worker.bands import bands
+from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
+from gpu_worker.photo import Photo, Pixels
+from gpu_worker.srgb import in_srgb
+from gpu_worker.steps import Outcome, Tools
+from shared.errors import Code, NotFound, PermanentError
+from shared.models import Model
+from shared.workflows import ResolvedStep
+
+GRAIN_PX = 32
+"""The network halves its input five times and accepts whole multiples only."""
+AB_LOW, AB_HIGH = np.float32(-128), np.float32(127)
+FLOATS_PER_PX = 24
+"""About what a row of the Lab steps keeps in work."""
+
+Floats = NDArray[np.float32]
+Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
+
+
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+    """An RGB photo of the same size and depth. The record gets the size asked for and the one used."""
+    assert step.model is not None
+    asked, factor = int(step.params["model_size"]), float(step.params["color_factor"])
+    side = snapped(asked)
+    network = _network(engine, step.model)
+    photo = in_srgb(photo, tools.settings)
+    ab = _predicted(network, grey_input(photo.pixels, side), side)
+    tools.progress(0.5)
+    pixels = coloured(photo.pixels, np.clip(ab * np.float32(factor), AB_LOW, AB_HIGH), tools)
+    detail = {"model_size": asked, "effective_size": side, "color_factor": factor}
+    return Outcome(photo.with_(pixels=pixels), detail)
+
+
+def _network(engine: Engine, model: Model) -> Colorizer:
+    if not isinstance(engine, Colorizing):
+        raise NotFound(
+            Code.MODEL_MISSING,
+            f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
+            f"torch, run `pip install 'darkroom[torch]'` and `darkroom models pull {model.name}`",
+        )
+    return engine.load_colorizer(model)
+
+
+def snapped(size: int) -> int:
+    """The multiple of 32 nearest to `size` [px], the larger of two."""
+    return max(GRAIN_PX, (size + GRAIN_PX // 2) // GRAIN_PX * GRAIN_PX)
+
+
+def grey_input(pixels: Pixels, side: int) -> Floats:
+    """(h, w, 1 or 3) -> what the network sees: (side, side, 3) float32 RGB 0..1 with no colour left.
+
+    The photo is squeezed into a square by plain bilinear sampling, as in the official pipeline: a smoother reduction
+    gives the network a picture it was not trained on.
+    """
+    parts = (bilinear.rows(pixels, (side, side), band) for band in bands(side, pixels.shape[1] * 48))
+    square = _rgb(np.concatenate(list(parts)), pixels.dtype)
+    lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
+    lab[:, :, 1:] = 0
+    return cast(Floats, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+
+
+def _predicted(network: Colorizer, grey: Floats, side: int) -> Floats:
+    try:
+        return network.ab(grey)
+    except OutOfMemory as error:
+        raise PermanentError(
+            Code.OUT_OF_MEMORY,
+            f"colouring at model_size {side} does not fit in the device's memory; ask for a smaller model_size, or run "
+            "this photo on a worker with more memory",
+        ) from error
+
+
+def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
+    """(h, w, 1 or 3) with the luminance to keep, (s, s, 2) -> (h, w, 3), same dtype."""
+    height, width, _ = pixels.shape
+    top = np.float32(np.iinfo(pixels.dtype).max)
+    canvas = cast(Pixels, scratch.allocate((height, width, 3), pixels.dtype, tools.settings))
+    for band in bands(height, width * 4 * FLOATS_PER_PX):
+        lab = _lab(pixels[band])
+        lab[:, :, 1:] = bilinear.rows(ab, (width, height), band)
+        rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+        canvas[band] = np.rint(np.clip(rgb, 0, 1) * top)
+        scratch.drop(canvas[band])
+        tools.progress(0.5 + 0.5 * band.stop / height)
+    return canvas
+
+
+def _lab(pixels: Pixels) -> Floats:
+    """(h, w, 1 or 3) -> CIE Lab, float32.
+
+    OpenCV interpolates sRGB to Lab in a coarse table, a quarter of a unit of L off. At 8 bits that is what the official
+    pipeline does, and below a level. At 16 bits it would cost half of them: so the tone curve is ours there, and OpenCV
+    computes Lab from linear light, which it does exactly.
+    """
+    if pixels.dtype == np.uint8:
+        return cast(Floats, cv2.cvtColor(_rgb(pixels, pixels.dtype), cv2.COLOR_RGB2LAB))
+    linear = _linear16()[pixels]
+    return cast(Floats, cv2.cvtColor(np.broadcast_to(linear, (*pixels.shape[:2], 3)).copy(), cv2.COLOR_LRGB2LAB))
+
+
+@cache
+def _linear16() -> Floats:
+    """Linear light 0..1 of every 16-bit sRGB value."""
+    values = np.arange(2**16) / (2**16 - 1)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:
+    """(h, w, 1 or 3) over the full range of `dtype` -> (h, w, 3) float32 0..1."""
+    scaled = pixels.astype(np.float32) / np.float32(np.iinfo(dtype).max)
+    return np.ascontiguousarray(np.broadcast_to(scaled, (*pixels.shape[:2], 3)))
