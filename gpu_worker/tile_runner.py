@@ -33,13 +33,10 @@ def upscale(
     height, width, _ = pixels.shape
     fits = max(1, engine.free_bytes() // network.bytes_per_px)
     chosen = plan((width, height), network.model, engine.lanes, fits, settings.tile_px)
+    batch = max(1, min(engine.batch, fits // (chosen.window[0] * chosen.window[1])))
     run = _Run(pixels, network, chosen, settings, progress)
-    run.all(engine.lanes, _batch(engine, chosen, fits))
+    run.all(engine.lanes, batch)
     return run.canvas, run.describe()
-
-
-def _batch(engine: Engine, chosen: Plan, fits: int) -> int:
-    return max(1, min(engine.batch, fits // (chosen.window[0] * chosen.window[1])))
 
 
 class _Run:
@@ -47,9 +44,10 @@ class _Run:
         self._pixels, self._network, self._plan, self._progress = pixels, network, chosen, progress
         height, width, channels = pixels.shape
         self._picture = Rect(0, 0, width, height)
-        scale = network.model.scale
-        self.canvas: Any = scratch.allocate((height * scale, width * scale, channels), pixels.dtype, settings)
-        self._ladder: list[dict[str, Any]] = []
+        self._scale = network.model.scale
+        shape = (height * self._scale, width * self._scale, channels)
+        self.canvas: Any = scratch.allocate(shape, pixels.dtype, settings)
+        self._ladder: list[dict[str, int]] = []
         self._left = Counter(tile.core.y0 for tile in chosen.tiles)
         self._done_px = 0
         self._lock = threading.Lock()
@@ -71,36 +69,39 @@ class _Run:
             self._compute(job)
         except OutOfMemory:
             for tile in job:
-                self._smaller(tile, max(tile.core.width, tile.core.height) if len(job) == 1 else None)
+                self._smaller(tile) if len(job) == 1 else self._one(tile)
         for tile in job:
             self._finish(tile)
+
+    def _one(self, tile: Tile) -> None:
+        try:
+            self._compute([tile])
+        except OutOfMemory:
+            self._smaller(tile)
+
+    def _smaller(self, tile: Tile) -> None:
+        """One step down the ladder for a tile that did not fit, and for no other."""
+        side, model = max(tile.core.width, tile.core.height), self._network.model
+        smaller = next_side(side)
+        if smaller is None:
+            raise PermanentError(Code.OUT_OF_MEMORY, self._hint(side))
+        with self._lock:
+            self._ladder.append({"failed_px": side, "then_px": smaller})
+        for piece in split(tile, self._picture, smaller, model.overlap_px, model.align_px):
+            self._one(piece)
+
+    def _hint(self, side: int) -> str:
+        tried = sorted({step["failed_px"] for step in self._ladder} | {side}, reverse=True)
+        return (
+            f"tiles of {', '.join(map(str, tried))} px did not fit into the device's memory; "
+            "free some, or let a worker with more memory or with DARKROOM_ENGINE=ncnn take this photo"
+        )
 
     def _compute(self, job: Sequence[Tile]) -> None:
         windows = [self._pixels[tile.window.within(self._picture)] for tile in job]
         for tile, output in zip(job, self._network.upscale(windows, self._plan.alone), strict=True):
-            scale = self._network.model.scale
-            self.canvas[tile.core.within(self._picture, scale)] = output[tile.core.within(tile.window, scale)]
-
-    def _smaller(self, tile: Tile, failed: int | None) -> None:
-        """Compute `tile` in smaller pieces; `failed` is the side that did not fit, None when only a batch did not."""
-        model = self._network.model
-        pieces = [tile]
-        if failed is not None:
-            side = next_side(failed)
-            with self._lock:
-                self._ladder.append({"failed_px": failed, "next_px": side})
-            if side is None:
-                raise PermanentError(
-                    Code.OUT_OF_MEMORY,
-                    f"not even a tile of {failed} px fits in the device's memory; free some, or run "
-                    "this photo on a worker with more memory or with DARKROOM_ENGINE=ncnn",
-                )
-            pieces = split(tile, self._picture, side, model.overlap_px, model.align_px)
-        for piece in pieces:
-            try:
-                self._compute([piece])
-            except OutOfMemory:
-                self._smaller(piece, side if failed is not None else max(tile.core.width, tile.core.height))
+            inner = output[tile.core.within(tile.window, self._scale)]
+            self.canvas[tile.core.within(self._picture, self._scale)] = inner
 
     def _finish(self, tile: Tile) -> None:
         with self._lock:
@@ -109,12 +110,10 @@ class _Run:
             self._done_px += tile.core.width * tile.core.height
             self._progress(self._done_px / (self._picture.width * self._picture.height))
         if band_done:
-            scale = self._network.model.scale
-            scratch.drop(self.canvas[tile.core.y0 * scale : tile.core.y1 * scale])
+            scratch.drop(self.canvas[tile.core.y0 * self._scale : tile.core.y1 * self._scale])
 
     def describe(self) -> dict[str, Any]:
         """What the record says about tiles."""
-        width, height = self._plan.window
-        seen: dict[str, Any] = {"count": len(self._plan.tiles), "window_px": [width, height]}
+        seen: dict[str, Any] = {"count": len(self._plan.tiles), "window_px": list(self._plan.window)}
         seen |= {"overlap_px": self._plan.overlap, "alone": self._plan.alone}
         return seen | ({"ladder": self._ladder} if self._ladder else {})

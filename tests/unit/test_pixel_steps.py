@@ -1,0 +1,132 @@
+"""What happens to pixels around a network: quantisation, reduction, finish, hidden colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from gpu_worker import bands, resample
+from gpu_worker.bleed import bleed
+from gpu_worker.engines import quantise
+from gpu_worker.engines.quantise import to_pixels
+from gpu_worker.photo import Photo
+from gpu_worker.steps import Tools, finish
+from shared.errors import Code, PermanentError
+from shared.settings import Settings
+from shared.workflows import ResolvedStep
+
+RNG = np.random.default_rng(7)
+
+
+def photo(height: int = 40, width: int = 50, channels: int = 3, dtype: type = np.uint8) -> Photo:
+    pixels: NDArray[np.uint8] = RNG.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype)
+    return Photo(pixels)
+
+
+def finished(source: Photo, sharpen: float = 0.0, saturation: float = 1.0, contrast: float = 1.0) -> Photo:
+    step = ResolvedStep("finish", None, {"sharpen": sharpen, "saturation": saturation, "contrast": contrast})
+    return finish.run(source, step, None, Tools(Settings(), lambda done: None)).photo  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "BAND_BYTES", 3000)
+    monkeypatch.setattr(quantise, "BAND_BYTES", 3000)
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_quantisation_is_that_of_the_official_code(dtype: type) -> None:
+    """Clamp to 0..1, times the top value, round half to even."""
+    top = np.float32(np.iinfo(dtype).max)
+    planes = RNG.uniform(-0.2, 1.2, (3, 33, 41)).astype(np.float32)
+    planes[0, 0, :4] = np.array([0.5, 1.5, 2.5, 3.5], np.float32) / top
+    expected = (np.clip(planes, 0, 1) * top).round().astype(dtype).transpose(1, 2, 0)
+    assert np.array_equal(to_pixels(planes, 3, np.dtype(dtype)), expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_a_number_is_never_a_pixel(bad: float) -> None:
+    """A black picture must not be stored as a success."""
+    planes = np.zeros((3, 8, 8), np.float32)
+    planes[1, 7, 7] = bad
+    with pytest.raises(PermanentError) as caught:
+        to_pixels(planes, 3, np.dtype(np.uint8))
+    assert caught.value.code == Code.INVALID_OUTPUT
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("size", [(31, 22), (50, 11), (7, 40), (1, 1)])
+def test_reduction_in_bands_is_the_reduction_of_the_whole(size: tuple[int, int]) -> None:
+    """Pillow's Lanczos over the whole plane, to the level."""
+    pixels = photo(44, 53).pixels
+    found = resample.reduce(pixels, size, Settings())
+    for channel in range(3):
+        plane = Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize(size, Image.Resampling.LANCZOS)
+        expected = np.rint(np.clip(np.asarray(plane), 0, 255))
+        assert np.abs(found[:, :, channel] - expected).max() <= 1
+
+
+def test_nothing_is_reduced_to_its_own_size() -> None:
+    """The very same array."""
+    pixels = photo().pixels
+    assert resample.reduce(pixels, (50, 40), Settings()) is pixels
+
+
+def test_finish_is_off_by_default() -> None:
+    """The default is the raw output of the model, byte for byte."""
+    source = photo()
+    assert finished(source).pixels is source.pixels
+
+
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_finish_in_bands_is_the_finish_of_the_whole(
+    channels: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No seam between bands."""
+    source = photo(channels=channels, dtype=dtype)
+    banded = finished(source, 0.7, 1.4, 1.2).pixels
+    monkeypatch.setattr(bands, "BAND_BYTES", 10**9)
+    assert np.array_equal(banded, finished(source, 0.7, 1.4, 1.2).pixels)
+    assert banded.dtype == dtype
+
+
+def test_sharpening_raises_local_contrast_and_keeps_flat_areas() -> None:
+    """An unsharp mask does nothing where there is nothing to sharpen."""
+    pixels = np.full((20, 20, 3), 100, np.uint8)
+    pixels[:, 10:] = 140
+    sharp = finished(Photo(pixels), sharpen=1.0).pixels
+    assert np.array_equal(sharp[:, :6], pixels[:, :6])
+    assert sharp[5, 9, 0] < 100
+    assert sharp[5, 10, 0] > 140
+
+
+def test_no_saturation_is_grey_and_no_contrast_is_flat() -> None:
+    """The ends of both ranges."""
+    grey = finished(photo(), saturation=0.0).pixels.astype(int)
+    assert np.ptp(grey, axis=2).max() == 0
+    assert np.unique(finished(photo(), contrast=0.0).pixels).tolist() == [128]
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_hidden_colours_come_from_their_neighbours() -> None:
+    """Only pixels of alpha 0 change; what they get lies among the visible colours."""
+    pixels = np.zeros((33, 47, 3), np.uint8)
+    alpha = np.zeros((33, 47), np.uint8)
+    pixels[10:20, 12:30], alpha[10:20, 12:30] = (200, 100, 50), 255
+    pixels[15, 15], alpha[15, 15] = (9, 9, 9), 1
+    filled = bleed(pixels, alpha)
+    assert np.array_equal(filled[alpha > 0], pixels[alpha > 0])
+    assert np.abs(filled[5:9, 12:30] - np.array([200.0, 100.0, 50.0])).max() <= 1
+    assert (pixels[0, 0] == 0).all()
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_nothing_bleeds_without_both_kinds_of_pixels(value: int) -> None:
+    """All visible or all hidden: the picture is left alone."""
+    pixels = photo().pixels
+    assert bleed(pixels, np.full((40, 50), value, np.uint8)) is pixels
