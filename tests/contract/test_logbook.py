@@ -324,8 +324,8 @@ def test_a_connection_that_died_is_replaced(logbook: Logbook, url: str) -> None:
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
     """Every process of the server is stopped, as by a hanging disk."""
-    backend = psutil.Process(int(select(url, "SELECT pg_backend_pid()")[0][0]))
-    postmaster = backend.parent()
+    lasting = select(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    postmaster = psutil.Process(int(lasting[0][0])).parent()
     assert postmaster is not None
     server = [postmaster, *postmaster.children()]
     try:
