@@ -18,7 +18,7 @@ from rich.table import Table
 from infra.local import stack
 from infra.local.health import faults
 from infra.local.program import tail
-from infra.local.state import Pids
+from infra.local.state import Pids, make_folders
 from shared import telemetry
 from shared.errors import Code, SettingsError, TransientError
 from shared.settings import PREFIX, Settings
@@ -102,7 +102,7 @@ def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> Non
 def _detach(folder: Path, workers: int) -> None:
     if "supervisor" in Pids(folder).alive():
         raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it")
-    (folder / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folders(folder)
     log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)
     child = _supervisor(folder, workers, log)

@@ -17,7 +17,7 @@ from infra.bootstrap import bootstrap
 from infra.local.postgres import postgres
 from infra.local.program import LOOPBACK, Program
 from infra.local.seaweedfs import forget_sockets, seaweedfs
-from infra.local.state import Pids, State, open_folder, write_private
+from infra.local.state import Pids, State, lock, make_folders, write_private
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
@@ -46,7 +46,8 @@ class Stack:
         self, given: Settings, workers: int = 1, servers_only: bool = False, clock: Clock | None = None
     ) -> None:
         folder = given.state_dir.expanduser().resolve()
-        self._lock = open_folder(folder)
+        make_folders(folder)
+        self._lock = lock(folder)
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
         self.state = State.load(folder)

@@ -65,14 +65,14 @@ class State:
         return folder
 
 
-def open_folder(folder: Path) -> IO[str]:
-    """Make the state directory and hold it for this process's life; nobody else may list it.
+def make_folders(folder: Path) -> None:
+    """Make the state directory; nobody but its owner may list it."""
+    for path in (folder, folder / "logs", folder / "run"):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    Raises `SettingsError` when another `up` holds it.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("logs", "run"):
-        (folder / name).mkdir(mode=0o700, exist_ok=True)
+
+def lock(folder: Path) -> IO[str]:
+    """Hold the stack in `folder` for this process's life. Raises `SettingsError` when another `up` holds it."""
     file = (folder / "run" / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,125 @@
+"""A whole stack as `darkroom up --detach` starts it: what it says, what it serves, what is left of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import psutil
+import psycopg2
+import pytest
+
+from shared.settings import STACK_FILE, Settings
+from tests.conftest import darkroom
+
+DEADLINE_S = 60
+PROCESSES = {"supervisor", "seaweedfs", "valkey", "postgres", "handlers", "recorder", "sweep"}
+
+
+def eventually(holds: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline_s, f"never came: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def status(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(darkroom("status", "--json", state_dir=folder).stdout)
+    return found
+
+
+def pids(folder: Path) -> dict[str, int]:
+    return {process["name"]: process["pid"] for process in status(folder)["processes"]}
+
+
+def family(folder: Path) -> list[psutil.Process]:
+    supervisor = psutil.Process(pids(folder)["supervisor"])
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The state directory of a stack of this test's own; stopped at the end."""
+    yield tmp_path / "state"
+    darkroom("down", state_dir=tmp_path / "state")
+
+
+def test_everything_runs_and_is_well(stack: Settings) -> None:
+    """`status` names every process and asks every part; nothing is wrong with a fresh stack."""
+    found = status(stack.state_dir)
+    assert {process["name"] for process in found["processes"]} == PROCESSES | {"worker"}
+    assert found["health"] == {"object store": "", "broker": "", "log database": "", "API": ""}
+
+
+def test_env_is_all_that_a_client_needs(stack: Settings) -> None:
+    """With the lines of `darkroom env` alone: S3 by boto3's own variables, SQL, and the HTTP door."""
+    lines = darkroom("env", state_dir=stack.state_dir).stdout.splitlines()
+    env = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
+    client = boto3.client(
+        "s3", endpoint_url=env["AWS_ENDPOINT_URL"], region_name=env["AWS_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )  # fmt: skip
+    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} >= {"uploads", "results", "quarantine"}
+    with psycopg2.connect(env["DARKROOM_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from darkroom.restoration_log")
+        assert cursor.fetchone() is not None
+    connection.close()
+    assert httpx.get(env["DARKROOM_API_URL"] + "/readyz").status_code == 200
+
+
+def test_a_second_up_is_refused(stack: Settings) -> None:
+    """The stack that runs is left alone; status 2 and the way out."""
+    before = pids(stack.state_dir)
+    for arguments in (["up", "--detach"], ["up"]):
+        again = darkroom(*arguments, state_dir=stack.state_dir)
+        assert again.returncode == 2
+        assert "darkroom down" in again.stderr
+    assert pids(stack.state_dir) == before
+
+
+@pytest.mark.parametrize("name", ["handlers", "recorder", "sweep", "worker"])
+def test_a_process_that_dies_is_started_again(stack: Settings, name: str) -> None:
+    """SIGKILL of any process of ours: another one takes its place, and the supervisor's log says so."""
+    died = pids(stack.state_dir)[name]
+    psutil.Process(died).kill()
+    eventually(lambda: pids(stack.state_dir).get(name, died) != died, f"another {name}")
+    log = stack.state_dir / "logs" / "supervisor.log"
+    assert any(f'"program": "{name}"' in line and "process.died" in line for line in log.read_text().splitlines())
+    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack")
+
+
+def test_up_crash_up_down(folder: Path) -> None:
+    """Two workers; `kill -9` of the supervisor; `up` again with the same addresses; `down`: nothing is left."""
+    assert darkroom("up", "--detach", "--workers", "2", state_dir=folder).returncode == 0
+    assert set(pids(folder)) == PROCESSES | {"worker-1", "worker-2"}
+    addresses, first = Settings.load(state_dir=folder), family(folder)
+    first[0].send_signal(signal.SIGKILL)
+    assert darkroom("up", "--detach", state_dir=folder).returncode == 0
+    assert survivors(first) == []
+    assert Settings.load(state_dir=folder) == addresses
+    second = family(folder)
+    assert darkroom("down", state_dir=folder).returncode == 0
+    assert survivors(second) == []
+    assert not (folder / STACK_FILE).exists()
+    assert "darkroom up" in darkroom("env", state_dir=folder).stderr
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> None:
+    """A setting that a process refuses: status 1, the process's own words, every server stopped again."""
+    failed = darkroom("up", "--detach", state_dir=folder, DARKROOM_FAILPOINT="no.such.point:1")
+    assert failed.returncode == 1
+    assert "DARKROOM_FAILPOINT" in failed.stderr
+    holding = [p for p in psutil.process_iter(["environ"]) if str(folder) in str(p.info["environ"])]
+    assert survivors(holding) == []
