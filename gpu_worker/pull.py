@@ -19,7 +19,6 @@ from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile
 from shared.settings import Settings
 
-CHUNK_BYTES = 1024 * 1024
 TIMEOUT_S = 30.0
 
 
@@ -76,16 +75,20 @@ def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
     start = part.stat().st_size if part.exists() else 0
     if start == file.bytes:
         return
-    headers = {"Range": f"bytes={start}-"} if start else {}
+    if file.bytes is not None and start > file.bytes:
+        part.unlink()
+        start = 0
+    # Stored bytes are counted, so they must not be compressed on the way.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()  # longer than the file: not ours
+                return  # nothing is left to fetch; the checksum tells whether it is the file
             response.raise_for_status()
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
             with part.open("ab" if resumed else "wb") as target, _bar(show) as bar:
                 task = bar.add_task(part.stem, total=file.bytes, completed=start if resumed else 0)
-                for chunk in response.iter_bytes(CHUNK_BYTES):
+                for chunk in response.iter_raw():
                     target.write(chunk)
                     bar.advance(task, len(chunk))
     except httpx.HTTPError as error:
