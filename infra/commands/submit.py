@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra import uploads
 from infra.uploads import Upload
@@ -155,7 +155,8 @@ def _show(photos: list[Submitted], as_json: bool) -> None:
     if as_json:
         print(json.dumps([photo.as_dict() for photo in photos], indent=2))
         return
-    table = Table("photo", "status", "task", "size", "seconds", "saved as")
+    names = ("photo", "status", "task", "size", "seconds", "saved as")
+    table = Table(*(Column(name, overflow="fold") for name in names))  # whole ids, however narrow the terminal
     for photo in photos:
         record, reason = photo.upload.record, photo.upload.reason
         size = f"{record.source.width}×{record.source.height} → {record.width}×{record.height}" if record else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared.errors import Code, NotFound, SettingsError, TransientError
 from shared.settings import Settings
@@ -44,12 +44,14 @@ def task(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    console = Console()
-    for name, value in found.items():
-        if name != "events" and value is not None:
-            console.print(f"{name:20} {value}", highlight=False)
-    for event in found.get("events", []):
-        console.print(f"{event['at']}  {event['kind']}", highlight=False)
+    console = Console(highlight=False)
+    for row in found["uploads"]:
+        for name, value in row.items():
+            if value is not None:
+                console.print(f"{name:20} {value}")
+        console.print()
+    for event in found["events"]:
+        console.print(f"{event['at']}  {event['kind']:10}  {event['upload_id']}")
 
 
 def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*COLUMNS)
+    table = Table(*(Column(name, overflow="fold") for name in COLUMNS))
     for row in rows:
         shown = (row.get(name) for name in COLUMNS)
         table.add_row(*("" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in shown))
