@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shared import failpoints, telemetry
+from shared import failpoints, models, telemetry
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
@@ -18,6 +18,7 @@ def main(argv: list[str]) -> int:
             return models_cli.main(argv[1:])
         from gpu_worker import worker
 
+        models.use_local(settings.models_dir)
         telemetry.configure(settings, "worker")
         failpoints.arm(settings.failpoint)
         return worker.main(settings)

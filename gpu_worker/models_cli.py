@@ -1,34 +1,50 @@
-"""`python -m gpu_worker models list|verify|pull`: which models there are, whether they are right, fetch the missing."""
+"""`python -m gpu_worker models list|verify|pull|add`: which models there are, whether they are right; fetch, add.
+
+`add FILE` gives a community model (.pth, .safetensors) a name by which workflows take it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from gpu_worker import models, pull
+from gpu_worker import local_models, models, pull
 from shared.errors import DarkroomError
-from shared.models import Model, get, registry
+from shared.models import Model, get, registry, use_local
 from shared.settings import Settings
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0 when all that was asked is right, 1 when a model is missing, corrupt or could not be fetched."""
     parser = argparse.ArgumentParser(prog="darkroom models", description=__doc__)
-    parser.add_argument("action", choices=["list", "verify", "pull"])
+    parser.add_argument("action", choices=["list", "verify", "pull", "add"])
     parser.add_argument("names", nargs="*", metavar="NAME", help="models; none means all (for pull: all missing)")
+    parser.add_argument("--name", help="add: the model's name; without it that of the file")
+    parser.add_argument("--licence", default="unknown", help="add: the licence of the weights")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line and nothing else")
     asked = parser.parse_args(argv)
     settings = Settings.load()
+    use_local(settings.models_dir)
     try:
-        chosen = [get(name) for name in asked.names] or list(registry().values())
+        if asked.action == "add":
+            chosen = [_added(parser, asked, settings)]
+        else:
+            chosen = [get(name) for name in asked.names] or list(registry().values())
     except DarkroomError as error:
         parser.error(error.detail)
     rows = [_row(asked.action, model, settings, named=bool(asked.names)) for model in chosen]
     for row in rows:
         print(json.dumps(row) if asked.json else _line(row))
     return int(any(row["fault"] for row in rows))
+
+
+def _added(parser: argparse.ArgumentParser, asked: argparse.Namespace, settings: Settings) -> Model:
+    if len(asked.names) != 1 or not Path(asked.names[0]).is_file():
+        parser.error("add takes one weights file")
+    return local_models.add(Path(asked.names[0]), asked.name, asked.licence, settings)
 
 
 def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:

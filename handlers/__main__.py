@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from shared import failpoints, telemetry
+from shared import failpoints, models, telemetry
 from shared.errors import SettingsError
 from shared.settings import Settings
 
@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
         settings = Settings.load()
         telemetry.configure(settings, name)
         failpoints.arm(settings.failpoint)
+        models.use_local(settings.models_dir)
         start = importlib.import_module(PROCESSES[name]).main
         return (start(settings, rest) if rest else start(settings)) or 0
     except SettingsError as error:

@@ -10,11 +10,18 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from shared.errors import Code, NotFound
+from shared.errors import Code, NotFound, SettingsError
 
 REGISTRY = Path(__file__).with_name("models.json")
+LOCAL = "local.json"
+"""In the models folder: models that were added on this machine, in the form of the registry."""
+
+Architecture = Literal["rrdb", "srvgg", "ddcolor", "gfpgan", "auto"]
+"""`auto`: whatever spandrel finds in the weights."""
+
+_folders: list[Path] = []
 
 
 class ModelFile(BaseModel):
@@ -34,18 +41,19 @@ class Model(BaseModel):
     """One model. `sha256` is that of its weights and enters every signature that uses it.
 
     `scale`: output side over input side. `overlap_px`: input pixels of context that a tile needs on each side so
-    that its seam is invisible (exact for compact; measured for the others). `align_px`: sides and tile starts must be
-    multiples of it.
+    that its seam is invisible; `overlap_exact`: an output pixel depends on no more than these, so that tiles give what
+    the whole picture gives. `align_px`: sides and tile starts must be multiples of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    architecture: Literal["rrdb", "srvgg", "ddcolor", "gfpgan", "auto"]
+    architecture: Architecture
     title: str
     licence: str
     scale: int = 1
     overlap_px: int = 0
+    overlap_exact: bool = False
     align_px: int = 1
     files: list[ModelFile]
 
@@ -57,14 +65,47 @@ class Model(BaseModel):
         return next((f for f in self.files if f.role == role), None)
 
 
+_MODELS = TypeAdapter(list[Model])
+
+
 @cache
 def registry() -> dict[str, Model]:
-    found = TypeAdapter(list[Model]).validate_json(REGISTRY.read_bytes())
-    return {model.name: model for model in found}
+    """Every model by name; what `use_local` finds is added to it."""
+    return {model.name: model for model in _MODELS.validate_json(REGISTRY.read_bytes())}
+
+
+def local(folder: Path) -> list[Model]:
+    """What was added in models folder `folder`. Raises `SettingsError` naming the file and its fault."""
+    path = folder.expanduser() / LOCAL
+    try:
+        return _MODELS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def save_local(folder: Path, models: list[Model]) -> None:
+    """Replace the list of `folder` in one step."""
+    part = folder / f"{LOCAL}.part"
+    part.write_bytes(_MODELS.dump_json(models, indent=2, exclude_none=True))
+    part.replace(folder / LOCAL)
+
+
+def use_local(folder: Path) -> None:
+    """From now on this process knows the models of `folder`, too, also those that are added while it runs."""
+    if folder not in _folders:
+        _folders.append(folder)
+    for model in local(folder):
+        registry().setdefault(model.name, model)
 
 
 def get(name: str) -> Model:
     """Raises `NotFound(model_missing)` with the known names."""
+    if name not in registry():
+        for folder in _folders:
+            use_local(folder)
     model = registry().get(name)
     if model is None:
         raise NotFound(Code.MODEL_MISSING, f"no model {name!r} in the registry; there are {', '.join(registry())}")

@@ -157,14 +157,7 @@ class TorchEngine:
         return int((free + idle) * CUDA_SHARE)
 
     def _read(self, model: Model) -> Any:
-        """The network on the CPU. Raises as `weights.load`, and `model_corrupt` for an unknown architecture."""
-        state = weights.load(model, self._settings)
-        try:
-            return compat.build(state)
-        except Exception as error:  # guessing an architecture fails in as many ways as there are architectures
-            found = f"{type(error).__name__} {error}".strip()[:200]
-            detail = f"model {model.name}: its weights do not fit an architecture that spandrel knows ({found})"
-            raise PermanentError(Code.MODEL_CORRUPT, detail) from error
+        return weights.network(weights.load(model, self._settings), model.name)
 
 
 def _unfit(model: Model, wanted: str, found: str) -> PermanentError:

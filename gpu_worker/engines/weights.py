@@ -52,6 +52,19 @@ def read(path: Path) -> State:
     return dict(found)
 
 
+def network(state: State, name: str) -> Any:
+    """spandrel's description of the network called `name`, its weights loaded, on the CPU.
+
+    Raises `PermanentError(model_corrupt)` when the weights fit no architecture.
+    """
+    try:
+        return compat.build(state)
+    except Exception as error:  # guessing an architecture fails in as many ways as there are architectures
+        found = f"{type(error).__name__} {error}".strip()[:200]
+        detail = f"model {name}: its weights do not fit an architecture that spandrel knows ({found})"
+        raise PermanentError(Code.MODEL_CORRUPT, detail) from error
+
+
 def _read(path: Path) -> Any:
     if path.suffix.lower() == ".safetensors":
         from safetensors.torch import load_file

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 
 from infra import uploads
 from infra.uploads import Upload
-from shared import workflows
+from shared import models, workflows
 from shared.errors import PermanentError, SettingsError
 from shared.identity import canonical_json
 from shared.settings import Settings
@@ -62,6 +62,7 @@ def submit(
     settings = Settings.load()
     if not settings.s3_endpoint_url and not settings.api_url:
         raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+    models.use_local(settings.models_dir)
     metadata = _metadata(workflow or settings.default_workflow, params, priority)
     files = _files(paths)
     store = S3Store(settings)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from shared import identity, models
 from shared.documents import ModelRef, WorkflowRef
-from shared.errors import Code, PermanentError
+from shared.errors import Code, NotFound, PermanentError
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -64,11 +64,24 @@ class Parameter(BaseModel):
 
 
 class Step(BaseModel):
+    """One step. `model_from` names its parameter that may choose another model of the registry than `model`."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: StepKind
     model: str | None = None
+    model_from: str | None = None
     params: dict[str, Parameter] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Step:
+        if self.model_from and (
+            self.model_from not in self.params or self.params[self.model_from].default != self.model
+        ):
+            raise ValueError(
+                f"step {self.step}: parameter {self.model_from!r} must exist, its default be {self.model!r}"
+            )
+        return self
 
 
 class Workflow(BaseModel):
@@ -158,11 +171,39 @@ def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkf
             f"workflow {name!r} has no parameter {unknown[0]!r}; it has {', '.join(known) or 'none'}",
         )
     values = {key: spec.check(key, given.get(key, spec.default)) for key, spec in known.items()}
+    chosen = [_model(step, values) for step in workflow.steps]
+    for step, model in zip(workflow.steps, chosen, strict=True):
+        if model and "scale" in step.params:
+            values["scale"] = _scale(values["scale"], model, asked="scale" in given)
     steps = tuple(
-        ResolvedStep(step.step, models.get(step.model) if step.model else None, {k: values[k] for k in step.params})
-        for step in workflow.steps
+        ResolvedStep(step.step, model, {k: values[k] for k in step.params})
+        for step, model in zip(workflow.steps, chosen, strict=True)
     )
     checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
     fixed = {"name": name, "version": workflow.version, "params": values, "models": checksums}
     ref = WorkflowRef(name=name, version=workflow.version, params=values, signature=identity.signature(fixed))
     return ResolvedWorkflow(ref, steps)
+
+
+def _model(step: Step, values: Mapping[str, Any]) -> models.Model | None:
+    name = values[step.model_from] if step.model_from else step.model
+    if name is None:
+        return None
+    try:
+        model = models.get(name)
+    except NotFound as error:
+        if name == step.model:
+            raise
+        raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r}: {error.detail}") from error
+    if (model.architecture == "ddcolor") != (step.step == "colorize"):
+        raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r} is no model for the step {step.step}")
+    return model
+
+
+def _scale(scale: float, model: models.Model, asked: bool) -> float:
+    """No larger than the model's own; a larger one that was asked for is refused."""
+    if scale > model.scale and asked:
+        raise PermanentError(
+            Code.BAD_PARAMETER, f"scale={scale:g} is more than the {model.scale} of model {model.name}"
+        )
+    return min(scale, float(model.scale))

@@ -12,11 +12,11 @@ from shared import workflows
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("eb2820f845e54536", "ce74fa8d2aa5fdf3"),
-    ("building", 1): ("a0a9feea62a11496", "838552185c67608e"),
-    ("enhance", 1): ("83b3124fdaeb523a", "58dc2190e5c6b1ca"),
+    ("building", 1): ("11661672d1e157fd", "11a444a5d2bb2285"),
+    ("enhance", 1): ("074ea7d23ed03aed", "b74011cefd3023b7"),
     ("fast", 1): ("36044bdc6d907719", "fd40ee51ad26a08b"),
-    ("oldphoto", 1): ("e168f8605d4d2fb0", "f53873dc20023f21"),
-    ("portrait", 1): ("3f1d1122d3472aa0", "adc0a7185039b688"),
+    ("oldphoto", 1): ("b688639517debfbd", "8d9c97a6252671ce"),
+    ("portrait", 1): ("ddeece3687d0b005", "fd92211ff59fb458"),
 }
 
 
