@@ -107,13 +107,16 @@ def plan(size: tuple[int, int], model: Model, lanes: int, max_px: int, side: int
     """The cheapest way to cut a picture of `size` (width, height) [px].
 
     `lanes` windows run at the same time on one core each, or one window on all of them; the windows in work together
-    hold at most `max_px` pixels. The whole picture as one window costs no overlap and wins wherever it fits and
-    running it on all cores loses less than the overlap would. `side` > 0 forces the largest core.
+    hold at most `max_px` pixels. `side` > 0 forces the largest core. Unless the model's overlap is exact, a picture
+    that fits is not cut, though that might be faster: only then its pixels are those of the whole picture.
     """
     width, height = size
     if side:
         fit = [Axis.fitting(length, model.overlap_px, side, model.align_px) for length in size]
         return _Candidate(fit[0], fit[1], lanes, alone=lanes == 1 or fit[0].count == fit[1].count == 1).plan()
+    if not model.overlap_exact and width * height <= max_px:
+        whole = [Axis(length, model.overlap_px, 1, model.align_px) for length in size]
+        return _Candidate(whole[0], whole[1], lanes, alone=True).plan()
     candidates = [
         candidate
         for count in range(1, max(1, width // MIN_SIDE_PX) + 1)

@@ -14,9 +14,16 @@ sides = st.integers(1, 700)
 overlaps = st.sampled_from([0, 1, 7, 18, 32, 64])
 
 
-def model(overlap_px: int, align_px: int = 1) -> Model:
+def model(overlap_px: int, align_px: int = 1, exact: bool = True) -> Model:
     return Model(
-        name="m", architecture="srvgg", title="", licence="", overlap_px=overlap_px, align_px=align_px, files=[]
+        name="m",
+        architecture="srvgg",
+        title="",
+        licence="",
+        overlap_px=overlap_px,
+        overlap_exact=exact,
+        align_px=align_px,
+        files=[],
     )
 
 
@@ -92,6 +99,12 @@ def test_windows_in_work_together_stay_within_the_memory(width: int, height: int
 def test_a_picture_that_fits_is_one_window_on_one_core() -> None:
     """Without parallel lanes nothing is gained by cutting."""
     assert len(plan((640, 448), model(18), 1, 10**6).tiles) == 1
+
+
+def test_a_picture_is_not_cut_for_speed_where_that_changes_it() -> None:
+    """Two lanes would be faster with either model; only the exact one is cut."""
+    assert len(plan((2000, 300), model(32, exact=True), 2, 10**6).tiles) == 2
+    assert len(plan((2000, 300), model(32, exact=False), 2, 10**6).tiles) == 1
 
 
 def test_what_does_not_fit_even_in_the_smallest_tile_is_planned_with_the_smallest_tile() -> None:
