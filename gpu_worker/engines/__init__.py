@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -119,8 +120,9 @@ def select(settings: Settings) -> Engine:
     return TorchEngine(settings)
 
 
+@cache
 def on_cpu(settings: Settings) -> Engine:
-    """The engines of a machine without a GPU."""
+    """The engines of a machine without a GPU, made once: they keep loaded networks."""
     from gpu_worker.engines.auto import AutoEngine
 
     return AutoEngine(settings)
