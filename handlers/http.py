@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from handlers import consume, metrics, problems
+from handlers import api, consume, metrics, problems
 from handlers.context import Context
 from handlers.intake import take_in
 from handlers.notifications import MAX_BYTES
@@ -50,6 +50,7 @@ def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] 
     """The app. `asked`: what `/readyz` asks of which service."""
     app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
+    app.include_router(api.build(ctx))
     app.include_router(_events(ctx), include_in_schema=False)
     asked = questions(ctx.settings, ctx.store) if asked is None else asked
     checks = {name: Check(question) for name, question in asked.items()}
