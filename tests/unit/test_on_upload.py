@@ -205,7 +205,7 @@ REJECTED = {
     "too many pixels out": (photo(size=(200, 150)), {"params": '{"scale": 4}'}, Code.TOO_MANY_PIXELS),
     "unknown workflow": (photo(), {"workflow": "nonesuch"}, Code.UNKNOWN_WORKFLOW),
     "parameter out of range": (photo(), {"params": '{"scale": 99}'}, Code.BAD_PARAMETER),
-    "unknown parameter": (photo(), {"params": '{"sharpen": 1}'}, Code.BAD_PARAMETER),
+    "unknown parameter": (photo(), {"params": '{"colour_of_the_sky": 1}'}, Code.BAD_PARAMETER),
     "params no JSON": (photo(), {"params": "{scale: 2}"}, Code.BAD_METADATA),
     "params no object": (photo(), {"params": "[1]"}, Code.BAD_METADATA),
     "params not a number": (photo(), {"params": '{"scale": NaN}'}, Code.BAD_METADATA),
