@@ -92,12 +92,22 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             running.stop()
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One set of servers for the tests that leave it as it was."""
+    running = Running(tmp_path_factory.mktemp("steady") / "state").start()
+    yield running
+    running.stop()
+
+
 def write(settings: Settings, text: str) -> None:
-    """One fact in each server."""
+    """One fact in each server; `read` leaves it there."""
     S3Store(settings).put(settings.bucket_uploads, "kept.txt", text.encode(), "text/plain")
     with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
-        connection.SimpleQueue("kept").put(text)
-    execute(settings, "create table kept (text text)")
+        queue = connection.SimpleQueue("kept")
+        queue.clear()
+        queue.put(text)
+    execute(settings, "drop table if exists kept; create table kept (text text)")
     execute(settings, f"insert into kept values ('{text}')")
 
 
@@ -148,56 +158,53 @@ def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> 
 
 
 @pytest.mark.parametrize("name", ["weed", "valkey", "postgres"])
-def test_a_server_that_dies_is_started_again(run: Callable[..., Running], name: str) -> None:
+def test_a_server_that_dies_is_started_again(steady: Running, name: str) -> None:
     """SIGKILL of any server: it is back at the same address with what it had acknowledged."""
-    running = run()
-    write(running.settings, "before")
-    died = running.server(name)
+    write(steady.settings, "before")
+    died = steady.server(name)
     died.kill()
 
     def back() -> bool:
         try:
-            return running.server(name).pid != died.pid and read(running.settings) == ["before"] * 3
+            return steady.server(name).pid != died.pid and read(steady.settings) == ["before"] * 3
         except Exception:  # whatever its client raises while it is away
             return False
 
     eventually(back, f"{name} with its data")
+    steady.family = psutil.Process(steady.process.pid).children(recursive=True)
 
 
-def test_a_second_stack_in_the_same_folder_is_refused(run: Callable[..., Running]) -> None:
+def test_a_second_stack_in_the_same_folder_is_refused(steady: Running) -> None:
     """One state directory belongs to one supervisor; the refusal names the way out and changes nothing."""
-    first = run()
-    env = os.environ | {"DARKROOM_STATE_DIR": str(first.folder)}
+    env = os.environ | {"DARKROOM_STATE_DIR": str(steady.folder)}
     second = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False)
     assert second.returncode != 0
     assert "already running" in second.stderr
     assert "darkroom down" in second.stderr
-    assert len(first.survivors()) == len(first.family)
+    assert len(steady.survivors()) == len(steady.family)
 
 
-def test_two_stacks_live_side_by_side(run: Callable[..., Running]) -> None:
+def test_two_stacks_live_side_by_side(steady: Running, run: Callable[..., Running]) -> None:
     """Different folders: no shared port, no shared fact."""
-    one, other = run("one"), run("other")
-    write(one.settings, "one")
+    other = run("other")
+    write(steady.settings, "one")
     write(other.settings, "other")
-    assert read(one.settings) == ["one"] * 3
+    assert read(steady.settings) == ["one"] * 3
     assert read(other.settings) == ["other"] * 3
-    assert not listening(one.family) & listening(other.family)
+    assert not listening(steady.family) & listening(other.family)
 
 
-def test_only_the_loopback_interface_is_listened_on(run: Callable[..., Running]) -> None:
+def test_only_the_loopback_interface_is_listened_on(steady: Running) -> None:
     """Every TCP port of every process, the servers' internal ones included."""
-    running = run()
-    assert len(listening(running.family)) >= 10
-    assert {ip for ip, _ in listening(running.family)} == {"127.0.0.1"}
+    assert len(listening(steady.family)) >= 10
+    assert {ip for ip, _ in listening(steady.family)} == {"127.0.0.1"}
 
 
-def test_no_door_opens_without_its_secret(run: Callable[..., Running]) -> None:
+def test_no_door_opens_without_its_secret(steady: Running) -> None:
     """Other people on this machine read and write nothing: not by S3, not past it, not in broker or database."""
-    running = run()
-    settings = running.settings
+    settings = steady.settings
     S3Store(settings).put(settings.bucket_uploads, "private.jpg", b"private", "image/jpeg")
-    for _, port in listening([running.server("weed")]):
+    for _, port in listening([steady.server("weed")]):
         for path in ("/uploads/private.jpg", "/buckets/uploads/private.jpg"):
             for method in ("GET", "PUT"):
                 try:
@@ -222,27 +229,25 @@ def connect(url: str) -> None:
         psycopg2.connect(url)
 
 
-def test_secrets_are_readable_by_their_owner_alone(run: Callable[..., Running]) -> None:
+def test_secrets_are_readable_by_their_owner_alone(steady: Running) -> None:
     """No file that holds a secret gives any right to group or others, and none is told in a command line."""
-    running = run()
     secrets = {
-        running.settings.s3_secret_key, running.settings.broker_url, running.settings.database_url,
-        running.settings.webhook_token, running.settings.pepper, running.settings.api_key,
+        steady.settings.s3_secret_key, steady.settings.broker_url, steady.settings.database_url,
+        steady.settings.webhook_token, steady.settings.pepper, steady.settings.api_key,
     }  # fmt: skip
     words = {urlsplit(s.get_secret_value()).password or s.get_secret_value() for s in secrets}
     holding = []
-    for path in running.folder.rglob("*"):
+    for path in steady.folder.rglob("*"):
         if path.is_file() and any(word.encode() in path.read_bytes() for word in words):
             holding.append(path.name)
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert STACK_FILE in holding
-    assert not any(word in " ".join(process.cmdline()) for process in running.family for word in words)
+    assert not any(word in " ".join(process.cmdline()) for process in steady.family for word in words)
 
 
-def test_a_server_of_somebody_else_is_used_and_not_started(run: Callable[..., Running]) -> None:
+def test_a_server_of_somebody_else_is_used_and_not_started(steady: Running, run: Callable[..., Running]) -> None:
     """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file names theirs."""
-    theirs = run("theirs")
-    url = theirs.settings.broker_url.get_secret_value()
+    url = steady.settings.broker_url.get_secret_value()
     ours = run("ours", DARKROOM_BROKER_URL=url)
     assert not any("valkey" in process.exe() for process in ours.family)
     assert ours.settings.broker_url.get_secret_value() == url
