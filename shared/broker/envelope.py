@@ -33,7 +33,7 @@ def unseal(raw: bytes) -> Content | None:
     """None for bytes that are no envelope."""
     try:
         payload = json.loads(raw)
-        encoding = payload["properties"].get("body_encoding")
+        encoding = payload["properties"]["body_encoding"]
         body = base64.b64decode(payload["body"], validate=True) if encoding == "base64" else payload["body"].encode()
         return Content(body, dict(payload.get("headers") or {}), bool(payload.get("redelivered")))
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -94,8 +94,10 @@ class SqsTransport(Transport):
 
     def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
         left: list[str] = []
+        unseen = min(limit, self.size(channel, queue))  # approximate, but spares waiting for what is not there
         try:
-            while len(left) < limit and (found := channel.receive(queue, BATCH)):
+            while unseen > 0 and (found := channel.receive(queue, min(unseen, BATCH))):
+                unseen -= len(found)
                 for tag, content in found:
                     if take(content.body, content.headers):
                         channel.remove(queue, [tag])

@@ -13,7 +13,7 @@ from shared.broker.topology import dead
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings
 from tests.contract.brokers import Broker, free_port
-from tests.contract.harness import consuming, eventually
+from tests.contract.harness import PATIENCE_S, consuming, eventually
 
 
 @pytest.fixture
@@ -61,10 +61,13 @@ def test_a_frozen_broker_is_noticed_by_both_sides(
 
 
 def test_a_restarted_broker_has_lost_nothing_confirmed(
-    broker: Broker, settings: Settings, publisher: Publisher, queue: str
+    broker: Broker, settings: Settings, publisher: Publisher, queue: str, request: pytest.FixtureRequest
 ) -> None:
     """kill -9 of the broker under load: what was confirmed arrives, the consumer reconnects by itself, and settling
     what an earlier connection delivered is harmless."""
+    if not broker.remembers:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="moto keeps queues and messages in memory"))
+    patience_s = PATIENCE_S if broker.remembers else 1
     confirmed = {b"held"}
     publisher.publish(queue, b"held")
     with consuming(settings, {queue: 50}, lambda d: d.ack() if d.body != b"held" else None) as taken:
@@ -77,7 +80,7 @@ def test_a_restarted_broker_has_lost_nothing_confirmed(
             publisher.publish(queue, b"while it is away")
         broker.start()
         held.ack()
-        eventually(lambda: published(publisher, queue, b"after"), "the broker to take messages again")
+        eventually(lambda: published(publisher, queue, b"after"), "the broker takes messages again", patience_s)
         eventually(lambda: confirmed | {b"after"} <= set(taken.bodies()), "everything confirmed")
         for again in [d for d in taken.deliveries if d.body == b"held"]:
             again.ack()

@@ -1,0 +1,62 @@
+"""One suite over every broker, part four: people look at the dead, put them back, throw them away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared.broker import dead
+from shared.broker.depth import depth
+from shared.broker.publisher import Publisher
+from shared.broker.topology import BULK, LOG
+from shared.errors import NotFound
+from shared.settings import Settings
+from tests.contract.harness import consuming, eventually
+
+BAD = b"\xff{bad"
+
+
+@pytest.fixture
+def laid_out(settings: Settings) -> Iterator[Settings]:
+    """Two dead messages in two queues, and none before."""
+    dead.drop(settings)
+    publisher = Publisher(settings)
+    publisher.publish(BULK, BAD, {"trace": "t"})
+    publisher.publish(LOG, b"worse")
+    publisher.close()
+    with consuming(settings, {BULK: 1, LOG: 1}, lambda d: d.dead("bad_message", f"not for {d.queue}")) as taken:
+        taken.take(2)
+    eventually(lambda: len(dead.letters(settings)) == 2, "two dead messages")
+    yield settings
+    dead.drop(settings)
+
+
+def test_looking_at_the_dead_changes_nothing(laid_out: Settings) -> None:
+    """Listing and showing leave every message where it is, with bytes, reason and its own headers."""
+    for _ in range(3):
+        letters = {letter.queue: letter for letter in dead.letters(laid_out)}
+        assert letters.keys() == {BULK, LOG}
+    bulk = letters[BULK]
+    assert (bulk.body, bulk.code, bulk.detail, bulk.headers) == (BAD, "bad_message", f"not for {BULK}", {"trace": "t"})
+    assert dead.find(laid_out, bulk.id) == bulk
+    with pytest.raises(NotFound, match="darkroom dead list"):
+        dead.find(laid_out, "0" * 12)
+
+
+def test_a_dead_message_is_put_back_where_it_came_from(laid_out: Settings) -> None:
+    """`retry` of one id moves that message, bytes and headers unchanged, and no other."""
+    ident = next(letter.id for letter in dead.letters(laid_out) if letter.queue == BULK)
+    assert dead.retry(laid_out, [ident]) == 1
+    assert [letter.queue for letter in dead.letters(laid_out)] == [LOG]
+    with consuming(laid_out, {BULK: 1}, lambda d: d.ack()) as taken:
+        again = taken.take(1)[0]
+        assert (again.body, again.headers["trace"]) == (BAD, "t")
+        assert "code" not in again.headers
+
+
+def test_dropping_is_for_good(laid_out: Settings) -> None:
+    """`drop` without ids empties every dead queue and says how many went."""
+    assert dead.drop(laid_out) == 2
+    assert dead.letters(laid_out) == []
+    eventually(lambda: not any(n for name, n in depth(laid_out).items() if name.endswith(".dead")), "empty queues")
