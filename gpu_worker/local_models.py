@@ -50,7 +50,7 @@ def add(path: Path, name: str | None, licence: str, settings: Settings) -> Model
 
 
 def _described(path: Path, name: str, licence: str) -> Model:
-    from gpu_worker.engines import weights
+    from gpu_worker.engines import compat, weights
 
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -63,22 +63,22 @@ def _described(path: Path, name: str, licence: str) -> Model:
             f"{path.name} is a {kind} network for {network.purpose}; only DDColor and networks from colour pictures to "
             "colour pictures have a step here",
         )
+    align = compat.size_requirements(network).multiple_of
     return Model(
         name=name,
         architecture=ARCHITECTURES.get(kind, "auto"),
         title=f"{kind} x{network.scale}, added on this machine",
         licence=licence,
         scale=network.scale,
-        overlap_px=_overlap(network),
-        align_px=network.size_requirements.multiple_of,
+        overlap_px=_overlap(network, align),
+        align_px=align,
         files=[ModelFile(role="weights", sha256=digest, bytes=path.stat().st_size, path=path.name)],
     )
 
 
-def _overlap(network: Any) -> int:
+def _overlap(network: Any, align: int) -> int:
     """Input pixels, a multiple of what the network wants its sides to be."""
     reach = OVERLAP_PX * (getattr(network.model, "shuffle_factor", None) or 1)
     if network.architecture.id == "Compact":
         reach = network.model.num_conv + 2
-    align = int(network.size_requirements.multiple_of)
     return -(-int(reach) // align) * align

@@ -67,7 +67,8 @@ class Plan:
 class Axis:
     """One side of a picture cut into `count` windows of equal `size` that start at multiples of `align`.
 
-    `length` and `overlap` are multiples of `align`.
+    `overlap` is a multiple of `align`. `length` need not be: then the windows have what is left over, too, and the
+    network sees the last one end as the picture does.
     """
 
     length: int
@@ -83,8 +84,8 @@ class Axis:
 
     @property
     def size(self) -> int:
-        needed = -(-(self.length + 2 * self.overlap * (self.count - 1)) // self.count)
-        return min(self.length, -(-needed // self.align) * self.align)
+        needed = -(-(self.length + 2 * self.overlap * (self.count - 1)) // self.count) + self.align - 1
+        return min(self.length, needed + (self.length - needed) % self.align)
 
     def spans(self) -> Iterator[tuple[int, int, int, int]]:
         """(window start, window end, core start, core end) of each window, in order."""

@@ -50,14 +50,25 @@ def unclamped(descriptor: Any) -> Callable[[Any, Any], Any]:
 
     spandrel's own call clamps to 0..1, which makes a fine white of infinity, where we must see a fault.
     """
+    sizes = size_requirements(descriptor)
 
     def call(network: Any, batch: Any) -> Any:
         height, width = batch.shape[2:]
-        padded = _padded(batch, *descriptor.size_requirements.get_padding(width, height))
+        padded = _padded(batch, *sizes.get_padding(width, height))
         output = descriptor._call_fn(network, padded)
         return output[:, :, : height * descriptor.scale, : width * descriptor.scale]
 
     return call
+
+
+def size_requirements(descriptor: Any) -> Any:
+    """Which sides the network takes, as spandrel says it; for ESRGAN as the network and its official code have it.
+
+    spandrel asks for multiples of four where x2plus folds two pixels, and every padded pixel bends the border.
+    """
+    if descriptor.architecture.id != "ESRGAN":
+        return descriptor.size_requirements
+    return spandrel().SizeRequirements(multiple_of=descriptor.model.shuffle_factor or 1)
 
 
 def _padded(batch: Any, right: int, below: int) -> Any:

@@ -19,6 +19,7 @@ needs("torch", "torch")
 
 import torch
 
+from gpu_worker import tile_runner
 from gpu_worker.engines import OutOfMemory, compat, weights
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
@@ -106,6 +107,20 @@ def test_models_that_want_even_sides_take_every_size(tmp_path: Path, scale: int,
     model = stored(rrdb(scale).state_dict(), tmp_path, scale)
     found = one(TorchEngine(Settings(models_dir=tmp_path), "cpu"), model, photo_like(*size))
     assert found.shape == (size[0] * scale, size[1] * scale, 3)
+
+
+def test_odd_pictures_do_not_depend_on_the_tiles(tmp_path: Path) -> None:
+    """Of a model that works on blocks of 2 x 2: tiles begin where blocks do, the last ends as the picture does."""
+    compat.spandrel()
+    model = stored(rrdb(2).state_dict(), tmp_path, 2).model_copy(update={"align_px": 2, "overlap_px": 48})
+    pixels, settings = photo_like(151, 177), Settings(models_dir=tmp_path)
+    engine = TorchEngine(settings, "cpu")
+    whole, cut = (
+        tile_runner.upscale(pixels, engine.load(model), engine, settings.model_copy(update={"tile_px": side}), print)
+        for side in (1000, 41)
+    )
+    assert (whole[1]["count"], cut[1]["count"]) == (1, 4)
+    assert difference(whole[0], cut[0]).max() <= 1
 
 
 def test_a_model_of_another_scale_than_its_entry_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,22 @@ def test_parity(reference: ReferenceEngine, kind: type[Any], name: str, channels
     print(f"{kind.name} {name} {channels} channels {bits} bits: max {off.max():.0f}, mean {off.mean():.6f} levels")
     assert off.max() <= (1 if bits == 8 else 3)
     assert off.mean() < (0.001 if bits == 8 else 0.05)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(2, (21, 30)), (2, (16, 17)), (1, (18, 23))])
+def test_parity_of_models_that_fold_pixels(tmp_path: Path, scale: int, size: tuple[int, int]) -> None:
+    """x2plus pads odd pictures: our border is the official one."""
+    _, rrdb_of, _ = compat.realesrgan()
+    torch.manual_seed(0)
+    path = tmp_path / "folding.pth"
+    torch.save({"params_ema": rrdb_of(3, 3, scale=scale, num_feat=64, num_block=1).state_dict()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    file = ModelFile(role="weights", sha256=digest, path=path.name)
+    model = Model(name="folding", architecture="rrdb", title="", licence="", scale=scale, files=[file])
+    settings = Settings(models_dir=tmp_path)
+    pixels = photo_like(*size)
+    ours, theirs = (kind(settings).load(model).upscale([pixels], True)[0] for kind in (TorchEngine, ReferenceEngine))
+    assert difference(ours, theirs).max() <= 1
 
 
 def test_it_is_the_official_call(reference: ReferenceEngine, tmp_path: Path) -> None:
