@@ -24,16 +24,15 @@ def bomb() -> bytes:
 
 
 def animation() -> bytes:
-    frames = [Image.new("P", (20, 20), colour) for colour in (1, 2, 3)]
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
     out = io.BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
     return out.getvalue()
 
 
-def broken_middle() -> bytes:
-    """A JPEG whole at both ends, whose scan is damaged: only the full decode can tell."""
-    data = bytearray(photo(300, 300, kind="TIFF"))
-    return bytes(data[: len(data) // 2])
+def half_a_tiff() -> bytes:
+    data = photo(300, 300, kind="TIFF")
+    return data[: len(data) // 2]
 
 
 CASES = {
@@ -41,7 +40,7 @@ CASES = {
     "text named jpg": (b"Dear grandmother,\n" * 20, {}, {"unsupported_format"}),
     "python script": (b"#!/usr/bin/env python3\nprint('hi')\n", {}, {"unsupported_format"}),
     "truncated jpeg": (photo(400, 300, seed=1, kind="JPEG")[:-900], {}, {"truncated", "decode_error"}),
-    "half a tiff": (broken_middle(), {}, {"truncated", "decode_error"}),
+    "half a tiff": (half_a_tiff(), {}, {"truncated", "decode_error"}),
     "bomb": (bomb(), {}, {"too_many_pixels"}),
     "animated gif": (animation(), {}, {"animated"}),
     "unknown workflow": (photo(seed=2), {"workflow": "sepia"}, {"unknown_workflow"}),
