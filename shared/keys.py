@@ -31,6 +31,10 @@ def claim(task_id: str, attempt: int) -> str:
     return f"{claims(task_id)}{attempt:04d}.json"
 
 
+SWEEP = "sweep/state.json"
+"""In the results bucket: how far the sweep has come."""
+
+
 def reason(upload_id: str) -> str:
     return f"{upload_id}/reason.json"
 

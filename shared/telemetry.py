@@ -43,7 +43,12 @@ EVENTS = {
     "log.written": "A batch of log events was committed.",
     "log.refused": "The database refused one log event; it was set aside.",
     "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
+    "task.republished": "A lost message, or a try that is due, was published by the sweep.",
+    "document.damaged": "A receipt, record or claim cannot be read; `repaired` says whether it was made anew.",
+    "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
+    "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
+    "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
 }
 
 METRICS = {

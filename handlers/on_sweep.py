@@ -1,0 +1,104 @@
+"""Trigger: look whether anything was lost between uploads, receipts, results and the diary, and make it good.
+
+One pass lists the four places once, in key order, and keeps 24 bytes for each id (`sweep.tables`), so a million uploads
+fit into some 80 MB. It reads only documents that are new since the last pass (`sweep.marks`), and remembers those that
+wait. Every age is reckoned by the store's own clock. What it does may be done twice, or beside another sweep:
+
+- an upload older than `lease_s` without a receipt, or younger than its receipt, is given to `on_upload`;
+- a try that is due is published (`sweep.calls`), and so are as many waiting photos as messages are missing
+  (`sweep.lost`); everything else that waits is left alone;
+- a document that cannot be read is made anew (`sweep.damage`);
+- an end that the diary does not know is told again, once the log queue is empty;
+- claims of tasks that nobody waits for are deleted, results without a record that nobody waits for are retired.
+
+Of a bucket with versions the current version of each key counts; a version that was overwritten before it was looked
+at is superseded. A deleted or overwritten source is the worker's to find: it ends the photo with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from handlers.context import Context
+from handlers.sweep import lost
+from handlers.sweep.calls import Calls, Seen
+from handlers.sweep.ends import Ends
+from handlers.sweep.marks import Marks
+from handlers.sweep.receipts import Diary, Receipts
+from handlers.sweep.report import SweepReport
+from handlers.sweep.tables import Unsettled, packed
+from handlers.sweep.uploads import look_at_uploads
+from handlers.sweep.work import Work, age_s
+from shared import keys
+from shared.broker import topology
+from shared.broker.depth import depth
+from shared.telemetry import logger
+
+READERS = 8
+
+
+@dataclass
+class Memory:
+    """What a process that sweeps again and again need not read twice; without it the watermark in the bucket counts."""
+
+    since: datetime | None = None
+    unsettled: Unsettled = field(default_factory=Unsettled)
+
+
+Depths = Callable[[], Mapping[str, int]]
+"""Messages ready, by queue."""
+
+
+def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False, *, diary: Diary | None = None,
+             memory: Memory | None = None, depths: Depths | None = None) -> SweepReport:  # fmt: skip
+    """One pass. `since`: look only at what is younger, and clear nothing away.
+
+    Raises `StorageUnavailable`, `BrokerUnavailable`: the next pass begins where this one began.
+    """
+    started = ctx.clock.monotonic()
+    report = SweepReport(dry_run=dry_run)
+    marks = Marks.open(ctx.store, ctx.settings.bucket_results, dry_run or since is not None)
+    with ThreadPoolExecutor(READERS, "sweep") as pool:
+        work = Work(ctx, marks, report, pool, since)
+        _pass(work, diary, memory or Memory(), depths or (lambda: depth(ctx.settings)))
+    report.seconds = round(ctx.clock.monotonic() - started, 3)
+    logger().info("sweep.finished", **report.model_dump())
+    return report
+
+
+def _pass(work: Work, diary: Diary | None, memory: Memory, depths: Depths) -> None:
+    if begin := work.since or memory.since:
+        work.marks.begin_at(begin)
+    may_retell = depths()[topology.LOG] == 0  # else what the diary lacks may be on its way
+    ends, calls = Ends(work), Calls(work.ctx)
+    claimed = calls.look()
+    receipts = Receipts(work, ends, claimed, diary, memory.unsettled, may_retell)
+    work.report.receipts = len(receipts.times)
+    ready = depths()  # after the look at the photos: what came in meanwhile makes the count careful, not greedy
+    for photos in receipts.waiting.values():
+        work.report.republished += lost.publish_lost(work, photos, ready[photos.queue], claimed)
+    work.report.called = sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
+    look_at_uploads(work, receipts)
+    if work.since is None:
+        if not (receipts.damaged or work.report.failed):  # else not everybody who waits is known
+            _clear_away(work, ends, receipts, claimed)
+        work.marks.finished()
+        memory.since, memory.unsettled = work.marks.reread, receipts.unsettled
+
+
+def _clear_away(work: Work, ends: Ends, receipts: Receipts, claimed: Mapping[str, Seen]) -> None:
+    ends.retire_orphans(receipts.waited_for)
+    for task_id, seen in claimed.items():
+        if packed(task_id) not in receipts.waited_for and age_s(seen.info) > work.ctx.settings.lease_s:
+            work.report.claims_deleted += 1
+            if not work.dry_run:
+                _forget(work, task_id)
+
+
+def _forget(work: Work, task_id: str) -> None:
+    bucket = work.ctx.settings.bucket_results
+    for info in list(work.ctx.store.list(bucket, keys.claims(task_id))):
+        work.ctx.store.delete(bucket, info.key)

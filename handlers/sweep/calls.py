@@ -1,0 +1,115 @@
+"""Tries that are due: a claim whose worker died, or whose wait after a failure is over, has no message any more.
+
+Workers acknowledge a failed try at once and leave its claim behind, so this look is what brings the next try about. It
+costs one listing of the few tasks in work, and reads a claim only when it has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handlers.context import Context
+from handlers.sweep.retelling import read_receipt, task_of
+from handlers.sweep.work import age_s
+from shared import claims, keys
+from shared.broker.topology import restore_queue
+from shared.claims import ClaimNote
+from shared.errors import NotFound, PermanentError
+from shared.failpoints import passing
+from shared.storage import ObjectInfo
+from shared.telemetry import logger
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The latest claim of a task; its next try is due in `due_s` seconds."""
+
+    info: ObjectInfo
+    attempt: int
+    note: ClaimNote
+    due_s: float
+
+    @property
+    def has_message(self) -> bool:
+        """The next try was published. Before that, the claim alone brings it about."""
+        return self.note.state == "requeued"
+
+    @property
+    def due(self) -> bool:
+        return not self.has_message and self.due_s <= 0
+
+
+class Calls:
+    """Remembers the claims it has read. Not thread-safe."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+        self._damaged: list[ObjectInfo] = []
+
+    def look(self) -> dict[str, Seen]:
+        """The latest claim of every task that has one, by task id. Raises `StorageUnavailable`."""
+        latest = {}
+        self._damaged.clear()
+        for info in self._ctx.store.list(self._ctx.settings.bucket_results, keys.claims()):
+            task_id, _, name = info.key.removeprefix(keys.claims()).partition("/")
+            if name.removesuffix(".json").isdigit():
+                latest[task_id] = info
+        found = {task_id: seen for task_id, info in latest.items() if (seen := self._see(info))}
+        self._read = {seen.info.key: self._read[seen.info.key] for seen in found.values()}
+        return found
+
+    def call_due(self) -> int:
+        """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
+        called = sum(self._call(task_id, seen) for task_id, seen in self.look().items() if seen.due)
+        for info in self._damaged:
+            if age_s(info) > self._ctx.settings.lease_s:  # else it may be in the middle of being written
+                self._ctx.store.delete(info.bucket, info.key)
+                logger().error("document.damaged", kind="claim", repaired=True)
+        return called
+
+    def _see(self, info: ObjectInfo) -> Seen | None:
+        known = self._read.get(info.key)
+        if known and (known[0].etag, known[0].last_modified) == (info.etag, info.last_modified):
+            note = known[1]
+        else:
+            try:
+                data = self._ctx.store.read(info.bucket, info.key)
+                note = ClaimNote.from_bytes(data, info.key)
+            except NotFound:
+                return None
+            except PermanentError:  # no worker can read it either, so none would ever begin the task
+                self._damaged.append(info)
+                return None
+        self._read[info.key] = info, note
+        attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
+        return Seen(info, attempt, note, claims.due_s(note, info, self._ctx.settings.lease_s))
+
+    def _call(self, task_id: str, seen: Seen) -> bool:
+        ctx, bucket = self._ctx, self._ctx.settings.bucket_results
+        try:
+            receipt = read_receipt(ctx, seen.note.upload_id)
+        except PermanentError:
+            return False  # the pass over the receipts repairs it
+        if receipt.task_id != task_id or ended(ctx, task_id, receipt.upload_id):
+            return False
+        passing("sweep.before_publish")
+        ctx.publisher.publish(restore_queue(receipt.priority), task_of(receipt).encode())
+        # Published before it is marked: a crash between the two costs one message too many, never one too few.
+        claims.requeue(ctx.store, bucket, task_id, seen.attempt, seen.note)
+        logger().info("task.republished", task_id=task_id, upload_id=receipt.upload_id, attempt=seen.attempt + 1)
+        return True
+
+
+def ended(ctx: Context, task_id: str, upload_id: str) -> bool:
+    """Whether the bucket has the end of this upload by now."""
+    for bucket, key in (
+        (ctx.settings.bucket_results, keys.record(task_id)),
+        (ctx.settings.bucket_quarantine, keys.reason(upload_id)),
+    ):
+        try:
+            ctx.store.head(bucket, key)
+        except NotFound:
+            continue
+        return True
+    return False

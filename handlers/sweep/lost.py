@@ -1,0 +1,86 @@
+"""Which waiting photos have no message any more, by counting.
+
+A photo that waits in a long queue looks exactly like one whose message was lost: both have a receipt and no end. But
+every waiting photo has at least one message, so where more photos wait than messages are there, the difference is
+lost; and queues are emptied oldest first, so the oldest are the lost ones. Publishing these makes the numbers equal:
+a second pass finds nothing to do, and a backlog of any length is never doubled. A photo that was published again has
+its receipt written again, as it was: its age by the store's clock is the age of its newest message, so the next guess
+falls on another one. A wrong guess costs a look at the record.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from handlers.context import Context
+from handlers.sweep.calls import Seen, ended
+from handlers.sweep.retelling import read_receipt, task_of, write_again
+from handlers.sweep.tables import Entry, micros, text
+from handlers.sweep.work import Work, chunks
+from shared.broker import topology
+from shared.documents import Receipt
+from shared.errors import PermanentError
+from shared.failpoints import passing
+from shared.telemetry import logger
+
+MOST = 10_000
+"""Photos published again in one pass; bounds the memory, and what a wrong count could do."""
+
+
+@dataclass
+class Waiting:
+    """The photos that wait in one queue: how many, and the oldest of those old enough to be called lost."""
+
+    queue: str
+    count: int = 0
+    _oldest: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def add(self, entry: Entry, old: bool) -> None:
+        self.count += 1
+        if old:
+            heapq.heappush(self._oldest, (-micros(entry.written), entry.upload))
+            if len(self._oldest) > MOST:
+                heapq.heappop(self._oldest)  # the youngest
+
+    def oldest(self) -> list[str]:
+        """Upload ids, oldest first."""
+        return [text(upload) for _, upload in sorted(self._oldest, reverse=True)]
+
+
+def waiting() -> dict[str, Waiting]:
+    return {queue: Waiting(queue) for queue in (topology.INTERACTIVE, topology.BULK)}
+
+
+def publish_lost(work: Work, photos: Waiting, ready: int, claimed: Mapping[str, Seen]) -> int:
+    """Publish again what was lost of one queue, in which so many messages are ready; number of photos.
+
+    Raises `StorageUnavailable`, `BrokerUnavailable`.
+    """
+    published = 0
+    # Photos that ended, or were begun, while we looked are no longer without a message: they count as found.
+    for upload_ids in chunks(photos.oldest()[: max(0, photos.count - ready)]):
+        found = work.pool.map(lambda upload_id: _still_waiting(work.ctx, upload_id, claimed), upload_ids)
+        receipts = [receipt for receipt in found if receipt]
+        published += len(receipts)
+        if receipts and not work.dry_run:
+            passing("sweep.before_publish")
+            work.ctx.publisher.publish_many(photos.queue, [task_of(receipt).encode() for receipt in receipts])
+            for _ in work.pool.map(lambda receipt: write_again(work.ctx, receipt), receipts):
+                pass  # raises what a write raised
+            for receipt in receipts:
+                logger().info("task.republished", task_id=receipt.task_id, upload_id=receipt.upload_id)
+    return published
+
+
+def _still_waiting(ctx: Context, upload_id: str, claimed: Mapping[str, Seen]) -> Receipt | None:
+    try:
+        receipt = read_receipt(ctx, upload_id)
+    except PermanentError:
+        return None
+    if receipt.decision != "queued" or receipt.task_id is None:
+        return None
+    seen = claimed.get(receipt.task_id)
+    begun = seen is not None and not seen.has_message
+    return None if begun or ended(ctx, receipt.task_id, upload_id) else receipt

@@ -1,0 +1,85 @@
+"""How far the sweep has come, kept in the bucket: a pass reads only the documents that are new since the last one.
+
+Everything listed with a time before `since` was seen to be settled. While a pass is under way, the same holds for
+`ahead` and all keys up to `cursor`, so that a pass over a million documents goes on where it was cut off.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from handlers.sweep.tables import EPOCH
+from shared import keys
+from shared.documents import Document
+from shared.errors import NotFound, PermanentError
+from shared.storage import ObjectInfo, ObjectStore
+
+SAVE_EVERY = 5_000
+"""Documents read between two notes of the cursor."""
+MARGIN = timedelta(seconds=2)
+"""Object times come in whole seconds."""
+
+
+class Watermark(Document):
+    since: datetime | None = None
+    cursor: str = ""
+    ahead: datetime | None = None
+
+
+class Marks:
+    """The watermark during one pass, which began at `now` by the store's clock."""
+
+    def __init__(self, store: ObjectStore, bucket: str, stored: Watermark, now: datetime, save: bool) -> None:
+        self._store, self._bucket, self._save = store, bucket, save
+        self._stored = self._from = stored
+        self._until = now - MARGIN
+        self.reread = self._until
+        """Where a next pass must read from that remembers what this one found unsettled."""
+        self._read = 0
+
+    @classmethod
+    def open(cls, store: ObjectStore, bucket: str, dry_run: bool) -> Marks:
+        """From where the last pass ended."""
+        try:
+            with store.open(bucket, keys.SWEEP) as stream:
+                stored = Watermark.from_bytes(b"".join(stream.chunks()), keys.SWEEP)
+                return cls(store, bucket, stored, stream.info.served_at or stream.info.last_modified, not dry_run)
+        except (NotFound, PermanentError):
+            stored = Watermark()  # never swept, or damaged: everything is looked at
+        if dry_run:
+            return cls(store, bucket, stored, EPOCH + MARGIN, save=False)
+        written = store.put(bucket, keys.SWEEP, stored.to_bytes(), "application/json")
+        return cls(store, bucket, stored, written.last_modified, save=True)
+
+    def begin_at(self, since: datetime) -> None:
+        """Look only at documents from `since` on, whatever the stored watermark says."""
+        self._from = Watermark(since=since)
+
+    def is_new(self, info: ObjectInfo) -> bool:
+        """Whether this document must be read."""
+        since = self._from.ahead if info.key <= self._from.cursor else self._from.since
+        return since is None or info.last_modified >= since
+
+    def unsettled(self, written: datetime) -> None:
+        """A document of this time is not settled: who remembers nothing must read from there."""
+        self._until = min(self._until, written)
+
+    def unread(self, written: datetime) -> None:
+        """A document of this time could not be read: everybody must read from there."""
+        self.unsettled(written)
+        self.reread = min(self.reread, written)
+
+    def passed(self, key: str, documents: int) -> None:
+        """So many documents more were read; all keys up to this one are done."""
+        self._read += documents
+        if self._read >= SAVE_EVERY and key > self._stored.cursor:
+            self._read = 0
+            self._write(Watermark(since=self._stored.since, cursor=key, ahead=self._until))
+
+    def finished(self) -> None:
+        """The pass is complete."""
+        self._write(Watermark(since=self._until))
+
+    def _write(self, mark: Watermark) -> None:
+        if self._save:
+            self._store.put(self._bucket, keys.SWEEP, mark.to_bytes(), "application/json")

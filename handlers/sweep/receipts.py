@@ -1,0 +1,125 @@
+"""Second stage: every receipt whose end is not known and told. Settled ones are not looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from handlers.sweep import lost
+from handlers.sweep.calls import Seen
+from handlers.sweep.ends import Ends
+from handlers.sweep.retelling import facts_of, read_receipt
+from handlers.sweep.tables import Entry, Ids, Unsettled, packed, text
+from handlers.sweep.work import Work, age_s, chunks
+from shared.broker import topology
+from shared.documents import Receipt
+from shared.errors import DatabaseUnavailable, PermanentError
+from shared.storage import ObjectInfo
+
+PREFIX = "receipts/"
+
+
+class Diary(Protocol):
+    """What of `handlers.logbook.Logbook` the sweep needs."""
+
+    def ended(self, uploads: Sequence[tuple[str, datetime]]) -> set[str]: ...
+
+
+class Receipts:
+    """`times`: all receipts. `unsettled`: those to look at again. `damaged`: those that could not be read."""
+
+    def __init__(self, work: Work, ends: Ends, claimed: Mapping[str, Seen], diary: Diary | None, known: Unsettled,
+                 may_retell: bool) -> None:  # fmt: skip
+        self._work, self._ends, self._diary = work, ends, diary
+        self._may_retell, self._diary_is_down = may_retell, False
+        self._claimed = {packed(task_id): seen for task_id, seen in claimed.items()}
+        self.times, self.unsettled = Ids(), Unsettled()
+        self.damaged: dict[bytes, ObjectInfo] = {}
+        self.waiting = lost.waiting()
+        self.waited_for: set[bytes] = set()
+        """Of the tasks with a claim, or with a result but no record, those that somebody waits for."""
+        for listed in chunks(self._open(known)):
+            self._look_at(listed)
+
+    def _open(self, known: Unsettled) -> Iterator[tuple[ObjectInfo, Entry | None]]:
+        """The receipts that are new, or that were unsettled when they were last looked at."""
+        work = self._work
+        remembered = iter(known)
+        last = next(remembered, None)
+        for info in work.ctx.store.list(work.ctx.settings.bucket_results, PREFIX):
+            upload = packed(info.key.removeprefix(PREFIX).removesuffix(".json"))
+            if not upload:
+                continue
+            self.times.add(upload, info.last_modified)
+            while last is not None and last.upload < upload:
+                last = next(remembered, None)
+            if last is not None and (last.upload, last.written) == (upload, info.last_modified):
+                yield info, last
+            elif work.marks.is_new(info):
+                yield info, None
+
+    def _look_at(self, listed: list[tuple[ObjectInfo, Entry | None]]) -> None:
+        new = [info for info, entry in listed if entry is None]
+        read = {info.key: entry for info, data in self._work.read(new) if (entry := self._entry(info, data))}
+        found = [(info, entry or read.get(info.key)) for info, entry in listed]
+        entries = [(info, entry) for info, entry in found if entry is not None]
+        settled = self._settled(entries)
+        for info, entry in entries:
+            if entry.upload not in settled:
+                self.unsettled.add(entry)
+                self._work.marks.unsettled(entry.written)
+            if self._ends.when(entry) is None:
+                self._wait(info, entry)
+        self._work.marks.passed(listed[-1][0].key, len(new))
+
+    def _entry(self, info: ObjectInfo, data: bytes) -> Entry | None:
+        upload = packed(info.key.removeprefix(PREFIX).removesuffix(".json"))
+        try:
+            receipt = Receipt.from_bytes(data, info.key)
+        except PermanentError:
+            self.damaged[upload] = info
+            self._work.report.damaged += 1
+            return None
+        task = packed(receipt.task_id or "")
+        queued = receipt.decision == "queued" and bool(task)
+        interactive = receipt.priority == "interactive"
+        return Entry(upload, task, info.last_modified, receipt.source.upload_time, interactive, queued)
+
+    def _wait(self, info: ObjectInfo, entry: Entry) -> None:
+        self._work.report.waiting += 1
+        claim = self._claimed.get(entry.task)
+        if claim or entry.task in self._ends.orphans:
+            self.waited_for.add(entry.task)
+        if claim is None or claim.has_message:
+            queue = topology.INTERACTIVE if entry.interactive else topology.BULK
+            self.waiting[queue].add(entry, old=age_s(info) > self._work.ctx.settings.lease_s)
+
+    def _settled(self, entries: list[tuple[ObjectInfo, Entry]]) -> set[bytes]:
+        """Those whose end the bucket knows, and the diary too. A young end may still be on its way there."""
+        ended = [(info, entry, when) for info, entry in entries if (when := self._ends.when(entry))]
+        if self._diary is None:
+            return {entry.upload for _, entry, _ in ended}
+        grace = timedelta(seconds=self._work.ctx.settings.lease_s)
+        old = [entry for info, entry, when in ended if (info.served_at or when) - when > grace]
+        if not old or self._diary_is_down:
+            return set()
+        try:
+            known = self._diary.ended([(text(entry.upload), entry.upload_time) for entry in old])
+        except DatabaseUnavailable:
+            self._diary_is_down = True  # asked again by the next pass
+            return set()
+        if self._may_retell:
+            self._retell([entry for entry in old if text(entry.upload) not in known])
+        return {packed(upload_id) for upload_id in known}
+
+    def _retell(self, entries: list[Entry]) -> None:
+        ctx, told = self._work.ctx, []
+        for entry in entries:
+            try:
+                told += [event.encode() for event in facts_of(ctx, read_receipt(ctx, text(entry.upload)))]
+            except PermanentError:
+                continue  # gone or damaged meanwhile: the next pass sees to it
+            self._work.report.retold += 1
+        if not self._work.dry_run:
+            ctx.publisher.publish_many(topology.LOG, told)

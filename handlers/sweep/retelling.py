@@ -1,0 +1,67 @@
+"""What the bucket knows of an upload, told to the diary once more. Used by the sweep and by the rebuild."""
+
+from __future__ import annotations
+
+from handlers.context import Context
+from shared import facts, keys
+from shared.documents import Reason, Receipt, Record
+from shared.errors import NotFound
+from shared.messages import LogEvent, RestoreTask
+
+
+def read_receipt(ctx: Context, upload_id: str) -> Receipt:
+    """Raises `NotFound`, or `PermanentError(bad_document)`."""
+    key = keys.receipt(upload_id)
+    return Receipt.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+
+
+def read_record(ctx: Context, task_id: str) -> Record:
+    """Raises `NotFound`, or `PermanentError(bad_document)`."""
+    key = keys.record(task_id)
+    return Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+
+
+def read_reason(ctx: Context, upload_id: str) -> Reason:
+    """Raises `NotFound`, or `PermanentError(bad_document)`."""
+    key = keys.reason(upload_id)
+    return Reason.from_bytes(ctx.store.read(ctx.settings.bucket_quarantine, key), key)
+
+
+def write_again(ctx: Context, receipt: Receipt) -> None:
+    """The same receipt, with a new age: the sweep looks at it as at a new one."""
+    ctx.store.put(ctx.settings.bucket_results, keys.receipt(receipt.upload_id), receipt.to_bytes(), "application/json")
+
+
+def task_of(receipt: Receipt) -> RestoreTask:
+    """The message that calls a worker to what a receipt asks for."""
+    assert receipt.task_id is not None
+    return RestoreTask(task_id=receipt.task_id, upload_id=receipt.upload_id, priority=receipt.priority,
+                       queued_at=receipt.decided_at)  # fmt: skip
+
+
+def facts_of(ctx: Context, receipt: Receipt) -> list[LogEvent]:
+    """The decision on an upload and, where there is one, its end. Raises `PermanentError(bad_document)`."""
+    bucket = ctx.settings.bucket_results
+    decided = facts.of_receipt(receipt, bucket)
+    end = _end(ctx, receipt, bucket) if receipt.decision != "duplicate" else None
+    return [decided] if end is None or end.event_id == decided.event_id else [decided, end]
+
+
+def _end(ctx: Context, receipt: Receipt, bucket: str) -> LogEvent | None:
+    try:
+        if receipt.decision == "queued" and receipt.task_id:
+            record = read_record(ctx, receipt.task_id)
+            return of_done(receipt, record, bucket)
+    except NotFound:
+        pass
+    try:
+        return facts.of_reason(read_reason(ctx, receipt.upload_id))
+    except NotFound:
+        return None
+
+
+def of_done(receipt: Receipt, record: Record, bucket: str) -> LogEvent:
+    """The end of an upload whose task has a record: made for it, or shared with the upload that it was made for."""
+    if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+        return facts.of_record(record, bucket)
+    return facts.of_duplicate(receipt, record.finished_at, bucket)

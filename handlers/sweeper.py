@@ -1,0 +1,82 @@
+"""The sweep process: a quick look for tries that are due, all the time, and a whole pass every now and then.
+
+A pass lists every object, so the pause grows with what it took: at a million uploads the sweep still rests four fifths
+of the time. `python -m handlers sweep [--once [--since ISO] [--dry-run] [--json]]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from handlers.context import Context
+from handlers.logbook import Logbook
+from handlers.on_sweep import Memory, on_sweep
+from handlers.sweep.calls import Calls
+from shared.errors import TransientError
+from shared.settings import Settings
+from shared.telemetry import logger
+
+LOOK_S = 2.0
+REST = 4.0
+"""Pause after a pass, in times of what it took."""
+
+
+def main(settings: Settings, arguments: Sequence[str] = ()) -> None:
+    """Entry point of the process; SIGTERM and SIGINT end it. Raises what ends a single pass (`--once`)."""
+    options = _parser().parse_args(arguments)
+    ctx, diary = Context.of(settings), Logbook(settings) if settings.database_url.get_secret_value() else None
+    if options.once:
+        report = on_sweep(ctx, options.since, options.dry_run, diary=diary)
+        print(report.model_dump_json() if options.json else _lines(report.model_dump()))
+        return
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    if settings.ready_file:
+        settings.ready_file.touch()
+    logger().info("process.started")
+    memory, calls = Memory(), Calls(ctx)
+    looking = threading.Thread(target=_again_and_again, name="calls", args=(
+        calls.call_due, lambda _: min(LOOK_S, settings.sweep_interval_s), stop))  # fmt: skip
+    looking.start()
+    _again_and_again(
+        lambda: on_sweep(ctx, diary=diary, memory=memory).seconds,
+        lambda took_s: max(settings.sweep_interval_s, REST * took_s), stop,
+    )  # fmt: skip
+    looking.join()
+    logger().info("process.stopped")
+
+
+def _again_and_again(work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
+    """Whatever goes wrong is logged, and tried again after the pause."""
+    result = 0.0
+    while not stop.is_set():
+        try:
+            result = work()
+        except Exception as error:
+            known = isinstance(error, TransientError)
+            logger().error("sweep.failed", delay_s=pause_s(result), detail=str(error) if known else type(error).__name__,
+                           exc_info=None if known else error)  # fmt: skip
+        stop.wait(pause_s(result))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m handlers sweep")
+    parser.add_argument("--once", action="store_true", help="one pass, then leave")
+    parser.add_argument("--since", type=_moment, help="look only at what is younger (ISO 8601, UTC without a zone)")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing, count what would be done")
+    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
+    return parser
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _lines(counts: dict[str, object]) -> str:
+    return "\n".join(f"{name:16} {value}" for name, value in counts.items())

@@ -1,0 +1,151 @@
+"""A document that somebody broke by hand is reported, kept, and made anew from what is left."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from handlers.on_sweep import Memory
+from shared import keys
+from shared.documents import Receipt, Record
+from shared.errors import NotFound
+from tests.unit.sweep_town import Town, photo
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+def damage(town: Town, key: str, data: bytes = b'{"v": 1, "upload') -> None:
+    town.later()
+    town.store.put("results", key, data, "application/json")
+
+
+def test_a_damaged_receipt_is_decided_anew_from_its_upload(town: Town) -> None:
+    """The same receipt but for the time of the decision; the broken bytes lie in the archive."""
+    upload = town.upload("a.png", metadata={"user": "u", "priority": "interactive"})
+    before = town.receipt(upload)
+    damage(town, keys.receipt(upload))
+    report = town.sweep()
+    assert (report.damaged, report.repaired) == (1, 1)
+    after = town.receipt(upload)
+    assert after == before.model_copy(update={"decided_at": after.decided_at})
+    assert town.store.read("archive", f"damaged/{keys.receipt(upload)}").startswith(b'{"v"')
+    town.later()
+    assert town.sweep().damaged == 0
+
+
+def test_a_damaged_receipt_without_its_upload_is_made_from_the_record(town: Town) -> None:
+    town.upload("other.png")
+    upload = town.upload("a.png")
+    before = town.receipt(upload)
+    town.restore(upload)
+    town.store.delete("uploads", "a.png")
+    damage(town, keys.receipt(upload), b"")
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.republished) == (1, 1, 0)
+    assert town.receipt(upload) == before
+
+
+def test_a_damaged_receipt_of_which_nothing_is_left_is_reported(town: Town) -> None:
+    """It stays as it is, for people to look at, and holds nobody up."""
+    upload, other = town.upload("a.png"), town.upload("b.png")
+    town.store.delete("uploads", "a.png")
+    damage(town, keys.receipt(upload), b"[]")
+    town.lose()
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.republished) == (1, 0, 1)
+    assert town.messages() == [other]
+    assert town.store.read("results", keys.receipt(upload)) == b"[]"
+
+
+def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
+    """What the stored result says is true of it; what is lost is said to be lost; nothing is computed again."""
+    for number in range(3):
+        town.upload(f"{number}.png")
+    upload = town.upload("a.png")
+    before = town.restore(upload)
+    result = town.store.read("results", before.result_key)
+    damage(town, keys.record(before.task_id))
+    report = town.sweep()
+    assert (report.damaged, report.repaired) == (1, 1)
+    after = town.record(upload)
+    for name in ("task_id", "upload_id", "user_hash", "source", "workflow", "result_key", "engine", "device"):
+        assert getattr(after, name) == getattr(before, name)
+    assert (after.result_sha256, after.result_bytes) == (hashlib.sha256(result).hexdigest(), len(result))
+    assert (after.width, after.height) == (6, 4)
+    assert "lost" in after.notes[0]
+    assert town.store.read("results", before.result_key) == result
+    assert town.store.read("archive", f"damaged/{keys.record(before.task_id)}")
+    town.later()
+    report = town.sweep()
+    assert (report.damaged, report.republished, report.waiting) == (0, 0, 3)
+
+
+def test_a_damaged_record_without_its_result_lets_the_photo_be_restored_again(town: Town) -> None:
+    upload = town.upload("a.png")
+    record = town.restore(upload)
+    town.store.delete("results", record.result_key)
+    town.lose()
+    damage(town, keys.record(record.task_id))
+    memory = Memory()
+    assert town.sweep(memory=memory).repaired == 1
+    town.later()
+    assert town.sweep(memory=memory).republished == 1
+    assert town.messages() == [upload]
+    with pytest.raises(NotFound):
+        town.store.head("results", keys.record(record.task_id))
+
+
+def test_a_damaged_record_of_nobody_is_reported(town: Town) -> None:
+    """Without a receipt there is nothing to make it from; its result is not touched."""
+    upload = town.upload("a.png")
+    record = town.restore(upload)
+    town.store.delete("results", keys.receipt(upload))
+    town.store.delete("uploads", "a.png")
+    damage(town, keys.record(record.task_id))
+    town.later(7200)
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.results_retired) == (1, 0, 0)
+    assert town.store.read("results", record.result_key)
+
+
+def test_a_damaged_claim_is_removed_once_its_worker_must_be_dead(town: Town) -> None:
+    """No worker could read it, so none would ever begin the task; the attempts before it still count."""
+    upload = town.upload("a.png")
+    claim = town.claim(upload)
+    town.store.put("results", keys.claim(claim.task_id, 1), b"?", "application/json")
+    town.sweep()
+    town.store.head("results", keys.claim(claim.task_id, 1))
+    town.later()
+    town.sweep()
+    assert town.claim(upload, "w2").attempt == 1
+
+
+def test_foreign_objects_in_our_places_are_left_alone(town: Town) -> None:
+    """Whatever somebody puts beside our documents is not ours to judge."""
+    for key in ("receipts/notes.txt", "receipts/", "processed/readme.json", "processed/x/y.png", "claims/a/b/c",
+                "claims/x", "receipts/11111111-1111-1111-1111-11111111111Z.json"):  # fmt: skip
+        town.store.put("results", key, b"{}", "text/plain")
+    town.store.put("quarantine", "reason.json", b"{}", "text/plain")
+    town.put("folder/")
+    town.later(7200)
+    before = set(town.store.keys("results"))
+    report = town.sweep()
+    assert (report.missed, report.receipts, report.repaired, report.results_retired) == (0, 0, 0, 0)
+    assert before <= set(town.store.keys("results"))
+
+
+def test_a_receipt_made_from_a_record_is_whole(town: Town) -> None:
+    """It can be read back and names its task."""
+    upload = town.upload("a.png", photo(9), {"params": '{"scale": 2}'})
+    record = town.restore(upload)
+    town.store.delete("uploads", "a.png")
+    damage(town, keys.receipt(upload))
+    town.sweep()
+    receipt = town.receipt(upload)
+    assert isinstance(receipt, Receipt)
+    assert isinstance(record, Record)
+    assert (receipt.task_id, receipt.workflow) == (record.task_id, record.workflow)
