@@ -19,6 +19,7 @@ from shared.telemetry import logger
 RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
 STEADY_S = 30.0
 """A process that ran for this long starts its next life without the backoff of the last."""
+FAILPOINT = "DARKROOM_FAILPOINT"
 START_TRIES = 5
 """A program that dies this often before the stack is ready will not get better by waiting."""
 
@@ -26,8 +27,8 @@ START_TRIES = 5
 class Child:
     """One program over all its lives.
 
-    A failpoint fires once: the lives after the first begin without `DARKROOM_FAILPOINT`, or they would all end at the
-    same place and leave nothing to observe.
+    A failpoint fires once: after a death by SIGKILL, which is how failpoints kill, the next life begins without
+    `DARKROOM_FAILPOINT`. It would end at the same place, and there would be nothing to observe.
     """
 
     def __init__(self, program: Program, environment: dict[str, str], log: Path, clock: Clock) -> None:
@@ -58,7 +59,8 @@ class Child:
         if self._clock.monotonic() < self._due_s:
             return False
         self._due_s = None
-        self._environment = {name: value for name, value in self._environment.items() if name != "DARKROOM_FAILPOINT"}
+        if self._process and self._process.returncode == -signal.SIGKILL:
+            self._environment = {name: value for name, value in self._environment.items() if name != FAILPOINT}
         self.start()
         return True
 

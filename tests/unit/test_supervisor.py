@@ -1,0 +1,255 @@
+"""The supervisor over small real programs: what is started again and when, how it is stopped, what is left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.local import program as program_module
+from infra.local.program import Program, limit_log
+from infra.local.state import PORTS, Pids, State, lock, make_folders, write_private
+from infra.local.supervisor import RESTART, START_TRIES, STEADY_S, Supervisor
+from shared.errors import SettingsError, TransientError
+from tests.fakes import FakeClock
+
+DEADLINE_S = 20
+
+
+def eventually(holds: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline_s, f"never came: {what}"
+        time.sleep(0.01)
+    return found
+
+
+def shell(name: str, script: str, ready: Callable[[], bool] = lambda: True, **options: Any) -> Program:
+    return Program(name, ["sh", "-c", script], ready, **options)
+
+
+class Supervised:
+    """A supervisor in a folder of its own, with time that the test moves."""
+
+    def __init__(self, folder: Path) -> None:
+        make_folders(folder)
+        self.folder = folder
+        self.clock = FakeClock()
+        self.supervisor = Supervisor(
+            folder, dict(os.environ) | {"DARKROOM_FAILPOINT": "worker.before_ack:1"}, self.clock
+        )
+
+    def log(self, name: str) -> str:
+        path = self.folder / "logs" / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def pid(self, name: str) -> int:
+        found = Pids(self.folder).alive()
+        return found[name].pid if name in found else 0
+
+    def lives(self, name: str, count: int) -> None:
+        """Watch until the program, which writes a line in each life, has begun its `count`th."""
+
+        def begun() -> bool:
+            self.clock.advance(RESTART.cap_s)
+            self.supervisor.keep_running()
+            return self.log(name).count("\n") >= count
+
+        eventually(begun, f"life {count} of {name}")
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Supervised]:
+    running = Supervised(tmp_path)
+    yield running
+    running.supervisor.stop()
+
+
+def test_a_failpoint_fires_once(supervised: Supervised) -> None:
+    """Killed by it, a program lives on without it; a program that ends by itself (for one, refusing it) keeps it."""
+    supervised.supervisor.start([
+        shell("killed", 'echo "<$DARKROOM_FAILPOINT>"; [ -z "$DARKROOM_FAILPOINT" ] && sleep 60; kill -9 $$'),
+        shell("refuses", 'echo "<$DARKROOM_FAILPOINT>"; exit 2'),
+    ])  # fmt: skip
+    supervised.lives("killed", 2)
+    supervised.lives("refuses", 3)
+    assert supervised.log("killed") == "<worker.before_ack:1>\n<>\n"
+    assert set(supervised.log("refuses").split()) == {"<worker.before_ack:1>"}
+
+
+def test_deaths_in_a_row_wait_longer_and_a_long_life_is_forgiven(supervised: Supervised) -> None:
+    """The wait doubles with each death, up to the cap; after a steady life it begins again at the base."""
+    supervised.supervisor.start([shell("restless", "read _")])
+    (child,) = supervised.supervisor._children
+
+    def dies_after(life_s: float) -> float:
+        eventually(lambda: child.pid is None, "its end")  # stdin is empty: `read` returns at once
+        supervised.clock.advance(life_s)
+        assert not child.keep_running()
+        wait_s = (child._due_s or 0.0) - supervised.clock.monotonic()
+        supervised.clock.advance(wait_s - 0.01)
+        assert not child.keep_running()
+        supervised.clock.advance(0.02)
+        assert child.keep_running()
+        return wait_s
+
+    waits = [dies_after(0.1) for _ in range(4)]
+    for number, wait_s in enumerate(waits):
+        assert RESTART.base_s * 2**number / 2 <= wait_s <= RESTART.base_s * 2**number
+    assert dies_after(STEADY_S + 1) <= RESTART.base_s
+
+
+def test_a_program_that_never_lives_fails_the_start(supervised: Supervised) -> None:
+    """The error says which, how often, and in its own words why."""
+    supervised.supervisor.start([shell("broken", "echo no such file; exit 1", ready=lambda: False)])
+    with pytest.raises(TransientError, match=f"broken died {START_TRIES} times") as caught:
+        supervised.supervisor.wait_ready(1e6, lambda: False)
+    assert "no such file" in caught.value.detail
+
+
+def test_a_program_that_is_never_ready_fails_the_start(supervised: Supervised) -> None:
+    """The limit ends the wait; told to stop, it ends at once and without an error."""
+    supervised.supervisor.start([shell("slow", "sleep 60", ready=lambda: False)])
+    supervised.supervisor.wait_ready(30, lambda: True)
+    with pytest.raises(TransientError, match="slow was not ready within 30 s"):
+        supervised.supervisor.wait_ready(30, lambda: False)
+
+
+def test_the_last_group_is_stopped_first(supervised: Supervised, tmp_path: Path) -> None:
+    """Servers are asked to stop when nobody writes to them any more; each by its own signal."""
+    order = tmp_path / "order"
+    trap = 'trap "sleep {s}; echo {n} >> {o}; exit" {signal}; touch {o}.{n}; while :; do sleep 0.05; done'
+    for name, seconds, signum in (("server", 0, "INT"), ("process", 0.3, "TERM")):
+        script = trap.format(s=seconds, n=name, o=order, signal=signum)
+        supervised.supervisor.start([shell(name, script, stop_signal=getattr(signal, f"SIG{signum}"))])
+        eventually((tmp_path / f"order.{name}").exists, f"the trap of {name}")
+    supervised.supervisor.stop()
+    assert order.read_text().split() == ["process", "server"]
+
+
+def test_what_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
+    """After the grace the program goes, and nothing of it remains; nothing is recorded as running."""
+    supervised = Supervised(tmp_path)
+    script = f'trap "" TERM; sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent; wait; sleep 60'
+    supervised.supervisor.start([shell("stubborn", script, stop_s=0.1)])
+    eventually((tmp_path / "parent").exists, "the program")
+    supervised.supervisor.stop()
+    for name in ("parent", "child"):
+        pid = int((tmp_path / name).read_text())
+        eventually(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", name)
+    assert Pids(tmp_path).alive() == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of this system knows no parent-death signal")
+def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+    """`kill -9` leaves a supervisor no time for anything; the kernel stops its children."""
+    source = f"""
+import os, time
+from pathlib import Path
+from infra.local.program import Program
+from infra.local.state import make_folders
+from infra.local.supervisor import Supervisor
+from shared.clock import SystemClock
+folder = Path({str(tmp_path)!r})
+make_folders(folder)
+Supervisor(folder, dict(os.environ), SystemClock()).start([Program("child", ["sleep", "60"], lambda: True)])
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", source])
+    child = eventually(lambda: Pids(tmp_path).alive().get("child"), "the child")
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "its end")
+
+
+def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
+    """A recorded pid is ours only if its process began when ours did."""
+    make_folders(tmp_path)
+    ours, stranger = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    try:
+        pids = Pids(tmp_path)
+        pids.write({"ours": ours.pid, "stranger": stranger.pid})
+        path = tmp_path / "run" / "pids.json"
+        entries = json.loads(path.read_text())
+        entries["stranger"]["started"] -= 3600
+        path.write_text(json.dumps(entries))
+        assert pids.end_all() == ["ours"]
+        assert not psutil.pid_exists(ours.pid)
+        assert stranger.poll() is None
+    finally:
+        for process in (ours, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_a_long_log_is_moved_aside_under_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer goes on at the beginning of the same file; one older part is kept."""
+    monkeypatch.setattr(program_module, "MAX_LOG_BYTES", 10)
+    log = tmp_path / "a.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"eleven bytes")
+        limit_log(log)
+        writer.write(b"new")
+        limit_log(log)
+    assert (log.read_bytes(), (tmp_path / "a.log.1").read_bytes()) == (b"new", b"eleven bytes")
+
+
+class TestState:
+    def test_ports_and_secrets_stay(self, tmp_path: Path) -> None:
+        """A second start has the first one's, readable by nobody else; no port is given twice."""
+        first = State.load(tmp_path)
+        assert State.load(tmp_path) == first
+        assert len(set(first.ports.values())) == len(PORTS)
+        assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+
+    def test_a_port_taken_by_a_stranger_is_replaced_alone(self, tmp_path: Path) -> None:
+        """The others keep their addresses."""
+        first = State.load(tmp_path)
+        with socket.create_server(("127.0.0.1", first.ports["s3"])):
+            second = State.load(tmp_path)
+        assert {name for name in PORTS if first.ports[name] != second.ports[name]} == {"s3"}
+
+    def test_two_stacks_have_nothing_in_common(self, tmp_path: Path) -> None:
+        """No secret is a constant."""
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+        one, other = State.load(tmp_path / "one"), State.load(tmp_path / "other")
+        assert not set(one.secrets.values()) & set(other.secrets.values())
+
+    @pytest.mark.parametrize("content", [None, "{half a fi"])
+    def test_data_without_their_secrets_are_not_touched(self, tmp_path: Path, content: str | None) -> None:
+        """New secrets would lock us out of the old data for good: refused with the way out."""
+        (tmp_path / "postgres").mkdir()
+        if content is not None:
+            (tmp_path / "state.json").write_text(content)
+        with pytest.raises(SettingsError, match="put it back"):
+            State.load(tmp_path)
+
+    def test_one_supervisor_at_a_time(self, tmp_path: Path) -> None:
+        """The lock goes with its holder, however that ends."""
+        make_folders(tmp_path)
+        held = lock(tmp_path)
+        with pytest.raises(SettingsError, match="darkroom down"):
+            lock(tmp_path)
+        held.close()
+        lock(tmp_path).close()
+
+    def test_a_private_file_is_whole_and_private(self, tmp_path: Path) -> None:
+        """Also over a file that others could read before."""
+        path = tmp_path / "secret"
+        path.write_text("old")
+        path.chmod(0o644)
+        write_private(path, "new")
+        assert path.read_text() == "new"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
