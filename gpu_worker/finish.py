@@ -10,6 +10,7 @@ from gpu_worker import codec
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
+from gpu_worker.restore import Restored
 from shared import __version__, keys
 from shared.documents import Record, StepTime
 from shared.failpoints import passing
@@ -34,7 +35,7 @@ class Finish:
             job.steps.append(StepTime(step="encode", seconds=round(self._ctx.clock.monotonic() - began_s, 4)))
             stored = self._store(job, file, written)
         passing("worker.after_result")
-        record = self._record(job, written, stored)
+        record = self._record(job, written, stored, job.busy_s + self._ctx.clock.monotonic() - began_s)
         if not self._write_record(record):
             winner = Record.from_bytes(self._read(keys.record(record.task_id)), keys.record(record.task_id))
             self._outcomes.already_done(job, winner)
@@ -58,22 +59,21 @@ class Finish:
         """None: the result is ours. Otherwise an earlier attempt stored it and died before its record."""
         assert job.restored is not None
         key = keys.result(job.task.task_id)
-        about = {"sha256": written.sha256, "bytes": str(written.bytes), "engine": job.restored.engine,
-                 "device": job.restored.device}  # fmt: skip
-        if self._ctx.store.put_new(self._bucket, key, file, "image/png", about):
+        if self._ctx.store.put_new(self._bucket, key, file, "image/png", _about(job.restored, written)):
             return None
         return self._ctx.store.head(self._bucket, key)
 
-    def _record(self, job: Job, written: codec.Written, earlier: ObjectInfo | None) -> Record:
+    def _record(self, job: Job, written: codec.Written, earlier: ObjectInfo | None, busy_s: float) -> Record:
         restored, workflow, clock = job.restored, job.workflow, self._ctx.clock
         assert restored is not None
         assert workflow is not None
+        now = clock.now()
+        waited_s = (now - job.task.queued_at).total_seconds() - busy_s
         notes = list(restored.photo.notes)
         if self._ctx.settings.label_result:
             notes.append("a visible label was drawn into the result")
         # What the record says must be true of the stored bytes, whoever stored them.
-        about = {"sha256": written.sha256, "bytes": str(written.bytes), "engine": restored.engine,
-                 "device": restored.device}  # fmt: skip
+        about = _about(restored, written)
         if earlier is not None and earlier.metadata.get("sha256") != written.sha256:
             about |= earlier.metadata
             notes.append("the result was stored by an earlier attempt; steps and tiles are those of this one")
@@ -83,9 +83,8 @@ class Finish:
             engine=about["engine"], device=about["device"], tile=restored.tile, steps=job.steps,
             width=restored.photo.width, height=restored.photo.height, result_key=keys.result(job.task.task_id),
             result_sha256=about["sha256"], result_bytes=int(about["bytes"]), attempts=job.claim.attempt,
-            queued_at=job.task.queued_at, started_at=job.started_at, finished_at=clock.now(),
-            duration_seconds=round(clock.monotonic() - job.started_s, 3),
-            queue_seconds=round(max(0.0, (job.started_at - job.task.queued_at).total_seconds()), 3),
+            queued_at=job.task.queued_at, started_at=job.started_at, finished_at=now,
+            duration_seconds=round(busy_s, 3), queue_seconds=round(max(0.0, waited_s), 3),
             peak_memory_bytes=restored.peak_memory_bytes, software=f"darkroom {__version__} ({platform.machine()})",
             notes=notes,
         )  # fmt: skip
@@ -99,3 +98,11 @@ class Finish:
     @property
     def _bucket(self) -> str:
         return self._ctx.settings.bucket_results
+
+
+def _about(restored: Restored, written: codec.Written) -> dict[str, str]:
+    """Metadata of the result object: what a record needs that is written for it by another attempt."""
+    return {
+        "sha256": written.sha256, "bytes": str(written.bytes),
+        "engine": restored.engine, "device": restored.device,
+    }  # fmt: skip

@@ -16,14 +16,17 @@ from shared.workflows import ResolvedWorkflow
 
 @dataclass
 class Job:
-    """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it."""
+    """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it.
+
+    `busy_s`: time that stages spent on it so far; between two stages it waits.
+    """
 
     delivery: Delivery
     task: RestoreTask
     receipt: Receipt
     claim: Claim
     started_at: datetime
-    started_s: float
+    busy_s: float = 0.0
     workflow: ResolvedWorkflow | None = None
     photo: Photo | None = None
     restored: Restored | None = None

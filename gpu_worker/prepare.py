@@ -52,8 +52,7 @@ class Prepare:
             self._outcomes.spent(delivery, receipt, taken)
             return None
         passing("worker.after_claim")
-        clock = self._ctx.clock
-        job = Job(delivery, task, receipt, taken, clock.now(), clock.monotonic())
+        job = Job(delivery, task, receipt, taken, self._ctx.clock.now())
         # Only now is it sure that nobody else is about to write the record.
         if (record := self._record(task.task_id)) is not None:
             self._outcomes.already_done(job, record)

@@ -163,8 +163,10 @@ class Worker:
 
     def _try(self, job: Job, stage: Callable[[Job], None]) -> bool:
         """Run one stage. False: the job ended here, with its outcome told."""
+        began_s = self._ctx.clock.monotonic()
         try:
             stage(job)
+            job.busy_s += self._ctx.clock.monotonic() - began_s
         except (StorageUnavailable, BrokerUnavailable):
             return False  # only while leaving: the job stays in hand and is handed back
         except Exception as error:

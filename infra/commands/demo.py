@@ -30,7 +30,8 @@ from shared.storage import S3Store
 
 app = typer.Typer(add_completion=False)
 TIMEOUT_S = 180
-console = Console(stderr=True, highlight=False)
+WIDTH = 150
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
 
 
 @dataclass
@@ -151,8 +152,8 @@ def _disagreements(photo: Photo, record: Record, row: dict[str, Any], data: byte
 
 def _pair(photo: Photo, record: Record, data: bytes) -> Pair:
     before = Image.open(io.BytesIO(photo.sample.data))
-    about = f"{before.width}×{before.height} {before.mode} {before.format}, {len(photo.sample.data) // 1024} kB"
-    after = f"{record.width}×{record.height}, {record.workflow.name}, {record.duration_seconds:.1f} s"
+    about = f"{before.width} x {before.height} {before.mode} {before.format}, {len(photo.sample.data) // 1024} kB"
+    after = f"{record.width} x {record.height}, {record.workflow.name}, {record.duration_seconds:.1f} s"
     return Pair(before, Image.open(io.BytesIO(data)), about, after)
 
 
