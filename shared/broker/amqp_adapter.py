@@ -85,7 +85,7 @@ class AmqpTransport(Transport):
     def beat(self, channel: Any) -> float:
         link = channel.connection
         link.heartbeat_tick()
-        return float(link.last_heartbeat_received)
+        return float(link.last_heartbeat_received) or monotonic()  # a server may have switched heartbeats off
 
     def size(self, channel: Any, queue: str) -> int:
         self.declare(channel, queue)

@@ -16,15 +16,16 @@ from shared.broker.topology import BULK, INTERACTIVE, LOG, UPLOADS, dead
 from shared.settings import Settings
 from tests.contract.harness import consuming, eventually
 
-BODIES = {
-    "ascii": b'{"v":1}',
-    "utf-8": '{"name":"照片 é 🖼️"}'.encode(),
-    "not utf-8": b"\xff\xfe\x00\x01{",
-    "empty": b"",
-    "newlines": b'{\n "redelivered": true, "v": 1\r\n}\n',
-    "2 KiB": b'{"x":"' + b"y" * 2040 + b'"}',
-    "64 KiB": b"z" * 65_536,
-}
+BODIES = [
+    b'{"v":1}',
+    '{"name":"照片 é 🖼️"}'.encode(),
+    b"\xff\xfe\x00\x01{ not UTF-8",
+    b"",
+    b'{\n "redelivered": true, "v": 1\r\n}\n',
+    b"cGxhaW4gYmFzZTY0",
+    b'{"x":"' + b"y" * 2040 + b'"}',
+    b"z" * 65_536,
+]
 
 
 @pytest.fixture
@@ -47,13 +48,14 @@ def test_messages_come_in_the_order_they_were_published(settings: Settings, publ
         assert [d.body for d in taken.take(50)] == sent
 
 
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_bytes_arrive_unchanged(settings: Settings, publisher: Publisher, queue: str, body: bytes) -> None:
+def test_bytes_arrive_unchanged(settings: Settings, publisher: Publisher, queue: str) -> None:
     """A body is bytes to the broker, whatever they are."""
-    publisher.publish(queue, body)
+    for body in BODIES:
+        publisher.publish(queue, body)
     with consuming(settings, {queue: 1}, ack) as taken:
-        delivery = taken.take(1)[0]
-        assert (delivery.queue, delivery.body, delivery.redelivered) == (queue, body, False)
+        deliveries = taken.take(len(BODIES))
+        assert [d.body for d in deliveries] == BODIES
+        assert {(d.queue, d.redelivered) for d in deliveries} == {(queue, False)}
 
 
 def test_headers_make_the_round_trip(settings: Settings, publisher: Publisher, queue: str) -> None:
@@ -65,12 +67,15 @@ def test_headers_make_the_round_trip(settings: Settings, publisher: Publisher, q
         assert {name: got[name] for name in headers} == headers
 
 
-def test_a_batch_is_published_whole_and_in_order(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_a_batch_is_published_whole_and_in_order(
+    settings: Settings, publisher: Publisher, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`publish_many` of several batches loses, repeats and reorders nothing."""
-    sent = [str(n).encode() for n in range(250)]
+    monkeypatch.setattr("shared.broker.publisher.BATCH", 20)
+    sent = [str(n).encode() for n in range(50)]
     publisher.publish_many(queue, iter(sent))
-    with consuming(settings, {queue: 100}, ack) as taken:
-        assert [d.body for d in taken.take(250)] == sent
+    with consuming(settings, {queue: 30}, ack) as taken:
+        assert [d.body for d in taken.take(50)] == sent
 
 
 def test_a_publisher_serves_many_threads(settings: Settings, publisher: Publisher, queue: str) -> None:

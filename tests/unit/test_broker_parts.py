@@ -1,0 +1,115 @@
+"""The parts of the broker that need no server."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.transport.virtual import Channel, Message
+
+from shared.broker import topology
+from shared.broker.dead import _letter
+from shared.broker.delivery import Delivery, Ruling
+from shared.broker.envelope import Content, payload, seal, unseal
+from shared.broker.transports import transport
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+HEADERS = st.dictionaries(st.text(min_size=1), st.text(), max_size=3)
+
+
+def test_queue_names_are_the_contract() -> None:
+    """Tests and operators outside the project use these names."""
+    assert topology.ALL == (
+        "darkroom.uploads", "darkroom.restore.interactive", "darkroom.restore.bulk", "darkroom.log"
+    )  # fmt: skip
+    assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
+    assert topology.restore_queue("interactive") == topology.INTERACTIVE
+    assert topology.restore_queue("bulk") == topology.BULK
+
+
+def test_an_unknown_broker_is_a_fault_of_the_settings() -> None:
+    """The refusal names the variable and the schemes there are, and no password."""
+    with pytest.raises(SettingsError, match=r"DARKROOM_BROKER_URL.*redis.*amqp.*sqs") as caught:
+        transport(Settings(broker_url="kafka://user:secret@host"))
+    assert "secret" not in str(caught.value)
+
+
+@given(st.binary(), HEADERS)
+def test_an_envelope_gives_back_what_was_put_in(body: bytes, headers: dict[str, str]) -> None:
+    """Any bytes, any text."""
+    assert unseal(seal(body, headers, "q").encode()) == Content(body, headers)
+
+
+@given(st.binary(max_size=200), HEADERS)
+def test_kombu_reads_our_envelope(body: bytes, headers: dict[str, str]) -> None:
+    """Another kombu client gets the same bytes and headers from it."""
+
+    class Theirs(Channel):
+        def __init__(self) -> None:
+            pass  # no connection: only the codecs are used
+
+    message = Message(json.loads(seal(body, headers, "q")), channel=Theirs())
+    assert (message.body or b"", message.headers) == (body, headers)
+    assert message.content_type == "application/json"
+
+
+@given(st.binary())
+def test_bytes_that_are_no_envelope_are_told_apart(raw: bytes) -> None:
+    """Nothing that is not an envelope raises or passes for one."""
+    assert unseal(raw) is None
+
+
+@pytest.mark.parametrize("raw", [
+    b"{}", b"[]", b"null", b'"x"', b'{"body":"YQ=="}', b'{"body":"YQ==","properties":{}}',
+    b'{"body":"%","properties":{"body_encoding":"base64"}}', b'{"body":null,"properties":{"body_encoding":"base64"}}',
+    b'{"body":"YQ==","properties":[]}', b'{"body":"YQ==","properties":{"body_encoding":"base64"},"headers":7}',
+])  # fmt: skip
+def test_half_an_envelope_is_none(raw: bytes) -> None:
+    """Its bytes are delivered as they are, and its reader decides."""
+    assert unseal(raw) is None
+
+
+def test_a_returned_entry_is_marked() -> None:
+    """The mark that the server puts in front of an entry it gives back is read."""
+    marked = '{"redelivered": true, ' + seal(b"x", {}, "q")[1:]
+    assert unseal(marked.encode()) == Content(b"x", {}, redelivered=True)
+    info = payload(Content(b"x", {}, redelivered=True), "tag", "q")["properties"]["delivery_info"]
+    assert info == {"exchange": "", "routing_key": "q", "redelivered": True}
+
+
+def test_the_first_ruling_holds() -> None:
+    """Eight threads settle one delivery, each in its way: it is settled once."""
+    rulings: list[Ruling] = []
+    delivery = Delivery("q", b"", {}, False, lambda _, ruling: rulings.append(ruling))
+    start = threading.Barrier(8)
+
+    def settle(number: int) -> None:
+        start.wait()
+        if number % 2:
+            delivery.ack()
+        else:
+            delivery.dead("bad_message", str(number))
+
+    threads = [threading.Thread(target=settle, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rulings) == 1
+
+
+def test_a_dead_letter_is_named_by_queue_and_body() -> None:
+    """The id is derived: the same message has it again, another queue's has another."""
+    first, again = _letter("a", b"x", {"at": "1"}), _letter("a", b"x", {"at": "2"})
+    assert first.id == again.id != _letter("b", b"x", {}).id
+    assert len(first.id) == 12
+
+
+def test_a_message_that_rabbitmq_set_aside_has_its_reason() -> None:
+    """Beyond RabbitMQ's delivery limit nobody of ours wrote a reason."""
+    assert _letter("a", b"x", {"x-first-death-reason": "delivery_limit"}).code == "delivery_limit"
+    assert _letter("a", b"x", {}).code == "unknown"
