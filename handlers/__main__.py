@@ -13,10 +13,11 @@ PROCESSES = {
     "http": "handlers.http",
     "recorder": "handlers.recorder",
     "sweep": "handlers.sweeper",
+    "rebuild": "handlers.rebuild",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process needs what it does not use."""
 
-WITH_ARGUMENTS = {"sweep"}
+WITH_ARGUMENTS = {"sweep", "rebuild"}
 """Their `main(settings, arguments)` takes what follows on the command line and may return an exit status."""
 
 

@@ -46,6 +46,7 @@ class Memory:
 
     since: datetime | None = None
     unsettled: Unsettled = field(default_factory=Unsettled)
+    calls: Calls | None = None
 
 
 Depths = Callable[[], Mapping[str, int]]
@@ -73,7 +74,7 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, depths: Depths) -> No
     if begin := work.since or memory.since:
         work.marks.begin_at(begin)
     may_retell = depths()[topology.LOG] == 0  # else what the diary lacks may be on its way
-    ends, calls = Ends(work), Calls(work.ctx)
+    ends, calls = Ends(work), memory.calls or Calls(work.ctx)
     claimed = calls.look()
     receipts = Receipts(work, ends, claimed, diary, memory.unsettled, may_retell)
     work.report.receipts = len(receipts.times)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,25 +26,34 @@ REST = 4.0
 """Pause after a pass, in times of what it took."""
 
 
-def main(settings: Settings, arguments: Sequence[str] = ()) -> None:
-    """Entry point of the process; SIGTERM and SIGINT end it. Raises what ends a single pass (`--once`)."""
+def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
+    """Entry point of the process; SIGTERM and SIGINT end it. Exit status 1 when a single pass (`--once`) failed."""
     options = _parser().parse_args(arguments)
     ctx, diary = Context.of(settings), Logbook(settings) if settings.database_url.get_secret_value() else None
-    if options.once:
+    if not options.once:
+        _forever(ctx, diary)
+        return 0
+    try:
         report = on_sweep(ctx, options.since, options.dry_run, diary=diary)
-        print(report.model_dump_json() if options.json else _lines(report.model_dump()))
-        return
-    stop = threading.Event()
+    except TransientError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(report.model_dump_json() if options.json else _lines(report.model_dump()))
+    return 0
+
+
+def _forever(ctx: Context, diary: Logbook | None) -> None:
+    settings, stop = ctx.settings, threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     if settings.ready_file:
         settings.ready_file.touch()
     logger().info("process.started")
-    memory, calls = Memory(), Calls(ctx)
-    looking = threading.Thread(target=_again_and_again, name="calls", args=(
-        calls.call_due, lambda _: min(LOOK_S, settings.sweep_interval_s), stop))  # fmt: skip
+    memory = Memory(calls=(calls := Calls(ctx)))
+    look_s = min(LOOK_S, settings.sweep_interval_s)
+    looking = threading.Thread(target=_again, args=(calls.call_due, lambda _: look_s, stop), name="calls", daemon=True)
     looking.start()
-    _again_and_again(
+    _again(
         lambda: on_sweep(ctx, diary=diary, memory=memory).seconds,
         lambda took_s: max(settings.sweep_interval_s, REST * took_s), stop,
     )  # fmt: skip
@@ -51,16 +61,16 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> None:
     logger().info("process.stopped")
 
 
-def _again_and_again(work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
-    """Whatever goes wrong is logged, and tried again after the pause."""
+def _again(work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
+    """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
     result = 0.0
     while not stop.is_set():
         try:
             result = work()
         except Exception as error:
             known = isinstance(error, TransientError)
-            logger().error("sweep.failed", delay_s=pause_s(result), detail=str(error) if known else type(error).__name__,
-                           exc_info=None if known else error)  # fmt: skip
+            told = str(error) if known else type(error).__name__
+            logger().error("sweep.failed", delay_s=pause_s(result), detail=told, exc_info=None if known else error)
         stop.wait(pause_s(result))
 
 

@@ -6,6 +6,7 @@ costs one listing of the few tasks in work, and reads a claim only when it has c
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from handlers.context import Context
@@ -40,15 +41,27 @@ class Seen:
 
 
 class Calls:
-    """Remembers the claims it has read. Not thread-safe."""
+    """Remembers the claims it has read. Thread-safe: a try is called by one look only."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
         self._damaged: list[ObjectInfo] = []
+        self._lock = threading.Lock()
 
     def look(self) -> dict[str, Seen]:
         """The latest claim of every task that has one, by task id. Raises `StorageUnavailable`."""
+        with self._lock:
+            return self._look()
+
+    def call_due(self) -> int:
+        """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
+        with self._lock:
+            called = sum(self._call(task_id, seen) for task_id, seen in self._look().items() if seen.due)
+            self._remove_damaged()
+            return called
+
+    def _look(self) -> dict[str, Seen]:
         latest = {}
         self._damaged.clear()
         for info in self._ctx.store.list(self._ctx.settings.bucket_results, keys.claims()):
@@ -59,14 +72,11 @@ class Calls:
         self._read = {seen.info.key: self._read[seen.info.key] for seen in found.values()}
         return found
 
-    def call_due(self) -> int:
-        """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
-        called = sum(self._call(task_id, seen) for task_id, seen in self.look().items() if seen.due)
+    def _remove_damaged(self) -> None:
         for info in self._damaged:
             if age_s(info) > self._ctx.settings.lease_s:  # else it may be in the middle of being written
                 self._ctx.store.delete(info.bucket, info.key)
                 logger().error("document.damaged", kind="claim", repaired=True)
-        return called
 
     def _see(self, info: ObjectInfo) -> Seen | None:
         known = self._read.get(info.key)

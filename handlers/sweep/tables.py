@@ -64,6 +64,9 @@ class Ids:
     def __len__(self) -> int:
         return len(self._times)
 
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, place: int) -> bytes:
         return bytes(self._ids[place * ID_BYTES : (place + 1) * ID_BYTES])
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -27,8 +26,8 @@ from shared import identity
 from shared.errors import DatabaseUnavailable
 from shared.messages import LogEvent
 from shared.settings import Settings
+from tests.contract.databases import database
 
-MIGRATION = Path(__file__).parents[2] / "infra" / "migrations" / "0001_diary.sql"
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 NOT_SHARED = {"upload_id", "task_id", "updated_at"}
 SOURCE = {
@@ -63,22 +62,8 @@ def life(upload_id: str) -> list[LogEvent]:
 @pytest.fixture(scope="module")
 def url(servers: Any) -> Iterator[str]:
     """A database of this module's own, migrated."""
-    server = servers.settings.database_url.get_secret_value()
-    name = f"test_{uuid4().hex}"
-    admin = psycopg2.connect(server)
-    admin.autocommit = True
-    admin.cursor().execute(f"CREATE DATABASE {name}")
-    yield migrated(urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
-    admin.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.close()
-
-
-def migrated(url: str) -> str:
-    connection = psycopg2.connect(url)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(MIGRATION.read_text())
-    connection.close()
-    return url
+    with database(servers.settings) as made:
+        yield made
 
 
 @pytest.fixture

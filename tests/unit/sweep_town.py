@@ -77,6 +77,7 @@ class Town:
         self.queues: dict[str, list[bytes]] = {queue: [] for queue in topology.ALL}
         self._taken = 0
         self._photos = count(1)
+        self.told: list[LogEvent] = []
 
     def put(self, key: str, data: bytes | None = None, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         """An upload that nobody is told of; without `data`, of a photo that there was none like."""
@@ -91,6 +92,9 @@ class Town:
 
     def receipt(self, upload: str) -> Receipt:
         return Receipt.from_bytes(self.store.read("results", keys.receipt(upload)), upload)
+
+    def reason(self, upload: str) -> Reason:
+        return Reason.from_bytes(self.store.read("quarantine", keys.reason(upload)), upload)
 
     def record(self, upload: str) -> Record:
         task_id = self.receipt(upload).task_id or ""

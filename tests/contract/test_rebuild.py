@@ -1,0 +1,99 @@
+"""The diary lost is the diary rebuilt: from the bucket alone, row for row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handlers.logbook import Filter, Logbook
+from handlers.rebuild import rebuild
+from shared import facts, keys
+from shared.errors import DatabaseUnavailable
+from shared.settings import Settings
+from tests.contract.databases import database
+from tests.unit.sweep_town import Town, photo
+
+
+@pytest.fixture
+def diary(servers: Any) -> Iterator[Logbook]:
+    with database(servers.settings) as url:
+        book = Logbook(Settings(database_url=url))
+        yield book
+        book.close()
+
+
+def rows(diary: Logbook) -> dict[str, dict[str, Any]]:
+    return {str(row.upload_id): row.model_dump(exclude={"updated_at"}) for row in diary.page(Filter(), 1000)}
+
+
+@pytest.fixture
+def town() -> Town:
+    """Uploads with every end there is."""
+    town, same = Town(), photo(3)
+    done = town.upload("done.png", same, {"user": "ann", "workflow": "fast"})
+    shared = town.upload("shared.png", same, {"user": "ann", "workflow": "fast"})
+    town.later()
+    failed = town.upload("failed.png")
+    record = town.restore(done)
+    town.fail(failed)
+    town.upload("again.png", same, {"user": "ann"})
+    town.upload("text.png", b"no photo")
+    town.upload("waiting.png")
+    town.told = [
+        *town.recorded(),
+        facts.of_record(record, "results"),
+        facts.of_duplicate(town.receipt(shared), record.finished_at, "results"),
+        facts.of_reason(town.reason(failed)),
+    ]
+    return town
+
+
+def test_every_row_comes_back(town: Town, diary: Logbook) -> None:
+    """Restored, shared, failed, rejected, duplicate, waiting: the rows are those that were written as it happened."""
+    diary.write(town.told)
+    live = rows(diary)
+    again = rebuild(town.ctx, diary)
+    assert (again.added, again.repeated, again.damaged) == (0, len(town.told), 0)
+    assert rows(diary) == live
+    assert {row["status"] for row in live.values()} == {"success", "duplicate", "failed", "rejected", "queued"}
+
+
+def test_an_empty_diary_is_filled(town: Town, diary: Logbook, servers: Any) -> None:
+    """The same rows as one that was there all the time; and a report of what only the database knew."""
+    with database(servers.settings) as url:
+        other = Logbook(Settings(database_url=url))
+        other.write(town.told)
+        live = rows(other)
+        other.close()
+    report = rebuild(town.ctx, diary)
+    assert rows(diary) == live
+    assert (report.receipts, report.added, report.repeated) == (6, len(town.told), 0)
+    assert (report.records_alone, report.reasons_alone) == (0, 0)
+    assert any("processing" in thing for thing in report.only_the_database_knew)
+
+
+def test_ends_without_a_receipt_are_told_too(town: Town, diary: Logbook) -> None:
+    """Somebody deleted receipts: records and reasons speak for themselves."""
+    for key in town.store.keys("results"):
+        if key.startswith("receipts/"):
+            town.store.delete("results", key)
+    report = rebuild(town.ctx, diary)
+    assert (report.receipts, report.records_alone, report.reasons_alone) == (0, 1, 2)
+    assert sorted(row["status"] for row in rows(diary).values()) == ["failed", "rejected", "success"]
+
+
+def test_a_damaged_document_costs_its_own_row_only(town: Town, diary: Logbook) -> None:
+    receipt = next(key for key in town.store.keys("results") if key.startswith("receipts/"))
+    town.store.put("results", receipt, b"{", "application/json")
+    before = town.store.snapshot()
+    report = rebuild(town.ctx, diary)
+    assert (report.damaged, report.receipts) == (1, 5)
+    assert town.store.snapshot() == before
+    assert keys.SWEEP not in before
+
+
+def test_without_a_database_the_rebuild_says_so(town: Town) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        rebuild(town.ctx, Logbook(Settings(database_url="")))
