@@ -1,0 +1,98 @@
+"""The sweep on the real store and broker: what it lists is what the handler saw, and what it publishes arrives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+
+from handlers.context import Context
+from handlers.notifications import UploadEvent
+from handlers.on_sweep import Memory, on_sweep
+from handlers.on_upload import on_upload
+from handlers.sweep.report import SweepReport
+from shared.broker import topology
+from shared.broker.depth import depth
+from shared.settings import Settings
+from shared.storage import S3Store
+from tests.unit.sweep_town import photo
+
+KEYS = ("a.png", "with blank/é+中#%41.png", "🖼.png")
+
+
+@pytest.fixture
+def ctx(servers: Any) -> Iterator[Context]:
+    """Buckets and a corner of the broker of this test's own; a lease of next to nothing."""
+    mark = uuid4().hex[:8]
+    names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
+    broker = urlsplit(servers.settings.broker_url.get_secret_value())
+    own: dict[str, Any] = {"lease_s": 0.001, "pepper": "p", "default_workflow": "fast"}
+    url = urlunsplit(broker._replace(path="/7"))
+    given = servers.settings.model_dump() | names | own | {"broker_url": url}
+    ctx = Context.of(Settings.model_validate(given))
+    client = ctx.store.client if isinstance(ctx.store, S3Store) else None
+    assert client
+    for name in names.values():
+        client.create_bucket(Bucket=name)
+    yield ctx
+    for name in names.values():
+        listed = client.list_object_versions(Bucket=name)
+        for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
+            client.delete_object(Bucket=name, Key=entry["Key"], VersionId=entry["VersionId"])
+        client.delete_bucket(Bucket=name)
+
+
+def put(ctx: Context, key: str, data: bytes) -> None:
+    ctx.store.put(ctx.settings.bucket_uploads, key, data, "image/png")
+
+
+def until(ctx: Context, found: Callable[[SweepReport], bool], **arguments: Any) -> SweepReport:
+    """Sweep until a pass has found it: the ages are the store's, so nobody here can hurry them."""
+    ends = time.monotonic() + 60
+    while not found(report := on_sweep(ctx, **arguments)):
+        assert time.monotonic() < ends, report
+        time.sleep(0.2)
+    return report
+
+
+@pytest.mark.parametrize("versions", [False, True], ids=["plain", "versioned"])
+def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> None:
+    """Whatever the key, in one piece or many, with and without versions: listing and handler derive the same upload."""
+    assert isinstance(ctx.store, S3Store)
+    bucket, client = ctx.settings.bucket_uploads, ctx.store.client
+    if versions:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for number, key in enumerate(KEYS):
+        put(ctx, key, photo(number))
+    upload = client.create_multipart_upload(Bucket=bucket, Key="parts.png")["UploadId"]
+    part: Any = {"Bucket": bucket, "Key": "parts.png", "UploadId": upload, "PartNumber": 1}
+    etag = client.upload_part(**part, Body=photo(9))["ETag"]
+    client.complete_multipart_upload(
+        Bucket=bucket, Key="parts.png", UploadId=upload,
+        MultipartUpload={"Parts": [{"ETag": etag, "PartNumber": 1}]},
+    )  # fmt: skip
+    before = depth(ctx.settings)[topology.BULK]
+    found = 0
+    while found < 4:
+        found += until(ctx, lambda report: report.missed > 0).missed
+    memory = Memory()
+    for _ in range(2):
+        again = on_sweep(ctx, memory=memory)
+        assert (again.missed, again.republished, again.waiting, again.uploads) == (0, 0, 4, 4)
+    assert depth(ctx.settings)[topology.BULK] == before + 4
+
+
+def test_lost_messages_are_published_again(ctx: Context) -> None:
+    """As many as are missing in the real queue."""
+    for number in range(3):
+        put(ctx, f"{number}.png", photo(number))
+        on_upload(UploadEvent(ctx.settings.bucket_uploads, f"{number}.png", "create"), ctx)
+    ready = depth(ctx.settings)
+    fewer = ready | {topology.BULK: 1}
+    report = until(ctx, lambda report: report.republished > 0, depths=lambda: fewer)
+    assert report.republished == 2
+    assert depth(ctx.settings)[topology.BULK] == ready[topology.BULK] + 2
