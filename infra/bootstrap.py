@@ -16,23 +16,18 @@ def buckets(settings: Settings) -> list[str]:
 
 
 def bootstrap(settings: Settings) -> list[str]:
-    """Create what is missing of the four buckets; returns the names of those created."""
+    """Create what is missing of the four buckets; returns the names of those created.
+
+    Raises `StorageUnavailable`, and `PermanentError` where the store refuses.
+    """
     store = S3Store(settings)
     with ThreadPoolExecutor(4) as pool:
         return [name for name in pool.map(lambda name: _ensure(store, settings, name), buckets(settings)) if name]
 
 
 def _ensure(store: S3Store, settings: Settings, bucket: str) -> str | None:
-    existing = {entry["Name"] for entry in store.client.list_buckets().get("Buckets", [])}
-    if bucket in existing:
+    if not store.make_bucket(bucket):
         return None
-    if settings.s3_endpoint_url or settings.s3_region == "us-east-1":
-        store.client.create_bucket(Bucket=bucket)
-    else:
-        store.client.create_bucket(
-            Bucket=bucket,
-            CreateBucketConfiguration={"LocationConstraint": settings.s3_region},  # type: ignore[typeddict-item]
-        )
     if bucket != settings.bucket_uploads:  # there, it would be an upload
         store.put(bucket, WARM_KEY, b"warm", "text/plain")
         store.delete(bucket, WARM_KEY)
@@ -40,7 +35,7 @@ def _ensure(store: S3Store, settings: Settings, bucket: str) -> str | None:
 
 
 def reachable(settings: Settings) -> bool:
-    """Whether the store answers and knows the uploads bucket."""
+    """Whether the store answers, and to our key."""
     try:
         S3Store(settings).head(settings.bucket_uploads, WARM_KEY)
     except NotFound:

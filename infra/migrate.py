@@ -49,10 +49,14 @@ def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 def migrate(settings: Settings, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing, all of it or nothing; returns the names applied.
 
-    Raises `PermanentError` when a file was edited after it was applied, `TransientError` when the database is away.
+    Raises `PermanentError` when a file fails or was edited after it was applied, `TransientError` when the database is away,
+    `SettingsError` when none is named.
     """
+    url = settings.database_url.get_secret_value()
+    if not url:
+        raise SettingsError("DARKROOM_DATABASE_URL is not set and no stack is running; start one with `darkroom up`")
     try:
-        connection = psycopg2.connect(settings.database_url.get_secret_value(), connect_timeout=5)
+        connection = psycopg2.connect(url, connect_timeout=5)
     except psycopg2.OperationalError as error:
         raise TransientError(Code.DATABASE_UNAVAILABLE, "the log database cannot be reached") from error
     try:
@@ -73,7 +77,11 @@ def _apply(cursor: Any, migration: Migration, applied: dict[int, str]) -> bool:
     if known is not None:
         detail = f"migration {migration.version:04d}_{migration.name} was edited after it was applied; add a new file"
         raise PermanentError(Code.SETTINGS, detail)
-    cursor.execute(migration.sql)
+    try:
+        cursor.execute(migration.sql)
+    except psycopg2.Error as error:
+        detail = f"migration {migration.version:04d}_{migration.name} failed, nothing was applied: {error}"
+        raise PermanentError(Code.INTERNAL, detail.strip()) from error
     cursor.execute(
         "insert into darkroom.schema_migration (version, name, sha256) values (%s, %s, %s)",
         (migration.version, migration.name, migration.sha256),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -105,6 +106,20 @@ class S3Store:
                 s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
             ),
         )
+
+    def make_bucket(self, bucket: str) -> bool:
+        """Create a bucket in the client's region. False: it is there already."""
+        region: Any = self.client.meta.region_name
+        # Amazon's oldest region must not be named, and other servers know none.
+        elsewhere = region != "us-east-1" and urlsplit(self.client.meta.endpoint_url).netloc.endswith("amazonaws.com")
+        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+        with _translated(bucket, ""):
+            try:
+                self.client.create_bucket(Bucket=bucket, **place)
+            except (self.client.exceptions.BucketAlreadyOwnedByYou, self.client.exceptions.BucketAlreadyExists):
+                self.client.head_bucket(Bucket=bucket)  # somebody else's is refused here
+                return False
+        return True
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[ObjectStream]:

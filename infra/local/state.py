@@ -66,9 +66,12 @@ class State:
 
 
 def make_folders(folder: Path) -> None:
-    """Make the state directory; nobody but its owner may list it."""
-    for path in (folder, folder / "logs", folder / "run"):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the state directory; nobody but its owner may list it. Raises `SettingsError` where that is impossible."""
+    try:
+        for path in (folder, folder / "logs", folder / "run"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DARKROOM_STATE_DIR: {folder} cannot be made: {error.strerror}") from error
 
 
 def lock(folder: Path) -> IO[str]:
@@ -159,6 +162,6 @@ class Pids:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return found

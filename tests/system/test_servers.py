@@ -19,7 +19,10 @@ import psutil
 import psycopg2
 import pytest
 
+from infra.bootstrap import bootstrap
 from infra.local.stack import READY
+from infra.migrate import MIGRATIONS, migrate, migrations
+from shared.errors import PermanentError
 from shared.settings import STACK_FILE, Settings
 from shared.storage import S3Store
 
@@ -259,3 +262,39 @@ def test_what_the_environment_says_holds_for_the_whole_stack(run: Callable[..., 
     assert running.settings.s3_secret_key.get_secret_value() == "chosen-secret"
     assert running.settings.lease_s == 7
     S3Store(running.settings).put("uploads", "a.txt", b"a", "text/plain")
+
+
+def test_preparing_what_is_prepared_changes_nothing(steady: Running) -> None:
+    """`up` has made buckets and schema; doing it again finds nothing to do."""
+    assert bootstrap(steady.settings) == []
+    assert migrate(steady.settings) == []
+
+
+def test_an_edited_migration_is_refused(steady: Running, tmp_path: Path) -> None:
+    """What was applied is history: a change to its file is named, and nothing after it is applied."""
+    parts = urlsplit(steady.settings.database_url.get_secret_value())
+    connection = psycopg2.connect(parts.geturl())
+    connection.autocommit = True
+    connection.cursor().execute("create database edited")
+    connection.close()
+    settings = Settings.given(database_url=parts._replace(path="/edited").geturl())
+    (tmp_path / "0001_first.sql").write_text("create table darkroom.first (id int)")
+    assert migrate(settings, tmp_path) == ["0001_first"]
+    (tmp_path / "0001_first.sql").write_text("create table darkroom.first (id bigint)")
+    (tmp_path / "0002_second.sql").write_text("create table darkroom.second (id int)")
+    with pytest.raises(PermanentError, match="0001_first was edited"):
+        migrate(settings, tmp_path)
+    assert execute(settings, "select to_regclass('darkroom.second')") is None
+
+
+def test_a_migration_that_fails_leaves_nothing(steady: Running, tmp_path: Path) -> None:
+    """All that is missing is applied, or none of it."""
+    number = len(migrations()) + 1
+    for name in sorted(MIGRATIONS.glob("*.sql")):
+        (tmp_path / name.name).write_text(name.read_text())
+    (tmp_path / f"{number:04d}_good.sql").write_text("create table darkroom.good (id int)")
+    (tmp_path / f"{number + 1:04d}_bad.sql").write_text("create table darkroom.bad (id nosuchtype)")
+    with pytest.raises(PermanentError, match=r"_bad failed(?s:.)*nosuchtype"):
+        migrate(steady.settings, tmp_path)
+    assert execute(steady.settings, "select to_regclass('darkroom.good')") is None
+    assert migrate(steady.settings) == []

@@ -249,3 +249,29 @@ def test_workflows_show_the_rule_of_every_parameter(run: Run) -> None:
     assert "scale: a number from 1 to 4 (default 4)" in run("workflows").out
     found = {workflow["name"]: workflow for workflow in json.loads(run("workflows", "--json").out)}
     assert found["fast"]["params_schema"]["properties"]["scale"]["maximum"] == 4
+
+
+class TestPreparing:
+    """`bootstrap` and `migrate` on servers that somebody else runs."""
+
+    def test_a_database_that_nobody_named(self, run: Run) -> None:
+        """Not the one that a client would take by itself: the setting is named."""
+        outcome = run("migrate")
+        assert outcome.status == 2
+        assert "DARKROOM_DATABASE_URL" in outcome.err
+
+    @pytest.mark.parametrize("command", ["migrate", "bootstrap"])
+    def test_a_server_that_does_not_answer(self, run: Run, stack_file: Path, command: str) -> None:
+        """A failed job with one sentence, in which no secret stands."""
+        outcome = run(command)
+        assert outcome.status == 1
+        assert len(outcome.err.splitlines()) == 1
+        assert "secret" not in outcome.err
+
+
+def test_a_state_directory_that_cannot_be(run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:
+    """A file is in its place: wrong usage, said in a sentence."""
+    monkeypatch.setenv(f"{PREFIX}STATE_DIR", str(photo))
+    outcome = run("up", "--detach")
+    assert outcome.status == 2
+    assert "DARKROOM_STATE_DIR" in outcome.err
