@@ -49,8 +49,8 @@ def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 def migrate(settings: Settings, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing, all of it or nothing; returns the names applied.
 
-    Raises `PermanentError` when a file fails or was edited after it was applied, `TransientError` when the database is away,
-    `SettingsError` when none is named.
+    Raises `PermanentError` when a file fails or was edited after it was applied, `TransientError` when the database is
+    away, `SettingsError` when none is named.
     """
     url = settings.database_url.get_secret_value()
     if not url:
