@@ -13,7 +13,9 @@ from shared.errors import Code, PermanentError
 from shared.models import Architecture, Model, ModelFile, get, local, registry, save_local, use_local
 from shared.settings import Settings
 
-ARCHITECTURES: dict[str, Architecture] = {"ESRGAN": "rrdb", "Compact": "srvgg", "DDColor": "ddcolor"}
+ARCHITECTURES: dict[str, Architecture] = {
+    "ESRGAN": "rrdb", "Compact": "srvgg", "SCUNet": "scunet", "DDColor": "ddcolor",
+}  # fmt: skip
 """spandrel's names for those that have a memory estimate of their own."""
 OVERLAP_PX = 64
 """Of a network whose reach is not known; a compact one reaches one pixel per convolution."""

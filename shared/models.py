@@ -18,7 +18,7 @@ REGISTRY = Path(__file__).with_name("models.json")
 LOCAL = "local.json"
 """In the models folder: models that were added on this machine, in the form of the registry."""
 
-Architecture = Literal["rrdb", "srvgg", "ddcolor", "gfpgan", "auto"]
+Architecture = Literal["rrdb", "srvgg", "scunet", "ddcolor", "gfpgan", "auto"]
 """`auto`: whatever spandrel finds in the weights."""
 
 _folders: list[Path] = []
@@ -29,7 +29,7 @@ class ModelFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["ncnn-param", "ncnn-bin", "weights"]
+    role: Literal["ncnn-param", "ncnn-bin", "weights", "detector"]
     sha256: str
     bytes: int | None = None  # where its publisher says it
     package: str | None = None

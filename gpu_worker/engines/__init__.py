@@ -83,6 +83,29 @@ class Colorizing(Protocol):
         ...
 
 
+class FaceRestorer(Protocol):
+    """One loaded, verified model that restores faces."""
+
+    model: Model
+
+    def restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(512, 512, 3) float32 RGB 0..1, an upright face as in FFHQ -> the same, restored.
+
+        The same face gives the same result. Raises `OutOfMemory`, and `PermanentError(invalid_output)` when the
+        network gives NaN or infinity.
+        """
+        ...
+
+
+@runtime_checkable
+class FaceRestoring(Protocol):
+    """An engine that runs models of this kind, too."""
+
+    def load_face_restorer(self, model: Model) -> FaceRestorer:
+        """As `Engine.load`."""
+        ...
+
+
 @runtime_checkable
 class Choice(Protocol):
     """An engine that leaves some models to another one."""

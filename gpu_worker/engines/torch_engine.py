@@ -26,8 +26,8 @@ from shared.errors import Code, PermanentError
 from shared.models import Model
 from shared.settings import Settings
 
-BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000}
-"""Measured on the CPU in fp32 (1,300 and 14,400 at most), with a margin."""
+BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000, "scunet": 10_000}
+"""Measured on the CPU in fp32 (1,300, 14,400 and 6,700 at most), with a margin."""
 UNKNOWN_BYTES_PER_PX = 100_000
 """Other architectures: transformers need most. Where it is too little, the ladder of smaller tiles mends it."""
 
@@ -122,6 +122,31 @@ class TorchColorizer:
         return found
 
 
+class TorchFaceRestorer:
+    """GFPGAN, from face to face.
+
+    spandrel's own call feeds it 0..1 where it was trained on -1..1, and lets it draw its noise anew each time.
+    """
+
+    def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
+        if descriptor.architecture.id != "GFPGAN":
+            raise _unfit(model, "GFPGAN", descriptor.architecture.id)
+        self.model = model
+        self._network, self._device = descriptor.model.to(device), device
+
+    def restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
+        return within_memory(lambda: self._restore(face), lambda: False)
+
+    @torch.inference_mode()
+    def _restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
+        planes = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1)))[None].to(self._device)
+        output = self._network(planes * 2 - 1, return_rgb=False, randomize_noise=False)[0][0]
+        if not torch.isfinite(output).all():
+            raise _invalid(self.model)
+        restored: NDArray[np.float32] = ((output + 1) / 2).clamp_(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
+        return restored
+
+
 class TorchEngine:
     name = "torch"
     lanes = 1
@@ -139,7 +164,9 @@ class TorchEngine:
             torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         self.batch = CUDA_BATCH if self._device.type == "cuda" else 1
         roomy = memory.available_bytes() > ROOMY_BYTES
-        self._cache: ModelCache[TorchNetwork | TorchColorizer] = ModelCache(capacity=2 if roomy else 1)
+        self._cache: ModelCache[TorchNetwork | TorchColorizer | TorchFaceRestorer] = ModelCache(
+            capacity=2 if roomy else 1
+        )
 
     def load(self, model: Model) -> Network:
         network = self._cache.get(model.name, lambda: TorchNetwork(model, self._read(model), self._device))
@@ -148,6 +175,10 @@ class TorchEngine:
     def load_colorizer(self, model: Model) -> TorchColorizer:
         network = self._cache.get(model.name, lambda: TorchColorizer(model, self._read(model), self._device))
         return cast(TorchColorizer, network)
+
+    def load_face_restorer(self, model: Model) -> TorchFaceRestorer:
+        network = self._cache.get(model.name, lambda: TorchFaceRestorer(model, self._read(model), self._device))
+        return cast(TorchFaceRestorer, network)
 
     def free_bytes(self) -> int:
         if self._device.type == "cpu":

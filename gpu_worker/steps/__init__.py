@@ -31,7 +31,7 @@ class Outcome:
     tile: dict[str, Any] = field(default_factory=dict)
 
 
-KINDS = ("colorize", "upscale", "finish")
+KINDS = ("colorize", "denoise", "faces", "dehaze", "upscale", "finish")
 """Each is a module here with a function `run` like the one below."""
 
 

@@ -23,6 +23,10 @@ PRESETS = Path(__file__).parent / "presets"
 StepKind = Literal["colorize", "denoise", "faces", "dehaze", "upscale", "finish"]
 
 
+OWN_STEP = {"ddcolor": "colorize", "gfpgan": "faces"}
+"""Architectures that only one step can use, and that it needs."""
+
+
 class Parameter(BaseModel):
     """One parameter: its type, range and default, in the words of JSON Schema."""
 
@@ -195,7 +199,8 @@ def _model(step: Step, values: Mapping[str, Any]) -> models.Model | None:
         if name == step.model:
             raise
         raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r}: {error.detail}") from error
-    if (model.architecture == "ddcolor") != (step.step == "colorize"):
+    own = step.step if step.step in OWN_STEP.values() else None
+    if OWN_STEP.get(model.architecture) != own:
         raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r} is no model for the step {step.step}")
     return model
 

@@ -13,7 +13,10 @@ GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("eb2820f845e54536", "ce74fa8d2aa5fdf3"),
     ("building", 1): ("11661672d1e157fd", "11a444a5d2bb2285"),
+    ("dehaze", 1): ("e6963767e32447b3", "961abc630b459024"),
+    ("denoise", 1): ("d56ca93a72afa331", "611689fca22751e9"),
     ("enhance", 1): ("074ea7d23ed03aed", "b74011cefd3023b7"),
+    ("faces", 1): ("65521de6d961c480", "1f2afde0fbfb5502"),
     ("fast", 1): ("36044bdc6d907719", "fd40ee51ad26a08b"),
     ("oldphoto", 1): ("b688639517debfbd", "8d9c97a6252671ce"),
     ("portrait", 1): ("ddeece3687d0b005", "fd92211ff59fb458"),

@@ -1,0 +1,99 @@
+"""Take haze out of a photo by the dark channel prior: no network, no weights.
+
+Outdoors nearly every small patch holds something dark in one colour channel; what brightens it is haze (He, Sun and
+Tang, 2009). The veil is measured on a reduced picture and refined along its edges with a guided filter, whose few
+coefficients are then applied to the full picture in bands.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_worker import bilinear, scratch
+from gpu_worker.bands import bands
+from gpu_worker.engines import Engine
+from gpu_worker.photo import Photo, Pixels
+from gpu_worker.steps import Outcome, Tools
+from shared.settings import Settings
+from shared.workflows import ResolvedStep
+
+SIDE_PX = 800
+"""Longest side of the reduced picture; the sizes below are pixels of it."""
+PATCH_PX = 15
+RADIUS_PX = 40
+SMOOTHNESS = np.float32(1e-3)
+HAZIEST = 1e-3
+"""Share of pixels whose mean is taken for the colour of the haze."""
+NEVER_BLACK = np.float32(0.05)
+CLEAREST, THICKEST = 1.0, 0.1
+"""Transmission is held above a tenth: behind more haze there is only noise."""
+
+Floats = NDArray[np.float32]
+
+
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:  # noqa: ARG001 - as every step
+    """Remove the share `amount` (0..1) of the haze."""
+    amount = float(step.params["amount"])
+    detail: dict[str, Any] = {"amount": amount}
+    if amount == 0:
+        return Outcome(photo, detail)
+    small = _reduced(photo.pixels)
+    haze = _haze(small)
+    slopes = _transmission(small, haze, amount)
+    detail["haze"] = [round(float(level), 4) for level in haze]
+    return Outcome(photo.with_(pixels=_cleared(photo.pixels, haze, slopes, tools.settings)), detail)
+
+
+def _reduced(pixels: Pixels) -> Floats:
+    """(h, w, c) -> float32 0..1 with sides of at most `SIDE_PX`."""
+    height, width, channels = pixels.shape
+    factor = min(1.0, SIDE_PX / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
+    return small.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def _dark(picture: Floats) -> Floats:
+    """(h, w, c) -> (h, w): the darkest value of all channels in the patch around."""
+    return cast(Floats, cv2.erode(picture.min(2), np.ones((PATCH_PX, PATCH_PX), np.uint8)))
+
+
+def _haze(small: Floats) -> Floats:
+    """(c,): the colour of the haze, the mean of where the dark channel is brightest."""
+    dark = _dark(small).ravel()
+    count = max(1, round(dark.size * HAZIEST))
+    brightest = np.argpartition(dark, -count)[-count:]
+    mean: Floats = small.reshape(dark.size, -1)[brightest].mean(0)
+    return np.maximum(mean, NEVER_BLACK)
+
+
+def _transmission(small: Floats, haze: Floats, amount: float) -> Floats:
+    """(h, w, 2): slope and offset by which a grey value tells how much light of the scene comes through."""
+    guide: Floats = small.mean(2)
+    rough = 1 - np.float32(amount) * _dark(small / haze)
+    mean, rough_mean = _mean(guide), _mean(rough)
+    slope = (_mean(guide * rough) - mean * rough_mean) / (_mean(guide * guide) - mean * mean + SMOOTHNESS)
+    return np.stack([_mean(slope), _mean(rough_mean - slope * mean)], 2)
+
+
+def _mean(picture: NDArray[Any]) -> Floats:
+    side = 2 * RADIUS_PX + 1
+    return cast(Floats, cv2.blur(picture, (side, side), borderType=cv2.BORDER_REFLECT))
+
+
+def _cleared(pixels: Pixels, haze: Floats, slopes: Floats, settings: Settings) -> Pixels:
+    height, width, channels = pixels.shape
+    top = np.float32(np.iinfo(pixels.dtype).max)
+    canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
+    for band in bands(height, width * (channels + 3) * 12):
+        values = pixels[band].astype(np.float32) / top
+        slope = bilinear.rows(slopes, (width, height), band)
+        through = slope[:, :, :1] * values.mean(2, keepdims=True) + slope[:, :, 1:]
+        cleared = (values - haze) / np.clip(through, THICKEST, CLEAREST) + haze
+        canvas[band] = np.rint(np.clip(cleared, 0, 1) * top)
+        scratch.drop(canvas[band])
+    return canvas
