@@ -11,8 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.utils import parse_timestamp
 
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.settings import Settings
@@ -88,7 +90,7 @@ class S3Store:
     """`ObjectStore` on any S3-compatible server, through boto3."""
 
     def __init__(self, settings: Settings) -> None:
-        self.client: S3Client = boto3.client(
+        self.client: S3Client = boto3.Session(botocore_session=_session()).client(
             "s3",
             endpoint_url=settings.s3_endpoint_url or None,
             region_name=settings.s3_region,
@@ -188,6 +190,20 @@ class S3Store:
 
     def presigned(self, bucket: str, key: str, expires_s: int) -> str:
         return self.client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, expires_s)
+
+
+def _session() -> botocore.session.Session:
+    """A session that reads times quickly: the SDK's way of it takes four fifths of the time of a listing."""
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    return session
+
+
+def _timestamp(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value) if value[4] == "-" else parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError):
+        return parse_timestamp(value)
 
 
 class _AlreadyThere(Exception):
