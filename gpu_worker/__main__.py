@@ -1,4 +1,4 @@
-"""`python -m gpu_worker`: the worker process. `python -m gpu_worker models …`: its models."""
+"""`python -m gpu_worker`: the worker process. With `models …`: its models. With `bench …`: its engines, measured."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ def main(argv: list[str]) -> int:
             from gpu_worker import models_cli
 
             return models_cli.main(argv[1:])
+        if argv[:1] == ["bench"]:
+            from gpu_worker import bench
+
+            return bench.main(argv[1:])
         from gpu_worker import worker
 
         models.use_local(settings.models_dir)
