@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 N      ?= 200
 SEED   ?= 1
 
-.PHONY: install demo test lint up down chaos bench clean
+.PHONY: install reference demo test lint up down chaos bench clean
 
 install: $(VENV)/.base
 
@@ -24,8 +24,15 @@ $(VENV)/.demo: $(VENV)/.base
 	touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(PIP) -e '.[demo,test]'
+	$(PIP) -e '.[test]'
 	touch $@
+
+# The official code, for the parity tests: some minutes to install, in CI always.
+$(VENV)/.reference: $(VENV)/.test
+	$(PIP) -e '.[reference]'
+	touch $@
+
+reference: $(VENV)/.reference
 
 demo: $(VENV)/.demo
 	$(BIN)/darkroom demo
