@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,20 @@ from shared.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def state_dir() -> Iterator[Callable[[str], Path]]:
+    """Makes state directories.
+
+    Not below pytest's own folder: for root, PostgreSQL runs as another user, and every test run that starts beside this
+    one closes that folder to others again.
+    """
+    with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
+        yield lambda name: Path(tempfile.mkdtemp(prefix=name, dir=folder))
+
+
+@pytest.fixture(scope="session")
+def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
     """Object store, broker and log database, with buckets and schema, but no process of Darkroom."""
-    running = Stack(Settings.given(state_dir=tmp_path_factory.mktemp("servers")), servers_only=True)
+    running = Stack(Settings.given(state_dir=state_dir("servers")), servers_only=True)
     try:
         running.start()
         yield running
@@ -33,9 +45,9 @@ def darkroom(*arguments: str, state_dir: Path, **environment: str) -> subprocess
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stack(state_dir: Callable[[str], Path]) -> Iterator[Settings]:
     """A whole stack, as `darkroom up --detach` starts it; its settings."""
-    folder = tmp_path_factory.mktemp("stack")
+    folder = state_dir("stack")
     up = darkroom("up", "--detach", state_dir=folder)
     assert up.returncode == 0, up.stderr
     try:

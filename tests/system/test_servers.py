@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,7 +64,6 @@ class Running:
         eventually(lambda: ready.exists() or self.process.poll() is not None, "a start")
         assert ready.exists(), self.process.communicate()[1]
         self.settings = Settings.load(state_dir=self.folder)
-        self.family = psutil.Process(self.process.pid).children(recursive=True)
         return self
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
@@ -73,20 +73,25 @@ class Running:
         self.process.stderr.close()
         return status
 
-    def survivors(self) -> list[psutil.Process]:
-        return [process for process in self.family if process.is_running() and process.status() != "zombie"]
+    def family(self) -> list[psutil.Process]:
+        """Every process that runs now for these servers; some of PostgreSQL's come and go."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def servers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
 
     def server(self, name: str) -> psutil.Process:
-        return next(p for p in psutil.Process(self.process.pid).children() if name in p.exe())
+        return next(process for process in self.servers() if name in process.exe())
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts servers below this test's folder; whatever still runs at the end is stopped."""
+def run(state_dir: Callable[[str], Path]) -> Iterator[Callable[..., Running]]:
+    """Starts servers, by name in the same folder again; whatever still runs at the end is stopped."""
     started: list[Running] = []
+    home = state_dir("run")
 
     def start(name: str = "state", **environment: str) -> Running:
-        started.append(Running(tmp_path / name, **environment).start())
+        started.append(Running(home / name, **environment).start())
         return started[-1]
 
     yield start
@@ -96,9 +101,9 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def steady(state_dir: Callable[[str], Path]) -> Iterator[Running]:
     """One set of servers for the tests that leave it as it was."""
-    running = Running(tmp_path_factory.mktemp("steady") / "state").start()
+    running = Running(state_dir("steady")).start()
     yield running
     running.stop()
 
@@ -130,12 +135,17 @@ def execute(settings: Settings, sql: str) -> Any:
     return found[0] if found else None
 
 
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
     found = set()
     for process in processes:
-        for link in process.net_connections("inet"):
-            if link.status == psutil.CONN_LISTEN:
-                found.add((link.laddr.ip, link.laddr.port))
+        with suppress(psutil.NoSuchProcess):
+            for link in process.net_connections("inet"):
+                if link.status == psutil.CONN_LISTEN:
+                    found.add((link.laddr.ip, link.laddr.port))
     return found
 
 
@@ -143,8 +153,9 @@ def test_data_outlive_a_clean_stop_and_addresses_stay(run: Callable[..., Running
     """After SIGTERM nothing runs on; the next start has the same ports, secrets and data."""
     first = run()
     write(first.settings, "before")
+    family = first.family()
     assert first.stop() == 0
-    assert first.survivors() == []
+    assert survivors(family) == []
     again = run()
     assert again.settings == first.settings
     assert read(again.settings) == ["before"] * 3
@@ -154,9 +165,10 @@ def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> 
     """`kill -9` of the supervisor, then a new start: every old process is gone, every fact is there."""
     first = run()
     write(first.settings, "before")
+    family = first.family()
     first.stop(signal.SIGKILL)
     again = run()
-    assert first.survivors() == []
+    assert survivors(family) == []
     assert read(again.settings) == ["before"] * 3
 
 
@@ -174,17 +186,17 @@ def test_a_server_that_dies_is_started_again(steady: Running, name: str) -> None
             return False
 
     eventually(back, f"{name} with its data")
-    steady.family = psutil.Process(steady.process.pid).children(recursive=True)
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(steady: Running) -> None:
     """One state directory belongs to one supervisor; the refusal names the way out and changes nothing."""
+    before = steady.servers()
     env = os.environ | {"DARKROOM_STATE_DIR": str(steady.folder)}
     second = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False)
     assert second.returncode != 0
     assert "already running" in second.stderr
     assert "darkroom down" in second.stderr
-    assert len(steady.survivors()) == len(steady.family)
+    assert steady.servers() == before
 
 
 def test_two_stacks_live_side_by_side(steady: Running, run: Callable[..., Running]) -> None:
@@ -194,13 +206,13 @@ def test_two_stacks_live_side_by_side(steady: Running, run: Callable[..., Runnin
     write(other.settings, "other")
     assert read(steady.settings) == ["one"] * 3
     assert read(other.settings) == ["other"] * 3
-    assert not listening(steady.family) & listening(other.family)
+    assert not listening(steady.family()) & listening(other.family())
 
 
 def test_only_the_loopback_interface_is_listened_on(steady: Running) -> None:
     """Every TCP port of every process, the servers' internal ones included."""
-    assert len(listening(steady.family)) >= 10
-    assert {ip for ip, _ in listening(steady.family)} == {"127.0.0.1"}
+    assert len(listening(steady.family())) >= 10
+    assert {ip for ip, _ in listening(steady.family())} == {"127.0.0.1"}
 
 
 def test_no_door_opens_without_its_secret(steady: Running) -> None:
@@ -245,14 +257,14 @@ def test_secrets_are_readable_by_their_owner_alone(steady: Running) -> None:
             holding.append(path.name)
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert STACK_FILE in holding
-    assert not any(word in " ".join(process.cmdline()) for process in steady.family for word in words)
+    assert not any(word in " ".join(process.cmdline()) for process in steady.servers() for word in words)
 
 
 def test_a_server_of_somebody_else_is_used_and_not_started(steady: Running, run: Callable[..., Running]) -> None:
     """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file names theirs."""
     url = steady.settings.broker_url.get_secret_value()
     ours = run("ours", DARKROOM_BROKER_URL=url)
-    assert not any("valkey" in process.exe() for process in ours.family)
+    assert not any("valkey" in process.exe() for process in ours.servers())
     assert ours.settings.broker_url.get_secret_value() == url
 
 

@@ -50,10 +50,11 @@ def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(state_dir: Callable[[str], Path]) -> Iterator[Path]:
     """The state directory of a stack of this test's own; stopped at the end."""
-    yield tmp_path / "state"
-    darkroom("down", state_dir=tmp_path / "state")
+    own = state_dir("own")
+    yield own
+    darkroom("down", state_dir=own)
 
 
 def test_everything_runs_and_is_well(stack: Settings) -> None:
