@@ -165,6 +165,40 @@ def test_nan_and_infinity_are_faults_and_no_picture(tmp_path: Path, poison: floa
     assert caught.value.code == Code.INVALID_OUTPUT
 
 
+def in_fp16(engine: TorchEngine, model: Model) -> Any:
+    """The network as it runs on CUDA, on this device."""
+    network: Any = engine.load(model)
+    network._half = True
+    return network
+
+
+def test_fp16_stays_within_two_levels(tmp_path: Path) -> None:
+    """The arithmetic of the CUDA path; 16-bit photos keep fp32."""
+    engine = TorchEngine(Settings(), "cpu")
+    for bits, most in ((8, 2), (16, 0)):
+        pixels = photo_like(24, 28, bits=bits)
+        fine = one(engine, "realesr-animevideov3", pixels)
+        coarse = in_fp16(TorchEngine(Settings(), "cpu"), get("realesr-animevideov3")).upscale([pixels], True)[0]
+        off = difference(fine, coarse)
+        print(f"fp16 on {bits} bits: max {off.max():.0f}, mean {off.mean():.4f} levels")
+        assert off.max() <= most
+        assert off.mean() <= 0.2
+
+
+def test_what_overflows_in_fp16_is_done_in_fp32(tmp_path: Path) -> None:
+    """A community model with large values: a right picture, only slower."""
+    state = weights.load(get("realesr-animevideov3"), Settings())
+    state["body.32.weight"] *= 1e5
+    state["body.32.bias"] *= 1e5
+    state["body.34.weight"] /= 1e5
+    model, settings = stored(state, tmp_path), Settings(models_dir=tmp_path)
+    pixels = photo_like(16, 16)
+    expected = one(TorchEngine(settings, "cpu"), model, pixels)
+    network = in_fp16(TorchEngine(settings, "cpu"), model)
+    assert np.array_equal(network.upscale([pixels], True)[0], expected)
+    assert set(network._runs) == {torch.float16, torch.float32}, "it did not overflow"
+
+
 def exhaust() -> torch.Tensor:
     """torch's own words for no memory on the CPU."""
     return torch.empty(2**60, dtype=torch.uint8)
