@@ -43,7 +43,6 @@ class Task(BaseModel):
 
 def build(ctx: Context, logbook: Logbook) -> APIRouter:
     router = APIRouter(tags=["tasks"])
-    bucket = ctx.settings.bucket_results
 
     @router.get("/tasks")
     def tasks(
@@ -59,13 +58,13 @@ def build(ctx: Context, logbook: Logbook) -> APIRouter:
 
     @router.get("/tasks/{task_id}")
     def task(task_id: UUID) -> Task:
-        """One task. While the log database is down, what the bucket knows of it."""
+        """One task. While the log database is down, or late, what the bucket knows of it."""
         try:
             uploads, events = logbook.task(task_id)
-        except DatabaseUnavailable:
-            uploads, events = [_row(_record(ctx, task_id), bucket)], []
+        except DatabaseUnavailable as error:  # then nobody can say that there is no such task
+            return _of_bucket(ctx, task_id, otherwise=error)
         if not uploads:
-            raise Problem(404, f"no task {task_id}", "not_found")
+            return _of_bucket(ctx, task_id, otherwise=Problem(404, f"no task {task_id}", "not_found"))
         return Task(task_id=task_id, status=uploads[0].status, uploads=uploads, events=events)
 
     @router.get("/tasks/{task_id}/result", status_code=307, response_class=RedirectResponse)
@@ -97,6 +96,15 @@ def _record(ctx: Context, task_id: UUID) -> Record:
         return Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
     except NotFound as error:
         raise Problem(404, f"no result of task {task_id}", "not_found") from error
+
+
+def _of_bucket(ctx: Context, task_id: UUID, otherwise: Exception) -> Task:
+    """A restored task by its record alone. Raises `otherwise` where there is none."""
+    try:
+        row = _row(_record(ctx, task_id), ctx.settings.bucket_results)
+    except Problem:
+        raise otherwise from None
+    return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
 
 
 def _row(record: Record, bucket: str) -> Row:

@@ -113,6 +113,15 @@ def test_one_task_is_answered_without_the_database(servers: Stack, logged: list[
     shown = client.get(f"/v1/tasks/{logged[0].task_id}").json()
     assert (shown["status"], shown["uploads"][0]["sha256"]) == ("success", "ab" * 32)
     assert client.get("/v1/tasks").status_code == 503
+    assert client.get(f"/v1/tasks/{uuid4()}").status_code == 503
+
+
+def test_a_result_is_shown_before_the_log_knows_of_it(client: TestClient, servers: Stack) -> None:
+    """The record is the truth, and the log may be late."""
+    late = record()
+    S3Store(servers.settings).put("results", keys.record(late.task_id), late.to_bytes(), "application/json")
+    shown = client.get(f"/v1/tasks/{late.task_id}").json()
+    assert (shown["status"], shown["uploads"][0]["image_filename"], shown["events"]) == ("success", "grandma.jpg", [])
 
 
 def test_workflows_come_with_a_schema_of_their_parameters(client: TestClient) -> None:
