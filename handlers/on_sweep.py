@@ -34,7 +34,7 @@ from handlers.sweep.uploads import look_at_uploads
 from handlers.sweep.work import Work, age_s
 from shared import keys
 from shared.broker import topology
-from shared.broker.depth import depth
+from shared.broker.depth import Backlog, backlog
 from shared.telemetry import logger
 
 READERS = 8
@@ -49,12 +49,12 @@ class Memory:
     calls: Calls | None = None
 
 
-Depths = Callable[[], Mapping[str, int]]
-"""Messages ready, by queue."""
+Backlogs = Callable[[], Mapping[str, Backlog]]
+"""The messages of every queue."""
 
 
 def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False, *, diary: Diary | None = None,
-             memory: Memory | None = None, depths: Depths | None = None) -> SweepReport:  # fmt: skip
+             memory: Memory | None = None, backlogs: Backlogs | None = None) -> SweepReport:  # fmt: skip
     """One pass. `since`: look only at what is younger, and clear nothing away.
 
     Raises `StorageUnavailable`, `BrokerUnavailable`: the next pass begins where this one began.
@@ -64,23 +64,23 @@ def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False,
     marks = Marks.open(ctx.store, ctx.settings.bucket_results, dry_run or since is not None)
     with ThreadPoolExecutor(READERS, "sweep") as pool:
         work = Work(ctx, marks, report, pool, since)
-        _pass(work, diary, memory or Memory(), depths or (lambda: depth(ctx.settings)))
+        _pass(work, diary, memory or Memory(), backlogs or (lambda: backlog(ctx.settings)))
     report.seconds = round(ctx.clock.monotonic() - started, 3)
     logger().info("sweep.finished", **report.model_dump())
     return report
 
 
-def _pass(work: Work, diary: Diary | None, memory: Memory, depths: Depths) -> None:
+def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -> None:
     if begin := work.since or memory.since:
         work.marks.begin_at(begin)
-    may_retell = depths()[topology.LOG] == 0  # else what the diary lacks may be on its way
+    may_retell = sum(backlogs()[topology.LOG]) == 0  # else what the diary lacks may be on its way
     ends, calls = Ends(work), memory.calls or Calls(work.ctx)
     claimed = calls.look()
     receipts = Receipts(work, ends, claimed, diary, memory.unsettled, may_retell)
     work.report.receipts = len(receipts.times)
-    ready = depths()  # after the look at the photos: what came in meanwhile makes the count careful, not greedy
+    messages = backlogs()  # after the look at the photos: what came in meanwhile makes the count careful, not greedy
     for photos in receipts.waiting.values():
-        work.report.republished += lost.publish_lost(work, photos, ready[photos.queue], claimed)
+        work.report.republished += lost.publish_lost(work, photos, messages[photos.queue], claimed)
     work.report.called = sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
     look_at_uploads(work, receipts)
     if work.since is None:

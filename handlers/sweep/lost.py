@@ -3,7 +3,8 @@
 A photo that waits in a long queue looks exactly like one whose message was lost: both have a receipt and no end. But
 every waiting photo has at least one message, so where more photos wait than messages are there, the difference is
 lost; and queues are emptied oldest first, so the oldest are the lost ones. Publishing these makes the numbers equal:
-a second pass finds nothing to do, and a backlog of any length is never doubled. A photo that was published again has
+a second pass finds nothing to do, and a backlog of any length is never doubled. A photo that a worker has begun has a
+claim, which speaks for it; it and its message are left out of the count. A photo that was published again has
 its receipt written again, as it was: its age by the store's clock is the age of its newest message, so the next guess
 falls on another one. A wrong guess costs a look at the record.
 """
@@ -20,6 +21,7 @@ from handlers.sweep.retelling import read_receipt, task_of, write_again
 from handlers.sweep.tables import Entry, micros, text
 from handlers.sweep.work import Work, chunks
 from shared.broker import topology
+from shared.broker.depth import Backlog
 from shared.documents import Receipt
 from shared.errors import PermanentError
 from shared.failpoints import passing
@@ -35,6 +37,8 @@ class Waiting:
 
     queue: str
     count: int = 0
+    begun: int = 0
+    """Photos in work, whose messages are in hand."""
     _oldest: list[tuple[int, bytes]] = field(default_factory=list)
 
     def add(self, entry: Entry, old: bool) -> None:
@@ -53,14 +57,15 @@ def waiting() -> dict[str, Waiting]:
     return {queue: Waiting(queue) for queue in (topology.INTERACTIVE, topology.BULK)}
 
 
-def publish_lost(work: Work, photos: Waiting, ready: int, claimed: Mapping[str, Seen]) -> int:
-    """Publish again what was lost of one queue, in which so many messages are ready; number of photos.
+def publish_lost(work: Work, photos: Waiting, messages: Backlog, claimed: Mapping[str, Seen]) -> int:
+    """Publish again what was lost of one queue, which has these messages; number of photos.
 
     Raises `StorageUnavailable`, `BrokerUnavailable`.
     """
     published = 0
+    missing = photos.count - messages.ready - max(0, messages.in_hand - photos.begun)
     # Photos that ended, or were begun, while we looked are no longer without a message: they count as found.
-    for upload_ids in chunks(photos.oldest()[: max(0, photos.count - ready)]):
+    for upload_ids in chunks(photos.oldest()[: max(0, missing)]):
         found = work.pool.map(lambda upload_id: _still_waiting(work.ctx, upload_id, claimed), upload_ids)
         receipts = [receipt for receipt in found if receipt]
         published += len(receipts)

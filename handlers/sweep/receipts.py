@@ -91,9 +91,11 @@ class Receipts:
         claim = self._claimed.get(entry.task)
         if claim or entry.task in self._ends.orphans:
             self.waited_for.add(entry.task)
+        photos = self.waiting[topology.INTERACTIVE if entry.interactive else topology.BULK]
         if claim is None or claim.has_message:
-            queue = topology.INTERACTIVE if entry.interactive else topology.BULK
-            self.waiting[queue].add(entry, old=age_s(info) > self._work.ctx.settings.lease_s)
+            photos.add(entry, old=age_s(info) > self._work.ctx.settings.lease_s)
+        else:
+            photos.begun += claim.note.state == "working"
 
     def _settled(self, entries: list[tuple[ObjectInfo, Entry]]) -> set[bytes]:
         """Those whose end the bucket knows, and the diary too. A young end may still be on its way there."""

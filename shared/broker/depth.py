@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from shared.broker.topology import ALL, dead
 from shared.broker.transports import connected
 from shared.settings import Settings
@@ -18,3 +20,16 @@ def depth(settings: Settings) -> dict[str, int]:
         sizes = {name: transport.size(channel, name) for queue in ALL for name in (queue, dead(queue))}
         in_hand = transport.in_hand(channel)
     return sizes if in_hand is None else sizes | {IN_HAND: in_hand}
+
+
+class Backlog(NamedTuple):
+    """Messages of one queue: ready, and in hand of a consumer (0 where the broker does not tell)."""
+
+    ready: int
+    in_hand: int
+
+
+def backlog(settings: Settings) -> dict[str, Backlog]:
+    """What is not settled of every queue. Raises `BrokerUnavailable`."""
+    with connected(settings) as (transport, channel):
+        return {queue: Backlog(transport.size(channel, queue), transport.in_hand_of(channel, queue)) for queue in ALL}

@@ -17,6 +17,15 @@ from shared.broker import redis_transport
 from shared.broker.envelope import Content, unseal
 from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
 
+# A lease names its queue in the first line; counted on the server, so that no message travels.
+_IN_HAND_OF = """
+local count = 0
+for _, lease in ipairs(redis.call('HVALS', KEYS[1])) do
+  if lease:sub(1, #ARGV[1] + 1) == ARGV[1] .. '\\n' then count = count + 1 end
+end
+return count
+"""
+
 
 class RedisTransport(Transport):
     leases_survive = True
@@ -75,6 +84,9 @@ class RedisTransport(Transport):
 
     def in_hand(self, channel: Any) -> int | None:
         return int(channel.control.hlen(channel.unacked_key))
+
+    def in_hand_of(self, channel: Any, queue: str) -> int:
+        return int(channel.control.eval(_IN_HAND_OF, 1, channel.unacked_key, queue))
 
     def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
         for raw in reversed(channel.control.lrange(queue, -limit, -1)):

@@ -104,6 +104,10 @@ class Transport(ABC):
         """Unsettled messages of all queues and consumers, where the broker tells."""
         return None
 
+    def in_hand_of(self, channel: Any, queue: str) -> int:  # noqa: ARG002
+        """Unsettled messages of one queue in hand of any consumer; 0 where the broker does not tell."""
+        return 0
+
     @abstractmethod
     def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
         """Show the oldest `limit` messages to `take(body, headers)`; those it answers with true are removed."""

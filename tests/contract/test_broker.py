@@ -10,7 +10,7 @@ import kombu
 import pytest
 
 from shared.broker.consumer import Delivery
-from shared.broker.depth import depth
+from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import BULK, INTERACTIVE, LOG, UPLOADS, dead
 from shared.settings import Settings
@@ -175,6 +175,21 @@ def test_a_dead_message_keeps_its_bytes_and_gets_a_reason(settings: Settings, pu
         reason = {"code": "bad_message", "detail": "not a RestoreTask: é", "queue": queue, "trace": "t"}
         assert {name: found.headers[name] for name in reason} == reason
         assert found.headers["at"].endswith("+00:00")
+
+
+def test_a_backlog_is_what_is_ready_and_what_is_in_hand(settings: Settings, publisher: Publisher) -> None:
+    """Of each queue by itself; what is in hand is 0 where the broker does not tell."""
+    before = backlog(settings)[LOG].ready
+    publisher.publish_many(LOG, [b"1", b"2", b"3"])
+    with consuming(settings, {LOG: 2}) as taken:
+        taken.take(2)
+        eventually(lambda: backlog(settings)[LOG].ready == before + 1, "one ready message")
+        tells = settings.broker_url.get_secret_value().startswith("redis")
+        assert backlog(settings)[LOG].in_hand == (2 if tells else 0)
+        assert backlog(settings)[BULK].in_hand == 0
+    with consuming(settings, {LOG: 10}, ack) as taken:
+        taken.take(3)
+    eventually(lambda: backlog(settings)[LOG] == (before, 0), "nothing in hand")
 
 
 def test_depth_counts_what_is_ready(settings: Settings, publisher: Publisher) -> None:

@@ -16,7 +16,7 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
 from handlers.sweep.report import SweepReport
 from shared.broker import topology
-from shared.broker.depth import depth
+from shared.broker.depth import Backlog, backlog
 from shared.settings import Settings
 from shared.storage import S3Store
 from tests.unit.sweep_town import photo
@@ -75,7 +75,7 @@ def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> 
         Bucket=bucket, Key="parts.png", UploadId=upload,
         MultipartUpload={"Parts": [{"ETag": etag, "PartNumber": 1}]},
     )  # fmt: skip
-    before = depth(ctx.settings)[topology.BULK]
+    before = backlog(ctx.settings)[topology.BULK].ready
     found = 0
     while found < 4:
         found += until(ctx, lambda report: report.missed > 0).missed
@@ -83,7 +83,7 @@ def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> 
     for _ in range(2):
         again = on_sweep(ctx, memory=memory)
         assert (again.missed, again.republished, again.waiting, again.uploads) == (0, 0, 4, 4)
-    assert depth(ctx.settings)[topology.BULK] == before + 4
+    assert backlog(ctx.settings)[topology.BULK].ready == before + 4
 
 
 def test_lost_messages_are_published_again(ctx: Context) -> None:
@@ -91,8 +91,8 @@ def test_lost_messages_are_published_again(ctx: Context) -> None:
     for number in range(3):
         put(ctx, f"{number}.png", photo(number))
         on_upload(UploadEvent(ctx.settings.bucket_uploads, f"{number}.png", "create"), ctx)
-    ready = depth(ctx.settings)
-    fewer = ready | {topology.BULK: 1}
-    report = until(ctx, lambda report: report.republished > 0, depths=lambda: fewer)
+    ready = backlog(ctx.settings)
+    fewer = ready | {topology.BULK: Backlog(1, 0)}
+    report = until(ctx, lambda report: report.republished > 0, backlogs=lambda: fewer)
     assert report.republished == 2
-    assert depth(ctx.settings)[topology.BULK] == ready[topology.BULK] + 2
+    assert backlog(ctx.settings)[topology.BULK].ready == ready[topology.BULK].ready + 2

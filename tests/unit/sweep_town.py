@@ -17,6 +17,7 @@ from handlers.on_upload import on_upload, upload_id
 from handlers.sweep.report import SweepReport
 from shared import keys
 from shared.broker import topology
+from shared.broker.depth import Backlog
 from shared.claims import Claim, Claims
 from shared.documents import Reason, Receipt, Record
 from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
@@ -75,6 +76,7 @@ class Town:
         self.ctx = Context(Settings(pepper="p", default_workflow="fast", lease_s=LEASE_S, **settings), self.store,
                            self.publisher, self.clock)  # fmt: skip
         self.queues: dict[str, list[bytes]] = {queue: [] for queue in topology.ALL}
+        self.in_hand = dict.fromkeys(topology.ALL, 0)
         self._taken = 0
         self._photos = count(1)
         self.told: list[LogEvent] = []
@@ -106,6 +108,14 @@ class Town:
             self.queues[sent.queue].append(sent.body)
         self._taken = len(self.publisher.sent)
         return {queue: len(bodies) for queue, bodies in self.queues.items()}
+
+    def backlogs(self) -> dict[str, Backlog]:
+        return {queue: Backlog(ready, self.in_hand[queue]) for queue, ready in self.depths().items()}
+
+    def take(self, count: int, queue: str = topology.BULK) -> None:
+        """A worker takes messages, and holds them."""
+        self.lose(count, queue)
+        self.in_hand[queue] += count
 
     def lose(self, count: int | None = None, queue: str = topology.BULK) -> list[RestoreTask]:
         """Messages that leave the queue without a trace, oldest first."""
@@ -159,7 +169,7 @@ class Town:
         self.store.put("quarantine", keys.reason(upload), reason.to_bytes(), "application/json")
 
     def sweep(self, **arguments: Any) -> SweepReport:
-        return on_sweep(self.ctx, depths=self.depths, **arguments)
+        return on_sweep(self.ctx, backlogs=self.backlogs, **arguments)
 
     def later(self, seconds: float = LEASE_S + 5) -> None:
         self.clock.advance(seconds)

@@ -11,6 +11,7 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import upload_id
 from shared import keys
 from shared.broker import topology
+from shared.broker.depth import Backlog
 from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
 from shared.messages import LogEvent
 from tests.fakes import FakeClock
@@ -114,6 +115,25 @@ def test_a_photo_in_work_is_left_alone(town: Town) -> None:
         town.claims().renew(claim)
         report = town.sweep()
         assert (report.republished, report.called) == (0, 0)
+
+
+def test_what_a_worker_holds_ready_is_left_alone(town: Town) -> None:
+    """It has one photo in work and two more in hand; a fourth, whose message was lost, is told from these."""
+    uploads = []
+    for name in "abcd":
+        uploads.append(town.upload(f"{name}.png"))
+        town.later(2)
+    town.take(3)
+    claim = town.claim(uploads[0])
+    for _ in range(3):
+        town.later(LEASE_S - 5)
+        town.claims().renew(claim)
+        assert town.sweep().republished == 0
+    town.lose()
+    assert town.sweep().republished == 1
+    town.later(LEASE_S - 5)
+    town.claims().renew(claim)
+    assert town.sweep().republished == 0
 
 
 def test_a_dead_workers_photo_is_called_once(town: Town) -> None:
@@ -373,14 +393,14 @@ def test_two_sweeps_at_once_cost_a_message_at_most(town: Town) -> None:
     town.later()
     measured = count()
 
-    def beside() -> dict[str, int]:
+    def beside() -> dict[str, Backlog]:
         """The other sweep does all its work between this one's count and its publishing."""
-        found = town.depths()
+        found = town.backlogs()
         if next(measured) == 1:
             assert town.sweep().republished == 5
         return found
 
-    assert on_sweep(town.ctx, depths=beside).republished == 5
+    assert on_sweep(town.ctx, backlogs=beside).republished == 5
     assert sorted(town.messages()) == sorted(uploads * 2)
     town.later()
     assert town.sweep().republished == 0
