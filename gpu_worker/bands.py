@@ -7,8 +7,8 @@ from collections.abc import Iterator
 BAND_BYTES = 8 * 1024 * 1024
 
 
-def bands(height: int, row_bytes: int) -> Iterator[slice]:
-    """Row slices that cover `height` rows in order, each of about `BAND_BYTES`."""
-    rows = max(1, BAND_BYTES // max(1, row_bytes))
+def bands(height: int, row_bytes: int, band_bytes: int | None = None) -> Iterator[slice]:
+    """Row slices that cover `height` rows in order, each of about `band_bytes` (`BAND_BYTES`)."""
+    rows = max(1, (band_bytes or BAND_BYTES) // max(1, row_bytes))
     for start in range(0, height, rows):
         yield slice(start, min(start + rows, height))

@@ -61,10 +61,11 @@ class Settings(BaseSettings):
     max_output_pixels: Pixels = Field(2_000_000_000, description="Most pixels out, width x height x scale².")
 
     engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field("auto", description="Inference engine.")
+    cpu_kernels: Literal["auto", "ncnn"] = Field("auto", description="auto: our own where compiled, else ncnn's.")
     tile_px: int = Field(0, ge=0, description="Tile side before overlap; 0 lets the worker choose by memory.",
                          json_schema_extra={"unit": "px"})
     worker_threads: int = Field(0, ge=0, description="Inference threads; 0 means every core.")
-    inference_memory_bytes: Bytes = Field(3_200_000_000, description="Most host memory for the tiles in work.")
+    inference_memory_bytes: Bytes = Field(2_000_000_000, description="Most host memory for the tiles in work.")
     cpu_fallback: bool = Field(True, description="Restore on the CPU what does not fit into the GPU's memory.")
     scratch_dir: Path = Field(Path(tempfile.gettempdir()), description="Where big pictures are mapped while in work.")
     scratch_threshold_bytes: Bytes = Field(500_000_000, description="Pictures above this live in a scratch file.")

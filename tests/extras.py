@@ -1,4 +1,4 @@
-"""Tests of an optional extra are skipped where it is not installed, and fail in CI, which installs all of them."""
+"""Tests of an optional part are skipped where it is not installed, and fail in CI, which installs all of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ import os
 
 import pytest
 
+from gpu_worker.engines import kernels
+
 
 def needs(package: str, extra: str) -> None:
     """Call at the top of a test module."""
     if importlib.util.find_spec(package) is None:
-        reason = f"{package} is not installed; pip install 'darkroom[{extra}]'"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason, allow_module_level=True)
+        _without(f"{package} is not installed; pip install 'darkroom[{extra}]'", module=True)
+
+
+def needs_kernels() -> None:
+    """Call where our own convolutions are tested; CI has a C compiler."""
+    if kernels.library() is None:
+        _without("the kernels were not compiled; install a C compiler, then `pip install -e .`", module=False)
+
+
+def _without(reason: str, module: bool) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason, allow_module_level=module)

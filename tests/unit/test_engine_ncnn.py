@@ -15,6 +15,7 @@ from gpu_worker.restore import Restored, restore
 from shared import workflows
 from shared.models import get
 from shared.settings import Settings
+from tests.extras import needs_kernels
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 1) -> NDArray[np.uint8]:
@@ -40,6 +41,14 @@ def by_hand(pixels: NDArray[np.float32], model_name: str) -> NDArray[np.float32]
 
 def rounded(values: NDArray[np.float32], top: int = 255) -> NDArray[np.float32]:
     return np.rint(np.clip(values, 0, 1) * np.float32(top))
+
+
+@pytest.fixture(params=["auto", "ncnn"], autouse=True)
+def cpu_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rule holds on our own convolutions and on the library's."""
+    if request.param == "auto":
+        needs_kernels()
+    monkeypatch.setenv("DARKROOM_CPU_KERNELS", request.param)
 
 
 def run(photo: Photo, workflow: str = "fast", tile_px: int = 0, **params: float) -> Restored:

@@ -26,6 +26,7 @@ class Repeats:
 
     model = MODEL
     bytes_per_px = 1
+    kernels = "toy"
 
     def __init__(self) -> None:
         self.batches: list[int] = []
