@@ -70,6 +70,7 @@ class TooSmall:
     def __init__(self) -> None:
         self.model = get("realesr-animevideov3")
         self.bytes_per_px = 1
+        self.kernels = "toy"
 
     def load(self, model: Model) -> Any:
         return self
