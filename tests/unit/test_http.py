@@ -263,9 +263,10 @@ def test_many_at_once(client: TestClient, world: World) -> None:
             client.post("/events/storage", content=notification(f"{n}.png"), headers=TOKEN)))
         for n in range(20)
     ]  # fmt: skip
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with client:  # one event loop for all, as in a server
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
     assert [response.status_code for response in responses] == [200] * 20
     assert len(world.tasks()) == 20
