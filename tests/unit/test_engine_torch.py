@@ -63,7 +63,7 @@ def test_the_same_weights_give_the_same_pixels_as_ncnn(
     off = difference(one(engine, name, pixels), one(NcnnEngine(Settings()), name, pixels))
     print(f"{name} {channels} channels {bits} bits: max {off.max():.0f}, mean {off.mean():.6f} levels")
     assert off.max() <= (1 if bits == 8 else 3)
-    assert off.mean() < (0.001 if bits == 8 else 0.05)
+    assert off.mean() < (0.001 if bits == 8 else 0.1)
 
 
 def test_a_batch_gives_what_each_window_gives_alone(engine: TorchEngine) -> None:

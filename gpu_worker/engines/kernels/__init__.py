@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 VERSION = 1
-"""As in `winograd.c`: a library left over from other sources is not used."""
+"""Part of the library's name, raised with every change of `_Convolution`, so that none left from other sources fits."""
 LANE = 8
 """Channels of a source come in multiples of this; the others are zeros."""
 COLUMNS = 16
@@ -48,11 +48,11 @@ class _Convolution(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels; None where they were not compiled or this machine's CPU lacks what they use."""
-    for path in Path(__file__).parent.glob("_winograd*.so"):
-        loaded = ctypes.CDLL(str(path))
-        if loaded.winograd_version() == VERSION and loaded.winograd_supported():
-            return loaded
-    return None
+    try:
+        found = ctypes.CDLL(str(Path(__file__).with_name(f"winograd.so.{VERSION}")))
+    except OSError:
+        return None
+    return found if found.winograd_supported() else None
 
 
 @dataclass(frozen=True)

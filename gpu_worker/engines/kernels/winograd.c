@@ -266,12 +266,6 @@ int winograd_run(const Convolution *convolutions, int count, int threads)
     return atomic_load(&work.failed) ? -1 : 0;
 }
 
-/* Raised with every change of `Convolution` or of the packing: what was compiled from an older source is not used. */
-int winograd_version(void)
-{
-    return 1;
-}
-
 /* Whether this machine has what the library was compiled for. */
 int winograd_supported(void)
 {
