@@ -72,15 +72,24 @@ class Outcomes:
         self._ctx.claims.hand_back(job.claim)
 
     def _fail(self, delivery: Delivery, receipt: Receipt, code: Code, detail: str, attempts: int) -> None:
-        reason = Reason(upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code=code,
-                        error_detail=detail, source=receipt.source, attempts=attempts, at=self._ctx.clock.now())
+        reason = Reason(
+            upload_id=receipt.upload_id,
+            task_id=receipt.task_id,
+            status="failed",
+            error_code=code,
+            error_detail=detail,
+            source=receipt.source,
+            attempts=attempts,
+            at=self._ctx.clock.now(),
+        )
         self._quarantine(reason)
         self._tell(facts.of_reason(reason))
         delivery.dead(code, detail)
         task_id = receipt.task_id or ""
         self._ctx.claims.forget(task_id, attempts)
-        logger().error("task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail,
-                       attempts=attempts)
+        logger().error(
+            "task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail, attempts=attempts
+        )
 
     def _quarantine(self, reason: Reason) -> None:
         store, source, bucket = self._ctx.store, reason.source, self._ctx.settings.bucket_quarantine

@@ -69,12 +69,20 @@ def of_reason(reason: Reason) -> LogEvent:
     return _event(reason.status, reason.upload_id, reason.source, reason.task_id, reason.at, fields)
 
 
-def _event(kind: Status, upload_id: str, source: Source, task_id: str | None, at: datetime, fields: dict[str, Any],
-           *parts: str) -> LogEvent:
+def _event(
+    kind: Status, upload_id: str, source: Source, task_id: str | None, at: datetime, fields: dict[str, Any], *parts: str
+) -> LogEvent:
     # The upload time is part of the identity: the same bytes put again at the same key are another upload.
     ident = identity.event_id(upload_id, kind, source.upload_time.isoformat(), *parts)
-    return LogEvent(event_id=ident, upload_id=upload_id, upload_time=source.upload_time, task_id=task_id, kind=kind,
-                    at=at, fields={k: v for k, v in fields.items() if v is not None})
+    return LogEvent(
+        event_id=ident,
+        upload_id=upload_id,
+        upload_time=source.upload_time,
+        task_id=task_id,
+        kind=kind,
+        at=at,
+        fields={k: v for k, v in fields.items() if v is not None},
+    )
 
 
 def _source(source: Source) -> dict[str, Any]:

@@ -62,8 +62,12 @@ class Settings(BaseSettings):
 
     engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field("auto", description="Inference engine.")
     cpu_kernels: Literal["auto", "ncnn"] = Field("auto", description="auto: our own where compiled, else ncnn's.")
-    tile_px: int = Field(0, ge=0, description="Tile side before overlap; 0 lets the worker choose by memory.",
-                         json_schema_extra={"unit": "px"})
+    tile_px: int = Field(
+        0,
+        ge=0,
+        description="Tile side before overlap; 0 lets the worker choose by memory.",
+        json_schema_extra={"unit": "px"},
+    )
     worker_threads: int = Field(0, ge=0, description="Inference threads; 0 means every core.")
     inference_memory_bytes: Bytes = Field(2_000_000_000, description="Most host memory for the tiles in work.")
     cpu_fallback: bool = Field(True, description="Restore on the CPU what does not fit into the GPU's memory.")

@@ -59,12 +59,24 @@ class ObjectStore(Protocol):
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         """Raises `NotFound`."""
 
-    def put(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-            metadata: Mapping[str, str] | None = None) -> ObjectInfo:
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
         """Write or overwrite. A file is sent from its beginning."""
 
-    def put_new(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-                metadata: Mapping[str, str] | None = None) -> bool:
+    def put_new(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
         """Write only where nothing is (`If-None-Match: *`). False: somebody was first, nothing was written."""
 
     def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
@@ -141,19 +153,37 @@ class S3Store:
         with _translated(bucket, key):
             return _info(bucket, key, self.client.head_object(Bucket=bucket, Key=key, **_version(version)))
 
-    def put(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-            metadata: Mapping[str, str] | None = None, **condition: str) -> ObjectInfo:
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        **condition: str,
+    ) -> ObjectInfo:
         if not isinstance(data, bytes):
             data.seek(0)
         with _translated(bucket, key):
             response = self.client.put_object(
-                Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata or {}, **condition,  # type: ignore[arg-type]
+                Bucket=bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                Metadata=metadata or {},
+                **condition,  # type: ignore[arg-type]
             )
         now = _served_at(response)
         return ObjectInfo(bucket, key, response["ETag"].strip('"'), 0, now, response.get("VersionId"), served_at=now)
 
-    def put_new(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-                metadata: Mapping[str, str] | None = None) -> bool:
+    def put_new(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
         try:
             self.put(bucket, key, data, content_type, metadata, IfNoneMatch="*")
         except _AlreadyThere:
@@ -256,7 +286,13 @@ def _listed(bucket: str, entry: Any, page: Any) -> ObjectInfo:
 
 def _info(bucket: str, key: str, response: Any) -> ObjectInfo:
     return ObjectInfo(
-        bucket, key, response["ETag"].strip('"'), response["ContentLength"], response["LastModified"],
-        response.get("VersionId"), response.get("ContentType", ""), response.get("Metadata", {}),
+        bucket,
+        key,
+        response["ETag"].strip('"'),
+        response["ContentLength"],
+        response["LastModified"],
+        response.get("VersionId"),
+        response.get("ContentType", ""),
+        response.get("Metadata", {}),
         _served_at(response),
     )

@@ -58,8 +58,12 @@ class MemoryStore:
     Set `unavailable` to make every call raise `StorageUnavailable`; buckets in `versioned` keep all versions.
     """
 
-    def __init__(self, clock: FakeClock | None = None, buckets: tuple[str, ...] = ("uploads", "results", "quarantine"),
-                 versioned: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        clock: FakeClock | None = None,
+        buckets: tuple[str, ...] = ("uploads", "results", "quarantine"),
+        versioned: tuple[str, ...] = (),
+    ) -> None:
         self.clock = clock or FakeClock()
         self.unavailable = False
         self._buckets = buckets
@@ -78,8 +82,14 @@ class MemoryStore:
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         return replace(self._find(bucket, key, version).info, served_at=self._now())
 
-    def put(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-            metadata: Mapping[str, str] | None = None) -> ObjectInfo:
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
         self._check(bucket)
         body = data if isinstance(data, bytes) else data.read()
         info = ObjectInfo(
@@ -91,8 +101,14 @@ class MemoryStore:
         self._objects[bucket, key] = [*kept, _Object(info, body)]
         return info
 
-    def put_new(self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str,
-                metadata: Mapping[str, str] | None = None) -> bool:
+    def put_new(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> bool:
         self._check(bucket)
         with self._lock:
             if (bucket, key) in self._objects:

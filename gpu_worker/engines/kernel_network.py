@@ -125,7 +125,7 @@ def _with_source(weights: Floats, bias: Floats, scale: int) -> Filters:
 class Residual:
     """`RRDBNet`: a trunk of dense blocks, then a tail that enlarges."""
 
-    bytes_per_px = 1_700
+    bytes_per_px = 1_900
 
     def __init__(self, state: State) -> None:
         blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})

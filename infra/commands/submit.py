@@ -51,7 +51,7 @@ class Submitted:
 def submit(
     paths: Annotated[list[Path], typer.Argument(help="Photos, and folders that are searched for photos.")],
     workflow: Annotated[str | None, typer.Option(help="Workflow; `darkroom workflows` lists them.")] = None,
-    params: Annotated[str, typer.Option(help='Parameters as JSON: \'{"scale": 2}\'.')] = "{}",
+    params: Annotated[str, typer.Option(help="Parameters as JSON: '{\"scale\": 2}'.")] = "{}",
     priority: Annotated[str, typer.Option(help="interactive overtakes bulk.")] = "interactive",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every photo has ended.")] = False,
     out: Annotated[Path | None, typer.Option(help="Fetch results into this folder (waits).")] = None,

@@ -38,8 +38,13 @@ class Consumer:
     `run`. While `is_alive()` is false no lease is renewed, and after `lease_s` of that all deliveries are given up.
     """
 
-    def __init__(self, settings: Settings, prefetch: Mapping[str, int], on_delivery: Callable[[Delivery], None],
-                 is_alive: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        prefetch: Mapping[str, int],
+        on_delivery: Callable[[Delivery], None],
+        is_alive: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._transport = transport(settings)
         self._publisher = Publisher(settings)
         self._lease_s = settings.lease_s
@@ -83,8 +88,9 @@ class Consumer:
             logger().warning("broker.lost", error=type(error).__name__, delay_s=round(delay_s, 2))
             stop.wait(delay_s)
 
-    def _session(self, in_hand: dict[Delivery, Any], stop: threading.Event,
-                 sleeper: socket.socket) -> tuple[dict[Delivery, Any], Exception | None]:
+    def _session(
+        self, in_hand: dict[Delivery, Any], stop: threading.Event, sleeper: socket.socket
+    ) -> tuple[dict[Delivery, Any], Exception | None]:
         """One connection, from connecting to its end: what is still in hand, and what broke it."""
         session = None
         try:
@@ -146,7 +152,11 @@ class Consumer:
 
     def _bury(self, delivery: Delivery, ruling: Ruling) -> None:
         kept = {name: value for name, value in delivery.headers.items() if isinstance(value, str)}
-        reason = {"code": str(ruling.code), "detail": ruling.detail[:1000], "queue": delivery.queue,
-                  "at": datetime.now(UTC).isoformat()}
+        reason = {
+            "code": str(ruling.code),
+            "detail": ruling.detail[:1000],
+            "queue": delivery.queue,
+            "at": datetime.now(UTC).isoformat(),
+        }
         self._publisher.publish(dead(delivery.queue), delivery.body, kept | reason)
         logger().warning("message.dead", queue=delivery.queue, code=reason["code"])

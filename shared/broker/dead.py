@@ -50,8 +50,10 @@ def find(settings: Settings, ident: str) -> DeadLetter:
     for letter in letters(settings):
         if letter.id == ident:
             return letter
-    raise NotFound(Code.BAD_MESSAGE, f"no dead message {ident!r} among the oldest {LIMIT} of each queue; "
-                                     "`darkroom dead list` shows them")
+    raise NotFound(
+        Code.BAD_MESSAGE,
+        f"no dead message {ident!r} among the oldest {LIMIT} of each queue; `darkroom dead list` shows them",
+    )
 
 
 def retry(settings: Settings, idents: Collection[str] | None = None) -> int:

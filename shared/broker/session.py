@@ -21,8 +21,14 @@ class Session:
     having survived. `settle` is what the deliveries call, from any thread.
     """
 
-    def __init__(self, transport: Transport, prefetch: Mapping[str, int], on_delivery: Callable[[Delivery], None],
-                 settle: Callable[[Delivery, Ruling], None], in_hand: Mapping[Delivery, Any]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        prefetch: Mapping[str, int],
+        on_delivery: Callable[[Delivery], None],
+        settle: Callable[[Delivery, Ruling], None],
+        in_hand: Mapping[Delivery, Any],
+    ) -> None:
         self._transport, self._on_delivery, self._settle = transport, on_delivery, settle
         self.in_hand = dict(in_hand)
         self._connection = transport.open(consuming=True)

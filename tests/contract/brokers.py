@@ -149,8 +149,9 @@ class RabbitMQ:
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with (self._dir / "output").open("ab") as output:
-            return subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stdout=output,
-                                    stderr=output, start_new_session=True)
+            return subprocess.Popen(
+                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
 
     def start(self) -> None:
         self._server = self._spawn(str(RABBITMQ))

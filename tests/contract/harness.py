@@ -28,8 +28,9 @@ def eventually(true: Callable[[], Any], what: str, within_s: float = PATIENCE_S)
 class Taken:
     """The deliveries of one consumer, in order."""
 
-    def __init__(self, consumer: Consumer, thread: threading.Thread, stop: threading.Event,
-                 deliveries: list[Delivery]) -> None:
+    def __init__(
+        self, consumer: Consumer, thread: threading.Thread, stop: threading.Event, deliveries: list[Delivery]
+    ) -> None:
         self.consumer, self.deliveries = consumer, deliveries
         self._thread, self._stop = thread, stop
 
@@ -48,8 +49,12 @@ class Taken:
 
 
 @contextmanager
-def consuming(settings: Settings, prefetch: Mapping[str, int], act: Callable[[Delivery], None] = lambda _: None,
-              is_alive: Callable[[], bool] = lambda: True) -> Iterator[Taken]:
+def consuming(
+    settings: Settings,
+    prefetch: Mapping[str, int],
+    act: Callable[[Delivery], None] = lambda _: None,
+    is_alive: Callable[[], bool] = lambda: True,
+) -> Iterator[Taken]:
     """A running consumer that collects its deliveries after `act` saw them."""
     deliveries: list[Delivery] = []
 

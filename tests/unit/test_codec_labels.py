@@ -54,7 +54,7 @@ def test_source_type_follows_the_steps(kinds: tuple[str, ...], term: str) -> Non
 
 def test_aigc_field_is_the_standards_json() -> None:
     """`TC260:AIGC` holds the seven fields of GB 45438-2025 as JSON, whatever the producer is called."""
-    value = _xmp(texts(TASK, workflow("upscale"), '影像 <"&\'> 工作室')[XMP_KEYWORD])[TC260]
+    value = _xmp(texts(TASK, workflow("upscale"), "影像 <\"&'> 工作室")[XMP_KEYWORD])[TC260]
     assert value is not None
     assert json.loads(value) == {
         "Label": "1", "ContentProducer": '影像 <"&\'> 工作室', "ProduceID": TASK, "ReservedCode1": "",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import ncnn
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.restore import Restored, restore
 from shared import workflows
-from shared.models import get
+from shared.errors import Code, NotFound, PermanentError
+from shared.models import Model, ModelFile, get
 from shared.settings import Settings
 from tests.extras import needs_kernels
 
@@ -143,3 +147,41 @@ def test_a_smaller_scale_reduces_the_output() -> None:
     found = run(Photo(pixels), scale=1.5).photo.pixels
     assert found.shape == (46, 49, 3)
     assert difference(found, np.asarray(whole, np.float32)).max() <= 1
+
+
+def test_a_broken_network_ends_as_invalid_output(tmp_path: Path) -> None:
+    """NaN in the weights: the photo fails, and no black picture is stored."""
+    settings = Settings(engine="ncnn", models_dir=tmp_path)
+    network = NcnnEngine(settings).load(broken_model(tmp_path))
+    with pytest.raises(PermanentError) as caught:
+        network.upscale([picture(20, 20)], True)
+    assert caught.value.code == Code.INVALID_OUTPUT
+
+
+def test_a_model_that_ncnn_does_not_have_names_the_extra(tmp_path: Path) -> None:
+    """Its weights are in another format."""
+    with pytest.raises(NotFound, match="torch"):
+        NcnnEngine(Settings(models_dir=tmp_path)).load(get("realesrgan-x2plus"))
+
+
+def broken_model(folder: Path) -> Model:
+    """A compact network of two convolutions, in ncnn's format; one weight is NaN."""
+    param = (
+        "7767517\n8 9\nInput in 0 1 data\nSplit s 1 2 data a b\n"
+        "Convolution c0 1 1 a c 0=64 1=3 4=1 5=1 6=1728\nPReLU p 1 1 c d 0=64\n"
+        "Convolution c1 1 1 d e 0=48 1=3 4=1 5=1 6=27648\nPixelShuffle x 1 1 e f 0=4\n"
+        "Interp i 1 1 b g 0=1 1=4.0 2=4.0\nBinaryOp add 2 1 f g output\n"
+    )
+    first, last = np.full(1728, 0.01, "<f4"), np.full(27648, 0.01, "<f4")
+    last[100] = np.nan
+    tag = np.zeros(1, "<u4").tobytes()
+    slopes, biases = np.full(64, 0.25, "<f4").tobytes(), [np.zeros(n, "<f4").tobytes() for n in (64, 48)]
+    weights = tag + first.tobytes() + biases[0] + slopes + tag + last.tobytes() + biases[1]
+    files = [("ncnn-param", "toy.param", param.encode()), ("ncnn-bin", "toy.bin", weights)]
+    for _, name, content in files:
+        (folder / name).write_bytes(content)
+    pinned = [
+        ModelFile(role=role, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), path=name)  # type: ignore[arg-type]
+        for role, name, content in files
+    ]
+    return Model(name="toy", architecture="srvgg", title="", licence="", scale=4, files=pinned)

@@ -232,8 +232,9 @@ def test_metrics_count_uploads_and_notifications(world: World, client: TestClien
     def value(name: str, **labels: str) -> float:
         return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
-    queued, unreadable = value("darkroom_uploads_total", decision="queued"), value(
-        "darkroom_notifications_total", door="http", outcome="unreadable"
+    queued, unreadable = (
+        value("darkroom_uploads_total", decision="queued"),
+        value("darkroom_notifications_total", door="http", outcome="unreadable"),
     )
     world.put("a.png", photo())
     client.post("/events/storage", content=notification("a.png"), headers=TOKEN)
