@@ -21,7 +21,7 @@ from kombu.messaging import Producer
 from kombu.transport import pyamqp
 
 from shared.broker import topology
-from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport, send
+from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport, send
 from shared.errors import BrokerUnavailable
 
 DELIVERY_LIMIT = 500

@@ -12,7 +12,8 @@ from typing import Any
 
 from kombu.connection import Connection
 
-from shared.broker.transports import Outgoing, transport
+from shared.broker.transport import Outgoing
+from shared.broker.transports import transport
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings
 

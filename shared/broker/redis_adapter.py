@@ -15,7 +15,7 @@ from kombu.utils.eventio import READ
 
 from shared.broker import redis_transport
 from shared.broker.envelope import Content, unseal
-from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
+from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 
 # A lease names its queue in the first line; counted on the server, so that no message travels.
 _IN_HAND_OF = """

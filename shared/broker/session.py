@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from shared.broker.delivery import Delivery, Ruling
-from shared.broker.transports import Transport
+from shared.broker.transport import Transport
 from shared.telemetry import logger
 
 

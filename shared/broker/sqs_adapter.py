@@ -25,7 +25,7 @@ from kombu.transport import SQS
 
 from shared.broker.envelope import Content, payload, seal, unseal
 from shared.broker.held import HeldQoS
-from shared.broker.transports import HEARTBEAT_S, Outgoing, Transport
+from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 from shared.errors import BrokerUnavailable
 
 BATCH = 10
