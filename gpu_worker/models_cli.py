@@ -21,11 +21,13 @@ def main(argv: list[str]) -> int:
     """Exit status: 0 when all that was asked is right, 1 when a model is missing, corrupt or could not be fetched."""
     parser = argparse.ArgumentParser(prog="darkroom models", description=__doc__)
     parser.add_argument("action", choices=["list", "verify", "pull", "add"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models; none means all (for pull: all missing)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models; for list and verify, none means all")
     parser.add_argument("--name", help="add: the model's name; without it that of the file")
     parser.add_argument("--licence", default="unknown", help="add: the licence of the weights")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line and nothing else")
     asked = parser.parse_args(argv)
+    if asked.action == "pull" and not asked.names:
+        parser.error("pull takes the names of models: all of them are gigabytes; `darkroom models list` has them")
     settings = Settings.load()
     use_local(settings.models_dir)
     try:

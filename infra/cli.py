@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "tasks": "The latest rows of the log.",
     "task": "One task: its rows and its events.",
     "workflows": "The workflows and their parameters.",
-    "models": "List, verify or pull models.",
+    "models": "List, verify, pull or add models.",
     "demo": "Restore four damaged photos on a stack of its own, and check every one.",
     "bench": "Figures of a running stack, with their spread.",
     "handlers": "Run the HTTP door: storage events, health, API.",

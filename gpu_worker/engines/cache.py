@@ -19,7 +19,7 @@ class ModelCache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, name: str, load: Callable[[], T]) -> T:
-        """The network called `name`; `load` reads it when it is not here, after the oldest was let go."""
+        """The network called `name`; `load` reads it when it is not here; then the oldest is let go."""
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)

@@ -57,5 +57,5 @@ def worker(ctx: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def models(ctx: typer.Context) -> None:
-    """`darkroom models list|verify|pull [--json]`."""
+    """`darkroom models list|verify|pull NAME|add FILE [--json]`."""
     _become("gpu_worker", "models", *ctx.args)

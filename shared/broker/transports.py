@@ -1,4 +1,5 @@
 """The broker's adapter, chosen by the scheme of the URL; each is imported only when it is."""
+# mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
 
