@@ -7,7 +7,6 @@ pasted but what was computed for its own place.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
@@ -48,7 +47,6 @@ class _Run:
         shape = (height * self._scale, width * self._scale, channels)
         self.canvas: Any = scratch.allocate(shape, pixels.dtype, settings)
         self._ladder: list[dict[str, int]] = []
-        self._left = Counter(tile.core.y0 for tile in chosen.tiles)
         self._done_px = 0
         self._lock = threading.Lock()
 
@@ -104,13 +102,11 @@ class _Run:
             self.canvas[tile.core.within(self._picture, self._scale)] = inner
 
     def _finish(self, tile: Tile) -> None:
+        # The rows of a tile reach over the whole picture, also over what other lanes are writing; that is not lost.
+        scratch.drop(self.canvas[tile.core.y0 * self._scale : tile.core.y1 * self._scale])
         with self._lock:
-            self._left[tile.core.y0] -= 1
-            band_done = self._left[tile.core.y0] == 0
             self._done_px += tile.core.width * tile.core.height
             self._progress(self._done_px / (self._picture.width * self._picture.height))
-        if band_done:
-            scratch.drop(self.canvas[tile.core.y0 * self._scale : tile.core.y1 * self._scale])
 
     def describe(self) -> dict[str, Any]:
         """What the record says about tiles."""

@@ -71,10 +71,10 @@ class Filters:
         """From (outputs, inputs, 3, 3), (outputs,) and one slope or (outputs,); padded with zeros to whole vectors."""
         outputs, inputs = weights.shape[:2]
         rows, columns = _padded(outputs, COLUMNS), _padded(inputs, LANE)
-        whole = np.zeros((rows, columns, 9))
+        whole = np.zeros((rows, columns, 9), np.float32)
         whole[:outputs, :inputs] = weights.reshape(outputs, inputs, 9)
-        points = np.kron(TRANSFORM, TRANSFORM) @ whole.reshape(-1, 9).T
-        packed = points.reshape(-1, rows // COLUMNS, COLUMNS, columns).swapaxes(2, 3).astype(np.float32, "C")
+        points = np.kron(TRANSFORM, TRANSFORM).astype(np.float32) @ whole.reshape(-1, 9).T
+        packed = np.ascontiguousarray(points.reshape(-1, rows // COLUMNS, COLUMNS, columns).swapaxes(2, 3))
         return cls(packed, _extended(bias, rows), _extended(np.broadcast_to(np.float32(slope), outputs), rows))
 
     @property

@@ -197,6 +197,11 @@ static void block(const Convolution *c, int first, int count, float *in, float *
         write_tile(c, (first + tile) / per_row, (first + tile) % per_row, out + tile * outputs, out_stride);
 }
 
+static int tiles_of(const Convolution *c)
+{
+    return ((c->height + OUT - 1) / OUT) * ((c->width + OUT - 1) / OUT);
+}
+
 typedef struct {
     const Convolution *convolutions;
     int count;
@@ -220,7 +225,7 @@ static void *run_thread(void *argument)
     pthread_barrier_wait(&work->together);
     for (int i = 0; i < work->count && !atomic_load(&work->failed); i++) {
         const Convolution *c = work->convolutions + i;
-        int tiles = ((c->height + OUT - 1) / OUT) * ((c->width + OUT - 1) / OUT), first;
+        int tiles = tiles_of(c), first;
         while ((first = atomic_fetch_add(work->next + i, TILES)) < tiles)
             block(c, first, tiles - first < TILES ? tiles - first : TILES, in, out);
         pthread_barrier_wait(&work->together); /* the next convolution reads what all threads wrote */
@@ -240,7 +245,10 @@ int winograd_run(const Convolution *convolutions, int count, int threads)
 {
     Work work = {.convolutions = convolutions, .count = count, .gate = PTHREAD_MUTEX_INITIALIZER};
     int64_t inputs = 0, outputs = 0;
+    int blocks = 1;
     for (int i = 0; i < count; i++) {
+        int needed = (tiles_of(convolutions + i) + TILES - 1) / TILES;
+        blocks = needed > blocks ? needed : blocks;
         int64_t channels = convolutions[i].channels[0] + convolutions[i].channels[1];
         inputs = channels > inputs ? channels : inputs;
         outputs = convolutions[i].outputs > outputs ? convolutions[i].outputs : outputs;
@@ -250,6 +258,7 @@ int winograd_run(const Convolution *convolutions, int count, int threads)
     work.next = calloc(count, sizeof(atomic_int));
     if (!work.next)
         return -1;
+    threads = threads < blocks ? threads : blocks; /* a thread without work would only be waited for */
     pthread_t started[MAX_THREADS];
     int others = 0;
     pthread_mutex_lock(&work.gate);
