@@ -18,7 +18,7 @@ from gpu_worker.engines.kernels import LANE, Filters, Floats, Step, run
 from gpu_worker.engines.ncnn_weights import State
 from gpu_worker.engines.quantise import shuffled_to_pixels
 from gpu_worker.photo import Pixels
-from gpu_worker.tiles import Axis, Rect, grid
+from gpu_worker.tiles import Axis, Rect, Tile, grid
 from shared.models import Model
 
 KEPT_BYTES = 1_000_000_000
@@ -141,8 +141,7 @@ class Residual:
         features = self._trunk(window, buffers, threads)
         # The tail works on sixteen times the pixels but sees two of the trunk's around: it runs in small exact pieces.
         pixels: Pixels = np.empty((height * 4, width * 4, channels), window.dtype)
-        sides = [Axis.fitting(length, TAIL_OVERLAP_PX, TAIL_SIDE_PX) for length in (width, height)]
-        for tile in grid(*sides):
+        for tile in tail_tiles(width, height):
             rows, columns = tile.window.within(Rect(0, 0, width, height))
             piece = self._enlarged(np.ascontiguousarray(features[rows, columns]), threads)
             rows, columns = tile.core.within(tile.window, 4)
@@ -185,6 +184,12 @@ class Residual:
             threads,
         )
         return last
+
+
+def tail_tiles(width: int, height: int) -> tuple[Tile, ...]:
+    """The pieces in which the tail of an `RRDBNet` runs."""
+    columns, rows = (Axis.fitting(length, TAIL_OVERLAP_PX, TAIL_SIDE_PX) for length in (width, height))
+    return grid(columns, rows)
 
 
 def _dense(state: State, name: str) -> list[Filters]:

@@ -22,10 +22,10 @@ import numpy as np
 from gpu_worker import memory, models
 from gpu_worker.engines import Network, OutOfMemory, kernels, ncnn_weights
 from gpu_worker.engines.cache import ModelCache
-from gpu_worker.engines.kernel_network import KernelNetwork
+from gpu_worker.engines.kernel_network import KEPT_BYTES, KernelNetwork, tail_tiles
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Pixels
-from gpu_worker.tiles import Axis, Rect, Tile, grid
+from gpu_worker.tiles import Rect
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
 from shared.settings import Settings
@@ -39,11 +39,8 @@ BYTES_PER_PX = {"srvgg": 2_600, "rrdb": 11_000}
 POOL_FIT = 0.5
 """A pooled buffer is used again for half its size or more: a fifth less memory than ncnn's own pools, as fast."""
 
-KEPT_BYTES = 1_000_000_000
-
-TAIL_SIDE_PX = 64
-TAIL_OVERLAP_PX = 2
-"""Four 3x3 convolutions, one at twice and three at four times the size, reach 1.25 input pixels."""
+ROOMY_BYTES, ROOMY_MODELS = 8_000_000_000, 3
+"""Where this much memory is free, so many networks stay loaded: together they take less than a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ class NcnnNetwork:
         scale = self.model.scale
         pixels: Any = np.empty((height * scale, width * scale, channels), window.dtype)
         whole = Rect(0, 0, width, height)
-        for tile in _tail_tiles(width, height):
+        for tile in tail_tiles(width, height):
             piece = loaded.infer(_cropped(trunk, tile.window, loaded.net.opt), loaded.cut, last)
             inner = piece.numpy()[:, *tile.core.within(tile.window, scale)]
             pixels[tile.core.within(whole, scale)] = to_pixels(inner, channels, window.dtype)
@@ -147,7 +144,7 @@ class NcnnEngine:
         # Our own convolutions share every picture among all cores; ncnn is faster with a picture per core.
         self.lanes = 1 if self._own else self._threads
         self._settings = settings
-        self._cache: ModelCache[Network] = ModelCache(capacity=1)
+        self._cache: ModelCache[Network] = ModelCache(ROOMY_MODELS if memory.available_bytes() > ROOMY_BYTES else 1)
 
     def load(self, model: Model) -> Network:
         return self._cache.get(model.name, lambda: self._read(model))
@@ -189,11 +186,6 @@ def _tail_start(param: str) -> str | None:
     layers = [line.split() for line in param.splitlines()[2:]]
     enlargements = [layer for layer in layers if layer[0] == "Interp"]
     return enlargements[0][4] if len(enlargements) > 1 else None
-
-
-def _tail_tiles(width: int, height: int) -> tuple[Tile, ...]:
-    columns, rows = (Axis.fitting(length, TAIL_OVERLAP_PX, TAIL_SIDE_PX) for length in (width, height))
-    return grid(columns, rows)
 
 
 def _cropped(mat: ncnn.Mat, window: Rect, option: ncnn.Option) -> ncnn.Mat:
