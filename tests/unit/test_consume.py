@@ -14,7 +14,7 @@ from shared.broker.delivery import Delivery, Ruling
 from shared.errors import Code
 from shared.settings import Settings
 from tests.unit.test_http import notification
-from tests.unit.test_on_upload import World, photo
+from tests.unit.upload_world import World, photo
 
 
 class Hand:

@@ -19,7 +19,7 @@ from handlers.notifications import MAX_BYTES
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings
 from shared.telemetry import METRICS
-from tests.unit.test_on_upload import World, photo
+from tests.unit.upload_world import World, photo
 
 TOKEN = {"Authorization": "Bearer the-token"}
 EVENTS = Path(__file__).parent.parent / "events"

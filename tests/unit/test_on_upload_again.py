@@ -1,0 +1,111 @@
+"""What comes again: repeated events, the same bytes, other versions of an object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from handlers.on_upload import on_upload, upload_id
+from shared import identity
+from shared.errors import Code, NotFound
+from tests.unit.upload_world import World, photo
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_event_that_comes_again_changes_nothing(world: World) -> None:
+    """However often: same decision, same documents, no second message."""
+    for key, data in (("a.png", photo()), ("b.jpg", b"text")):
+        event = world.put(key, data)
+        first = on_upload(event, world.ctx)
+        before, sent = world.documents(), list(world.publisher.sent)
+        world.clock.advance(5)
+        assert on_upload(event, world.ctx) == replace(first, repeated=True)
+        assert (world.documents(), world.publisher.sent) == (before, sent)
+
+
+def test_an_event_that_comes_again_after_the_limits_changed(world: World) -> None:
+    """A queued upload is not also rejected: one upload has one end."""
+    event = world.put("a.png", photo())
+    first = on_upload(event, world.ctx)
+    strict = replace(world.ctx, settings=world.ctx.settings.model_copy(update={"max_pixels": 10}))
+    assert on_upload(event, strict) == replace(first, repeated=True)
+    assert world.store.keys("quarantine") == ()
+
+
+def test_the_same_bytes_put_again_are_another_upload(world: World) -> None:
+    """Same key, same bytes, later: decided anew, also where the first was rejected for its metadata."""
+    first = world.upload("a.png", photo(), {"workflow": "nonesuch"})
+    assert first.kind == "rejected"
+    world.clock.advance(60)
+    second = world.upload("a.png", photo(), {"workflow": "fast"})
+    assert (second.kind, second.upload_id) == ("queued", first.upload_id)
+    assert world.receipt(second).source.upload_time == world.clock.now()
+    with pytest.raises(NotFound):
+        world.reason(second)  # the end of the first upload is not the end of the second
+    world.clock.advance(60)
+    assert world.upload("a.png", photo(), {"workflow": "nonesuch"}).kind == "rejected"
+    assert world.reason(second).error_code == Code.UNKNOWN_WORKFLOW
+    assert len({event.event_id for event in world.log()}) == 3
+
+
+def test_what_was_restored_before_is_a_duplicate(world: World) -> None:
+    """Same bytes, user and workflow under another key: nothing is computed, the log names the result there is."""
+    first = world.upload("a.png", photo(), {"user": "ada"})
+    world.restore(first)
+    second = world.upload("b.png", photo(), {"user": "ada"})
+    assert (second.kind, second.task_id) == ("duplicate", first.task_id)
+    assert second.upload_id != first.upload_id
+    assert world.receipt(second).decision == "duplicate"
+    assert len(world.tasks()) == 1
+    event = world.log()[-1]
+    assert (event.kind, event.fields["result_url"]) == ("duplicate", f"s3://results/processed/{first.task_id}.png")
+    assert world.upload("c.png", photo(), {"user": "bob"}).kind == "queued"  # another user never sees ada's result
+    assert world.upload("d.png", photo(), {"user": "ada", "params": '{"scale": 2}'}).kind == "queued"
+
+
+def test_the_same_bytes_put_again_after_their_result_are_a_duplicate(world: World) -> None:
+    """At the same key, too: the later upload shares the result of the earlier."""
+    world.restore(world.upload("a.png", photo()))
+    world.clock.advance(60)
+    assert world.upload("a.png", photo()).kind == "duplicate"
+    assert len(world.tasks()) == 1
+
+
+def test_two_uploads_of_the_same_task_before_its_result_are_both_queued(world: World) -> None:
+    """Which of them is restored is decided by the workers, not here."""
+    first, second = world.upload("a.png", photo()), world.upload("b.png", photo())
+    assert [first.kind, second.kind] == ["queued", "queued"]
+    assert first.task_id == second.task_id
+
+
+def test_versions_are_uploads_of_their_own() -> None:
+    """In a versioned bucket each version has its id, and an event is answered for the version it names."""
+    world = World(versioned=("uploads",))
+    old, new = world.put("a.png", photo(colour=1)), world.put("a.png", photo(colour=2))
+    first, second = on_upload(old, world.ctx), on_upload(new, world.ctx)
+    assert first.upload_id != second.upload_id
+    assert first.upload_id == identity.upload_id("uploads", "a.png", old.version or "")
+    assert world.receipt(first).source.version == old.version
+    assert world.receipt(first).source.sha256 != world.receipt(second).source.sha256
+
+
+@pytest.mark.parametrize("version", ["", "null"])
+def test_the_version_null_is_none(world: World, version: str) -> None:
+    """What a bucket without versions calls a version stays the same when the bytes change, so the ETag is the id."""
+    info = world.store.put("uploads", "a.png", photo(), "image/png")
+    assert upload_id(replace(info, version=version)) == upload_id(info)
+    assert upload_id(info) == identity.upload_id("uploads", "a.png", info.etag)
+
+
+def test_a_late_event_of_an_overwritten_object(world: World) -> None:
+    """The object that is there is decided on; its own event finds that done."""
+    old = world.put("a.png", photo(colour=1))
+    new = world.put("a.png", photo(colour=2))
+    late = on_upload(old, world.ctx)
+    assert late.upload_id == upload_id(world.store.head("uploads", "a.png"))
+    assert on_upload(new, world.ctx) == replace(late, repeated=True)
