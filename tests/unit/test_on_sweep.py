@@ -7,13 +7,12 @@ from itertools import count
 
 import pytest
 
-from handlers.on_sweep import Memory, on_sweep
+from handlers.on_sweep import on_sweep
 from handlers.on_upload import upload_id
 from shared import keys
 from shared.broker import topology
 from shared.broker.depth import Backlog
-from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
-from shared.messages import LogEvent
+from shared.errors import BrokerUnavailable, StorageUnavailable
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import LEASE_S, Town, TownDiary, photo
 
@@ -105,90 +104,6 @@ def test_ended_uploads_are_not_published(town: Town) -> None:
     assert (report.republished, report.waiting, report.receipts) == (0, 0, 4)
 
 
-def test_a_photo_in_work_is_left_alone(town: Town) -> None:
-    """Its message is in a worker's hands, not in the queue; the claim, which is renewed, says so."""
-    upload = town.upload("a.png")
-    town.lose()
-    claim = town.claim(upload)
-    for _ in range(5):
-        town.later(LEASE_S - 5)
-        town.claims().renew(claim)
-        report = town.sweep()
-        assert (report.republished, report.called) == (0, 0)
-
-
-def test_what_a_worker_holds_ready_is_left_alone(town: Town) -> None:
-    """It has one photo in work and two more in hand; a fourth, whose message was lost, is told from these."""
-    uploads = []
-    for name in "abcd":
-        uploads.append(town.upload(f"{name}.png"))
-        town.later(2)
-    town.take(3)
-    claim = town.claim(uploads[0])
-    for _ in range(3):
-        town.later(LEASE_S - 5)
-        town.claims().renew(claim)
-        assert town.sweep().republished == 0
-    town.lose()
-    assert town.sweep().republished == 1
-    town.later(LEASE_S - 5)
-    town.claims().renew(claim)
-    assert town.sweep().republished == 0
-
-
-def test_a_dead_workers_photo_is_called_once(town: Town) -> None:
-    """The claim ran out: published, marked, and not again while that message waits; if it is lost, it is again."""
-    upload = town.upload("a.png")
-    town.lose()
-    town.claim(upload)
-    town.later()
-    report = town.sweep()
-    assert (report.called, report.republished) == (1, 0)
-    assert town.messages() == [upload]
-    town.later()
-    report = town.sweep()
-    assert (report.called, report.republished) == (0, 0)
-    town.lose()
-    assert town.sweep().republished == 1
-    assert town.claim(upload, "w2").note.crashes == 1
-
-
-def test_a_failed_try_is_called_when_it_is_due(town: Town) -> None:
-    """Not before its wait is over, by the store's clock, and even if the photo is otherwise young."""
-    upload = town.upload("a.png")
-    town.lose()
-    town.claims().fail(town.claim(upload), RuntimeError("flaky"), wait_s=10)
-    town.later(9)
-    assert town.sweep().called == 0
-    town.later(1)
-    assert town.sweep().called == 1
-    assert town.messages() == [upload]
-
-
-def test_a_due_try_of_an_ended_photo_is_not_called(town: Town) -> None:
-    """The worker died after the record was written, before it gave up its claim; the claim goes."""
-    upload = town.upload("a.png")
-    town.lose()
-    claim = town.claim(upload)
-    town.restore(upload)
-    town.later()
-    report = town.sweep()
-    assert (report.called, report.republished, report.claims_deleted) == (0, 0, 1)
-    with pytest.raises(NotFound):
-        town.store.head("results", keys.claim(claim.task_id, 1))
-
-
-def test_claims_of_photos_that_wait_are_kept(town: Town) -> None:
-    """They count the attempts, however old they are."""
-    upload = town.upload("a.png")
-    town.lose()
-    claim = town.claim(upload)
-    for _ in range(3):
-        town.later(3600)
-        assert town.sweep().claims_deleted == 0
-    town.store.head("results", keys.claim(claim.task_id, 1))
-
-
 def test_a_deleted_source_is_left_to_the_worker(town: Town) -> None:
     """A lost message for it is published: the worker finds the source missing and ends the photo with that reason."""
     upload = town.upload("a.png")
@@ -256,65 +171,6 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     left = [key for key in town.store.keys("results") if key.startswith(("processed/", "previews/"))]
     waited = town.receipt(waiting).task_id or ""
     assert left == [keys.preview(waited), keys.result(waited)]
-
-
-def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
-    """As it was told at first, event by event; and no more once the diary knows it."""
-    diary, memory = TownDiary(), Memory()
-    data = photo(5)
-    uploads = [town.upload("done.png", data), town.upload("failed.png"), town.upload("text.png", b"no photo")]
-    shared = town.upload("same.png", data)  # of a task that is under way: it will share the result
-    waiting = town.upload("waiting.png")
-    record = town.restore(uploads[0])
-    town.fail(uploads[1])
-    town.recorded()
-    town.later()
-    assert town.sweep(diary=diary, memory=memory).retold == 4
-    told = town.recorded()
-    ends = {event.upload_id: event.kind for event in told if event.kind != "queued"}
-    assert ends == {uploads[0]: "success", uploads[1]: "failed", uploads[2]: "rejected", shared: "duplicate"}
-    assert waiting not in {event.upload_id for event in told}
-    assert next(event for event in told if event.kind == "success").at == record.finished_at
-    diary.known |= ends.keys()
-    assert town.sweep(diary=diary, memory=memory).retold == 0
-    reads = len(town.store.reads)
-    assert town.sweep(diary=diary, memory=memory).retold == 0
-    assert len(town.store.reads) == reads
-
-
-def test_the_diary_is_told_nothing_while_its_queue_is_full(town: Town) -> None:
-    """What it lacks may be on its way; the last word is spoken when the queue is empty."""
-    diary = TownDiary()
-    town.restore(town.upload("a.png"))
-    town.later()
-    assert town.sweep(diary=diary).retold == 0
-    town.recorded()
-    assert town.sweep(diary=diary).retold == 1
-
-
-def test_a_young_end_may_be_on_its_way_to_the_diary(town: Town) -> None:
-    diary = TownDiary()
-    upload = town.upload("a.png")
-    town.later(3600)
-    town.restore(upload)
-    town.recorded()
-    assert town.sweep(diary=diary).retold == 0
-
-
-def test_a_diary_that_is_down_stops_no_photo(town: Town) -> None:
-    """Lost messages are published all the same, and the ends are told when it is back, by whichever process."""
-    diary = TownDiary()
-    diary.down = True
-    town.restore(town.upload("a.png"))
-    town.upload("b.png")
-    town.lose()
-    town.recorded()
-    town.later()
-    report = town.sweep(diary=diary)
-    assert (report.republished, report.retold) == (1, 0)
-    diary.down = False
-    town.later()
-    assert town.sweep(diary=diary).retold == 1
 
 
 def test_a_dry_run_changes_nothing(town: Town) -> None:
@@ -404,16 +260,3 @@ def test_two_sweeps_at_once_cost_a_message_at_most(town: Town) -> None:
     assert sorted(town.messages()) == sorted(uploads * 2)
     town.later()
     assert town.sweep().republished == 0
-
-
-def test_the_events_told_again_are_the_first_ones(town: Town) -> None:
-    """Same ids, same content: for the diary a repetition."""
-    upload = town.upload("a.png")
-    (first,) = town.recorded()
-    town.restore(upload)
-    town.later()
-    town.sweep(diary=TownDiary())
-    again, end = town.recorded()
-    assert again == first
-    assert isinstance(end, LogEvent)
-    assert end.kind == "success"
