@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
-import psutil
-import psycopg2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import logbook as logbook_module
 from handlers.columns import Row
 from handlers.logbook import Filter, Logbook, UploadKey, Written
 from shared import identity
-from shared.errors import DatabaseUnavailable
-from shared.messages import LogEvent
 from shared.settings import Settings
 from tests.contract.databases import database
-
-NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
-NOT_SHARED = {"upload_id", "task_id", "updated_at"}
-SOURCE = {
-    "user_id": "ab" * 32, "image_filename": "grandma.jpg", "bytes": 1000, "width": 20, "height": 10,
-    "sha256": "cd" * 32, "workflow_type": "fast", "workflow_version": 1, "params": {"scale": 4, "note": None},
-    "signature": "0123456789abcdef",
-}  # fmt: skip
-LIFE: list[tuple[Any, int, dict[str, Any]]] = [
-    ("queued", 0, SOURCE),
-    ("processing", 1, {"attempts": 1}),
-    ("processing", 2, {"attempts": 2}),
-    ("failed", 3, {"error_code": "attempts_exhausted", "error_detail": "5 attempts failed", "attempts": 5}),
-    ("duplicate", 4, {"result_url": "s3://results/processed/old.png"}),
-    ("success", 5, {**SOURCE, "result_url": "s3://results/processed/new.png", "engine": "ncnn", "attempts": 6,
-                    "duration_seconds": 1.5}),
-]  # fmt: skip
-
-
-def event(upload_id: str, kind: Any, minute: int = 0, fields: dict[str, Any] | None = None, **changes: Any) -> LogEvent:
-    told = {
-        "event_id": identity.event_id(upload_id, kind, str(minute)), "upload_id": upload_id, "upload_time": NOW,
-        "task_id": identity.task_id("u", upload_id, "s"), "kind": kind, "at": NOW + timedelta(minutes=minute),
-        "fields": fields or {},
-    }  # fmt: skip
-    return LogEvent(**(told | changes))
-
-
-def life(upload_id: str) -> list[LogEvent]:
-    return [event(upload_id, kind, minute, fields) for kind, minute, fields in LIFE]
+from tests.contract.logbook_events import NOT_SHARED, NOW, SOURCE, event, life, row, select
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +33,6 @@ def logbook(url: str) -> Iterator[Logbook]:
     book = Logbook(Settings(database_url=url))
     yield book
     book.close()
-
-
-def select(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            return cursor.fetchall()
-    finally:
-        connection.close()
-
-
-def row(logbook: Logbook, upload_id: str) -> dict[str, Any]:
-    """The row of an upload without what differs between uploads."""
-    (found,) = logbook.page(Filter(task_id=identity.task_id("u", upload_id, "s")), 10)
-    return found.model_dump(exclude=NOT_SHARED)
 
 
 def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
@@ -287,49 +233,3 @@ def test_the_model_has_the_columns_of_the_table(url: str) -> None:
     statement = """SELECT column_name FROM information_schema.columns
                    WHERE table_schema = 'darkroom' AND table_name = 'restoration_log'"""
     assert {name for (name,) in select(url, statement)} == set(Row.model_fields)
-
-
-def test_without_a_database_the_call_says_so(url: str) -> None:
-    """No address, a wrong one, or no tables yet: `database_unavailable`, to be tried again."""
-    wrong = urlunsplit(urlsplit(url)._replace(path="/nowhere"))
-    bare = urlunsplit(urlsplit(url)._replace(path="/postgres"))
-    for address in ("", wrong, bare, "postgresql://nobody@127.0.0.1:1/x"):
-        with pytest.raises(DatabaseUnavailable):
-            Logbook(Settings(database_url=address)).write([event(str(uuid4()), "queued")])
-
-
-def test_a_connection_that_died_is_replaced(logbook: Logbook, url: str) -> None:
-    """The server ended every connection: the same call connects again and writes."""
-    upload = str(uuid4())
-    logbook.write(life(upload)[:1])
-    select(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'darkroom'")
-    assert logbook.write(life(upload)).added == 5
-
-
-@contextmanager
-def frozen(url: str) -> Iterator[None]:
-    """Every process of the server is stopped, as by a hanging disk."""
-    lasting = select(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
-    postmaster = psutil.Process(int(lasting[0][0])).parent()
-    assert postmaster is not None
-    server = [postmaster, *postmaster.children()]
-    try:
-        for process in server:
-            os.kill(process.pid, signal.SIGSTOP)
-        yield
-    finally:
-        for process in server:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
-
-
-def test_a_frozen_database_stops_nobody_for_long(logbook: Logbook, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that holds its sockets open and never answers is an error within the limit; thawed, it is used again."""
-    upload = str(uuid4())
-    logbook.write(life(upload)[:1])
-    monkeypatch.setattr(logbook_module, "ANSWER_S", 0.5)
-    monkeypatch.setattr(logbook_module, "CONNECT_S", 0.5)
-    with frozen(url), pytest.raises(DatabaseUnavailable):
-        logbook.write(life(upload))
-    monkeypatch.undo()
-    assert logbook.write(life(upload)).added == 5
