@@ -13,6 +13,7 @@ import tempfile
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from shared.settings import Settings
 
@@ -50,3 +51,10 @@ def drop(array: NDArray[np.generic]) -> None:
     first = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     start = first // mmap.PAGESIZE * mmap.PAGESIZE
     root.base.madvise(mmap.MADV_DONTNEED, start, first + array.nbytes - start)
+
+
+def drop_rows(photo: Photo, top: int, bottom: int) -> None:
+    """`drop` for some rows of a photo: whoever walks through a big one lets go of what lies behind."""
+    drop(photo.pixels[top:bottom])
+    if photo.alpha is not None:
+        drop(photo.alpha[top:bottom])

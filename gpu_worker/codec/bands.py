@@ -16,6 +16,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from gpu_worker import scratch
 from gpu_worker.photo import Photo
 
 BAND_BYTES = 1 << 20
@@ -45,6 +46,7 @@ def _band(photo: Photo, top: int, bottom: int, level: int) -> tuple[Bytes, bytes
         rows = np.concatenate((np.zeros_like(rows[:1]), rows))
     step = photo.pixels.dtype.itemsize * (photo.pixels.shape[2] + (photo.alpha is not None))
     filtered = _filtered(rows[1:], rows[:-1], step, level)
+    scratch.drop_rows(photo, top, bottom)
     return filtered, min((deflate(filtered) for deflate in _DEFLATES[level]), key=len)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gpu_worker import scratch
 from gpu_worker.codec import colour
 from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
@@ -53,8 +54,11 @@ def _small(photo: Photo, max_px: int) -> Image.Image:
 def _reduced(photo: Photo, factor: int) -> Image.Image:
     """Means of `factor` x `factor` boxes in 8 bits, taken band by band."""
     rows = factor * max(1, _BAND_PIXELS // (photo.width * factor))
-    bands = [_eight(photo, top, top + rows).reduce(factor) for top in range(0, photo.height, rows)]
-    return Image.fromarray(np.concatenate([np.asarray(band) for band in bands]))
+    bands = []
+    for top in range(0, photo.height, rows):
+        bands.append(np.asarray(_eight(photo, top, top + rows).reduce(factor)))
+        scratch.drop_rows(photo, top, top + rows)
+    return Image.fromarray(np.concatenate(bands))
 
 
 def _eight(photo: Photo, top: int, bottom: int) -> Image.Image:
