@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from fastapi import Depends
+
+from handlers.problems import Problem
 
 SCOPES = frozenset({"upload", "read", "delete", "admin"})
 """`upload`: new photos and previews. `read`: states and results. `delete`: cancel and erase. `admin`: all of it."""
@@ -23,3 +28,18 @@ class Caller:
     def sees(self, user_hash: str | None) -> bool:
         """May this caller know of what belongs to `user_hash`?"""
         return self.operator or user_hash == self.user_hash
+
+
+Authenticate = Callable[..., Caller]
+"""A dependency that says who asks, or raises the `Problem` 401."""
+
+
+def needs(scope: str, authenticate: Authenticate) -> Authenticate:
+    """A dependency for routes that need `scope`: the caller, or 403."""
+
+    def check(caller: Caller = Depends(authenticate)) -> Caller:  # noqa: B008
+        if not caller.may(scope):
+            raise Problem(403, f"this key may not do that: it lacks the scope {scope!r}", "forbidden")
+        return caller
+
+    return check
