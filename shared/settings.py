@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path(".darkroom"), description="Where the embedded stack keeps data, secrets and logs.")
 
     s3_endpoint_url: str = Field("", description="Object store; empty means Amazon S3.")
+    s3_public_url: str = Field("", description="Object store as clients reach it, in signed URLs; empty: the same.")
     s3_region: str = Field("us-east-1", description="Region of the object store.")
     s3_access_key: SecretStr = Field(SecretStr(""), description="Access key; empty means the SDK's own chain.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the object store.")
@@ -57,6 +58,8 @@ class Settings(BaseSettings):
 
     default_workflow: str = Field("enhance", description="Workflow of an upload that names none.")
     max_upload_bytes: Bytes = Field(50_000_000, description="Largest upload accepted.")
+    upload_expires_s: Seconds = Field(900.0, le=604800, description="How long a signed upload is good.")
+    multipart_bytes: Bytes = Field(16 << 20, ge=5 << 20, description="Larger uploads are offered parts of this size.")
     max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")
     max_output_pixels: Pixels = Field(2_000_000_000, description="Most pixels out, width x height x scale².")
 
@@ -92,6 +95,20 @@ class Settings(BaseSettings):
     log_batch: Count = Field(500, description="Most log rows written in one transaction.")
     log_flush_s: Seconds = Field(0.5, description="Longest time a log row waits for its batch.")
     sweep_interval_s: Seconds = Field(30.0, description="Pause between two sweeps.")
+
+    webhook_secret: SecretStr = Field(SecretStr(""), description="Signs callbacks (`whsec_…`); several, by blanks.")
+    callback_http: bool = Field(False, description="Let callbacks go to http://, too.")
+    callback_ports: str = Field(
+        "443 8443", pattern=r"^\d{1,5}([ ,]+\d{1,5})*$", description="Ports that callbacks may go to; 80 with http."
+    )
+    callback_allow: str = Field("", description="Hosts and CIDRs that callbacks may reach though they are not public.")
+    callback_timeout_s: Seconds = Field(15.0, description="Longest wait for the answer to a callback.")
+    callback_retry_s: str = Field(
+        "5 300 1800 7200 18000 36000 50400 72000 86400",
+        pattern=r"^\d+(\.\d+)?([ ,]+\d+(\.\d+)?)*$",
+        description="Waits between the tries of a callback, each ± 20 %.",
+        json_schema_extra={"unit": "s"},
+    )
 
     ready_file: Path | None = Field(None, description="A process touches this file once it is ready for work.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
