@@ -82,6 +82,7 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
     )  # fmt: skip
     try:
         order = orders.order(info.key, info.metadata, settings)
+        receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, settings)})
         receipt = receipt.model_copy(update={"priority": order.priority, "workflow": order.workflow.ref})
         probed = probe(stream.chunks(), settings, order.workflow.scale, info.bytes)
     except PermanentError as error:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json
 
+from handlers.callbacks.guard import check_url
 from shared import identity, workflows
 from shared.errors import Code, PermanentError
 from shared.messages import Priority
@@ -60,6 +61,21 @@ def _params(text: str) -> dict[str, Any]:
             fault = str(error)
     if not isinstance(params, dict):
         raise PermanentError(Code.BAD_METADATA, f'params must be a JSON object such as {{"scale": 2}}, not: {fault}')
+def callback(metadata: Mapping[str, str], settings: Settings) -> str | None:
+    """Whom to call at the end. Raises `PermanentError(bad_parameter)` for where no call may go."""
+    # As it is: percent-escapes belong to the URL.
+    url = next((value.strip() for name, value in metadata.items() if name.lower() == "callback"), "")
+    if not url:
+        return None
+    check_url(url, settings)
+    return url
+
+
+def filename(metadata: Mapping[str, str]) -> str | None:
+    """The photo's true name, where the sender told it beside a plain key."""
+    return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
+
+
     return params
 
 

@@ -94,6 +94,8 @@ class Receipt(Document):
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
 
+    callback: str | None = None
+    """The URL that is called when the upload has ended."""
     upload_id: str
     task_id: str | None = None
     status: Literal["rejected", "failed"]
