@@ -1,4 +1,4 @@
-"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all."""
+"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; bulk lanes in turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Inbox:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._queues: dict[str, deque[Delivery]] = {topology.INTERACTIVE: deque(), topology.BULK: deque()}
+        self._queues: dict[str, deque[Delivery]] = {queue: deque() for queue in topology.RESTORE}
+        self._lanes = deque(topology.LANES)
         self._parked: list[tuple[float, int, Delivery]] = []
         self._order = count()
         self._in_a_row = 0
@@ -47,11 +48,16 @@ class Inbox:
     def _pick(self) -> Delivery | None:
         if self._parked and self._parked[0][0] <= self._clock.monotonic():
             return heapq.heappop(self._parked)[2]
-        interactive, bulk = self._queues[topology.INTERACTIVE], self._queues[topology.BULK]
-        if interactive and not (bulk and self._in_a_row >= BULK_TURN):
+        interactive, lane = self._queues[topology.INTERACTIVE], self._next_lane()
+        if interactive and not (lane and self._in_a_row >= BULK_TURN):
             self._in_a_row += 1
             return interactive.popleft()
-        if bulk:
-            self._in_a_row = 0
-            return bulk.popleft()
-        return None
+        if lane is None:
+            return None
+        self._in_a_row = 0
+        self._lanes.remove(lane)
+        self._lanes.append(lane)  # its next turn comes after everybody else's
+        return self._queues[lane].popleft()
+
+    def _next_lane(self) -> str | None:
+        return next((lane for lane in self._lanes if self._queues[lane]), None)

@@ -63,7 +63,7 @@ class Worker:
         self._finish = Finish(self._ctx, self._outcomes)
         self._engine = engines.select(settings)
         self._inbox = Inbox(clock)
-        prefetch = {topology.INTERACTIVE: PREFETCH, topology.BULK: PREFETCH}
+        prefetch = dict.fromkeys(topology.RESTORE, PREFETCH)
         self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=self._alive)
         self._ready_to_restore: queue.Queue[Job | None] = queue.Queue(1)
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)

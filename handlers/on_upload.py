@@ -76,13 +76,14 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
 def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
     """The decision about one object, not written yet."""
     info, settings = stream.info, ctx.settings
+    user = orders.user_hash(info.key, info.metadata, settings)
     receipt = Receipt(
-        upload_id=upload_id(info), decision="rejected", source=_source(info), priority="bulk",
-        user_hash=orders.user_hash(info.key, info.metadata, settings), decided_at=ctx.clock.now(),
+        upload_id=upload_id(info), decision="rejected", source=_source(info), priority="bulk", user_hash=user,
+        lane=orders.lane(user, settings), decided_at=ctx.clock.now(),
     )  # fmt: skip
     try:
-        order = orders.order(info.key, info.metadata, settings)
         receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, settings)})
+        order = orders.order(info.key, info.metadata, settings)
         receipt = receipt.model_copy(update={"priority": order.priority, "workflow": order.workflow.ref})
         probed = probe(stream.chunks(), settings, order.workflow.scale, info.bytes)
     except PermanentError as error:
@@ -98,7 +99,7 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
 
 def _source(info: ObjectInfo) -> Source:
     return Source(bucket=info.bucket, key=info.key, version=_version(info), etag=info.etag, bytes=info.bytes,
-                  upload_time=info.last_modified)  # fmt: skip
+                  upload_time=info.last_modified, filename=orders.filename(info.metadata))  # fmt: skip
 
 
 def _object(source: Source) -> ObjectInfo:
@@ -183,7 +184,7 @@ def _publish(receipt: Receipt, ctx: Context) -> None:
             task = RestoreTask(task_id=receipt.task_id, upload_id=receipt.upload_id, priority=receipt.priority,
                                queued_at=receipt.decided_at)  # fmt: skip
             passing("handler.before_publish")
-            ctx.publisher.publish(topology.restore_queue(receipt.priority), task.encode())
+            ctx.publisher.publish(topology.restore_queue(receipt.priority, receipt.lane), task.encode())
             passing("handler.after_publish")
         ctx.publisher.publish(topology.LOG, facts.of_receipt(receipt, ctx.settings.bucket_results).encode())
     except BrokerUnavailable as error:

@@ -15,11 +15,13 @@ from pydantic_core import from_json
 
 from handlers.callbacks.guard import check_url
 from shared import identity, workflows
+from shared.broker.topology import lane_of
 from shared.errors import Code, PermanentError
 from shared.messages import Priority
 from shared.settings import Settings
 
 MAX_PARAMS_BYTES = 2048
+MAX_FILENAME_CHARS = 255
 
 _OWNED = re.compile(r"users/([0-9a-f]{64})/")
 _CHOSEN = re.compile(r"incoming/([^/]+)/.")
@@ -32,11 +34,20 @@ class Order:
 
 
 def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
-    """Whose upload it is: `user` of the metadata, or the pseudonym in `users/{user_hash}/…`, or `anonymous`."""
+    """Whose upload it is: `user` of the metadata, or the pseudonym in `users/{user_hash}/…`, or `anonymous`.
+
+    A signed upload names that pseudonym in its metadata, too, so that its sender cannot name another user there.
+    """
     user = _value(metadata, "user")
-    if not user and (owned := _OWNED.match(key)):
+    if (owned := _OWNED.match(key)) and user in ("", owned[1]):
         return owned[1]
     return identity.user_hash(user or identity.ANONYMOUS, settings.pepper.get_secret_value().encode())
+
+
+def lane(user: str, settings: Settings) -> int:
+    """The lane of the bulk queue in which this user's photos wait; `user`: the pseudonym."""
+    nobody = identity.user_hash(identity.ANONYMOUS, settings.pepper.get_secret_value().encode())
+    return 0 if user == nobody else lane_of(user)
 
 
 def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
@@ -50,17 +61,6 @@ def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
     return Order(cast(Priority, priority), resolved)
 
 
-def _params(text: str) -> dict[str, Any]:
-    if not text:
-        return {}
-    params, fault = None, f"more than {MAX_PARAMS_BYTES} bytes"
-    if len(text.encode()) <= MAX_PARAMS_BYTES:
-        try:
-            params, fault = from_json(text, allow_inf_nan=False), "not an object"
-        except ValueError as error:
-            fault = str(error)
-    if not isinstance(params, dict):
-        raise PermanentError(Code.BAD_METADATA, f'params must be a JSON object such as {{"scale": 2}}, not: {fault}')
 def callback(metadata: Mapping[str, str], settings: Settings) -> str | None:
     """Whom to call at the end. Raises `PermanentError(bad_parameter)` for where no call may go."""
     # As it is: percent-escapes belong to the URL.
@@ -76,6 +76,17 @@ def filename(metadata: Mapping[str, str]) -> str | None:
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
 
 
+def _params(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    params, fault = None, f"more than {MAX_PARAMS_BYTES} bytes"
+    if len(text.encode()) <= MAX_PARAMS_BYTES:
+        try:
+            params, fault = from_json(text, allow_inf_nan=False), "not an object"
+        except ValueError as error:
+            fault = str(error)
+    if not isinstance(params, dict):
+        raise PermanentError(Code.BAD_METADATA, f'params must be a JSON object such as {{"scale": 2}}, not: {fault}')
     return params
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import Code, PermanentError
 from shared.messages import Priority
@@ -41,10 +41,14 @@ class Document(Part):
 
 
 class Source(Part):
-    """The uploaded object as the handler saw it. `width`, `height` [px] are the header's, before orientation."""
+    """The uploaded object as the handler saw it. `width`, `height` [px] are the header's, before orientation.
+
+    `filename`: its true name, where the key could not hold it.
+    """
 
     bucket: str
     key: str
+    filename: str | None = None
     version: str | None = None
     etag: str
     bytes: int
@@ -78,24 +82,25 @@ class Fault(Part):
 
 
 class Receipt(Document):
-    """`receipts/{upload_id}.json`: what the handler decided about one upload."""
+    """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`: see `broker.topology`."""
 
     upload_id: str
     decision: Literal["queued", "duplicate", "rejected"]
     source: Source
     user_hash: str
     priority: Priority
+    lane: int = Field(0, ge=0, lt=32)
     decided_at: datetime
     task_id: str | None = None
     workflow: WorkflowRef | None = None
     fault: Fault | None = None
+    callback: str | None = None
+    """The URL that is called when the upload has ended."""
 
 
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
 
-    callback: str | None = None
-    """The URL that is called when the upload has ended."""
     upload_id: str
     task_id: str | None = None
     status: Literal["rejected", "failed"]

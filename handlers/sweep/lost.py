@@ -54,7 +54,7 @@ class Waiting:
 
 
 def waiting() -> dict[str, Waiting]:
-    return {queue: Waiting(queue) for queue in (topology.INTERACTIVE, topology.BULK)}
+    return {queue: Waiting(queue) for queue in topology.RESTORE}
 
 
 def publish_lost(work: Work, photos: Waiting, messages: Backlog, claimed: Mapping[str, Seen]) -> int:

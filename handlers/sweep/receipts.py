@@ -84,14 +84,14 @@ class Receipts:
         task = packed(receipt.task_id or "")
         queued = receipt.decision == "queued" and bool(task)
         interactive = receipt.priority == "interactive"
-        return Entry(upload, task, info.last_modified, receipt.source.upload_time, interactive, queued)
+        return Entry(upload, task, info.last_modified, receipt.source.upload_time, interactive, queued, receipt.lane)
 
     def _wait(self, info: ObjectInfo, entry: Entry) -> None:
         self._work.report.waiting += 1
         claim = self._claimed.get(entry.task)
         if claim or entry.task in self._ends.orphans:
             self.waited_for.add(entry.task)
-        photos = self.waiting[topology.INTERACTIVE if entry.interactive else topology.BULK]
+        photos = self.waiting[entry.queue]
         if claim is None or claim.has_message:
             photos.add(entry, old=age_s(info) > self._work.ctx.settings.lease_s)
         else:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from shared.broker.topology import restore_queue
+
 ID_BYTES = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -81,6 +83,12 @@ class Entry:
     upload_time: datetime
     interactive: bool
     queued: bool
+    lane: int = 0
+
+    @property
+    def queue(self) -> str:
+        """Where its message is, if it has one."""
+        return restore_queue("interactive" if self.interactive else "bulk", self.lane)
 
 
 class Unsettled:
@@ -92,7 +100,7 @@ class Unsettled:
         self._data = bytearray()
 
     def add(self, entry: Entry) -> None:
-        flags = entry.interactive | entry.queued << 1 | bool(entry.task) << 2
+        flags = entry.interactive | entry.queued << 1 | bool(entry.task) << 2 | entry.lane << 3
         times = micros(entry.written), micros(entry.upload_time)
         self._data += self._LAYOUT.pack(entry.upload, entry.task, *times, flags)
 
@@ -102,4 +110,4 @@ class Unsettled:
     def __iter__(self) -> Iterator[Entry]:
         for upload, task, written, upload_time, flags in self._LAYOUT.iter_unpack(self._data):
             yield Entry(upload, task if flags & 4 else b"", moment(written), moment(upload_time),
-                        bool(flags & 1), bool(flags & 2))  # fmt: skip
+                        bool(flags & 1), bool(flags & 2), flags >> 3)  # fmt: skip

@@ -11,7 +11,6 @@ import base64
 import select
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 from queue import Empty
@@ -32,7 +31,7 @@ BATCH = 10
 """Most entries of one request."""
 
 POLL_S = 1
-"""How long one request waits for a message. Whole seconds; settlements wait for it."""
+"""How long one request waits for a message, and the pause between two rounds of requests. Whole seconds."""
 
 
 class SqsTransport(Transport):
@@ -62,12 +61,15 @@ class SqsTransport(Transport):
         channel.request("send_message_batch", queue, [{"MessageBody": body} for body in bodies])
 
     def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
-        ready = [channel for channel in connection.transport.channels if channel.qos.can_consume()]
-        for channel in ready:
-            with suppress(Empty):
-                channel.drain_events()
-        if not ready:
-            select.select([wake], [], [], timeout_s)
+        channels = connection.transport.channels
+        ready = [channel for channel in channels if channel.qos.can_consume()]
+        found = [_poll(channel, 0) for channel in ready]  # every queue has its turn
+        if any(found):
+            return
+        if not ready or any(channel.qos.tags for channel in channels):
+            select.select([wake], [], [], POLL_S if ready else timeout_s)  # the next settlement need not wait
+        else:
+            _poll(ready[0], POLL_S)  # one wait for all queues, not one for each
 
     def settle(self, channel: Any, tags: list[Any]) -> None:
         channel.remove(channel.consumed, tags)
@@ -107,6 +109,16 @@ class SqsTransport(Transport):
             channel.hide(queue, left, 0)
 
 
+def _poll(channel: Any, wait_s: int) -> bool:
+    """Whether there were messages; they are handed over."""
+    channel.poll_s = wait_s
+    try:
+        channel.drain_events()
+    except Empty:
+        return False
+    return True
+
+
 class _QoS(HeldQoS, SQS.QoS):
     """The deliveries in hand."""
 
@@ -115,6 +127,7 @@ class _Channel(SQS.Channel):
     """Consumes one queue, at most. A delivery's tag is its receipt handle."""
 
     QoS = _QoS
+    poll_s = POLL_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.heard = monotonic()
@@ -144,7 +157,7 @@ class _Channel(SQS.Channel):
     def receive(self, queue: str, count: int) -> list[tuple[str, Content]]:
         """At most `count` messages with their receipts, hidden from others for a lease."""
         response = self.sqs().receive_message(
-            QueueUrl=self._new_queue(queue), MaxNumberOfMessages=count, WaitTimeSeconds=POLL_S,
+            QueueUrl=self._new_queue(queue), MaxNumberOfMessages=count, WaitTimeSeconds=self.poll_s,
             VisibilityTimeout=self.visibility_timeout, MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )  # fmt: skip
         self.heard = monotonic()

@@ -133,7 +133,7 @@ class Town:
     def messages(self) -> list[str]:
         """Upload ids of the messages that wait for a worker."""
         self.depths()
-        bodies = self.queues[topology.INTERACTIVE] + self.queues[topology.BULK]
+        bodies = [body for queue in topology.RESTORE for body in self.queues[queue]]
         return [RestoreTask.decode(body).upload_id for body in bodies]
 
     def claim(self, upload: str, worker: str = "w1") -> Claim:

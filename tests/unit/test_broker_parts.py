@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport.virtual import Channel, Message
 
+from shared import identity
 from shared.broker import topology
 from shared.broker.dead import _letter
 from shared.broker.delivery import Delivery, Ruling
@@ -23,12 +25,22 @@ HEADERS = st.dictionaries(st.text(min_size=1), st.text(), max_size=3)
 
 def test_queue_names_are_the_contract() -> None:
     """Tests and operators outside the project use these names."""
-    assert topology.ALL == (
-        "darkroom.uploads", "darkroom.restore.interactive", "darkroom.restore.bulk", "darkroom.log"
-    )  # fmt: skip
+    lanes = tuple(f"darkroom.restore.bulk.{number}" for number in range(1, 9))
+    assert topology.RESTORE == ("darkroom.restore.interactive", "darkroom.restore.bulk", *lanes)
+    assert {"darkroom.uploads", *topology.RESTORE, "darkroom.log"} <= set(topology.ALL)
     assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
     assert topology.restore_queue("interactive") == topology.INTERACTIVE
     assert topology.restore_queue("bulk") == topology.BULK
+    assert topology.restore_queue("interactive", 3) == topology.INTERACTIVE
+    assert [topology.restore_queue("bulk", lane) for lane in (1, 8, 9)] == [lanes[0], lanes[7], topology.BULK]
+
+
+def test_users_are_spread_evenly_over_the_lanes() -> None:
+    """And never onto lane 0, where the photos of nobody in particular wait."""
+    users = [identity.user_hash(f"user {number}", b"pepper") for number in range(4000)]
+    counts = Counter(topology.lane_of(user) for user in users)
+    assert sorted(counts) == list(range(1, len(topology.LANES)))
+    assert min(counts.values()) > 400
 
 
 def test_an_unknown_broker_is_a_fault_of_the_settings() -> None:

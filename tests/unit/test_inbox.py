@@ -42,6 +42,29 @@ def test_a_flood_of_interactive_work_does_not_starve_bulk(inbox):
     assert names(inbox, BULK_TURN + 1) == ["i"] * BULK_TURN + ["b"]
 
 
+def test_bulk_lanes_take_turns(inbox):
+    """Two hundred photos of one user, then one of another and one of nobody: nobody waits for more than one photo."""
+    for number in range(200):
+        inbox.put(Letter(topology.LANES[1], f"a{number}"))
+    assert names(inbox, 2) == ["a0", "a1"]
+    inbox.put(Letter(topology.LANES[5], "b"))
+    inbox.put(Letter(topology.BULK, "nobody"))
+    assert set(names(inbox, 3)) == {"b", "nobody", "a2"}
+    assert names(inbox, 197) == [f"a{number}" for number in range(3, 200)]
+
+
+def test_every_eighth_photo_is_bulk_and_of_the_lane_whose_turn_it_is(inbox):
+    """A flood of interactive work leaves the lanes their turns, one after the other."""
+    for lane in (1, 2):
+        for _ in range(2):
+            inbox.put(Letter(topology.LANES[lane], f"lane {lane}"))
+    for _ in range(4 * BULK_TURN):
+        inbox.put(Letter(topology.INTERACTIVE, "i"))
+    taken = names(inbox, 4 * (BULK_TURN + 1))
+    assert taken[BULK_TURN :: BULK_TURN + 1] == ["lane 1", "lane 2", "lane 1", "lane 2"]
+    assert taken.count("i") == 4 * BULK_TURN
+
+
 def test_a_parked_delivery_comes_back_when_due_and_not_before(inbox, clock):
     inbox.park(Letter(topology.BULK, "parked"), 5)
     assert inbox.next(0) is None

@@ -13,6 +13,7 @@ from shared import keys
 from shared.broker import topology
 from shared.broker.depth import Backlog
 from shared.errors import BrokerUnavailable, StorageUnavailable
+from shared.messages import RestoreTask
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import LEASE_S, Town, TownDiary, photo
 
@@ -88,6 +89,19 @@ def test_a_wiped_broker_is_filled_again(town: Town) -> None:
     assert town.sweep().republished == 0
     assert sorted(town.messages()) == sorted(uploads)
     assert town.depths()[topology.INTERACTIVE] == 8
+
+
+def test_a_message_lost_from_one_lane_is_not_sought_in_another(town: Town) -> None:
+    """A long queue of one user, all there, does not hide another user's only message; each keeps its lane."""
+    crowd = [town.upload(f"a{n}.png", metadata={"user": "ann"}) for n in range(20)]
+    town.later(1)
+    single = town.upload("b.png", metadata={"user": "cy"})
+    lane = topology.LANES[town.receipt(single).lane]
+    assert lane not in (topology.BULK, topology.LANES[town.receipt(crowd[0]).lane])
+    assert len(town.lose(queue=lane)) == 1
+    town.later()
+    assert town.sweep().republished == 1
+    assert [RestoreTask.decode(body).upload_id for body in town.publisher.bodies(lane)] == [single, single]
 
 
 def test_ended_uploads_are_not_published(town: Town) -> None:

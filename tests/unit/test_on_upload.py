@@ -104,7 +104,7 @@ def test_what_is_asked_for(world: World, key: str, metadata: dict[str, str], exp
     scale = receipt.workflow.params["scale"]
     user = identity.user_hash(expected[2], PEPPER)
     assert (receipt.workflow.name, receipt.priority, receipt.user_hash, scale) == (*expected[:2], user, expected[3])
-    assert len(world.tasks(topology.restore_queue(receipt.priority))) == 1
+    assert len(world.tasks(topology.restore_queue(receipt.priority, receipt.lane))) == 1
 
 
 def test_a_presigned_upload_belongs_to_the_user_in_its_key(world: World) -> None:
