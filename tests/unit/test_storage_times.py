@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.utils import parse_timestamp
 
-from shared.storage import _timestamp
+from shared.s3_client import timestamp
 
 
 @pytest.mark.parametrize("value", [
@@ -16,11 +16,11 @@ from shared.storage import _timestamp
 ])  # fmt: skip
 def test_every_form_of_a_time_is_read(value: Any) -> None:
     """ISO 8601 in listings, HTTP dates in headers, seconds since 1970 elsewhere."""
-    found = _timestamp(value)
+    found = timestamp(value)
     assert found.tzinfo is not None
     assert abs((found - parse_timestamp(value)).total_seconds()) < 1e-5
 
 
 def test_what_is_no_time_is_an_error() -> None:
     with pytest.raises(ValueError, match="timestamp"):
-        _timestamp("yesterday")
+        timestamp("yesterday")

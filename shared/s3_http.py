@@ -1,0 +1,171 @@
+"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object) without the SDK's machinery around them.
+
+The SDK spends three quarters of a small request on building, dispatching and parsing it. Here a request is a URL, a
+few headers and a body; credentials, signatures, proxies, certificates and connections remain the SDK's own. What the
+server refuses is raised as the SDK's `ClientError`, what breaks on the way as its `HTTPClientError`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import SEEK_END
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import IO, Any, cast
+from urllib.parse import quote, urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, NoCredentialsError, ParamValidationError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import check_dns_name, get_environ_proxies
+
+from shared import __version__
+from shared.retry import RetryPolicy
+
+CONNECT_S = 3
+READ_S = 30
+CONNECTIONS = 32
+RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
+"""Of one request. What lasts longer is a fault of the store, and its callers' patience."""
+
+_PASSING_STATUSES = {429, 500, 502, 503, 504}
+_PASSING_CODES = {"RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete", "SlowDown", "Throttling"}
+_CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
+
+Body = bytes | IO[bytes]
+
+
+@dataclass
+class _Unsigned:
+    """What the signer reads of a request, and where it puts the signature."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: Body
+    params: None = None
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+class S3Http:
+    """Requests for single objects, on a pool of connections. Thread-safe.
+
+    `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
+    part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
+    usual ones.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        region: str,
+        credentials: Credentials | None,
+        path_style: bool,
+        verify: str | bool = True,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._region = region
+        self._credentials = credentials
+        self._path_style = path_style
+        self._sleep = sleep
+        options: Any = {  # whose types are written down wrongly in the stubs
+            "verify": verify,
+            "timeout": (CONNECT_S, READ_S),
+            "socket_options": [(IPPROTO_TCP, TCP_NODELAY, 1)],
+        }
+        self._http = URLLib3Session(proxies=get_environ_proxies(endpoint), max_pool_connections=CONNECTIONS, **options)
+
+    def request(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+    ) -> AWSResponse:
+        """The server's answer, of a GET with its body still to read. A file is sent from its beginning.
+
+        Passing faults are tried again, `RETRY` says how often.
+        """
+        url = self.url(bucket, key, version)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = self._send(method, url, dict(headers or {}), body)
+            except (ConnectionError, HTTPClientError):
+                if (delay_s := RETRY.delay_s(attempt)) is None:
+                    raise
+            else:
+                if answer.status_code < 300:
+                    return answer
+                error = _refusal(method, answer)
+                if not _is_passing(error) or (delay_s := RETRY.delay_s(attempt)) is None:
+                    raise error
+            self._sleep(delay_s)
+
+    def url(self, bucket: str, key: str, version: str | None = None) -> str:
+        """Address of an object, its key encoded as S3 signs it."""
+        if not key:  # that would be the bucket itself
+            raise ParamValidationError(report="the key is empty")
+        query = f"?versionId={quote(version, safe='-_.~')}" if version else ""
+        scheme, host, *_ = urlsplit(self._endpoint)
+        # A certificate for *.s3.amazonaws.com covers no bucket with dots, nor does DNS allow every bucket's name.
+        if self._path_style or "." in bucket or not check_dns_name(bucket):
+            place = f"{self._endpoint}/{quote(bucket, safe='')}"
+        else:
+            place = f"{scheme}://{bucket}.{host}"
+        return f"{place}/{quote(key, safe='/~')}{query}"
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> AWSResponse:
+        """One attempt, signed for now."""
+        if not isinstance(body, bytes):
+            body.seek(0)
+        if self._credentials is None:
+            raise NoCredentialsError
+        credentials = self._credentials.get_frozen_credentials()  # renewed here, if they are of the kind that ends
+        request = _Unsigned(method, url, headers, body)
+        S3SigV4Auth(credentials, "s3", self._region).add_auth(cast(AWSRequest, request))
+        headers["User-Agent"] = f"darkroom/{__version__}"
+        if method == "PUT":
+            headers["Content-Length"] = str(_size(body))
+        # The SDK's types know no files as bodies, its code does.
+        signed = AWSPreparedRequest(method, url, cast(Any, headers), cast(Any, body), stream_output=method == "GET")
+        return self._http.send(signed)
+
+
+def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Raises `ParamValidationError` for what a header cannot carry: anything but ASCII, as the SDK has it."""
+    for name, value in metadata.items():
+        if not (name + value).isascii() or not (name + value).isprintable():
+            raise ParamValidationError(report=f"metadata {name!r} may hold printable ASCII characters only")
+    return {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+
+
+def _size(body: Body) -> int:
+    if isinstance(body, bytes):
+        return len(body)
+    size = body.seek(0, SEEK_END)
+    body.seek(0)
+    return size
+
+
+def _refusal(method: str, answer: AWSResponse) -> ClientError:
+    """The server's refusal; one to HEAD has no body, and its status must do."""
+    found = _CODE.search(answer.content)
+    code = found[1].decode() if found else str(answer.status_code)
+    told: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}}
+    return ClientError(told, method)
+
+
+def _is_passing(error: ClientError) -> bool:
+    return (
+        error.response["ResponseMetadata"]["HTTPStatusCode"] in _PASSING_STATUSES
+        or error.response["Error"]["Code"] in _PASSING_CODES
+    )
