@@ -5,7 +5,6 @@ from __future__ import annotations
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from shared import facts, keys
-from shared.broker import topology
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
@@ -26,7 +25,7 @@ class Outcomes:
 
     def restored(self, job: Job, record: Record) -> None:
         """The record is stored: the photo is done."""
-        self._tell(facts.of_record(record, self._ctx.settings.bucket_results))
+        self._tell(facts.of_record(record, self._ctx.settings.bucket_results), job.receipt)
         self._settle(job)
         logger().info(
             "task.restored", task_id=record.task_id, upload_id=record.upload_id, workflow=record.workflow.name,
@@ -40,9 +39,9 @@ class Outcomes:
         bucket = self._ctx.settings.bucket_results
         same_upload = record.upload_id == job.task.upload_id
         if same_upload and record.source.upload_time == job.receipt.source.upload_time:
-            self._tell(facts.of_record(record, bucket))
+            self._tell(facts.of_record(record, bucket), job.receipt)
         else:
-            self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket))
+            self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket), job.receipt)
         self._settle(job)
         logger().info("task.duplicate", task_id=record.task_id, upload_id=job.task.upload_id)
 
@@ -83,7 +82,7 @@ class Outcomes:
             at=self._ctx.clock.now(),
         )
         self._quarantine(reason)
-        self._tell(facts.of_reason(reason))
+        self._tell(facts.of_reason(reason), receipt)
         delivery.dead(code, detail)
         task_id = receipt.task_id or ""
         self._ctx.claims.forget(task_id, attempts)
@@ -100,8 +99,8 @@ class Outcomes:
             pass  # the reason says so
         store.put(bucket, keys.reason(reason.upload_id), reason.to_bytes(), "application/json")
 
-    def _tell(self, event: LogEvent) -> None:
-        self._ctx.publisher.publish(topology.LOG, event.encode())
+    def _tell(self, event: LogEvent, receipt: Receipt) -> None:
+        facts.tell(self._ctx.publisher, event, receipt)
 
     def _settle(self, job: Job) -> None:
         passing("worker.before_ack")

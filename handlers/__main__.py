@@ -1,4 +1,4 @@
-"""`python -m handlers http|recorder|sweep|rebuild`: one process of the handlers, put together here."""
+"""`python -m handlers http|recorder|sweep|rebuild|callbacks`: one process of the handlers, put together here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ PROCESSES = {
     "recorder": "handlers.recorder",
     "sweep": "handlers.sweeper",
     "rebuild": "handlers.rebuild",
+    "callbacks": "handlers.messenger",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process needs what it does not use."""
 
-WITH_ARGUMENTS = {"sweep", "rebuild"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks"}
 """Their `main(settings, arguments)` takes what follows on the command line and may return an exit status."""
 
 

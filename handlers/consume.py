@@ -12,24 +12,29 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.errors import Code, PermanentError, TransientError
 from shared.retry import RetryPolicy
+from shared.settings import Settings
 from shared.telemetry import logger
 
 AT_ONCE = 4
 
 
 def settle(delivery: Delivery, ctx: Context, stop: threading.Event) -> None:
-    """Take one notification in, however long the store is down: what waits in the broker waits well.
+    """Take one notification in, however long the store is down: what waits in the broker waits well."""
+    headers = {name.lower(): value for name, value in delivery.headers.items() if isinstance(value, str)}
+    patiently(delivery, lambda: take_in(delivery.body, headers, ctx, "queue"), ctx.settings, stop)
+
+
+def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings, stop: threading.Event) -> None:
+    """Do the work of one message and settle it: passing faults are waited out, lasting ones set it aside.
 
     Left unsettled when the process leaves; another one gets it then.
     """
-    headers = {name.lower(): value for name, value in delivery.headers.items() if isinstance(value, str)}
-    settings = ctx.settings
     policy = RetryPolicy(settings.retry_base_s, settings.retry_cap_s, settings.max_attempts)
     attempt = 0
     while not stop.is_set():
         attempt += 1
         try:
-            take_in(delivery.body, headers, ctx, "queue")
+            work()
             return delivery.ack()
         except PermanentError as error:
             return delivery.dead(error.code, error.detail)

@@ -186,7 +186,7 @@ def _publish(receipt: Receipt, ctx: Context) -> None:
             passing("handler.before_publish")
             ctx.publisher.publish(topology.restore_queue(receipt.priority, receipt.lane), task.encode())
             passing("handler.after_publish")
-        ctx.publisher.publish(topology.LOG, facts.of_receipt(receipt, ctx.settings.bucket_results).encode())
+        facts.tell(ctx.publisher, facts.of_receipt(receipt, ctx.settings.bucket_results), receipt)
     except BrokerUnavailable as error:
         ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
         logger().warning("upload.unpublished", **ids, detail=error.detail)

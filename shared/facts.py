@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from shared import identity, keys
+from shared.broker import topology
 from shared.documents import Reason, Receipt, Record, Source, WorkflowRef
-from shared.messages import LogEvent, Status
+from shared.messages import CallbackDue, LogEvent, Status
 
 MAX_FILENAME = (255, 512)
 MAX_DETAIL = (400, 480)
 """Most characters, and most bytes as JSON: both together leave room for all other fields in a message of 2 KiB."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Publisher(Protocol):
+    def publish(self, queue: str, body: bytes) -> None: ...
+
+
+def tell(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
+    """Tell the diary and, at the end of an upload, whoever asked to be called. Raises `BrokerUnavailable`."""
+    publisher.publish(topology.LOG, event.encode())
+    if receipt.callback and event.kind not in ("queued", "processing"):
+        publisher.publish(topology.CALLBACKS, CallbackDue(upload_id=receipt.upload_id).encode())
 
 
 def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:

@@ -16,7 +16,7 @@ NAMES = frozenset({
     "handler.before_receipt", "handler.before_publish", "handler.after_publish",
     "worker.before_claim", "worker.after_claim", "worker.after_fetch", "worker.after_inference",
     "worker.after_result", "worker.after_record", "worker.before_ack",
-    "recorder.before_commit", "recorder.after_commit", "sweep.before_publish",
+    "recorder.before_commit", "recorder.after_commit", "sweep.before_publish", "callbacks.after_call",
 })  # fmt: skip
 
 _armed: dict[str, int] = {}

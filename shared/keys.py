@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 
@@ -29,6 +30,25 @@ def claims(task_id: str = "") -> str:
 def claim(task_id: str, attempt: int) -> str:
     """In the results bucket while a task is worked on: see `shared.claims`."""
     return f"{claims(task_id)}{attempt:04d}.json"
+
+
+def callbacks_due(upload_id: str = "") -> str:
+    """Prefix of the calls that are still to be made, for one upload or for all: see `handlers.callbacks.ledger`."""
+    return f"callbacks/due/{upload_id}/" if upload_id else "callbacks/due/"
+
+
+def callback_due(upload_id: str, attempt: int) -> str:
+    return f"{callbacks_due(upload_id)}{attempt:04d}.json"
+
+
+def callback_told(upload_id: str) -> str:
+    """How the call about an upload ended."""
+    return f"callbacks/told/{upload_id}.json"
+
+
+def callback_off(url: str) -> str:
+    """There while the receiver at `url` wants no more calls."""
+    return f"callbacks/off/{hashlib.sha256(url.encode()).hexdigest()}.json"
 
 
 SWEEP = "sweep/state.json"

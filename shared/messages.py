@@ -60,6 +60,13 @@ class RestoreTask(Message):
     queued_at: datetime
 
 
+class CallbackDue(Message):
+    """`darkroom.callbacks`: this upload has ended, and its receipt names a URL that is to be called."""
+
+    v: int = 1
+    upload_id: str
+
+
 class LogEvent(Message):
     """`darkroom.log`: one fact about one upload. `fields` are columns of `darkroom.restoration_log`.
 

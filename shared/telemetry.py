@@ -53,6 +53,11 @@ EVENTS = {
 
 METRICS = {
     "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
+    "callback.delivered": "A receiver answered a callback with 2xx.",
+    "callback.disabled": "A receiver answered 410: it is not called again.",
+    "callback.given_up": "Every try of a callback failed; it was set aside.",
+    "callback.failed": "A try of a callback failed; the next follows in `delay_s`.",
+    "callback.postponed": "A try of a callback could not be begun: store or document is not to be had.",
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
     "darkroom_notifications_total": "Notifications received, by `door` (http, queue) and `outcome` (counter).",
 }

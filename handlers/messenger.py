@@ -1,0 +1,217 @@
+"""The callbacks process: `darkroom.callbacks` → the ledger → calls, now and at every later try that is due.
+
+A message is only asked to be remembered: it is acknowledged once the ledger has the call, so no receiver, however slow,
+holds a message or a photo. First tries go before later ones, and no host takes more than its share of the threads.
+
+`python -m handlers callbacks [test URL [--json]]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import signal
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+from handlers.callbacks.guard import check_url
+from handlers.callbacks.ledger import Due, Ledger
+from handlers.callbacks.payload import sample
+from handlers.callbacks.post import Sender
+from handlers.consume import patiently
+from handlers.context import Context
+from handlers.on_finished import GONE, SUCCESS, Send, on_finished
+from handlers.sweep.retelling import read_receipt
+from shared.broker import topology
+from shared.broker.consumer import Consumer, Delivery
+from shared.broker.publisher import Publisher
+from shared.clock import SystemClock
+from shared.errors import DarkroomError, NotFound, PermanentError, TransientError
+from shared.messages import CallbackDue
+from shared.settings import Settings
+from shared.storage import S3Store
+from shared.telemetry import logger
+
+AT_ONCE = 32
+LATER_AT_ONCE = AT_ONCE // 2
+"""Of these, tries after the first: however many receivers are dead, others are called in time."""
+PER_HOST = 4
+HANDS = 4
+"""Messages looked at at once."""
+LOOK_S, REST = 10.0, 4.0
+"""Pause between two looks into the ledger, or in times of what the last one took: only what other processes left."""
+IDLE_S = 0.5
+AGAIN_S = 5.0
+"""A try that could not be begun, because a service is away, follows after this."""
+
+
+class Messenger:
+    """Makes the calls that are due. Its memory copies the ledger; looking finds what other processes left."""
+
+    def __init__(self, ctx: Context, ledger: Ledger, send: Send) -> None:
+        self._ctx, self._ledger, self._send = ctx, ledger, send
+        self._lines: tuple[list[tuple[float, str, Due]], ...] = ([], [])
+        """First tries and later ones, by the time at which they are due."""
+        self._known: dict[str, int] = {}
+        self._full: defaultdict[str, deque[Due]] = defaultdict(deque)
+        self._hosts: Counter[str] = Counter()
+        self._wake = threading.Condition()
+
+    def take_in(self, body: bytes) -> None:
+        """A message: the call is in the ledger when this returns. Raises what `Ledger` and a useless message raise."""
+        upload_id = CallbackDue.decode(body).upload_id
+        try:
+            receipt = read_receipt(self._ctx, upload_id)
+        except NotFound:
+            return  # erased
+        if receipt.callback is None:
+            return
+        host = check_url(receipt.callback, self._ctx.settings).host
+        told = self._ledger.told(upload_id)
+        if told is not None and told.outcome == "given_up":
+            self._ledger.reopen(upload_id)  # a person took it from the dead queue
+        if due := self._ledger.order(upload_id, host):
+            self._offer(due)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`; calls under way are finished."""
+        looking = threading.Thread(target=self._look, args=(stop,), name="look", daemon=True)
+        looking.start()
+        with ThreadPoolExecutor(AT_ONCE, "call") as pool:
+            while not stop.is_set():
+                with self._wake:
+                    self._begin_due(pool)
+                    self._wake.wait(self._pause_s())
+
+    def _look(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            started = self._now()
+            try:
+                for due in self._ledger.look():
+                    self._offer(due)
+            except TransientError as error:
+                logger().warning("callback.postponed", detail=error.detail)
+            stop.wait(max(LOOK_S, REST * (self._now() - started)))
+
+    def _offer(self, due: Due) -> None:
+        with self._wake:
+            if self._known.get(due.upload_id, -1) < due.attempt:
+                self._known[due.upload_id] = due.attempt
+                self._queue(due, due.due_s)
+                self._wake.notify()
+
+    def _queue(self, due: Due, wait_s: float) -> None:
+        heapq.heappush(self._lines[due.attempt > 0], (self._now() + wait_s, due.upload_id, due))
+
+    def _begin_due(self, pool: ThreadPoolExecutor) -> None:
+        for line, most in zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True):
+            while line and line[0][0] <= self._now() and self._hosts.total() < most:
+                due = heapq.heappop(line)[2]
+                if self._hosts[due.host] >= PER_HOST:
+                    self._full[due.host].append(due)
+                else:
+                    self._hosts[due.host] += 1
+                    pool.submit(self._call, due)
+
+    def _pause_s(self) -> float:
+        limits = zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True)
+        free = [line for line, most in limits if line and self._hosts.total() < most]  # else the end of a call wakes us
+        return min([IDLE_S, *(max(0.0, line[0][0] - self._now()) for line in free)])
+
+    def _call(self, due: Due) -> None:
+        left: Due | None = due
+        wait_s = AGAIN_S
+        try:
+            left = on_finished(due, self._ctx, self._ledger, self._send)
+            wait_s = left.due_s if left else 0.0
+        except (TransientError, PermanentError) as error:
+            logger().warning("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, detail=error.code)
+        except Exception as error:
+            wait_s *= 12
+            logger().error("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, exc_info=error)
+        with self._wake:
+            self._hosts[due.host] -= 1
+            if waiting := self._full.get(due.host):
+                self._queue(waiting.popleft(), 0.0)
+            if left is None:
+                self._known.pop(due.upload_id, None)
+            else:
+                self._known[due.upload_id] = left.attempt
+                self._queue(left, wait_s)
+            self._wake.notify()
+
+    def _now(self) -> float:
+        return self._ctx.clock.monotonic()
+
+
+def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
+    """Entry point of the process; SIGTERM and SIGINT end it. Raises `SettingsError` without a secret."""
+    clock = SystemClock()
+    ctx = Context(settings, S3Store(settings), Publisher(settings), clock)
+    ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
+    send = Sender(settings, clock)
+    if arguments:
+        return _test(_parser().parse_args(arguments), ctx, ledger, send)
+    stop = threading.Event()
+    messenger = Messenger(ctx, ledger, send)
+
+    def leave(*_: object) -> None:
+        stop.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, leave)
+    with ThreadPoolExecutor(HANDS, "messages") as hands:
+
+        def on_delivery(delivery: Delivery) -> None:
+            hands.submit(patiently, delivery, lambda: messenger.take_in(delivery.body), settings, stop)
+
+        consumer = Consumer(settings, {topology.CALLBACKS: 2 * HANDS}, on_delivery)
+        calling = threading.Thread(target=_run, args=(messenger, stop), name="messenger")
+        calling.start()
+        if settings.ready_file:
+            settings.ready_file.touch()
+        logger().info("process.started")
+        try:
+            consumer.run(stop)
+        finally:
+            stop.set()
+            calling.join()
+    logger().info("process.stopped")
+    return 0
+
+
+def _run(messenger: Messenger, stop: threading.Event) -> None:
+    try:
+        messenger.run(stop)
+    finally:
+        stop.set()  # a process that no longer calls must not go on consuming
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("darkroom webhooks")
+    parser.add_argument("verb", choices=["test"])
+    parser.add_argument("url")
+    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
+    return parser
+
+
+def _test(options: argparse.Namespace, ctx: Context, ledger: Ledger, send: Send) -> int:
+    """One signed sample. An address that was switched off by a 410 is called again from now on, if it answers well."""
+    ident, status, detail = str(uuid4()), None, None
+    try:
+        status = send(options.url, ident, sample(ctx.settings.api_url, ctx.clock.now()))
+    except DarkroomError as error:
+        detail = error.detail
+    well = status in SUCCESS
+    if well:
+        ledger.switch(options.url, on=True)
+    if options.json:
+        print(json.dumps({"url": options.url, "webhook_id": ident, "status": status, "ok": well, "detail": detail}))
+    else:
+        gone = " (it wants no more calls)" if status == GONE else ""
+        print(f"{'delivered' if well else 'not delivered'}: {detail or f'HTTP {status}{gone}'}, webhook-id {ident}")
+    return 0 if well else 1
