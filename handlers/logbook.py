@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from psycopg2.extras import RealDictCursor
 from pydantic import ValidationError
 
 from handlers.columns import Columns, Event, Row
-from shared.errors import DatabaseUnavailable
+from shared.errors import Code, DatabaseUnavailable
 from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.settings import Settings
@@ -56,6 +56,9 @@ _CONDITIONS = {
     "user_id": "user_id = %(user_id)s",
     "status": "status = %(status)s",
     "task_id": "task_id = %(task_id)s",
+    "workflow": "workflow_type = %(workflow)s",
+    "since": "upload_time >= %(since)s",
+    "until": "upload_time < %(until)s",
     "after": "(upload_time, upload_id) < (%(after_time)s, %(after_id)s)",
 }
 
@@ -79,6 +82,9 @@ class Filter:
     user_id: str | None = None
     status: str | None = None
     task_id: str | None = None
+    workflow: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     after: UploadKey | None = None
 
 
@@ -106,12 +112,9 @@ class Logbook:
 
     def page(self, where: Filter, limit: int) -> list[Row]:
         """Uploads, newest first."""
-        wanted = [text for name, text in _CONDITIONS.items() if getattr(where, name) is not None]
         after_id, after_time = where.after or (None, None)
-        values = {"user_id": where.user_id, "status": where.status, "task_id": where.task_id,
-                  "after_id": after_id, "after_time": after_time, "limit": limit}  # fmt: skip
-        statement = STATEMENTS["page"].format(conditions=" AND ".join(wanted) or "true")
-        return [Row.model_validate(row) for row in self._read(statement, values)]
+        values = {"after_id": after_id, "after_time": after_time, "limit": limit}
+        return [Row.model_validate(row) for row in self._where("page", where, values)]
 
     def task(self, task_id: UUID, limit: int = 100) -> tuple[list[Row], list[Event]]:
         """The uploads of a task, the restored one first, and what happened to them, in order."""
@@ -126,9 +129,13 @@ class Logbook:
         rows = self._read(STATEMENTS["ended"], {"uploads": list(ids), "times": list(times)})
         return {row["upload_id"] for row in rows}
 
-    def counts(self, since: datetime) -> list[dict[str, Any]]:
+    def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Number of uploads by day, workflow_type, model_size, status and error_code."""
-        return self._read(STATEMENTS["counts"], {"since": since})
+        return self._where("counts", where, {})
+
+    def waiting(self, user_id: str, most: int) -> int:
+        """Uploads of one user that have no end yet, counted up to `most`."""
+        return int(self._read(STATEMENTS["waiting"], {"user_id": user_id, "most": most})[0]["uploads"])
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -154,6 +161,8 @@ class Logbook:
         if added := cursor.fetchall():
             uploads = {"uploads": [row["upload_id"] for row in added], "times": [row["upload_time"] for row in added]}
             cursor.execute(STATEMENTS["fold"], uploads)
+            if any(row["error_code"] == Code.ERASED for row in cursor.fetchall()):
+                cursor.execute(STATEMENTS["blank"], uploads)
         passing("recorder.before_commit")
         return len(added)
 
@@ -165,6 +174,12 @@ class Logbook:
         self._run(lambda cursor: cursor.execute(STATEMENTS["reject"], values))
         logger().error("log.refused", digest=digest)
         return Written(rejected=1)
+
+    def _where(self, name: str, where: Filter, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """A statement with the conditions that `where` sets."""
+        wanted = [text for name, text in _CONDITIONS.items() if getattr(where, name) is not None]
+        statement = STATEMENTS[name].format(conditions=" AND ".join(wanted) or "true")
+        return self._read(statement, asdict(where) | values)
 
     def _read(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         def fetch(cursor: Any) -> list[dict[str, Any]]:

@@ -23,27 +23,32 @@ RETURNING upload_id, upload_time
 -- The row of an upload is a function of the set of its events, so no order, repetition or delay changes it: the
 -- status of the highest rank; of each column the value that the highest-ranked, then latest event gives it. Errors are
 -- the exception: only the event that decided the status may say one. What an existing row knows beyond its events
--- (they may have been pruned) is kept.
+-- (they may have been pruned) is kept. A retry withdraws the attempts and the failure before it. An erasure has the last word whatever else is told, and `blank` follows.
 WITH touched AS (
     SELECT DISTINCT * FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
+), told AS (
+    SELECT e.*, coalesce((e.fields->>'retries')::integer, 0) AS of_retry,
+           max(coalesce((e.fields->>'retries')::integer, 0)) OVER (PARTITION BY e.upload_id, e.upload_time) AS retries
+    FROM touched JOIN darkroom.restoration_event e USING (upload_id, upload_time)
 ), sums AS (
-    SELECT e.upload_id, e.upload_time, max(e.kind) AS status, darkroom.merged(
+    SELECT e.upload_id, e.upload_time, max(e.kind) AS status, max(e.retries) AS retries, darkroom.merged(
         '{"error_code": null, "error_detail": null}' || e.fields
             || CASE WHEN e.task_id IS NULL THEN '{}' ELSE jsonb_build_object('task_id', e.task_id) END
-        ORDER BY e.kind, e.at, e.event_id
+        ORDER BY e.fields->>'error_code' IS NOT DISTINCT FROM 'erased', e.kind, e.at, e.event_id
     ) AS fields
-    FROM touched JOIN darkroom.restoration_event e USING (upload_id, upload_time)
+    FROM told e
+    WHERE e.of_retry = e.retries OR e.kind NOT IN ('processing', 'failed') OR e.fields->>'error_code' = 'erased'
     GROUP BY e.upload_id, e.upload_time
 )
 INSERT INTO darkroom.restoration_log AS log (
     upload_id, upload_time, status, task_id, user_id, image_filename, workflow_type, workflow_version, model_size,
     params, signature, error_code, error_detail, result_url, duration_seconds, queue_seconds, attempts, width, height,
-    bytes, sha256, engine, device, peak_memory_bytes
+    bytes, sha256, engine, device, peak_memory_bytes, retries
 )
 SELECT s.upload_id, s.upload_time, s.status, f.task_id, f.user_id, f.image_filename, f.workflow_type,
        f.workflow_version, f.model_size, f.params, f.signature, f.error_code, f.error_detail, f.result_url,
        f.duration_seconds, f.queue_seconds, f.attempts, f.width, f.height, f.bytes, f.sha256, f.engine, f.device,
-       f.peak_memory_bytes
+       f.peak_memory_bytes, s.retries
 FROM sums s, jsonb_to_record(s.fields) AS f (
     task_id uuid, user_id text, image_filename text, workflow_type text, workflow_version integer, model_size integer,
     params jsonb, signature text, error_code text, error_detail text, result_url text,
@@ -51,9 +56,13 @@ FROM sums s, jsonb_to_record(s.fields) AS f (
     bytes bigint, sha256 text, engine text, device text, peak_memory_bytes bigint
 )
 ON CONFLICT (upload_id, upload_time) DO UPDATE SET
-    status = greatest(log.status, excluded.status),
-    error_code = CASE WHEN excluded.status < log.status THEN log.error_code ELSE excluded.error_code END,
-    error_detail = CASE WHEN excluded.status < log.status THEN log.error_detail ELSE excluded.error_detail END,
+    status = CASE WHEN excluded.retries > log.retries THEN excluded.status
+                  ELSE greatest(log.status, excluded.status) END,
+    error_code = CASE WHEN (excluded.retries, excluded.status) < (log.retries, log.status) THEN log.error_code
+                      ELSE excluded.error_code END,
+    error_detail = CASE WHEN (excluded.retries, excluded.status) < (log.retries, log.status) THEN log.error_detail
+                        ELSE excluded.error_detail END,
+    retries = greatest(log.retries, excluded.retries),
     task_id = coalesce(excluded.task_id, log.task_id),
     user_id = coalesce(excluded.user_id, log.user_id),
     image_filename = coalesce(excluded.image_filename, log.image_filename),
@@ -65,7 +74,8 @@ ON CONFLICT (upload_id, upload_time) DO UPDATE SET
     result_url = coalesce(excluded.result_url, log.result_url),
     duration_seconds = coalesce(excluded.duration_seconds, log.duration_seconds),
     queue_seconds = coalesce(excluded.queue_seconds, log.queue_seconds),
-    attempts = coalesce(excluded.attempts, log.attempts),
+    attempts = CASE WHEN excluded.retries > log.retries THEN excluded.attempts
+                    ELSE coalesce(excluded.attempts, log.attempts) END,
     width = coalesce(excluded.width, log.width),
     height = coalesce(excluded.height, log.height),
     bytes = coalesce(excluded.bytes, log.bytes),
@@ -74,6 +84,20 @@ ON CONFLICT (upload_id, upload_time) DO UPDATE SET
     device = coalesce(excluded.device, log.device),
     peak_memory_bytes = coalesce(excluded.peak_memory_bytes, log.peak_memory_bytes),
     updated_at = now()
+RETURNING error_code
+
+-- name: blank
+-- What the row and the events of an erased photo said of its user, taken away; it was never a success.
+WITH erased AS (
+    SELECT DISTINCT e.upload_id, e.upload_time
+    FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
+    JOIN darkroom.restoration_event e USING (upload_id, upload_time) WHERE e.fields->>'error_code' = 'erased'
+), events AS (
+    UPDATE darkroom.restoration_event e SET fields = e.fields - '{image_filename,params,result_url}'::text[]
+    FROM erased x WHERE (e.upload_id, e.upload_time) = (x.upload_id, x.upload_time)
+)
+UPDATE darkroom.restoration_log log SET status = 'failed', image_filename = NULL, params = NULL, result_url = NULL
+FROM erased x WHERE (log.upload_id, log.upload_time) = (x.upload_id, x.upload_time)
 
 -- name: reject
 -- An event that the tables above refuse, once.
@@ -103,5 +127,13 @@ JOIN darkroom.restoration_log l USING (upload_id, upload_time) WHERE l.status >=
 -- name: counts
 -- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.
 SELECT (upload_time AT TIME ZONE 'UTC')::date AS day, workflow_type, model_size, status, error_code, count(*) AS uploads
-FROM darkroom.restoration_log WHERE upload_time >= %(since)s
+FROM darkroom.restoration_log WHERE {conditions}
 GROUP BY 1, 2, 3, 4, 5
+
+-- name: waiting
+-- A user's uploads without an end. What has waited for longer than a week is the sweep's concern.
+SELECT count(*) AS uploads FROM (
+    SELECT 1 FROM darkroom.restoration_log
+    WHERE user_id = %(user_id)s AND status IN ('queued', 'processing') AND upload_time > now() - interval '7 days'
+    LIMIT %(most)s
+) AS found

@@ -23,13 +23,17 @@ CLOCK_STEP_S = 1.0  # object times come in whole seconds
 
 
 class ClaimNote(Document):
-    """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker."""
+    """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker.
+
+    `progress`: fraction of the inference that is done, from 0 to 1, as of the last renewal.
+    """
 
     worker: str
     upload_id: str
     state: Literal["working", "failed", "requeued"]
     crashes: int = 0
     wait_s: float = 0.0
+    progress: float = 0.0
     error_code: Code | None = None
     error_detail: str | None = None
 
@@ -88,9 +92,9 @@ class Claims:
             return self.take(task_id, upload_id)  # somebody was quicker: see who
         return Claim(task_id, attempt + 1, following)
 
-    def renew(self, claim: Claim) -> None:
-        """Say that the holder lives."""
-        self._write(claim, claim.note)
+    def renew(self, claim: Claim, progress: float = 0.0) -> None:
+        """Say that the holder lives, and how far it is."""
+        self._write(claim, claim.note.model_copy(update={"progress": round(progress, 3)}))
 
     def fail(self, claim: Claim, error: TransientError | Exception, wait_s: float) -> None:
         """End the attempt; the next is due in `wait_s`."""

@@ -94,6 +94,9 @@ class Receipt(Document):
     task_id: str | None = None
     workflow: WorkflowRef | None = None
     fault: Fault | None = None
+    retries: int = 0
+    """How often a person gave it a fresh start after it had failed; the last time at `retried_at`."""
+    retried_at: datetime | None = None
     callback: str | None = None
     """The URL that is called when the upload has ended."""
 
@@ -108,6 +111,7 @@ class Reason(Document):
     error_detail: str
     source: Source
     attempts: int = 0
+    retries: int = 0
     at: datetime
 
 

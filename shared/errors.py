@@ -34,6 +34,9 @@ class Code(StrEnum):
     MODEL_CORRUPT = "model_corrupt"
     WORKER_CRASHED = "worker_crashed"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    # decided by the user
+    CANCELLED = "cancelled"
+    ERASED = "erased"
     # about a message or a document, not a photo
     BAD_MESSAGE = "bad_message"
     BAD_DOCUMENT = "bad_document"

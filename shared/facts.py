@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from shared import identity, keys
 from shared.broker import topology
 from shared.documents import Reason, Receipt, Record, Source, WorkflowRef
+from shared.errors import Code
 from shared.messages import CallbackDue, LogEvent, Status
 
 MAX_FILENAME = (255, 512)
@@ -40,13 +41,15 @@ def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:
         fields |= _fault(receipt.fault.error_code, receipt.fault.error_detail)
     if receipt.decision == "duplicate" and receipt.task_id:
         fields["result_url"] = _url(results_bucket, receipt.task_id)
-    return _event(receipt.decision, receipt.upload_id, receipt.source, receipt.task_id, receipt.decided_at, fields)
+    at = receipt.retried_at or receipt.decided_at
+    return _event(receipt.decision, receipt.upload_id, receipt.source, receipt.task_id, at, fields, receipt.retries)
 
 
 def of_processing(receipt: Receipt, attempt: int, at: datetime) -> LogEvent:
     """`processing`: attempt number `attempt` (1-based) has begun."""
     fields = {"attempts": attempt}
-    return _event("processing", receipt.upload_id, receipt.source, receipt.task_id, at, fields, str(attempt))
+    about = receipt.upload_id, receipt.source, receipt.task_id
+    return _event("processing", *about, at, fields, receipt.retries, str(attempt))
 
 
 def of_record(record: Record, results_bucket: str) -> LogEvent:
@@ -78,13 +81,21 @@ def of_reason(reason: Reason) -> LogEvent:
     fields = {**_source(reason.source), **_fault(reason.error_code, reason.error_detail)}
     if reason.attempts:
         fields["attempts"] = reason.attempts
-    return _event(reason.status, reason.upload_id, reason.source, reason.task_id, reason.at, fields)
+    # The erasure of a photo that had failed before is a fact of its own.
+    own = ("erased",) if reason.error_code == Code.ERASED else ()
+    return _event(
+        reason.status, reason.upload_id, reason.source, reason.task_id, reason.at, fields, reason.retries, *own
+    )
 
 
 def _event(
-    kind: Status, upload_id: str, source: Source, task_id: str | None, at: datetime, fields: dict[str, Any], *parts: str
-) -> LogEvent:
-    # The upload time is part of the identity: the same bytes put again at the same key are another upload.
+    kind: Status, upload_id: str, source: Source, task_id: str | None, at: datetime, fields: dict[str, Any],
+    retries: int = 0, *parts: str,
+) -> LogEvent:  # fmt: skip
+    # The upload time is part of the identity: the same bytes put again at the same key are another upload. So is the
+    # number of retries: a photo that fails a second time has failed twice.
+    if retries:
+        parts, fields = (*parts, f"retry {retries}"), fields | {"retries": retries}
     ident = identity.event_id(upload_id, kind, source.upload_time.isoformat(), *parts)
     return LogEvent(
         event_id=ident,
@@ -99,7 +110,7 @@ def _event(
 
 def _source(source: Source) -> dict[str, Any]:
     return {
-        "image_filename": _fitted(keys.filename(source.key), MAX_FILENAME),
+        "image_filename": _fitted(source.filename or keys.filename(source.key), MAX_FILENAME),
         "bytes": source.bytes, "width": source.width, "height": source.height, "sha256": source.sha256,
     }  # fmt: skip
 

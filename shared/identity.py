@@ -44,6 +44,11 @@ def upload_id(bucket: str, key: str, version: str) -> str:
     return _derive("upload", bucket, key, version.strip('"'))
 
 
+def ticket(user_hash: str, key: str) -> str:
+    """The same `Idempotency-Key` of the same user: the same ticket."""
+    return _derive("ticket", user_hash, key)
+
+
 def event_id(upload_id: str, kind: str, *parts: str) -> str:
     """Id of one fact about an upload: writing the fact twice gives one row."""
     return _derive("event", upload_id, kind, *parts)

@@ -61,8 +61,23 @@ def reason(upload_id: str) -> str:
 
 def quarantined(upload_id: str, source_key: str) -> str:
     """`{upload_id}/{original name}`, the name reduced to plain characters; the reason keeps the true key."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", filename(source_key))[-120:].lstrip(".")
+    name = plain(filename(source_key))
     return f"{upload_id}/{name if name and name != 'reason.json' else 'original'}"
+
+
+def upload(user_hash: str, ticket: str, name: str = "") -> str:
+    """In the uploads bucket: what was sent for a ticket; without a name the prefix of it."""
+    return f"users/{user_hash}/{ticket}/{(plain(name) or 'photo') if name else ''}"
+
+
+def ticket(ticket: str) -> str:
+    """In the results bucket: what a ticket with an `Idempotency-Key` was drawn for."""
+    return f"tickets/{ticket}.json"
+
+
+def plain(name: str) -> str:
+    """A name in plain characters; empty where nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-120:].lstrip(".")
 
 
 def filename(source_key: str) -> str:

@@ -19,6 +19,7 @@ EVENTS = {
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A worker made no progress for too long, or lost one of its threads; it ends and is restarted.",
     "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
+    "decoder.died": "The process that decoded one photo crashed or ran past a limit, by `signal`; it costs that photo.",
     "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
     "process.killed": "A process did not end within its grace after SIGTERM and was killed.",
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
@@ -29,10 +30,14 @@ EVENTS = {
     "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
     "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
     "notification.failed": "A notification met a bug of ours; it is tried again, at last set aside.",
+    "access.refused": "An address tried too many wrong keys or tokens; once a minute, with the last `reason`.",
+    "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is a key's id, not the key.",
+    "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",
     "task.restored": "A photo was restored: one line with all its figures.",
     "task.duplicate": "A task was already done; nothing was computed.",
     "task.failed": "A photo reached its end without a result, with `code`.",
+    "task.withdrawn": "A photo was cancelled or erased by its owner, with `code`.",
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
@@ -48,16 +53,16 @@ EVENTS = {
     "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
     "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
-    "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
-}
-
-METRICS = {
-    "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
     "callback.delivered": "A receiver answered a callback with 2xx.",
     "callback.disabled": "A receiver answered 410: it is not called again.",
     "callback.given_up": "Every try of a callback failed; it was set aside.",
     "callback.failed": "A try of a callback failed; the next follows in `delay_s`.",
     "callback.postponed": "A try of a callback could not be begun: store or document is not to be had.",
+    "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
+}
+
+METRICS = {
+    "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
     "darkroom_notifications_total": "Notifications received, by `door` (http, queue) and `outcome` (counter).",
 }

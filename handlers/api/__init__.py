@@ -1,19 +1,24 @@
-"""The API under `/v1`: what became of photos, and what can be asked for. Its shapes are contracts."""
+"""The API under `/v1`: photos brought in, what became of them, and what can be asked for. Its shapes are contracts."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from handlers.api import catalogue, tasks
-from handlers.api.auth import authorise
+from handlers.api import catalogue, events, tasks, uploads
+from handlers.api.auth import authenticate
+from handlers.api.belongings import Belongings
 from handlers.context import Context
 from handlers.logbook import Logbook
+from shared.presign import Presigner
 
 
 def build(ctx: Context) -> APIRouter:
-    """All routes, behind the key."""
-    router = APIRouter(prefix="/v1", dependencies=[Depends(authorise(ctx.settings))])
-    logbook = Logbook(ctx.settings)
-    router.include_router(tasks.build(ctx, logbook))
-    router.include_router(catalogue.build(logbook))
+    """All routes; each says what scope its caller needs."""
+    router = APIRouter(prefix="/v1")
+    who, presigner, logbook = authenticate, Presigner(ctx.settings), Logbook(ctx.settings)
+    belongings = Belongings(ctx, logbook)
+    router.include_router(uploads.build(ctx, presigner, belongings, who))
+    router.include_router(tasks.build(ctx, presigner, belongings, logbook, who))
+    router.include_router(events.build(ctx, belongings, who))
+    router.include_router(catalogue.build(logbook, who))
     return router

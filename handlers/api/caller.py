@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Depends
 
@@ -30,16 +31,17 @@ class Caller:
         return self.operator or user_hash == self.user_hash
 
 
-Authenticate = Callable[..., Caller]
+Authenticate = Callable[..., Caller | Awaitable[Caller]]
 """A dependency that says who asks, or raises the `Problem` 401."""
 
 
-def needs(scope: str, authenticate: Authenticate) -> Authenticate:
-    """A dependency for routes that need `scope`: the caller, or 403."""
+def needs(scope: str, authenticate: Authenticate) -> Any:
+    """The default of a route's `caller`: whoever asks and has `scope`; 403 to others."""
+    who = Depends(authenticate)
 
-    def check(caller: Caller = Depends(authenticate)) -> Caller:  # noqa: B008
+    async def check(caller: Caller = who) -> Caller:
         if not caller.may(scope):
             raise Problem(403, f"this key may not do that: it lacks the scope {scope!r}", "forbidden")
         return caller
 
-    return check
+    return Depends(check)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from handlers.logbook import Logbook
+from handlers.api.answers import refusals
+from handlers.api.caller import Authenticate, Caller, needs
+from handlers.logbook import Filter, Logbook
 from shared import workflows
+from shared.messages import Status
 
 
 class Offer(BaseModel):
@@ -24,18 +27,37 @@ class Offer(BaseModel):
     params_schema: dict[str, Any]
 
 
-def build(logbook: Logbook) -> APIRouter:
-    router = APIRouter(tags=["catalogue"])
+class Count(BaseModel):
+    """So many uploads of one day (UTC) agree in all of these."""
 
-    @router.get("/workflows")
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"day": "2026-05-04", "workflow_type": "fast", "model_size": None, "status": "success", "error_code": None,
+         "uploads": 1204},
+    ]})  # fmt: skip
+
+    day: date
+    workflow_type: str | None
+    model_size: int | None
+    status: Status
+    error_code: str | None
+    uploads: int
+
+
+def build(logbook: Logbook, who: Authenticate) -> APIRouter:
+    router = APIRouter(tags=["catalogue"])
+    reader = needs("read", who)
+
+    @router.get("/workflows", responses=refusals(), dependencies=[reader])
     def offered() -> list[Offer]:
         """Every workflow, with the JSON Schema of its parameters."""
         return [_offer(workflow) for workflow in workflows.presets().values()]
 
-    @router.get("/stats")
-    def stats(days: Annotated[int, Query(ge=1, le=366)] = 30) -> list[dict[str, Any]]:
-        """Number of uploads by day, workflow, size, status and error."""
-        return logbook.counts(datetime.now(UTC) - timedelta(days=days))
+    @router.get("/stats", responses=refusals())
+    def stats(days: Annotated[int, Query(ge=1, le=366)] = 30, caller: Caller = reader) -> list[Count]:
+        """Number of uploads by day, workflow, size, status and error: the caller's own, or the operator's: all."""
+        where = Filter(since=datetime.now(UTC) - timedelta(days=days),
+                       user_id=None if caller.operator else caller.user_hash)  # fmt: skip
+        return [Count.model_validate(row) for row in logbook.counts(where)]
 
     return router
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
+from handlers.api import state, withdraw
+from handlers.api.answers import refusals
+from handlers.api.belongings import Belongings
+from handlers.api.caller import Authenticate, Caller, needs
 from handlers.columns import Event, Row
 from handlers.context import Context
 from handlers.logbook import Filter, Logbook, UploadKey
 from handlers.problems import Problem
 from shared import facts, keys
-from shared.documents import Record
-from shared.errors import DatabaseUnavailable, NotFound
+from shared.documents import Receipt, Record
+from shared.errors import DatabaseUnavailable
 from shared.messages import Status
+from shared.presign import Presigner
 
 LINK_S = 300
 """How long a link to a result is good."""
@@ -41,76 +47,117 @@ class Task(BaseModel):
     events: list[Event]
 
 
-def build(ctx: Context, logbook: Logbook) -> APIRouter:
+class Withdrawn(BaseModel):
+    """A task that its owner took back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b", "status": "failed", "code": "cancelled"},
+    ]})  # fmt: skip
+
+    task_id: UUID
+    status: Literal["failed"] = "failed"
+    code: Literal["cancelled", "erased"]
+
+
+class Wish(BaseModel):
+    """Which uploads a page shows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str | None = Field(None, max_length=64, description="Only this user's, by hash: the operator's to ask.")
+    status: Status | None = None
+    workflow: str | None = Field(None, max_length=80, pattern=r"^[^\x00]*$")
+    since: AwareDatetime | None = Field(None, description="Uploaded then or later.")
+    until: AwareDatetime | None = Field(None, description="Uploaded before.")
+    limit: int = Field(50, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=300, description="`next` of the page before.")
+
+
+def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: Logbook, who: Authenticate) -> APIRouter:
     router = APIRouter(tags=["tasks"])
+    reader, remover = needs("read", who), needs("delete", who)
 
-    @router.get("/tasks")
-    def tasks(
-        user: Annotated[str | None, Query(description="Only this user's: the user's hash.", max_length=200)] = None,
-        status: Status | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-        cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=300)] = None,
-    ) -> Page:
-        """Uploads, newest first."""
-        where = Filter(user_id=user, status=status, after=_position(cursor) if cursor else None)
-        items = logbook.page(where, limit + 1)
-        return Page(items=items[:limit], next=_cursor(items[limit - 1]) if len(items) > limit else None)
+    @router.get("/tasks", responses=refusals())
+    def tasks(wish: Annotated[Wish, Query()], caller: Caller = reader) -> Page:
+        """The caller's uploads, newest first; the operator's: everybody's."""
+        where = Filter(
+            user_id=_user(wish.user, caller), status=wish.status, workflow=wish.workflow, since=wish.since,
+            until=wish.until, after=_position(wish.cursor) if wish.cursor else None,
+        )  # fmt: skip
+        items = logbook.page(where, wish.limit + 1)
+        return Page(items=items[: wish.limit], next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None)
 
-    @router.get("/tasks/{task_id}")
-    def task(task_id: UUID) -> Task:
+    @router.get("/tasks/{task_id}", responses=refusals(404))
+    def task(task_id: UUID, caller: Caller = reader) -> Task:
         """One task. While the log database is down, or late, what the bucket knows of it."""
-        try:
+        with suppress(DatabaseUnavailable):  # then the bucket may know, and says itself when nobody can
             uploads, events = logbook.task(task_id)
-        except DatabaseUnavailable as error:  # then nobody can say that there is no such task
-            return _of_bucket(ctx, task_id, otherwise=error)
-        if not uploads:
-            return _of_bucket(ctx, task_id, otherwise=Problem(404, f"no task {task_id}", "not_found"))
-        return Task(task_id=task_id, status=uploads[0].status, uploads=uploads, events=events)
+            if uploads and all(caller.sees(row.user_id) for row in uploads):
+                return Task(task_id=task_id, status=uploads[0].status, uploads=uploads, events=events)
+        row = _row(ctx, belongings.one(caller, task_id))
+        return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
 
-    @router.get("/tasks/{task_id}/result", status_code=307, response_class=RedirectResponse)
-    def result(task_id: UUID) -> Response:
+    @router.delete("/tasks/{task_id}", responses=refusals(404, 409))
+    def withdraw_(
+        task_id: UUID,
+        erase: Annotated[bool, Query(description="Take everything away, whatever the state: see README.")] = False,
+        caller: Caller = remover,
+    ) -> Withdrawn:
+        """Cancel a photo that is not restored yet, or erase it with everything that was made of it."""
+        uploads = belongings.every(caller, task_id)
+        if erase:
+            withdraw.erase(ctx, str(task_id), uploads)
+            return Withdrawn(task_id=task_id, code="erased")
+        withdraw.cancel(ctx, str(task_id), uploads)
+        return Withdrawn(task_id=task_id, code="cancelled")
+
+    def link(key: str, caller: Caller, task_id: UUID) -> Response:
+        _record(ctx, caller, task_id)  # only the record says that a result is whole
+        return RedirectResponse(presigner.get(ctx.settings.bucket_results, key, LINK_S), 307)
+
+    redirect = {"status_code": 307, "response_class": RedirectResponse, "responses": refusals(404)}
+
+    @router.get("/tasks/{task_id}/result", **redirect)  # type: ignore[arg-type]
+    def result(task_id: UUID, caller: Caller = reader) -> Response:
         """A link to the restored photo, a PNG, good for five minutes."""
-        return _link(ctx, keys.result(str(task_id)), task_id)
+        return link(keys.result(str(task_id)), caller, task_id)
 
-    @router.get("/tasks/{task_id}/preview", status_code=307, response_class=RedirectResponse)
-    def preview(task_id: UUID) -> Response:
+    @router.get("/tasks/{task_id}/preview", **redirect)  # type: ignore[arg-type]
+    def preview(task_id: UUID, caller: Caller = reader) -> Response:
         """A link to the preview, a WebP of at most 512 px, good for five minutes."""
-        return _link(ctx, keys.preview(str(task_id)), task_id)
+        return link(keys.preview(str(task_id)), caller, task_id)
 
-    @router.get("/tasks/{task_id}/record")
-    def record(task_id: UUID) -> Record:
+    @router.get("/tasks/{task_id}/record", responses=refusals(404))
+    def record(task_id: UUID, caller: Caller = reader) -> Record:
         """What was done to the photo, enough to do it again."""
-        return _record(ctx, task_id)
+        return _record(ctx, caller, task_id)
 
     return router
 
 
-def _link(ctx: Context, key: str, task_id: UUID) -> Response:
-    _record(ctx, task_id)  # only the record says that a result is whole
-    return RedirectResponse(ctx.store.presigned(ctx.settings.bucket_results, key, LINK_S), 307)
+def _user(asked: str | None, caller: Caller) -> str | None:
+    if caller.operator:
+        return asked
+    if asked not in (None, caller.user_hash):
+        raise Problem(403, "only the operator's key may ask for a user", "forbidden")
+    return caller.user_hash
 
 
-def _record(ctx: Context, task_id: UUID) -> Record:
-    key = keys.record(str(task_id))
-    try:
-        return Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
-    except NotFound as error:
-        raise Problem(404, f"no result of task {task_id}", "not_found") from error
+def _record(ctx: Context, caller: Caller, task_id: UUID) -> Record:
+    found = state.record_of(ctx, str(task_id))
+    if found is None or not caller.sees(found.user_hash):
+        raise Problem(404, f"no result of task {task_id}", "not_found")
+    return found
 
 
-def _of_bucket(ctx: Context, task_id: UUID, otherwise: Exception) -> Task:
-    """A restored task by its record alone. Raises `otherwise` where there is none."""
-    try:
-        row = _row(_record(ctx, task_id), ctx.settings.bucket_results)
-    except Problem:
-        raise otherwise from None
-    return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
-
-
-def _row(record: Record, bucket: str) -> Row:
-    event = facts.of_record(record, bucket)
+def _row(ctx: Context, receipt: Receipt) -> Row:
+    """The row that the log will have, by the bucket alone."""
+    bucket, found = ctx.settings.bucket_results, state.of_receipt(ctx, receipt)
+    record = state.record_of(ctx, receipt.task_id) if found.status == "success" and receipt.task_id else None
+    event = facts.of_record(record, bucket) if record else facts.of_receipt(receipt, bucket)
+    fault = dict(found.fault) if found.fault else {}
     known = {"upload_id": event.upload_id, "upload_time": event.upload_time, "task_id": event.task_id}
-    return Row.model_validate(event.fields | known | {"status": event.kind})
+    return Row.model_validate(event.fields | fault | known | {"status": found.status})
 
 
 def _cursor(row: Row) -> str:

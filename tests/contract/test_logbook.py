@@ -18,7 +18,7 @@ from handlers.logbook import Filter, Logbook, UploadKey, Written
 from shared import identity
 from shared.settings import Settings
 from tests.contract.databases import database
-from tests.contract.logbook_events import NOT_SHARED, NOW, SOURCE, event, life, row, select
+from tests.contract.logbook_events import AGAIN, NOT_SHARED, NOW, SOURCE, event, life, row, select
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,25 @@ def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
     assert rows[0]["result_url"] == "s3://results/processed/new.png"
     assert rows[0]["params"] == {"scale": 4, "note": None}
     assert rows[0]["error_code"] is None
+
+
+@pytest.mark.parametrize(("told", "status", "attempts", "code"), [
+    (4, "failed", 5, "attempts_exhausted"), (5, "queued", None, None), (6, "processing", 1, None),
+    (7, "failed", 2, "decode_error"),
+])  # fmt: skip
+def test_a_retry_withdraws_the_failure_before_it(
+    logbook: Logbook, told: int, status: str, attempts: int | None, code: str | None
+) -> None:
+    """A photo put back by a person is queued again, works again, may fail again: in whatever order that is told."""
+    for order in ([*range(told)], [*range(told)][::-1], [*range(1, told), 0], [*range(4, told), *range(4)]):
+        upload = str(uuid4())
+        for i in order:
+            logbook.write([event(upload, *AGAIN[i])])
+        found = row(logbook, upload)
+        assert (found["status"], found["attempts"], found["error_code"]) == (status, attempts, code)
+        assert found["retries"] == (told > 4)
+    logbook.write([event(upload, "success", 20, {"result_url": "s3://results/x"})])
+    assert row(logbook, upload)["status"] == "success"
 
 
 @settings(max_examples=40, deadline=None)
@@ -223,7 +242,7 @@ def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
     upload = str(uuid4())
     fields = {"workflow_type": "portrait", "model_size": 512, "error_code": "decode_error"}
     logbook.write([event(upload, "failed", fields=fields, upload_time=day)])
-    (found,) = [count for count in logbook.counts(day) if count["workflow_type"] == "portrait"]
+    (found,) = [count for count in logbook.counts(Filter(since=day)) if count["workflow_type"] == "portrait"]
     assert found == {"day": day.date(), "workflow_type": "portrait", "model_size": 512, "status": "failed",
                      "error_code": "decode_error", "uploads": 1}  # fmt: skip
 

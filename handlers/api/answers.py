@@ -1,0 +1,54 @@
+"""How the API's refusals look in its description: every one is a problem document (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import Code
+
+
+class ProblemDocument(BaseModel):
+    """`detail`: what, which rule, the way out, for people; `code` for machines."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {
+        "type": "about:blank", "title": "Unprocessable Content", "status": 422, "code": "bad_parameter",
+        "detail": "scale=9.0 is not a number from 1 to 4 (default 4.0)",
+    }})  # fmt: skip
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class Ended(BaseModel):
+    """Why a photo has no result."""
+
+    code: Code
+    detail: str = Field(examples=["a GIF with 12 frames; send one frame"])
+
+
+WHY = {
+    400: "The body cannot be read as JSON.",
+    401: "No key, or one that is wrong, expired or revoked.",
+    403: "The key lacks the scope.",
+    404: "There is no such thing, or it is somebody else's.",
+    408: "The body did not arrive in time.",
+    409: "What is there stands against it.",
+    413: "The body is too large.",
+    422: "The request breaks a rule; the sentence names it.",
+    429: "Too much at once; `Retry-After` says when to come again.",
+    503: "A service is away for a moment; `Retry-After` says when to come again.",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route: these, and those that every route may give."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    return {
+        status: {"description": WHY[status], "content": content, "model": ProblemDocument}
+        for status in sorted({*statuses, 401, 403, 422, 429, 503})
+    }

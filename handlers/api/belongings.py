@@ -1,0 +1,82 @@
+"""Which uploads a task is made of, and whether the caller may know of it: what is somebody else's does not exist."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import UUID
+
+from handlers.api.caller import Caller
+from handlers.api.state import record_of
+from handlers.context import Context
+from handlers.logbook import Filter, Logbook
+from handlers.problems import Problem
+from handlers.sweep.retelling import read_receipt
+from shared import claims
+from shared.documents import Receipt
+from shared.errors import NotFound
+
+HINTS = 10_000
+PAGE = 500
+
+
+class Belongings:
+    """Finds receipts by task: through the record, the claims, the log, and what this process was asked about lately.
+
+    The last is a hint for the moment in which the log does not know of a new photo yet.
+    """
+
+    def __init__(self, ctx: Context, logbook: Logbook) -> None:
+        self._ctx, self._logbook = ctx, logbook
+        self._hints: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def hint(self, task_id: str, upload_id: str) -> None:
+        """Remember that this upload is of that task."""
+        with self._lock:
+            self._hints[task_id] = upload_id
+            if len(self._hints) > HINTS:
+                self._hints.popitem(last=False)
+
+    def one(self, caller: Caller, task_id: UUID) -> Receipt:
+        """Any upload of a task. Raises `Problem` 404; `DatabaseUnavailable` when nobody can say."""
+        found = next(self._seen(caller, str(task_id), self._ids(str(task_id))), None)
+        if found is None:
+            raise unknown(task_id)
+        return found
+
+    def every(self, caller: Caller, task_id: UUID) -> list[Receipt]:
+        """All uploads of a task. Raises like `one`."""
+        found = list(self._seen(caller, str(task_id), self._ids(str(task_id))))
+        if not found:
+            raise unknown(task_id)
+        return found
+
+    def _seen(self, caller: Caller, task_id: str, upload_ids: Iterator[str]) -> Iterator[Receipt]:
+        looked_at: set[str] = set()
+        for upload_id in upload_ids:
+            if upload_id in looked_at:
+                continue
+            looked_at.add(upload_id)
+            with suppress(NotFound):
+                receipt = read_receipt(self._ctx, upload_id)
+                if receipt.task_id == task_id and caller.sees(receipt.user_hash):
+                    yield receipt
+
+    def _ids(self, task_id: str) -> Iterator[str]:
+        if hinted := self._hints.get(task_id):
+            yield hinted
+        if record := record_of(self._ctx, task_id):
+            yield record.upload_id
+        if found := claims.latest(self._ctx.store, self._ctx.settings.bucket_results, task_id):
+            yield found[1].upload_id
+        after = None
+        while rows := self._logbook.page(Filter(task_id=task_id, after=after), PAGE):
+            yield from (str(row.upload_id) for row in rows)
+            after = str(rows[-1].upload_id), rows[-1].upload_time
+
+
+def unknown(task_id: UUID) -> Problem:
+    return Problem(404, f"no task {task_id}", "not_found")

@@ -1,0 +1,62 @@
+"""Where a photo stands, by the bucket alone: its receipt, its claims and its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handlers.context import Context
+from handlers.sweep.retelling import read_reason, read_record
+from shared import claims
+from shared.documents import Fault, Receipt, Record
+from shared.errors import NotFound
+from shared.messages import Status
+
+ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
+
+
+@dataclass(frozen=True)
+class State:
+    """`attempt`, from 1, and `progress`, from 0 to 1, while the photo is worked on."""
+
+    status: Status
+    fault: Fault | None = None
+    attempt: int = 0
+    progress: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+def of_receipt(ctx: Context, receipt: Receipt) -> State:
+    """The state of one upload. Raises `StorageUnavailable`."""
+    if receipt.decision != "queued" or receipt.task_id is None:
+        return State(receipt.decision, receipt.fault)
+    if record := record_of(ctx, receipt.task_id):
+        same = (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time)
+        return State("success" if same else "duplicate", None, record.attempts, 1.0)
+    if fault := fault_of(ctx, receipt):
+        return State("failed", fault)
+    found = claims.latest(ctx.store, ctx.settings.bucket_results, receipt.task_id)
+    if found is None:
+        return State("queued")
+    attempt, note, _ = found
+    return State("processing" if note.state == "working" else "queued", None, attempt, note.progress)
+
+
+def record_of(ctx: Context, task_id: str) -> Record | None:
+    try:
+        return read_record(ctx, task_id)
+    except NotFound:
+        return None
+
+
+def fault_of(ctx: Context, receipt: Receipt) -> Fault | None:
+    """How an upload ended without a result, if it did; the reason of an earlier upload at its key is not its own."""
+    try:
+        reason = read_reason(ctx, receipt.upload_id)
+    except NotFound:
+        return None
+    if reason.source.upload_time != receipt.source.upload_time:
+        return None
+    return Fault(error_code=reason.error_code, error_detail=reason.error_detail)

@@ -1,0 +1,83 @@
+"""Tickets: a slot for one upload, which the bucket and the ticket itself know all about.
+
+A ticket is drawn without asking anybody: a UUID (version 8) that holds when it expires, 42 random bits, and a MAC over
+both and the user, so that a ticket of nobody or of somebody else is known as such. With an `Idempotency-Key` it is
+derived instead (version 5), and a document in the results bucket keeps what it was for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from handlers.api.caller import Caller
+from handlers.context import Context
+from handlers.problems import Problem
+from shared import identity, keys
+from shared.documents import Document
+from shared.errors import NotFound
+
+MAC_BYTES = 6
+
+
+class Drawn(Document):
+    """`tickets/{ticket}.json`: what an `Idempotency-Key` was used for."""
+
+    user_hash: str
+    request: str
+    expires_at: datetime
+
+
+def draw(pepper: bytes, user_hash: str, expires_at: datetime) -> UUID:
+    """A new ticket of this user."""
+    raw = bytearray(int(expires_at.timestamp()).to_bytes(4, "big") + secrets.token_bytes(6))
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(raw) + _mac(pepper, user_hash, bytes(raw)))
+
+
+def expiry(pepper: bytes, user_hash: str, ticket: UUID) -> datetime | None:
+    """When a drawn ticket expires; None: it was not drawn for this user."""
+    raw, mac = ticket.bytes[:-MAC_BYTES], ticket.bytes[-MAC_BYTES:]
+    if not hmac.compare_digest(mac, _mac(pepper, user_hash, raw)):
+        return None
+    return datetime.fromtimestamp(int.from_bytes(raw[:4], "big"), UTC)
+
+
+def derive(ctx: Context, user_hash: str, key: str, request: dict[str, Any], expires_at: datetime) -> UUID:
+    """The ticket of an `Idempotency-Key`. Raises `Problem` 409 when the key was used for another request."""
+    ticket = UUID(identity.ticket(user_hash, key))
+    digest = hashlib.sha256(identity.canonical_json(request)).hexdigest()
+    drawn = Drawn(user_hash=user_hash, request=digest, expires_at=expires_at)
+    bucket, name = ctx.settings.bucket_results, keys.ticket(str(ticket))
+    if ctx.store.put_new(bucket, name, drawn.to_bytes(), "application/json"):
+        return ticket
+    if Drawn.from_bytes(ctx.store.read(bucket, name), name).request != digest:
+        detail = "this Idempotency-Key was used for another request; send a new key with a new request"
+        raise Problem(409, detail, "idempotency_conflict")
+    ctx.store.put(bucket, name, drawn.to_bytes(), "application/json")  # the new URLs are good for longer
+    return ticket
+
+
+def owner(ctx: Context, caller: Caller, ticket: UUID, user: str | None) -> tuple[str, datetime]:
+    """Whose a ticket is, and when it expires. Raises `Problem` 404, also for somebody else's."""
+    pepper = ctx.settings.pepper.get_secret_value().encode()
+    user_hash = user if user and caller.operator else caller.user_hash
+    if (expires_at := expiry(pepper, user_hash, ticket)) is not None:
+        return user_hash, expires_at
+    name = keys.ticket(str(ticket))
+    try:
+        drawn = Drawn.from_bytes(ctx.store.read(ctx.settings.bucket_results, name), name)
+    except NotFound:
+        drawn = None
+    if drawn is None or not caller.sees(drawn.user_hash):
+        raise Problem(404, f"no ticket {ticket}", "not_found")
+    return drawn.user_hash, drawn.expires_at
+
+
+def _mac(pepper: bytes, user_hash: str, raw: bytes) -> bytes:
+    return hmac.new(pepper, b"ticket" + user_hash.encode() + raw, hashlib.sha256).digest()[:MAC_BYTES]

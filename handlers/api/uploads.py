@@ -1,0 +1,207 @@
+"""Uploads for apps: a ticket with signed requests, which the app sends to the store itself, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from handlers.api import state, tickets
+from handlers.api.answers import Ended, refusals
+from handlers.api.auth import announcer
+from handlers.api.belongings import Belongings
+from handlers.api.caller import Authenticate, Caller, needs
+from handlers.callbacks.guard import check_url
+from handlers.context import Context
+from handlers.on_upload import upload_id
+from handlers.sweep.retelling import read_receipt
+from shared import keys, workflows
+from shared.errors import Code, NotFound, PermanentError
+from shared.messages import Priority, Status
+from shared.presign import META, Multipart, Presigner, Upload
+from shared.settings import Settings
+
+MAX_METADATA_BYTES = 2048
+"""S3's own limit, of all names and values together."""
+
+
+class Wanted(BaseModel):
+    """What is to be uploaded, and what to be made of it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
+        {"filename": "grandma.jpg", "content_type": "image/jpeg", "workflow": "fast", "params": {"scale": 2},
+         "priority": "interactive", "bytes": 482113},
+    ]})  # fmt: skip
+
+    filename: str = Field(min_length=1, max_length=255, description="As the user knows it.")
+    content_type: str = Field(pattern=r"^(image/[a-z0-9][a-z0-9.+-]{0,60}|application/octet-stream)$")
+    workflow: str | None = Field(None, min_length=1, max_length=80, description="One of GET /v1/workflows.")
+    params: dict[str, Any] = Field({}, description="By the workflow's `params_schema`; what is left out is default.")
+    priority: Priority = "bulk"
+    callback: str | None = Field(None, max_length=1024, description="URL that is told of the end, by webhook.")
+    bytes: int | None = Field(None, ge=1, description="Size of the file: then no other size is taken by PUT.")
+
+
+class Form(BaseModel):
+    """A form (`multipart/form-data`): these fields first, then the file as `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+class Put(BaseModel):
+    """PUT the file there with exactly these headers."""
+
+    url: str
+    headers: dict[str, str]
+
+
+class Part(BaseModel):
+    """`bytes`: exactly so many go into this part."""
+
+    number: int
+    bytes: int
+    url: str
+
+
+class Parts(BaseModel):
+    """PUT each part; then POST the list of their ETags, as S3 has it, to `complete`, or DELETE `abort`."""
+
+    upload_id: str
+    parts: list[Part]
+    complete: str
+    abort: str
+
+
+class Ticket(BaseModel):
+    """Send the file by one of `post`, `put` and, where it is there, `multipart`, until `expires_at`."""
+
+    ticket: UUID
+    key: str
+    post: Form
+    put: Put
+    multipart: Parts | None = None
+    expires_at: datetime
+
+
+class UploadState(BaseModel):
+    """`waiting`: nothing was uploaded yet; `expired`: nor can it be any more. `task_id` is there once decided on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071", "status": "success",
+         "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b"},
+    ]})  # fmt: skip
+
+    ticket: UUID
+    status: Status | Literal["waiting", "expired"]
+    task_id: UUID | None = None
+    error: Ended | None = None
+
+
+Announce = Annotated[Callable[[int], None], Depends(announcer)]
+IdempotencyKey = Annotated[str | None, Header(
+    alias="Idempotency-Key", min_length=1, max_length=200,
+    description="The same key with the same body gives the same ticket, with fresh URLs; with another body 409.",
+)]  # fmt: skip
+
+
+def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authenticate) -> APIRouter:
+    router = APIRouter(tags=["uploads"])
+    uploader, reader = needs("upload", who), needs("read", who)
+
+    @router.post("/uploads", status_code=201, responses=refusals(400, 408, 409, 413))
+    async def issue(
+        wanted: Wanted, announce: Announce, idempotency_key: IdempotencyKey = None, caller: Caller = uploader
+    ) -> Ticket:
+        """A ticket for one upload, and the signed requests that bring it to the store."""
+        metadata = _metadata(wanted, caller, ctx.settings)
+        announce(wanted.bytes or 0)
+        lasts = timedelta(seconds=ctx.settings.upload_expires_s)
+        expires_at = (ctx.clock.now() + lasts).replace(microsecond=0)
+        if idempotency_key is None:
+            ticket = tickets.draw(ctx.settings.pepper.get_secret_value().encode(), caller.user_hash, expires_at)
+        else:
+            asked = wanted.model_dump()
+            ticket = await run_sync(tickets.derive, ctx, caller.user_hash, idempotency_key, asked, expires_at)
+        key = keys.upload(caller.user_hash, str(ticket), wanted.filename)
+        upload = Upload(ctx.settings.bucket_uploads, key, wanted.content_type, metadata, wanted.bytes)
+        return await _signed(upload, ticket, expires_at, ctx.settings, presigner)
+
+    @router.get("/uploads/{ticket}", responses=refusals(404), response_model_exclude_none=True)
+    def shown(
+        ticket: UUID,
+        user: Annotated[str | None, Query(max_length=64, description="Whose: the operator's to say.")] = None,
+        caller: Caller = reader,
+    ) -> UploadState:
+        """What became of an upload."""
+        user_hash, expires_at = tickets.owner(ctx, caller, ticket, user)
+        for info in ctx.store.list(ctx.settings.bucket_uploads, keys.upload(user_hash, str(ticket))):
+            with suppress(NotFound):
+                found = _state(ctx, ticket, upload := upload_id(ctx.store.head(info.bucket, info.key)))
+                belongings.hint(str(found.task_id), upload)
+                return found
+        return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
+
+    return router
+
+
+def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, str]:
+    """What the object will say of itself. Raises `PermanentError` for what `on_upload` would refuse later."""
+    name = wanted.workflow or settings.default_workflow
+    workflows.resolve(name, wanted.params)
+    if wanted.bytes and wanted.bytes > settings.max_upload_bytes:
+        rule = f"{wanted.bytes:,} bytes; an upload may have {settings.max_upload_bytes:,} (DARKROOM_MAX_UPLOAD_BYTES)"
+        raise PermanentError(Code.TOO_LARGE, rule)
+    metadata = {
+        # All are given, and so all are signed: whoever sends the upload can add none of these.
+        "workflow": name, "params": json.dumps(wanted.params, separators=(",", ":")).replace("%", "%25"),
+        "user": caller.user_hash, "priority": wanted.priority, "filename": quote(wanted.filename, safe=""),
+    }  # fmt: skip
+    if wanted.callback is not None:
+        check_url(wanted.callback, settings)
+        metadata["callback"] = wanted.callback
+    size = sum(len(META) + len(name) + len(value) for name, value in metadata.items())
+    if size > MAX_METADATA_BYTES:
+        detail = f"filename, params and callback make {size} bytes of metadata, the limit is {MAX_METADATA_BYTES}"
+        raise PermanentError(Code.BAD_METADATA, detail)
+    return metadata
+
+
+async def _signed(
+    upload: Upload, ticket: UUID, expires_at: datetime, settings: Settings, presigner: Presigner
+) -> Ticket:
+    lasts_s = int(settings.upload_expires_s)
+    form_url, fields = presigner.form(upload, settings.max_upload_bytes, lasts_s)
+    put_url, headers = presigner.put(upload, lasts_s)
+    multipart = None
+    if upload.bytes and upload.bytes > settings.multipart_bytes:
+        begin = partial(presigner.multipart, upload, settings.multipart_bytes, lasts_s)
+        multipart = _parts(await run_sync(begin))
+    return Ticket(ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields),
+                  put=Put(url=put_url, headers=headers), multipart=multipart, expires_at=expires_at)  # fmt: skip
+
+
+def _parts(signed: Multipart) -> Parts:
+    parts = [Part(number=number, bytes=size, url=url) for number, size, url in signed.parts]
+    return Parts(upload_id=signed.upload_id, parts=parts, complete=signed.complete, abort=signed.abort)
+
+
+def _state(ctx: Context, ticket: UUID, upload: str) -> UploadState:
+    try:
+        receipt = read_receipt(ctx, upload)
+    except NotFound:  # it lies there, and its notification is on its way
+        return UploadState(ticket=ticket, status="queued")
+    found = state.of_receipt(ctx, receipt)
+    error = Ended(code=found.fault.error_code, detail=found.fault.error_detail) if found.fault else None
+    return UploadState(
+        ticket=ticket, status=found.status, task_id=UUID(receipt.task_id) if receipt.task_id else None, error=error
+    )

@@ -1,0 +1,85 @@
+"""A photo taken back by its owner: cancelled before it was restored, or erased, at any time.
+
+Both end every upload of the task with a reason, which worker and sweep respect. An erasure also takes away the
+original, the result, the previews, the copies in quarantine, and the file's name and parameters from receipt and log.
+What stays are ids, the pseudonym, sizes, times and the content's checksum: enough to count, not enough to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from handlers.api import state
+from handlers.context import Context
+from handlers.problems import Problem
+from shared import facts, keys
+from shared.documents import Reason, Receipt, Source
+from shared.errors import BrokerUnavailable, Code, NotFound
+from shared.telemetry import logger
+
+JSON = "application/json"
+WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
+SENTENCES = {
+    Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
+    Code.ERASED: "its owner had it erased; upload it again to have it restored",
+}
+
+
+def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
+    """End what has no end yet. Raises `Problem` 409 where the task ended otherwise."""
+    if state.record_of(ctx, task_id):
+        raise Problem(409, "the photo is restored already; ?erase=true takes everything away", "already_ended")
+    ends = [(receipt, state.fault_of(ctx, receipt)) for receipt in uploads]
+    waiting = [receipt for receipt, fault in ends if fault is None]
+    if not waiting and not any(fault and fault.error_code in WITHDRAWN for _, fault in ends):
+        raise Problem(409, "the photo ended already, without a result; ?erase=true takes it away", "already_ended")
+    for receipt in waiting:
+        _end(ctx, receipt, Code.CANCELLED)
+
+
+def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
+    """Take everything away. May be repeated: a crash on the way leaves nothing that a second call does not find."""
+    for receipt in uploads:
+        _end(ctx, _blank(receipt), Code.ERASED)  # first: a worker that has it in hand cleans up behind itself
+    results, quarantine = ctx.settings.bucket_results, ctx.settings.bucket_quarantine
+    for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
+        ctx.store.delete(results, key)
+    for receipt in uploads:
+        _delete_original(ctx, receipt.source)
+        reason = keys.reason(receipt.upload_id)
+        for info in list(ctx.store.list(quarantine, f"{receipt.upload_id}/")):
+            if info.key != reason:
+                ctx.store.delete(quarantine, info.key)
+        # Last: until here the receipt says where the original lies.
+        ctx.store.put(results, keys.receipt(receipt.upload_id), _blank(receipt).to_bytes(), JSON)
+
+
+def _end(ctx: Context, receipt: Receipt, code: Code) -> None:
+    reason = Reason(
+        upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code=code,
+        error_detail=SENTENCES[code], source=receipt.source, at=ctx.clock.now(),
+        retries=receipt.retries,
+    )  # fmt: skip
+    ctx.store.put(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
+    ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
+    try:
+        facts.tell(ctx.publisher, facts.of_reason(reason), receipt)
+    except BrokerUnavailable as error:  # the sweep tells it again
+        logger().warning("upload.unpublished", **ids, detail=error.detail)
+    logger().info("task.withdrawn", **ids, code=code)
+
+
+def _delete_original(ctx: Context, source: Source) -> None:
+    """Unless something else lies at its key by now."""
+    with suppress(NotFound):
+        info = ctx.store.head(source.bucket, source.key, source.version)
+        if info.etag == source.etag:
+            ctx.store.delete(source.bucket, source.key)
+
+
+def _blank(receipt: Receipt) -> Receipt:
+    """Without what its user wrote."""
+    workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
+    source = receipt.source.model_copy(update={"key": "erased", "filename": None})
+    return receipt.model_copy(update={"source": source, "workflow": workflow, "callback": None})
