@@ -1,0 +1,125 @@
+"""Addresses and headers of the lean S3 client are the SDK's, byte for byte; nothing is sent here."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.credentials import Credentials
+from botocore.exceptions import NoCredentialsError, ParamValidationError
+
+from shared.errors import StorageUnavailable
+from shared.s3_http import S3Http, metadata_headers
+from shared.settings import Settings
+from shared.storage import S3Store
+
+PLACES = [
+    ("", "us-east-1"), ("", "eu-central-1"), ("", "cn-north-1"), ("http://127.0.0.1:8333", "us-east-1"),
+    ("https://minio.example/prefix/", "us-east-1"), ("https://s3.example", "auto"),
+]  # fmt: skip
+BUCKETS = ["uploads", "with.dots", "Upper"]
+KEYS = [
+    "plain.jpg", "a b+c.jpg", "~tilde~", "/first", "a//b", "a/../b", "./a", "a/.", "100%.jpg", "%2F", "#1", "q?x=1&y=2",
+    "中文/照片.jpg", "🖼️.jpg", "e\u0301", "quote'\"", "!*'()[]{};:@$,=&<>|\\^`", "\x01\x7f",
+]  # fmt: skip
+
+
+def settings(endpoint: str, region: str) -> Settings:
+    return Settings(s3_endpoint_url=endpoint, s3_region=region, s3_access_key="a", s3_secret_key="s")
+
+
+class Sent:
+    """What a store would send, by either way."""
+
+    def __init__(self, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[Any] = []
+        store.client.meta.events.register("before-send.s3", lambda request, **_: self._answer(request))
+        monkeypatch.setattr(store._http._http, "send", self._answer)
+
+    def _answer(self, request: Any) -> AWSResponse:
+        self.requests.append(request)
+        headers = {"ETag": '"e"', "Content-Length": "0", "Last-Modified": "Mon, 23 Nov 2026 04:24:01 GMT",
+                   "Date": "Mon, 23 Nov 2026 04:24:01 GMT"}  # fmt: skip
+        raw: Any = io.BytesIO()
+        raw.headers, raw.stream = headers, lambda: iter(())
+        return AWSResponse(request.url, 200, headers, raw)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+@pytest.mark.parametrize(("endpoint", "region"), PLACES)
+def test_an_object_is_where_the_sdk_looks_for_it(
+    endpoint: str, region: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Host, path and query of every key, on Amazon's hosts and on others."""
+    store = S3Store(settings(endpoint, region))
+    sent = Sent(store, monkeypatch)
+    for key in KEYS:
+        store.client.head_object(Bucket=bucket, Key=key, VersionId="v+/=1")
+        store.head(bucket, key, "v+/=1")
+        theirs, ours = sent.requests[-2:]
+        assert ours.url == theirs.url
+
+
+def test_a_request_is_signed_over_the_same_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payload hash, condition, type and metadata are all under the signature, as in the SDK's own request."""
+    store = S3Store(settings("http://127.0.0.1:1", "us-east-1"))
+    sent = Sent(store, monkeypatch)
+    store.client.put_object(
+        Bucket="b", Key="k", Body=b"photo", ContentType="image/png", Metadata={"user": "u  v"}, IfNoneMatch="*"
+    )
+    assert store.put_new("b", "k", b"photo", "image/png", {"user": "u  v"})
+    theirs, ours = ({k.lower(): _text(v) for k, v in request.headers.items()} for request in sent.requests)
+    for name in ("x-amz-content-sha256", "if-none-match", "content-type", "x-amz-meta-user", "content-length"):
+        assert ours[name] == theirs[name]
+    signed = {"content-type", "host", "if-none-match", "x-amz-content-sha256", "x-amz-date", "x-amz-meta-user"}
+    assert signed == set(ours["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";"))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class Renewed(Credentials):
+    """Credentials that end: each request gets the ones of now, with their session token."""
+
+    def get_frozen_credentials(self) -> Any:
+        self.token = f"{self.token}+"
+        return super().get_frozen_credentials()
+
+
+def test_credentials_are_asked_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = S3Http("https://s3.example", "us-east-1", Renewed("a", "s", "token"), path_style=True)
+    sent: list[AWSPreparedRequest] = []
+    monkeypatch.setattr(http._http, "send", lambda request: sent.append(request) or AWSResponse("", 200, {}, None))
+    for _ in range(2):
+        http.request("GET", "b", "k")
+    assert [request.headers["X-Amz-Security-Token"] for request in sent] == ["token+", "token++"]
+
+
+def test_without_credentials_nothing_is_sent() -> None:
+    http = S3Http("http://127.0.0.1:1", "us-east-1", None, path_style=True)
+    with pytest.raises(NoCredentialsError):
+        http.request("GET", "b", "k")
+
+
+def test_the_empty_key_is_not_the_bucket() -> None:
+    """A DELETE of it would be one of the bucket."""
+    store = S3Store(settings("http://127.0.0.1:1", "us-east-1"))
+    with pytest.raises(StorageUnavailable, match="ParamValidationError"):
+        store.delete("b", "")
+
+
+@pytest.mark.parametrize("metadata", [{"user": "é"}, {"é": "user"}, {"user": "a\r\nx-amz-acl: public-read"}])
+def test_metadata_that_a_header_cannot_carry(metadata: dict[str, str]) -> None:
+    """Refused as the SDK refuses it, before anything is sent; no header is smuggled in."""
+    with pytest.raises(ParamValidationError):
+        metadata_headers(metadata)
+
+
+def test_amazon_is_reached_by_the_buckets_own_name() -> None:
+    http = S3Http("https://s3.eu-central-1.amazonaws.com", "eu-central-1", None, path_style=False)
+    assert urlsplit(http.url("uploads", "a")).netloc == "uploads.s3.eu-central-1.amazonaws.com"
+    assert urlsplit(http.url("with.dots", "a")).path == "/with.dots/a"
