@@ -1,0 +1,104 @@
+"""`make chaos N=200 SEED=1`: a seeded run under every fault; exit status 0 only if nothing was lost or done twice."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos import faults
+from tests.chaos.judge import Verdict
+from tests.chaos.run import run, schedule
+
+DISK = "2g"
+console = Console(highlight=False)
+
+
+@contextmanager
+def state_folder() -> Iterator[tuple[Path, bool]]:
+    """A folder, and whether it is a disk of its own (in memory; root may mount one)."""
+    folder = Path(tempfile.mkdtemp(prefix="darkroom-chaos-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(folder)]
+    own = bool(shutil.which("mount")) and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield folder, own
+    finally:
+        if own:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def show(verdict: Verdict, seconds: float) -> None:
+    table = Table("", "", box=None, show_header=False)
+    injected = ", ".join(f"{name} {number}" for name, number in sorted(verdict.injected.items()))
+    for name, value in {
+        "uploads": verdict.uploads,
+        "end states": ", ".join(f"{end} {number}" for end, number in sorted(verdict.ends.items())),
+        **{name.replace("_", " "): len(found) for name, found in verdict.faults.items()},
+        "results compared, pixel by pixel": verdict.pixels_compared,
+        "attempts cut off": f"{verdict.cut_off} (dead or frozen workers can explain {verdict.explained})",
+        "longest time to an end": f"{verdict.longest_s:.1f} s",
+        "settled after the last fault": f"{verdict.settled_s:.1f} s",
+        "faults": f"{verdict.injected.total()}: {injected}",
+        "took": f"{seconds:.0f} s",
+    }.items():
+        table.add_row(name, str(value))
+    console.print(table)
+    for name, found in verdict.faults.items():
+        for each in found[:10]:
+            console.print(f"[red]{name}[/]: {each}")
+    print(line(verdict))
+
+
+def line(verdict: Verdict) -> str:
+    """The ledger, in one line."""
+    results = verdict.ends["success"] + verdict.ends["duplicate"]
+    dead = sum(number for end, number in verdict.ends.items() if end.startswith("failed"))
+    rejected = sum(number for end, number in verdict.ends.items() if end.startswith("rejected"))
+    return (
+        f"FAULT=chaos seed={verdict.seed} injected={verdict.injected.total()} uploads={verdict.uploads} "
+        f"results={results} rejected={rejected} dead={dead} withdrawn={verdict.ends['unseen']} "
+        f"lost={len(verdict.lost)} "
+        f"duplicated_runs={verdict.cut_off} duplicate_results={len(verdict.written_twice)} "
+        f"wrong_results={len(verdict.wrong_pixels)} phantom={len(verdict.phantoms)} "
+        f"audit_missing={len(verdict.rows_missing)} audit_doubled={len(verdict.rows_doubled)} "
+        f"orphans={len(verdict.left_over)} longest_s={verdict.longest_s:.1f}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--uploads", type=int, default=200)
+    parser.add_argument("--faults", type=int, help="how many; one to five uploads unless said")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="these kinds of faults, by commas; all unless said")
+    parser.add_argument("--keep", type=Path, help="copy the logs here")
+    given = parser.parse_args()
+    began_s = time.monotonic()
+    with state_folder() as (folder, own_disk):
+        kinds = faults.ALWAYS | faults.LONG | (faults.ON_OWN_DISK if own_disk else {})
+        if not own_disk:
+            console.print("no disk of its own for the state could be mounted (root may): no disk is filled")
+        if given.only:
+            kinds = {name: kinds[name] for name in given.only.split(",")}
+        names = schedule(given.faults or max(1, given.uploads // 5), given.seed, kinds)
+        try:
+            verdict = run(folder, given.uploads, given.seed, names, kinds, console.print)
+        finally:
+            if given.keep:
+                shutil.copytree(folder / "logs", given.keep, dirs_exist_ok=True)
+    show(verdict, time.monotonic() - began_s)
+    return 0 if verdict.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""After the faults: what became of every upload, read from the bucket and the log alone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extras
+
+from shared import keys
+from shared.broker.depth import depth
+from shared.broker.topology import dead
+from shared.documents import Reason, Receipt, Record
+from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
+from tests.chaos.pixels import differing
+from tests.chaos.world import World
+
+if TYPE_CHECKING:
+    from tests.chaos.run import Run, Upload
+
+MISSING = ("source_missing", "source_changed")
+IN_ONE_WORKER = 3
+"""Photos that a worker has in hand at most, hence attempts that one death can cut off."""
+
+
+@dataclass
+class Verdict:
+    """What is printed. Lists name uploads or tasks; all but the figures must be empty."""
+
+    seed: int
+    uploads: int
+    injected: Counter[str]
+    ends: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    wrong_ends: list[str] = field(default_factory=list)
+    written_twice: list[str] = field(default_factory=list)
+    wrong_pixels: list[str] = field(default_factory=list)
+    phantoms: list[str] = field(default_factory=list)
+    rows_missing: list[str] = field(default_factory=list)
+    rows_doubled: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    pixels_compared: int = 0
+    cut_off: int = 0
+    explained: int = 0
+    longest_s: float = 0.0
+    settled_s: float = 0.0
+
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        names = ("lost", "wrong_ends", "written_twice", "wrong_pixels", "phantoms", "rows_missing", "rows_doubled",
+                 "left_over")  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def good(self) -> bool:
+        return not any(self.faults.values()) and self.cut_off <= self.explained
+
+
+@dataclass
+class Found:
+    """Everything that is left, in one look. `versions`: how often each result and record was written."""
+
+    receipts: dict[str, Receipt]
+    records: dict[str, Record]
+    reasons: dict[str, Reason]
+    versions: Counter[str]
+    claims: list[str]
+    rows: list[dict[str, Any]]
+    ends_told: Counter[tuple[str, str]]
+    waiting: dict[str, int]
+
+
+def judge(world: World, run: Run, settle_s: float) -> Verdict:
+    """Wait until everything has its end (or the time is up), then count."""
+    began_s = time.monotonic()
+    while True:
+        try:
+            found = look(world)
+            verdict = _count(world, run, found)
+            if verdict.good or time.monotonic() - began_s > settle_s:
+                break
+        except (StorageUnavailable, BrokerUnavailable, psycopg2.OperationalError):
+            if time.monotonic() - began_s > settle_s:
+                raise
+        time.sleep(1)
+    verdict.settled_s = time.monotonic() - began_s
+    verdict.pixels_compared, verdict.wrong_pixels = differing(world, list(found.records.values()), run.seed)
+    return verdict
+
+
+def look(world: World) -> Found:
+    store, settings = world.store, world.settings
+    results, quarantine = settings.bucket_results, settings.bucket_quarantine
+    versions: Counter[str] = Counter()
+    for page in store.client.get_paginator("list_object_versions").paginate(Bucket=results, Prefix="processed/"):
+        versions.update(entry["Key"] for entry in page.get("Versions", []))
+
+    def documents(kind: type[Any], bucket: str, prefix: str, suffix: str) -> list[Any]:
+        found = []
+        for info in store.list(bucket, prefix):
+            if info.key.endswith(suffix):
+                try:
+                    found.append(kind.from_bytes(store.read(bucket, info.key), info.key))
+                except NotFound:
+                    continue
+        return found
+
+    connection = psycopg2.connect(settings.database_url.get_secret_value(), connect_timeout=3)
+    with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+        cursor.execute("select upload_id::text, status, updated_at from darkroom.restoration_log")
+        rows = [dict(row) for row in cursor.fetchall()]
+        cursor.execute("select upload_id::text, kind, count(*) from darkroom.restoration_event group by 1, 2")
+        told = Counter({(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()})
+    connection.close()
+    return Found(
+        receipts={r.upload_id: r for r in documents(Receipt, results, "receipts/", ".json")},
+        records={r.task_id: r for r in documents(Record, results, "processed/", ".json")},
+        reasons={r.upload_id: r for r in documents(Reason, quarantine, "", "/reason.json")},
+        versions=versions,
+        claims=[info.key for info in store.list(results, keys.claims())],
+        rows=rows, ends_told=told, waiting=depth(settings),
+    )  # fmt: skip
+
+
+def _count(world: World, run: Run, found: Found) -> Verdict:
+    verdict = Verdict(run.seed, len(run.uploads), run.injected)
+    rows = Counter(row["upload_id"] for row in found.rows)
+    statuses = {row["upload_id"]: row["status"] for row in found.rows}
+    for upload in run.uploads:
+        end, at = _end(upload, found)
+        verdict.ends[end] += 1
+        if end == "none":
+            verdict.lost.append(upload.upload_id)
+        elif not _fits(upload, end):
+            verdict.wrong_ends.append(f"{upload.upload_id}: {upload.draft.kind} is {end}")
+        if at:
+            verdict.longest_s = max(verdict.longest_s, (at - upload.acknowledged).total_seconds())
+        if upload.upload_id in found.receipts and statuses.get(upload.upload_id) != end.partition(":")[0]:
+            verdict.rows_missing.append(f"{upload.upload_id}: {end}, row {statuses.get(upload.upload_id)}")
+    known = {upload.upload_id for upload in run.uploads}
+    verdict.phantoms = [r.task_id for r in found.records.values() if r.upload_id not in known]
+    verdict.written_twice = [key for key, written in found.versions.items() if written > 1]
+    verdict.rows_doubled = [upload_id for upload_id, number in rows.items() if number > 1 or upload_id not in known]
+    verdict.rows_doubled += [f"{end} of {upload_id} twice" for (upload_id, end), number in found.ends_told.items()
+                             if end in ("success", "rejected", "duplicate") and number > 1]  # fmt: skip
+    verdict.left_over = found.claims + _orphans(found) + [
+        f"{number} in {queue}" for queue, number in found.waiting.items() if number and not queue.endswith(dead(""))
+    ]  # fmt: skip
+    verdict.cut_off = sum(record.attempts - 1 for record in found.records.values())
+    verdict.explained = IN_ONE_WORKER * deaths_of_workers(world)
+    return verdict
+
+
+def _end(upload: Upload, found: Found) -> tuple[str, datetime | None]:
+    """The upload's end, by the bucket alone, and when it came."""
+    receipt = found.receipts.get(upload.upload_id)
+    if receipt is None:
+        return ("unseen" if upload.superseded else "none"), None
+    record = found.records.get(receipt.task_id or "")
+    if record is not None:
+        own = record.upload_id == upload.upload_id
+        return ("success" if own else "duplicate"), record.finished_at
+    reason = found.reasons.get(upload.upload_id)
+    return (f"{reason.status}:{reason.error_code}", reason.at) if reason else ("none", None)
+
+
+def _fits(upload: Upload, end: str) -> bool:
+    """Whether this end is what its owner would expect."""
+    status, _, code = end.partition(":")
+    if upload.superseded and (status == "unseen" or code in MISSING):
+        return True
+    if upload.draft.kind == "broken":
+        return status == "rejected" and code not in MISSING
+    return status in ("success", "duplicate")
+
+
+def _orphans(found: Found) -> list[str]:
+    """Results without a record."""
+    results = {key for key in found.versions if key.endswith(".png")}
+    return sorted(results - {record.result_key for record in found.records.values()})
+
+
+def deaths_of_workers(world: World) -> int:
+    """Lives of workers that were cut off; one that was frozen longer than its lease has lost its photos, too."""
+    log = (world.folder / "logs" / "supervisor.log").read_text(errors="replace")
+    died = [line for line in log.splitlines() if "process.died" in line and '"worker' in line]
+    return len(died) + world.freezes + 2 * world.crashes

@@ -1,0 +1,120 @@
+"""The stack under fire: started, crashed, and looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra.local.stack import READY
+from infra.local.state import Pids
+from shared.settings import STACK_FILE, Settings
+from shared.storage import S3Store
+from tests.chaos.launch import ARMED
+from tests.chaos.relay import Relay
+
+START_S = 120.0
+WORKERS = 2
+SETTINGS = {
+    "DARKROOM_LEASE_S": "5",
+    "DARKROOM_SWEEP_INTERVAL_S": "2",
+    "DARKROOM_RETRY_BASE_S": "0.5",
+    "DARKROOM_RETRY_CAP_S": "5",
+    "DARKROOM_DRAIN_S": "10",
+    # The kills are ours, not the photos': none is set aside for having been in the wrong hands.
+    "DARKROOM_MAX_CRASHES": "1000",
+    "DARKROOM_MAX_ATTEMPTS": "1000",
+    "DARKROOM_LOG_FORMAT": "json",
+}
+
+
+class NotInjectedError(Exception):
+    """A fault that could not be made is no test at all: the run fails."""
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float) -> Any:
+    deadline_s = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline_s:
+            raise NotInjectedError(f"{what} did not come within {seconds:.0f} s")
+        time.sleep(0.05)
+    return found
+
+
+class World:
+    """`folder` holds the state. `freezes`, `crashes`: how often workers were frozen, and everything killed at once."""
+
+    def __init__(self, folder: Path, relay: Relay) -> None:
+        self.folder = folder
+        self.relay = relay
+        self.settings = Settings()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.freezes = 0
+        self.crashes = 0
+
+    def start(self) -> None:
+        ready = self.folder / "run" / READY
+        ready.unlink(missing_ok=True)
+        environment = os.environ | SETTINGS | {"DARKROOM_STATE_DIR": str(self.folder)}
+        command = [sys.executable, "-m", "tests.chaos.launch", str(self.relay.port), str(WORKERS)]
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        with (self.folder / "logs" / "supervisor.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        until(lambda: ready.exists() or self.process.poll() is not None, "a stack", START_S)  # type: ignore[union-attr]
+        if not ready.exists():
+            raise NotInjectedError(f"the stack did not start: see {log.name}")
+        self.settings = Settings.load(state_dir=self.folder)
+        self.relay.door_port = self.settings.api_port
+        self.store = S3Store(self.settings)
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(90)
+
+    def crash(self) -> None:
+        """Everything at once, as when the host loses its power."""
+        assert self.process
+        self.crashes += 1
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=10)
+        self.process.wait()
+        (self.folder / STACK_FILE).unlink(missing_ok=True)
+
+    def running(self, name: str) -> psutil.Process:
+        """The process of this name, as soon as there is one."""
+        found: psutil.Process = until(lambda: Pids(self.folder).alive().get(name), f"process {name}", START_S)
+        return found
+
+    def send(self, name: str, signum: signal.Signals) -> psutil.Process:
+        while True:
+            process = self.running(name)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signum)
+                return process
+
+    def next_life(self, name: str, dead: psutil.Process) -> psutil.Process:
+        """The process that took the place of `dead`."""
+        return until(
+            lambda: (found := Pids(self.folder).alive().get(name)) and found.pid != dead.pid and found,
+            f"a new {name}", START_S,
+        )  # type: ignore[no-any-return]  # fmt: skip
+
+    def arm(self, name: str, failpoint: str) -> psutil.Process:
+        """Start `name` anew with a failpoint; its process."""
+        file = self.folder / ARMED
+        file.write_text(json.dumps({name: failpoint}))
+        return self.next_life(name, self.send(name, signal.SIGTERM))
