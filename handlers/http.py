@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from handlers import api, consume, metrics, problems
+from handlers import access, api, consume, metrics, problems
 from handlers.context import Context
 from handlers.intake import take_in
 from handlers.notifications import MAX_BYTES
@@ -50,6 +50,7 @@ def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] 
     """The app. `asked`: what `/readyz` asks of which service."""
     app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
+    access.install(app, ctx)
     app.include_router(api.build(ctx))
     app.include_router(_events(ctx), include_in_schema=False)
     asked = questions(ctx.settings, ctx.store) if asked is None else asked
@@ -155,6 +156,7 @@ def main(settings: Settings) -> None:
     config = uvicorn.Config(
         build(ctx, door), settings.api_host, settings.api_port, log_config=None, access_log=False,
         server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
+        proxy_headers=False,  # uvicorn would believe everybody on this machine; handlers.access knows whom to believe
     )  # fmt: skip
     server = _Server(config, settings.ready_file)
     # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "status": "What runs, and whether it is well.",
     "env": "KEY=value lines for a client of the running stack.",
     "config": "Every setting: its value, default, unit and meaning.",
+    "keys": "Create, list and revoke API keys.",
     "submit": "Upload photos and folders of photos.",
     "tasks": "The latest rows of the log.",
     "task": "One task: its rows and its events.",
@@ -28,6 +29,9 @@ COMMANDS: dict[str, str] = {
     "worker": "Run one worker.",
     "recorder": "Run the recorder: log events into PostgreSQL.",
     "sweep": "Compare bucket, receipts and results; publish what was lost.",
+    "dead": "List, show, retry or drop the messages that were set aside.",
+    "callbacks": "Run the callbacks: signed webhooks to whoever asked to be called.",
+    "webhooks": "Send a signed sample to a callback's URL.",
     "log": "Rebuild the log database from the buckets.",
     "migrate": "Apply the migrations of the log database.",
     "bootstrap": "Create the buckets.",
@@ -37,13 +41,16 @@ COMMANDS: dict[str, str] = {
 """Command → its line in `darkroom --help`; the module `infra.commands.{modules}` has it under `app`."""
 
 MODULES = {
-    "up": "stack", "down": "stack", "status": "stack", "env": "config", "config": "config", "submit": "submit",
+    "up": "stack", "down": "stack", "status": "stack", "env": "config", "config": "config",
+    "keys": "keys", "submit": "submit",
     "tasks": "tasks", "task": "tasks", "workflows": "config", "models": "wings", "demo": "demo", "bench": "bench",
     "handlers": "wings", "worker": "wings", "recorder": "wings", "sweep": "wings", "log": "wings",
+    "callbacks": "wings", "webhooks": "wings",
+    "dead": "dead",
     "migrate": "setup", "bootstrap": "setup", "storage": "storage",
     "health": "health",
 }  # fmt: skip
-GROUPS = ("bench", "storage")
+GROUPS = ("bench", "storage", "dead", "keys")
 """Modules whose whole app is one command with sub-commands."""
 
 

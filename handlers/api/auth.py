@@ -1,33 +1,39 @@
-"""Who may ask: the operator's key sees everything."""
+"""Who may ask: `handlers.access` found out at the gate, here the routes hear of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hmac import compare_digest
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from handlers.api.caller import SCOPES, Caller
+from handlers.api.caller import Caller
 from handlers.problems import Problem
-from shared import identity
 from shared.settings import Settings
 
-_bearer = HTTPBearer(auto_error=False, description="The operator's key, DARKROOM_API_KEY.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key (`darkroom keys create`), a token (JWT) of the configured issuer, or the operator's key.",
+)
 
 
-def authorise(settings: Settings) -> Callable[..., Caller]:
-    """A dependency that lets the right key pass. Without a key set, the API is closed."""
-    expected = settings.api_key.get_secret_value().encode()
-    pseudonym = identity.user_hash("operator", settings.pepper.get_secret_value().encode())
-    operator = Caller(pseudonym, operator=True, scopes=SCOPES, key_id="operator")
+async def authenticate(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
+) -> Caller:
+    """The caller whom the gate let in. Where no gate stands before a route, it is closed."""
+    caller = getattr(request.state, "caller", None)
+    if not isinstance(caller, Caller):
+        detail = "the API needs `Authorization: Bearer …` with an API key or a token"
+        raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
+    return caller
 
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
-        token = given.credentials.encode() if given else b""
-        if not expected or not compare_digest(token, expected):
-            detail = "the API needs `Authorization: Bearer …` with the key that `darkroom env` prints"
-            raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
-        return operator
 
-    return check
+def authorise(_: Settings) -> Callable[..., Awaitable[Caller]]:
+    return authenticate
+
+
+async def announcer(request: Request) -> Callable[[int], None]:
+    """Counts one photo of so many bytes (0: not told) against the caller's limits; raises `Problem` 429."""
+    announce: Callable[[int], None] = request.state.announce
+    return announce

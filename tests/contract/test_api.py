@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from handlers import api, problems
+from handlers import access, api, problems
 from handlers.context import Context
 from handlers.logbook import Logbook
 from infra.local.stack import Stack
@@ -41,6 +41,7 @@ def client_of(settings: Settings) -> TestClient:
     app = FastAPI()
     problems.install(app)
     ctx = Context(settings, S3Store(settings), MemoryPublisher(), SystemClock())
+    access.install(app, ctx)
     app.include_router(api.build(ctx))
     key = settings.api_key.get_secret_value()
     return TestClient(app, headers={"Authorization": f"Bearer {key}"}, follow_redirects=False)

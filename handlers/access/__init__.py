@@ -1,0 +1,46 @@
+"""Who may ask, how much, and from where: what stands between the network and the routes."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from handlers.access.address import Addresses
+from handlers.access.gate import Gate
+from handlers.access.limits import Limits
+from handlers.access.shield import Shield
+from handlers.context import Context
+from handlers.logbook import Logbook
+from shared.errors import SettingsError
+
+METHODS = ("GET", "POST", "DELETE")
+ASKED = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
+TOLD = ("Location", "RateLimit", "RateLimit-Policy", "Retry-After")
+
+
+def install(app: FastAPI, ctx: Context) -> None:
+    """Guard `app`. Raises `SettingsError`."""
+    settings = ctx.settings
+    addresses = Addresses(settings.trusted_proxies)
+    app.add_middleware(Gate, ctx, Limits(settings, ctx.clock, Logbook(settings).waiting), addresses)
+    origins, inner = _origins(settings.cors_origins), app.build_middleware_stack
+
+    def stack() -> ASGIApp:
+        """Outside even of what answers our own bugs: that answer needs the headers, too."""
+        guarded: ASGIApp = inner()
+        if origins:
+            guarded = CORSMiddleware(
+                guarded, allow_origins=origins, allow_methods=METHODS, allow_headers=ASKED, expose_headers=TOLD
+            )
+        return Shield(guarded, addresses)
+
+    app.build_middleware_stack = stack  # type: ignore[method-assign]
+
+
+def _origins(setting: str) -> list[str]:
+    origins = [part.strip() for part in setting.split(",") if part.strip()]
+    for origin in origins:
+        if origin != "*" and not (origin.startswith(("https://", "http://")) and origin.count("/") == 2):
+            raise SettingsError(f"DARKROOM_CORS_ORIGINS: {origin!r} is not an origin such as https://app.example")
+    return origins

@@ -1,0 +1,97 @@
+"""The key set of whoever issues our tokens (JWKS, RFC 7517): fetched from the one address that is set, kept, and
+fetched again when it is old or names a key that we do not know, but never more often than once a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Collection, Mapping
+
+import httpx
+from jwt import PyJWK, PyJWTError
+
+from shared.clock import Clock
+from shared.errors import Code, TransientError
+from shared.telemetry import logger
+
+FRESH_S = 600.0
+"""A set older than this is fetched again at the next use."""
+PAUSE_S = 60.0
+"""Least time between two fetches, whatever ids tokens name."""
+STALE_S = 86_400.0
+"""For so long a set is used although its address does not answer."""
+TIMEOUT_S = 5.0
+MAX_BYTES = 256 << 10
+MAX_KEYS = 100
+KINDS = {"RS256": "RSA", "ES256": "EC"}
+"""Algorithm → type of its keys. A key signs by its own algorithm, whatever a token's header says."""
+
+
+class KeySet:
+    """Thread-safe; it blocks while it fetches."""
+
+    def __init__(self, url: str, algorithms: Collection[str], clock: Clock) -> None:
+        self._url, self._algorithms, self._clock = url, frozenset(algorithms), clock
+        self._lock = threading.Lock()
+        self._keys: Mapping[str, PyJWK] = {}
+        self._fetched_at = self._tried_at = float("-inf")
+
+    def has(self, kid: str) -> bool:
+        """Can `find` answer without a fetch?"""
+        now = self._clock.monotonic()
+        return (kid in self._keys and now < self._fetched_at + FRESH_S) or not self._may_fetch(now)
+
+    def find(self, kid: str) -> PyJWK | None:
+        """The key of this id, from this set alone. Raises `TransientError` while there is no set to look into."""
+        if not self.has(kid):
+            with self._lock:
+                if not self.has(kid):  # somebody fetched it while we waited
+                    self._fetch()
+        if self._clock.monotonic() > self._fetched_at + STALE_S:
+            raise TransientError(Code.INTERNAL, "the key set of the token's issuer cannot be fetched; try again")
+        return self._keys.get(kid)
+
+    def _may_fetch(self, now: float) -> bool:
+        return now >= self._tried_at + PAUSE_S
+
+    def _fetch(self) -> None:
+        asked_at = self._clock.monotonic()
+        try:
+            self._keys = self._parse(_download(self._url))
+        except (httpx.HTTPError, ValueError) as error:
+            logger().warning("access.keys_unavailable", error=type(error).__name__)
+        else:
+            self._fetched_at = asked_at
+        self._tried_at = asked_at  # last: who asks meanwhile waits for the answer
+
+    def _parse(self, body: bytes) -> dict[str, PyJWK]:
+        """Keys by id: those that can be read, are meant for signatures and fit an algorithm that is allowed."""
+        document = json.loads(body)
+        entries = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError("not a key set")  # noqa: TRY004 - a bad document, not a bad call
+        return {key.key_id: key for entry in entries[:MAX_KEYS] if (key := self._key(entry)) and key.key_id}
+
+    def _key(self, entry: object) -> PyJWK | None:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+            return None
+        try:
+            key = PyJWK(entry)
+        except (PyJWTError, ValueError, TypeError):
+            return None
+        name = key.algorithm_name
+        return key if name in self._algorithms and KINDS.get(name) == entry.get("kty") else None
+
+
+def _download(url: str) -> bytes:
+    """The document: no redirects, not for long, not much of it. Raises `httpx.HTTPError` and `ValueError`."""
+    body = bytearray()
+    with httpx.stream("GET", url, timeout=TIMEOUT_S, follow_redirects=False) as answer:
+        if answer.status_code != 200:
+            raise ValueError(f"status {answer.status_code}")
+        for piece in answer.iter_bytes():
+            body += piece
+            if len(body) > MAX_BYTES:
+                raise ValueError("too large")
+    return bytes(body)

@@ -1,0 +1,113 @@
+"""`darkroom keys …`: who may use the API. The documents lie in the results bucket; a running door reads them there."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from shared import access, identity
+from shared.access import ApiKey, Scope
+from shared.clock import SystemClock
+from shared.errors import Code, NotFound, SettingsError
+from shared.settings import Settings
+from shared.storage import S3Store
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may use the API.")
+JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+@app.command()
+def create(
+    user: Annotated[str, typer.Option(help="Whose key: any name of yours. Only its pseudonym is stored.")],
+    scopes: Annotated[str, typer.Option(help=f"Any of {', '.join(get_args(Scope))}.")] = ",".join(access.USUAL),
+    expires: Annotated[str, typer.Option(help="After how long: 12h, 90d, 52w; or never.")] = "365d",
+    as_json: JsonOption = False,
+) -> None:
+    """A new key. It is shown this once: only its hash is kept."""
+    settings, now = Settings.load(), SystemClock().now()
+    pepper = settings.pepper.get_secret_value()
+    if not pepper:
+        raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
+    whose = identity.user_hash(_user(user), pepper.encode())
+    key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now))
+    S3Store(settings).put_new(
+        settings.bucket_results, access.place(document.id), document.to_bytes(), "application/json"
+    )
+    if as_json:
+        print(json.dumps({"key": key} | _shown(document), indent=2))
+        return
+    print(key)
+    print("This is the only time that it is shown.", file=typer.get_text_stream("stderr"))
+
+
+@app.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """Every key there is, the newest last: ids and users' pseudonyms, no key."""
+    settings = Settings.load()
+    store = S3Store(settings)
+    found = [
+        ApiKey.from_bytes(store.read(info.bucket, info.key), info.key)
+        for info in store.list(settings.bucket_results, access.PREFIX)
+    ]
+    keys = [_shown(key) for key in sorted(found, key=lambda key: key.created_at)]
+    if as_json:
+        print(json.dumps(keys, indent=2))
+        return
+    table = Table(*(Column(name, overflow="fold") for name in keys[0])) if keys else Table(title="no keys")
+    for key in keys:
+        table.add_row(*("" if v is None else " ".join(v) if isinstance(v, list) else str(v) for v in key.values()))
+    Console().print(table)
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroom keys list` shows it.")]) -> None:
+    """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice changes nothing."""
+    settings = Settings.load()
+    store, place = S3Store(settings), access.place(key_id)
+    if not access.is_id(key_id):
+        raise NotFound(Code.SOURCE_MISSING, "an id has 16 hexadecimal digits; `darkroom keys list` shows them")
+    try:
+        key = ApiKey.from_bytes(store.read(settings.bucket_results, place), place)
+    except NotFound as error:
+        raise NotFound(Code.SOURCE_MISSING, f"no key {key_id}; `darkroom keys list` shows them") from error
+    if key.revoked_at is None:
+        key = key.model_copy(update={"revoked_at": SystemClock().now()})
+        store.put(settings.bucket_results, place, key.to_bytes(), "application/json")
+    print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    """What may be seen of a key."""
+    names = ("id", "user_hash", "scopes", "created_at", "expires_at", "revoked_at")
+    shown: dict[str, Any] = key.model_dump(mode="json", include=set(names))
+    return {name: shown[name] for name in names}
+
+
+def _user(text: str) -> str:
+    if not text.strip():
+        raise SettingsError("--user is empty")
+    return text
+
+
+def _scopes(text: str) -> tuple[Scope, ...]:
+    words = dict.fromkeys(word for word in re.split(r"[\s,]+", text) if word)
+    known: tuple[Scope, ...] = get_args(Scope)
+    if not words or not set(words) <= set(known):
+        raise SettingsError(f"--scopes {text!r}: by commas, any of {', '.join(known)}")
+    return tuple(scope for scope in known if scope in words)
+
+
+def _expiry(text: str, now: datetime) -> datetime | None:
+    if text == "never":
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    if not found:
+        raise SettingsError(f"--expires {text!r}: a number and h, d or w, such as 90d; or never")
+    return now + timedelta(**{UNITS[found[2]]: int(found[1])})
