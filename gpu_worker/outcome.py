@@ -79,6 +79,7 @@ class Outcomes:
             error_detail=detail,
             source=receipt.source,
             attempts=attempts,
+            retries=receipt.retries,
             at=self._ctx.clock.now(),
         )
         self._quarantine(reason)

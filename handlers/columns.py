@@ -35,6 +35,7 @@ class Columns(BaseModel):
     duration_seconds: Number | None = None
     queue_seconds: Number | None = None
     attempts: Int32 | None = None
+    retries: Int32 | None = Field(None, description="How often a person gave it a fresh start after it had failed.")
     width: Int32 | None = Field(None, description="Of the upload, by its header [px].")
     height: Int32 | None = Field(None, description="Of the upload, by its header [px].")
     bytes: Int64 | None = Field(None, description="Size of the upload.")

@@ -89,7 +89,7 @@ class Receipt(Document):
     source: Source
     user_hash: str
     priority: Priority
-    lane: int = Field(0, ge=0, lt=32)
+    lane: int = Field(default=0, ge=0, lt=32)
     decided_at: datetime
     task_id: str | None = None
     workflow: WorkflowRef | None = None

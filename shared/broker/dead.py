@@ -33,15 +33,15 @@ class DeadLetter:
     headers: dict[str, Any]
 
 
-def letters(settings: Settings, limit: int = LIMIT) -> list[DeadLetter]:
-    """The oldest `limit` of each queue. Raises `BrokerUnavailable`, as all functions here."""
+def letters(settings: Settings, queue: str | None = None, limit: int = LIMIT) -> list[DeadLetter]:
+    """The oldest `limit` of `queue` (None: of each queue). Raises `BrokerUnavailable`, as all functions here."""
     found: list[DeadLetter] = []
 
     def leave(letter: DeadLetter) -> bool:
         found.append(letter)
         return False
 
-    _sift(settings, limit, leave)
+    _sift(settings, queue, leave, limit)
     return found
 
 
@@ -56,26 +56,32 @@ def find(settings: Settings, ident: str) -> DeadLetter:
     )
 
 
-def retry(settings: Settings, idents: Collection[str] | None = None) -> int:
-    """Publish these messages (None: all) to the queue they came from, each leaving the dead after; number moved."""
+def retry(settings: Settings, idents: Collection[str] | None = None, queue: str | None = None,
+          prepare: Callable[[DeadLetter], object] = lambda _: None) -> int:  # fmt: skip
+    """Publish these messages (None: all) to the queue they came from, each leaving the dead after; number moved.
+
+    `prepare` is called before each is published; what it raises leaves the message among the dead.
+    """
     publisher = Publisher(settings)
 
     def put_back(letter: DeadLetter) -> bool:
+        prepare(letter)
         publisher.publish(letter.queue, letter.body, letter.headers)
         return True
 
     try:
-        return _count(settings, idents, put_back)
+        return _count(settings, idents, queue, put_back)
     finally:
         publisher.close()
 
 
-def drop(settings: Settings, idents: Collection[str] | None = None) -> int:
+def drop(settings: Settings, idents: Collection[str] | None = None, queue: str | None = None) -> int:
     """Throw these messages (None: all) away for good; number dropped."""
-    return _count(settings, idents, lambda _: True)
+    return _count(settings, idents, queue, lambda _: True)
 
 
-def _count(settings: Settings, idents: Collection[str] | None, act: Callable[[DeadLetter], bool]) -> int:
+def _count(settings: Settings, idents: Collection[str] | None, queue: str | None,
+           act: Callable[[DeadLetter], bool]) -> int:  # fmt: skip
     done: list[str] = []
 
     def take(letter: DeadLetter) -> bool:
@@ -84,13 +90,13 @@ def _count(settings: Settings, idents: Collection[str] | None, act: Callable[[De
         done.append(letter.id)
         return act(letter)
 
-    _sift(settings, LIMIT, take)
+    _sift(settings, queue, take)
     return len(done)
 
 
-def _sift(settings: Settings, limit: int, take: Callable[[DeadLetter], bool]) -> None:
+def _sift(settings: Settings, only: str | None, take: Callable[[DeadLetter], bool], limit: int = LIMIT) -> None:
     with connected(settings) as (transport, channel):
-        for queue in ALL:
+        for queue in ALL if only is None else (only,):
             transport.sift(channel, dead(queue), limit, partial(_show, queue, take))
 
 

@@ -38,6 +38,15 @@ def event(upload_id: str, kind: Any, minute: int = 0, fields: dict[str, Any] | N
     return LogEvent(**(told | changes))
 
 
+AGAIN: list[tuple[Any, int, dict[str, Any]]] = [
+    *LIFE[:4],
+    ("queued", 10, {**SOURCE, "retries": 1}),
+    ("processing", 11, {"attempts": 1, "retries": 1}),
+    ("failed", 12, {"error_code": "decode_error", "error_detail": "broken", "attempts": 2, "retries": 1}),
+]  # fmt: skip
+"""A photo that failed, was given a fresh start by a person, and failed again."""
+
+
 def life(upload_id: str) -> list[LogEvent]:
     return [event(upload_id, kind, minute, fields) for kind, minute, fields in LIFE]
 

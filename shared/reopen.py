@@ -1,0 +1,64 @@
+"""A photo that had failed gets a fresh start: nothing in the buckets says any more that it ended or was tried.
+
+The order is the design: the receipt is written first, and with a new age, so that the sweep looks at it again; a crash
+after that leaves a photo that waits without a message, which the sweep finds, or one that is reopened once more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from shared import claims, facts, keys
+from shared.broker.topology import LOG
+from shared.documents import Reason, Receipt
+from shared.errors import NotFound, PermanentError
+from shared.messages import RestoreTask
+from shared.settings import Settings
+from shared.storage import ObjectStore
+
+
+class Publisher(Protocol):
+    def publish(self, queue: str, body: bytes) -> None: ...
+
+
+def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings: Settings, now: datetime) -> bool:
+    """Take back the end of the upload that `task` is about. False: it has not failed, nothing was changed.
+
+    Raises `StorageUnavailable`, `BrokerUnavailable`: call it again.
+    """
+    try:
+        receipt = _read(task, store, settings)
+    except PermanentError:
+        return False  # the worker will say what is wrong with it
+    again = receipt.model_copy(update={"retries": receipt.retries + 1, "retried_at": now})
+    store.put(settings.bucket_results, keys.receipt(again.upload_id), again.to_bytes(), "application/json")
+    publisher.publish(LOG, facts.of_receipt(again, settings.bucket_results).encode())
+    _forget_attempts(task.task_id, store, settings)
+    store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key))
+    store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
+    return True
+
+
+def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
+    """The receipt. Raises `PermanentError` where there is none for this task, or its photo has not failed.
+
+    What was erased stays erased.
+    """
+    key, end = keys.receipt(task.upload_id), keys.reason(task.upload_id)
+    receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
+    reason = Reason.from_bytes(store.read(settings.bucket_quarantine, end), end)
+    if receipt.task_id != task.task_id or reason.status != "failed" or reason.error_code == "erased":
+        raise NotFound(reason.error_code, f"{key} is not about a failed task {task.task_id}")
+    return receipt
+
+
+def _forget_attempts(task_id: str, store: ObjectStore, settings: Settings) -> None:
+    """Unless the task is being worked on, for another upload of the same photo."""
+    found = claims.latest(store, settings.bucket_results, task_id)
+    if found is None:
+        return
+    attempts, note, info = found
+    if note.state != "working" or claims.due_s(note, info, settings.lease_s) <= 0:
+        for attempt in range(attempts, 0, -1):
+            store.delete(settings.bucket_results, keys.claim(task_id, attempt))
