@@ -8,7 +8,8 @@ wait. Every age is reckoned by the store's own clock. What it does may be done t
 - a try that is due is published (`sweep.calls`), and so are as many waiting photos as messages are missing
   (`sweep.lost`); everything else that waits is left alone;
 - a document that cannot be read is made anew (`sweep.damage`);
-- an end that the diary does not know is told again, once the log queue is empty;
+- an end that the diary does not know is told again, once the log queue is empty, and likewise a callback that nobody
+  has in hand;
 - claims of tasks that nobody waits for are deleted, results without a record that nobody waits for are retired.
 
 Of a bucket with versions the current version of each key counts; a version that was overwritten before it was looked
@@ -73,10 +74,11 @@ def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False,
 def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -> None:
     if begin := work.since or memory.since:
         work.marks.begin_at(begin)
-    may_retell = sum(backlogs()[topology.LOG]) == 0  # else what the diary lacks may be on its way
+    # Of other queues, what seems lost may be on its way.
+    idle = {queue for queue, messages in backlogs().items() if sum(messages) == 0}
     ends, calls = Ends(work), memory.calls or Calls(work.ctx)
     claimed = calls.look()
-    receipts = Receipts(work, ends, claimed, diary, memory.unsettled, may_retell)
+    receipts = Receipts(work, ends, claimed, diary, memory.unsettled, idle)
     work.report.receipts = len(receipts.times)
     messages = backlogs()  # after the look at the photos: what came in meanwhile makes the count careful, not greedy
     for photos in receipts.waiting.values():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from handlers.callbacks.ledger import Ledger
 from handlers.sweep import lost
 from handlers.sweep.calls import Seen
 from handlers.sweep.ends import Ends
@@ -15,6 +16,7 @@ from handlers.sweep.work import Work, age_s, chunks
 from shared.broker import topology
 from shared.documents import Receipt
 from shared.errors import DatabaseUnavailable, PermanentError
+from shared.messages import CallbackDue
 from shared.storage import ObjectInfo
 
 PREFIX = "receipts/"
@@ -30,9 +32,9 @@ class Receipts:
     """`times`: all receipts. `unsettled`: those to look at again. `damaged`: those that could not be read."""
 
     def __init__(self, work: Work, ends: Ends, claimed: Mapping[str, Seen], diary: Diary | None, known: Unsettled,
-                 may_retell: bool) -> None:  # fmt: skip
+                 idle: Container[str]) -> None:  # fmt: skip
         self._work, self._ends, self._diary = work, ends, diary
-        self._may_retell, self._diary_is_down = may_retell, False
+        self._idle, self._diary_is_down = idle, False
         self._claimed = {packed(task_id): seen for task_id, seen in claimed.items()}
         self.times, self.unsettled = Ids(), Unsettled()
         self.damaged: dict[bytes, ObjectInfo] = {}
@@ -84,7 +86,8 @@ class Receipts:
         task = packed(receipt.task_id or "")
         queued = receipt.decision == "queued" and bool(task)
         interactive = receipt.priority == "interactive"
-        return Entry(upload, task, info.last_modified, receipt.source.upload_time, interactive, queued, receipt.lane)
+        return Entry(upload, task, info.last_modified, receipt.source.upload_time, interactive, queued, receipt.lane,
+                     receipt.callback is not None)  # fmt: skip
 
     def _wait(self, info: ObjectInfo, entry: Entry) -> None:
         self._work.report.waiting += 1
@@ -98,20 +101,38 @@ class Receipts:
             photos.begun += claim.note.state == "working"
 
     def _settled(self, entries: list[tuple[ObjectInfo, Entry]]) -> set[bytes]:
-        """Those whose end the bucket knows, and the diary too. A young end may still be on its way there."""
+        """Those whose end the bucket knows, the diary and whoever is to be called. A young end may be on its way."""
         ended = [(info, entry, when) for info, entry in entries if (when := self._ends.when(entry))]
-        if self._diary is None:
-            return {entry.upload for _, entry, _ in ended}
         grace = timedelta(seconds=self._work.ctx.settings.lease_s)
         old = [entry for info, entry, when in ended if (info.served_at or when) - when > grace]
+        known = {entry.upload for _, entry, _ in ended} if self._diary is None else self._written(self._diary, old)
+        asked = {entry.upload for _, entry, _ in ended if entry.callback}
+        return known - (asked - self._called([entry for entry in old if entry.callback]))
+
+    def _called(self, entries: list[Entry]) -> set[bytes]:
+        """Those whose call is in the ledger; the others are told to the callbacks process again."""
+        ctx, ids = self._work.ctx, [text(entry.upload) for entry in entries]
+        ledger = Ledger(ctx.store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s)
+        times = [entry.upload_time for entry in entries]
+        known = {ident for ident, is_known in zip(ids, self._work.pool.map(ledger.knows, ids, times), strict=True)
+                 if is_known}  # fmt: skip
+        missing = [ident for ident in ids if ident not in known]
+        if missing and topology.CALLBACKS in self._idle:
+            self._work.report.recalled += len(missing)
+            if not self._work.dry_run:
+                ctx.publisher.publish_many(topology.CALLBACKS, [CallbackDue(upload_id=i).encode() for i in missing])
+        return {packed(ident) for ident in known}
+
+    def _written(self, diary: Diary, old: list[Entry]) -> set[bytes]:
+        """Those whose end the diary has; the others are told to it again."""
         if not old or self._diary_is_down:
             return set()
         try:
-            known = self._diary.ended([(text(entry.upload), entry.upload_time) for entry in old])
+            known = diary.ended([(text(entry.upload), entry.upload_time) for entry in old])
         except DatabaseUnavailable:
             self._diary_is_down = True  # asked again by the next pass
             return set()
-        if self._may_retell:
+        if topology.LOG in self._idle:
             self._retell([entry for entry in old if text(entry.upload) not in known])
         return {packed(upload_id) for upload_id in known}
 

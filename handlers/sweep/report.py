@@ -16,6 +16,7 @@ class SweepReport(BaseModel):
     republished: int = Field(default=0, description="Photos whose message was lost; published again.")
     called: int = Field(default=0, description="Tries that were due after a failure or a dead worker; published.")
     retold: int = Field(default=0, description="Uploads whose end the diary did not know; told again.")
+    recalled: int = Field(default=0, description="Ended uploads whose callback was lost; asked for again.")
     damaged: int = Field(default=0, description="Documents that could not be read.")
     repaired: int = Field(default=0, description="Of these, made anew from what is left.")
     claims_deleted: int = Field(default=0, description="Claims of tasks that nobody waits for.")

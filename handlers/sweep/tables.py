@@ -84,6 +84,7 @@ class Entry:
     interactive: bool
     queued: bool
     lane: int = 0
+    callback: bool = False
 
     @property
     def queue(self) -> str:
@@ -92,15 +93,15 @@ class Entry:
 
 
 class Unsettled:
-    """Receipts whose end is not in sight, ascending by upload: 49 bytes apiece."""
+    """Receipts whose end is not in sight, ascending by upload: 50 bytes apiece."""
 
-    _LAYOUT = struct.Struct("16s16sqqB")
+    _LAYOUT = struct.Struct("16s16sqqH")
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def add(self, entry: Entry) -> None:
-        flags = entry.interactive | entry.queued << 1 | bool(entry.task) << 2 | entry.lane << 3
+        flags = entry.interactive | entry.queued << 1 | bool(entry.task) << 2 | entry.lane << 3 | entry.callback << 8
         times = micros(entry.written), micros(entry.upload_time)
         self._data += self._LAYOUT.pack(entry.upload, entry.task, *times, flags)
 
@@ -110,4 +111,4 @@ class Unsettled:
     def __iter__(self) -> Iterator[Entry]:
         for upload, task, written, upload_time, flags in self._LAYOUT.iter_unpack(self._data):
             yield Entry(upload, task if flags & 4 else b"", moment(written), moment(upload_time),
-                        bool(flags & 1), bool(flags & 2), flags >> 3)  # fmt: skip
+                        bool(flags & 1), bool(flags & 2), flags >> 3 & 31, bool(flags & 256))  # fmt: skip

@@ -14,12 +14,12 @@ from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
 PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
-CONSUMERS = ("worker", "recorder")
+CONSUMERS = ("worker", "recorder", "callbacks")
 
 
 @app.command()
 def health(
-    process: Annotated[str, typer.Argument(help="handlers, worker, recorder or sweep")],
+    process: Annotated[str, typer.Argument(help="handlers, worker, recorder, callbacks or sweep")],
 ) -> None:
     """Whether the process of this container is ready and still connected; says what is wrong otherwise."""
     if fault := check(Settings.load(), process):
@@ -36,7 +36,7 @@ def check(settings: Settings, process: str) -> str:
     if process == "handlers":
         return _door(settings)
     if process not in (*CONSUMERS, "sweep"):
-        raise typer.BadParameter("the processes are handlers, worker, recorder and sweep")
+        raise typer.BadParameter("the processes are handlers, worker, recorder, callbacks and sweep")
     if settings.ready_file is not None and not settings.ready_file.exists():
         return "not ready yet"
     if process in CONSUMERS and not connected(_port(settings.broker_url.get_secret_value())):

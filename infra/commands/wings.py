@@ -42,6 +42,20 @@ def sweep(ctx: typer.Context) -> None:
 
 
 @app.command(context_settings=PASS_ON)
+def callbacks(ctx: typer.Context) -> None:
+    """Run the callbacks: signed webhooks to whoever asked to be called."""
+    _become("handlers", "callbacks", *ctx.args)
+
+
+@app.command(context_settings=PASS_ON)
+def webhooks(ctx: typer.Context) -> None:
+    """`darkroom webhooks test URL [--json]`: send a signed sample and say what came of it."""
+    if ctx.args[:1] != ["test"]:
+        raise typer.BadParameter("there is one verb: `darkroom webhooks test URL`")
+    _become("handlers", "callbacks", *ctx.args)
+
+
+@app.command(context_settings=PASS_ON)
 def log(ctx: typer.Context) -> None:
     """`darkroom log rebuild [--json]`: write the log database again from the buckets."""
     if ctx.args[:1] != ["rebuild"]:

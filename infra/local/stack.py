@@ -107,6 +107,7 @@ class Stack:
             yield self._process("handlers", "handlers", "http")
             yield self._process("recorder", "handlers", "recorder")
             yield self._process("sweep", "handlers", "sweep")
+            yield self._process("callbacks", "handlers", "callbacks")
             yield from (self._process(name, "gpu_worker") for name in names)
 
     def _process(self, name: str, *module: str) -> Program:
@@ -125,6 +126,7 @@ def _complete(given: Settings, state: State) -> Settings:
     ours = {
         "api_port": api_port, "api_url": f"http://{LOOPBACK}:{api_port}",
         "api_key": secret["api_key"], "webhook_token": secret["webhook_token"], "pepper": secret["pepper"],
+        "webhook_secret": SecretStr(f"whsec_{state.secrets['webhook_secret']}"),  # hexadecimal is base64, too
         "broker_url": SecretStr(f"redis://:{state.secrets['valkey']}@{LOOPBACK}:{port['valkey']}/0"),
         "database_url": SecretStr(f"postgresql://darkroom:{state.secrets['postgres']}@{LOOPBACK}:{port['postgres']}"
                                   "/darkroom"),

@@ -21,7 +21,10 @@ PORTS = (
     "s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc",
     "valkey", "postgres", "api",
 )  # fmt: skip
-SECRETS = ("s3_access_key", "s3_secret_key", "valkey", "postgres", "api_key", "webhook_token", "pepper", "seaweedfs")
+SECRETS = (
+    "s3_access_key", "s3_secret_key", "valkey", "postgres", "api_key", "webhook_token",
+    "webhook_secret", "pepper", "seaweedfs",
+)  # fmt: skip
 PORT_RANGE = range(20_000, 32_000)
 """Below the ports that systems give to clients: there, a client of a server that is away may take its port, or even
 connect to itself."""

@@ -31,7 +31,7 @@ from tests.contract.brokers import RABBITMQ, RabbitMQ, free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infra/docker"
-PROCESSES = ("handlers", "recorder", "sweep", "worker-cpu")
+PROCESSES = ("handlers", "recorder", "sweep", "callbacks", "worker-cpu")
 DEADLINE_S = 120
 SCRIPTS = sysconfig.get_path("scripts")
 

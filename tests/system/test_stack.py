@@ -20,7 +20,7 @@ from shared.settings import STACK_FILE, Settings
 from tests.conftest import darkroom
 
 DEADLINE_S = 60
-PROCESSES = {"supervisor", "seaweedfs", "valkey", "postgres", "handlers", "recorder", "sweep"}
+PROCESSES = {"supervisor", "seaweedfs", "valkey", "postgres", "handlers", "recorder", "sweep", "callbacks"}
 
 
 def eventually(holds: Callable[[], Any], what: str) -> Any:
@@ -90,7 +90,7 @@ def test_a_second_up_is_refused(stack: Settings) -> None:
     assert pids(stack.state_dir) == before
 
 
-@pytest.mark.parametrize("name", ["handlers", "recorder", "sweep", "worker"])
+@pytest.mark.parametrize("name", ["handlers", "recorder", "sweep", "callbacks", "worker"])
 def test_a_process_that_dies_is_started_again(stack: Settings, name: str) -> None:
     """SIGKILL of any process of ours: another one takes its place, and the supervisor's log says so."""
     died = pids(stack.state_dir)[name]

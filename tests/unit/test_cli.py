@@ -223,6 +223,8 @@ class TestWings:
             (["handlers"], ["handlers", "http"]),
             (["worker", "--flag", "x"], ["gpu_worker", "--flag", "x"]),
             (["recorder"], ["handlers", "recorder"]),
+            (["callbacks"], ["handlers", "callbacks"]),
+            (["webhooks", "test", "https://a.b/c"], ["handlers", "callbacks", "test", "https://a.b/c"]),
             (["sweep", "--dry-run", "--json"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
             (["sweep", "--forever"], ["handlers", "sweep"]),
             (["models", "list", "--json"], ["gpu_worker", "models", "list", "--json"]),

@@ -68,8 +68,9 @@ def test_only_the_edge_leads_outside(service: dict[str, Any]) -> None:
 
 
 def test_networks_but_the_edge_are_internal() -> None:
-    """What is not on the edge reaches nothing outside, and the log database is out of the workers' reach."""
-    assert {n for n, options in COMPOSE["networks"].items() if not options.get("internal")} == {"edge"}
+    """Nothing else reaches outside but the callbacks, and the log database is out of the workers' reach."""
+    assert {n for n, options in COMPOSE["networks"].items() if not options.get("internal")} == {"edge", "out"}
+    assert [n for n, service in SERVICES.items() if "out" in service["networks"]] == ["callbacks"]
     assert all("log" not in SERVICES[worker]["networks"] for worker in ("worker-cpu", "worker-gpu"))
 
 

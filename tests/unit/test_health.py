@@ -24,7 +24,7 @@ def settings(tmp_path: Path, broker: str = "amqp://u:p@broker:5672//") -> Settin
     return Settings(ready_file=tmp_path / "ready", broker_url=SecretStr(broker))
 
 
-@pytest.mark.parametrize("process", ["worker", "recorder", "sweep"])
+@pytest.mark.parametrize("process", ["worker", "recorder", "callbacks", "sweep"])
 def test_a_process_is_not_well_before_it_is_ready(tmp_path: Path, linked: set[int], process: str) -> None:
     """It says so itself, by touching its file."""
     linked.add(5672)
@@ -33,7 +33,7 @@ def test_a_process_is_not_well_before_it_is_ready(tmp_path: Path, linked: set[in
     assert health.check(settings(tmp_path), process) == ""
 
 
-@pytest.mark.parametrize("process", ["worker", "recorder"])
+@pytest.mark.parametrize("process", ["worker", "recorder", "callbacks"])
 def test_a_consumer_without_its_broker_is_not_well(tmp_path: Path, linked: set[int], process: str) -> None:
     """Once ready is not enough: a consumer that lost its connection does nothing."""
     (tmp_path / "ready").touch()
@@ -52,5 +52,5 @@ def test_the_port_follows_the_url(tmp_path: Path, linked: set[int], url: str, po
 
 def test_an_unknown_process_is_wrong_usage(tmp_path: Path) -> None:
     """Not a process that is unwell."""
-    with pytest.raises(typer.BadParameter, match="handlers, worker, recorder and sweep"):
+    with pytest.raises(typer.BadParameter, match="handlers, worker, recorder, callbacks and sweep"):
         health.check(settings(tmp_path), "nobody")
