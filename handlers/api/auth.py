@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,7 +10,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from handlers.api.caller import Caller
 from handlers.problems import Problem
-from shared.settings import Settings
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -27,10 +26,6 @@ async def authenticate(
         detail = "the API needs `Authorization: Bearer …` with an API key or a token"
         raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
     return caller
-
-
-def authorise(_: Settings) -> Callable[..., Awaitable[Caller]]:
-    return authenticate
 
 
 async def announcer(request: Request) -> Callable[[int], None]:
