@@ -9,6 +9,7 @@ from gpu_worker import codec
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
+from gpu_worker.upkeep import is_withdrawn
 from shared import claims, keys, workflows
 from shared.broker import topology
 from shared.broker.consumer import Delivery
@@ -34,6 +35,7 @@ class Prepare:
     def __init__(self, ctx: Context, outcomes: Outcomes) -> None:
         self._ctx = ctx
         self._outcomes = outcomes
+        self._decoder = codec.Decoder(ctx.settings)
 
     def begin(self, delivery: Delivery) -> Job | Later | None:
         """Claim the delivery's task. None: the delivery is settled, there is nothing to do."""
@@ -43,6 +45,9 @@ class Prepare:
         except PermanentError as error:
             delivery.dead(error.code, error.detail)
             logger().error("message.dead", queue=delivery.queue, code=error.code, detail=error.detail)
+            return None
+        if is_withdrawn(self._ctx, receipt):
+            delivery.ack()
             return None
         passing("worker.before_claim")
         taken = self._ctx.claims.take(task.task_id, task.upload_id)
@@ -66,7 +71,8 @@ class Prepare:
         job.workflow = _same(job.receipt.workflow)
         data = self._fetch(job.receipt.source)
         passing("worker.after_fetch")
-        job.photo = codec.decode(data, codec.Limits.of(self._ctx.settings))
+        source = job.receipt.source
+        job.photo = self._decoder.decode(data, source.width * source.height if source.width and source.height else None)
 
     def _held(self, delivery: Delivery, task: RestoreTask, held: claims.Held) -> Later | None:
         if held.upload_id not in (None, task.upload_id):

@@ -38,6 +38,7 @@ EVENTS = {
     "task.duplicate": "A task was already done; nothing was computed.",
     "task.failed": "A photo reached its end without a result, with `code`.",
     "task.withdrawn": "A photo was cancelled or erased by its owner, with `code`.",
+    "task.dropped": "A worker put down a photo that its owner had taken back.",
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "message.dead": "A message was set aside in a `.dead` queue, with its reason.",

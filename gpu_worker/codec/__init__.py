@@ -1,9 +1,10 @@
 """Bytes ↔ pixels: decode an upload into a `Photo`, write a result as PNG and a preview as WebP, label both."""
 
+from gpu_worker.codec.apart import Decoder
 from gpu_worker.codec.corner import check_label, stamp
 from gpu_worker.codec.decode import Limits, decode
 from gpu_worker.codec.labels import texts
 from gpu_worker.codec.png import Written, write_png
 from gpu_worker.codec.preview import preview
 
-__all__ = ["Limits", "Written", "check_label", "decode", "preview", "stamp", "texts", "write_png"]
+__all__ = ["Decoder", "Limits", "Written", "check_label", "decode", "preview", "stamp", "texts", "write_png"]

@@ -17,6 +17,20 @@ def fits(icc: bytes, channels: int) -> bool:
     return icc[16:20] == _SPACES[channels] and _profile(icc) is not None
 
 
+def usable(icc: bytes, channels: int) -> bool:
+    """Whether pixels can be converted from `icc`: asked once where the photo is decoded, so that a profile which its
+    library cannot digest shows there.
+    """
+    if not fits(icc, channels):
+        return False
+    try:
+        mode = "L" if channels == 1 else "RGB"
+        to_srgb(mode, icc)[0](Image.new(mode, (1, 1)))
+    except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
+        return False
+    return True
+
+
 @cache
 def srgb() -> bytes:
     """An sRGB profile, the same bytes on every day (the library would write the time of its making)."""

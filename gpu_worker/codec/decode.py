@@ -11,7 +11,19 @@ from typing import Any, Self
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from gpu_worker.codec import metadata, modes
 from gpu_worker.photo import Photo
@@ -21,6 +33,9 @@ from shared.settings import Settings
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of phones."""
 
+# Imported by name: for a format that it misses, Pillow would load every decoder it has, EPS and all.
+_PLUGINS = (AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, WebPImagePlugin)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 2  # by default one for each core, and each takes address space
 pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 # Pillow's own size check warns above one limit and fails above another, through process-wide state; ours is exact.
 Image.MAX_IMAGE_PIXELS = None
@@ -36,15 +51,18 @@ _SUBFILE_TAG = 254
 
 @dataclass(frozen=True)
 class Limits:
-    """What a decode may cost and what it may keep. `max_pixels`: width times height of the header."""
+    """What a decode may cost and what it may keep. `max_pixels`: width times height of the header; `max_frames`:
+    pictures or pages in one file, of which the first is decoded.
+    """
 
     max_pixels: int = 120_000_000
     max_metadata_bytes: int = 4 << 20
     keep_gps: bool = False
+    max_frames: int = 100
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.max_pixels, settings.max_metadata_bytes, settings.keep_gps)
+        return cls(settings.max_pixels, settings.max_metadata_bytes, settings.keep_gps, settings.max_frames)
 
 
 def decode(data: bytes, limits: Limits) -> Photo:
@@ -55,7 +73,7 @@ def decode(data: bytes, limits: Limits) -> Photo:
     with _faults(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check(image, data, limits)
-        notes = _pages(image, data)
+        notes = _pages(image, data, limits.max_frames)
         planes = modes.planes(image, data)
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only now.
         orientation = _orientation(image)
@@ -72,6 +90,11 @@ def decode(data: bytes, limits: Limits) -> Photo:
         )
 
 
+def out_of_memory() -> PermanentError:
+    detail = "decoding this photo needs more memory than the worker has for it; upload a smaller one"
+    return PermanentError(Code.OUT_OF_MEMORY, detail)
+
+
 @contextmanager
 def _faults(data: bytes) -> Iterator[None]:
     try:
@@ -79,8 +102,7 @@ def _faults(data: bytes) -> Iterator[None]:
     except PermanentError:
         raise
     except MemoryError as error:
-        detail = "decoding this photo needs more memory than the worker has; upload a smaller one"
-        raise PermanentError(Code.OUT_OF_MEMORY, detail) from error
+        raise out_of_memory() from error
     except UnidentifiedImageError as error:
         if (layout := modes.tiff_layout(data)) is not None:
             raise modes.unsupported(layout) from error
@@ -107,25 +129,33 @@ def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
             copy.verify()
 
 
-def _pages(image: Image.Image, data: bytes) -> tuple[str, ...]:
+def _pages(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
     """Notes about further pictures in the file; they are left out."""
     if image.format == "TIFF":
         if int(image.getexif().get(_SUBFILE_TAG, 0)) & 1:
             raise modes.unsupported("a TIFF that begins with a reduced preview, as camera raw files do")
-        return ("the file has several pages; only the first was restored",) if _has_second_page(data) else ()
-    if image.format in ("MPO", "HEIF") and getattr(image, "n_frames", 1) > 1:
-        return ("the file has several pictures; only the main one was restored",)
-    return ()
+        count, note = _tiff_pages(data, most), "the file has several pages; only the first was restored"
+    elif image.format in ("MPO", "HEIF"):
+        count = getattr(image, "n_frames", 1)
+        note = "the file has several pictures; only the main one was restored"
+    else:
+        return ()
+    if count > most:
+        detail = f"the file holds more than the {most} pictures that DARKROOM_MAX_FRAMES allows; upload one of them"
+        raise PermanentError(Code.ANIMATED, detail)
+    return (note,) if count > 1 else ()
 
 
-def _has_second_page(data: bytes) -> bool:
+def _tiff_pages(data: bytes, most: int) -> int:
+    """Pages as far as they can be read, counted to one more than `most`."""
     # On an image of its own: seeking leaves the page that is being decoded.
     with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-        try:
-            image.seek(1)
-        except Exception:  # a damaged second page is no reason to refuse the first
-            return False
-        return True
+        for page in range(1, most + 1):
+            try:
+                image.seek(page)
+            except Exception:  # the end, or a damaged further page, which is no reason to refuse the first
+                return page
+    return most + 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -52,7 +52,7 @@ def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) ->
     try:
         if not icc:
             return profiles.declared(image, channels)
-        if len(icc) <= max_bytes and colour.fits(icc, channels):
+        if len(icc) <= max_bytes and colour.usable(icc, channels):
             return bytes(icc)
     except Exception:  # a nonsensical colour space is no reason to refuse a sound picture
         icc = None

@@ -1,0 +1,230 @@
+"""Decoding apart from the worker: a file that crashes, stalls or inflates its decoder costs one photo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gpu_worker import scratch
+from gpu_worker.codec.decode import Limits
+from gpu_worker.codec.wire import Answer, Decoded, Fault, Link, Request
+from gpu_worker.photo import Metadata, Photo
+from shared.errors import Code, PermanentError, TransientError
+from shared.settings import Settings
+from shared.telemetry import logger
+
+CHILD = "gpu_worker.codec.child"
+# The largest need that was measured is 31 bytes a pixel (16-bit RGBA); the base is for libraries and their threads.
+BASE_BYTES, PER_PIXEL_BYTES, PER_BYTE = 256 << 20, 40, 4
+# All that the process is told, beside where our code is: little address space, and a heap that is kept once touched.
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}  # fmt: skip
+_START_S = 60.0
+_END_S = 5.0
+_PROFILE_BYTES = 1 << 16
+"""A profile that we made ourselves, which the limit of metadata does not count."""
+
+
+class _Died(Exception):
+    """The process of a photo ended without an answer. `signum`: what ended it, 0 for its own exit."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class Decoder:
+    """`codec.decode` in a process of its own for every photo. For one thread at a time; others wait.
+
+    The process has no secrets, no settings, where the kernel allows it no network, and limits of memory
+    (`decode_memory_bytes`), time (`decode_seconds`), files and output. The decoders are loaded from the start, once.
+    """
+
+    def __init__(self, settings: Settings, child: str = CHILD) -> None:
+        self._settings = settings
+        self._limits = Limits.of(settings)
+        self._child = child
+        self._lock = threading.Lock()
+        self._service: _Service | None = _Service(child)
+
+    def decode(self, data: bytes, pixels: int | None = None) -> Photo:
+        """As `codec.decode`; `pixels`: what the header claims, from which the limit of memory follows.
+
+        A crash counts when it happens twice, since a decoder is not the only thing that can kill a process. Raises
+        `PermanentError` with the photo's fault, `TransientError` when no decoder could be started.
+        """
+        with self._lock:
+            try:
+                return self._once(data, pixels)
+            except _Died as died:
+                if died.signum in (signal.SIGALRM, signal.SIGXCPU):
+                    raise self._fault(died) from died
+            try:
+                return self._once(data, pixels)
+            except _Died as died:
+                raise self._fault(died) from died
+
+    def close(self) -> None:
+        with self._lock:
+            if self._service:
+                self._service.close()
+                self._service = None
+
+    def _once(self, data: bytes, pixels: int | None) -> Photo:
+        try:
+            service = self._ready()
+            try:
+                with service.connect() as end:
+                    return self._ask(Link(end, self._settings.decode_seconds), data, pixels)
+            except TimeoutError as error:
+                self._end(service)
+                raise self._died(int(signal.SIGALRM)) from error
+            except EOFError as error:
+                raise self._died(service.status(_END_S)) from error
+        except (OSError, _Gone) as error:
+            if self._service:
+                self._end(self._service)
+            detail = "the decoder's process ended or did not start; the next try starts a new one"
+            raise TransientError(Code.INTERNAL, detail) from error
+
+    def _ready(self) -> _Service:
+        """The service once it has no other photo; a new one where the old does not come to that."""
+        if self._service:
+            with suppress(_Gone):
+                self._service.ready()
+                return self._service
+            self._end(self._service)
+        self._service = _Service(self._child)
+        self._service.ready()
+        return self._service
+
+    def _ask(self, link: Link, data: bytes, pixels: int | None) -> Photo:
+        settings = self._settings
+        allowance = BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * (pixels or settings.max_pixels)
+        memory = min(allowance, settings.decode_memory_bytes)
+        request = Request(bytes=len(data), memory_bytes=memory, seconds=settings.decode_seconds, limits=self._limits)
+        link.send(request, data)
+        try:
+            said = link.receive(Answer).said
+        except ValueError as error:
+            raise EOFError from error
+        if isinstance(said, Fault):
+            raise PermanentError(said.code, said.detail)
+        return self._photo(link, said)
+
+    def _photo(self, link: Link, said: Decoded) -> Photo:
+        """The arrays go straight to where they stay: a big picture into its scratch file."""
+        height, width, _ = said.shape
+        profile, exif = said.icc or 0, said.exif or 0
+        most = self._limits.max_metadata_bytes
+        if height * width > self._limits.max_pixels or profile > max(most, _PROFILE_BYTES) or exif > most:
+            raise EOFError  # our own decoder never answers so
+        pixels = self._filled(link, said.shape, said.dtype)
+        alpha = self._filled(link, (height, width), said.dtype) if said.alpha else None
+        meta = Metadata(
+            None if said.icc is None else link.read(profile), None if said.exif is None else link.read(exif), said.dpi
+        )
+        return Photo(pixels, alpha, meta, said.source_mode, said.notes)
+
+    def _filled(self, link: Link, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        array: NDArray[Any] = scratch.allocate(shape, dtype, self._settings)
+        link.fill(array.data.cast("B"))
+        return array
+
+    def _end(self, service: _Service) -> None:
+        service.kill()
+        self._service = None
+
+    def _died(self, signum: int) -> _Died:
+        logger().warning("decoder.died", signal=_name(signum))
+        return _Died(signum)
+
+    def _fault(self, died: _Died) -> PermanentError:
+        if died.signum in (signal.SIGALRM, signal.SIGXCPU):
+            detail = (
+                f"decoding took longer than the {self._settings.decode_seconds:g} s of DARKROOM_DECODE_SECONDS and was "
+                "stopped; save the photo again in an ordinary form"
+            )
+            return PermanentError(Code.DECODE_ERROR, detail)
+        if died.signum == signal.SIGKILL:
+            detail = "the decoder was killed twice, as happens when memory runs out; give the worker more of it"
+            return PermanentError(Code.OUT_OF_MEMORY, detail)
+        detail = f"the decoder crashed twice on this photo ({_name(died.signum)}); save it again in an ordinary form"
+        return PermanentError(Code.DECODE_ERROR, detail)
+
+
+def _name(signum: int) -> str:
+    if signum == signal.SIGALRM:
+        return "time limit"
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return "no answer"
+
+
+class _Gone(Exception):
+    """The process that forks the decoders is gone."""
+
+
+class _Service:
+    """The running `codec.child`. It says four bytes when it is ready: at first, then after each photo."""
+
+    def __init__(self, child: str) -> None:
+        root = Path(__file__).parents[2]
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", child, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                env=_ENVIRONMENT | {"PYTHONPATH": str(root)},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # one kill reaches its forks, too; a terminal's Ctrl-C reaches neither
+            )
+        self._owes_s = _START_S
+
+    def ready(self) -> None:
+        """Wait until it has no photo. Raises `_Gone`."""
+        if self._owes_s:
+            self.status(self._owes_s)
+
+    def connect(self) -> socket.socket:
+        """A connection to a fresh process for one photo."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"\0"], [theirs.fileno()])
+        self._owes_s = _END_S
+        return ours
+
+    def status(self, seconds: float) -> int:
+        """The signal that ended the last photo's process, 0 if it ended itself. Raises `_Gone`."""
+        try:
+            found = int.from_bytes(Link(self._control, seconds).read(4), "big")
+        except (EOFError, TimeoutError) as error:
+            raise _Gone from error
+        self._owes_s = 0.0
+        return os.WTERMSIG(found) if os.WIFSIGNALED(found) else 0
+
+    def close(self) -> None:
+        """It ends when its control socket does."""
+        self._control.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._control.close()
+        self._process.wait()

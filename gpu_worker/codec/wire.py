@@ -1,0 +1,111 @@
+"""What the worker and its decoder say to each other: a header in JSON, then raw bytes, over a socket.
+
+Nothing is unpickled and no memory is shared: a decoder that a hostile file has taken over can lie about its own
+photo's pixels, and do no more.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpu_worker.codec.decode import Limits
+from shared.errors import Code
+
+HEADER_BYTES = 1 << 16
+_LENGTH = struct.Struct(">I")
+_Size = Annotated[int, Field(ge=0)]
+_Side = Annotated[int, Field(ge=1)]
+_Sentence = Annotated[str, Field(max_length=2000)]
+M = TypeVar("M", bound="Message")
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(Message):
+    """The file follows: `bytes` of it. `memory_bytes`: what its decoding may take beside the idle decoder's own."""
+
+    bytes: _Size
+    memory_bytes: _Size
+    seconds: float
+    limits: Limits
+
+
+class Fault(Message):
+    """Nothing follows."""
+
+    code: Code
+    detail: _Sentence
+
+
+class Decoded(Message):
+    """A photo without its arrays. They follow: pixels, then alpha, ICC profile and EXIF as far as there are any."""
+
+    shape: tuple[_Side, _Side, Literal[1, 3]]
+    dtype: Literal["uint8", "uint16"]
+    alpha: bool
+    icc: _Size | None
+    exif: _Size | None
+    dpi: tuple[float, float] | None
+    source_mode: Annotated[str, Field(max_length=50)]
+    notes: Annotated[tuple[_Sentence, ...], Field(max_length=20)]
+
+
+class Answer(Message):
+    said: Fault | Decoded
+
+
+class Link:
+    """One end of a connection. Raises `TimeoutError` once `seconds` have passed since it was made, and `EOFError`
+    when the other end is gone.
+    """
+
+    def __init__(self, end: socket.socket, seconds: float | None = None) -> None:
+        self._end = end
+        self._deadline_s = None if seconds is None else time.monotonic() + seconds
+
+    def send(self, message: Message, *blobs: memoryview | bytes) -> None:
+        header = message.model_dump_json().encode()
+        try:
+            for blob in (_LENGTH.pack(len(header)) + header, *blobs):
+                self._wait()
+                self._end.sendall(blob)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise EOFError from error
+
+    def receive(self, kind: type[M]) -> M:
+        """Raises `ValueError` for what is no such message."""
+        (length,) = _LENGTH.unpack(self.read(_LENGTH.size))
+        if length > HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes")
+        return kind.model_validate_json(self.read(length))
+
+    def read(self, count: int) -> bytes:
+        found = bytearray(count)
+        self.fill(memoryview(found))
+        return bytes(found)
+
+    def fill(self, target: memoryview) -> None:
+        """Read until `target` (bytes, writable) is full."""
+        while target:
+            self._wait()
+            try:
+                count = self._end.recv_into(target)
+            except ConnectionResetError:
+                count = 0
+            if not count:
+                raise EOFError
+            target = target[count:]
+
+    def _wait(self) -> None:
+        if self._deadline_s is not None:
+            left_s = self._deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._end.settimeout(left_s)

@@ -1,0 +1,250 @@
+"""Decoding in a process of its own: what a hostile photo costs, what it can reach, and that sound ones lose nothing."""
+
+from __future__ import annotations
+
+import ast
+import os
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from gpu_worker.codec import Decoder, Limits, decode
+from gpu_worker.photo import Photo
+from shared.errors import Code, PermanentError, TransientError
+from shared.settings import Settings
+from tests.pictures import photo_like
+from tests.unit.codec_samples import HEIC, HEIC_OF_TEN_BITS, noise, png, quarters, saved, tiff
+
+SETTINGS = Settings(decode_seconds=20)
+SOUND = saved(quarters(), "PNG")
+Making = Callable[..., Decoder]
+
+
+@pytest.fixture(scope="module")
+def making() -> Iterator[Making]:
+    """Makes decoders whose files may misbehave."""
+    made: list[Decoder] = []
+
+    def make(settings: Settings = SETTINGS) -> Decoder:
+        made.append(Decoder(settings, "tests.unit.hostile_decoder"))
+        return made[-1]
+
+    yield make
+    for decoder in made:
+        decoder.close()
+
+
+@pytest.fixture(scope="module")
+def decoder(making: Making) -> Decoder:
+    return making()
+
+
+def refused(decoder: Decoder, data: bytes) -> PermanentError:
+    with pytest.raises(PermanentError) as caught:
+        decoder.decode(data, 1000)
+    return caught.value
+
+
+def told(decoder: Decoder, act: bytes) -> object:
+    """What a file found out in its process."""
+    error = refused(decoder, act)
+    assert error.code is Code.UNSUPPORTED_MODE
+    return error.detail
+
+
+def assert_same(one: Photo, other: Photo) -> None:
+    assert np.array_equal(one.pixels, other.pixels)
+    assert one.pixels.dtype == other.pixels.dtype
+    assert other.pixels.flags.c_contiguous
+    assert other.pixels.flags.writeable
+    assert (one.alpha is None) == (other.alpha is None)
+    if one.alpha is not None and other.alpha is not None:
+        assert np.array_equal(one.alpha, other.alpha)
+        assert one.alpha.dtype == other.alpha.dtype
+    assert (one.meta, one.source_mode, one.notes) == (other.meta, other.source_mode, other.notes)
+
+
+@pytest.mark.parametrize(("act", "signal_name"), [
+    (b"segv", "SIGSEGV"), (b"abort", "SIGABRT"), (b"exit", "no answer"),
+])  # fmt: skip
+def test_a_crash_costs_one_photo(decoder: Decoder, act: bytes, signal_name: str) -> None:
+    """The photo ends as `decode_error` that names the signal; the next one is decoded as if nothing had been."""
+    error = refused(decoder, act)
+    assert error.code is Code.DECODE_ERROR
+    assert signal_name in error.detail
+    assert_same(decode(SOUND, Limits()), decoder.decode(SOUND))
+
+
+def test_a_crash_counts_when_it_happens_twice(decoder: Decoder, tmp_path: Path) -> None:
+    """Something else may have killed the process: the photo gets one more, and is not blamed."""
+    assert told(decoder, f"once {tmp_path / 'marker'}".encode()) == "'alive'"
+
+
+def test_a_killed_decoder_points_to_memory(decoder: Decoder) -> None:
+    """SIGKILL is how the kernel takes memory back."""
+    assert refused(decoder, b"kill").code is Code.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("act", [b"spin", b"sleep"])
+def test_time_is_limited(making: Making, act: bytes) -> None:
+    """An endless loop and an endless wait end at the limit, in one try; the next photo is decoded."""
+    decoder = making(Settings(decode_seconds=1))
+    error = refused(decoder, act)
+    assert error.code is Code.DECODE_ERROR
+    assert "DARKROOM_DECODE_SECONDS" in error.detail
+    assert decoder.decode(SOUND).width == 24
+
+
+def test_memory_is_limited_by_the_size_that_the_header_claims(decoder: Decoder) -> None:
+    """A small picture that inflates to 3 GiB runs out of memory, and the worker's memory is not touched."""
+    assert refused(decoder, b"inflate").code is Code.OUT_OF_MEMORY
+
+
+def test_memory_is_limited_by_the_setting(making: Making) -> None:
+    """The setting bounds what even a large picture may take."""
+    decoder = making(Settings(decode_memory_bytes=20_000_000))
+    with pytest.raises(PermanentError) as caught:
+        decoder.decode(saved(noise((3000, 3000, 3)), "BMP"), 9_000_000)
+    assert caught.value.code in (Code.OUT_OF_MEMORY, Code.DECODE_ERROR)
+    assert decoder.decode(SOUND).width == 24
+
+
+def test_it_has_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the worker reaches it, and no open file but its connection."""
+    monkeypatch.setenv("DARKROOM_S3_SECRET_KEY", "geheim")
+    fresh = Decoder(SETTINGS, "tests.unit.hostile_decoder")
+    try:
+        names = {name for name in ast.literal_eval(str(told(fresh, b"environment"))) if not name.startswith("MALLOC_")}
+        assert names <= {"PYTHONPATH", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
+        assert told(fresh, b"descriptors") == "5"  # three of /dev/null, its connection, the listing itself
+    finally:
+        fresh.close()
+
+
+def test_it_writes_no_file(decoder: Decoder, tmp_path: Path) -> None:
+    """No byte into any file, no core dump either."""
+    assert "File too large" in str(told(decoder, f"write {tmp_path / 'loot'}".encode()))
+    assert told(decoder, b"limits") == "[(0, 0), (0, 0)]"
+
+
+def test_it_has_no_network(decoder: Decoder) -> None:
+    """Where the kernel lets it leave the network, it cannot reach a listening port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        outcome = str(told(decoder, b"connect %d" % server.getsockname()[1]))
+    if os.geteuid() != 0 and "connected" in outcome:
+        pytest.skip("this kernel does not let an ordinary user leave the network")
+    assert "unreachable" in outcome
+
+
+def test_it_loads_no_engine_and_no_client(decoder: Decoder) -> None:
+    """Nothing but decoders is in the process."""
+    loaded = ast.literal_eval(str(told(decoder, b"modules")))
+    assert "PIL" in loaded
+    assert not loaded & {"torch", "ncnn", "boto3", "kombu", "psycopg2", "cv2"}
+
+
+def test_every_photo_has_a_process_of_its_own(decoder: Decoder) -> None:
+    """Nothing of one user's photo can be there when the next one's comes."""
+    (one, service), (other, same) = (ast.literal_eval(str(told(decoder, b"pid"))) for _ in range(2))
+    assert one != other
+    assert service == same
+
+
+def test_what_it_says_is_bounded_and_clean(decoder: Decoder) -> None:
+    """A sentence with words of the file is cut to a sentence's length and holds no half characters."""
+    detail = str(told(decoder, b"surrogate"))
+    assert len(detail) <= 2000
+    assert detail.encode()
+
+
+def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
+    """Between two photos nobody notices; it was no photo's fault."""
+    decoder = making()
+    _, service = ast.literal_eval(str(told(decoder, b"pid")))
+    psutil.Process(service).kill()
+    assert decoder.decode(SOUND).width == 24
+
+
+def test_a_decoder_that_cannot_start_is_no_fault_of_a_photo() -> None:
+    """The photo is tried again later."""
+    decoder = Decoder(SETTINGS, "tests.unit.no_such_module")
+    with pytest.raises(TransientError, match="decoder"):
+        decoder.decode(SOUND)
+    decoder.close()
+
+
+def test_it_ends_with_its_worker(making: Making) -> None:
+    """No process is left once the worker's end is closed, however it was closed."""
+    decoder = making()
+    pids = ast.literal_eval(str(told(decoder, b"pid")))
+    decoder.close()
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_a_big_picture_comes_into_its_scratch_file(making: Making, tmp_path: Path) -> None:
+    """Above the threshold the pixels are read into a mapped file, not into memory."""
+    decoder = making(Settings(scratch_dir=tmp_path, scratch_threshold_bytes=10_000))
+    picture = noise((100, 100, 3))
+    photo = decoder.decode(saved(picture, "PNG"))
+    assert isinstance(photo.pixels, np.memmap)
+    assert np.array_equal(photo.pixels, picture)
+
+
+TURNED = b"".join((b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0", bytes(4)))
+SAME = {
+    "jpeg": saved(quarters(), "JPEG", exif=TURNED, dpi=(72.5, 300)),
+    "cmyk": saved(Image.fromarray(quarters()).convert("CMYK"), "JPEG"),
+    "grey": saved(photo_like(20, 20)[..., 0], "JPEG"),
+    "png with alpha": saved(noise((30, 20, 4)), "PNG"),
+    "png of 16 bits": png(noise((30, 20, 3), np.uint16)),
+    "png of 16 bits with alpha": png(noise((30, 20, 4), np.uint16)),
+    "grey with alpha": png(noise((30, 20, 2))),
+    "tiff of 16 bits": tiff(noise((30, 20, 3), np.uint16), photometric="rgb", compression="zlib"),
+    "webp": saved(noise((30, 20, 3)), "WEBP"),
+    "bmp": saved(noise((30, 20, 3)), "BMP"),
+    "gif": saved(quarters(), "GIF"),
+    "avif": saved(photo_like(30, 20), "AVIF"),
+    "heic": HEIC,
+    "heic of 10 bits": HEIC_OF_TEN_BITS,
+    "wide": saved(photo_like(1000, 1300), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_nothing_is_lost_on_the_way(decoder: Decoder, name: str) -> None:
+    """Pixels to the bit, alpha, profile, EXIF, resolution, mode and notes are those of decoding in the worker."""
+    assert_same(decode(SAME[name], Limits()), decoder.decode(SAME[name]))
+
+
+@pytest.mark.parametrize("data", [SOUND[:-20], b"", b"text", png(quarters())[:60]])
+def test_faults_come_with_their_code_and_sentence(decoder: Decoder, data: bytes) -> None:
+    """A refusal is the same as in the worker."""
+    with pytest.raises(PermanentError) as caught:
+        decode(data, Limits())
+    error = refused(decoder, data)
+    assert (error.code, error.detail) == (caught.value.code, caught.value.detail)
+
+
+def test_what_it_costs() -> None:
+    """Printed, not judged: median milliseconds of a photo of one megapixel, here and apart, in turns."""
+    decoder = Decoder(SETTINGS)
+    data = saved(photo_like(1000, 1000), "JPEG", quality=90)
+    times: dict[str, list[float]] = {"here": [], "apart": []}
+    for _ in range(9):
+        for name, decoding in (
+            ("here", lambda: decode(data, Limits())),
+            ("apart", lambda: decoder.decode(data, 10**6)),
+        ):
+            began_s = time.perf_counter()
+            decoding()
+            times[name].append((time.perf_counter() - began_s) * 1000)
+    decoder.close()
+    here, apart = (statistics.median(times[name]) for name in ("here", "apart"))
+    print(f"decode_here_ms={here:.1f} decode_apart_ms={apart:.1f} extra_ms={apart - here:.1f} ratio={apart / here:.2f}")
