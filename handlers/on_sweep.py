@@ -34,7 +34,6 @@ from handlers.sweep.tables import Unsettled, packed
 from handlers.sweep.uploads import look_at_uploads
 from handlers.sweep.work import Work, age_s
 from shared import keys
-from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
 from shared.telemetry import logger
 
