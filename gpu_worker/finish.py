@@ -11,6 +11,7 @@ from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
 from gpu_worker.restore import Restored
+from gpu_worker.upkeep import is_withdrawn
 from shared import __version__, keys
 from shared.documents import Record, StepTime
 from shared.failpoints import passing
@@ -41,6 +42,13 @@ class Finish:
             self._outcomes.already_done(job, winner)
             return
         passing("worker.after_record")
+        # Asked after the record, not before: whoever takes the photo back writes his reason first and deletes then, so
+        # one of us two sees what the other did.
+        if is_withdrawn(self._ctx, job.receipt):
+            for key in (keys.result(record.task_id), keys.preview(record.task_id), keys.record(record.task_id)):
+                self._ctx.store.delete(self._bucket, key)
+            self._outcomes.withdrawn(job)
+            return
         self._outcomes.restored(job, record)
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:

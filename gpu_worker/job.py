@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +19,8 @@ from shared.workflows import ResolvedWorkflow
 class Job:
     """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it.
 
-    `busy_s`: time that stages spent on it so far; between two stages it waits.
+    `busy_s`: time that stages spent on it so far; between two stages it waits. `progress`: fraction of the inference
+    that is done. `withdrawn`: its owner took it back. The claim belongs to the upkeep, under `lock`, until `ended`.
     """
 
     delivery: Delivery
@@ -31,3 +33,14 @@ class Job:
     photo: Photo | None = None
     restored: Restored | None = None
     steps: list[StepTime] = field(default_factory=list)
+    progress: float = 0.0
+    told: float = 0.0
+    renewed_s: float = float("-inf")
+    withdrawn: bool = False
+    ended: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def end(self) -> None:
+        """From now on nobody renews the claim."""
+        with self.lock:
+            self.ended = True

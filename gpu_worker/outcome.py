@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpu_worker.context import Context
 from gpu_worker.job import Job
+from gpu_worker.upkeep import is_withdrawn
 from shared import facts, keys
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
@@ -47,6 +48,10 @@ class Outcomes:
 
     def broken(self, job: Job, error: Exception) -> None:
         """An attempt ended with an error: try again later, or set the photo aside."""
+        job.end()
+        if job.withdrawn or is_withdrawn(self._ctx, job.receipt):
+            self.withdrawn(job)
+            return
         if isinstance(error, PermanentError):
             self._fail(job.delivery, job.receipt, error.code, error.detail, job.claim.attempt)
             return
@@ -62,12 +67,18 @@ class Outcomes:
             delay_s=round(wait_s, 1), detail=_sentence(error), exc_info=not isinstance(error, TransientError),
         )  # fmt: skip
 
+    def withdrawn(self, job: Job) -> None:
+        """Its owner took it back and wrote the reason himself: nothing is left to tell."""
+        self._settle(job)
+        logger().info("task.dropped", task_id=job.task.task_id, upload_id=job.task.upload_id)
+
     def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
         """The task had used up its attempts before this one could begin."""
         self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
 
     def hand_back(self, job: Job) -> None:
         """The worker leaves before the attempt was made; the delivery returns when its connection closes."""
+        job.end()
         self._ctx.claims.hand_back(job.claim)
 
     def _fail(self, delivery: Delivery, receipt: Receipt, code: Code, detail: str, attempts: int) -> None:
@@ -104,6 +115,7 @@ class Outcomes:
         facts.tell(self._ctx.publisher, event, receipt)
 
     def _settle(self, job: Job) -> None:
+        job.end()
         passing("worker.before_ack")
         job.delivery.ack()
         self._ctx.claims.forget(job.task.task_id, job.claim.attempt)

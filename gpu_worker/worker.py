@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from gpu_worker import codec, engines, models
@@ -27,12 +28,13 @@ from gpu_worker.outcome import Outcomes
 from gpu_worker.patience import Patient
 from gpu_worker.prepare import Later, Prepare
 from gpu_worker.restore import restore
+from gpu_worker.upkeep import EVERY_S, Upkeep
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.claims import Claims
 from shared.clock import SystemClock
-from shared.errors import BrokerUnavailable, StorageUnavailable
+from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable
 from shared.failpoints import passing
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
@@ -60,6 +62,7 @@ class Worker:
         self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
         self._outcomes = Outcomes(self._ctx)
         self._prepare = Prepare(self._ctx, self._outcomes)
+        self._upkeep = Upkeep(self._ctx)
         self._finish = Finish(self._ctx, self._outcomes)
         self._engine = engines.select(settings)
         self._inbox = Inbox(clock)
@@ -147,9 +150,10 @@ class Worker:
     def _infer(self, job: Job) -> None:
         assert job.photo is not None
         assert job.workflow is not None
-        self._progress()
+        self._progress(job, 0.0)
         try:
-            job.restored = restore(job.photo, job.workflow, self._engine, self.settings, lambda _: self._progress())
+            progress = partial(self._progress, job)
+            job.restored = restore(job.photo, job.workflow, self._engine, self.settings, progress)
         finally:
             self._progress_s = None
         job.steps += job.restored.steps
@@ -177,7 +181,7 @@ class Worker:
 
     def _watching(self, closing: threading.Event) -> None:
         """Renew the claims of all photos in hand; end the process when it no longer works."""
-        while not closing.wait(self.settings.lease_s / 3):
+        while not closing.wait(min(EVERY_S, self.settings.lease_s / 3)):
             if not self._alive():
                 logger().critical("process.stuck", seconds=self.settings.stall_s)
                 os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
@@ -185,11 +189,12 @@ class Worker:
                 logger().critical("process.stuck", thread="consumer", seconds=SILENT_S)
                 self._lost = True
                 self.stop.set()
-            for job in list(self._in_hand.values()):
-                self._ctx.claims.renew(job.claim)
+            self._upkeep.look_after(list(self._in_hand.values()))
 
-    def _progress(self) -> None:
-        self._progress_s = self._ctx.clock.monotonic()
+    def _progress(self, job: Job, done: float) -> None:
+        self._progress_s, job.progress = self._ctx.clock.monotonic(), done
+        if job.withdrawn:
+            raise PermanentError(Code.CANCELLED, "its owner took it back")
 
     def _alive(self) -> bool:
         since_s = self._progress_s
