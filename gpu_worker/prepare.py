@@ -10,7 +10,6 @@ from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
 from gpu_worker.upkeep import is_withdrawn
-from gpu_worker.upkeep import is_withdrawn
 from shared import claims, keys, workflows
 from shared.broker import topology
 from shared.broker.consumer import Delivery
@@ -46,9 +45,6 @@ class Prepare:
         except PermanentError as error:
             delivery.dead(error.code, error.detail)
             logger().error("message.dead", queue=delivery.queue, code=error.code, detail=error.detail)
-            return None
-        if is_withdrawn(self._ctx, receipt):
-            delivery.ack()
             return None
         if is_withdrawn(self._ctx, receipt):
             delivery.ack()
