@@ -6,39 +6,56 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from shared.errors import BrokerUnavailable, StorageUnavailable
+from shared.breaker import Breaker
+from shared.errors import BrokerUnavailable, StorageUnavailable, TransientError
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
 T = TypeVar("T")
 
 POLICY = RetryPolicy(base_s=0.5, cap_s=15.0, max_attempts=1_000_000)
+WRITES = ("put", "put_new", "copy")
+"""A full store refuses these and answers all others: they have a circuit of their own."""
 
 
 class Patient:
     """Calls a service again until it answers. An outage is no fault of a photo: no attempt is counted.
 
+    All threads share a circuit breaker: while the service is away one of them asks at a time, the others wait for it.
     When `stop` is set the outage is raised, so that a worker can leave while a service is down.
     """
 
     def __init__(self, service: Any, stop: threading.Event) -> None:
         self._service = service
         self._stop = stop
+        self._circuits = {True: Breaker(POLICY), False: Breaker(POLICY)}
+        self._outage: TransientError = StorageUnavailable("not asked, as it did not answer before")
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._service, name)
         if name in ("open", "list"):  # lazy: their errors appear later, outside this call
             return method
-        return lambda *args, **kwargs: self._patiently(lambda: method(*args, **kwargs))
+        circuit = self._circuits[name in WRITES]
+        return lambda *args, **kwargs: self._patiently(circuit, lambda: method(*args, **kwargs))
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        attempt = 0
+    def _patiently(self, circuit: Breaker, call: Callable[[], T]) -> T:
         while True:
-            try:
-                return call()
-            except (StorageUnavailable, BrokerUnavailable) as error:
-                attempt += 1
-                delay_s = POLICY.delay_s(attempt) or POLICY.cap_s
-                logger().warning("service.lost", code=error.code, detail=error.detail, delay_s=round(delay_s, 1))
-                if self._stop.wait(delay_s):
+            if not (wait_s := circuit.admit()):
+                try:
+                    result = call()
+                except (StorageUnavailable, BrokerUnavailable) as error:
+                    self._outage = error
+                    wait_s = circuit.failed()
+                    logger().warning("service.lost", code=error.code, detail=error.detail, delay_s=round(wait_s, 1))
+                except BaseException:
+                    self._answered(circuit)
                     raise
+                else:
+                    self._answered(circuit)
+                    return result
+            if self._stop.wait(wait_s):
+                raise self._outage
+
+    def _answered(self, circuit: Breaker) -> None:
+        if circuit.answered():
+            logger().info("service.back", code=self._outage.code)

@@ -1,0 +1,158 @@
+"""The circuit breaker, and the worker's patience on top of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from gpu_worker import patience
+from gpu_worker.patience import Patient
+from shared.breaker import PROBE_S, Breaker
+from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
+from shared.retry import RetryPolicy
+from tests.fakes import FakeClock
+
+POLICY = RetryPolicy(base_s=4, cap_s=20, max_attempts=1_000)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_failures_in_a_row_open_it(clock: FakeClock) -> None:
+    """An answer between them counts from nothing again."""
+    breaker = Breaker(POLICY, 3, clock.monotonic)
+    for outcome in (breaker.failed, breaker.failed, breaker.answered, breaker.failed, breaker.failed):
+        assert breaker.admit() == 0
+        outcome()
+    assert breaker.admit() == 0
+    assert 2 <= breaker.failed() <= 4
+    assert 2 <= breaker.admit() <= 4
+
+
+def test_one_probe_at_a_time_and_its_outcome_decides(clock: FakeClock) -> None:
+    """Half open: the first that asks is admitted, everybody else waits for it; a failure opens it for longer."""
+    breaker = Breaker(POLICY, 1, clock.monotonic)
+    breaker.failed()
+    clock.advance(4)
+    assert [breaker.admit() for _ in range(4)] == [0, PROBE_S, PROBE_S, PROBE_S]
+    assert 4 <= breaker.failed() <= 8
+    clock.advance(8)
+    assert breaker.admit() == 0
+    assert breaker.answered()
+    assert [breaker.admit() for _ in range(4)] == [0, 0, 0, 0]
+    assert not breaker.answered()
+
+
+def test_calls_that_were_under_way_do_not_open_it_for_longer(clock: FakeClock) -> None:
+    """Eight threads that fail at once are one outage; the wait has a ceiling."""
+    breaker = Breaker(POLICY, 1, clock.monotonic)
+    assert all(breaker.failed() <= 4 for _ in range(8))
+    for _ in range(20):
+        clock.advance(20)
+        assert breaker.admit() == 0
+        assert breaker.failed() <= 20
+
+
+class Service:
+    """Away until told otherwise; knows how many calls were in it at once."""
+
+    def __init__(self) -> None:
+        self.away = self.full = True
+        self.calls = self.inside = self.most_inside = 0
+        self._lock = threading.Lock()
+
+    def _called(self, away: bool) -> str:
+        with self._lock:
+            self.calls, self.inside = self.calls + 1, self.inside + 1
+            self.most_inside = max(self.most_inside, self.inside)
+        sleep(0.002)  # long enough for others to come in, if they may
+        with self._lock:
+            self.inside -= 1
+        if away:
+            raise StorageUnavailable("away")
+        return "answer"
+
+    def read(self) -> str:
+        return self._called(self.away)
+
+    def put(self) -> str:
+        return self._called(self.full)
+
+    def head(self) -> None:
+        raise NotFound(Code.SOURCE_MISSING, "nothing there")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of milliseconds."""
+    monkeypatch.setattr(patience, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
+
+
+def until(true: Callable[[], Any]) -> None:
+    deadline = monotonic() + 20
+    while not true():
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_thread_at_a_time_asks_a_service_that_is_away() -> None:
+    """Eight threads want it: after the first calls one probe is in it at a time; all get their answer in the end."""
+    service, answers = Service(), list[str]()
+    patient = Patient(service, threading.Event())
+    with pytest.raises(NotFound):  # an answer, if not the one hoped for
+        patient.head()
+    threads = [threading.Thread(target=lambda: answers.append(patient.read())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    until(lambda: service.inside == 0 and service.calls >= 8)
+    service.most_inside, before = 0, service.calls
+    until(lambda: service.calls >= before + 10)
+    assert service.most_inside == 1
+    service.away = False
+    for thread in threads:
+        thread.join(20)
+    assert answers == ["answer"] * 8
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_store_is_still_read_from() -> None:
+    """Writes wait for room; what only reads goes on meanwhile, and does not take the store for well."""
+    service, written = Service(), list[str]()
+    service.away = False
+    patient = Patient(service, threading.Event())
+    writer = threading.Thread(target=lambda: written.append(patient.put()))
+    writer.start()
+    until(lambda: service.calls >= 3)
+    assert [patient.read() for _ in range(5)] == ["answer"] * 5
+    assert written == []
+    service.full = False
+    writer.join(20)
+    assert written == ["answer"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_leaves_does_not_wait() -> None:
+    """With `stop` set the outage is raised, by who asked and by who waited for the other's probe."""
+    stop, raised = threading.Event(), list[BaseException]()
+    patient = Patient(Service(), stop)
+
+    def read() -> None:
+        try:
+            patient.read()
+        except (StorageUnavailable, BrokerUnavailable) as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert [str(error) for error in raised] == ["storage_unavailable: away"] * 4
