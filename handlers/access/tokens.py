@@ -58,12 +58,12 @@ class Tokens:
         """Who the token speaks for. Raises `InvalidToken`, and `TransientError` while its key cannot be fetched."""
         try:
             claims = self._claims(token, await self._key(token))
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            user_hash = identity.user_hash(claims["sub"], self._pepper)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken(_reason(error)) from error
-        subject = claims["sub"]
-        if not subject or subject in RESERVED:
+        if not claims["sub"] or claims["sub"] in RESERVED:
             raise InvalidToken("its subject cannot be a user here")
-        return Caller(identity.user_hash(subject, self._pepper), operator=False, scopes=_scopes(claims), key_id="jwt")
+        return Caller(user_hash, operator=False, scopes=_scopes(claims), key_id="jwt")
 
     async def _key(self, token: str) -> jwt.PyJWK | str:
         if self._keys is None:

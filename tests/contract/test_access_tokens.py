@@ -1,0 +1,246 @@
+"""Tokens of an issuer, on a real key server: the good ones open the door, no forged one does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from fastapi.testclient import TestClient
+
+from handlers.access import jwks
+from handlers.access.tokens import LEEWAY_S, Tokens
+from handlers.http import build
+from shared import identity
+from shared.access import USUAL
+from shared.clock import SystemClock
+from shared.errors import SettingsError
+from shared.settings import Settings
+from tests.contract.issuer import AUDIENCE, ISSUER, Issuer, claims, encoded, public
+from tests.unit.upload_world import World
+
+SECRET = "a secret of at least thirty-two bytes"
+OTHERS = rsa.generate_private_key(65537, 2048)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        yield issuer
+
+
+def tokens(**settings: Any) -> Tokens:
+    return Tokens(Settings(pepper="p", jwt_issuer=ISSUER, jwt_audience=AUDIENCE, **settings), SystemClock())
+
+
+class Door:
+    """The whole app, asked with one token."""
+
+    def __init__(self, **settings: Any) -> None:
+        given = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "limit_failures_per_min": 10_000} | settings
+        self.world = World(settings=given)
+        self._client = TestClient(build(self.world.ctx, asked={}), raise_server_exceptions=False)
+
+    def ask(self, token: str) -> int:
+        answer = self._client.get("/v1/workflows", headers={"Authorization": f"Bearer {token}".encode("latin-1")})
+        return answer.status_code
+
+
+@pytest.fixture
+def door(issuer: Issuer) -> Door:
+    return Door(jwt_jwks_url=issuer.url)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_a_good_token_opens_the_door(door: Door, issuer: Issuer, algorithm: str) -> None:
+    assert door.ask(issuer.token(algorithm)) == 200
+
+
+def test_a_token_of_a_shared_secret_opens_the_door() -> None:
+    assert Door(jwt_secret=SECRET).ask(jwt.encode(claims(), SECRET, "HS256")) == 200
+
+
+def unsigned(issuer: Issuer, alg: str) -> str:
+    head = json.dumps({"alg": alg, "typ": "JWT", "kid": "r1"}).encode()
+    return f"{encoded(head)}.{encoded(json.dumps(claims()).encode())}."
+
+
+def signed_with_the_public_key(issuer: Issuer) -> str:
+    """CVE-2022-29217 and its kin: the public key, taken for the secret of an HMAC."""
+    pem = issuer.rsa.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    head = encoded(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "r1"}).encode())
+    signed = f"{head}.{encoded(json.dumps(claims()).encode())}"
+    return f"{signed}.{encoded(hmac.new(pem, signed.encode(), hashlib.sha256).digest())}"
+
+
+def with_another_body(issuer: Issuer) -> str:
+    head, _, signature = issuer.token().split(".")
+    return f"{head}.{encoded(json.dumps(claims(sub='eve')).encode())}.{signature}"
+
+
+def of_others(**header: Any) -> str:
+    return jwt.encode(claims(), OTHERS, "RS256", {"kid": "r1"} | header)
+
+
+FORGED: dict[str, Callable[[Issuer], str]] = {
+    "unsigned": lambda issuer: unsigned(issuer, "none"),
+    "unsigned, spelled otherwise": lambda issuer: unsigned(issuer, "NoNe"),
+    "unsigned, said to be signed": lambda issuer: unsigned(issuer, "RS256"),
+    "signed with the public key": signed_with_the_public_key,
+    "another body": with_another_body,
+    "another key of the same id": lambda _: of_others(),
+    "brings its key (jwk)": lambda _: of_others(jwk=public(OTHERS, "r1")),
+    "brings its key's address (jku)": lambda issuer: of_others(jku=issuer.url, x5u=issuer.url),
+    "critical extension": lambda issuer: jwt.encode(
+        claims(), issuer.rsa, "RS256", {"kid": "r1", "crit": ["exp2"], "exp2": 1}
+    ),
+    "algorithm not allowed": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS512", {"kid": "r1"}),
+    "algorithm of another key": lambda issuer: issuer.token("ES256", kid="r1"),
+    "no key named": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS256"),
+    "unknown key": lambda issuer: issuer.token(kid="r2"),
+    "key is no text": lambda _: encoded(b'{"alg":"RS256","kid":[1]}') + ".e30.AA",
+    "path as key": lambda issuer: issuer.token(kid="../../dev/null"),
+    "expired": lambda issuer: issuer.token(exp=int(time.time()) - LEEWAY_S - 5),
+    "not yet good": lambda issuer: issuer.token(nbf=int(time.time()) + LEEWAY_S + 60),
+    "issued in the future": lambda issuer: issuer.token(iat=int(time.time()) + LEEWAY_S + 60),
+    "for somebody else": lambda issuer: issuer.token(aud="other"),
+    "from somebody else": lambda issuer: issuer.token(iss="https://evil.example"),
+    "without exp": lambda issuer: issuer.token(exp=None),
+    "without iss": lambda issuer: issuer.token(iss=None),
+    "without aud": lambda issuer: issuer.token(aud=None),
+    "without sub": lambda issuer: issuer.token(sub=None),
+    "empty sub": lambda issuer: issuer.token(sub=""),
+    "our anonymous user": lambda issuer: issuer.token(sub="anonymous"),
+    "our operator": lambda issuer: issuer.token(sub="operator"),
+    "sub that is no text": lambda issuer: issuer.token(sub="\ud800"),
+    "endless exp": lambda issuer: issuer.token(exp=float("inf")),
+    "deep header": lambda _: f"{encoded(b'[' * 5000)}.e30.AA",
+    "deep body": lambda issuer: f"{issuer.token().partition('.')[0]}.{encoded(b'[' * 4000)}.AA",
+    "endless": lambda issuer: issuer.token(sub="a" * 20_000),
+    "nothing at all": lambda _: "..",
+    "no text": lambda _: "\u00ff.\u00ff.\u00ff",
+}
+
+
+@pytest.mark.parametrize("attack", FORGED)
+def test_no_forged_token_opens_the_door(door: Door, issuer: Issuer, attack: str) -> None:
+    """Each differs from a good one in one way alone."""
+    assert door.ask(FORGED[attack](issuer)) == 401
+
+
+@pytest.mark.parametrize("secret", ["another secret of thirty-two bytes or so", "", "None"])
+def test_another_secret_opens_nothing(secret: str) -> None:
+    head = encoded(b'{"alg":"HS256","typ":"JWT"}') + "." + encoded(json.dumps(claims()).encode())
+    token = f"{head}.{encoded(hmac.new(secret.encode(), head.encode(), hashlib.sha256).digest())}"
+    assert Door(jwt_secret=SECRET).ask(token) == 401
+
+
+def test_only_algorithms_that_are_set_are_taken(issuer: Issuer) -> None:
+    door = Door(jwt_jwks_url=issuer.url, jwt_algorithms="ES256")
+    assert [door.ask(issuer.token(algorithm)) for algorithm in ("ES256", "RS256")] == [200, 401]
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+def test_a_key_of_the_set_is_used_for_what_it_is_meant_for(issuer: Issuer) -> None:
+    """No key for encryption, no symmetric one, no weak one, no other curve: and the rest of the set still counts."""
+    weak, other = rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP384R1())
+    symmetric = {"kty": "oct", "k": encoded(SECRET.encode()), "kid": "s1", "alg": "HS256"}
+    issuer.keys = [public(OTHERS, "enc", use="enc"), symmetric, public(weak, "weak"), public(other, "p384"), "?", {},
+                   {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "broken"}, *issuer.keys]  # fmt: skip
+    door = Door(jwt_jwks_url=issuer.url)
+    signers: list[tuple[Any, str, str]] = [
+        (OTHERS, "RS256", "enc"), (SECRET, "HS256", "s1"), (weak, "RS256", "weak"), (other, "ES384", "p384"),
+    ]  # fmt: skip
+    forged = [jwt.encode(claims(), key, algorithm, {"kid": kid}) for key, algorithm, kid in signers]
+    assert [door.ask(token) for token in forged] == [401] * 4
+    assert door.ask(issuer.token()) == 200
+
+
+def test_the_key_set_is_fetched_seldom_whatever_tokens_name(door: Door, issuer: Issuer) -> None:
+    """A flood of invented key ids costs the issuer one request a minute; a new key is found after that minute."""
+    assert [door.ask(issuer.token(kid=f"invented{number}")) for number in range(50)] == [401] * 50
+    assert issuer.asked == 1
+    issuer.keys.append(public(OTHERS, "r2"))
+    token = jwt.encode(claims(), OTHERS, "RS256", {"kid": "r2"})
+    assert door.ask(token) == 401
+    door.world.clock.advance(jwks.PAUSE_S)
+    assert (door.ask(token), issuer.asked) == (200, 2)
+
+
+def test_a_withdrawn_key_opens_nothing_once_the_set_is_old(door: Door, issuer: Issuer) -> None:
+    assert door.ask(issuer.token()) == 200
+    issuer.keys = issuer.keys[1:]
+    door.world.clock.advance(jwks.FRESH_S)
+    assert door.ask(issuer.token()) == 401
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(500, b""), (302, b""), (200, b"-"), (200, b"[]"), (200, b'{"keys":1}'), (200, b" " * (jwks.MAX_BYTES + 1))],
+    ids=["failing", "redirecting", "no JSON", "no set", "no keys", "too large"],
+)
+def test_while_the_issuer_is_away_the_last_set_is_used_for_a_day(
+    door: Door, issuer: Issuer, status: int, body: bytes
+) -> None:
+    """And where there never was one, the answer is 503, not 401: the token may be good."""
+    assert door.ask(issuer.token()) == 200
+    issuer.status, issuer.body = status, body
+    door.world.clock.advance(jwks.FRESH_S)
+    assert door.ask(issuer.token()) == 200
+    door.world.clock.advance(jwks.STALE_S)
+    assert door.ask(issuer.token()) == 503
+    assert Door(jwt_jwks_url=issuer.url).ask(issuer.token()) == 503
+
+
+@pytest.mark.parametrize(
+    ("given", "scopes"),
+    [
+        ({}, set(USUAL)),
+        ({"scope": "read"}, {"read"}),
+        ({"scope": "openid upload  read"}, {"upload", "read"}),
+        ({"scopes": ["delete", 5]}, {"delete"}),
+        ({"scope": ""}, set()),
+        ({"scope": "admin"}, set()),
+        ({"scope": 5}, set()),
+    ],
+)
+def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(given: dict[str, Any], scopes: set[str]) -> None:
+    token = jwt.encode(claims(**given), SECRET, "HS256")
+    caller = asyncio.run(tokens(jwt_secret=SECRET).caller(token))
+    assert (set(caller.scopes), caller.operator) == (scopes, False)
+    assert caller.user_hash == identity.user_hash("ann", b"p")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jwt_secret": "short"},
+        {"jwt_secret": SECRET, "jwt_jwks_url": "https://id.example/keys"},
+        {"jwt_secret": SECRET, "jwt_algorithms": "RS256"},
+        {"jwt_secret": SECRET, "jwt_algorithms": "none"},
+        {"jwt_jwks_url": "https://id.example/keys", "jwt_algorithms": "RS256,HS256"},
+        {"jwt_jwks_url": "http://id.example/keys"},
+        {"jwt_jwks_url": "file:///etc/passwd"},
+        {"jwt_secret": SECRET, "jwt_audience": ""},
+        {"jwt_secret": SECRET, "jwt_issuer": ""},
+        {"jwt_algorithms": "RS256"},
+        {"jwt_secret": ""},
+    ],
+)
+def test_settings_that_leave_a_gap_are_refused_at_the_start(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        Tokens(Settings(**{"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **settings}), SystemClock())
+
+
+def test_without_settings_no_token_is_accepted() -> None:
+    assert Door(jwt_issuer="", jwt_audience="").ask(jwt.encode(claims(), SECRET, "HS256")) == 401
