@@ -17,14 +17,15 @@ from handlers.api import state, withdraw
 from handlers.api.answers import refusals
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
+from handlers.api.state import State
 from handlers.columns import Event, Row
 from handlers.context import Context
 from handlers.logbook import Filter, Logbook, UploadKey
 from handlers.problems import Problem
 from shared import facts, keys
-from shared.documents import Receipt, Record
+from shared.documents import Record
 from shared.errors import DatabaseUnavailable
-from shared.messages import Status
+from shared.messages import LogEvent, Status
 from shared.presign import Presigner
 
 LINK_S = 300
@@ -94,7 +95,12 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: L
             uploads, events = logbook.task(task_id)
             if uploads and all(caller.sees(row.user_id) for row in uploads):
                 return Task(task_id=task_id, status=uploads[0].status, uploads=uploads, events=events)
-        row = _row(ctx, belongings.one(caller, task_id))
+        done = state.record_of(ctx, str(task_id))
+        if done and caller.sees(done.user_hash):
+            row = _row(facts.of_record(done, ctx.settings.bucket_results), State("success"))
+        else:
+            receipt = belongings.one(caller, task_id)
+            row = _row(facts.of_receipt(receipt, ctx.settings.bucket_results), state.of_receipt(ctx, receipt))
         return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
 
     @router.delete("/tasks/{task_id}", responses=refusals(404, 409))
@@ -150,11 +156,8 @@ def _record(ctx: Context, caller: Caller, task_id: UUID) -> Record:
     return found
 
 
-def _row(ctx: Context, receipt: Receipt) -> Row:
+def _row(event: LogEvent, found: State) -> Row:
     """The row that the log will have, by the bucket alone."""
-    bucket, found = ctx.settings.bucket_results, state.of_receipt(ctx, receipt)
-    record = state.record_of(ctx, receipt.task_id) if found.status == "success" and receipt.task_id else None
-    event = facts.of_record(record, bucket) if record else facts.of_receipt(receipt, bucket)
     fault = dict(found.fault) if found.fault else {}
     known = {"upload_id": event.upload_id, "upload_time": event.upload_time, "task_id": event.task_id}
     return Row.model_validate(event.fields | fault | known | {"status": found.status})
