@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpu_worker import codec
@@ -32,13 +33,14 @@ class Later:
 class Prepare:
     """The first stage. Everything that needs no device happens here, one photo ahead of the device."""
 
-    def __init__(self, ctx: Context, outcomes: Outcomes) -> None:
+    def __init__(self, ctx: Context, outcomes: Outcomes, wait_for_room: Callable[[Receipt], bool]) -> None:
         self._ctx = ctx
         self._outcomes = outcomes
+        self._wait_for_room = wait_for_room
         self._decoder = codec.Decoder(ctx.settings)
 
     def begin(self, delivery: Delivery) -> Job | Later | None:
-        """Claim the delivery's task. None: the delivery is settled, there is nothing to do."""
+        """Claim the delivery's task. None: there is nothing to do, the delivery is settled or to be given back."""
         try:
             task = RestoreTask.decode(delivery.body)
             receipt = self._receipt(task)
@@ -49,6 +51,8 @@ class Prepare:
         if is_withdrawn(self._ctx, receipt):
             delivery.ack()
             return None
+        if not self._wait_for_room(receipt):
+            return None  # the worker leaves, and the delivery with its connection
         passing("worker.before_claim")
         taken = self._ctx.claims.take(task.task_id, task.upload_id)
         if isinstance(taken, claims.Held):

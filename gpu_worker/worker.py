@@ -3,8 +3,9 @@
     consumer ─▶ inbox ─▶ [prepare] ─1─▶ [restore] ─1─▶ [finish] ─▶ settled
                           photo n+1      photo n        photo n−1
 
-Between two stages at most one photo waits, so memory is bounded by about four photos whatever the queue holds. A
-fourth thread keeps the claims alive and watches for a stuck device or a lost broker.
+Between two stages at most one photo waits, so memory is bounded by about four photos whatever the queue holds, and by
+`max_pixels_in_hand` where these are big. A fourth thread keeps the claims alive and watches for a stuck device or a
+lost broker.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
 from gpu_worker import codec, engines, models
 from gpu_worker.context import Context
 from gpu_worker.finish import Finish
+from gpu_worker.hand import Hand
 from gpu_worker.inbox import Inbox
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
@@ -61,7 +64,8 @@ class Worker:
         publisher = cast(Publisher, Patient(Publisher(settings), self._leave))
         self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
         self._outcomes = Outcomes(self._ctx)
-        self._prepare = Prepare(self._ctx, self._outcomes)
+        self._hand = Hand(settings.max_pixels_in_hand)
+        self._prepare = Prepare(self._ctx, self._outcomes, lambda new: self._hand.wait_for_room(new, self.stop))
         self._upkeep = Upkeep(self._ctx)
         self._finish = Finish(self._ctx, self._outcomes)
         self._engine = engines.select(settings)
@@ -70,7 +74,7 @@ class Worker:
         self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=self._alive)
         self._ready_to_restore: queue.Queue[Job | None] = queue.Queue(1)
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
-        self._in_hand: dict[str, Job] = {}
+        self._ahead = threading.Semaphore(1)
         self._lost = False
         self._progress_s: float | None = None  # None while nothing is on the device
 
@@ -93,7 +97,7 @@ class Worker:
         self._drain(threads[1:4])
         closing.set()
         threads[0].join(5)
-        logger().info("process.stopped", handed_back=len(self._in_hand))
+        logger().info("process.stopped", handed_back=len(self._hand.jobs()))
         return EXIT_STUCK if self._lost else 0
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
@@ -114,18 +118,24 @@ class Worker:
         for stage in stages:
             stage.join(max(0.0, deadline_s - self._ctx.clock.monotonic()))
         self._leave.set()
-        for job in list(self._in_hand.values()):
-            self._outcomes.hand_back(job)
+        with suppress(StorageUnavailable):  # then the claims run out by themselves
+            for job in self._hand.jobs():
+                self._outcomes.hand_back(job)
 
     def _preparing(self) -> None:
         while not self.stop.is_set():
-            delivery = self._inbox.next(timeout_s=0.2)
-            if delivery is None:
-                continue
-            job = self._begin(delivery)
-            if job is not None and self._try(job, self._prepare.load):
-                self._ready_to_restore.put(job)
+            # One photo waits for the device, not two: whose turn it is next is decided as late as possible.
+            if self._ahead.acquire(timeout=0.2) and not self._prepare_one():
+                self._ahead.release()
         self._ready_to_restore.put(None)
+
+    def _prepare_one(self) -> bool:
+        delivery = self._inbox.next(timeout_s=0.2)
+        job = None if delivery is None else self._begin(delivery)
+        if job is None or not self._try(job, self._prepare.load):
+            return False
+        self._ready_to_restore.put(job)
+        return True
 
     def _begin(self, delivery: Delivery) -> Job | None:
         try:
@@ -138,11 +148,12 @@ class Worker:
             self._inbox.park(delivery, begun.seconds)
             return None
         if begun is not None:
-            self._in_hand[begun.task.task_id] = begun
+            self._hand.take(begun)
         return begun
 
     def _restoring(self) -> None:
         for job in iter(self._ready_to_restore.get, None):
+            self._ahead.release()
             if self._try(job, self._infer):
                 self._ready_to_store.put(job)
         self._ready_to_store.put(None)
@@ -163,7 +174,7 @@ class Worker:
     def _finishing(self) -> None:
         for job in iter(self._ready_to_store.get, None):
             if self._try(job, self._finish):
-                del self._in_hand[job.task.task_id]
+                self._hand.put_down(job)
 
     def _try(self, job: Job, stage: Callable[[Job], None]) -> bool:
         """Run one stage. False: the job ended here, with its outcome told."""
@@ -174,8 +185,9 @@ class Worker:
         except (StorageUnavailable, BrokerUnavailable):
             return False  # only while leaving: the job stays in hand and is handed back
         except Exception as error:
-            self._outcomes.broken(job, error)
-            del self._in_hand[job.task.task_id]
+            with suppress(StorageUnavailable, BrokerUnavailable):  # as above
+                self._outcomes.broken(job, error)
+                self._hand.put_down(job)
             return False
         return True
 
@@ -189,7 +201,8 @@ class Worker:
                 logger().critical("process.stuck", thread="consumer", seconds=SILENT_S)
                 self._lost = True
                 self.stop.set()
-            self._upkeep.look_after(list(self._in_hand.values()))
+            with suppress(StorageUnavailable):  # only while leaving
+                self._upkeep.look_after(self._hand.jobs())
 
     def _progress(self, job: Job, done: float) -> None:
         self._progress_s, job.progress = self._ctx.clock.monotonic(), done

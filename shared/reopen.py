@@ -12,7 +12,7 @@ from typing import Protocol
 from shared import claims, facts, keys
 from shared.broker.topology import LOG
 from shared.documents import Reason, Receipt
-from shared.errors import NotFound, PermanentError
+from shared.errors import Code, NotFound, PermanentError
 from shared.messages import RestoreTask
 from shared.settings import Settings
 from shared.storage import ObjectStore
@@ -43,12 +43,13 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
 def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
     """The receipt. Raises `PermanentError` where there is none for this task, or its photo has not failed.
 
-    What was erased stays erased.
+    What its owner took back stays so.
     """
     key, end = keys.receipt(task.upload_id), keys.reason(task.upload_id)
     receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
     reason = Reason.from_bytes(store.read(settings.bucket_quarantine, end), end)
-    if receipt.task_id != task.task_id or reason.status != "failed" or reason.error_code == "erased":
+    taken_back = reason.error_code in (Code.CANCELLED, Code.ERASED)
+    if receipt.task_id != task.task_id or reason.status != "failed" or taken_back:
         raise NotFound(reason.error_code, f"{key} is not about a failed task {task.task_id}")
     return receipt
 

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")
     max_frames: Count = Field(100, description="Most pictures or pages in one file; only the first is restored.")
     max_output_pixels: Pixels = Field(2_000_000_000, description="Most pixels out, width x height x scale².")
+    max_pixels_in_hand: Pixels = Field(
+        400_000_000, description="Most pixels out of the photos in hand of one worker; a bigger photo is alone."
+    )
 
     engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field("auto", description="Inference engine.")
     cpu_kernels: Literal["auto", "ncnn"] = Field("auto", description="auto: our own where compiled, else ncnn's.")

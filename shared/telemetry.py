@@ -42,7 +42,7 @@ EVENTS = {
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
-    "service.lost": "Store or broker does not answer: it is left alone for `delay_s`; a worker takes no photo meanwhile.",
+    "service.lost": "Store or broker does not answer: it is left alone for `delay_s`, no photo is taken meanwhile.",
     "service.back": "Store or broker answers again.",
     "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",
     "broker.connected": "A consumer is connected and consuming.",
