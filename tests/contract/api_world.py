@@ -1,0 +1,81 @@
+"""The API on the real store and the real log, asked by whomever a test names; the broker is a list."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from handlers import api, problems
+from handlers.api.auth import announcer, authenticate
+from handlers.api.caller import SCOPES, Caller
+from handlers.context import Context
+from handlers.logbook import Logbook
+from handlers.notifications import UploadEvent
+from handlers.on_upload import on_upload
+from shared import identity, keys
+from shared.broker import topology
+from shared.clock import SystemClock
+from shared.documents import Receipt, Record
+from shared.messages import LogEvent
+from shared.settings import Settings
+from shared.storage import S3Store
+from tests.fakes import MemoryPublisher
+from tests.unit.upload_world import photo
+
+
+def tenant(name: str, settings: Settings, scopes: frozenset[str] = SCOPES - {"admin"}) -> Caller:
+    pepper = settings.pepper.get_secret_value().encode()
+    return Caller(identity.user_hash(name, pepper), False, scopes, name)
+
+
+class ApiWorld:
+    """`publisher` holds the messages; `record()` is what the recorder does with them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.store, self.publisher = settings, S3Store(settings), MemoryPublisher()
+        self.ctx = Context(settings, self.store, self.publisher, SystemClock())
+        self.logbook = Logbook(settings)
+
+    def client(self, caller: Caller) -> TestClient:
+        app = FastAPI()
+        problems.install(app)
+        app.include_router(api.build(self.ctx))
+        app.dependency_overrides[authenticate] = lambda: caller
+        app.dependency_overrides[announcer] = lambda: lambda _: None
+        return TestClient(app, follow_redirects=False)
+
+    def upload(self, user: str, data: bytes | None = None) -> Receipt:
+        """A new photo of this user, decided on and in the log."""
+        key = f"{uuid4()}/grandma.png"
+        data = data or photo() + uuid4().bytes
+        self.store.put("uploads", key, data, "image/png", {"user": user, "workflow": "fast"})
+        decision = on_upload(UploadEvent("uploads", key, "create", None, None, None, None, None), self.ctx)
+        name = keys.receipt(decision.upload_id or "")
+        self.record()
+        return Receipt.from_bytes(self.store.read("results", name), name)
+
+    def record(self) -> None:
+        bodies = self.publisher.bodies(topology.LOG)
+        self.logbook.write([LogEvent.decode(body) for body in bodies])
+        self.publisher.sent.clear()
+
+    def restore(self, receipt: Receipt) -> Record:
+        """What a worker leaves behind; its log event is the caller's to write."""
+        assert receipt.task_id
+        assert receipt.workflow
+        at, task = self.ctx.clock.now(), receipt.task_id
+        made: dict[str, Any] = {
+            "task_id": task, "upload_id": receipt.upload_id, "user_hash": receipt.user_hash, "models": [],
+            "source": receipt.source, "workflow": receipt.workflow, "engine": "e", "device": "d", "tile": {},
+            "steps": [], "width": 1, "height": 1, "result_key": keys.result(task), "result_sha256": "ab" * 32,
+            "result_bytes": 1, "attempts": 1, "queued_at": at, "started_at": at, "finished_at": at,
+            "duration_seconds": 1, "queue_seconds": 1, "peak_memory_bytes": 1, "software": "0",
+        }  # fmt: skip
+        record = Record(**made)
+        self.store.put("results", keys.result(task), b"png", "image/png")
+        self.store.put("results", keys.preview(task), b"webp", "image/webp")
+        self.store.put("results", keys.record(task), record.to_bytes(), "application/json")
+        return record

@@ -1,0 +1,176 @@
+"""Whose photo it is, and what its owner may take back, on the real store and the real log."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from handlers.notifications import UploadEvent
+from handlers.on_upload import on_upload
+from infra.local.stack import Stack
+from shared import facts, keys
+from shared.broker import topology
+from shared.documents import Reason
+from shared.errors import NotFound
+from tests.contract.api_world import ApiWorld, tenant
+from tests.unit.upload_world import photo
+
+
+@pytest.fixture
+def world(servers: Stack) -> ApiWorld:
+    return ApiWorld(servers.settings)
+
+
+def name() -> str:
+    return f"user-{uuid4()}"
+
+
+PATHS = ["", "/result", "/preview", "/record", "/events"]
+
+
+def test_a_tenant_sees_own_tasks_only(world: ApiWorld) -> None:
+    """Somebody else's are not there: the same answer as for an id that nobody has."""
+    ann, bob = name(), name()
+    receipt = world.upload(ann)
+    world.restore(receipt)
+    own, other = world.client(tenant(ann, world.settings)), world.client(tenant(bob, world.settings))
+    assert [own.get(f"/v1/tasks/{receipt.task_id}{path}").status_code for path in PATHS] == [200, 307, 307, 200, 200]
+    assert [row["task_id"] for row in own.get("/v1/tasks").json()["items"]] == [receipt.task_id]
+    assert other.get("/v1/tasks").json()["items"] == []
+    assert other.get("/v1/tasks", params={"user": receipt.user_hash}).status_code == 403
+    assert sum(count["uploads"] for count in own.get("/v1/stats").json()) == 1
+    assert other.get("/v1/stats").json() == []
+    unknown = str(uuid4())
+    for method, path in [*(("GET", path) for path in PATHS), ("DELETE", ""), ("DELETE", "?erase=true")]:
+        theirs, nobodys = (other.request(method, f"/v1/tasks/{task}{path}") for task in (receipt.task_id, unknown))
+        assert (theirs.status_code, nobodys.status_code) == (404, 404), path
+        assert theirs.text.replace(str(receipt.task_id), unknown) == nobodys.text
+
+
+def test_a_ticket_is_its_owners(world: ApiWorld) -> None:
+    ann, bob = (world.client(tenant(name(), world.settings)) for _ in range(2))
+    asked = {"filename": "a.png", "content_type": "image/png"}
+    for headers in ({}, {"Idempotency-Key": "k"}):
+        issued = ann.post("/v1/uploads", json=asked, headers=headers).json()
+        path = f"/v1/uploads/{issued['ticket']}"
+        assert (ann.get(path).status_code, bob.get(path).status_code) == (200, 404)
+    mine, yours = (c.post("/v1/uploads", json=asked, headers={"Idempotency-Key": "k"}).json() for c in (ann, bob))
+    assert mine["ticket"] != yours["ticket"]
+
+
+def test_the_same_bytes_are_two_tasks_for_two_users(world: ApiWorld) -> None:
+    data = photo() + uuid4().bytes
+    first, second = world.upload(name(), data), world.upload(name(), data)
+    assert first.task_id != second.task_id
+
+
+def test_filters(world: ApiWorld) -> None:
+    ann = name()
+    receipt = world.upload(ann)
+    client = world.client(tenant(ann, world.settings))
+    at = receipt.source.upload_time.isoformat()
+
+    def found(**asked: str) -> int:
+        return len(client.get("/v1/tasks", params=asked).json()["items"])
+
+    assert (found(workflow="fast"), found(workflow="enhance")) == (1, 0)
+    assert (found(status="queued"), found(status="success")) == (1, 0)
+    assert (found(since=at), found(until=at)) == (1, 0)
+    assert client.get("/v1/tasks", params={"since": "yesterday"}).status_code == 422
+    assert client.get("/v1/tasks", params={"sice": at}).status_code == 422
+
+
+def test_scopes(world: ApiWorld) -> None:
+    ann = name()
+    receipt = world.upload(ann)
+    reader = world.client(tenant(ann, world.settings, frozenset({"read"})))
+    assert reader.get(f"/v1/tasks/{receipt.task_id}").status_code == 200
+    assert reader.delete(f"/v1/tasks/{receipt.task_id}").status_code == 403
+    asked = {"filename": "a.png", "content_type": "image/png"}
+    assert reader.post("/v1/uploads", json=asked).status_code == 403
+    uploader = world.client(tenant(ann, world.settings, frozenset({"upload"})))
+    assert uploader.post("/v1/uploads", json=asked).status_code == 201
+    assert uploader.get(f"/v1/tasks/{receipt.task_id}").status_code == 403
+
+
+def test_a_waiting_photo_is_cancelled_once_and_for_all(world: ApiWorld) -> None:
+    """Reason in the bucket, `failed` in the log; the same event later changes nothing."""
+    ann = name()
+    receipt = world.upload(ann)
+    client, path = world.client(tenant(ann, world.settings)), f"/v1/tasks/{receipt.task_id}"
+    for _ in range(2):
+        answer = client.delete(path)
+        assert (answer.status_code, answer.json()["code"]) == (200, "cancelled")
+    world.record()
+    shown = client.get(path).json()
+    assert (shown["status"], shown["uploads"][0]["error_code"]) == ("failed", "cancelled")
+    event = UploadEvent("uploads", receipt.source.key, "create", None, None, None, None, None)
+    assert on_upload(event, world.ctx).repeated
+    assert not [sent for sent in world.publisher.sent if sent.queue in topology.RESTORE]
+
+
+def test_a_restored_photo_can_only_be_erased(world: ApiWorld) -> None:
+    ann = name()
+    receipt = world.upload(ann)
+    world.restore(receipt)
+    client = world.client(tenant(ann, world.settings))
+    answer = client.delete(f"/v1/tasks/{receipt.task_id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_ended")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["log knows", "log is late"])
+def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
+    """Objects in all buckets; name, parameters and result from the log, also where it hears of the photo late."""
+    ann = name()
+    receipt = world.upload(ann)
+    success = facts.of_record(world.restore(receipt), "results")
+    task = receipt.task_id or ""
+    world.store.put("quarantine", f"{receipt.upload_id}/grandma.png", b"copy", "image/png")
+    if not late:
+        world.logbook.write([success])
+    client = world.client(tenant(ann, world.settings))
+    answer = client.delete(f"/v1/tasks/{task}", params={"erase": True})
+    assert (answer.status_code, answer.json()["code"]) == (200, "erased")
+    gone = {"uploads": [receipt.source.key], "quarantine": [f"{receipt.upload_id}/grandma.png"],
+            "results": [keys.result(task), keys.preview(task), keys.record(task)]}  # fmt: skip
+    for bucket, objects in gone.items():
+        for key in objects:
+            with pytest.raises(NotFound):
+                world.store.head(bucket, key)
+    for bucket, key in (("results", keys.receipt(receipt.upload_id)), ("quarantine", keys.reason(receipt.upload_id))):
+        assert b"grandma" not in world.store.read(bucket, key)
+    world.record()
+    if late:
+        world.logbook.write([success])
+    uploads, events = world.logbook.task(UUID(task))
+    (row,) = uploads
+    assert (row.status, row.error_code) == ("failed", "erased")
+    assert (row.image_filename, row.params, row.result_url) == (None, None, None)
+    assert "grandma" not in str([event.fields for event in events])
+    assert client.get(f"/v1/tasks/{task}/result").status_code == 404
+    assert client.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
+
+
+def test_a_failed_photo_is_erased_too(world: ApiWorld) -> None:
+    """Its failure stays a fact; that it was erased is another."""
+    ann = name()
+    receipt = world.upload(ann)
+    reason = Reason(upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code="decode_error",
+                    error_detail="d", source=receipt.source, at=world.ctx.clock.now())  # fmt: skip
+    world.store.put("quarantine", keys.reason(receipt.upload_id), reason.to_bytes(), "application/json")
+    world.logbook.write([facts.of_reason(reason)])
+    client, path = world.client(tenant(ann, world.settings)), f"/v1/tasks/{receipt.task_id}"
+    assert client.delete(path).status_code == 409
+    assert client.delete(path, params={"erase": True}).status_code == 200
+    world.record()
+    assert client.get(path).json()["uploads"][0]["error_code"] == "erased"
+
+
+def test_what_was_uploaded_there_since_is_left(world: ApiWorld) -> None:
+    """Another photo at the same key is another upload."""
+    ann = name()
+    receipt = world.upload(ann)
+    world.store.put("uploads", receipt.source.key, b"another", "image/png")
+    world.client(tenant(ann, world.settings)).delete(f"/v1/tasks/{receipt.task_id}", params={"erase": True})
+    assert world.store.read("uploads", receipt.source.key) == b"another"
