@@ -6,14 +6,12 @@ import asyncio
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Protocol
 
-import anyio
 import uvicorn
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
@@ -22,6 +20,7 @@ from handlers import access, api, consume, metrics, problems
 from handlers.context import Context
 from handlers.intake import take_in
 from handlers.notifications import MAX_BYTES
+from handlers.overload import SparingPublisher, Turns
 from handlers.problems import Problem
 from handlers.readiness import Check, Question, questions
 from shared import __version__
@@ -30,8 +29,6 @@ from shared.telemetry import logger
 
 BODY_S = 30
 """Longest time in which a notification's bytes must arrive."""
-UPLOADS_AT_ONCE = 8
-"""Uploads looked at at the same time; each holds one piece of 1 MiB."""
 REQUESTS_AT_ONCE = 512
 SILENT_S = 60.0
 """A consumer that has not heard the broker for longer only looks alive, unless the broker itself is down."""
@@ -61,7 +58,7 @@ def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] 
 
 def _events(ctx: Context) -> APIRouter:
     router = APIRouter()
-    limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+    turns = Turns()
 
     @router.api_route("/events/storage", methods=["GET", "HEAD"])
     async def probe() -> Response:
@@ -72,7 +69,8 @@ def _events(ctx: Context) -> APIRouter:
     async def receive(request: Request) -> Response:
         _authorise(request, ctx.settings)
         body = await _body(request)
-        decisions = await run_sync(take_in, body, dict(request.headers), ctx, "http", limiter=limiter)
+        headers = dict(request.headers)
+        decisions = await turns.take(lambda: take_in(body, headers, ctx, "http"))
         return JSONResponse({"decisions": [asdict(decision) for decision in decisions]})
 
     return router
@@ -151,6 +149,7 @@ def main(settings: Settings) -> None:
     SIGTERM and SIGINT let it finish what it is at. Raises what ended the queue door, if anything did.
     """
     ctx = Context.of(settings)
+    ctx = replace(ctx, publisher=SparingPublisher(ctx.publisher))
     stop = threading.Event()
     door = consume.QueueDoor(ctx, stop)
     config = uvicorn.Config(
