@@ -1,4 +1,4 @@
-"""`python -m handlers http|recorder|sweep|rebuild|callbacks`: one process of the handlers, put together here."""
+"""`python -m handlers http|recorder|sweep|rebuild|callbacks|bench`: one process of the handlers, put together here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ PROCESSES = {
     "sweep": "handlers.sweeper",
     "rebuild": "handlers.rebuild",
     "callbacks": "handlers.messenger",
+    "bench": "handlers.bench.cli",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process needs what it does not use."""
 
-WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks", "bench"}
 """Their `main(settings, arguments)` takes what follows on the command line and may return an exit status."""
 
 

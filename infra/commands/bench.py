@@ -1,4 +1,4 @@
-"""`darkroom bench …`: figures of a running stack."""
+"""`darkroom bench …`: figures of this machine."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from typing import Annotated
 import typer
 
 from infra.bench import pipeline
+from infra.bench.own_servers import own_servers
 from infra.demo.samples import samples
 from shared.settings import Settings
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Figures of a running stack, with their spread.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Figures of this machine, with their spread.")
 
 
 @app.callback()
 def _bench() -> None:
-    """Figures of a running stack, with their spread."""
+    """Figures of this machine, with their spread."""
 
 
 @app.command("pipeline")
 def pipeline_command(
     photos: Annotated[int, typer.Option(help="Photos to send, one after another.", min=1)] = 15,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Overhead from PUT to result beyond the inference itself, on an idle stack."""
     figures = pipeline.measure(Settings.load(), photos)
@@ -53,3 +56,39 @@ def engine_command(
                 (folder / f"{number}{Path(sample.key).suffix}").write_bytes(sample.data)
         command = [sys.executable, "-m", "gpu_worker", "bench", "--folder", str(folder), *ctx.args]
         raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command("handlers")
+def handlers_command(
+    uploads: Annotated[int, typer.Option(help="Photos of 1 MB a round.", min=1)] = 50,
+    rounds: Annotated[int, typer.Option(help="Rounds.", min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Uploads a core and second through `on_upload`, beside plain boto3, on servers of its own."""
+    _of_handlers("handlers", f"--uploads={uploads}", f"--rounds={rounds}", as_json=as_json)
+
+
+@app.command("recorder")
+def recorder_command(
+    events: Annotated[int, typer.Option(help="Log events a round.", min=1)] = 6000,
+    rounds: Annotated[int, typer.Option(help="Counted rounds after a warm-up.", min=1)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Log rows a second from the broker into PostgreSQL, beside `executemany`, on servers of its own."""
+    _of_handlers("recorder", f"--events={events}", f"--rounds={rounds}", as_json=as_json)
+
+
+@app.command("backlog")
+def backlog_command(
+    messages: Annotated[int, typer.Option(help="Restore tasks that pile up.", min=1)] = 100_000,
+    as_json: Json = False,
+) -> None:
+    """Memory of each process while a queue piles up and is worked off, on servers of its own."""
+    _of_handlers("backlog", f"--messages={messages}", as_json=as_json)
+
+
+def _of_handlers(bench: str, *arguments: str, as_json: bool) -> None:
+    command = [sys.executable, "-P", "-m", "handlers", "bench", bench, *arguments, *(["--json"] if as_json else [])]
+    with own_servers() as environment:
+        status = subprocess.run(command, check=False, env=environment).returncode
+    raise typer.Exit(status)

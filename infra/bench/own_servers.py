@@ -1,0 +1,25 @@
+"""Servers for a bench alone: nothing else is at work on them, and nobody's photos are touched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.local.stack import Stack
+from shared.settings import PREFIX, Settings
+
+
+@contextmanager
+def own_servers() -> Iterator[Mapping[str, str]]:
+    """The environment in which a process finds them. A server that the caller's environment names is used as it is."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
+        state_dir = Path(folder) / "state"
+        stack = Stack(Settings.given(state_dir=state_dir), servers_only=True)
+        try:
+            stack.start()
+            yield os.environ | {f"{PREFIX}STATE_DIR": str(state_dir), "PYTHONSAFEPATH": "1"}
+        finally:
+            stack.stop()
