@@ -115,7 +115,10 @@ def _status(connection: socket.socket) -> int:
 
 
 class _Capped:
-    """What `HTTPResponse` needs of a socket; it gives at most `MAX_ANSWER_BYTES`, then claims to be at its end."""
+    """What `HTTPResponse` needs of a socket; it gives at most `MAX_ANSWER_BYTES`.
+
+    Its end is an error: `HTTPResponse` would take a head that breaks off for a whole one.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -133,6 +136,8 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         got = self._connection.recv_into(memoryview(buffer)[: self._left]) if self._left else 0
+        if not got:
+            raise ConnectionAbortedError
         self._left -= got
         return got
 

@@ -1,0 +1,158 @@
+"""The callbacks process: who is called when many are to be called at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from handlers.callbacks.ledger import Ledger
+from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, Messenger
+from shared.broker import topology
+from shared.clock import SystemClock
+from shared.errors import MessageError, PermanentError, StorageUnavailable
+from shared.messages import CallbackDue
+from tests.unit.upload_world import World, photo
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Post:
+    """Counts who is called; hosts in `held` do not answer before `release`."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.release = threading.Event()
+        self.now, self.most, self.done = Counter[str](), Counter[str](), Counter[str]()
+        self.answer = 204
+        self._lock = threading.Lock()
+
+    def __call__(self, url: str, _ident: str, body: bytes) -> int:
+        assert json.loads(body)["type"] == "task.finished"
+        host = url.split("/")[2]
+        with self._lock:
+            self.now[host] += 1
+            self.most[host] = max(self.most[host], self.now[host])
+        if host in self.held:
+            self.release.wait(20)
+        with self._lock:
+            self.now[host] -= 1
+            self.done[host] += 1
+        return self.answer
+
+
+class Office(World):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.post = Post()
+        self.ledger = Ledger(self.store, "results", 15.0)
+        self.messenger = Messenger(self.ctx, self.ledger, self.post)
+        object.__setattr__(self.ctx, "clock", SystemClock())
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.messenger.run, args=(self.stop,))
+        self._number = 0
+
+    def message(self, host: str) -> bytes:
+        """Of an upload that ended and asked to be told at this host."""
+        self._number += 1
+        decision = self.upload(f"{self._number}.txt", b"no photo %d" % self._number, {"callback": f"https://{host}/"})
+        assert decision.kind == "rejected"
+        return self.publisher.bodies(topology.CALLBACKS)[-1]
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    office = Office()
+    yield office
+    office.post.release.set()
+    office.stop.set()
+    if office.thread.is_alive():
+        office.thread.join()
+
+
+def test_a_dead_host_holds_no_more_than_its_share(office: Office) -> None:
+    """Its calls wait for each other; another host's is made at once; in the end everybody was called."""
+    office.post.held.add("dead.example.com")
+    office.thread.start()
+    for _ in range(3 * PER_HOST):
+        office.messenger.take_in(office.message("dead.example.com"))
+    until(lambda: office.post.now["dead.example.com"] == PER_HOST)
+    office.messenger.take_in(office.message("good.example.com"))
+    until(lambda: office.post.done["good.example.com"] == 1)
+    assert office.post.done["dead.example.com"] == 0
+    office.post.release.set()
+    until(lambda: office.post.done["dead.example.com"] == 3 * PER_HOST)
+    assert office.post.most["dead.example.com"] == PER_HOST
+
+
+def test_later_tries_leave_room_for_first_ones(office: Office) -> None:
+    """However many receivers were dead before, what ends now is told now."""
+    hosts = [f"dead{number}.example.com" for number in range(AT_ONCE)]
+    office.post.held.update(hosts)
+    for host in hosts:
+        upload_id = CallbackDue.decode(office.message(host)).upload_id
+        due = office.ledger.order(upload_id, host)
+        assert due
+        begun = office.ledger.begin(due)
+        assert begun
+        office.ledger.postpone(begun, 0.0, 500, "HTTP 500")
+    office.thread.start()
+    until(lambda: office.post.now.total() == LATER_AT_ONCE)
+    office.messenger.take_in(office.message("good.example.com"))
+    until(lambda: office.post.done["good.example.com"] == 1)
+    assert office.post.now.total() == LATER_AT_ONCE
+    office.post.release.set()
+    until(lambda: sum(office.post.done[host] for host in hosts) == AT_ONCE)
+
+
+def test_an_outage_of_the_store_delays(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that could not be begun is no try."""
+    monkeypatch.setattr("handlers.messenger.AGAIN_S", 0.01)
+    body = office.message("good.example.com")
+    office.messenger.take_in(body)
+    office.store.unavailable = True
+    office.thread.start()
+    with pytest.raises(StorageUnavailable):
+        office.messenger.take_in(body)
+    office.store.unavailable = False
+    until(lambda: office.post.done["good.example.com"] == 1)
+    until(lambda: office.ledger.told(CallbackDue.decode(body).upload_id))
+    assert office.post.done.total() == 1
+
+
+def test_a_message_is_remembered_once(office: Office) -> None:
+    """Messages come twice."""
+    body = office.message("good.example.com")
+    for _ in range(3):
+        office.messenger.take_in(body)
+    office.thread.start()
+    until(lambda: office.post.done["good.example.com"] == 1)
+    until(lambda: not list(office.ledger.look()))
+    office.messenger.take_in(body)
+    until(lambda: not list(office.ledger.look()))
+    assert office.post.done.total() == 1
+
+
+def test_useless_messages_are_refused_and_empty_ones_ignored(office: Office) -> None:
+    """No message: dead. Erased, or nobody asked: nothing to do. An address that the settings no longer allow: dead."""
+    with pytest.raises(MessageError):
+        office.messenger.take_in(b"{}")
+    office.messenger.take_in(CallbackDue(upload_id="erased").encode())
+    plain = office.upload("plain.png", photo())
+    assert plain.upload_id
+    office.messenger.take_in(CallbackDue(upload_id=plain.upload_id).encode())
+    assert list(office.ledger.look()) == []
+    body = office.message("good.example.com")
+    object.__setattr__(office.ctx, "settings", office.ctx.settings.model_copy(update={"callback_ports": "8443"}))
+    with pytest.raises(PermanentError, match="port"):
+        office.messenger.take_in(body)
