@@ -30,7 +30,8 @@ from handlers.bench.quiet import quiet
 from handlers.bench.records import lives
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
-from shared.broker.depth import depth
+from shared.broker.depth import Backlog
+from shared.broker.depth import backlog as unsettled
 from shared.broker.publisher import BATCH, Publisher
 from shared.messages import RestoreTask
 from shared.settings import Settings
@@ -40,6 +41,7 @@ SAMPLE_S = 0.05
 START_S = 60.0
 PATIENCE_S = 300.0
 MB = 1_000_000
+NONE = Backlog(0, 0)
 
 
 class Memory:
@@ -94,12 +96,12 @@ def measure(settings: Settings, messages: int) -> dict[str, Figures]:
             process.start()
             stack.callback(process.kill)
         warmed.wait(START_S)
-        _until(lambda: not depth(settings)[topology.LOG], "the first log events are written")
+        _until(lambda: unsettled(settings)[topology.LOG] == NONE, "the first log events are written")
         pids = {"publisher": publisher.pid or 0, "consumer": consumer.pid or 0, "recorder": recorder}
         memory = Memory(pids | _broker(settings))
         with memory.watched():
             published_s = _phase(publisher, publish, done)
-            _until(lambda: not depth(settings)[topology.LOG], "all log events are written")
+            _until(lambda: unsettled(settings)[topology.LOG] == NONE, "all log events are written")
             consumed_s = _phase(consumer, consume, done)
     rows = memory.rows()
     rows["publisher"]["messages/s"] = 2 * messages / published_s

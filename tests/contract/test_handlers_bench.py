@@ -1,0 +1,83 @@
+"""The benches do what they measure: small runs on the real servers, whose figures nobody looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+import redis
+
+from handlers.bench import backlog, records, uploads
+from handlers.logbook import Logbook
+from shared import keys
+from shared.broker import topology
+from shared.broker.depth import depth
+from shared.documents import Receipt
+from shared.settings import Settings
+from shared.storage import S3Store
+from tests.contract.databases import database
+from tests.contract.logbook_events import select
+
+
+@pytest.fixture
+def settings(servers: Any) -> Iterator[Settings]:
+    """The servers, with buckets, a database and a corner of the broker of this test's own."""
+    broker = urlsplit(servers.settings.broker_url.get_secret_value())
+    names = [f"bench-{uuid4()}" for _ in range(3)]
+    store = S3Store(servers.settings)
+    for name in names:
+        store.make_bucket(name)
+    buckets = dict(zip(("bucket_uploads", "bucket_results", "bucket_quarantine"), names, strict=True))
+    with database(servers.settings) as url:
+        own = {"database_url": url, "broker_url": urlunsplit(broker._replace(path="/9")), "log_batch": 20}
+        given = {name: getattr(servers.settings, name) for name in servers.settings.model_fields_set}
+        yield Settings(**(given | own | buckets))
+    redis.Redis.from_url(own["broker_url"]).flushdb()
+    for name in names:
+        for info in store.list(name):
+            store.delete(name, info.key)
+        store.client.delete_bucket(Bucket=name)
+
+
+def test_every_upload_of_the_bench_is_decided_and_published(settings: Settings) -> None:
+    """Twice two, and the warm-up: a receipt, a task and a log event each; the reference writes beside them."""
+    rows = uploads.measure(settings, uploads=2, rounds=2)
+    decided = 4 + uploads.WARM_UP
+    store = S3Store(settings)
+    receipts = [info.key for info in store.list(settings.bucket_results, "receipts/")]
+    assert len(receipts) == decided
+    for key in receipts:
+        receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
+        assert (receipt.decision, receipt.source.bytes) == ("queued", uploads.BYTES)
+        assert key == keys.receipt(receipt.upload_id)
+    assert len(list(store.list(settings.bucket_results, "bench/"))) == decided
+    waiting = depth(settings)
+    assert sum(waiting[queue] for queue in topology.RESTORE) == waiting[topology.LOG] == decided
+    assert set(rows) == {"on_upload", "plain boto3"}
+    assert rows["on_upload"]["uploads/s/core"].low > 0
+
+
+def test_both_recorders_write_every_event(settings: Settings) -> None:
+    """A warm-up and two rounds of either: all events are in the table, and so are the rows of their uploads."""
+    rows = records.measure(settings, events=50, rounds=2)
+    url = settings.database_url.get_secret_value()
+    assert select(url, "SELECT count(*) FROM darkroom.restoration_event") == [(2 * 3 * 50,)]
+    statuses = select(url, "SELECT status::text, count(*) FROM darkroom.restoration_log GROUP BY 1 ORDER BY 1")
+    assert statuses == [("processing", 6), ("success", 2 * 3 * 16)]
+    assert depth(settings)[topology.LOG] == 0
+    assert set(rows) == {"on_record", "executemany"}
+    Logbook(settings).close()
+
+
+def test_a_backlog_is_worked_off(settings: Settings) -> None:
+    """Publisher, consumer and the real recorder, each in a process of its own: nothing is left, all is in the log."""
+    rows = backlog.measure(settings, messages=300)
+    assert set(rows) == {"publisher", "consumer", "recorder", "broker"}
+    assert all(row["before MB"] > 1 and row["moved MB"] >= 0 for row in rows.values())
+    waiting = depth(settings)
+    assert sum(waiting[queue] for queue in (*topology.RESTORE, topology.LOG)) == 0
+    url = settings.database_url.get_secret_value()
+    assert select(url, "SELECT count(*) FROM darkroom.restoration_event") == [(300 + backlog.PREFETCH,)]
