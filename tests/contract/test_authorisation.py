@@ -1,0 +1,165 @@
+"""The authorisation matrix: every route of the API × everybody who might ask. A new route must be entered here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, get_args
+from uuid import uuid4
+
+import jwt
+import pytest
+from fastapi.testclient import TestClient
+
+from handlers.http import build
+from infra.local.stack import Stack
+from shared import access, identity
+from shared.access import USUAL, Scope
+from shared.clock import SystemClock
+from tests.contract.api_world import ApiWorld
+
+OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/events/storage"}
+"""What is no part of the API; `/events/storage` has a token of its own (test_http.py)."""
+SECRET = "a secret of at least thirty-two bytes"
+PHOTO = {"filename": "grandma.jpg", "content_type": "image/png", "workflow": "fast"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """`scope`: what a key needs. `right`: the answer to the owner. `other`: to another user with every right."""
+
+    scope: Scope
+    right: int
+    other: int
+    query: str = ""
+
+
+MATRIX = {
+    "POST /v1/uploads": Row("upload", 201, 201),
+    "GET /v1/uploads/{ticket}": Row("read", 200, 404, "?user={user}"),
+    "GET /v1/tasks": Row("read", 200, 200),
+    "GET /v1/tasks/{task_id}": Row("read", 200, 404),
+    "DELETE /v1/tasks/{task_id}": Row("delete", 200, 404, "?erase=true"),
+    "GET /v1/tasks/{task_id}/result": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
+    "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
+    "GET /v1/workflows": Row("read", 200, 200),
+    "GET /v1/stats": Row("read", 200, 200),
+}
+
+ASKERS: dict[str, Callable[[Row], int]] = {
+    "no key": lambda _: 401,
+    "wrong key": lambda _: 401,
+    "wrong secret": lambda _: 401,
+    "expired key": lambda _: 401,
+    "revoked key": lambda _: 401,
+    "expired token": lambda _: 401,
+    "forged token": lambda _: 401,
+    "all scopes but this": lambda _: 403,
+    "token without this scope": lambda _: 403,
+    "other tenant": lambda row: row.other,
+    "other tenant with admin": lambda row: row.other,
+    "other tenant's token": lambda row: row.other,
+    "right key": lambda row: row.right,
+    "right key with this scope alone": lambda row: row.right,
+    "right token": lambda row: row.right,
+    "operator": lambda row: row.right,
+}
+
+
+class Town:
+    """The whole app on the real store and log, a restored photo of Ann's, and everybody who might ask for it."""
+
+    def __init__(self, servers: Stack) -> None:
+        self.operator = servers.settings.api_key.get_secret_value()
+        more = {"jwt_issuer": "https://id.example", "jwt_audience": "darkroom",
+                "jwt_secret": type(servers.settings.api_key)(SECRET)}  # fmt: skip
+        self.world = ApiWorld(servers.settings.model_copy(update=more))
+        self.app = build(self.world.ctx, asked={})
+        self.client = TestClient(self.app, follow_redirects=False)
+        self.ann, self.eve = f"ann-{uuid4()}", f"eve-{uuid4()}"
+
+    def key(self, user: str, scopes: tuple[Scope, ...], days: int = 1, revoked_at: datetime | None = None) -> str:
+        settings, now = self.world.settings, SystemClock().now()
+        text, document = access.mint(self.hash(user), scopes, now, now + timedelta(days=days))
+        document = document.model_copy(update={"revoked_at": revoked_at})
+        self.world.store.put(settings.bucket_results, access.place(document.id), document.to_bytes(), "text/json")
+        return text
+
+    def token(self, user: str, secret: str = SECRET, lasts_s: int = 300, scope: str = " ".join(USUAL)) -> str:
+        claims = {"iss": "https://id.example", "aud": "darkroom", "sub": user, "scope": scope}
+        return jwt.encode(claims | {"exp": int(time.time()) + lasts_s}, secret, "HS256")
+
+    def hash(self, user: str) -> str:
+        return identity.user_hash(user, self.world.settings.pepper.get_secret_value().encode())
+
+    def credential(self, asker: str, scope: Scope) -> str | None:
+        rest = tuple(other for other in USUAL if other != scope)
+        made: dict[str, Callable[[], str | None]] = {
+            "no key": lambda: None,
+            "wrong key": lambda: "wrong",
+            "wrong secret": lambda: self.key(self.ann, USUAL)[:-3] + "xxx",
+            "expired key": lambda: self.key(self.ann, USUAL, days=-1),
+            "revoked key": lambda: self.key(self.ann, USUAL, revoked_at=SystemClock().now()),
+            "expired token": lambda: self.token(self.ann, lasts_s=-120),
+            "forged token": lambda: self.token(self.ann, secret=SECRET[::-1]),
+            "all scopes but this": lambda: self.key(self.ann, rest),
+            "token without this scope": lambda: self.token(self.ann, scope=" ".join(rest)),
+            "other tenant": lambda: self.key(self.eve, USUAL),
+            "other tenant with admin": lambda: self.key(self.eve, get_args(Scope)),
+            "other tenant's token": lambda: self.token(self.eve),
+            "right key": lambda: self.key(self.ann, USUAL),
+            "right key with this scope alone": lambda: self.key(self.ann, (scope,)),
+            "right token": lambda: self.token(self.ann),
+            "operator": lambda: self.operator,
+        }
+        return made[asker]()
+
+    def own(self) -> dict[str, str]:
+        """A restored photo and a ticket of Ann's, by the names that paths have for them."""
+        receipt = self.world.upload(self.ann)
+        self.world.restore(receipt)
+        headers = {"Authorization": f"Bearer {self.key(self.ann, USUAL)}"}
+        ticket = self.client.post("/v1/uploads", json=PHOTO, headers=headers).json()["ticket"]
+        assert receipt.task_id
+        return {"task_id": receipt.task_id, "ticket": ticket, "user": self.hash(self.ann)}
+
+
+@pytest.fixture(scope="module")
+def town(servers: Stack) -> Town:
+    return Town(servers)
+
+
+def test_every_route_is_in_the_matrix(town: Town) -> None:
+    """Those in the OpenAPI document, and those that are not in it."""
+    paths = town.app.openapi()["paths"]
+    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(MATRIX)
+    assert set().union(*map(_paths, town.app.routes)) == OPEN | set(paths)
+
+
+def _paths(route: Any) -> set[str]:
+    """Of a route, or of all in a router that was included."""
+    included = getattr(route, "effective_route_contexts", None)
+    return {inner.path for inner in included()} if included else {route.path}
+
+
+@pytest.mark.parametrize("asker", ASKERS)
+@pytest.mark.parametrize("route", MATRIX)
+def test_everybody_gets_what_the_matrix_says(town: Town, route: str, asker: str) -> None:
+    """A refusal is a problem document, and says nothing that a stranger did not know."""
+    row, own = MATRIX[route], town.own()
+    method, _, path = route.partition(" ")
+    credential = town.credential(asker, row.scope)
+    answer = town.client.request(
+        method, (path + row.query).format(**own), json=PHOTO if method == "POST" else None,
+        headers={"Authorization": f"Bearer {credential}"} if credential else {},
+    )  # fmt: skip
+    assert answer.status_code == ASKERS[asker](row), answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+    if asker.startswith("other"):
+        assert own["user"] not in answer.text
+        assert answer.status_code == 404 or own["task_id"] not in answer.text
