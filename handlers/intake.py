@@ -12,7 +12,7 @@ from handlers.on_upload import Decision, on_upload
 from shared.errors import MessageError, TransientError
 from shared.telemetry import logger
 
-Door = Literal["http", "queue"]
+Door = Literal["http", "queue", "function"]
 
 
 def take_in(body: bytes, headers: Mapping[str, str], ctx: Context, door: Door) -> list[Decision]:

@@ -66,7 +66,7 @@ EVENTS = {
 METRICS = {
     "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
-    "darkroom_notifications_total": "Notifications received, by `door` (http, queue) and `outcome` (counter).",
+    "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function) and `outcome` (counter).",
 }
 """What `/metrics` exposes beside the usual figures of the process."""
 

@@ -40,6 +40,15 @@ def unseal(raw: bytes) -> Content | None:
         return None
 
 
+def opened(raw: bytes) -> Content:
+    """What a message of SQS holds: an envelope, as kombu's own SQS transport encodes it or bare, or somebody's text."""
+    try:
+        content = unseal(base64.b64decode(raw, validate=True))
+    except ValueError:
+        content = unseal(raw)
+    return content or Content(raw, {})
+
+
 def payload(content: Content, tag: str, queue: str) -> dict[str, Any]:
     """What kombu's emulated channels make a message of."""
     info = {"exchange": "", "routing_key": queue, "redelivered": content.redelivered}

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kombu.connection import Connection
 from kombu.transport import SQS
 
-from shared.broker.envelope import Content, payload, seal, unseal
+from shared.broker.envelope import Content, opened, payload, seal
 from shared.broker.held import HeldQoS
 from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 from shared.errors import BrokerUnavailable
@@ -186,13 +186,8 @@ _LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"
 
 
 def _content(message: dict[str, Any]) -> Content:
-    raw = message["Body"].encode()
-    try:
-        content = unseal(base64.b64decode(raw, validate=True))
-    except ValueError:
-        content = unseal(raw)
     count = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-    return replace(content or Content(raw, {}), redelivered=count > 1)
+    return replace(opened(message["Body"].encode()), redelivered=count > 1)
 
 
 class _Transport(SQS.Transport):

@@ -1,0 +1,123 @@
+"""Entry points for AWS Lambda: the same triggers as in the other doors, one function each.
+
+`handlers.aws_lambda.on_object_created` takes S3's events directly, by SQS, SNS and EventBridge; `on_record` takes
+batches of `darkroom.log`; `on_sweep` is for a schedule (its event may hold `since` and `dry_run`). For SQS the first
+two answer with the messages to be delivered again, those that met a passing fault (`ReportBatchItemFailures` must be
+on). What nobody can use is put into the `.dead` queue with its reason, as by the other doors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from handlers import on_record as record_trigger
+from handlers import on_sweep as sweep_trigger
+from handlers.context import Context
+from handlers.intake import take_in
+from handlers.logbook import Logbook
+from shared import models, telemetry
+from shared.broker import topology
+from shared.broker.envelope import Content, opened
+from shared.errors import BrokerUnavailable, DatabaseUnavailable, PermanentError, TransientError
+from shared.settings import Settings
+from shared.telemetry import logger
+
+Event = Mapping[str, Any]
+
+
+@cache
+def _context() -> Context:
+    """Once for each environment of the function, not for each event."""
+    settings = Settings.load()
+    telemetry.configure(settings, "lambda")
+    models.use_local(settings.models_dir)
+    return Context.of(settings)
+
+
+@cache
+def _logbook() -> Logbook:
+    return Logbook(_context().settings)
+
+
+def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
+    """Decide on uploads. Outside SQS a passing fault is raised: then AWS delivers the event again."""
+    ctx = _context()
+    if (messages := _messages(event)) is not None:
+        return _failures(ident for ident, content in messages.items() if not _took_in(content, ctx))
+    body = json.dumps(event).encode()
+    try:
+        decisions = take_in(body, {}, ctx, "function")
+    except PermanentError as error:
+        _set_aside(ctx, topology.UPLOADS, Content(body, {}), error)
+        return {"decisions": []}
+    return {"decisions": [asdict(decision) for decision in decisions]}
+
+
+def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
+    """Write log events into the diary. While it is away, the whole batch comes again."""
+    ctx, messages = _context(), _messages(event) or {}
+    idents, contents = list(messages), list(messages.values())
+    try:
+        recorded = record_trigger.on_record([content.body for content in contents], _logbook())
+    except DatabaseUnavailable as error:
+        logger().warning("log.postponed", events=len(idents), detail=error.detail)
+        return _failures(idents)
+    refused = recorded.refused.items()
+    return _failures(idents[n] for n, error in refused if not _is_aside(ctx, topology.LOG, contents[n], error))
+
+
+def on_sweep(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
+    """One pass; its report. A passing fault is raised; the next pass begins where this one began."""
+    ctx, since = _context(), event.get("since")
+    diary = _logbook() if ctx.settings.database_url.get_secret_value() else None
+    begin = datetime.fromisoformat(since) if since else None
+    return sweep_trigger.on_sweep(ctx, begin, bool(event.get("dry_run")), diary=diary).model_dump()
+
+
+def _messages(event: Event) -> dict[str, Content] | None:
+    """The messages of an SQS batch by their ids; None for an event of another kind."""
+    records = event.get("Records")
+    if not isinstance(records, list) or not all(
+        isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records
+    ):
+        return None
+    return {record["messageId"]: opened(record["body"].encode()) for record in records}
+
+
+def _failures(idents: Iterable[str]) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": ident} for ident in idents]}
+
+
+def _took_in(content: Content, ctx: Context) -> bool:
+    """Whether this message is done with. One bad message of a batch costs the others nothing."""
+    headers = {name.lower(): value for name, value in content.headers.items() if isinstance(value, str)}
+    try:
+        take_in(content.body, headers, ctx, "function")
+    except PermanentError as error:
+        return _is_aside(ctx, topology.UPLOADS, content, error)
+    except TransientError:
+        return False
+    except Exception as error:
+        logger().error("notification.failed", exc_info=error)
+        return False
+    return True
+
+
+def _is_aside(ctx: Context, queue: str, content: Content, error: PermanentError) -> bool:
+    try:
+        _set_aside(ctx, queue, content, error)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def _set_aside(ctx: Context, queue: str, content: Content, error: PermanentError) -> None:
+    headers = {name: value for name, value in content.headers.items() if isinstance(value, str)}
+    reason = {"code": str(error.code), "detail": error.detail[:1000], "queue": queue, "at": ctx.clock.now().isoformat()}
+    ctx.publisher.publish(topology.dead(queue), content.body, headers | reason)
+    logger().warning("message.dead", queue=queue, code=error.code)

@@ -1,0 +1,74 @@
+"""The Lambda functions as AWS starts them, from the environment alone, on the real store, broker and database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+
+from handlers import aws_lambda
+from handlers.logbook import Filter, Logbook
+from shared import keys
+from shared.broker import topology
+from shared.broker.dead import letters
+from shared.broker.depth import depth
+from shared.broker.transports import connected
+from shared.documents import Receipt
+from shared.settings import Settings
+from shared.storage import S3Store
+from tests.unit.sweep_town import photo
+from tests.unit.test_aws_lambda import batch, failed
+from tests.unit.test_http import notification
+
+
+@pytest.fixture
+def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """What a function finds in its environment; buckets and a corner of the broker of this test's own."""
+    mark = uuid4().hex[:8]
+    names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
+    broker = urlsplit(servers.settings.broker_url.get_secret_value())
+    own: dict[str, Any] = {"broker_url": urlunsplit(broker._replace(path="/5")), "default_workflow": "fast"}
+    given = Settings.model_validate(servers.settings.model_dump() | names | own)
+    for name, value in given.variables(exclude={"state_dir", "ready_file"}).items():
+        monkeypatch.setenv(name, value)
+    for name in names.values():
+        S3Store(given).client.create_bucket(Bucket=name)
+    aws_lambda._context.cache_clear()
+    aws_lambda._logbook.cache_clear()
+    yield given
+    aws_lambda._logbook().close()
+    aws_lambda._context().publisher.close()  # type: ignore[attr-defined]
+    aws_lambda._context.cache_clear()
+    aws_lambda._logbook.cache_clear()
+
+
+def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
+    """A batch with a good and a bad message; the log event it makes, written by the second function; a sweep."""
+    key = f"{uuid4().hex}.png"
+    S3Store(settings).put(settings.bucket_uploads, key, photo(7), "image/png")
+    event = json.loads(notification(key))
+    event["Records"][0]["s3"]["bucket"]["name"] = settings.bucket_uploads
+    assert failed(aws_lambda.on_object_created(batch(json.dumps(event), "junk"))) == []
+    store = S3Store(settings)
+    (info,) = store.list(settings.bucket_results, "receipts/")
+    receipt = Receipt.from_bytes(store.read(settings.bucket_results, info.key), info.key)
+    assert info.key == keys.receipt(receipt.upload_id)
+    assert depth(settings)[topology.restore_queue(receipt.priority, receipt.lane)] == 1
+    (dead,) = letters(settings)
+    assert (dead.queue, dead.body) == (topology.UPLOADS, b"junk")
+
+    told: list[bytes] = []
+    with connected(settings) as (transport, channel):
+        transport.sift(channel, topology.LOG, 10, lambda body, _: bool(told.append(body)))
+    assert failed(aws_lambda.on_record(batch(*told))) == []
+    logbook = Logbook(settings)
+    rows = [row for row in logbook.page(Filter(), 1000) if str(row.upload_id) == receipt.upload_id]
+    logbook.close()
+    assert [row.status for row in rows] == ["queued"]
+
+    report = aws_lambda.on_sweep({"dry_run": True})
+    assert (report["uploads"], report["receipts"], report["missed"]) == (1, 1, 0)
