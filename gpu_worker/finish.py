@@ -6,7 +6,7 @@ import platform
 import tempfile
 from typing import IO
 
-from gpu_worker import codec
+from gpu_worker import codec, scratch
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
@@ -31,7 +31,9 @@ class Finish:
         assert job.restored is not None
         assert job.workflow is not None
         began_s = self._ctx.clock.monotonic()
-        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        folder = self._ctx.settings.scratch_dir
+        # A full disk shows while the file is written, before anything of it is stored.
+        with scratch.disk(self._ctx.settings), tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder) as file:
             written = self._encode(job, file)
             job.steps.append(StepTime(step="encode", seconds=round(self._ctx.clock.monotonic() - began_s, 4)))
             stored = self._store(job, file, written)

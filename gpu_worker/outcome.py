@@ -77,7 +77,7 @@ class Outcomes:
         self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
 
     def hand_back(self, job: Job) -> None:
-        """The worker leaves before the attempt was made; the delivery returns when its connection closes."""
+        """The attempt was not made, as the worker leaves or lacks room; the delivery is not settled."""
         job.end()
         self._ctx.claims.hand_back(job.claim)
 

@@ -26,7 +26,7 @@ def upscale(
 ) -> tuple[Pixels, dict[str, Any]]:
     """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how it was tiled. `progress` gets the fraction done.
 
-    Raises `PermanentError`: `out_of_memory` when 64-pixel tiles do not fit or the scratch disk is full,
+    Raises `PermanentError`: `out_of_memory` when 64-pixel tiles do not fit or the scratch disk is too small,
     `invalid_output` when the network gives NaN or infinity.
     """
     height, width, _ = pixels.shape

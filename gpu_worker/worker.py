@@ -37,7 +37,7 @@ from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.claims import Claims
 from shared.clock import SystemClock
-from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable
+from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
 from shared.failpoints import passing
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
@@ -46,6 +46,7 @@ from shared.telemetry import logger
 PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
 
+DISK_WAIT_S = 15.0
 EXIT_STUCK = 70
 SILENT_S = 60.0
 """A consumer that has not heard its broker for this long is rebuilt with its process."""
@@ -186,10 +187,19 @@ class Worker:
             return False  # only while leaving: the job stays in hand and is handed back
         except Exception as error:
             with suppress(StorageUnavailable, BrokerUnavailable):  # as above
-                self._outcomes.broken(job, error)
+                self._broken(job, error)
                 self._hand.put_down(job)
             return False
         return True
+
+    def _broken(self, job: Job, error: Exception) -> None:
+        if not isinstance(error, TransientError) or error.code != Code.DISK_FULL:
+            self._outcomes.broken(job, error)
+            return
+        # The photo can do nothing for it, and what needs no room goes on: it waits here, and takes up its place.
+        self._outcomes.hand_back(job)
+        self._inbox.park(job.delivery, DISK_WAIT_S)
+        logger().error("task.deferred", task_id=job.task.task_id, detail=error.detail, delay_s=DISK_WAIT_S)
 
     def _watching(self, closing: threading.Event) -> None:
         """Renew the claims of all photos in hand; end the process when it no longer works."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import cast
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -40,6 +41,7 @@ EVENTS = {
     "task.withdrawn": "A photo was cancelled or erased by its owner, with `code`.",
     "task.dropped": "A worker put down a photo that its owner had taken back.",
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
+    "task.deferred": "The worker's disk is full: the photo has another turn in `delay_s`, no attempt is counted.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
     "service.lost": "Store or broker does not answer: it is left alone for `delay_s`, no photo is taken meanwhile.",
@@ -76,6 +78,18 @@ def logger() -> structlog.stdlib.BoundLogger:
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger())
 
 
+class _Lines:
+    """stderr; where it ends on a full disk, lines are lost and no work is."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure(settings: Settings, process: str) -> None:
     """Set up logging of this process to stderr; called once by each entry point."""
     pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and sys.stderr.isatty())
@@ -90,7 +104,7 @@ def configure(settings: Settings, process: str) -> None:
             structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lines())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")

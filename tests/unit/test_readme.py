@@ -12,7 +12,7 @@ from shared.settings import PREFIX, Settings
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NOT_OF_A_PHOTO = {
     Code.BAD_MESSAGE, Code.BAD_DOCUMENT, Code.STORAGE_UNAVAILABLE, Code.BROKER_UNAVAILABLE, Code.DATABASE_UNAVAILABLE,
-    Code.SETTINGS, Code.INTERNAL,
+    Code.DISK_FULL, Code.SETTINGS, Code.INTERNAL,
 }  # fmt: skip
 
 
