@@ -73,7 +73,7 @@ class Settings(BaseSettings):
 
     default_workflow: str = Field("enhance", description="Workflow of an upload that names none.")
     max_upload_bytes: Bytes = Field(50_000_000, description="Largest upload accepted.")
-    upload_expires_s: Seconds = Field(900.0, le=604800, description="How long a signed upload is good.")
+    upload_expires_s: Seconds = Field(900.0, ge=1, le=604800, description="How long a signed upload is good.")
     multipart_bytes: Bytes = Field(16 << 20, ge=5 << 20, description="Larger uploads are offered parts of this size.")
     max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")
     max_frames: Count = Field(100, description="Most pictures or pages in one file; only the first is restored.")

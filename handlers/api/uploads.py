@@ -125,8 +125,8 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         """A ticket for one upload, and the signed requests that bring it to the store."""
         metadata = _metadata(wanted, caller, ctx.settings)
         announce(wanted.bytes or 0)
-        lasts = timedelta(seconds=ctx.settings.upload_expires_s)
-        expires_at = (ctx.clock.now() + lasts).replace(microsecond=0)
+        now = ctx.clock.now().replace(microsecond=0)
+        expires_at = now + timedelta(seconds=int(ctx.settings.upload_expires_s))
         if idempotency_key is None:
             ticket = tickets.draw(ctx.settings.pepper.get_secret_value().encode(), caller.user_hash, expires_at)
         else:
@@ -134,7 +134,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
             ticket = await run_sync(tickets.derive, ctx, caller.user_hash, idempotency_key, asked, expires_at)
         key = keys.upload(caller.user_hash, str(ticket), wanted.filename)
         upload = Upload(ctx.settings.bucket_uploads, key, wanted.content_type, metadata, wanted.bytes)
-        return await _signed(upload, ticket, expires_at, ctx.settings, presigner)
+        return await _signed(upload, ticket, now, ctx.settings, presigner)
 
     @router.get("/uploads/{ticket}", responses=refusals(404), response_model_exclude_none=True)
     def shown(
@@ -176,18 +176,18 @@ def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, s
     return metadata
 
 
-async def _signed(
-    upload: Upload, ticket: UUID, expires_at: datetime, settings: Settings, presigner: Presigner
-) -> Ticket:
+async def _signed(upload: Upload, ticket: UUID, now: datetime, settings: Settings, presigner: Presigner) -> Ticket:
     lasts_s = int(settings.upload_expires_s)
-    form_url, fields = presigner.form(upload, settings.max_upload_bytes, lasts_s)
-    put_url, headers = presigner.put(upload, lasts_s)
+    form_url, fields = presigner.form(upload, settings.max_upload_bytes, lasts_s, now)
+    put_url, headers = presigner.put(upload, lasts_s, now)
     multipart = None
     if upload.bytes and upload.bytes > settings.multipart_bytes:
         begin = partial(presigner.multipart, upload, settings.multipart_bytes, lasts_s)
         multipart = _parts(await run_sync(begin))
-    return Ticket(ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields),
-                  put=Put(url=put_url, headers=headers), multipart=multipart, expires_at=expires_at)  # fmt: skip
+    return Ticket(
+        ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields), put=Put(url=put_url, headers=headers),
+        multipart=multipart, expires_at=now + timedelta(seconds=lasts_s),
+    )  # fmt: skip
 
 
 def _parts(signed: Multipart) -> Parts:
