@@ -45,6 +45,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A seeded run under every fault; prints its ledger and fails if anything is lost or done twice.
+chaos: $(VENV)/.test
+	$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED) $(if $(FAULTS),--faults $(FAULTS))
+
 up: install
 	$(BIN)/darkroom up
 

@@ -1,5 +1,14 @@
-"""`darkroom bench engine`: our engines and the official code side by side, in one run, on the same photos."""
+"""Engines measured: `darkroom bench engine` beside the official code, `bench bare` one alone, as a reference."""
 
-from gpu_worker.bench.cli import main
+from __future__ import annotations
 
-__all__ = ["main"]
+
+def main(argv: list[str]) -> int:
+    """`bare …` or the arguments of the engine bench; the exit status."""
+    if argv[:1] == ["bare"]:
+        from gpu_worker.bench import bare
+
+        return bare.main(argv[1:])
+    from gpu_worker.bench import cli
+
+    return cli.main(argv)

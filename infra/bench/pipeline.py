@@ -52,7 +52,7 @@ def measure(settings: Settings, photos: int = 15, side_px: int = 64) -> Pipeline
 
 def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float]:
     """Total and inference time of one photo [ms], from the start of its PUT."""
-    data = _noise(side_px)
+    data = noise(side_px)
     key = f"incoming/fast/bench/{hashlib.sha256(data).hexdigest()[:16]}.png"
     began_s = time.perf_counter()
     info = store.put(settings.bucket_uploads, key, data, "image/png")
@@ -76,7 +76,8 @@ def _wait(store: S3Store, settings: Settings, key: str, info: ObjectInfo) -> Rec
     raise TransientError(Code.INTERNAL, detail)
 
 
-def _noise(side_px: int) -> bytes:
+def noise(side_px: int) -> bytes:
+    """A PNG of `side_px`² random pixels."""
     seed = uuid4().int % 2**32  # fresh bytes each time: the same photo twice would be answered without work
     pixels = np.random.default_rng(seed).integers(0, 255, (side_px, side_px, 3), dtype=np.uint8)
     out = io.BytesIO()

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from infra.bench import pipeline
+from infra.bench import pipeline, throughput
 from infra.bench.own_servers import own_servers
 from infra.demo.samples import samples
 from shared.settings import Settings
@@ -56,6 +56,24 @@ def engine_command(
                 (folder / f"{number}{Path(sample.key).suffix}").write_bytes(sample.data)
         command = [sys.executable, "-m", "gpu_worker", "bench", "--folder", str(folder), *ctx.args]
         raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command("throughput")
+def throughput_command(
+    photos: Annotated[int, typer.Option(help="Photos of the backlog.", min=3)] = 200,
+    side: Annotated[int, typer.Option(help="Their side in pixels.", min=16)] = 64,
+    workflow: Annotated[str, typer.Option(help="What is done to them.")] = "enhance",
+    as_json: Json = False,
+) -> None:
+    """Photos a second of a backlog through the running stack, beside the engine alone."""
+    figures = throughput.measure(Settings.load(), photos, side, workflow)
+    if as_json:
+        print(json.dumps(figures.as_dict()))
+        return
+    print(f"{figures.photos} photos of {figures.side_px}×{figures.side_px} px through {figures.workflow}")
+    print(f"engine alone  {figures.engine_per_s:.2f} photos/s")
+    print(f"pipeline      {figures.pipeline_per_s:.2f} photos/s")
+    print(f"ratio         {figures.ratio:.3f}  ({figures.ratio_low:.3f} to {figures.ratio_high:.3f})")
 
 
 @app.command("handlers")

@@ -69,10 +69,13 @@ def fail_worker(point: str) -> Fault:
 
 
 def fail_handlers(point: str) -> Fault:
+    """The sweep is frozen meanwhile: it would take in what the handlers should."""
+
     def fault(world: World, _: random.Random) -> Iterator[None]:
         process = world.arm("handlers", f"handler.{point}:1")
-        yield
-        _fires(process)
+        with _frozen(world, "sweep"):
+            yield
+            _fires(process)
 
     return fault
 

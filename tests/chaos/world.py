@@ -114,7 +114,10 @@ class World:
         )  # type: ignore[no-any-return]  # fmt: skip
 
     def arm(self, name: str, failpoint: str) -> psutil.Process:
-        """Start `name` anew with a failpoint; its process."""
-        file = self.folder / ARMED
-        file.write_text(json.dumps({name: failpoint}))
-        return self.next_life(name, self.send(name, signal.SIGTERM))
+        """Start `name` anew with a failpoint; its process, once it is ready."""
+        self.running(name)  # else its next life would take the failpoint, and be ended by us
+        (self.folder / ARMED).write_text(json.dumps({name: failpoint}))
+        process = self.next_life(name, self.send(name, signal.SIGTERM))
+        ready = self.folder / "run" / f"{name}.ready"
+        until(lambda: ready.stat().st_mtime > process.create_time() or not process.is_running(), f"{name}", START_S)
+        return process

@@ -1,0 +1,95 @@
+"""A backlog through the whole pipeline, beside the engine alone on the same photos in the same run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra import uploads
+from infra.bench.pipeline import noise
+from shared.documents import Record
+from shared.errors import Code, PermanentError, TransientError
+from shared.settings import Settings
+from shared.storage import S3Store
+
+AT_ONCE = 8
+TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class ThroughputFigures:
+    """Photos a second. The engine alone is measured before and after the backlog; ratios are against both."""
+
+    photos: int
+    side_px: int
+    workflow: str
+    pipeline_per_s: float
+    engine_per_s: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+    def as_dict(self) -> dict[str, float | str]:
+        return asdict(self)
+
+
+def measure(settings: Settings, photos: int, side_px: int, workflow: str) -> ThroughputFigures:
+    """Needs a running stack that has nothing else to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number:05d}.png" for number in range(photos)]
+        for file in files:
+            file.write_bytes(noise(side_px))
+        before = _engine_alone(folder, workflow)
+        rate = _pipeline(settings, files, workflow)
+        after = _engine_alone(folder, workflow)
+    alone = sorted((before, after))
+    ratios = [rate / alone[1], rate / alone[0]]
+    mean = sum(alone) / 2
+    return ThroughputFigures(photos, side_px, workflow, rate, mean, rate / mean, ratios[0], ratios[1])
+
+
+def _engine_alone(folder: str, workflow: str) -> float:
+    command = [sys.executable, "-P", "-m", "gpu_worker", "bench", "bare", "--folder", folder, "--workflow", workflow]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(answer["photos"] / answer["seconds"])
+
+
+def _pipeline(settings: Settings, files: list[Path], workflow: str) -> float:
+    """Photos a second from the moment when all have been sent: from then on the worker has a backlog."""
+    store = S3Store(settings)
+
+    def send(file: Path) -> uploads.Upload:
+        key = f"incoming/{workflow}/bench/{time.time_ns()}-{file.name}"
+        return uploads.of_object(store.put(settings.bucket_uploads, key, file.read_bytes(), "image/png"))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        sent = list(pool.map(send, files))
+    all_sent = datetime.now(UTC)
+    ends = sorted(_wait(store, settings, upload).finished_at for upload in sent)
+    return _rate([end for end in ends if end > all_sent])
+
+
+def _rate(ends: list[datetime]) -> float:
+    if len(ends) < 3:
+        detail = "the photos were done before all were sent; take more of them, or a slower workflow"
+        raise PermanentError(Code.INTERNAL, detail)
+    return (len(ends) - 1) / (ends[-1] - ends[0]).total_seconds()
+
+
+def _wait(store: S3Store, settings: Settings, upload: uploads.Upload) -> Record:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        uploads.look(store, settings, upload)
+        if upload.record:
+            return upload.record
+        if upload.reason:
+            raise PermanentError(upload.reason.error_code, upload.reason.error_detail)
+        time.sleep(1)  # seldom: the machine is being measured
+    raise TransientError(Code.INTERNAL, "a photo did not come back; `darkroom status` says what is down")
