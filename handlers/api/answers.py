@@ -47,8 +47,9 @@ WHY = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: these, and those that every route may give."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    # Written out, not as `model`: that would promise `application/json`, too.
+    content = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
     return {
-        status: {"description": WHY[status], "content": content, "model": ProblemDocument}
+        status: {"description": WHY[status], "content": content}
         for status in sorted({*statuses, 401, 403, 422, 429, 503})
     }
