@@ -6,9 +6,10 @@ import hashlib
 import json
 import mimetypes
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from infra import uploads
+from infra.api_client import Api
 from infra.uploads import Upload
 from shared import models, workflows
 from shared.errors import PermanentError, SettingsError
@@ -29,11 +31,67 @@ POLL_S = 0.2
 console = Console(stderr=True, highlight=False)
 
 
+class Photo(Protocol):
+    """A photo on its way, by the bucket or through the API. `fault`: why it has no result."""
+
+    path: Path
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def restored(self) -> bool: ...
+
+    @property
+    def fault(self) -> str | None: ...
+
+    def look(self) -> None: ...
+
+    def save(self, to: Path) -> None: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+    def row(self) -> tuple[str, ...]: ...
+
+
 @dataclass
 class Submitted:
+    """A photo that was put into the bucket, where all is read that becomes of it."""
+
+    store: S3Store
+    settings: Settings
     path: Path
     upload: Upload
     saved_as: Path | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.upload.ended
+
+    @property
+    def restored(self) -> bool:
+        return self.upload.record is not None
+
+    @property
+    def fault(self) -> str | None:
+        return self.upload.reason.error_detail if self.upload.reason else None
+
+    def look(self) -> None:
+        uploads.look(self.store, self.settings, self.upload)
+
+    def save(self, to: Path) -> None:
+        assert self.upload.record is not None
+        to.write_bytes(self.store.read(self.settings.bucket_results, self.upload.record.result_key))
+        self.saved_as = to
+
+    def row(self) -> tuple[str, ...]:
+        record, receipt = self.upload.record, self.upload.receipt
+        size = f"{record.source.width}×{record.source.height} → {record.width}×{record.height}" if record else ""
+        return (
+            self.path.name, f"{self.upload.state}: {self.fault}" if self.fault else self.upload.state,
+            receipt.task_id if receipt and receipt.task_id else self.upload.upload_id, size,
+            f"{record.duration_seconds:.1f}" if record else "", str(self.saved_as or ""),
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         record, reason = self.upload.record, self.upload.reason
@@ -55,46 +113,73 @@ def submit(
     priority: Annotated[str, typer.Option(help="interactive overtakes bulk.")] = "interactive",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until every photo has ended.")] = False,
     out: Annotated[Path | None, typer.Option(help="Fetch results into this folder (waits).")] = None,
+    api: Annotated[str | None, typer.Option(help="Through this HTTP API, as an app does, not by the bucket.")] = None,
+    key: Annotated[str | None, typer.Option(help="Key of the API; DARKROOM_API_KEY without it.")] = None,
     timeout_s: Annotated[float, typer.Option(help="Longest wait [s].")] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Upload photos; exit status 1 if any of those waited for was not restored."""
     settings = Settings.load()
-    if not settings.s3_endpoint_url and not settings.api_url:
-        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
-    models.use_local(settings.models_dir)
-    metadata = _metadata(workflow or settings.default_workflow, params, priority)
     files = _files(paths)
-    store = S3Store(settings)
+    send = (
+        _by_bucket(settings, workflow, params, priority)
+        if api is None
+        else _by_api(Api(api, key or settings.api_key.get_secret_value(), timeout_s), workflow, params, priority)
+    )
     with _progress() as progress:
         bar = progress.add_task("uploading", total=len(files))
         photos = []
         for path in files:
-            photos.append(Submitted(path, _send(store, settings, path, metadata)))
+            photos.append(send(path))
             progress.advance(bar)
-        in_time = not (wait or out) or _wait(store, settings, photos, progress, timeout_s)
+        in_time = not (wait or out) or _wait(photos, progress, timeout_s)
     if out:
-        _fetch(store, settings, photos, out)
+        _fetch(photos, out)
     _show(photos, as_json)
-    if not in_time or any(photo.upload.reason for photo in photos):
+    if not in_time or any(photo.fault for photo in photos):
         raise typer.Exit(1)
+
+
+def _by_bucket(settings: Settings, workflow: str | None, params: str, priority: str) -> Callable[[Path], Photo]:
+    if not settings.s3_endpoint_url and not settings.api_url:
+        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+    models.use_local(settings.models_dir)
+    metadata, store = _metadata(workflow or settings.default_workflow, params, priority), S3Store(settings)
+    return lambda path: Submitted(store, settings, path, _send(store, settings, path, metadata))
+
+
+def _by_api(api: Api, workflow: str | None, params: str, priority: str) -> Callable[[Path], Photo]:
+    """The API knows its own workflows, and says what is wrong with a wish."""
+    wanted: dict[str, Any] = {"params": _params(params), "priority": _priority(priority)}
+    if workflow:
+        wanted["workflow"] = workflow
+    return lambda path: api.send(path, wanted)
 
 
 def _metadata(workflow: str, params: str, priority: str) -> dict[str, str]:
     """Checked here, so that a slip costs no upload. Raises `SettingsError`; `PermanentError` names the rule."""
-    try:
-        given = json.loads(params)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"--params is not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise typer.BadParameter("--params is a JSON object, such as '{\"scale\": 2}'")
-    if priority not in ("interactive", "bulk"):
-        raise typer.BadParameter("--priority is interactive or bulk")
+    given = _params(params)
     try:
         resolved = workflows.resolve(workflow, given)
     except PermanentError as error:
         raise typer.BadParameter(error.detail) from error
-    return {"workflow": resolved.ref.name, "params": json.dumps(given, sort_keys=True), "priority": priority}
+    return {"workflow": resolved.ref.name, "params": json.dumps(given, sort_keys=True), "priority": _priority(priority)}
+
+
+def _params(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"--params is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise typer.BadParameter("--params is a JSON object, such as '{\"scale\": 2}'")
+    return given
+
+
+def _priority(text: str) -> str:
+    if text not in ("interactive", "bulk"):
+        raise typer.BadParameter("--priority is interactive or bulk")
+    return text
 
 
 def _files(paths: list[Path]) -> list[Path]:
@@ -121,26 +206,25 @@ def _send(store: S3Store, settings: Settings, path: Path, metadata: dict[str, st
         return uploads.of_object(store.put(settings.bucket_uploads, key, file, kind, metadata))
 
 
-def _wait(store: S3Store, settings: Settings, photos: list[Submitted], progress: Progress, timeout_s: float) -> bool:
+def _wait(photos: Sequence[Photo], progress: Progress, timeout_s: float) -> bool:
     bar = progress.add_task("restoring", total=len(photos))
     deadline_s = time.monotonic() + timeout_s
     waiting = list(photos)
     while waiting and time.monotonic() < deadline_s:
         for photo in list(waiting):
-            uploads.look(store, settings, photo.upload)
-            if photo.upload.ended:
+            photo.look()
+            if photo.ended:
                 waiting.remove(photo)
                 progress.advance(bar)
         time.sleep(POLL_S)
     return not waiting
 
 
-def _fetch(store: S3Store, settings: Settings, photos: list[Submitted], out: Path) -> None:
+def _fetch(photos: Sequence[Photo], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for photo in photos:
-        if photo.upload.record:
-            photo.saved_as = _free(out, photo.path.stem)
-            photo.saved_as.write_bytes(store.read(settings.bucket_results, photo.upload.record.result_key))
+        if photo.restored:
+            photo.save(_free(out, photo.path.stem))
 
 
 def _free(folder: Path, stem: str) -> Path:
@@ -152,20 +236,14 @@ def _free(folder: Path, stem: str) -> Path:
     return path
 
 
-def _show(photos: list[Submitted], as_json: bool) -> None:
+def _show(photos: Sequence[Photo], as_json: bool) -> None:
     if as_json:
         print(json.dumps([photo.as_dict() for photo in photos], indent=2))
         return
     names = ("photo", "status", "task", "size", "seconds", "saved as")
     table = Table(*(Column(name, overflow="fold") for name in names))  # whole ids, however narrow the terminal
     for photo in photos:
-        record, reason = photo.upload.record, photo.upload.reason
-        size = f"{record.source.width}×{record.source.height} → {record.width}×{record.height}" if record else ""
-        table.add_row(
-            photo.path.name, f"{photo.upload.state}: {reason.error_detail}" if reason else photo.upload.state,
-            photo.upload.receipt.task_id if photo.upload.receipt else photo.upload.upload_id, size,
-            f"{record.duration_seconds:.1f}" if record else "", str(photo.saved_as or ""),
-        )  # fmt: skip
+        table.add_row(*photo.row())
     Console().print(table)
 
 
