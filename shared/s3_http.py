@@ -1,8 +1,9 @@
 """S3's everyday requests (GET, HEAD, PUT, DELETE of one object) without the SDK's machinery around them.
 
 The SDK spends three quarters of a small request on building, dispatching and parsing it. Here a request is a URL, a
-few headers and a body; credentials, signatures, proxies, certificates and connections remain the SDK's own. What the
-server refuses is raised as the SDK's `ClientError`, what breaks on the way as its `HTTPClientError`.
+few headers and a body, on the HTTP library that the SDK uses, too; credentials, signatures, proxies and certificates
+are as the SDK has them. What the server refuses is raised as the SDK's `ClientError`, what breaks as urllib3's
+`HTTPError`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import SEEK_END
-from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import IO, Any, cast
 from urllib.parse import quote, urlsplit
 
 from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, NoCredentialsError, ParamValidationError
-from botocore.httpsession import URLLib3Session
+from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import check_dns_name, get_environ_proxies
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError
 
 from shared import __version__
 from shared.retry import RetryPolicy
@@ -29,6 +31,8 @@ from shared.retry import RetryPolicy
 CONNECT_S = 3
 READ_S = 30
 CONNECTIONS = 32
+BLOCK_BYTES = 1 << 18
+"""Of a file, sent at a time."""
 RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
 """Of one request. What lasts longer is a fault of the store, and its callers' patience."""
 
@@ -73,12 +77,8 @@ class S3Http:
         self._credentials = credentials
         self._path_style = path_style
         self._sleep = sleep
-        options: Any = {  # whose types are written down wrongly in the stubs
-            "verify": verify,
-            "timeout": (CONNECT_S, READ_S),
-            "socket_options": [(IPPROTO_TCP, TCP_NODELAY, 1)],
-        }
-        self._http = URLLib3Session(proxies=get_environ_proxies(endpoint), max_pool_connections=CONNECTIONS, **options)
+        self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(endpoint)
+        self._pools = _pools(self._proxy, verify)
 
     def request(
         self,
@@ -88,7 +88,7 @@ class S3Http:
         version: str | None = None,
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
-    ) -> AWSResponse:
+    ) -> BaseHTTPResponse:
         """The server's answer, of a GET with its body still to read. A file is sent from its beginning.
 
         Passing faults are tried again, `RETRY` says how often.
@@ -99,11 +99,11 @@ class S3Http:
             attempt += 1
             try:
                 answer = self._send(method, url, dict(headers or {}), body)
-            except (ConnectionError, HTTPClientError):
+            except HTTPError:
                 if (delay_s := RETRY.delay_s(attempt)) is None:
                     raise
             else:
-                if answer.status_code < 300:
+                if answer.status < 300:
                     return answer
                 error = _refusal(method, answer)
                 if not _is_passing(error) or (delay_s := RETRY.delay_s(attempt)) is None:
@@ -123,7 +123,7 @@ class S3Http:
             place = f"{scheme}://{bucket}.{host}"
         return f"{place}/{quote(key, safe='/~')}{query}"
 
-    def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> AWSResponse:
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
         """One attempt, signed for now."""
         if not isinstance(body, bytes):
             body.seek(0)
@@ -135,9 +135,29 @@ class S3Http:
         headers["User-Agent"] = f"darkroom/{__version__}"
         if method == "PUT":
             headers["Content-Length"] = str(_size(body))
-        # The SDK's types know no files as bodies, its code does.
-        signed = AWSPreparedRequest(method, url, cast(Any, headers), cast(Any, body), stream_output=method == "GET")
-        return self._http.send(signed)
+        # Not through the pools' own `urlopen`, which would tidy the path: `a/../b` is a key like any other.
+        target = url if self._proxy and url.startswith("http:") else url[url.index("/", len("https://")) :]
+        return self._pools.connection_from_url(url).urlopen(
+            method,
+            target,
+            cast(bytes, body) if method == "PUT" else None,
+            headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=method != "GET",
+            decode_content=False,
+        )
+
+
+def _pools(proxy: str | None, verify: str | bool) -> PoolManager:
+    options: Any = {
+        "timeout": Timeout(connect=CONNECT_S, read=READ_S), "maxsize": CONNECTIONS, "blocksize": BLOCK_BYTES,
+        "cert_reqs": "CERT_REQUIRED", "ca_certs": get_cert_path(cast(bool, verify)),
+    }  # fmt: skip
+    if proxy is None:
+        return PoolManager(**options)
+    return ProxyManager(proxy, proxy_headers=ProxyConfiguration().proxy_headers_for(proxy), **options)
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -156,11 +176,11 @@ def _size(body: Body) -> int:
     return size
 
 
-def _refusal(method: str, answer: AWSResponse) -> ClientError:
+def _refusal(method: str, answer: BaseHTTPResponse) -> ClientError:
     """The server's refusal; one to HEAD has no body, and its status must do."""
-    found = _CODE.search(answer.content)
-    code = found[1].decode() if found else str(answer.status_code)
-    told: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}}
+    found = _CODE.search(answer.data)
+    code = found[1].decode() if found else str(answer.status)
+    told: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": answer.status}}
     return ClientError(told, method)
 
 
