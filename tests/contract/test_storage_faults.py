@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from shared import s3_http
 from shared.errors import NotFound, PermanentError, StorageUnavailable
@@ -164,3 +172,43 @@ def test_a_silent_store_is_left(server: Server, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StorageUnavailable, match="ReadTimeoutError"):
             _store(f"http://127.0.0.1:{server.server_port}").read("b", "k")
         server.silent.set()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 127.0.0.1, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path_factory.mktemp("tls") / "cert.pem"
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return path
+
+
+def test_a_store_must_prove_who_it_is(server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over https an unknown certificate is refused, unless the SDK's own variable names its authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=1))
+    monkeypatch.setattr(server, "handle_error", lambda *_: None)  # it is told, too
+    url = f"https://127.0.0.1:{server.server_port}"
+    with pytest.raises(StorageUnavailable, match="SSLError on bucket 'b'"):
+        _store(url).put("b", "k", b"secret", "text/plain")
+    assert server.bodies == []
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    _store(url).put("b", "k", b"secret", "text/plain")
+    assert server.bodies == [b"secret"]
