@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from time import monotonic
 
-from shared.broker.depth import depth
+from shared.broker import depth
 from shared.settings import Settings
 from shared.storage import ObjectStore
 
@@ -26,7 +26,7 @@ def questions(settings: Settings, store: ObjectStore) -> Mapping[str, Question]:
         for bucket in (settings.bucket_uploads, settings.bucket_results):
             next(iter(store.list(bucket, "readiness/")), None)
 
-    return {"storage": storage, "broker": lambda: depth(settings)}
+    return {"storage": storage, "broker": lambda: depth.check(settings)}
 
 
 class Check:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shared.broker.topology import ALL, dead
+from shared.broker.topology import ALL, UPLOADS, dead
 from shared.broker.transports import connected
 from shared.settings import Settings
 
 IN_HAND = "unacked"
+
+
+def check(settings: Settings) -> None:
+    """Ask for one queue. Raises `BrokerUnavailable`."""
+    with connected(settings) as (transport, channel):
+        transport.size(channel, UPLOADS)
 
 
 def depth(settings: Settings) -> dict[str, int]:
