@@ -31,7 +31,7 @@ class Finish:
         assert job.restored is not None
         assert job.workflow is not None
         began_s = self._ctx.clock.monotonic()
-        folder = self._ctx.settings.scratch_dir
+        folder = str(self._ctx.settings.scratch_dir)
         # A full disk shows while the file is written, before anything of it is stored.
         with scratch.disk(self._ctx.settings), tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder) as file:
             written = self._encode(job, file)

@@ -127,7 +127,7 @@ def test_a_full_disk_defers_what_needs_room_and_nothing_else(ctx: Context, tmp_p
         small = upload(ctx, 8, 8)
         done = eventually(lambda: record(ctx, small), "the small photo")
         assert record(ctx, big) is None
-        assert set(os.listdir(tmp_path / "scratch")) <= {"ballast"}
+        assert {path.name for path in (tmp_path / "scratch").iterdir()} <= {"ballast"}
         make_room(worker.process.pid)
         late = eventually(lambda: record(ctx, big), "the big photo")
         deferred, failed = worker.said("task.deferred"), worker.said("task.failed") + worker.said("task.retried")
@@ -166,7 +166,7 @@ class Front(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _hand_on  # noqa: N815 - the library's names
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _hand_on
 
     def log_message(self, *_: Any) -> None:
         pass
