@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from shared.errors import Code, DarkroomError, MessageError, NotFound, PermanentError, TransientError
 from shared.telemetry import logger
@@ -71,9 +72,19 @@ def _validation(_request: Request, error: Exception) -> Response:
     return response(Problem(422, detail, "bad_request"))
 
 
-def _http(_request: Request, error: Exception) -> Response:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return response(Problem(error.status_code, str(error.detail), "http", error.headers))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)
+    return response(Problem(error.status_code, str(error.detail), "http", headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the address takes, by the API's description: the routes themselves know only their own."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    found = (methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path))
+    return sorted({method.upper() for methods in found for method in methods})
 
 
 def _bug(request: Request, error: Exception) -> Response:

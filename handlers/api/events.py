@@ -49,7 +49,6 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
     described: dict[int | str, dict[str, Any]] = {
         200: {"description": "The events, until the last one.", "content": {"text/event-stream": {
-            "schema": {"type": "string"},
             "example": 'id: 1.250\nevent: progress\ndata: {"status": "processing", "attempt": 1, "progress": 0.25}\n\n',
         }}},
         204: {"description": "`Last-Event-ID` was the last event: there is nothing more to say."},

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from handlers.api import state, withdraw
@@ -60,6 +60,16 @@ class Withdrawn(BaseModel):
     code: Literal["cancelled", "erased"]
 
 
+def _written_out(value: object) -> object:
+    """Refuses seconds since 1970, which the library would take."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("date and time with its zone, as in 2026-05-04T03:02:01Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+
+
 class Wish(BaseModel):
     """Which uploads a page shows."""
 
@@ -68,8 +78,8 @@ class Wish(BaseModel):
     user: str | None = Field(None, max_length=64, description="Only this user's, by hash: the operator's to ask.")
     status: Status | None = None
     workflow: str | None = Field(None, max_length=80, pattern=r"^[^\x00]*$")
-    since: AwareDatetime | None = Field(None, description="Uploaded then or later.")
-    until: AwareDatetime | None = Field(None, description="Uploaded before.")
+    since: Moment | None = Field(None, description="Uploaded then or later.")
+    until: Moment | None = Field(None, description="Uploaded before.")
     limit: int = Field(50, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=300, description="`next` of the page before.")
 

@@ -1,0 +1,73 @@
+"""The OpenAPI document, held against the running API by schemathesis: no 5xx, no answer that the document denies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from infra.local.stack import Stack
+from tests.contract.brokers import free_port
+from tests.contract.harness import eventually
+from tests.contract.test_authorisation import Town
+
+EXAMPLES = 30
+"""Of each route, in each phase."""
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The app behind a real socket."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started, "the server listens")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+RULES = """
+[checks.positive_data_acceptance]
+# What no schema can say (a workflow's parameters, a page's cursor, where a callback may go) is refused with 422.
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "422", "429"]
+"""
+OWN = """
+[parameters]
+"path.task_id" = "{task_id}"
+"path.ticket" = "{ticket}"
+
+[[operations]]
+include-method = "DELETE"
+parameters = {{ "path.task_id" = "{other}" }}
+"""
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("who", ["operator", "user"])
+def test_no_request_is_answered_otherwise_than_the_document_says(servers: Stack, tmp_path: Path, who: str) -> None:
+    """Its examples, the limits of every parameter, requests made up at random, right and wrong, and chains of them.
+
+    The operator asks for what is not there, the user for a photo and a ticket that are.
+    """
+    town = Town(servers)
+    key = town.operator if who == "operator" else town.token(town.ann, lasts_s=3000)
+    own = OWN.format(**town.own(), other=town.own()["task_id"]) if who == "user" else ""
+    (tmp_path / "schemathesis.toml").write_text(RULES + own)
+    with serving(town.app) as url:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "-H",
+                   f"Authorization: Bearer {key}", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
+                   "--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=350)
+    assert done.returncode == 0, done.stdout
+    print(*[line for line in done.stdout.splitlines() if "generated" in line or "tested:" in line.lower()])
