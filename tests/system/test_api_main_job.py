@@ -1,0 +1,90 @@
+"""An app's way through the API, on a running stack: ticket, form, events, result; and a photo taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.settings import Settings
+from tests.system.client import photo, until
+
+
+@pytest.fixture
+def api(stack: Settings) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {stack.api_key.get_secret_value()}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=60) as client:
+        yield client
+
+
+def submit(api: httpx.Client, data: bytes, workflow: str = "fast") -> tuple[str, str]:
+    """Ticket and, as soon as it was decided on, task."""
+    asked = {"filename": "g.png", "content_type": "image/png", "workflow": workflow, "priority": "interactive"}
+    issued = api.post("/v1/uploads", json=asked).json()
+    form = issued["post"]
+    sent = httpx.post(form["url"], data=form["fields"], files={"file": ("g.png", data, "image/png")}, timeout=60)
+    assert sent.status_code == 201, sent.text
+    ticket = issued["ticket"]
+    task = until(lambda: api.get(f"/v1/uploads/{ticket}").json().get("task_id"), "a decision")
+    return ticket, task
+
+
+def events(api: httpx.Client, task: str, **headers: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """(id, event, data) until the stream ends."""
+    with api.stream("GET", f"/v1/tasks/{task}/events", headers=headers) as stream:
+        assert stream.status_code == 200, stream.read()
+        blocks = "".join(stream.iter_text()).strip().split("\n\n")
+    told = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks if block.startswith("id")]
+    return [(event["id"], event["event"], json.loads(event["data"])) for event in told]
+
+
+def test_ticket_form_events_result(api: httpx.Client) -> None:
+    """The stream ends with the photo; the result is behind a link that needs no key."""
+    ticket, task = submit(api, photo())
+    *_, (ident, name, data) = events(api, task)
+    assert (ident, name, data["status"]) == ("end", "finished", "success")
+    assert api.get(f"/v1/uploads/{ticket}").json() == {"ticket": ticket, "status": "success", "task_id": task}
+    link = api.get(f"/v1/tasks/{task}/result").headers["location"]
+    assert httpx.get(link).content.startswith(b"\x89PNG")
+    again = api.get(f"/v1/tasks/{task}/events", headers={"Last-Event-ID": "end"})
+    assert again.status_code == 204
+
+
+def test_a_photo_in_work_is_taken_back(api: httpx.Client) -> None:
+    """Its progress is seen tile by tile; the worker puts it down, and the next photo goes on."""
+    _, task = submit(api, photo(2600, 2000))
+    seen: list[float] = []
+
+    def works() -> bool:
+        with api.stream("GET", f"/v1/tasks/{task}/events") as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data"):
+                    seen.append(json.loads(line.partition(": ")[2])["progress"])
+                if seen and seen[-1] > 0:
+                    return True
+        return False
+
+    until(works, "progress", 120)
+    assert seen[-1] < 1
+    assert api.delete(f"/v1/tasks/{task}").json()["code"] == "cancelled"
+    *_, (_, name, data) = events(api, task)
+    assert (name, data["status"], data["error"]["code"]) == ("finished", "failed", "cancelled")
+    _, following = submit(api, photo())
+    assert events(api, following)[-1][2]["status"] == "success"
+    row = until(
+        lambda: next((row for row in api.get(f"/v1/tasks/{task}").json()["uploads"] if row["error_code"]), None), "row"
+    )
+    assert (row["status"], row["error_code"]) == ("failed", "cancelled")
+
+
+def test_what_was_restored_is_erased(api: httpx.Client) -> None:
+    ticket, task = submit(api, photo())
+    assert events(api, task)[-1][2]["status"] == "success"
+    assert api.delete(f"/v1/tasks/{task}").status_code == 409
+    assert api.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
+    assert api.get(f"/v1/tasks/{task}/result").status_code == 404
+    assert api.get(f"/v1/uploads/{ticket}").json()["status"] in ("waiting", "expired")
+    until(lambda: api.get(f"/v1/tasks/{task}").json()["uploads"][0]["image_filename"] is None, "a blank row")
