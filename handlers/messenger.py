@@ -70,7 +70,7 @@ class Messenger:
             return  # erased
         if receipt.callback is None:
             return
-        host = check_url(receipt.callback, self._ctx.settings).host
+        host = _host(receipt.callback, self._ctx.settings)
         told = self._ledger.told(upload_id)
         if told is not None and told.outcome == "given_up":
             self._ledger.reopen(upload_id)  # a person took it from the dead queue
@@ -189,6 +189,14 @@ def _run(messenger: Messenger, stop: threading.Event) -> None:
         messenger.run(stop)
     finally:
         stop.set()  # a process that no longer calls must not go on consuming
+
+
+def _host(url: str, settings: Settings) -> str:
+    """For the share of each. Where no call may go any more the tries fail, each with the rule: settings change."""
+    try:
+        return check_url(url, settings).host
+    except PermanentError:
+        return ""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,7 +49,9 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
     if end is None or receipt.callback is None:
         return None
     moment = receipt.source.upload_time
-    ident = identity.event_id(upload_id, "callback", moment.isoformat(), end.status)
+    # A photo that a person gave a fresh start ends once more, and that is another call.
+    again = [f"retry {receipt.retries}"] if receipt.retries else []
+    ident = identity.event_id(upload_id, "callback", moment.isoformat(), end.status, *again)
     return Call(receipt.callback, ident, moment, end.status, _body(ctx.settings.api_url, receipt, end))
 
 

@@ -17,7 +17,8 @@ from shared import facts, keys
 from shared.broker import topology
 from shared.documents import Reason
 from shared.errors import Code, PermanentError, TransientError
-from shared.messages import CallbackDue
+from shared.messages import CallbackDue, RestoreTask
+from shared.reopen import reopen
 from shared.settings import Settings
 from tests.unit.upload_world import World, photo
 
@@ -305,3 +306,24 @@ def test_the_sweep_sees_what_is_due_and_what_is_done(world: Callbacks) -> None:
     world.try_once(due)
     assert world.ledger.knows(decision.upload_id, moment)
     assert not world.ledger.knows(decision.upload_id, moment + timedelta(seconds=1))
+
+
+def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
+    """A person sent a failed photo on its way again: what comes of it is told, with another webhook-id."""
+    decision = world.asked()
+    receipt = world.receipt(decision)
+    for retries in (0, 1):
+        again = receipt.model_copy(update={"retries": retries})
+        world.store.put("results", keys.receipt(receipt.upload_id), again.to_bytes(), "application/json")
+        reason = Reason(
+            upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code=Code.DECODE_ERROR,
+            error_detail="…", source=receipt.source, at=world.clock.now(),
+        )  # fmt: skip
+        world.store.put("quarantine", keys.reason(receipt.upload_id), reason.to_bytes(), "application/json")
+        world.try_once(world.order(decision))
+        task = RestoreTask(
+            task_id=receipt.task_id or "", upload_id=receipt.upload_id, priority="bulk", queued_at=receipt.decided_at
+        )
+        assert reopen(task, world.store, world.publisher, world.ctx.settings, world.clock.now()) is True
+        assert world.told(decision) is None
+    assert len({ident for _, ident, _ in world.receiver.calls}) == len(world.receiver.calls) == 2
