@@ -1,0 +1,53 @@
+"""Hostile files between sound ones, through the real servers and the real worker."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from tests import hostile
+from tests.hostile import Hostile
+from tests.system.client import Client, until
+from tests.system.test_main_job import (  # noqa: F401 - one stack for these modules
+    _is_worker,
+    client,
+    state_dir,
+    upload_id,
+)
+
+KINDS = {"truncated", "overflowed", "mutated", "strangers", "liars", "metadata", "polyglots"}
+SEED = 7
+HOSTILE = 60
+
+
+def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -> None:  # noqa: F811
+    """Each upload has one row in an end state; what failed has its reason; sound photos come back; nobody restarted."""
+    before = workers(state_dir)
+    uploads = {upload_id(key, client.put(key, file.data, workflow="fast")): file for key, file in chosen()}
+    ends = {upload: client.row(upload, "success", "failed", "rejected", "duplicate") for upload in uploads}
+    for upload, row in ends.items():
+        if row["status"] in ("failed", "rejected"):
+            assert client.reason(upload)["error_code"] == row["error_code"]
+            assert uploads[upload].kind != "sound"
+        else:
+            assert client.record(upload)
+    counts = Counter(row["status"] for row in ends.values())
+    print(f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} " + " ".join(f"{k}={n}" for k, n in counts.items()))
+    assert workers(state_dir) == before
+    until(lambda: not client.keys("results", "claims/") or None, "claims given up")
+
+
+def workers(state_dir: Path) -> set[int]:  # noqa: F811
+    return {process.pid for process in psutil.process_iter(["cmdline"]) if _is_worker(process, state_dir)}
+
+
+def chosen() -> list[tuple[str, Hostile]]:
+    """Sixty of the corpus and some sound photos, shuffled. Not those that claim much: restoring these takes long."""
+    rng = random.Random(SEED)
+    files = [file for file in hostile.corpus() if file.kind in KINDS and len(file.data) < 100_000]
+    taken = rng.sample(files, HOSTILE) + [Hostile("sound", *file) for file in hostile.sound().items()][::4]
+    rng.shuffle(taken)
+    return [(f"hostile/{number}/{file.key.replace('/', '-')}", file) for number, file in enumerate(taken)]
