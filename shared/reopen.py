@@ -37,6 +37,7 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
     _forget_attempts(task.task_id, store, settings)
     store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key))
     store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
+    store.delete(settings.bucket_results, keys.callback_told(again.upload_id))  # its next end is told, too
     return True
 
 
