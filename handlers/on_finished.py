@@ -48,12 +48,14 @@ def on_finished(due: Due, ctx: Context, ledger: Ledger, send: Send) -> Due | Non
 
 
 def _try(due: Due, call: Call, ctx: Context, ledger: Ledger, send: Send) -> Due | None:
-    status: int | None = None
+    status, bug = None, None
     try:
         status = send(call.url, call.event_id, call.body)
         detail = f"HTTP {status}"
     except DarkroomError as error:
         detail = error.detail
+    except Exception as error:  # tried again like every other failure, until the tries run out
+        detail, bug = type(error).__name__, error
     passing("callbacks.after_call")
     if outcome := _outcome(status):
         if outcome == "disabled":
@@ -66,7 +68,7 @@ def _try(due: Due, call: Call, ctx: Context, ledger: Ledger, send: Send) -> Due 
         return None
     wait_s = wait_s or BROKER_S
     logger().warning("callback.failed", upload_id=due.upload_id, attempt=due.attempt, delay_s=round(wait_s, 1),
-                     detail=detail)  # fmt: skip
+                     detail=detail, exc_info=bug)  # fmt: skip
     return ledger.postpone(due, wait_s, status, detail)
 
 

@@ -149,7 +149,8 @@ def test_retries_keep_their_id_and_follow_the_schedule(world: Callbacks) -> None
 @pytest.mark.parametrize(
     "answer",
     [199, 300, 301, 302, 307, 308, 400, 401, 404, 429, 500, 503,
-     TransientError(Code.INTERNAL, "no answer within 15 s"), PermanentError(Code.BAD_PARAMETER, "not public")],
+     TransientError(Code.INTERNAL, "no answer within 15 s"), PermanentError(Code.BAD_PARAMETER, "not public"),
+     ValueError("a bug of ours")],
 )  # fmt: skip
 def test_all_but_2xx_is_tried_again(world: Callbacks, answer: int | Exception) -> None:
     """A redirect, too: it is not followed. Nor does an address that is refused today end it: names change."""
