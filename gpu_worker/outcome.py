@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpu_worker import metrics
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from gpu_worker.upkeep import is_withdrawn
@@ -28,6 +29,7 @@ class Outcomes:
         """The record is stored: the photo is done."""
         self._tell(facts.of_record(record, self._ctx.settings.bucket_results), job.receipt)
         self._settle(job)
+        metrics.PHOTOS.labels(outcome="success").inc()
         logger().info(
             "task.restored", task_id=record.task_id, upload_id=record.upload_id, workflow=record.workflow.name,
             engine=record.engine, width=record.width, height=record.height, attempts=record.attempts,
@@ -44,6 +46,7 @@ class Outcomes:
         else:
             self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket), job.receipt)
         self._settle(job)
+        metrics.PHOTOS.labels(outcome="duplicate").inc()
         logger().info("task.duplicate", task_id=record.task_id, upload_id=job.task.upload_id)
 
     def broken(self, job: Job, error: Exception) -> None:
@@ -62,6 +65,7 @@ class Outcomes:
             return
         self._ctx.claims.fail(job.claim, error, wait_s)
         job.delivery.ack()  # the claim says when the next try is due; the sweep calls for it
+        metrics.PHOTOS.labels(outcome="retried").inc()
         logger().warning(
             "task.retried", task_id=job.task.task_id, upload_id=job.task.upload_id, attempt=job.claim.attempt,
             delay_s=round(wait_s, 1), detail=_sentence(error), exc_info=not isinstance(error, TransientError),
@@ -70,6 +74,7 @@ class Outcomes:
     def withdrawn(self, job: Job) -> None:
         """Its owner took it back and wrote the reason himself: nothing is left to tell."""
         self._settle(job)
+        metrics.PHOTOS.labels(outcome="withdrawn").inc()
         logger().info("task.dropped", task_id=job.task.task_id, upload_id=job.task.upload_id)
 
     def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
@@ -98,6 +103,7 @@ class Outcomes:
         delivery.dead(code, detail)
         task_id = receipt.task_id or ""
         self._ctx.claims.forget(task_id, attempts)
+        metrics.PHOTOS.labels(outcome="failed").inc()
         logger().error(
             "task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail, attempts=attempts
         )

@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from gpu_worker import codec, engines, models
+from gpu_worker import codec, engines, metrics, models
 from gpu_worker.context import Context
 from gpu_worker.finish import Finish
 from gpu_worker.hand import Hand
@@ -32,6 +32,7 @@ from gpu_worker.patience import Patient
 from gpu_worker.prepare import Later, Prepare
 from gpu_worker.restore import restore
 from gpu_worker.upkeep import EVERY_S, Upkeep
+from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
@@ -39,6 +40,7 @@ from shared.claims import Claims
 from shared.clock import SystemClock
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
 from shared.failpoints import passing
+from shared.heartbeat import QUIET_S, Heartbeat, Pulse
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
 from shared.telemetry import logger
@@ -48,8 +50,6 @@ PREFETCH = 3
 
 DISK_WAIT_S = 15.0
 EXIT_STUCK = 70
-SILENT_S = 60.0
-"""A consumer that has not heard its broker for this long is rebuilt with its process."""
 
 
 class Worker:
@@ -77,7 +77,11 @@ class Worker:
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
         self._ahead = threading.Semaphore(1)
         self._lost = False
-        self._progress_s: float | None = None  # None while nothing is on the device
+        self._device = Pulse(clock.monotonic)  # at rest while nothing is on it
+        self._heartbeat = Heartbeat(
+            settings, {"consumer": self._consumer.stuck_s, "device": self._device.quiet_s}, {"device": settings.stall_s}
+        )
+        metrics.IN_HAND.set_function(lambda: len(self._hand.jobs()))
 
     def run(self) -> int:
         """Blocks until the worker has drained; the exit status. Raises `PermanentError` when weights are wrong."""
@@ -91,8 +95,9 @@ class Worker:
             self._start("finish", self._finishing),
             self._start("watch", lambda: self._watching(closing)),
         ]
-        if self.settings.ready_file:
-            self.settings.ready_file.touch()
+        operations.start(self.settings, self._heartbeat, metrics.REGISTRY, lambda: {
+            "broker": self._consumer.silent_s() < operations.FRESH_S,
+        })  # fmt: skip
         logger().info("process.started", engine=self._engine.name, device=self._engine.device)
         self.stop.wait()
         self._drain(threads[1:4])
@@ -133,7 +138,7 @@ class Worker:
     def _prepare_one(self) -> bool:
         delivery = self._inbox.next(timeout_s=0.2)
         job = None if delivery is None else self._begin(delivery)
-        if job is None or not self._try(job, self._prepare.load):
+        if job is None or not self._try(job, "prepare", self._prepare.load):
             return False
         self._ready_to_restore.put(job)
         return True
@@ -155,7 +160,7 @@ class Worker:
     def _restoring(self) -> None:
         for job in iter(self._ready_to_restore.get, None):
             self._ahead.release()
-            if self._try(job, self._infer):
+            if self._try(job, "restore", self._infer):
                 self._ready_to_store.put(job)
         self._ready_to_store.put(None)
 
@@ -167,22 +172,24 @@ class Worker:
             progress = partial(self._progress, job)
             job.restored = restore(job.photo, job.workflow, self._engine, self.settings, progress)
         finally:
-            self._progress_s = None
+            self._device.rest()
         job.steps += job.restored.steps
         job.photo = None  # the input's memory is needed for the next photo
         passing("worker.after_inference")
 
     def _finishing(self) -> None:
         for job in iter(self._ready_to_store.get, None):
-            if self._try(job, self._finish):
+            if self._try(job, "finish", self._finish):
                 self._hand.put_down(job)
 
-    def _try(self, job: Job, stage: Callable[[Job], None]) -> bool:
+    def _try(self, job: Job, name: str, stage: Callable[[Job], None]) -> bool:
         """Run one stage. False: the job ended here, with its outcome told."""
         began_s = self._ctx.clock.monotonic()
         try:
             stage(job)
-            job.busy_s += self._ctx.clock.monotonic() - began_s
+            took_s = self._ctx.clock.monotonic() - began_s
+            job.busy_s += took_s
+            metrics.SECONDS.labels(stage=name).observe(took_s)
         except (StorageUnavailable, BrokerUnavailable):
             return False  # only while leaving: the job stays in hand and is handed back
         except Exception as error:
@@ -207,21 +214,21 @@ class Worker:
             if not self._alive():
                 logger().critical("process.stuck", seconds=self.settings.stall_s)
                 os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
-            if self._consumer.silent_s() > SILENT_S and not self._lost:
-                logger().critical("process.stuck", thread="consumer", seconds=SILENT_S)
+            if self._consumer.stuck_s() > QUIET_S and not self._lost:
+                logger().critical("process.stuck", thread="consumer", seconds=QUIET_S)
                 self._lost = True
                 self.stop.set()
             with suppress(StorageUnavailable):  # only while leaving
                 self._upkeep.look_after(self._hand.jobs())
 
     def _progress(self, job: Job, done: float) -> None:
-        self._progress_s, job.progress = self._ctx.clock.monotonic(), done
+        self._device.beat()
+        job.progress = done
         if job.withdrawn:
             raise PermanentError(Code.CANCELLED, "its owner took it back")
 
     def _alive(self) -> bool:
-        since_s = self._progress_s
-        return since_s is None or self._ctx.clock.monotonic() - since_s < self.settings.stall_s
+        return self._device.quiet_s() < self.settings.stall_s
 
 
 def main(settings: Settings) -> int:

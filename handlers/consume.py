@@ -72,6 +72,10 @@ class QueueDoor:
         """Seconds since the broker was last heard."""
         return self._consumer.silent_s()
 
+    def stuck_s(self) -> float:
+        """Seconds for which the consumer hangs."""
+        return self._consumer.stuck_s()
+
     def join(self) -> None:
         """Wait for the end; raises what ended it, if it was a fault."""
         if self._thread:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from hmac import compare_digest
-from pathlib import Path
 from typing import Any, Protocol
 
 import uvicorn
@@ -24,6 +23,7 @@ from handlers.overload import SparingPublisher, Turns
 from handlers.problems import Problem
 from handlers.readiness import Check, Question, questions
 from shared import __version__
+from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
 from shared.telemetry import logger
 
@@ -130,17 +130,23 @@ def _operations(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
 
 
 class _Server(uvicorn.Server):
-    """Touches the ready file once its socket listens."""
+    """Beats once its socket listens, and as long as its event loop turns."""
 
-    def __init__(self, config: uvicorn.Config, ready_file: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, door: consume.QueueDoor) -> None:
         super().__init__(config)
-        self._ready_file = ready_file
+        self._pulse = Pulse()
+        parts = {"consumer": door.stuck_s, "event loop": self._pulse.quiet_s}
+        self._heartbeat = Heartbeat(settings, parts)
+        self._address = settings.api_url
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        if self._ready_file:
-            self._ready_file.touch()
+        self._heartbeat.start(self._address)
         logger().info("process.started")
+
+    async def on_tick(self, counter: int) -> bool:
+        self._pulse.beat()
+        return await super().on_tick(counter)
 
 
 def main(settings: Settings) -> None:
@@ -157,7 +163,7 @@ def main(settings: Settings) -> None:
         server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
         proxy_headers=False,  # uvicorn would believe everybody on this machine; handlers.access knows whom to believe
     )  # fmt: skip
-    server = _Server(config, settings.ready_file)
+    server = _Server(config, settings, door)
     # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)

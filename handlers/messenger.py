@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from handlers import metrics
 from handlers.callbacks.guard import check_url
 from handlers.callbacks.ledger import Due, Ledger
 from handlers.callbacks.payload import sample
@@ -26,11 +27,13 @@ from handlers.consume import patiently
 from handlers.context import Context
 from handlers.on_finished import GONE, SUCCESS, Send, on_finished
 from handlers.sweep.retelling import read_receipt
+from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.clock import SystemClock
 from shared.errors import DarkroomError, NotFound, PermanentError, TransientError
+from shared.heartbeat import Heartbeat, Pulse
 from shared.messages import CallbackDue
 from shared.settings import Settings
 from shared.storage import S3Store
@@ -60,6 +63,7 @@ class Messenger:
         self._full: defaultdict[str, deque[Due]] = defaultdict(deque)
         self._hosts: Counter[str] = Counter()
         self._wake = threading.Condition()
+        self.pulse = Pulse()
 
     def take_in(self, body: bytes) -> None:
         """A message: the call is in the ledger when this returns. Raises what `Ledger` and a useless message raise."""
@@ -83,6 +87,7 @@ class Messenger:
         looking.start()
         with ThreadPoolExecutor(AT_ONCE, "call") as pool:
             while not stop.is_set():
+                self.pulse.beat()
                 with self._wake:
                     self._begin_due(pool)
                     self._wake.wait(self._pause_s())
@@ -172,8 +177,10 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
         consumer = Consumer(settings, {topology.CALLBACKS: 2 * HANDS}, on_delivery)
         calling = threading.Thread(target=_run, args=(messenger, stop), name="messenger")
         calling.start()
-        if settings.ready_file:
-            settings.ready_file.touch()
+        heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, "messenger": messenger.pulse.quiet_s})
+        operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {
+            "broker": consumer.silent_s() < operations.FRESH_S,
+        })  # fmt: skip
         logger().info("process.started")
         try:
             consumer.run(stop)
@@ -184,19 +191,19 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     return 0
 
 
-def _run(messenger: Messenger, stop: threading.Event) -> None:
-    try:
-        messenger.run(stop)
-    finally:
-        stop.set()  # a process that no longer calls must not go on consuming
-
-
 def _host(url: str, settings: Settings) -> str:
     """For the share of each. Where no call may go any more the tries fail, each with the rule: settings change."""
     try:
         return check_url(url, settings).host
     except PermanentError:
         return ""
+
+
+def _run(messenger: Messenger, stop: threading.Event) -> None:
+    try:
+        messenger.run(stop)
+    finally:
+        stop.set()  # a process that no longer calls must not go on consuming
 
 
 def _parser() -> argparse.ArgumentParser:

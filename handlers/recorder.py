@@ -13,12 +13,15 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from handlers import metrics
 from handlers.logbook import Logbook
 from handlers.on_record import Diary, Recorded, on_record
+from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.errors import DatabaseUnavailable
 from shared.failpoints import passing
+from shared.heartbeat import Heartbeat, Pulse
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -30,11 +33,17 @@ IDLE_S = 0.2
 class Recorder:
     """Deliveries come in through `put` from any thread; `run` writes them until `stop` is set."""
 
-    def __init__(self, settings: Settings, diary: Diary, stop: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, diary: Diary, stop: threading.Event, figures: metrics.RecorderFigures | None = None
+    ) -> None:
         self._settings = settings
         self._diary = diary
         self._stop = stop
         self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._figures = figures
+        self.pulse = Pulse()
+        self.writes = True
+        """Whether the diary took what it was last given."""
 
     def put(self, delivery: Delivery) -> None:
         """Take a delivery in hand. Once the recorder is leaving it is left unsettled, for another one."""
@@ -51,6 +60,7 @@ class Recorder:
 
     def _batch(self) -> list[Delivery]:
         """At most `log_batch` deliveries; none waits longer than `log_flush_s` for the others."""
+        self.pulse.beat()
         batch: list[Delivery] = []
         wait_s = IDLE_S
         ends: float | None = None
@@ -68,6 +78,7 @@ class Recorder:
         """Write and settle. False: the diary is down and the recorder leaves."""
         if not batch:
             return True
+        began = time.monotonic()
         if (recorded := self._persist([delivery.body for delivery in batch])) is None:
             return False
         passing("recorder.after_commit")
@@ -77,6 +88,8 @@ class Recorder:
             else:
                 delivery.ack()
         written = recorded.written
+        if self._figures:
+            self._figures.written(written, len(recorded.refused), time.monotonic() - began)
         logger().info("log.written", added=written.added, repeated=written.repeated, rejected=written.rejected,
                       unreadable=len(recorded.refused))  # fmt: skip
         return True
@@ -85,14 +98,19 @@ class Recorder:
         """Committed, however long it takes; None: the recorder had to leave first, the broker has them still."""
         attempt = 0
         while True:
+            self.pulse.beat()
             try:
-                return on_record(bodies, self._diary)
+                recorded = on_record(bodies, self._diary)
             except DatabaseUnavailable as error:
+                self.writes = False
                 attempt += 1
                 delay_s = PATIENCE.delay_s(attempt) or PATIENCE.cap_s
                 logger().warning("log.postponed", events=len(bodies), delay_s=round(delay_s, 2), detail=error.detail)
                 if self._stop.wait(delay_s):
                     return None
+            else:
+                self.writes = True
+                return recorded
 
 
 def main(settings: Settings) -> None:
@@ -101,11 +119,13 @@ def main(settings: Settings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     logbook = Logbook(settings)
-    recorder = Recorder(settings, logbook, stop)
+    recorder = Recorder(settings, logbook, stop, metrics.RecorderFigures())
     # Twice a batch: the next one arrives while this one is written.
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
-    if settings.ready_file:
-        settings.ready_file.touch()
+    heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s})
+    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {
+        "broker": consumer.silent_s() < operations.FRESH_S, "database": recorder.writes,
+    })  # fmt: skip
     logger().info("process.started")
     with ThreadPoolExecutor(1, "writer") as pool:
         writing = pool.submit(recorder.run)

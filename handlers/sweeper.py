@@ -10,20 +10,75 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
+from handlers import metrics
 from handlers.context import Context
 from handlers.logbook import Logbook
 from handlers.on_sweep import Memory, on_sweep
 from handlers.sweep.calls import Calls
+from shared import operations
 from shared.errors import TransientError
+from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
+from shared.storage import ObjectStore
 from shared.telemetry import logger
 
 LOOK_S = 2.0
 REST = 4.0
 """Pause after a pass, in times of what it took."""
+PATIENCE_S = 180.0
+"""Longer than one call to a store that hangs, with all its repetitions."""
+
+
+class Watched:
+    """A store of which every answer, and every listed object, is a sign of life: a long pass is no silence."""
+
+    def __init__(self, store: ObjectStore, pulse: Pulse) -> None:
+        self._store, self._pulse = store, pulse
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name in ("list", "list_versions"):
+            return lambda *args, **kwargs: self._each(method(*args, **kwargs))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._pulse.beat()
+            return method(*args, **kwargs)
+
+        return call
+
+    def _each(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self._pulse.beat()
+            yield item
+
+
+class Loop:
+    """One of the two loops of the process. `well`: whether its last round succeeded."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.pulse, self.well = Pulse(), True
+        self.ctx = replace(ctx, store=cast(ObjectStore, Watched(ctx.store, self.pulse)))
+
+    def run(self, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
+        """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
+        result = 0.0
+        while not stop.is_set():
+            self.pulse.beat()
+            try:
+                result = work()
+                self.well = True
+            except Exception as error:
+                self.well = False
+                known = isinstance(error, TransientError)
+                told = str(error) if known else type(error).__name__
+                logger().error("sweep.failed", delay_s=pause_s(result), detail=told, exc_info=None if known else error)
+            self.pulse.rest()
+            stop.wait(pause_s(result))
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
@@ -46,32 +101,31 @@ def _forever(ctx: Context, diary: Logbook | None) -> None:
     settings, stop = ctx.settings, threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    if settings.ready_file:
-        settings.ready_file.touch()
+    passes, looks = Loop(ctx), Loop(ctx)
+    _beat(settings, passes, looks)
     logger().info("process.started")
-    memory = Memory(calls=(calls := Calls(ctx)))
+    memory, figures = Memory(calls=(calls := Calls(looks.ctx))), metrics.SweepFigures()
     look_s = min(LOOK_S, settings.sweep_interval_s)
-    looking = threading.Thread(target=_again, args=(calls.call_due, lambda _: look_s, stop), name="calls", daemon=True)
+    looking = threading.Thread(
+        target=looks.run, args=(calls.call_due, lambda _: look_s, stop), name="calls", daemon=True
+    )
     looking.start()
-    _again(
-        lambda: on_sweep(ctx, diary=diary, memory=memory).seconds,
-        lambda took_s: max(settings.sweep_interval_s, REST * took_s), stop,
-    )  # fmt: skip
+
+    def one_pass() -> float:
+        report = on_sweep(passes.ctx, diary=diary, memory=memory)
+        figures.passed(report, ctx.clock.now().timestamp())
+        return report.seconds
+
+    passes.run(one_pass, lambda took_s: max(settings.sweep_interval_s, REST * took_s), stop)
     looking.join()
     logger().info("process.stopped")
 
 
-def _again(work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
-    """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
-    result = 0.0
-    while not stop.is_set():
-        try:
-            result = work()
-        except Exception as error:
-            known = isinstance(error, TransientError)
-            told = str(error) if known else type(error).__name__
-            logger().error("sweep.failed", delay_s=pause_s(result), detail=told, exc_info=None if known else error)
-        stop.wait(pause_s(result))
+def _beat(settings: Settings, passes: Loop, looks: Loop) -> None:
+    metrics.REGISTRY.register(metrics.QueueDepths(settings))
+    parts = {"pass": passes.pulse.quiet_s, "calls": looks.pulse.quiet_s}
+    heartbeat = Heartbeat(settings, parts, dict.fromkeys(parts, PATIENCE_S))
+    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {"pass": passes.well, "calls": looks.well})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the HTTP door listens on.")
     api_port: int = Field(8080, ge=0, le=65535, description="Port that the HTTP door listens on.")
     api_url: str = Field("", description="Where clients reach the HTTP door.")
-    api_key: SecretStr = Field(SecretStr(""), description="Operator's API key: it sees everybody's photos, without limits.")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Operator's API key: it sees everybody's photos, without limits."
+    )
     webhook_token: SecretStr = Field(SecretStr(""), description="Bearer token of storage notifications.")
     pepper: SecretStr = Field(SecretStr(""), description="Secret of the user pseudonyms. Losing it orphans users.")
     api_key_cache_s: Seconds = Field(30.0, description="A revoked key may still open the door for so long.")
@@ -131,7 +133,16 @@ class Settings(BaseSettings):
         json_schema_extra={"unit": "s"},
     )
 
-    ready_file: Path | None = Field(None, description="A process touches this file once it is ready for work.")
+    ready_file: Path | None = Field(None, description="A process that is ready touches this file while it works.")
+    beat_timeout_s: Seconds = Field(
+        60.0, ge=1, description="A process that has not touched its file for this long is stuck and restarts."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of the other processes' /healthz, /readyz, /metrics; 0: any, unset: none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal.")
     failpoint: str = Field("", description="For tests: `name:n` kills the process the n-th time it passes `name`.")

@@ -18,7 +18,7 @@ from shared.settings import Settings
 EVENTS = {
     "process.started": "A Darkroom process is ready for work.",
     "process.stopped": "A Darkroom process ended on request.",
-    "process.stuck": "A worker made no progress for too long, or lost one of its threads; it ends and is restarted.",
+    "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",
     "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
     "decoder.died": "The process that decoded one photo crashed or ran past a limit, by `signal`; it costs that photo.",
     "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
@@ -69,6 +69,15 @@ METRICS = {
     "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
     "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function) and `outcome` (counter).",
+    "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome` (counter).",
+    "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
+    "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
+    "darkroom_log_events_total": "Log events settled by the recorder, by `outcome` (counter).",
+    "darkroom_log_batch_seconds": "Time from a batch in hand to its commit, waits included (histogram).",
+    "darkroom_sweep_found_total": "What the sweep found, by `kind` as in its report (counter).",
+    "darkroom_sweep_seconds": "What the last whole pass took (gauge).",
+    "darkroom_sweep_last_pass_time_seconds": "When the last whole pass ended, as Unix time (gauge).",
+    "darkroom_queue_messages": "Ready messages, by `queue`; `unacked`: those in hand (gauge; of the sweep process).",
 }
 """What `/metrics` exposes beside the usual figures of the process."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import httpx
 import psutil
 import typer
 
+from shared.heartbeat import told_fault
 from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -30,18 +32,32 @@ def health(
 def check(settings: Settings, process: str) -> str:
     """What is wrong with `process`, or nothing.
 
-    Handlers answer for themselves. The others must have said that they are ready, and a consumer must hold a live
-    connection to the broker: one that lost it for good looks alive from outside and does nothing.
+    All must have said that they are ready, and go on saying that they work. Handlers answer for the rest themselves; a
+    consumer must hold a live connection to the broker: one that lost it for good looks alive from outside and does
+    nothing.
     """
+    if process not in ("handlers", *CONSUMERS, "sweep"):
+        raise typer.BadParameter("the processes are handlers, worker, recorder, callbacks and sweep")
+    if fault := _beat(settings):
+        return fault
     if process == "handlers":
         return _door(settings)
-    if process not in (*CONSUMERS, "sweep"):
-        raise typer.BadParameter("the processes are handlers, worker, recorder, callbacks and sweep")
-    if settings.ready_file is not None and not settings.ready_file.exists():
-        return "not ready yet"
     if process in CONSUMERS and not connected(_port(settings.broker_url.get_secret_value())):
         return "no connection to the broker"
     return ""
+
+
+def _beat(settings: Settings) -> str:
+    file = settings.ready_file
+    if file is None:
+        return ""
+    try:
+        age_s = time.time() - file.stat().st_mtime
+    except FileNotFoundError:
+        return "not ready yet"
+    if age_s <= settings.beat_timeout_s:
+        return ""
+    return f"stuck for {age_s:.0f} s: {told_fault(file) or 'no sign of life'}"
 
 
 def connected(port: int) -> bool:

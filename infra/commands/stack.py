@@ -73,7 +73,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSO
     folder = _folder(settings)
     if not stack.running(folder):
         raise SettingsError(f"no stack is ready in {folder}; start one with `darkroom up`")
-    processes = [_about(name, process) for name, process in Pids(folder).alive().items()]
+    processes = [_about(folder, name, process) for name, process in Pids(folder).alive().items()]
     found = faults(settings)
     if as_json:
         print(json.dumps({"processes": processes, "health": found}, indent=2))
@@ -83,16 +83,19 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSO
         raise typer.Exit(1)
 
 
-def _about(name: str, process: psutil.Process) -> dict[str, Any]:
+def _about(folder: Path, name: str, process: psutil.Process) -> dict[str, Any]:
     with process.oneshot():
         age_s, rss = time.time() - process.create_time(), process.memory_info().rss
-    return {"name": name, "pid": process.pid, "age_s": round(age_s, 1), "rss_bytes": rss}
+    ready = stack.ready_file(folder, name)
+    figures = ready.read_text() if ready.exists() else ""
+    return {"name": name, "pid": process.pid, "age_s": round(age_s, 1), "rss_bytes": rss, "figures": figures}
 
 
 def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> None:
-    table = Table("process", "pid", "running for", "memory")
+    table = Table("process", "pid", "running for", "memory", "/healthz, /readyz, /metrics at")
     for about in processes:
-        table.add_row(about["name"], str(about["pid"]), f"{about['age_s']:.0f} s", f"{about['rss_bytes'] >> 20} MB")
+        memory, age = f"{about['rss_bytes'] >> 20} MB", f"{about['age_s']:.0f} s"
+        table.add_row(about["name"], str(about["pid"]), age, memory, about["figures"])
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():

@@ -36,9 +36,14 @@ class Program:
     stop_s: float = 10.0
     may_be_killed: bool = False
     """Being killed at the end of `stop_s` is its ordinary end."""
+    beat: Path | None = None
+    """A file that it makes when it is ready, and touches while it works."""
+    beat_timeout_s: float = 60.0
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Start it now. Only ever from the supervisor's main thread: with that thread, its children end."""
+        if self.beat:
+            self.beat.unlink(missing_ok=True)
         with log.open("ab") as sink:
             return subprocess.Popen(
                 self.command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment | self.environment,

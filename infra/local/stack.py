@@ -31,7 +31,7 @@ WATCH_S = 0.1
 READY = "stack.ready"
 SERVERS = {"s3_endpoint_url": seaweedfs, "broker_url": valkey, "database_url": postgres}
 """Setting → the embedded server that is started unless the setting names another one."""
-OF_ONE_PROCESS = {"state_dir", "ready_file", "failpoint"}
+OF_ONE_PROCESS = {"state_dir", "ready_file", "failpoint", "metrics_port"}
 
 
 class Stack:
@@ -111,11 +111,11 @@ class Stack:
             yield from (self._process(name, "gpu_worker") for name in names)
 
     def _process(self, name: str, *module: str) -> Program:
-        ready = self.state.path("run", f"{name}.ready")
-        ready.unlink(missing_ok=True)
+        ready = ready_file(self.state.folder, name)
         command = [sys.executable, "-m", *module]
-        environment = {f"{PREFIX}READY_FILE": str(ready)}
-        return Program(name, command, ready.exists, environment, stop_s=self.settings.drain_s + SERVER_STOP_S)
+        environment = {f"{PREFIX}READY_FILE": str(ready), f"{PREFIX}METRICS_PORT": "0"}
+        return Program(name, command, ready.exists, environment, stop_s=self.settings.drain_s + SERVER_STOP_S,
+                       beat=ready, beat_timeout_s=self.settings.beat_timeout_s)  # fmt: skip
 
 
 def _complete(given: Settings, state: State) -> Settings:
@@ -162,6 +162,11 @@ def has_gpu(settings: Settings) -> bool:
     """Whether inference runs on a GPU: one is here, and so is the engine that uses it."""
     driver, torch = Path("/proc/driver/nvidia/version").exists(), importlib.util.find_spec("torch") is not None
     return driver and torch and settings.engine != "ncnn"
+
+
+def ready_file(folder: Path, name: str) -> Path:
+    """Touched by a process while it works; its text is the address of its figures, if there is one."""
+    return folder / "run" / f"{name}.ready"
 
 
 def running(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from infra.local.program import Program, limit_log, tail
 from infra.local.state import Pids
 from shared.clock import Clock
 from shared.errors import Code, TransientError
+from shared.heartbeat import told_fault
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
@@ -20,8 +21,35 @@ RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
 STEADY_S = 30.0
 """A process that ran for this long starts its next life without the backoff of the last."""
 FAILPOINT = "DARKROOM_FAILPOINT"
+LOOK_S = 1.0
+"""More than this between two looks means that the supervisor did not run, either."""
 START_TRIES = 5
 """A program that dies this often before the stack is ready will not get better by waiting."""
+
+
+class Pulse:
+    """How long a program has shown no sign of life, reckoned by nobody's calendar: clocks are set, machines sleep.
+
+    Only the time is counted in which the supervisor itself ran.
+    """
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        self._file, self._clock = file, clock
+        self._seen_ns: int | None = None
+        self._looked_s = clock.monotonic()
+        self._silent_s = 0.0
+
+    def silent_s(self) -> float:
+        """Called again and again. 0 until the first sign."""
+        now_s = self._clock.monotonic()
+        passed_s, self._looked_s = min(now_s - self._looked_s, LOOK_S), now_s
+        try:
+            touched_ns = self._file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0.0
+        self._silent_s = self._silent_s + passed_s if touched_ns == self._seen_ns else 0.0
+        self._seen_ns = touched_ns
+        return self._silent_s
 
 
 class Child:
@@ -40,6 +68,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
         self._due_s: float | None = None
+        self._pulse: Pulse | None = None
 
     @property
     def pid(self) -> int | None:
@@ -48,11 +77,16 @@ class Child:
     def start(self) -> None:
         self._process = self.program.start(self._environment, self.log)
         self._started_s = self._clock.monotonic()
+        self._pulse = Pulse(self.program.beat, self._clock) if self.program.beat else None
 
     def keep_running(self) -> bool:
-        """Restart the program when it died and its wait is over. True when it was started again now."""
+        """Restart the program when it died and its wait is over. True when it was started again now.
+
+        A program that lives without a sign of life is killed, so that it dies.
+        """
         limit_log(self.log)
         if self.pid is not None:
+            self._end_if_stuck()
             return False
         if self._due_s is None:
             self._due_s = self._bury()
@@ -63,6 +97,14 @@ class Child:
             self._environment = {name: value for name, value in self._environment.items() if name != FAILPOINT}
         self.start()
         return True
+
+    def _end_if_stuck(self) -> None:
+        beat = self.program.beat
+        if beat is None or self._pulse is None or (silent_s := self._pulse.silent_s()) <= self.program.beat_timeout_s:
+            return
+        detail = told_fault(beat) or "no sign of life"
+        logger().error("process.stuck", program=self.program.name, seconds=round(silent_s, 1), detail=detail)
+        self._end_group()  # at once: a stopped process hears no SIGTERM, and all it holds comes back by itself
 
     def _bury(self) -> float:
         """Note its death and what it leaves; returns when it may start again."""

@@ -1,7 +1,8 @@
 """Consuming: one thread owns the connection, any thread settles; the only place that settles a message.
 
 A delivery is leased. While its holder lives, the lease is renewed however long the work takes; when the holder dies,
-is stuck, or stops, the message goes to another. `silent_s` tells the owner when the broker was last heard.
+is stuck, or stops, the message goes to another. `silent_s` tells the owner when the broker was last heard, `stuck_s`
+whether the consumer itself hangs.
 """
 
 from __future__ import annotations
@@ -52,11 +53,15 @@ class Consumer:
         self._rulings: deque[tuple[Delivery, Ruling]] = deque()
         self._pending: list[tuple[Delivery, Ruling]] = []
         self._wake: socket.socket | None = None
-        self._heard = self._last_alive = monotonic()
+        self._heard = self._missed = self._last_alive = monotonic()
 
     def silent_s(self) -> float:
         """Seconds since the broker last answered. Over 60 means a consumer that only looks alive."""
         return monotonic() - self._heard
+
+    def stuck_s(self) -> float:
+        """Seconds since the broker last answered or was last found to be away. Over 60 means that the loop hangs."""
+        return monotonic() - max(self._heard, self._missed)
 
     def run(self, stop: threading.Event) -> None:
         """Consume until `stop`; reconnects by itself. What is unsettled at the end is given back at once."""
@@ -76,10 +81,12 @@ class Consumer:
         failures = 0
         while not stop.is_set():
             if not self._may_hold():
+                self._missed = monotonic()
                 stop.wait(BEAT_S)
                 continue
             connected = monotonic()
             in_hand, error = self._session(in_hand, stop, sleeper)
+            self._missed = monotonic()
             if error is None:
                 continue
             failures = 1 if monotonic() - connected > RECONNECT.cap_s else failures + 1

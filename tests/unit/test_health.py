@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import typer
 from pydantic import SecretStr
 
 from infra.commands import health
+from shared.heartbeat import fault_file
 from shared.settings import Settings
 
 
@@ -54,3 +58,15 @@ def test_an_unknown_process_is_wrong_usage(tmp_path: Path) -> None:
     """Not a process that is unwell."""
     with pytest.raises(typer.BadParameter, match="handlers, worker, recorder, callbacks and sweep"):
         health.check(settings(tmp_path), "nobody")
+
+
+@pytest.mark.parametrize("process", ["handlers", "worker", "recorder", "callbacks", "sweep"])
+def test_a_process_that_ceased_to_beat_is_not_well(tmp_path: Path, linked: set[int], process: str) -> None:
+    """Its own words, if it could still say; a connection or an open door alone proves nothing."""
+    linked.add(5672)
+    ready = tmp_path / "ready"
+    ready.touch()
+    os.utime(ready, (time.time() - 100,) * 2)
+    assert re.fullmatch(r"stuck for 10\d s: no sign of life", health.check(settings(tmp_path), process))
+    fault_file(ready).write_text("device: no sign of life for 700 s")
+    assert "device: no sign of life for 700 s" in health.check(settings(tmp_path), process)

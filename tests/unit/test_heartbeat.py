@@ -1,0 +1,177 @@
+"""Signs of life: a process beats only while each of its loops works, and the supervisor ends one that does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from structlog.testing import capture_logs
+
+from gpu_worker import metrics as worker_metrics
+from handlers import metrics as handlers_metrics
+from handlers.sweep.report import SweepReport
+from infra.local.program import Program
+from infra.local.supervisor import LOOK_S, Pulse, Supervisor
+from shared import heartbeat, operations
+from shared.heartbeat import QUIET_S, Heartbeat, fault_file, told_fault
+from shared.settings import Settings
+from shared.telemetry import METRICS
+from tests.fakes import FakeClock
+from tests.unit.test_supervisor import eventually
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_a_loop_is_quiet_since_its_last_beat_and_never_at_rest(clock: FakeClock) -> None:
+    """Waiting on purpose is no silence, however long."""
+    pulse = heartbeat.Pulse(clock.monotonic)
+    clock.advance(1000)
+    assert pulse.quiet_s() == 0
+    pulse.beat()
+    clock.advance(7)
+    assert pulse.quiet_s() == 7
+    pulse.rest()
+    clock.advance(1000)
+    assert pulse.quiet_s() == 0
+
+
+def test_one_loop_that_hangs_ends_the_beat(tmp_path: Path, clock: FakeClock) -> None:
+    """The file grows old, and a file beside it says which; a loop that goes on makes all well again."""
+    file = tmp_path / "ready"
+    pulses = {name: heartbeat.Pulse(clock.monotonic) for name in ("device", "consumer")}
+    beats = Heartbeat(Settings(ready_file=file), {name: pulse.quiet_s for name, pulse in pulses.items()},
+                      {"device": 600})  # fmt: skip
+    for pulse in pulses.values():
+        pulse.beat()
+    clock.advance(QUIET_S + 1)
+    beats.beat(file)
+    assert not file.exists()
+    assert told_fault(file) == beats.fault() == f"consumer: no sign of life for {QUIET_S + 1:.0f} s"
+    pulses["consumer"].beat()
+    beats.beat(file)
+    assert file.exists()
+    assert not fault_file(file).exists()
+    assert beats.fault() == told_fault(file) == ""
+
+
+def test_a_beat_comes_again_and_again(tmp_path: Path) -> None:
+    """From the start on; nothing touches the file of a process that has stopped."""
+    file = tmp_path / "ready"
+    beats = Heartbeat(Settings(ready_file=file, beat_timeout_s=1), {})
+    beats.start("http://127.0.0.1:1")
+    try:
+        for _ in range(2):
+            os.utime(file, (0, 0))
+            eventually(lambda: file.stat().st_mtime > 0, "a beat")
+        assert file.read_text() == "http://127.0.0.1:1"
+    finally:
+        beats.stop()
+
+
+@pytest.fixture
+def address(tmp_path: Path, clock: FakeClock) -> Iterator[tuple[str, heartbeat.Pulse, dict[str, bool]]]:
+    registry = CollectorRegistry()
+    Counter("photos", "Photos.", registry=registry).inc(3)
+    pulse, state = heartbeat.Pulse(clock.monotonic), {"broker": True}
+    settings = Settings(ready_file=tmp_path / "ready", metrics_port=0)
+    beats = Heartbeat(settings, {"loop": pulse.quiet_s})
+    operations.start(settings, beats, registry, lambda: state)
+    yield (tmp_path / "ready").read_text(), pulse, state
+    beats.stop()
+
+
+def ask(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_process_without_a_door_answers_too(
+    address: tuple[str, heartbeat.Pulse, dict[str, bool]], clock: FakeClock
+) -> None:
+    """`/healthz` is the beat, `/readyz` what it needs, `/metrics` its figures; its address lies in the ready file."""
+    url, pulse, state = address
+    assert ask(f"{url}/metrics")[1].count("photos_total 3.0") == 1
+    assert ask(f"{url}/healthz") == (200, '{"status": "ok"}')
+    assert ask(f"{url}/readyz") == (200, '{"broker": "ok"}')
+    pulse.beat()
+    clock.advance(QUIET_S + 5)
+    state["broker"] = False
+    assert ask(f"{url}/healthz") == (503, json.dumps({"status": f"loop: no sign of life for {QUIET_S + 5:.0f} s"}))
+    assert ask(f"{url}/readyz") == (503, '{"broker": "unavailable"}')
+    assert ask(f"{url}/else")[0] == 404
+
+
+def test_every_metric_is_explained() -> None:
+    """What the processes expose is what `shared.telemetry` lists."""
+    registry = CollectorRegistry()
+    handlers_metrics.RecorderFigures(registry)
+    handlers_metrics.SweepFigures(registry).passed(SweepReport(missed=2, seconds=1.5), 1e9)
+    registry.register(handlers_metrics.QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0")))  # type: ignore[arg-type]
+    assert registry.get_sample_value("darkroom_sweep_found_total", {"kind": "missed"}) == 2
+    text = b"".join(map(generate_latest, (registry, handlers_metrics.REGISTRY, worker_metrics.REGISTRY))).decode()
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP darkroom_")}
+    assert {name for name in names if not name.endswith("_created")} == set(METRICS)
+
+
+def look(pulse: Pulse, clock: FakeClock, seconds: float) -> float:
+    """What it says after having been asked every second."""
+    silent_s = 0.0
+    for _ in range(int(seconds)):
+        clock.advance(LOOK_S)
+        silent_s = pulse.silent_s()
+    return silent_s
+
+
+def test_silence_is_reckoned_from_what_the_supervisor_saw(tmp_path: Path, clock: FakeClock) -> None:
+    """Nothing before the first beat; a clock that was set, or a machine that slept, makes nobody silent."""
+    file = tmp_path / "ready"
+    pulse = Pulse(file, clock)
+    assert look(pulse, clock, 500) == 0
+    file.touch()
+    os.utime(file, (0, 0))  # by the calendar, half a century ago
+    assert look(pulse, clock, 1) == 0
+    assert look(pulse, clock, 20) == 20
+    clock.advance(3600)
+    assert pulse.silent_s() == 20 + LOOK_S
+    file.touch()
+    assert look(pulse, clock, 1) == 0
+
+
+def test_a_program_that_lives_without_a_beat_is_restarted(tmp_path: Path, clock: FakeClock) -> None:
+    """Even one that is stopped; its next life begins without the old file. The log says what hung."""
+    for name in ("logs", "run"):
+        (tmp_path / name).mkdir()
+    beat = tmp_path / "run" / "p.ready"
+    program = Program("p", ["sh", "-c", f"[ ! -e {beat} ] && echo new; touch {beat}; kill -STOP $$; sleep 60"],
+                      beat.exists, beat=beat, beat_timeout_s=5)  # fmt: skip
+    supervisor = Supervisor(tmp_path, dict(os.environ), clock)
+    supervisor.start([program])
+    try:
+        eventually(beat.exists, "the first beat")
+        fault_file(beat).write_text("consumer: no sign of life for 61 s")
+        with capture_logs() as logs:
+
+            def twice() -> bool:
+                clock.advance(LOOK_S)
+                supervisor.keep_running()
+                return (tmp_path / "logs" / "p.log").read_text() == "new\nnew\n"
+
+            eventually(twice, "another life")
+        stuck = next(line for line in logs if line["event"] == "process.stuck")
+        assert (stuck["program"], stuck["detail"]) == ("p", "consumer: no sign of life for 61 s")
+        assert stuck["seconds"] > 5
+    finally:
+        supervisor.stop()
