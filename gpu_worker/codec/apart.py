@@ -25,6 +25,8 @@ from shared.telemetry import logger
 CHILD = "gpu_worker.codec.child"
 # The largest need that was measured is 31 bytes a pixel (16-bit RGBA); the base is for libraries and their threads.
 BASE_BYTES, PER_PIXEL_BYTES, PER_BYTE = 256 << 20, 40, 4
+# The slowest that was measured took a quarter of this a pixel, on a busy machine; the base is for a machine that swaps.
+BASE_S, PER_PIXEL_S = 15.0, 1e-6
 # All that the process is told, beside where our code is: little address space, and a heap that is kept once touched.
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1",
@@ -59,7 +61,7 @@ class Decoder:
         self._service: _Service | None = _Service(child)
 
     def decode(self, data: bytes, pixels: int | None = None) -> Photo:
-        """As `codec.decode`; `pixels`: what the header claims, from which the limit of memory follows.
+        """As `codec.decode`; `pixels`: what the header claims, from which the limits of memory and time follow.
 
         A crash counts when it happens twice, since a decoder is not the only thing that can kill a process. Raises
         `PermanentError` with the photo's fault, `TransientError` when no decoder could be started.
@@ -86,7 +88,7 @@ class Decoder:
             service = self._ready()
             try:
                 with service.connect() as end:
-                    return self._ask(Link(end, self._settings.decode_seconds), data, pixels)
+                    return self._ask(end, data, pixels or self._settings.max_pixels)
             except TimeoutError as error:
                 self._end(service)
                 raise self._died(int(signal.SIGALRM)) from error
@@ -109,11 +111,12 @@ class Decoder:
         self._service.ready()
         return self._service
 
-    def _ask(self, link: Link, data: bytes, pixels: int | None) -> Photo:
+    def _ask(self, end: socket.socket, data: bytes, pixels: int) -> Photo:
         settings = self._settings
-        allowance = BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * (pixels or settings.max_pixels)
-        memory = min(allowance, settings.decode_memory_bytes)
-        request = Request(bytes=len(data), memory_bytes=memory, seconds=settings.decode_seconds, limits=self._limits)
+        memory = min(BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * pixels, settings.decode_memory_bytes)
+        seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
+        request = Request(bytes=len(data), memory_bytes=memory, seconds=seconds, limits=self._limits)
+        link = Link(end, seconds)
         link.send(request, data)
         try:
             said = link.receive(Answer).said
@@ -153,8 +156,8 @@ class Decoder:
     def _fault(self, died: _Died) -> PermanentError:
         if died.signum in (signal.SIGALRM, signal.SIGXCPU):
             detail = (
-                f"decoding took longer than the {self._settings.decode_seconds:g} s of DARKROOM_DECODE_SECONDS and was "
-                "stopped; save the photo again in an ordinary form"
+                "decoding took longer than a photo of this size may take and was stopped; save the photo again in an "
+                f"ordinary form (DARKROOM_DECODE_SECONDS, now {self._settings.decode_seconds:g}, bounds the time)"
             )
             return PermanentError(Code.DECODE_ERROR, detail)
         if died.signum == signal.SIGKILL:

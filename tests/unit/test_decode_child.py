@@ -6,6 +6,8 @@ import ast
 import os
 import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,6 +188,44 @@ def test_it_ends_with_its_worker(making: Making) -> None:
     pids = ast.literal_eval(str(told(decoder, b"pid")))
     decoder.close()
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+HOLDER = """
+from gpu_worker.codec import Decoder
+from shared.settings import Settings
+held = Decoder(Settings())
+held.decode(%r)
+print(held._service._process.pid, flush=True)
+input()
+"""
+
+
+def test_it_dies_with_a_killed_worker() -> None:
+    """`kill -9` of the worker leaves no decoder behind."""
+    command = [sys.executable, "-c", HOLDER % SOUND]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        service = psutil.Process(int(worker.stdout.readline()))
+        left = [service, *service.children()]
+        assert len(left) == 2
+        worker.kill()
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert not alive
+
+
+def test_a_small_photo_has_less_time_and_memory_than_a_big_one(making: Making) -> None:
+    """The limits follow the size that the header claims: a small hostile file holds the next photos up for less."""
+    decoder = making(Settings())
+    small, big = (ast.literal_eval(told_at(decoder, pixels)) for pixels in (1000, 2_000_000))
+    assert small[0] == 16
+    assert big[0] == 17
+    assert big[1] - small[1] == pytest.approx(40 * (2_000_000 - 1000), abs=4 << 20)
+
+
+def told_at(decoder: Decoder, pixels: int) -> str:
+    with pytest.raises(PermanentError) as caught:
+        decoder.decode(b"allowance", pixels)
+    return caught.value.detail
 
 
 def test_a_big_picture_comes_into_its_scratch_file(making: Making, tmp_path: Path) -> None:
