@@ -96,7 +96,7 @@ class Finish:
             queued_at=job.task.queued_at, started_at=job.started_at, finished_at=now,
             duration_seconds=round(busy_s, 3), queue_seconds=round(max(0.0, waited_s), 3),
             peak_memory_bytes=restored.peak_memory_bytes, software=f"darkroom {__version__} ({platform.machine()})",
-            notes=notes,
+            notes=notes, preview=job.receipt.preview,
         )  # fmt: skip
 
     def _write_record(self, record: Record) -> bool:

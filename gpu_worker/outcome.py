@@ -98,7 +98,7 @@ class Outcomes:
             retries=receipt.retries,
             at=self._ctx.clock.now(),
         )
-        self._quarantine(reason)
+        self._quarantine(reason, with_copy=receipt.preview is None)
         self._tell(facts.of_reason(reason), receipt)
         delivery.dead(code, detail)
         task_id = receipt.task_id or ""
@@ -108,11 +108,12 @@ class Outcomes:
             "task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail, attempts=attempts
         )
 
-    def _quarantine(self, reason: Reason) -> None:
+    def _quarantine(self, reason: Reason, with_copy: bool) -> None:
         store, source, bucket = self._ctx.store, reason.source, self._ctx.settings.bucket_quarantine
         try:
-            info = store.head(source.bucket, source.key, source.version)
-            store.copy(info, bucket, keys.quarantined(reason.upload_id, source.key))
+            if with_copy:
+                info = store.head(source.bucket, source.key, source.version)
+                store.copy(info, bucket, keys.quarantined(reason.upload_id, source.key))
         except NotFound:
             pass  # the reason says so
         store.put(bucket, keys.reason(reason.upload_id), reason.to_bytes(), "application/json")

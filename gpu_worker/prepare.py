@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from gpu_worker import codec
 from gpu_worker.context import Context
+from gpu_worker.glimpse import glimpse
 from gpu_worker.job import Job
 from gpu_worker.outcome import Outcomes
 from gpu_worker.upkeep import is_withdrawn
 from shared import claims, keys, workflows
-from shared.broker import topology
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
 from shared.errors import Code, NotFound, PermanentError, TransientError
-from shared.facts import of_processing
+from shared.facts import of_processing, tell
 from shared.failpoints import passing
 from shared.messages import RestoreTask
 from shared.telemetry import logger
@@ -71,12 +71,14 @@ class Prepare:
     def load(self, job: Job) -> None:
         """Fetch, verify and decode. Raises `PermanentError` with the photo's fault."""
         fact = of_processing(job.receipt, job.claim.attempt, job.started_at)
-        self._ctx.publisher.publish(topology.LOG, fact.encode())
+        tell(self._ctx.publisher, fact, job.receipt)
         job.workflow = _same(job.receipt.workflow)
         data = self._fetch(job.receipt.source)
         passing("worker.after_fetch")
         source = job.receipt.source
-        job.photo = self._decoder.decode(data, source.width * source.height if source.width and source.height else None)
+        photo = self._decoder.decode(data, source.width * source.height if source.width and source.height else None)
+        asked = job.receipt.preview
+        job.photo = glimpse(photo, asked, self._ctx.settings) if asked else photo
 
     def _held(self, delivery: Delivery, task: RestoreTask, held: claims.Held) -> Later | None:
         if held.upload_id not in (None, task.upload_id):

@@ -84,7 +84,12 @@ class _Rebuild:
                     told[place] = True
         alone = [records[place] for place, known in enumerate(told) if not known]
         bucket = settings.bucket_results
-        for _ in self._tell(alone, lambda ident: [facts.of_record(read_record(self._ctx, ident), bucket)]):
+
+        def events_of(ident: str) -> list[LogEvent]:
+            record = read_record(self._ctx, ident)
+            return [] if record.preview else [facts.of_record(record, bucket)]
+
+        for _ in self._tell(alone, events_of):
             self.report.records_alone += 1
         reasons = self._ids(settings.bucket_quarantine, "", "/reason.json")
         alone = [upload for upload in reasons if upload not in receipts]

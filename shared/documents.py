@@ -81,6 +81,22 @@ class Fault(Part):
     error_detail: str
 
 
+class Region(Part):
+    """Pixels of the upright photo; what reaches over its edge is left out."""
+
+    x: int = Field(ge=0, le=1 << 20)
+    y: int = Field(ge=0, le=1 << 20)
+    width: int = Field(ge=16, le=2048)
+    height: int = Field(ge=16, le=2048)
+
+
+class Glimpse(Part):
+    """What a preview shows: a `region`, or the whole photo with at most `max_px` on its longer side before the work."""
+
+    region: Region | None = None
+    max_px: int | None = Field(None, ge=16, le=2048)
+
+
 class Receipt(Document):
     """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`: see `broker.topology`."""
 
@@ -94,6 +110,7 @@ class Receipt(Document):
     task_id: str | None = None
     workflow: WorkflowRef | None = None
     fault: Fault | None = None
+    preview: Glimpse | None = None
     retries: int = 0
     """How often a person gave it a fresh start after it had failed; the last time at `retried_at`."""
     retried_at: datetime | None = None
@@ -149,3 +166,4 @@ class Record(Document):
     peak_memory_bytes: int
     software: str
     notes: list[str] = []
+    preview: Glimpse | None = None

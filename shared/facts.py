@@ -28,7 +28,12 @@ class Publisher(Protocol):
 
 
 def tell(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
-    """Tell the diary and, at the end of an upload, whoever asked to be called. Raises `BrokerUnavailable`."""
+    """Tell the diary and, at the end of an upload, whoever asked to be called. Raises `BrokerUnavailable`.
+
+    Nobody is told of previews: the diary has photos.
+    """
+    if receipt.preview:
+        return
     publisher.publish(topology.LOG, event.encode())
     if receipt.callback and event.kind not in ("queued", "processing"):
         publisher.publish(topology.CALLBACKS, CallbackDue(upload_id=receipt.upload_id).encode())

@@ -44,6 +44,11 @@ def upload_id(bucket: str, key: str, version: str) -> str:
     return _derive("upload", bucket, key, version.strip('"'))
 
 
+def preview_id(user_hash: str, sha256: str, signature: str, glimpse: dict[str, Any]) -> str:
+    """Task id of a preview: never that of the photo, which it is no result of."""
+    return _derive("preview", user_hash, sha256, signature, canonical_json(glimpse).decode())
+
+
 def ticket(user_hash: str, key: str) -> str:
     """The same `Idempotency-Key` of the same user: the same ticket."""
     return _derive("ticket", user_hash, key)

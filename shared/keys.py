@@ -22,6 +22,11 @@ def receipt(upload_id: str) -> str:
     return f"receipts/{upload_id}.json"
 
 
+def receipt_prefix(upload_id: str) -> str:
+    """Of the receipts of an upload's previews."""
+    return f"receipts/{preview_upload(upload_id)}"
+
+
 def claims(task_id: str = "") -> str:
     """Prefix of a task's claims, or of all claims."""
     return f"claims/{task_id}/" if task_id else "claims/"
@@ -68,6 +73,11 @@ def quarantined(upload_id: str, source_key: str) -> str:
 def upload(user_hash: str, ticket: str, name: str = "") -> str:
     """In the uploads bucket: what was sent for a ticket; without a name the prefix of it."""
     return f"users/{user_hash}/{ticket}/{(plain(name) or 'photo') if name else ''}"
+
+
+def preview_upload(upload_id: str, preview_id: str = "") -> str:
+    """Stands for the upload id of a preview: the sweep and the rebuild take no notice of such receipts and reasons."""
+    return f"preview/{upload_id}/{preview_id}"
 
 
 def ticket(ticket: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from handlers.api import catalogue, events, tasks, uploads
+from handlers.api import catalogue, events, previews, tasks, uploads
 from handlers.api.auth import authenticate
 from handlers.api.belongings import Belongings
 from handlers.context import Context
@@ -19,6 +19,7 @@ def build(ctx: Context) -> APIRouter:
     belongings = Belongings(ctx, logbook)
     router.include_router(uploads.build(ctx, presigner, belongings, who))
     router.include_router(tasks.build(ctx, presigner, belongings, logbook, who))
+    router.include_router(previews.build(ctx, belongings, who))
     router.include_router(events.build(ctx, belongings, who))
     router.include_router(catalogue.build(logbook, who))
     return router

@@ -169,7 +169,12 @@ def _record(ctx: Context, caller: Caller, task_id: UUID) -> Record:
 def _row(event: LogEvent, found: State) -> Row:
     """The row that the log will have, by the bucket alone."""
     fault = dict(found.fault) if found.fault else {}
-    known = {"upload_id": event.upload_id, "upload_time": event.upload_time, "task_id": event.task_id}
+    # A preview stands for itself: it has no upload of its own.
+    known = {
+        "upload_id": event.upload_id.rpartition("/")[2],
+        "upload_time": event.upload_time,
+        "task_id": event.task_id,
+    }
     return Row.model_validate(event.fields | fault | known | {"status": found.status})
 
 

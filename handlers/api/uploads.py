@@ -144,14 +144,21 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
     ) -> UploadState:
         """What became of an upload."""
         user_hash, expires_at = tickets.owner(ctx, caller, ticket, user)
-        for info in ctx.store.list(ctx.settings.bucket_uploads, keys.upload(user_hash, str(ticket))):
-            with suppress(NotFound):
-                found = _state(ctx, ticket, upload := upload_id(ctx.store.head(info.bucket, info.key)))
-                belongings.hint(str(found.task_id), upload)
-                return found
-        return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
+        if (upload := find(ctx, user_hash, ticket)) is None:
+            return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
+        found = _state(ctx, ticket, upload)
+        belongings.hint(str(found.task_id), upload)
+        return found
 
     return router
+
+
+def find(ctx: Context, user_hash: str, ticket: UUID) -> str | None:
+    """Id of the upload that was made for a ticket; None: there is none."""
+    for info in ctx.store.list(ctx.settings.bucket_uploads, keys.upload(user_hash, str(ticket))):
+        with suppress(NotFound):
+            return upload_id(ctx.store.head(info.bucket, info.key))
+    return None
 
 
 def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, str]:

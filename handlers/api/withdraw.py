@@ -19,6 +19,8 @@ from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.telemetry import logger
 
 JSON = "application/json"
+ERASED = "erased"
+"""Stands for the key of an erased original."""
 WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
 SENTENCES = {
     Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
@@ -46,13 +48,23 @@ def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
     for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
         ctx.store.delete(results, key)
     for receipt in uploads:
-        _delete_original(ctx, receipt.source)
+        if receipt.preview is None:
+            _delete_original(ctx, receipt.source)
+            _erase_previews(ctx, receipt)
         reason = keys.reason(receipt.upload_id)
         for info in list(ctx.store.list(quarantine, f"{receipt.upload_id}/")):
             if info.key != reason:
                 ctx.store.delete(quarantine, info.key)
         # Last: until here the receipt says where the original lies.
         ctx.store.put(results, keys.receipt(receipt.upload_id), _blank(receipt).to_bytes(), JSON)
+
+
+def _erase_previews(ctx: Context, photo: Receipt) -> None:
+    """Looks ahead are pictures of it, too."""
+    for info in list(ctx.store.list(ctx.settings.bucket_results, keys.receipt_prefix(photo.upload_id))):
+        with suppress(NotFound):
+            receipt = Receipt.from_bytes(ctx.store.read(info.bucket, info.key), info.key)
+            erase(ctx, receipt.task_id or "", [receipt])
 
 
 def _end(ctx: Context, receipt: Receipt, code: Code) -> None:
@@ -81,5 +93,5 @@ def _delete_original(ctx: Context, source: Source) -> None:
 def _blank(receipt: Receipt) -> Receipt:
     """Without what its user wrote."""
     workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
-    source = receipt.source.model_copy(update={"key": "erased", "filename": None})
+    source = receipt.source.model_copy(update={"key": ERASED, "filename": None})
     return receipt.model_copy(update={"source": source, "workflow": workflow, "callback": None})

@@ -42,7 +42,7 @@ class Bench:
         ctx = self.world.ctx
         self.ctx = Context(ctx.settings, ctx.store, ctx.publisher, Claims(ctx.store, ctx.settings, "w"), ctx.clock)  # type: ignore[arg-type]
         self.outcomes = Outcomes(self.ctx)
-        self.prepare = Prepare(self.ctx, self.outcomes)
+        self.prepare = Prepare(self.ctx, self.outcomes, lambda _: True)
         self.upkeep = Upkeep(self.ctx)
         (task,) = [sent.body for sent in self.world.publisher.sent if sent.queue in topology.RESTORE]
         self.delivery = Delivery(task)

@@ -1,0 +1,142 @@
+"""A look ahead: a part, or a small version, of an uploaded photo through the very pipeline that will restore it.
+
+A preview is a task of its own with a result, a record and events like any other, but no upload: it has no row in the
+log, the sweep does not know of it, and whoever misses it asks again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from handlers.api import tickets, withdraw
+from handlers.api.answers import refusals
+from handlers.api.belongings import Belongings
+from handlers.api.caller import Authenticate, Caller, needs
+from handlers.api.state import record_of
+from handlers.api.uploads import Announce, find
+from handlers.context import Context
+from handlers.on_upload import upload_id
+from handlers.problems import Problem
+from handlers.sweep.retelling import read_receipt, task_of
+from shared import identity, keys, workflows
+from shared.broker.topology import restore_queue
+from shared.documents import Glimpse, Receipt, Region
+from shared.errors import NotFound
+
+MAX_PX = 512
+"""Longer side of a preview that names neither a size nor a region, before the work."""
+
+
+class Origin(BaseModel):
+    """The photo: exactly one of these."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ticket: UUID | None = None
+    task_id: UUID | None = None
+    key: str | None = Field(None, min_length=1, max_length=1024, description="In the uploads bucket: the operator's.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Origin:
+        if [self.ticket, self.task_id, self.key].count(None) != 2:
+            raise ValueError("name exactly one of ticket, task_id, key")
+        return self
+
+
+class Look(BaseModel):
+    """`region` or `max_px`; without either the whole photo, small."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
+        {"source": {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071"}, "workflow": "enhance", "params": {"scale": 2},
+         "region": {"x": 120, "y": 80, "width": 256, "height": 256}},
+    ]})  # fmt: skip
+
+    source: Origin
+    workflow: str = Field(min_length=1, max_length=80)
+    params: dict[str, Any] = {}
+    region: Region | None = None
+    max_px: int | None = Field(None, ge=16, le=2048, description="Longer side before the work [px].")
+
+    @model_validator(mode="after")
+    def _either(self) -> Look:
+        if self.region and self.max_px:
+            raise ValueError("region and max_px exclude each other")
+        return self
+
+    def glimpse(self) -> Glimpse:
+        return Glimpse(region=self.region, max_px=None if self.region else self.max_px or MAX_PX)
+
+
+class Begun(BaseModel):
+    """`task_id` of the preview; `signature` is the one that the record of the whole photo will carry, too."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b", "signature": "0123456789abcdef"},
+    ]})  # fmt: skip
+
+    task_id: UUID
+    signature: str
+
+
+def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
+    router = APIRouter(tags=["previews"])
+    uploader = needs("upload", who)
+
+    @router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
+    def look(wanted: Look, announce: Announce, caller: Caller = uploader) -> Begun:
+        """Begin a preview, before all bulk work; its task is asked for, watched and fetched like any other."""
+        workflow = workflows.resolve(wanted.workflow, wanted.params).ref
+        photo = _photo(ctx, belongings, caller, wanted.source)
+        if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == withdraw.ERASED:
+            raise Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
+        announce(0)
+        glimpse = wanted.glimpse()
+        told = glimpse.model_dump(exclude_none=True)
+        task = identity.preview_id(photo.user_hash, photo.source.sha256, workflow.signature, told)
+        # A preview of a preview is one of the photo.
+        upload = keys.preview_upload(photo.upload_id.split("/")[1] if photo.preview else photo.upload_id, task)
+        begun = photo.model_copy(update={
+            "upload_id": upload, "decision": "queued", "priority": "interactive", "decided_at": ctx.clock.now(),
+            "task_id": task, "workflow": workflow, "fault": None, "preview": glimpse, "retries": 0,
+            "retried_at": None, "callback": None,
+        })  # fmt: skip
+        belongings.hint(task, upload)
+        if record_of(ctx, task) is None:
+            _publish(ctx, begun)
+        return Begun(task_id=UUID(task), signature=workflow.signature)
+
+    return router
+
+
+def _publish(ctx: Context, begun: Receipt) -> None:
+    """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins anew."""
+    ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(begun.upload_id))
+    ctx.store.put(ctx.settings.bucket_results, keys.receipt(begun.upload_id), begun.to_bytes(), "application/json")
+    ctx.publisher.publish(restore_queue("interactive", begun.lane), task_of(begun).encode())
+
+
+def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin) -> Receipt:
+    """What was decided about the photo. Raises `Problem` 404, and 409 while nothing is decided."""
+    if origin.task_id:
+        return belongings.one(caller, origin.task_id)
+    bucket = ctx.settings.bucket_uploads
+    if origin.ticket:
+        user_hash, _ = tickets.owner(ctx, caller, origin.ticket, None)
+        found = find(ctx, user_hash, origin.ticket)
+    elif not caller.operator:
+        raise Problem(403, "only the operator's key may name a key of the bucket", "forbidden")
+    else:
+        found = None
+        with suppress(NotFound):
+            found = upload_id(ctx.store.head(bucket, origin.key or ""))
+    if found is None:
+        raise Problem(404, "no such photo was uploaded", "not_found")
+    try:
+        return read_receipt(ctx, found)
+    except NotFound:
+        raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
