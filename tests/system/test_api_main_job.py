@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from shared.settings import Settings
 from tests.system.client import photo, until
@@ -88,3 +91,26 @@ def test_what_was_restored_is_erased(api: httpx.Client) -> None:
     assert api.get(f"/v1/tasks/{task}/result").status_code == 404
     assert api.get(f"/v1/uploads/{ticket}").json()["status"] in ("waiting", "expired")
     until(lambda: api.get(f"/v1/tasks/{task}").json()["uploads"][0]["image_filename"] is None, "a blank row")
+
+
+def test_a_preview_shows_what_the_photo_will_be(api: httpx.Client) -> None:
+    """A region before the whole: the very pixels of the result there, and the signature of its record."""
+    ticket, task = submit(api, photo(256, 192))
+    asked = {"source": {"ticket": ticket}, "workflow": "fast", "region": {"x": 64, "y": 64, "width": 96, "height": 64}}
+    begun = api.post("/v1/previews", json=asked).json()
+    for each in (begun["task_id"], task):
+        assert events(api, each)[-1][2]["status"] == "success"
+    records = [api.get(f"/v1/tasks/{each}/record").json() for each in (begun["task_id"], task)]
+    assert [record["workflow"]["signature"] for record in records] == [begun["signature"]] * 2
+    part, whole = (
+        np.asarray(Image.open(io.BytesIO(httpx.get(api.get(f"/v1/tasks/{each}/result").headers["location"]).content)))
+        for each in (begun["task_id"], task)
+    )
+    assert part.shape == (256, 384, 3)
+    # At the edges of a region the network misses the neighbourhood that it has in the whole photo.
+    inner, same = part[64:-64, 64:-64].astype(int), whole[320:448, 320:576].astype(int)
+    assert np.abs(inner - same).mean() < 1
+    assert api.get(f"/v1/uploads/{ticket}").json()["task_id"] == task
+    assert begun["task_id"] not in [row["task_id"] for row in api.get("/v1/tasks").json()["items"]]
+    assert api.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
+    assert api.get(f"/v1/tasks/{begun['task_id']}/result").status_code == 404
