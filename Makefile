@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 N      ?= 200
 SEED   ?= 1
 
-.PHONY: install reference demo test lint up down chaos bench clean
+.PHONY: install reference demo test lint audit up down chaos bench clean
 
 install: $(VENV)/.base
 
@@ -48,6 +48,16 @@ lint: $(VENV)/.test
 # A seeded run under every fault; prints its ledger and fails if anything is lost or done twice.
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED) $(if $(FAULTS),--faults $(FAULTS))
+
+# Known vulnerabilities of every pinned version. It asks a service about each, so it is no part of lint; what could not be
+# asked about is a failure, never "none found".
+audit: $(VENV)/audit/bin/pip-audit
+	$< --strict --no-deps --disable-pip --requirement constraints.txt \
+	  || { echo 'audit: NOT CLEAN, or not carried out: the lines above say which' >&2; exit 1; }
+
+$(VENV)/audit/bin/pip-audit: | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 up: install
 	$(BIN)/darkroom up

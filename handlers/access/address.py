@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from starlette.types import Scope
@@ -65,6 +66,7 @@ def _parsed(address: str) -> IPv4Network | IPv6Network | None:
     return ip_network(mapped or str(parsed).partition("%")[0])
 
 
+@lru_cache(4096)
 def _subject(address: str) -> str:
     parsed = _parsed(address)
     if parsed is None:

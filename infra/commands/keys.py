@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from shared import access, identity
 from shared.access import ApiKey, Scope
@@ -60,10 +58,9 @@ def list_keys(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(keys, indent=2))
         return
-    table = Table(*(Column(name, overflow="fold") for name in keys[0])) if keys else Table(title="no keys")
     for key in keys:
-        table.add_row(*("" if v is None else " ".join(v) if isinstance(v, list) else str(v) for v in key.values()))
-    Console().print(table)
+        state = "revoked" if key["revoked_at"] else f"until {key['expires_at'] or 'revoked'}"
+        print(key["id"], key["user_hash"], ",".join(key["scopes"]), state)
 
 
 @app.command()

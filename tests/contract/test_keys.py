@@ -1,0 +1,101 @@
+"""`darkroom keys` on the real store, and the door that reads what it wrote there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from handlers.access.waiting import FRESH_S
+from handlers.http import build
+from infra.local.stack import Stack
+from shared import access, facts, identity
+from shared.storage import S3Store
+from tests.conftest import darkroom
+from tests.contract.api_world import ApiWorld
+from tests.contract.harness import eventually
+from tests.fakes import FakeClock
+
+PHOTO = {"filename": "grandma.jpg", "content_type": "image/png"}
+
+
+def keys(servers: Stack, *arguments: str) -> Any:
+    done = darkroom("keys", *arguments, state_dir=servers.settings.state_dir)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+
+def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
+    """The key is printed once and stored nowhere; a door that remembers nothing yet refuses it once it is revoked."""
+    made = keys(servers, "create", "--user", "a person's name", "--scopes", "read", "--expires", "90d", "--json")
+    parsed = access.parse(made["key"])
+    assert parsed is not None
+    pepper = servers.settings.pepper.get_secret_value().encode()
+    assert made["user_hash"] == identity.user_hash("a person's name", pepper)
+    assert (made["id"], made["scopes"]) == (parsed[0], ["read"])
+
+    stored = S3Store(servers.settings).read("results", access.place(made["id"])).decode()
+    assert parsed[1] not in stored
+    assert "person" not in stored
+
+    world, headers = ApiWorld(servers.settings), {"Authorization": f"Bearer {made['key']}"}
+    assert TestClient(build(world.ctx, asked={})).get("/v1/workflows", headers=headers).status_code == 200
+    (listed,) = [key for key in keys(servers, "list", "--json") if key["id"] == made["id"]]
+    assert listed == {name: value for name, value in made.items() if name != "key"}
+    assert made["id"] in keys(servers, "list")
+
+    keys(servers, "revoke", made["id"])
+    assert "is revoked" in keys(servers, "revoke", made["id"])
+    assert TestClient(build(world.ctx, asked={})).get("/v1/workflows", headers=headers).status_code == 401
+    (listed,) = [key for key in keys(servers, "list", "--json") if key["id"] == made["id"]]
+    assert listed["revoked_at"]
+
+
+def test_without_json_the_key_stands_alone(servers: Stack) -> None:
+    """So that a shell can keep it."""
+    key = keys(servers, "create", "--user", "ann", "--expires", "never").strip()
+    assert access.parse(key)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "--user", "ann", "--scopes", "everything"),
+        ("create", "--user", "ann", "--scopes", ""),
+        ("create", "--user", "ann", "--expires", "soon"),
+        ("create", "--user", "ann", "--expires", "0d"),
+        ("create", "--user", " "),
+        ("create",),
+    ],
+)
+def test_what_cannot_be_meant_makes_no_key(servers: Stack, arguments: tuple[str, ...]) -> None:
+    done = darkroom("keys", *arguments, state_dir=servers.settings.state_dir)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("key_id", ["0" * 16, "../../receipts/x", ""])
+def test_only_a_key_that_is_there_is_revoked(servers: Stack, key_id: str) -> None:
+    done = darkroom("keys", "revoke", key_id, state_dir=servers.settings.state_dir)
+    assert done.returncode == 1
+    assert "darkroom keys list" in done.stderr
+
+
+def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> None:
+    """Also those that came through the bucket; when they are done, there is room again."""
+    world = ApiWorld(servers.settings.model_copy(update={"limit_queued_photos": 2}))
+    user = f"quota-{id(world)}"
+    receipts = [world.upload(user) for _ in range(2)]
+    clock = FakeClock(world.ctx.clock.now())
+    app = build(type(world.ctx)(world.settings, world.store, world.publisher, clock), asked={})
+    made = keys(servers, "create", "--user", user, "--json")
+    client = TestClient(app, headers={"Authorization": f"Bearer {made['key']}"})
+
+    def asked() -> int:
+        clock.advance(FRESH_S)
+        return client.post("/v1/uploads", json=PHOTO).status_code
+
+    eventually(lambda: asked() == 429, "the two that wait fill the quota")
+    world.logbook.write([facts.of_record(world.restore(receipt), "results") for receipt in receipts])
+    eventually(lambda: asked() == 201, "there is room again")

