@@ -69,6 +69,14 @@ class RowByRow:
         self._connection.close()
 
 
+@dataclass(frozen=True)
+class Rate:
+    """Rows a second: of time, and of the recorder's own CPU time (without the servers')."""
+
+    of_time: float
+    of_cpu: float
+
+
 @dataclass
 class Counted:
     """A diary that sets `enough` once `expected` events are committed."""
@@ -91,22 +99,31 @@ class Counted:
 def measure(settings: Settings, events: int, rounds: int) -> dict[str, Figures]:
     """`events` each round for either. Raises `AssertionError` if one of them is lost or refused."""
     ours, theirs = Logbook(settings), RowByRow(settings)
-    rates: list[tuple[float, float]] = []
+    runs: list[tuple[Rate, Rate]] = []
     try:
         for number in range(rounds + 1):
-            rate = _rate(settings, ours, events), _rate(settings, theirs, events)
-            rates += [rate] if number else []  # the first warms up
+            run = _run(settings, ours, events), _run(settings, theirs, events)
+            runs += [run] if number else []  # the first warms up
     finally:
         ours.close()
         theirs.close()
     return {
-        "on_record": {"rows/s": Spread.of([a for a, _ in rates]), "ratio": Spread.of([a / b for a, b in rates])},
-        "executemany": {"rows/s": Spread.of([b for _, b in rates]), "ratio": Spread.of([1.0])},
+        "on_record": _figures([ours for ours, _ in runs], [theirs for _, theirs in runs]),
+        "executemany": _figures([theirs for _, theirs in runs], [theirs for _, theirs in runs]),
     }
 
 
-def _rate(settings: Settings, diary: Diary, events: int) -> float:
-    """Rows a second, from connecting to the broker, which holds them all, to the last commit."""
+def _figures(rates: list[Rate], reference: list[Rate]) -> Figures:
+    """Ratios are of the same round."""
+    return {
+        "rows/s": Spread.of([rate.of_time for rate in rates]),
+        "rows/s/core": Spread.of([rate.of_cpu for rate in rates]),
+        "ratio": Spread.of([rate.of_time / other.of_time for rate, other in zip(rates, reference, strict=True)]),
+    }
+
+
+def _run(settings: Settings, diary: Diary, events: int) -> Rate:
+    """From connecting to the broker, which holds all events, to the last commit."""
     publisher = Publisher(settings)
     publisher.publish_many(topology.LOG, (event.encode() for event in lives(events)))
     publisher.close()
@@ -116,7 +133,7 @@ def _rate(settings: Settings, diary: Diary, events: int) -> float:
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
     patience = threading.Timer(PATIENCE_S, stop.set)  # a recorder has none of its own
     patience.start()
-    began_s = time.perf_counter()
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(recorder.run)
         writing.add_done_callback(lambda _: drained.set())
@@ -127,7 +144,7 @@ def _rate(settings: Settings, diary: Diary, events: int) -> float:
             patience.cancel()
     writing.result()
     assert counted.written == Written(added=events), counted.written
-    return events / (counted.ended_s - began_s)
+    return Rate(events / (counted.ended_s - began_s), events / (time.process_time() - began_cpu_s))
 
 
 def lives(events: int) -> Iterator[LogEvent]:
