@@ -12,7 +12,7 @@ import pytest
 from shared.broker.consumer import Delivery
 from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
-from shared.broker.topology import BULK, INTERACTIVE, LOG, UPLOADS, dead
+from shared.broker.topology import ALL, BULK, LOG, dead
 from shared.settings import Settings
 from tests.contract.harness import consuming, eventually
 
@@ -195,7 +195,7 @@ def test_a_backlog_is_what_is_ready_and_what_is_in_hand(settings: Settings, publ
 def test_depth_counts_what_is_ready(settings: Settings, publisher: Publisher) -> None:
     """Every queue and every `.dead` is counted; what is in hand is not ready."""
     before = depth(settings)
-    assert before.keys() - {"unacked"} == {n for q in (UPLOADS, INTERACTIVE, BULK, LOG) for n in (q, dead(q))}
+    assert before.keys() - {"unacked"} == {n for q in ALL for n in (q, dead(q))}
     publisher.publish_many(LOG, [b"1", b"2", b"3"])
     eventually(lambda: depth(settings)[LOG] == before[LOG] + 3, "three ready messages")
     with consuming(settings, {LOG: 2}) as taken:

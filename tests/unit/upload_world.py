@@ -66,8 +66,10 @@ class World:
         found = {f"{b}/{k}": self.store.read(b, k) for b in ("results", "quarantine") for k in self.store.keys(b)}
         return {name: data for name, data in found.items() if name.endswith(".json")}
 
-    def tasks(self, queue: str = topology.BULK) -> list[RestoreTask]:
-        return [RestoreTask.decode(body) for body in self.publisher.bodies(queue)]
+    def tasks(self, *queues: str) -> list[RestoreTask]:
+        """The messages for workers, of these queues or of all."""
+        return [RestoreTask.decode(body) for queue in queues or topology.RESTORE
+                for body in self.publisher.bodies(queue)]  # fmt: skip
 
     def log(self) -> list[LogEvent]:
         return [LogEvent.decode(body) for body in self.publisher.bodies(topology.LOG)]
