@@ -127,7 +127,7 @@ async def _read(scope: Scope, receive: Receive, max_bytes: int) -> Receive:
                 if len(body) > max_bytes:
                     raise _too_large(max_bytes)
                 if not message.get("more_body", False):
-                    return _replaying(message | {"body": bytes(body)}, receive)
+                    return _replaying({**message, "body": bytes(body)}, receive)
     except TimeoutError:
         raise Problem(408, f"the request did not arrive within {BODY_S} s", "slow", {"Connection": "close"}) from None
 
