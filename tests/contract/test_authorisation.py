@@ -25,6 +25,8 @@ OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/events/storage"}
 SECRET = "a secret of at least thirty-two bytes"
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png", "workflow": "fast"}
 
+LOOK = {"workflow": "fast", "max_px": 64}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -34,10 +36,12 @@ class Row:
     right: int
     other: int
     query: str = ""
+    body: Callable[[dict[str, str]], dict[str, Any]] = lambda _: PHOTO
 
 
 MATRIX = {
     "POST /v1/uploads": Row("upload", 201, 201),
+    "POST /v1/previews": Row("upload", 202, 404, body=lambda own: {"source": {"task_id": own["task_id"]}, **LOOK}),
     "GET /v1/uploads/{ticket}": Row("read", 200, 404, "?user={user}"),
     "GET /v1/tasks": Row("read", 200, 200),
     "GET /v1/tasks/{task_id}": Row("read", 200, 404),
@@ -154,7 +158,7 @@ def test_everybody_gets_what_the_matrix_says(town: Town, route: str, asker: str)
     method, _, path = route.partition(" ")
     credential = town.credential(asker, row.scope)
     answer = town.client.request(
-        method, (path + row.query).format(**own), json=PHOTO if method == "POST" else None,
+        method, (path + row.query).format(**own), json=row.body(own) if method == "POST" else None,
         headers={"Authorization": f"Bearer {credential}"} if credential else {},
     )  # fmt: skip
     assert answer.status_code == ASKERS[asker](row), answer.text
