@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from gpu_worker import codec
 from gpu_worker.context import Context
@@ -38,6 +39,7 @@ class Prepare:
         self._outcomes = outcomes
         self._wait_for_room = wait_for_room
         self._decoder = codec.Decoder(ctx.settings)
+        self._waited_for: WeakSet[Delivery] = WeakSet()
 
     def begin(self, delivery: Delivery) -> Job | Later | None:
         """Claim the delivery's task. None: there is nothing to do, the delivery is settled or to be given back."""
@@ -54,7 +56,7 @@ class Prepare:
         if not self._wait_for_room(receipt):
             return None  # the worker leaves, and the delivery with its connection
         passing("worker.before_claim")
-        taken = self._ctx.claims.take(task.task_id, task.upload_id)
+        taken = self._ctx.claims.take(task.task_id, task.upload_id, delivery.redelivered)
         if isinstance(taken, claims.Held):
             return self._held(delivery, task, taken)
         if isinstance(taken, claims.Spent):
@@ -84,6 +86,9 @@ class Prepare:
         if held.upload_id not in (None, task.upload_id):
             # The same photo under another key: it shares the result, and its own row says so once there is one.
             return Later(min(max(held.due_s, 0.2), 1.0))
+        if delivery.redelivered and delivery not in self._waited_for:
+            self._waited_for.add(delivery)  # once: a holder that lives needs nobody to wait behind it
+            return Later(max(held.due_s, 0.2))
         logger().info("task.postponed", task_id=task.task_id, upload_id=task.upload_id, delay_s=held.due_s)
         delivery.ack()
         return None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from gpu_worker.context import Context
 from gpu_worker.job import Job
 from shared import keys
+from shared.claims import RENEWALS
 from shared.documents import Reason, Receipt
 from shared.errors import Code, PermanentError
 
@@ -43,7 +44,7 @@ class Upkeep:
 
     def _renew(self, job: Job) -> None:
         now_s = self._ctx.clock.monotonic()
-        due = now_s - job.renewed_s >= self._ctx.settings.lease_s / 3
+        due = now_s - job.renewed_s >= self._ctx.settings.lease_s / RENEWALS
         if due or job.progress != job.told:
             job.renewed_s, job.told = now_s, job.progress
             self._ctx.claims.renew(job.claim, job.told)

@@ -36,7 +36,7 @@ from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
-from shared.claims import Claims
+from shared.claims import RENEWALS, Claims
 from shared.clock import SystemClock
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
 from shared.failpoints import passing
@@ -210,7 +210,7 @@ class Worker:
 
     def _watching(self, closing: threading.Event) -> None:
         """Renew the claims of all photos in hand; end the process when it no longer works."""
-        while not closing.wait(min(EVERY_S, self.settings.lease_s / 3)):
+        while not closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS)):
             if not self._alive():
                 logger().critical("process.stuck", seconds=self.settings.stall_s)
                 os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process

@@ -1,9 +1,9 @@
 """Who works on a task, and how often it was tried: one small object per attempt, in the results bucket.
 
 `claims/{task_id}/0001.json` is created with `If-None-Match: *`, so of any number of workers one begins attempt 1.
-The holder writes its claim again every third of a lease; a claim that was not, for a whole lease *by the store's own
-clock*, belongs to a dead worker, and attempt 2 may be claimed in the same way. The number of claims is the number of
-attempts, and it survives every crash. A message is therefore only a hint that there may be work: a worker that finds
+The holder writes its claim again six times a lease; a claim that was not, for a whole lease *by the store's own clock*,
+belongs to a dead worker, and attempt 2 may be claimed in the same way. Where the broker, too, gave the task's message to
+another, a third of a lease is enough. The number of claims is the number of attempts, and it survives every crash. A message is therefore only a hint that there may be work: a worker that finds
 the task held drops the hint, because the sweep makes a new one from any claim that is due (`due_s`).
 """
 
@@ -20,6 +20,10 @@ from shared.settings import Settings
 from shared.storage import ObjectInfo, ObjectStore
 
 CLOCK_STEP_S = 1.0  # object times come in whole seconds
+RENEWALS = 6
+"""How often in a lease a holder says that it lives."""
+SILENT = 1 / 3
+"""Part of a lease after which a silent holder is given up whose message came back."""
 
 
 class ClaimNote(Document):
@@ -73,23 +77,26 @@ class Claims:
         self._settings = settings
         self._worker = worker
 
-    def take(self, task_id: str, upload_id: str) -> Claim | Held | Spent:
-        """Begin the next attempt of a task, unless it is held or spent."""
+    def take(self, task_id: str, upload_id: str, came_back: bool = False) -> Claim | Held | Spent:
+        """Begin the next attempt of a task, unless it is held or spent.
+
+        `came_back`: the broker took the task's message from somebody, who is dead or has lost its connection.
+        """
         first = ClaimNote(worker=self._worker, upload_id=upload_id, state="working")
         if self._write_new(task_id, 1, first):
             return Claim(task_id, 1, first)
         found = latest(self._store, self._bucket, task_id)
         if found is None:  # it ended between the two looks: look again
-            return self.take(task_id, upload_id)
+            return self.take(task_id, upload_id, came_back)
         attempt, note, info = found
-        wait_s = due_s(note, info, self._settings.lease_s)
+        wait_s = due_s(note, info, self._settings.lease_s * (SILENT if came_back else 1))
         if wait_s > 0:
             return Held(wait_s, note.upload_id)
         following = _following(note, self._worker, upload_id)
         if spent := self._spent(attempt, note, following):
             return spent
         if not self._write_new(task_id, attempt + 1, following):
-            return self.take(task_id, upload_id)  # somebody was quicker: see who
+            return self.take(task_id, upload_id, came_back)  # somebody was quicker: see who
         return Claim(task_id, attempt + 1, following)
 
     def renew(self, claim: Claim, progress: float = 0.0) -> None:

@@ -55,6 +55,18 @@ def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
     assert (claim.attempt, claim.note.crashes) == (2, 1)
 
 
+def test_where_the_message_came_back_a_third_of_a_lease_is_enough(ann, bob, clock):
+    """The broker lost the holder, too: a dead worker's photo is worked on again within seconds, a living one's is not."""
+    claim = ann.take("t", "u")
+    clock.advance(9)
+    ann.renew(claim)
+    clock.advance(9)
+    assert isinstance(bob.take("t", "u", came_back=True), Held)
+    clock.advance(3)
+    assert isinstance(bob.take("t", "u"), Held)
+    assert isinstance(bob.take("t", "u", came_back=True), Claim)
+
+
 def test_a_late_sign_of_life_does_not_take_the_task_back(ann, bob, clock):
     """A worker that was stopped for a while and goes on: its claim is history."""
     first = ann.take("t", "u")
