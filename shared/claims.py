@@ -1,10 +1,11 @@
 """Who works on a task, and how often it was tried: one small object per attempt, in the results bucket.
 
 `claims/{task_id}/0001.json` is created with `If-None-Match: *`, so of any number of workers one begins attempt 1.
-The holder writes its claim again six times a lease; a claim that was not, for a whole lease *by the store's own clock*,
-belongs to a dead worker, and attempt 2 may be claimed in the same way. Where the broker, too, gave the task's message to
-another, a third of a lease is enough. The number of claims is the number of attempts, and it survives every crash. A message is therefore only a hint that there may be work: a worker that finds
-the task held drops the hint, because the sweep makes a new one from any claim that is due (`due_s`).
+The holder writes its claim again six times a lease; a claim that was not, for a whole lease *by the store's own
+clock*, belongs to a dead worker, and attempt 2 may be claimed in the same way. Where the broker, too, gave the task's
+message to another, a third of a lease is enough. The number of claims is the number of attempts, and it survives every
+crash. A message is therefore only a hint that there may be work: a worker that finds the task held drops the hint,
+because the sweep makes a new one from any claim that is due (`due_s`).
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
 
 
 def test_where_the_message_came_back_a_third_of_a_lease_is_enough(ann, bob, clock):
-    """The broker lost the holder, too: a dead worker's photo is worked on again within seconds, a living one's is not."""
+    """The broker lost the holder, too: a dead worker's photo comes back within seconds, a living one's does not."""
     claim = ann.take("t", "u")
     clock.advance(9)
     ann.renew(claim)
