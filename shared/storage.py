@@ -83,8 +83,8 @@ class ObjectStore(Protocol):
     def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
         """Copy inside the store, metadata kept."""
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Deleting what is not there is no error."""
+    def delete(self, bucket: str, key: str, version: str | None = None) -> None:
+        """Deleting what is not there is no error. A bucket with versions keeps them all, but for one that is named."""
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, page by page, in constant memory; without version, type and metadata."""
@@ -183,9 +183,9 @@ class S3Store:
         with _translated(source.bucket, source.key):
             self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin)
 
-    def delete(self, bucket: str, key: str) -> None:
+    def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         with _translated(bucket, key):
-            self._http.request("DELETE", bucket, key)
+            self._http.request("DELETE", bucket, key, version)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         pages = self.client.get_paginator("list_objects_v2").paginate(

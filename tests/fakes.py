@@ -120,9 +120,11 @@ class MemoryStore:
         found = self._find(source.bucket, source.key, source.version)
         self.put(bucket, key, found.data, found.info.content_type, found.info.metadata)
 
-    def delete(self, bucket: str, key: str) -> None:
+    def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         self._check(bucket)
-        self._objects.pop((bucket, key), None)
+        kept = [found for found in self._objects.pop((bucket, key), []) if version and found.info.version != version]
+        if kept:
+            self._objects[bucket, key] = kept
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         self._check(bucket)

@@ -87,7 +87,7 @@ def _delete_original(ctx: Context, source: Source) -> None:
     with suppress(NotFound):
         info = ctx.store.head(source.bucket, source.key, source.version)
         if info.etag == source.etag:
-            ctx.store.delete(source.bucket, source.key)
+            ctx.store.delete(source.bucket, source.key, source.version)
 
 
 def _blank(receipt: Receipt) -> Receipt:

@@ -218,6 +218,17 @@ def test_a_listing_of_versions_says_what_a_reader_gets(store: ObjectStore, versi
         assert info.version
 
 
+def test_a_version_that_is_named_is_deleted_for_good(store: ObjectStore, versioned: str) -> None:
+    """The others stay, and the key shows the latest of them."""
+    for data in (b"1", b"2"):
+        store.put(versioned, "a", data, "text/plain")
+    latest = store.head(versioned, "a")
+    store.delete(versioned, "a", latest.version)
+    assert store.read(versioned, "a") == b"1"
+    with pytest.raises(NotFound):
+        store.head(versioned, "a", latest.version)
+
+
 def test_without_versions_both_listings_agree(store: ObjectStore, prefix: str) -> None:
     store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
     with_versions = [info for info in store.list_versions(BUCKET) if info.key.startswith(prefix)]
