@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,9 @@ class Decoder:
 
     def _once(self, data: bytes, pixels: int | None) -> Photo:
         try:
-            service = self._ready()
+            service, end = self._connected()
             try:
-                with service.connect() as end:
+                with end:
                     return self._ask(end, data, pixels or self._settings.max_pixels)
             except TimeoutError as error:
                 self._end(service)
@@ -100,16 +100,14 @@ class Decoder:
             detail = "the decoder's process ended or did not start; the next try starts a new one"
             raise TransientError(Code.INTERNAL, detail) from error
 
-    def _ready(self) -> _Service:
-        """The service once it has no other photo; a new one where the old does not come to that."""
+    def _connected(self) -> tuple[_Service, socket.socket]:
+        """A connection to the process for one photo, of a new service where the old one is gone."""
         if self._service:
-            with suppress(_Gone):
-                self._service.ready()
-                return self._service
+            with suppress(OSError, _Gone):
+                return self._service, self._service.connect()
             self._end(self._service)
         self._service = _Service(self._child)
-        self._service.ready()
-        return self._service
+        return self._service, self._service.connect()
 
     def _ask(self, end: socket.socket, data: bytes, pixels: int) -> Photo:
         settings = self._settings
@@ -196,16 +194,15 @@ class _Service:
             )
         self._owes_s = _START_S
 
-    def ready(self) -> None:
-        """Wait until it has no photo. Raises `_Gone`."""
+    def connect(self) -> socket.socket:
+        """A connection to a fresh process for one photo, once there is no other. Raises `_Gone`, `OSError`."""
         if self._owes_s:
             self.status(self._owes_s)
-
-    def connect(self) -> socket.socket:
-        """A connection to a fresh process for one photo."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as unless_sent:
+            unless_sent.enter_context(ours)
             socket.send_fds(self._control, [b"\0"], [theirs.fileno()])
+            unless_sent.pop_all()
         self._owes_s = _END_S
         return ours
 

@@ -10,7 +10,7 @@ import psutil
 
 from tests import hostile
 from tests.hostile import Hostile
-from tests.system.client import Client, until
+from tests.system.client import Client, photo, until
 from tests.system.test_main_job import (  # noqa: F401 - one stack for these modules
     _is_worker,
     client,
@@ -38,6 +38,16 @@ def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -
     print(f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} " + " ".join(f"{k}={n}" for k, n in counts.items()))
     assert workers(state_dir) == before
     until(lambda: not client.keys("results", "claims/") or None, "claims given up")
+
+
+def test_a_lost_decoder_is_no_photos_fault(client: Client, state_dir: Path) -> None:  # noqa: F811
+    """The decoder's process is killed under a running worker: the next photo is restored at its first attempt."""
+    (worker,) = (psutil.Process(pid) for pid in workers(state_dir))
+    decoder = next(child for child in worker.children() if "gpu_worker.codec.child" in child.cmdline())
+    decoder.kill()
+    upload = upload_id("after.png", client.put("after.png", photo(seed=77), workflow="fast"))
+    assert client.record(upload)["attempts"] == 1
+    assert workers(state_dir) == {worker.pid}
 
 
 def workers(state_dir: Path) -> set[int]:  # noqa: F811

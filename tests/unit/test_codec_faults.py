@@ -119,6 +119,17 @@ def test_tiff_directories_in_a_circle_end() -> None:
     assert (decode(bytes(data), LIMITS).pixels == quarters()).all()
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "MPO"])
+def test_pictures_in_one_file_are_limited(kind: str) -> None:
+    """As many as the limit pass, with a note that only the first was restored; one more is refused by name."""
+    pages = [Image.fromarray(noise((8, 8, 3), seed=n)) for n in range(4)]
+    data = saved(pages[0], kind, save_all=True, append_images=pages[1:])
+    assert any("only the" in note for note in decode(data, Limits(max_frames=4)).notes)
+    with pytest.raises(PermanentError, match="DARKROOM_MAX_FRAMES") as caught:
+        decode(data, Limits(max_frames=3))
+    assert caught.value.code == Code.ANIMATED
+
+
 @given(st.data())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_damage_gives_a_photo_or_a_permanent_error(data: st.DataObject) -> None:

@@ -170,7 +170,10 @@ def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
     """Between two photos nobody notices; it was no photo's fault."""
     decoder = making()
     _, service = ast.literal_eval(str(told(decoder, b"pid")))
-    psutil.Process(service).kill()
+    process = psutil.Process(service)
+    process.kill()
+    while psutil.pid_exists(service) and process.status() != psutil.STATUS_ZOMBIE:
+        pass
     assert decoder.decode(SOUND).width == 24
 
 
