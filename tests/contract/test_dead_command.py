@@ -39,7 +39,8 @@ def ctx(servers: Any) -> Iterator[Context]:
 
 def dead_command(ctx: Context, folder: Path, *arguments: str) -> Any:
     """What `darkroom dead … --json` prints, as JSON."""
-    given = Settings.given(**{name: getattr(ctx.settings, name) for name in ctx.settings.model_fields_set})
+    chosen = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
+    given = Settings.given(**chosen)
     ran = darkroom("dead", *arguments, "--json", state_dir=folder, **given.variables(exclude=["state_dir"]))
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

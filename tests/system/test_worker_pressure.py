@@ -57,7 +57,8 @@ class Worker:
     """A worker process; its log lines as they come."""
 
     def __init__(self, ctx: Context, **changes: Any) -> None:
-        given = {name: getattr(ctx.settings, name) for name in ctx.settings.model_fields_set} | changes
+        chosen = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
+        given = chosen | changes
         env = os.environ | Settings.given(**given).variables() | {"DARKROOM_LOG_FORMAT": "json"}
         self.process = subprocess.Popen([sys.executable, "-m", "gpu_worker"], env=env, stderr=subprocess.PIPE)
         self.events: list[dict[str, Any]] = []

@@ -26,8 +26,8 @@ HEADERS = st.dictionaries(st.text(min_size=1), st.text(), max_size=3)
 def test_queue_names_are_the_contract() -> None:
     """Tests and operators outside the project use these names."""
     lanes = tuple(f"darkroom.restore.bulk.{number}" for number in range(1, 9))
-    assert topology.LANES == ("darkroom.restore.bulk", *lanes)
-    assert topology.RESTORE == ("darkroom.restore.interactive", *topology.LANES)
+    assert ("darkroom.restore.bulk", *lanes) == topology.LANES
+    assert ("darkroom.restore.interactive", *topology.LANES) == topology.RESTORE
     assert {"darkroom.uploads", *topology.RESTORE, "darkroom.log"} <= set(topology.ALL)
     assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
     assert topology.restore_queue("interactive") == topology.INTERACTIVE
