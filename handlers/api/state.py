@@ -8,7 +8,7 @@ from handlers.context import Context
 from handlers.sweep.retelling import read_reason, read_record
 from shared import claims
 from shared.documents import Fault, Receipt, Record
-from shared.errors import NotFound
+from shared.errors import PermanentError
 from shared.messages import Status
 
 ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
@@ -45,9 +45,10 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
 
 
 def record_of(ctx: Context, task_id: str) -> Record | None:
+    """A damaged record proves nothing; the sweep repairs it."""
     try:
         return read_record(ctx, task_id)
-    except NotFound:
+    except PermanentError:
         return None
 
 
@@ -55,7 +56,7 @@ def fault_of(ctx: Context, receipt: Receipt) -> Fault | None:
     """How an upload ended without a result, if it did; the reason of an earlier upload at its key is not its own."""
     try:
         reason = read_reason(ctx, receipt.upload_id)
-    except NotFound:
+    except PermanentError:
         return None
     if reason.source.upload_time != receipt.source.upload_time:
         return None

@@ -15,7 +15,7 @@ from gpu_worker.photo import Photo
 from handlers.http import build
 from shared import keys, workflows
 from shared.broker import topology
-from shared.documents import Glimpse, Receipt, Region
+from shared.documents import Glimpse, Receipt, Record, Region
 from shared.errors import PermanentError
 from shared.messages import RestoreTask
 from shared.settings import Settings
@@ -47,7 +47,7 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(world: World, 
     assert begun["task_id"] != photo_task
     (body,) = world.publisher.bodies(topology.INTERACTIVE)
     task = RestoreTask.decode(body)
-    receipt = Receipt.from_bytes(world.store.read("results", keys.receipt(task.upload_id)), "r")
+    receipt = Receipt.from_bytes(world.store.read("results", keys.receipt(task.upload_id)), "receipt")
     assert (receipt.preview, receipt.task_id) == (Glimpse(max_px=512), begun["task_id"])
     assert len(world.log()) == told
     shown = client.get(f"/v1/tasks/{begun['task_id']}").json()
@@ -71,8 +71,9 @@ def test_a_finished_one_is_not_made_again(world: World, client: TestClient) -> N
     task = look(client).json()["task_id"]
     receipt = world.receipt(decision)
     world.restore(decision)
-    record = world.store.read("results", keys.record(receipt.task_id or ""))
-    world.store.put("results", keys.record(task), record, "application/json")
+    made = keys.record(receipt.task_id or "")
+    record = Record.from_bytes(world.store.read("results", made), made).model_copy(update={"task_id": task})
+    world.store.put("results", keys.record(task), record.to_bytes(), "application/json")
     world.publisher.sent.clear()
     assert look(client).json()["task_id"] == task
     assert world.publisher.sent == []
