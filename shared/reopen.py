@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Protocol
 
 from shared import claims, facts, keys
-from shared.broker.topology import LOG
 from shared.documents import Reason, Receipt
 from shared.errors import Code, NotFound, PermanentError
 from shared.messages import RestoreTask
@@ -33,7 +32,7 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
         return False  # the worker will say what is wrong with it
     again = receipt.model_copy(update={"retries": receipt.retries + 1, "retried_at": now})
     store.put(settings.bucket_results, keys.receipt(again.upload_id), again.to_bytes(), "application/json")
-    publisher.publish(LOG, facts.of_receipt(again, settings.bucket_results).encode())
+    facts.tell(publisher, facts.of_receipt(again, settings.bucket_results), again)
     _forget_attempts(task.task_id, store, settings)
     store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key))
     store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
