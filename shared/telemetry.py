@@ -32,7 +32,7 @@ EVENTS = {
     "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
     "notification.failed": "A notification met a bug of ours; it is tried again, at last set aside.",
     "access.refused": "An address tried too many wrong keys or tokens; once a minute, with the last `reason`.",
-    "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is a key's id, not the key.",
+    "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is not the key.",
     "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",
     "task.restored": "A photo was restored: one line with all its figures.",
@@ -68,7 +68,7 @@ EVENTS = {
 METRICS = {
     "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
-    "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function) and `outcome` (counter).",
+    "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function), `outcome` (counter).",
     "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome` (counter).",
     "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
     "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
