@@ -1,0 +1,63 @@
+"""What is somebody's own stays where it belongs: no key and no name of a user or file is in a log or dead letter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import redis
+
+from shared import access, identity
+from shared.settings import Settings
+from tests.conftest import darkroom
+from tests.system.client import photo, until
+
+PERSON, FILE, FOLDER = "wilhelmina-zebra", "giraffe-at-the-lake", "private-holidays"
+
+
+def test_no_log_line_holds_a_key_a_users_name_or_a_files_name(stack: Settings) -> None:
+    """After an upload that is restored, one that is refused, wrong keys and wrong requests, by API and by bucket."""
+    folder = stack.state_dir
+    made = json.loads(darkroom("keys", "create", "--user", PERSON, "--json", state_dir=folder).stdout)
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30) as client:
+        for data in (photo(), b"no picture at all"):
+            wanted = {"filename": f"{FILE}.png", "content_type": "image/png", "workflow": "fast"}
+            ticket = client.post("/v1/uploads", json=wanted).json()
+            form, file = ticket["post"], {"file": (f"{FILE}.png", data, "image/png")}
+            assert httpx.post(form["url"], data=form["fields"], files=file, timeout=30).status_code == 201
+            until(lambda t=ticket["ticket"]: client.get(f"/v1/uploads/{t}").json()["status"] in ("success", "rejected"),
+                  "the end of the upload")  # fmt: skip
+        client.get("/v1/tasks", headers={"Authorization": f"Bearer {made['key'][:-1]}-"})
+        client.post("/v1/uploads", json={"filename": FILE, "content_type": FILE})
+        client.post("/v1/uploads", content=f"{{{FILE}", headers={"Content-Type": "application/json"})
+        client.get(f"/v1/tasks/{PERSON}")
+        client.get(f"/v1/{FOLDER}/{FILE}")
+    sent = darkroom("submit", str(_picture(folder)), "--workflow", "fast", "--wait", state_dir=folder)
+    assert sent.returncode == 0, sent.stderr
+
+    parsed = access.parse(made["key"])
+    assert parsed is not None
+    pepper = stack.pepper.get_secret_value()
+    secrets = (made["key"], parsed[1], stack.api_key.get_secret_value(), pepper, stack.webhook_token.get_secret_value(),
+               stack.s3_secret_key.get_secret_value())  # fmt: skip
+    words = [word.encode() for word in (PERSON, FILE, FOLDER, identity.user_hash(PERSON, pepper.encode()), *secrets)]
+    places = {path.name: path.read_bytes() for path in (folder / "logs").iterdir()} | _dead_letters(stack)
+    assert b"upload.rejected" in places["handlers.log"]
+    assert {"handlers.log", "recorder.log", "sweep.log"} <= set(places)
+    assert [(name, word) for name, text in places.items() for word in words if word in text] == []
+
+
+def _picture(folder: Path) -> Path:
+    path = folder / FOLDER / f"{FILE}.png"
+    path.parent.mkdir()
+    path.write_bytes(photo())
+    return path
+
+
+def _dead_letters(stack: Settings) -> dict[str, bytes]:
+    """Everything in the queues that nobody reads, as it lies in the broker."""
+    with redis.Redis.from_url(stack.broker_url.get_secret_value()) as broker:
+        names = [name for name in broker.scan_iter("*dead*") if broker.type(name) == b"list"]
+        return {name.decode(): b"\n".join(broker.lrange(name, 0, -1)) for name in names}
