@@ -6,10 +6,11 @@ They are the truth that everything else is rebuilt from, so each carries a versi
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared import keys
 from shared.errors import Code, PermanentError
 from shared.messages import Priority
 
@@ -23,7 +24,13 @@ class Part(BaseModel):
 class Document(Part):
     """One object in a bucket; a missing or wrong field is an error with the object's name."""
 
+    VERSION: ClassVar[int] = 1
+
     v: int = 1
+
+    def place(self) -> str | None:
+        """The key at which it must lie; None: anywhere."""
+        return None
 
     def to_bytes(self) -> bytes:
         """Indented UTF-8: people open these files."""
@@ -31,13 +38,22 @@ class Document(Part):
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Self:
-        """Raises `PermanentError(bad_document)` naming the object and the first fault."""
+        """Raises `PermanentError(bad_document)` naming the object and the first fault.
+
+        Where `name` is a key, a document that belongs at another one is a fault, too.
+        """
         try:
-            return cls.model_validate_json(data)
+            document = cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "body"
             raise PermanentError(Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}") from error
+        if document.v != cls.VERSION:
+            detail = f"{name}: version {document.v}; this code reads version {cls.VERSION}"
+            raise PermanentError(Code.BAD_DOCUMENT, detail)
+        if "/" in name and document.place() not in (None, name):
+            raise PermanentError(Code.BAD_DOCUMENT, f"{name}: its ids belong to {document.place()}")
+        return document
 
 
 class Source(Part):
@@ -117,6 +133,9 @@ class Receipt(Document):
     callback: str | None = None
     """The URL that is called when the upload has ended."""
 
+    def place(self) -> str:
+        return keys.receipt(self.upload_id)
+
 
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
@@ -130,6 +149,9 @@ class Reason(Document):
     attempts: int = 0
     retries: int = 0
     at: datetime
+
+    def place(self) -> str:
+        return keys.reason(self.upload_id)
 
 
 class StepTime(Part):
@@ -167,3 +189,6 @@ class Record(Document):
     software: str
     notes: list[str] = []
     preview: Glimpse | None = None
+
+    def place(self) -> str:
+        return keys.record(self.task_id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 
 import pytest
 
@@ -149,3 +151,118 @@ def test_a_receipt_made_from_a_record_is_whole(town: Town) -> None:
     assert isinstance(receipt, Receipt)
     assert isinstance(record, Record)
     assert (receipt.task_id, receipt.workflow) == (record.task_id, record.workflow)
+
+
+BROKEN = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda _: b"",
+    "no JSON": lambda _: b"\x89PNG\r\n",
+    "another JSON": lambda _: b'["receipt"]',
+    "an empty object": lambda _: b"{}",
+    "a foreign version": lambda data: json.dumps(json.loads(data) | {"v": 99}).encode(),
+    "a field of another type": lambda data: json.dumps(json.loads(data) | {"source": 7}).encode(),
+    "swapped ids": lambda data: json.dumps(
+        json.loads(data) | {"upload_id": f"{'1' * 8}-1111-5111-8111-{'1' * 12}",
+                            "task_id": f"{'2' * 8}-2222-5222-8222-{'2' * 12}"}
+    ).encode(),
+}  # fmt: skip
+
+every_damage = pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+
+
+@every_damage
+def test_every_damage_to_a_receipt_is_repaired_from_the_upload(town: Town, broken: Callable[[bytes], bytes]) -> None:
+    """Reported once, made anew, the bytes kept, and the photo is restored as if nothing had been."""
+    upload, other = town.upload("a.png"), town.upload("b.png")
+    before, key = town.receipt(upload), keys.receipt(upload)
+    damage(town, key, bytes_there := broken(town.store.read("results", key)))
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.missed) == (1, 1, 0)
+    assert town.receipt(upload).model_copy(update={"decided_at": before.decided_at}) == before
+    assert town.store.read("archive", f"damaged/{key}") == bytes_there
+    town.restore(upload)
+    town.later()
+    again = town.sweep()
+    assert (again.damaged, again.waiting) == (0, 1)
+    assert other in town.messages()
+
+
+@every_damage
+def test_every_damage_to_a_record_is_repaired_from_receipt_and_result(
+    town: Town, broken: Callable[[bytes], bytes]
+) -> None:
+    """Nothing is computed again; the bytes are kept."""
+    upload = town.upload("a.png")
+    before = town.restore(upload)
+    town.lose()
+    key = keys.record(before.task_id)
+    damage(town, key, bytes_there := broken(town.store.read("results", key)))
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.republished) == (1, 1, 0)
+    after = town.record(upload)
+    assert (after.upload_id, after.task_id, after.source) == (before.upload_id, before.task_id, before.source)
+    assert town.store.read("archive", f"damaged/{key}") == bytes_there
+    town.later()
+    assert town.sweep().damaged == 0
+    assert town.messages() == []
+
+
+def test_two_swapped_receipts_are_both_repaired(town: Town) -> None:
+    """Each is whole, and lies in the other's place."""
+    uploads = [town.upload("a.png"), town.upload("b.png")]
+    before = [town.receipt(upload) for upload in uploads]
+    first, second = (town.store.read("results", keys.receipt(upload)) for upload in uploads)
+    damage(town, keys.receipt(uploads[0]), second)
+    damage(town, keys.receipt(uploads[1]), first)
+    report = town.sweep()
+    assert (report.damaged, report.repaired) == (2, 2)
+    for upload, whole in zip(uploads, before, strict=True):
+        assert town.receipt(upload).task_id == whole.task_id
+
+
+def test_a_dry_run_reports_damage_and_repairs_nothing(town: Town) -> None:
+    upload = town.upload("a.png")
+    damage(town, keys.receipt(upload), b"{}")
+    assert town.sweep(dry_run=True).damaged == 1
+    assert town.store.read("results", keys.receipt(upload)) == b"{}"
+
+
+def test_an_upload_of_which_nothing_is_left_is_forgotten(town: Town) -> None:
+    """Receipt, upload and record are gone: nobody waits, so its claims go, and nothing else is touched or invented."""
+    upload, other = town.upload("a.png"), town.upload("b.png")
+    claim = town.claim(upload)
+    town.store.delete("results", keys.receipt(upload))
+    town.store.delete("uploads", "a.png")
+    town.lose()
+    for _ in range(2):
+        town.later()
+        report = town.sweep()
+        assert (report.damaged, report.repaired, report.missed, report.failed) == (0, 0, 0, 0)
+    assert town.messages() == [other]
+    assert keys.claim(claim.task_id, 1) not in town.store.keys("results")
+    assert keys.receipt(upload) not in town.store.keys("results")
+
+
+def test_a_receipt_that_is_gone_is_made_again_from_the_upload(town: Town) -> None:
+    """Not the work: its record stands, for this upload as before."""
+    upload = town.upload("a.png")
+    before, record = town.receipt(upload), town.restore(upload)
+    town.lose()
+    town.store.delete("results", keys.receipt(upload))
+    town.later()
+    assert town.sweep().missed == 1
+    assert town.receipt(upload).task_id == before.task_id
+    assert town.record(upload) == record
+
+
+def test_a_record_without_receipt_and_upload_stays(town: Town) -> None:
+    """The result has an owner who may still fetch it; there is nothing to decide any more."""
+    upload = town.upload("a.png")
+    record = town.restore(upload)
+    town.lose()
+    town.store.delete("results", keys.receipt(upload))
+    town.store.delete("uploads", "a.png")
+    town.later(7200)
+    report = town.sweep()
+    assert (report.damaged, report.missed, report.results_retired, report.republished) == (0, 0, 0, 0)
+    assert {keys.record(record.task_id), record.result_key} <= set(town.store.keys("results"))
