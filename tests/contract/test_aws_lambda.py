@@ -32,11 +32,12 @@ def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
     broker = urlsplit(servers.settings.broker_url.get_secret_value())
     own: dict[str, Any] = {"broker_url": urlunsplit(broker._replace(path="/5")), "default_workflow": "fast"}
-    given = Settings.model_validate(servers.settings.model_dump() | names | own)
+    given = Settings.model_validate(servers.settings.model_dump(exclude_none=True) | names | own)
     for name, value in given.variables(exclude={"state_dir", "ready_file"}).items():
         monkeypatch.setenv(name, value)
     for name in names.values():
         S3Store(given).client.create_bucket(Bucket=name)
+    monkeypatch.setattr(aws_lambda.telemetry, "configure", lambda *_: None)  # it is this process's, for good
     aws_lambda._context.cache_clear()
     aws_lambda._logbook.cache_clear()
     yield given
