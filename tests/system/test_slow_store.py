@@ -1,0 +1,30 @@
+"""A worker whose line to the store is slow, narrow or breaks: every photo still ends once."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from handlers.context import Context
+from shared import keys
+from tests.proxy import Proxy
+from tests.system.test_worker_pressure import Worker, ctx, eventually, record, upload  # noqa: F401
+
+
+@pytest.mark.parametrize("fault", ["latency", "narrow", "resets"])
+def test_a_bad_line_to_the_store_ends_no_photo_twice(ctx: Context, fault: str) -> None:  # noqa: F811
+    """0.3 s to each side, 64 KiB/s, every tenth request reset: one record, no reason, one attempt."""
+    port = urlsplit(ctx.settings.s3_endpoint_url).port
+    assert port
+    with Proxy(port) as proxy, Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}") as worker:
+        {"latency": lambda: proxy.delay(0.3), "narrow": lambda: proxy.rate(64 << 10),
+         "resets": lambda: proxy.reset(0.1, seed=3)}[fault]()  # fmt: skip
+        tasks = [upload(ctx, 40, 30 + number) for number in range(3)]
+        for task in tasks:
+            assert eventually(lambda task=task: record(ctx, task), "the record").attempts == 1
+        proxy.heal()
+        done = [line["task_id"] for line in worker.said("task.restored")]
+        assert len(done) == len(set(done))
+        assert not worker.said("task.failed")
+        eventually(lambda: not list(ctx.store.list(ctx.settings.bucket_results, keys.claims(tasks[0]))), "no claim")
