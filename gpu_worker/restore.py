@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_worker import engines, memory, steps
+from gpu_worker import engines, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import memory
 from shared.documents import StepTime
 from shared.errors import Code, PermanentError
 from shared.settings import Settings

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
-from gpu_worker import scratch
 from gpu_worker.engines import Engine, Network, OutOfMemory
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import scratch
 from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
 from shared.errors import Code, PermanentError
 from shared.settings import Settings

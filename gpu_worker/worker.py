@@ -21,17 +21,18 @@ from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from gpu_worker import codec, engines, metrics, models
-from gpu_worker.context import Context
-from gpu_worker.finish import Finish
-from gpu_worker.hand import Hand
-from gpu_worker.inbox import Inbox
-from gpu_worker.job import Job
-from gpu_worker.outcome import Outcomes
-from gpu_worker.patience import Patient
-from gpu_worker.prepare import Later, Prepare
+from gpu_worker import codec, engines, models
 from gpu_worker.restore import restore
-from gpu_worker.upkeep import EVERY_S, Upkeep
+from gpu_worker.stages import metrics
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.finish import Finish
+from gpu_worker.stages.hand import Hand
+from gpu_worker.stages.inbox import Inbox
+from gpu_worker.stages.job import Job
+from gpu_worker.stages.outcome import Outcomes
+from gpu_worker.stages.patience import Patient
+from gpu_worker.stages.prepare import Later, Prepare
+from gpu_worker.stages.upkeep import EVERY_S, Upkeep
 from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery

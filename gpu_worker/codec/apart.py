@@ -14,10 +14,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gpu_worker import scratch
 from gpu_worker.codec.decode import Limits
 from gpu_worker.codec.wire import Answer, Decoded, Fault, Link, Request
 from gpu_worker.photo import Metadata, Photo
+from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
 from shared.settings import Settings
 from shared.telemetry import logger

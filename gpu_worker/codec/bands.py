@@ -16,8 +16,8 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from gpu_worker import scratch
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import scratch
 
 BAND_BYTES = 1 << 20
 Bytes = NDArray[np.uint8]

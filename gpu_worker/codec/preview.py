@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpu_worker import scratch
 from gpu_worker.codec import colour
 from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import scratch
 from shared.settings import Settings
 
 MAX_PX = 512

@@ -19,12 +19,13 @@ from typing import Any
 import ncnn
 import numpy as np
 
-from gpu_worker import memory, models
+from gpu_worker import models
 from gpu_worker.engines import Network, OutOfMemory, kernels, ncnn_weights
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.kernel_network import KEPT_BYTES, KernelNetwork, tail_tiles
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import memory
 from gpu_worker.tiles import Rect
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model

@@ -7,8 +7,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.bands import bands
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels.bands import bands
 from shared.errors import Code, PermanentError
 
 BAND_BYTES = 512 * 1024

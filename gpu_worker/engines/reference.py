@@ -23,11 +23,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gpu_worker import memory
 from gpu_worker.engines import compat, weights
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.out_of_memory import within_memory
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import memory
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
 from shared.settings import Settings

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpu_worker import memory
 from gpu_worker.engines import Network, OutOfMemory, compat, weights
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.graphs import Graphs, capture
 from gpu_worker.engines.out_of_memory import within_memory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
 from shared.models import Model
 from shared.settings import Settings

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker import bilinear, scratch
-from gpu_worker.bands import bands
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import bilinear, scratch
+from gpu_worker.pixels.bands import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.settings import Settings
 from shared.workflows import ResolvedStep

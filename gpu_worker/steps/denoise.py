@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_worker import scratch, tile_runner
-from gpu_worker.bands import bands
+from gpu_worker import tile_runner
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import scratch
+from gpu_worker.pixels.bands import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.workflows import ResolvedStep
 

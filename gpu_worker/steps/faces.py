@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_worker import faces, models, scratch
+from gpu_worker import models
 from gpu_worker.engines import Engine, FaceRestorer, FaceRestoring, OutOfMemory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import scratch
 from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps import face_geometry as faces
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
 from shared.workflows import ResolvedStep

@@ -7,11 +7,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker import scratch
-from gpu_worker.bands import bands
 from gpu_worker.engines import Engine
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import scratch
+from gpu_worker.pixels.bands import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.settings import Settings
 from shared.workflows import ResolvedStep

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gpu_worker import resample, tile_runner
-from gpu_worker.bleed import bleed
+from gpu_worker import tile_runner
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import resample
+from gpu_worker.pixels.bleed import bleed
 from gpu_worker.steps import Outcome, Tools
 from shared.workflows import ResolvedStep
 

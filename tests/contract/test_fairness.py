@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.inbox import Inbox
+from gpu_worker.stages.inbox import Inbox
 from gpu_worker.worker import PREFETCH
 from shared import identity
 from shared.broker.publisher import Publisher

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker import models, pull
+from gpu_worker import models
+from gpu_worker.models import pull
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile
 from shared.settings import Settings

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gpu_worker import patience
-from gpu_worker.patience import Patient
+from gpu_worker.stages import patience
+from gpu_worker.stages.patience import Patient
 from shared.breaker import PROBE_S, Breaker
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
 from shared.retry import RetryPolicy

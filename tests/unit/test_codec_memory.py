@@ -9,8 +9,9 @@ import numpy as np
 import psutil
 import pytest
 
-from gpu_worker import codec, scratch
+from gpu_worker import codec
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import scratch
 from shared.settings import Settings
 
 ROWS, WIDTH = 8000, 8000  # 192 MB

@@ -19,8 +19,8 @@ needs("torch", "torch")
 
 import cv2
 
-from gpu_worker import bands, bilinear
 from gpu_worker.photo import Metadata, Photo
+from gpu_worker.pixels import bands, bilinear
 from gpu_worker.steps import colorize
 from tests.unit.colour_stand_in import Floats, StandIn, coloured, smooth
 

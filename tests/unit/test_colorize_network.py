@@ -17,12 +17,12 @@ needs("torch", "torch")
 
 import torch
 
-from gpu_worker import memory
 from gpu_worker.engines import OutOfMemory, compat
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import memory
 from gpu_worker.restore import restore
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError

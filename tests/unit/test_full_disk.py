@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_worker import codec, scratch
+from gpu_worker import codec
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
 from shared.settings import Settings
 from tests.full_disk import tiny_disk

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from gpu_worker.hand import Hand, pixels
-from gpu_worker.job import Job
+from gpu_worker.stages.hand import Hand, pixels
+from gpu_worker.stages.job import Job
 from shared.documents import Receipt
 from shared.messages import RestoreTask
 from tests.unit.sweep_town import Town

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from structlog.testing import capture_logs
 
-from gpu_worker import metrics as worker_metrics
+from gpu_worker.stages import metrics as worker_metrics
 from handlers import metrics as handlers_metrics
 from handlers.sweep.report import SweepReport
 from infra.local.program import Program

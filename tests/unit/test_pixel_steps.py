@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpu_worker import bands, resample
-from gpu_worker.bleed import bleed
 from gpu_worker.engines import quantise
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import bands, resample
+from gpu_worker.pixels.bleed import bleed
 from gpu_worker.steps import Tools, finish
 from shared.errors import Code, PermanentError
 from shared.settings import Settings

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from gpu_worker.glimpse import glimpse
 from gpu_worker.photo import Photo
+from gpu_worker.stages.glimpse import glimpse
 from handlers.http import build
 from shared import keys, workflows
 from shared.broker import topology

@@ -23,11 +23,12 @@ needs("torch", "torch")
 
 import torch
 
-from gpu_worker import faces, steps
+from gpu_worker import steps
 from gpu_worker.engines import compat
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.steps import face_geometry as faces
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get

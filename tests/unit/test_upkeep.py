@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.context import Context
-from gpu_worker.job import Job
-from gpu_worker.outcome import Outcomes
-from gpu_worker.prepare import Prepare
-from gpu_worker.upkeep import Upkeep, is_withdrawn
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.job import Job
+from gpu_worker.stages.outcome import Outcomes
+from gpu_worker.stages.prepare import Prepare
+from gpu_worker.stages.upkeep import Upkeep, is_withdrawn
 from handlers.api import withdraw
 from shared import claims, keys
 from shared.broker import topology

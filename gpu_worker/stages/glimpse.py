@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gpu_worker import resample
 from gpu_worker.photo import Photo, Pixels
+from gpu_worker.pixels import resample
 from shared.documents import Glimpse, Region
 from shared.errors import Code, PermanentError
 from shared.settings import Settings

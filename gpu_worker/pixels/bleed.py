@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.bands import bands
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels.bands import bands
 
 MIN_SIDE_PX = 4
 

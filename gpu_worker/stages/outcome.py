@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpu_worker import metrics
-from gpu_worker.context import Context
-from gpu_worker.job import Job
-from gpu_worker.upkeep import is_withdrawn
+from gpu_worker.stages import metrics
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.job import Job
+from gpu_worker.stages.upkeep import is_withdrawn
 from shared import facts, keys
 from shared.broker.consumer import Delivery
 from shared.claims import Spent

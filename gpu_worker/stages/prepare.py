@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from weakref import WeakSet
 
 from gpu_worker import codec
-from gpu_worker.context import Context
-from gpu_worker.glimpse import glimpse
-from gpu_worker.job import Job
-from gpu_worker.outcome import Outcomes
-from gpu_worker.upkeep import is_withdrawn
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.glimpse import glimpse
+from gpu_worker.stages.job import Job
+from gpu_worker.stages.outcome import Outcomes
+from gpu_worker.stages.upkeep import is_withdrawn
 from shared import claims, keys, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef

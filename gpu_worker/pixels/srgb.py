@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpu_worker import scratch
-from gpu_worker.bands import bands
 from gpu_worker.codec import colour
 from gpu_worker.photo import Photo
+from gpu_worker.pixels import scratch
+from gpu_worker.pixels.bands import bands
 from shared.settings import Settings
 
 LEVELS = 256

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gpu_worker.context import Context
-from gpu_worker.job import Job
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.job import Job
 from shared import keys
 from shared.claims import RENEWALS
 from shared.documents import Reason, Receipt

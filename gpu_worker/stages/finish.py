@@ -6,12 +6,13 @@ import platform
 import tempfile
 from typing import IO
 
-from gpu_worker import codec, scratch
-from gpu_worker.context import Context
-from gpu_worker.job import Job
-from gpu_worker.outcome import Outcomes
+from gpu_worker import codec
+from gpu_worker.pixels import scratch
 from gpu_worker.restore import Restored
-from gpu_worker.upkeep import is_withdrawn
+from gpu_worker.stages.context import Context
+from gpu_worker.stages.job import Job
+from gpu_worker.stages.outcome import Outcomes
+from gpu_worker.stages.upkeep import is_withdrawn
 from shared import __version__, keys
 from shared.documents import Record, StepTime
 from shared.failpoints import passing

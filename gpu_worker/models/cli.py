@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpu_worker import local_models, models, pull
+from gpu_worker import models
+from gpu_worker.models import local as local_models
+from gpu_worker.models import pull
 from shared.errors import DarkroomError
 from shared.models import Model, get, registry, use_local
 from shared.settings import Settings

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gpu_worker import scratch
-from gpu_worker.bands import bands
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import scratch
+from gpu_worker.pixels.bands import bands
 from shared.settings import Settings
 
 LANCZOS_RADIUS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from gpu_worker.job import Job
+from gpu_worker.stages.job import Job
 from shared import workflows
 from shared.documents import Receipt
 from shared.errors import PermanentError
