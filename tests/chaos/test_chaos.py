@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.chaos import faults
 from tests.chaos.__main__ import line, state_folder
 from tests.chaos.run import run, schedule
@@ -14,6 +16,7 @@ KINDS = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(600)  # a minute on an idle machine
 def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
     """One fault of each kind that takes seconds; the long ones are in `make chaos`. The ledger is printed."""
     with state_folder() as (folder, own_disk):
