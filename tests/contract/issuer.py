@@ -48,7 +48,7 @@ class Issuer:
             def do_GET(self) -> None:
                 issuer.asked += 1
                 body = issuer.body or json.dumps({"keys": issuer.keys}).encode()
-                self.send_response(issuer.status)
+                self.send_response(200 if self.path == "/elsewhere" else issuer.status)
                 self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -8,7 +8,9 @@ import pytest
 import structlog
 from fastapi.testclient import TestClient
 
+from handlers.access import buckets
 from shared.errors import SettingsError
+from tests.fakes import FakeClock
 from tests.unit.access_town import OPERATOR, Town
 
 
@@ -35,6 +37,14 @@ def test_two_keys_of_one_user_share_its_quota() -> None:
 def test_an_address_asks_so_often_a_minute_whoever_asks_from_there() -> None:
     town = Town(limit_address_requests_per_min=2)
     assert [town.ask(town.key(user)[0]).status_code for user in "abc"] == [200, 200, 429]
+
+
+def test_what_is_remembered_of_strangers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was longest unseen is forgotten, and begins anew."""
+    monkeypatch.setattr(buckets, "MOST", 2)
+    quota = buckets.Buckets("test", 1, FakeClock())
+    assert [quota.take(who).wait_s for who in ("a", "a", "b", "b", "c")] == [0, 60, 0, 60, 0]
+    assert [quota.take(who).wait_s for who in ("b", "a")] == [60, 0]
 
 
 def test_the_operator_is_not_limited() -> None:
