@@ -105,6 +105,16 @@ def backlog_command(
     _of_handlers("backlog", f"--messages={messages}", as_json=as_json)
 
 
+@app.command("api")
+def api_command(
+    rows: Annotated[int, typer.Option(help="Rows of the log.", min=1)] = 1_000_000,
+    seconds: Annotated[float, typer.Option(help="For each kind of request in a round.", min=0.01)] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Tickets a second and a page of a long log over HTTP, beside `/healthz`, on servers of its own."""
+    _of_handlers("api", f"--rows={rows}", f"--seconds={seconds}", as_json=as_json)
+
+
 def _of_handlers(bench: str, *arguments: str, as_json: bool) -> None:
     command = [sys.executable, "-P", "-m", "handlers", "bench", bench, *arguments, *(["--json"] if as_json else [])]
     with own_servers() as environment:

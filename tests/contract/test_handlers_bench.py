@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from handlers.bench import backlog, records, uploads
+from handlers.bench import api, backlog, records, uploads
 from handlers.logbook import Logbook
 from shared import keys
 from shared.broker import topology
@@ -81,3 +81,20 @@ def test_a_backlog_is_worked_off(settings: Settings) -> None:
     assert sum(waiting[queue] for queue in (*topology.RESTORE, topology.LOG)) == 0
     url = settings.database_url.get_secret_value()
     assert select(url, "SELECT count(*) FROM darkroom.restoration_event") == [(300 + backlog.PREFETCH,)]
+
+
+def test_the_door_answers_every_request_of_the_bench(settings: Settings) -> None:
+    """The real door in a process of its own: tickets, pages of a filled log, and nothing is refused or limited."""
+    rows = api.measure(settings, rows=2000, seconds=0.05)
+    url = settings.database_url.get_secret_value()
+    assert select(url, "SELECT count(*), count(DISTINCT user_id) FROM darkroom.restoration_log") == [(2000, 991)]
+    assert select(url, "SELECT count(*) FROM darkroom.restoration_log_default") == [(0,)]
+    pages = [f"GET /v1/tasks?limit=10, {who}" for who in ("tenant", "operator")]
+    assert list(rows) == ["POST /v1/uploads", "GET /healthz", *pages]
+    assert all(row["p99 ms"] >= row["p50 ms"] > 0 for row in rows.values())
+
+
+def test_a_refusal_ends_the_bench(settings: Settings) -> None:
+    """It would be quicker than an answer."""
+    with api.opened(settings) as door, pytest.raises(AssertionError, match="401 Unauthorized"):
+        door.ask("stranger", api.request("GET", "/v1/tasks", "nobody's key"), 200, 1, 0.05)

@@ -1,0 +1,176 @@
+"""`bench api`: the HTTP door over real sockets: tickets a second, and a page of a long log.
+
+Door and client are processes of their own. The reference is the same door at its simplest answer, `GET /healthz`, in
+turn with the tickets: what is left is server, sockets and client.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from multiprocessing.connection import Connection
+
+import psutil
+import psycopg2
+
+from handlers.bench.asker import asking
+from handlers.bench.figures import Figures, Spread, percentile
+from shared import access, identity
+from shared.settings import Settings
+from shared.storage import S3Store
+
+ROUNDS = 5
+CONNECTIONS = 8
+START_S = 60.0
+PATIENCE_S = 60.0
+MONTHS = 12
+_NO_LIMIT = 10**15
+_PHOTO = {"filename": "grandma.jpg", "content_type": "image/jpeg", "workflow": "fast", "params": {"scale": 2},
+          "priority": "interactive", "bytes": 482113}  # fmt: skip
+
+_MONTHS = "SELECT darkroom.ensure_month(now() - make_interval(months => m)) FROM generate_series(0, %(months)s) AS m"
+_ROWS = """
+    INSERT INTO darkroom.restoration_log (
+        upload_id, upload_time, task_id, user_id, image_filename, workflow_type, workflow_version, params, signature,
+        status, result_url, duration_seconds, queue_seconds, attempts, width, height, bytes, sha256, engine, device,
+        peak_memory_bytes
+    )
+    SELECT gen_random_uuid(), now() - i * make_interval(months => %(months)s) / %(rows)s, gen_random_uuid(),
+           CASE WHEN i %% 100 = 0 THEN %(user)s ELSE encode(sha256(int4send(i %% 1000)), 'hex') END,
+           'IMG_20260102_030405.jpg', (ARRAY['fast', 'enhance', 'oldphoto'])[1 + i %% 3], 1, '{"scale": 4}',
+           '0123456789abcdef',
+           (CASE i %% 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'duplicate' ELSE 'success' END)::darkroom.status,
+           's3://results/processed/x.png', 1.5, 0.5, 1, 1536, 1024, 1000000, %(user)s, 'ncnn', 'cpu', 500000000
+    FROM generate_series(1, %(rows)s) AS i
+"""
+
+
+@dataclass
+class Door:
+    """The door's process, and the client's."""
+
+    port: int
+    process: psutil.Process
+    client: Connection
+    told: dict[str, list[tuple[float, float, list[float]]]] = field(default_factory=dict)
+
+    def ask(self, name: str, request: bytes, status: int, connections: int, lasts_s: float) -> None:
+        """One round: requests a second, the door's CPU time for one, and what each took [s]."""
+        before = sum(self.process.cpu_times()[:2])
+        self.client.send((self.port, request, status, connections, lasts_s))
+        if not self.client.poll(lasts_s + PATIENCE_S):
+            raise TimeoutError(f"{name}: no answer within {PATIENCE_S:g} s")
+        answer = self.client.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        rate, taken_s = answer
+        cpu_s = (sum(self.process.cpu_times()[:2]) - before) / len(taken_s)
+        self.told.setdefault(name, []).append((rate, cpu_s, taken_s))
+
+    def figures(self, name: str) -> dict[str, object]:
+        rounds = self.told[name]
+        taken_s = [taken for _, _, taken_s in rounds for taken in taken_s]
+        return {
+            "requests/s": Spread.of([rate for rate, _, _ in rounds]),
+            "p50 ms": percentile(taken_s, 0.5) * 1000, "p99 ms": percentile(taken_s, 0.99) * 1000,
+            "door's cpu ms": statistics.median(cpu_s for _, cpu_s, _ in rounds) * 1000,
+        }  # fmt: skip
+
+
+def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]:
+    """`seconds` for each kind of request in each of the rounds, after one that warms up; a log of `rows` rows.
+
+    Raises `AssertionError` at an answer of another status.
+    """
+    pepper = settings.pepper.get_secret_value().encode()
+    tenant, operator = identity.user_hash("bench", pepper), settings.api_key.get_secret_value()
+    key, document = access.mint(tenant, access.USUAL, datetime.now(UTC))
+    S3Store(settings).put_new(settings.bucket_results, access.place(document.id), document.to_bytes(), "text/json")
+    fill(settings, tenant, rows)
+    page = "/v1/tasks?limit=10"
+    asked = {
+        "POST /v1/uploads": (request("POST", "/v1/uploads", key, json.dumps(_PHOTO).encode()), 201, CONNECTIONS),
+        "GET /healthz": (request("GET", "/healthz"), 200, CONNECTIONS),
+        f"GET {page}, tenant": (request("GET", page, key), 200, 1),
+        f"GET {page}, operator": (request("GET", page, operator), 200, 1),
+    }
+    with opened(settings) as door:
+        for number in range(ROUNDS + 1):
+            for name, (sent, status, connections) in asked.items():
+                door.ask(name, sent, status, connections, seconds if number else min(seconds, 1.0))
+            if not number:
+                door.told.clear()
+    found = {name: door.figures(name) for name in asked}
+    ours, floor = (door.told[name] for name in list(asked)[:2])
+    ratios = [rate / least for (rate, _, _), (least, _, _) in zip(ours, floor, strict=True)]
+    found["POST /v1/uploads"]["ratio to /healthz"] = Spread.of(ratios)
+    return dict(found)
+
+
+def fill(settings: Settings, user_hash: str, rows: int) -> None:
+    """Rows into the log: a year's, a hundredth of them this user's, as the recorder would have left them."""
+    connection = psycopg2.connect(settings.database_url.get_secret_value())
+    connection.autocommit = True  # VACUUM wants none but its own transaction
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_MONTHS, {"months": MONTHS})
+            cursor.execute(_ROWS, {"months": MONTHS, "rows": rows, "user": user_hash})
+            cursor.execute("VACUUM (ANALYZE) darkroom.restoration_log")
+    finally:
+        connection.close()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Door]:
+    """A door without limits, and a client."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    limits = {name: _NO_LIMIT for name in type(settings).model_fields if name.startswith("limit_")}
+    own = settings.model_copy(update={**limits, "api_host": "127.0.0.1", "api_port": port})
+    environment = os.environ | own.variables(exclude={"ready_file", "failpoint"})
+    command = [sys.executable, "-P", "-m", "handlers", "http"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    client = context.Process(target=asking, args=(theirs,), daemon=True)
+    client.start()
+    theirs.close()  # so that its end is heard of
+    try:
+        _until_open(port, process)
+        yield Door(port, psutil.Process(process.pid), ours)
+    finally:
+        for started in (process, client):
+            started.kill()
+        process.wait()
+        client.join()
+
+
+def _until_open(port: int, process: subprocess.Popen[bytes]) -> None:
+    ends_s = time.monotonic() + START_S
+    while time.monotonic() < ends_s and process.poll() is None:
+        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/healthz", headers={"Connection": "close"})
+            with connection.getresponse() as answer:
+                if answer.status == 200:
+                    return
+        time.sleep(0.05)
+    raise TimeoutError("the door does not open")
+
+
+def request(method: str, path: str, key: str = "", body: bytes = b"") -> bytes:
+    """As it goes over the wire."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"Authorization: Bearer {key}"] if key else []
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
