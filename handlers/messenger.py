@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 from handlers import metrics
-from handlers.callbacks.guard import check_url
 from handlers.callbacks.ledger import Due, Ledger
 from handlers.callbacks.payload import sample
 from handlers.callbacks.post import Sender
@@ -31,6 +30,7 @@ from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
+from shared.callback_guard import check_url
 from shared.clock import SystemClock
 from shared.errors import DarkroomError, NotFound, PermanentError, TransientError
 from shared.heartbeat import Heartbeat, Pulse

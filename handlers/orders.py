@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 from pydantic_core import from_json
 
-from handlers.callbacks.guard import check_url
 from shared import identity, workflows
 from shared.broker.topology import lane_of
+from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.messages import Priority
 from shared.settings import Settings

@@ -35,6 +35,8 @@ class ApiKey(Document):
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    callback: str | None = None
+    """The URL that is called at the end of uploads that name none themselves."""
 
     def opens(self, secret: str) -> bool:
         """Is this the secret? In constant time."""
@@ -48,13 +50,15 @@ class ApiKey(Document):
 
 
 def mint(
-    user_hash: str, scopes: tuple[Scope, ...], now: datetime, expires_at: datetime | None = None
-) -> tuple[str, ApiKey]:
+    user_hash: str, scopes: tuple[Scope, ...], now: datetime, expires_at: datetime | None = None,
+    callback: str | None = None,
+) -> tuple[str, ApiKey]:  # fmt: skip
     """A new key, which is shown once, and the document that stays."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     document = ApiKey(
-        id=key_id, hash=_hash(secret), user_hash=user_hash, scopes=scopes, created_at=now, expires_at=expires_at
-    )
+        id=key_id, hash=_hash(secret), user_hash=user_hash, scopes=scopes, created_at=now, expires_at=expires_at,
+        callback=callback,
+    )  # fmt: skip
     return f"drk_{key_id}_{secret}", document
 
 

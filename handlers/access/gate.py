@@ -99,7 +99,7 @@ class Identification:
             raise InvalidToken("it is unknown")
         if fault := found.fault(self._clock.now()):
             raise InvalidToken(f"it is {fault}")
-        return Caller(found.user_hash, operator=False, scopes=frozenset(found.scopes), key_id=found.id)
+        return Caller(found.user_hash, False, frozenset(found.scopes), found.id, found.callback)
 
 
 def is_guarded(path: str) -> bool:

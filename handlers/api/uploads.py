@@ -20,11 +20,11 @@ from handlers.api.answers import Ended, refusals
 from handlers.api.auth import announcer
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
-from handlers.callbacks.guard import check_url
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.sweep.retelling import read_receipt
 from shared import keys, workflows
+from shared.callback_guard import check_url
 from shared.errors import Code, NotFound, PermanentError
 from shared.messages import Priority, Status
 from shared.presign import META, Multipart, Presigner, Upload
@@ -47,7 +47,7 @@ class Wanted(BaseModel):
     workflow: str | None = Field(None, min_length=1, max_length=80, description="One of GET /v1/workflows.")
     params: dict[str, Any] = Field({}, description="By the workflow's `params_schema`; what is left out is default.")
     priority: Priority = "bulk"
-    callback: str | None = Field(None, max_length=1024, description="URL that is told of the end, by webhook.")
+    callback: str | None = Field(None, max_length=1024, description="URL that is told of the end; else the key's.")
     bytes: int | None = Field(None, ge=1, description="Size of the file: then no other size is taken by PUT.")
 
 
@@ -173,9 +173,10 @@ def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, s
         "workflow": name, "params": json.dumps(wanted.params, separators=(",", ":")).replace("%", "%25"),
         "user": caller.user_hash, "priority": wanted.priority, "filename": quote(wanted.filename, safe=""),
     }  # fmt: skip
-    if wanted.callback is not None:
-        check_url(wanted.callback, settings)
-        metadata["callback"] = wanted.callback
+    callback = caller.callback if wanted.callback is None else wanted.callback
+    if callback is not None:
+        check_url(callback, settings)
+        metadata["callback"] = callback
     size = sum(len(META) + len(name) + len(value) for name, value in metadata.items())
     if size > MAX_METADATA_BYTES:
         detail = f"filename, params and callback make {size} bytes of metadata, the limit is {MAX_METADATA_BYTES}"

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Any, cast
 
 from handlers.callbacks import signing
-from handlers.callbacks.guard import Address, Lookup, Target, check_url, resolve
 from shared import __version__
+from shared.callback_guard import Address, Lookup, Target, check_url, resolve
 from shared.clock import Clock
 from shared.errors import Code, TransientError
 from shared.settings import Settings

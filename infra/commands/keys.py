@@ -11,8 +11,9 @@ import typer
 
 from shared import access, identity
 from shared.access import ApiKey, Scope
+from shared.callback_guard import check_url
 from shared.clock import SystemClock
-from shared.errors import Code, NotFound, SettingsError
+from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.settings import Settings
 from shared.storage import S3Store
 
@@ -26,6 +27,7 @@ def create(
     user: Annotated[str, typer.Option(help="Whose key: any name of yours. Only its pseudonym is stored.")],
     scopes: Annotated[str, typer.Option(help=f"Any of {', '.join(get_args(Scope))}.")] = ",".join(access.USUAL),
     expires: Annotated[str, typer.Option(help="After how long: 12h, 90d, 52w; or never.")] = "365d",
+    callback: Annotated[str, typer.Option(help="URL that is told of the end of uploads that name none.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """A new key. It is shown this once: only its hash is kept."""
@@ -34,7 +36,8 @@ def create(
     if not pepper:
         raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
     whose = identity.user_hash(_user(user), pepper.encode())
-    key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now))
+    told = _callback(callback, settings) if callback else None
+    key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now), told)
     S3Store(settings).put_new(
         settings.bucket_results, access.place(document.id), document.to_bytes(), "application/json"
     )
@@ -82,7 +85,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     """What may be seen of a key."""
-    names = ("id", "user_hash", "scopes", "created_at", "expires_at", "revoked_at")
+    names = ("id", "user_hash", "scopes", "created_at", "expires_at", "revoked_at", "callback")
     shown: dict[str, Any] = key.model_dump(mode="json", include=set(names))
     return {name: shown[name] for name in names}
 
@@ -91,6 +94,14 @@ def _user(text: str) -> str:
     if not text.strip():
         raise SettingsError("--user is empty")
     return text
+
+
+def _callback(url: str, settings: Settings) -> str:
+    try:
+        check_url(url, settings)
+    except PermanentError as error:
+        raise SettingsError(f"--callback: {error.detail}") from error
+    return url
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from handlers.callbacks.guard import check_url, resolve
 from handlers.callbacks.post import Sender
+from shared.callback_guard import check_url, resolve
 from shared.clock import SystemClock
 from shared.errors import Code, DarkroomError, PermanentError, TransientError
 from shared.settings import Settings

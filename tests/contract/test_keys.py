@@ -53,6 +53,21 @@ def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
     assert listed["revoked_at"]
 
 
+def test_a_keys_callback_is_that_of_uploads_that_name_none(servers: Stack) -> None:
+    """What an upload itself names goes before it; both are signed into what the app may send."""
+    made = keys(servers, "create", "--user", "ann", "--callback", "https://app.example/hook", "--json")
+    assert made["callback"] == "https://app.example/hook"
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    client = TestClient(build(ApiWorld(servers.settings).ctx, asked={}), headers=headers)
+
+    def signed(**more: str) -> str:
+        fields = client.post("/v1/uploads", json=PHOTO | more).json()["post"]["fields"]
+        return str(fields["x-amz-meta-callback"])
+
+    assert signed() == "https://app.example/hook"
+    assert signed(callback="https://other.example/hook") == "https://other.example/hook"
+
+
 def test_without_json_the_key_stands_alone(servers: Stack) -> None:
     """So that a shell can keep it."""
     key = keys(servers, "create", "--user", "ann", "--expires", "never").strip()
@@ -67,6 +82,7 @@ def test_without_json_the_key_stands_alone(servers: Stack) -> None:
         ("create", "--user", "ann", "--expires", "soon"),
         ("create", "--user", "ann", "--expires", "0d"),
         ("create", "--user", " "),
+        ("create", "--user", "ann", "--callback", "http://10.0.0.1/"),
         ("create",),
     ],
 )
