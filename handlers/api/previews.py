@@ -133,10 +133,10 @@ def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin)
     else:
         found = None
         with suppress(NotFound):
-            found = upload_id(ctx.store.head(bucket, origin.key or ""))
+            found = ctx.store.head(bucket, origin.key or "")
     if found is None:
         raise Problem(404, "no such photo was uploaded", "not_found")
     try:
-        return read_receipt(ctx, found)
+        return read_receipt(ctx, upload_id(found))
     except NotFound:
         raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None

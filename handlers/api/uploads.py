@@ -15,13 +15,14 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.api import state, tickets
+from handlers.api import state, tickets, withdraw
 from handlers.api.answers import Ended, refusals
 from handlers.api.auth import announcer
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
 from handlers.context import Context
 from handlers.on_upload import upload_id
+from handlers.problems import Problem
 from handlers.sweep.retelling import read_receipt
 from shared import keys, workflows
 from shared.callback_guard import check_url
@@ -29,6 +30,7 @@ from shared.errors import Code, NotFound, PermanentError
 from shared.messages import Priority, Status
 from shared.presign import META, Multipart, Presigner, Upload
 from shared.settings import Settings
+from shared.storage import ObjectInfo
 
 MAX_METADATA_BYTES = 2048
 """S3's own limit, of all names and values together."""
@@ -107,6 +109,20 @@ class UploadState(BaseModel):
     error: Ended | None = None
 
 
+class Erased(BaseModel):
+    """An upload that its owner had erased. `task_id`: of the task that was erased with it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071", "status": "failed", "code": "erased"},
+    ]})  # fmt: skip
+
+    ticket: UUID
+    task_id: UUID | None = None
+    status: Literal["failed"] = "failed"
+    code: Literal["erased"] = "erased"
+
+
+User = Annotated[str | None, Query(max_length=64, description="Whose: the operator's to say.")]
 Announce = Annotated[Callable[[int], None], Depends(announcer)]
 IdempotencyKey = Annotated[str | None, Header(
     alias="Idempotency-Key", min_length=1, max_length=200,
@@ -116,7 +132,7 @@ IdempotencyKey = Annotated[str | None, Header(
 
 def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authenticate) -> APIRouter:
     router = APIRouter(tags=["uploads"])
-    uploader, reader = needs("upload", who), needs("read", who)
+    uploader, reader, remover = needs("upload", who), needs("read", who), needs("delete", who)
 
     @router.post("/uploads", status_code=201, responses=refusals(400, 408, 409, 413))
     async def issue(
@@ -137,27 +153,41 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         return await _signed(upload, ticket, now, ctx.settings, presigner)
 
     @router.get("/uploads/{ticket}", responses=refusals(404), response_model_exclude_none=True)
-    def shown(
-        ticket: UUID,
-        user: Annotated[str | None, Query(max_length=64, description="Whose: the operator's to say.")] = None,
-        caller: Caller = reader,
-    ) -> UploadState:
+    def shown(ticket: UUID, user: User = None, caller: Caller = reader) -> UploadState:
         """What became of an upload."""
         user_hash, expires_at = tickets.owner(ctx, caller, ticket, user)
-        if (upload := find(ctx, user_hash, ticket)) is None:
+        if (info := find(ctx, user_hash, ticket)) is None:
             return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
-        found = _state(ctx, ticket, upload)
-        belongings.hint(str(found.task_id), upload)
+        found = _state(ctx, ticket, upload_id(info))
+        belongings.hint(str(found.task_id), upload_id(info))
         return found
+
+    @router.delete("/uploads/{ticket}", responses=refusals(404, 409), response_model_exclude_none=True)
+    def erase(ticket: UUID, user: User = None, caller: Caller = remover) -> Erased:
+        """Take an upload away, whatever became of it, with everything that was made of it."""
+        info = find(ctx, tickets.owner(ctx, caller, ticket, user)[0], ticket)
+        if info is None:
+            raise Problem(409, "nothing was uploaded for this ticket, or it is gone already", "nothing_there")
+        try:
+            receipt = read_receipt(ctx, upload_id(info))
+        except NotFound:
+            raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
+        if receipt.task_id is None:
+            withdraw.erase_rejected(ctx, receipt, info)
+            return Erased(ticket=ticket)
+        task_id = UUID(receipt.task_id)
+        belongings.hint(receipt.task_id, receipt.upload_id)
+        withdraw.erase(ctx, receipt.task_id, belongings.every(caller, task_id))
+        return Erased(ticket=ticket, task_id=task_id)
 
     return router
 
 
-def find(ctx: Context, user_hash: str, ticket: UUID) -> str | None:
-    """Id of the upload that was made for a ticket; None: there is none."""
+def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
+    """What was uploaded for a ticket; None: nothing."""
     for info in ctx.store.list(ctx.settings.bucket_uploads, keys.upload(user_hash, str(ticket))):
         with suppress(NotFound):
-            return upload_id(ctx.store.head(info.bucket, info.key))
+            return ctx.store.head(info.bucket, info.key)
     return None
 
 

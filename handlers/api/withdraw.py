@@ -13,9 +13,11 @@ from contextlib import suppress
 from handlers.api import state
 from handlers.context import Context
 from handlers.problems import Problem
+from handlers.sweep.retelling import write_again
 from shared import facts, keys
 from shared.documents import Reason, Receipt, Source
 from shared.errors import BrokerUnavailable, Code, NotFound
+from shared.storage import ObjectInfo
 from shared.telemetry import logger
 
 JSON = "application/json"
@@ -44,19 +46,30 @@ def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
     """Take everything away. May be repeated: a crash on the way leaves nothing that a second call does not find."""
     for receipt in uploads:
         _end(ctx, _blank(receipt), Code.ERASED)  # first: a worker that has it in hand cleans up behind itself
-    results, quarantine = ctx.settings.bucket_results, ctx.settings.bucket_quarantine
     for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
-        ctx.store.delete(results, key)
+        ctx.store.delete(ctx.settings.bucket_results, key)
     for receipt in uploads:
         if receipt.preview is None:
             _delete_original(ctx, receipt.source)
             _erase_previews(ctx, receipt)
-        reason = keys.reason(receipt.upload_id)
-        for info in list(ctx.store.list(quarantine, f"{receipt.upload_id}/")):
-            if info.key != reason:
-                ctx.store.delete(quarantine, info.key)
-        # Last: until here the receipt says where the original lies.
-        ctx.store.put(results, keys.receipt(receipt.upload_id), _blank(receipt).to_bytes(), JSON)
+        _delete_copies(ctx, receipt)
+        write_again(ctx, _blank(receipt))  # last: until here the receipt says where the original lies
+
+
+def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo) -> None:
+    """The same for an upload that never became a task, which only `original` leads to: so it goes last."""
+    _end(ctx, _blank(receipt), Code.ERASED)
+    _delete_copies(ctx, receipt)
+    write_again(ctx, _blank(receipt))
+    ctx.store.delete(original.bucket, original.key, receipt.source.version)
+
+
+def _delete_copies(ctx: Context, receipt: Receipt) -> None:
+    """All but the reason in quarantine."""
+    quarantine, reason = ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id)
+    for info in list(ctx.store.list(quarantine, f"{receipt.upload_id}/")):
+        if info.key != reason:
+            ctx.store.delete(quarantine, info.key)
 
 
 def _erase_previews(ctx: Context, photo: Receipt) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from starlette.testclient import TestClient
 
 from handlers.notifications import UploadEvent
 from handlers.on_upload import on_upload
@@ -13,6 +15,7 @@ from shared import facts, keys
 from shared.broker import topology
 from shared.documents import Reason
 from shared.errors import NotFound
+from shared.presign import META
 from tests.contract.api_world import ApiWorld, tenant
 from tests.unit.upload_world import photo
 
@@ -165,6 +168,78 @@ def test_a_failed_photo_is_erased_too(world: ApiWorld) -> None:
     assert client.delete(path, params={"erase": True}).status_code == 200
     world.record()
     assert client.get(path).json()["uploads"][0]["error_code"] == "erased"
+
+
+def put_by_ticket(world: ApiWorld, client: TestClient, data: bytes, decided: bool = True) -> dict[str, str]:
+    """Of a user's ticket, for which `data` were uploaded: `ticket`, `key` and, if it was decided, `upload`."""
+    asked = {"filename": "grandma.png", "content_type": "image/png", "workflow": "fast", "params": {"scale": 2}}
+    issued = client.post("/v1/uploads", json=asked).json()
+    world.store.put("uploads", issued["key"], data, "image/png", issued_metadata(issued))
+    found = {name: issued[name] for name in ("ticket", "key")}
+    if decided:
+        found["upload"] = on_upload(UploadEvent("uploads", issued["key"], "create"), world.ctx).upload_id or ""
+        world.record()
+    return found
+
+
+def issued_metadata(issued: dict[str, Any]) -> dict[str, str]:
+    fields: dict[str, str] = issued["post"]["fields"]
+    return {name.removeprefix(META): value for name, value in fields.items() if name.startswith(META)}
+
+
+def test_a_rejected_upload_is_erased_by_its_ticket(world: ApiWorld) -> None:
+    """It has no task; its copy in quarantine and its name go, too. A repeated event brings nothing back."""
+    ann, bob = (world.client(tenant(name(), world.settings)) for _ in range(2))
+    made = put_by_ticket(world, ann, b"no photo")
+    path = f"/v1/uploads/{made['ticket']}"
+    assert ann.get(path).json()["status"] == "rejected"
+    assert bob.delete(path).status_code == 404
+    answer = ann.delete(path)
+    assert (answer.status_code, answer.json()["code"]) == (200, "erased")
+    assert list(world.store.list("uploads", made["key"])) == []
+    assert [info.key for info in world.store.list("quarantine", made["upload"])] == [keys.reason(made["upload"])]
+    for bucket, key in (("results", keys.receipt(made["upload"])), ("quarantine", keys.reason(made["upload"]))):
+        assert b"grandma" not in world.store.read(bucket, key)
+    world.record()
+    (row,) = ann.get("/v1/tasks").json()["items"]
+    assert (row["status"], row["error_code"], row["image_filename"], row["params"]) == ("failed", "erased", None, None)
+    assert ann.delete(path).json()["code"] == "nothing_there"
+    assert on_upload(UploadEvent("uploads", made["key"], "create"), world.ctx).kind == "ignored"
+
+
+def test_an_erasure_by_ticket_that_broke_off_is_done_by_the_next(world: ApiWorld) -> None:
+    """The original is there until all else is gone."""
+    ann = world.client(tenant(name(), world.settings))
+    made = put_by_ticket(world, ann, b"no photo")
+    original = world.store.head("uploads", made["key"])
+    data, metadata = world.store.read("uploads", made["key"]), dict(original.metadata)
+    assert ann.delete(f"/v1/uploads/{made['ticket']}").status_code == 200
+    world.store.put("uploads", made["key"], data, "image/png", metadata)
+    assert ann.delete(f"/v1/uploads/{made['ticket']}").status_code == 200
+    assert list(world.store.list("uploads", made["key"])) == []
+
+
+def test_a_photo_is_erased_by_its_ticket_with_all_of_its_task(world: ApiWorld) -> None:
+    ann = world.client(tenant(name(), world.settings))
+    data = photo() + uuid4().bytes
+    first, second = (put_by_ticket(world, ann, data) for _ in range(2))
+    task = ann.get(f"/v1/uploads/{first['ticket']}").json()["task_id"]
+    answer = ann.delete(f"/v1/uploads/{first['ticket']}")
+    assert (answer.status_code, answer.json()["task_id"]) == (200, task)
+    for made in (first, second):
+        assert list(world.store.list("uploads", made["key"])) == []
+    world.record()
+    assert {row["error_code"] for row in ann.get("/v1/tasks").json()["items"]} == {"erased"}
+
+
+@pytest.mark.parametrize(("uploaded", "code"), [(False, "nothing_there"), (True, "too_early")])
+def test_what_is_not_decided_cannot_be_erased_yet(world: ApiWorld, uploaded: bool, code: str) -> None:
+    ann = world.client(tenant(name(), world.settings))
+    made = put_by_ticket(world, ann, b"no photo", decided=False)
+    if not uploaded:
+        world.store.delete("uploads", made["key"])
+    answer = ann.delete(f"/v1/uploads/{made['ticket']}")
+    assert (answer.status_code, answer.json()["code"]) == (409, code)
 
 
 def test_what_was_uploaded_there_since_is_left(world: ApiWorld) -> None:

@@ -14,6 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from handlers.http import build
+from handlers.notifications import UploadEvent
+from handlers.on_upload import on_upload
 from infra.local.stack import Stack
 from shared import access, identity
 from shared.access import USUAL, Scope
@@ -43,6 +45,7 @@ MATRIX = {
     "POST /v1/uploads": Row("upload", 201, 201),
     "POST /v1/previews": Row("upload", 202, 404, body=lambda own: {"source": {"task_id": own["task_id"]}, **LOOK}),
     "GET /v1/uploads/{ticket}": Row("read", 200, 404, "?user={user}"),
+    "DELETE /v1/uploads/{ticket}": Row("delete", 200, 404, "?user={user}"),
     "GET /v1/tasks": Row("read", 200, 200),
     "GET /v1/tasks/{task_id}": Row("read", 200, 404),
     "DELETE /v1/tasks/{task_id}": Row("delete", 200, 404, "?erase=true"),
@@ -123,13 +126,15 @@ class Town:
         return made[asker]()
 
     def own(self) -> dict[str, str]:
-        """A restored photo and a ticket of Ann's, by the names that paths have for them."""
+        """A restored photo of Ann's and a ticket with a rejected one, by the names that paths have for them."""
         receipt = self.world.upload(self.ann)
         self.world.restore(receipt)
         headers = {"Authorization": f"Bearer {self.key(self.ann, USUAL)}"}
-        ticket = self.client.post("/v1/uploads", json=PHOTO, headers=headers).json()["ticket"]
+        issued = self.client.post("/v1/uploads", json=PHOTO, headers=headers).json()
+        self.world.store.put("uploads", issued["key"], b"no photo", "image/png")
+        on_upload(UploadEvent("uploads", issued["key"], "create"), self.world.ctx)
         assert receipt.task_id
-        return {"task_id": receipt.task_id, "ticket": ticket, "user": self.hash(self.ann)}
+        return {"task_id": receipt.task_id, "ticket": issued["ticket"], "user": self.hash(self.ann)}
 
 
 @pytest.fixture(scope="module")
