@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -51,7 +51,6 @@ _POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
 """What a statement raises because of its values; every other error is about the database."""
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What the first use of a dead connection raises, and the second."""
-
 _USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _CONDITIONS = {
@@ -208,10 +207,9 @@ class Logbook:
                 raise DatabaseUnavailable(f"{type(error).__name__}: {str(error).strip()[:200]}") from error
 
     def _take_idle(self) -> Any:
-        try:
+        with suppress(queue.Empty):
             return self._idle.get_nowait()
-        except queue.Empty:
-            return None
+        return None
 
     def _transaction(self, connection: Any, work: Callable[[Any], T]) -> T:
         try:
@@ -237,8 +235,7 @@ class Logbook:
 
 
 def _connect(settings: Settings) -> Any:
-    url = settings.database_url.get_secret_value()
-    if not url:
+    if not (url := settings.database_url.get_secret_value()):
         raise DatabaseUnavailable("DARKROOM_DATABASE_URL is not set")
     return psycopg2.connect(
         url, cursor_factory=RealDictCursor, application_name="darkroom", connect_timeout=CONNECT_S,

@@ -252,3 +252,25 @@ def test_the_model_has_the_columns_of_the_table(url: str) -> None:
     statement = """SELECT column_name FROM information_schema.columns
                    WHERE table_schema = 'darkroom' AND table_name = 'restoration_log'"""
     assert {name for (name,) in select(url, statement)} == set(Row.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ("user_id = 'ann' AND status = 'failed'", "user_id_status"),
+        ("user_id = 'ann' AND workflow_type = 'fast'", "user_id_workflow_type"),
+        ("status = 'failed'", "status"),
+        ("task_id = '0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b'", "task_id"),
+    ],
+)
+def test_a_filtered_page_comes_from_an_index_in_its_order(url: str, wanted: str, index: str) -> None:
+    """What does not match is not read, and nothing is sorted but a task's few uploads."""
+    plan = select(url, f"""
+        SET enable_seqscan = off; SET enable_bitmapscan = off;
+        EXPLAIN SELECT * FROM darkroom.restoration_log WHERE {wanted}
+        ORDER BY upload_time DESC, upload_id DESC LIMIT 11
+    """)  # fmt: skip
+    text = "\n".join(line for (line,) in plan)
+    assert f" restoration_log_default_{index}_" in text
+    assert "Filter" not in text
+    assert "->  Sort" not in text or index == "task_id"
