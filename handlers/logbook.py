@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,6 @@ from uuid import UUID
 import psycopg2
 from psycopg2 import extensions
 from psycopg2.errors import QueryCanceled
-from psycopg2.extras import RealDictCursor
 from pydantic import ValidationError
 
 from handlers.columns import Columns, Event, Row
@@ -158,11 +157,10 @@ class Logbook:
         cursor.execute(STATEMENTS["take_turn"])
         for year, month in _months(events) - self._months:
             cursor.execute(STATEMENTS["ensure_month"], {"moment": datetime(year, month, 1, tzinfo=UTC)})
-        cursor.execute(STATEMENTS["add_events"], {"events": json.dumps([_row(event) for event in events])})
-        if added := cursor.fetchall():
+        rows = json.dumps([_row(event) for event in events])
+        if added := _fetch(STATEMENTS["add_events"], {"events": rows}, cursor):
             uploads = {"uploads": [row["upload_id"] for row in added], "times": [row["upload_time"] for row in added]}
-            cursor.execute(STATEMENTS["fold"], uploads)
-            if any(row["error_code"] == Code.ERASED for row in cursor.fetchall()):
+            if any(row["error_code"] == Code.ERASED for row in _fetch(STATEMENTS["fold"], uploads, cursor)):
                 cursor.execute(STATEMENTS["blank"], uploads)
         passing("recorder.before_commit")
         return len(added)
@@ -183,24 +181,21 @@ class Logbook:
         return self._read(statement, asdict(where) | values)
 
     def _read(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        def fetch(cursor: Any) -> list[dict[str, Any]]:
-            cursor.execute(statement, values)
-            return cursor.fetchall()  # type: ignore[no-any-return]
+        # One statement is a transaction by itself: BEGIN and COMMIT would be two more waits.
+        return self._run(partial(_fetch, statement, values), autocommit=True)
 
-        return self._run(fetch)
-
-    def _run(self, work: Callable[[Any], T]) -> T:
+    def _run(self, work: Callable[[Any], T], autocommit: bool = False) -> T:
         """Do `work(cursor)` in one transaction. A connection that lay idle may be dead: then once more on a new one."""
         with self._place():
             try:
                 if (connection := self._take_idle()) is not None:
                     try:
-                        return self._transaction(connection, work)
+                        return self._transaction(connection, work, autocommit)
                     except QueryCanceled:
                         raise  # the server lives, and would be as slow again
                     except _LOST:
                         self.close()  # the others died with it
-                return self._transaction(_connect(self.settings), work)
+                return self._transaction(_connect(self.settings), work, autocommit)
             except _POISON:
                 raise
             except psycopg2.Error as error:
@@ -211,9 +206,10 @@ class Logbook:
             return self._idle.get_nowait()
         return None
 
-    def _transaction(self, connection: Any, work: Callable[[Any], T]) -> T:
+    def _transaction(self, connection: Any, work: Callable[[Any], T], autocommit: bool) -> T:
         try:
-            with connection, connection.cursor() as cursor:
+            connection.autocommit = autocommit
+            with nullcontext() if autocommit else connection, connection.cursor() as cursor:
                 result = work(cursor)
         except _POISON:
             self._idle.put(connection)  # rolled back, still good
@@ -238,7 +234,7 @@ def _connect(settings: Settings) -> Any:
     if not (url := settings.database_url.get_secret_value()):
         raise DatabaseUnavailable("DARKROOM_DATABASE_URL is not set")
     return psycopg2.connect(
-        url, cursor_factory=RealDictCursor, application_name="darkroom", connect_timeout=CONNECT_S,
+        url, application_name="darkroom", connect_timeout=CONNECT_S,
         keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=ANSWER_S * 1000,
         # A writer that freezes in mid-transaction must not keep the others waiting for its turn to end.
         options=f"-c timezone=UTC -c statement_timeout={STATEMENT_S}s"
@@ -256,7 +252,10 @@ def _wait(connection: Any) -> None:
             raise psycopg2.OperationalError("the database did not answer in time")
 
 
-extensions.set_wait_callback(_wait)
+def _fetch(statement: str, values: dict[str, Any], cursor: Any) -> list[dict[str, Any]]:
+    cursor.execute(statement, values)
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def _row(event: LogEvent) -> dict[str, Any]:
@@ -297,3 +296,4 @@ def _load(path: Path) -> dict[str, str]:
 
 
 STATEMENTS = _load(Path(__file__).with_name("queries.sql"))
+extensions.set_wait_callback(_wait)

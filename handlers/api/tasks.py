@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
@@ -89,13 +90,13 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: L
     reader, remover = needs("read", who), needs("delete", who)
 
     @router.get("/tasks", responses=refusals())
-    def tasks(wish: Annotated[Wish, Query()], caller: Caller = reader) -> Page:
+    async def tasks(wish: Annotated[Wish, Query()], caller: Caller = reader) -> Page:
         """The caller's uploads, newest first; the operator's: everybody's."""
         where = Filter(
             user_id=_user(wish.user, caller), status=wish.status, workflow=wish.workflow, since=wish.since,
             until=wish.until, after=_position(wish.cursor) if wish.cursor else None,
         )  # fmt: skip
-        items = logbook.page(where, wish.limit + 1)
+        items = await run_sync(logbook.page, where, wish.limit + 1)
         return Page(items=items[: wish.limit], next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None)
 
     @router.get("/tasks/{task_id}", responses=refusals(404))
