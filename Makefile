@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 N      ?= 200
 SEED   ?= 1
+# Test processes: they wait for servers more than they compute.
+JOBS   ?= 4
 
 .PHONY: install reference demo test lint audit up down chaos bench clean
 
@@ -38,7 +40,7 @@ demo: $(VENV)/.demo
 	$(BIN)/darkroom demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -119,5 +119,12 @@ class World:
         (self.folder / ARMED).write_text(json.dumps({name: failpoint}))
         process = self.next_life(name, self.send(name, signal.SIGTERM))
         ready = self.folder / "run" / f"{name}.ready"
-        until(lambda: ready.stat().st_mtime > process.create_time() or not process.is_running(), f"{name}", START_S)
+        until(lambda: _touched_since(ready, process.create_time()) or not process.is_running(), name, START_S)
         return process
+
+
+def _touched_since(file: Path, moment: float) -> bool:
+    try:
+        return file.stat().st_mtime > moment
+    except FileNotFoundError:
+        return False

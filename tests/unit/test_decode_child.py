@@ -209,8 +209,11 @@ def test_it_dies_with_a_killed_worker() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout
         service = psutil.Process(int(worker.stdout.readline()))
-        left = [service, *service.children()]
-        assert len(left) == 2
+        deadline_s = time.monotonic() + 30
+        while not (children := service.children()):
+            assert time.monotonic() < deadline_s, "the service made no decoder"
+            time.sleep(0.01)
+        left = [service, *children]
         worker.kill()
     _, alive = psutil.wait_procs(left, timeout=10)
     assert not alive

@@ -123,5 +123,5 @@ def test_an_absent_server_is_a_reset(echo: int) -> None:
     """Nobody behind the proxy: the client's connection ends at once."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with Proxy(taken.getsockname()[1]) as proxy, connect(proxy) as link, suppress(ConnectionError):
+        with Proxy(taken.getsockname()[1]) as proxy, suppress(ConnectionError), connect(proxy) as link:
             assert link.recv(1) == b""
