@@ -9,7 +9,7 @@ SEED   ?= 1
 # Test processes: they wait for servers more than they compute.
 JOBS   ?= 4
 
-.PHONY: install reference demo test lint audit up down chaos bench clean
+.PHONY: install reference samples demo test lint audit up down chaos bench clean
 
 install: $(VENV)/.base
 
@@ -35,6 +35,14 @@ $(VENV)/.reference: $(VENV)/.test
 	touch $@
 
 reference: $(VENV)/.reference
+
+# The malformed files that Pillow ships in its source package, for one more test of the decoder: in CI always.
+samples: $(VENV)/samples
+
+$(VENV)/samples: | $(BIN)/python
+	rm -rf $@.part && mkdir $@.part
+	$(PIP:install=download) --no-deps --no-binary pillow --dest $@.part pillow
+	tar -xf $@.part/*.tar.gz -C $@.part && mv $@.part $@
 
 demo: $(VENV)/.demo
 	$(BIN)/darkroom demo
