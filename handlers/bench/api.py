@@ -35,6 +35,8 @@ CONNECTIONS = 8
 START_S = 60.0
 PATIENCE_S = 60.0
 MONTHS = 12
+ROWS_AT_ONCE = 50_000
+"""No statement may take longer than the logbook's patience."""
 _NO_LIMIT = 10**15
 _PHOTO = {"filename": "grandma.jpg", "content_type": "image/jpeg", "workflow": "fast", "params": {"scale": 2},
           "priority": "interactive", "bytes": 482113}  # fmt: skip
@@ -52,8 +54,9 @@ _ROWS = """
            '0123456789abcdef',
            (CASE i %% 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'duplicate' ELSE 'success' END)::darkroom.status,
            's3://results/processed/x.png', 1.5, 0.5, 1, 1536, 1024, 1000000, %(user)s, 'ncnn', 'cpu', 500000000
-    FROM generate_series(1, %(rows)s) AS i
+    FROM generate_series(%(first)s, %(last)s) AS i
 """
+_PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'darkroom.restoration_log'::regclass"
 
 
 @dataclass
@@ -125,8 +128,13 @@ def fill(settings: Settings, user_hash: str, rows: int) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(_MONTHS, {"months": MONTHS})
-            cursor.execute(_ROWS, {"months": MONTHS, "rows": rows, "user": user_hash})
-            cursor.execute("VACUUM (ANALYZE) darkroom.restoration_log")
+            for first in range(1, rows + 1, ROWS_AT_ONCE):
+                part = {"first": first, "last": min(first + ROWS_AT_ONCE - 1, rows)}
+                cursor.execute(_ROWS, {"months": MONTHS, "rows": rows, "user": user_hash} | part)
+            cursor.execute(_PARTITIONS)
+            for (partition,) in cursor.fetchall():
+                cursor.execute(f"VACUUM (ANALYZE) {partition}")
+            cursor.execute("ANALYZE darkroom.restoration_log")
     finally:
         connection.close()
 
