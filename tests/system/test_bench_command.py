@@ -19,7 +19,9 @@ def test_a_bench_prints_one_json_object(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-@pytest.mark.parametrize("arguments", [["handlers", "--uploads", "0"], ["backlog", "--messages", "-1"], ["nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["handlers", "--uploads", "0"], ["backlog", "--messages", "-1"], ["api", "--rows", "0"], ["nothing"]]
+)
 def test_wrong_usage_starts_nothing(tmp_path: Path, arguments: list[str]) -> None:
     """Exit status 2."""
     done = darkroom("bench", *arguments, state_dir=tmp_path)
