@@ -50,6 +50,7 @@ PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
 
 DISK_WAIT_S = 15.0
+HAND_BACK_S = 5.0
 EXIT_STUCK = 70
 
 
@@ -125,7 +126,11 @@ class Worker:
         for stage in stages:
             stage.join(max(0.0, deadline_s - self._ctx.clock.monotonic()))
         self._leave.set()
-        with suppress(StorageUnavailable):  # then the claims run out by themselves
+        # A store that takes the call and never answers must not hold up the end: then the claims run out by themselves.
+        self._start("hand back", self._handing_back).join(HAND_BACK_S)
+
+    def _handing_back(self) -> None:
+        with suppress(StorageUnavailable):
             for job in self._hand.jobs():
                 self._outcomes.hand_back(job)
 

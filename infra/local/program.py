@@ -39,6 +39,8 @@ class Program:
     beat: Path | None = None
     """A file that it makes when it is ready, and touches while it works."""
     beat_timeout_s: float = 60.0
+    fault: Callable[[], str] = str
+    """Looked at again and again: what it will not get over by itself, told once. It is restarted then."""
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Start it now. Only ever from the supervisor's main thread: with that thread, its children end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from infra.local.program import LOOPBACK, Program, script
 from infra.local.state import State, write_private
 from shared.settings import Settings
 
+NO_ROOM = b"no space left on device"
+ROOM_BYTES = 64 << 20
+MOST_READ = 4 << 20
 ROLES = ("master", "volume", "filer", "s3")
 
 
@@ -43,7 +47,36 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         "seaweedfs", command, lambda: _ready(state, settings), environment, folder,
         # Its volumes are closed at once; its filer then waits a quarter of a minute for streams that nobody ends.
         stop_s=2.0, may_be_killed=True,
+        fault=FullDisk(state.path("logs", "seaweedfs.log"), state.folder),
     )  # fmt: skip
+
+
+class FullDisk:
+    """Its filer's database never writes again after a write that found no room, not even when there is room."""
+
+    def __init__(self, log: Path, folder: Path) -> None:
+        self._log, self._folder = log, folder
+        self._read_to = log.stat().st_size if log.exists() else 0
+        self._was_full = False
+
+    def __call__(self) -> str:
+        """What is wrong with it, once, as soon as a new start would help; else nothing."""
+        self._was_full = self._was_full or self._refused()
+        if not self._was_full or shutil.disk_usage(self._folder).free < ROOM_BYTES:
+            return ""
+        self._was_full = False
+        return "the disk was full, and has room again"
+
+    def _refused(self) -> bool:
+        """Whether its log says so since the last look."""
+        size = self._log.stat().st_size if self._log.exists() else 0
+        if size == self._read_to:
+            return False
+        with self._log.open("rb") as file:
+            file.seek(self._read_to if size > self._read_to else 0)  # smaller: the log was begun anew
+            new = file.read(MOST_READ)
+            self._read_to = file.tell()
+        return NO_ROOM in new
 
 
 def forget_sockets(state: State) -> None:

@@ -87,6 +87,7 @@ class Child:
         limit_log(self.log)
         if self.pid is not None:
             self._end_if_stuck()
+            self._stop_at_fault()
             return False
         if self._due_s is None:
             self._due_s = self._bury()
@@ -105,6 +106,12 @@ class Child:
         detail = told_fault(beat) or "no sign of life"
         logger().error("process.stuck", program=self.program.name, seconds=round(silent_s, 1), detail=detail)
         self._end_group()  # at once: a stopped process hears no SIGTERM, and all it holds comes back by itself
+
+    def _stop_at_fault(self) -> None:
+        if detail := self.program.fault():
+            logger().error("process.stuck", program=self.program.name, detail=detail)
+            self.ask_to_stop()
+            self.wait(self._clock.monotonic() + self.program.stop_s)
 
     def _bury(self) -> float:
         """Note its death and what it leaves; returns when it may start again."""

@@ -28,3 +28,16 @@ def test_a_bad_line_to_the_store_ends_no_photo_twice(ctx: Context, fault: str) -
         assert len(done) == len(set(done))
         assert not worker.said("task.failed")
         eventually(lambda: not list(ctx.store.list(ctx.settings.bucket_results, keys.claims(tasks[0]))), "no claim")
+
+
+def test_a_worker_leaves_although_the_store_never_answers(ctx: Context) -> None:  # noqa: F811
+    """Calls that hang hold up no deploy: the photo in hand is left to its claim, which runs out."""
+    port = urlsplit(ctx.settings.s3_endpoint_url).port
+    assert port
+    with Proxy(port) as proxy, Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", drain_s=1.0) as worker:
+        proxy.rate(2 << 10)  # the result takes half a minute
+        task = upload(ctx, 120, 90)
+        eventually(lambda: list(ctx.store.list(ctx.settings.bucket_results, keys.claims(task))), "a claim")
+        proxy.swallow()
+        worker.process.terminate()
+        assert worker.process.wait(30) == 0

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -19,6 +20,7 @@ import pytest
 
 from infra.local import program as program_module
 from infra.local.program import Program, limit_log
+from infra.local.seaweedfs import FullDisk
 from infra.local.state import PORTS, Pids, State, lock, make_folders, write_private
 from infra.local.supervisor import RESTART, START_TRIES, STEADY_S, Supervisor
 from shared.errors import SettingsError, TransientError
@@ -108,6 +110,31 @@ def test_deaths_in_a_row_wait_longer_and_a_long_life_is_forgiven(supervised: Sup
     for number, wait_s in enumerate(waits):
         assert RESTART.base_s * 2**number / 2 <= wait_s <= RESTART.base_s * 2**number
     assert dies_after(STEADY_S + 1) <= RESTART.base_s
+
+
+def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None:
+    """What it will not get over by itself ends it once; the next life goes on."""
+    faults = ["the disk was full"]
+    supervised.supervisor.start(
+        [shell("store", "echo begun; exec sleep 60", fault=lambda: faults.pop() if faults else "")]
+    )
+    supervised.lives("store", 2)
+    assert not faults
+
+
+def test_a_full_disk_is_a_fault_when_it_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's log says that a write found no room; told once, and not while there is none."""
+    log, disk = tmp_path / "seaweedfs.log", SimpleNamespace(free=0)
+    log.write_text("no space left on device, in an earlier life\n")
+    monkeypatch.setattr("infra.local.seaweedfs.shutil.disk_usage", lambda _: disk)
+    fault = FullDisk(log, tmp_path)
+    assert fault() == ""
+    with log.open("a") as file:
+        file.write("write 000001.log: no space left on device\n")
+    assert fault() == ""
+    disk.free = 1 << 30
+    assert "full" in fault()
+    assert fault() == ""
 
 
 def test_a_program_that_never_lives_fails_the_start(supervised: Supervised) -> None:
