@@ -8,6 +8,7 @@ import pytest
 
 from handlers.context import Context
 from shared import keys
+from shared.claims import latest
 from tests.proxy import Proxy
 from tests.system.test_worker_pressure import Worker, ctx, eventually, record, upload  # noqa: F401
 
@@ -37,7 +38,12 @@ def test_a_worker_leaves_although_the_store_never_answers(ctx: Context) -> None:
     with Proxy(port) as proxy, Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", drain_s=1.0) as worker:
         proxy.rate(2 << 10)  # the result takes half a minute
         task = upload(ctx, 120, 90)
-        eventually(lambda: list(ctx.store.list(ctx.settings.bucket_results, keys.claims(task))), "a claim")
+        eventually(lambda: progress(ctx, task) == 1, "the end of the inference")
         proxy.swallow()
         worker.process.terminate()
         assert worker.process.wait(30) == 0
+
+
+def progress(ctx: Context, task_id: str) -> float:  # noqa: F811
+    found = latest(ctx.store, ctx.settings.bucket_results, task_id)
+    return found[1].progress if found else 0.0
