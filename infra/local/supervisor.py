@@ -84,7 +84,8 @@ class Child:
 
         A program that lives without a sign of life is killed, so that it dies.
         """
-        limit_log(self.log)
+        with suppress(OSError):  # no room for the copy: it grows on
+            limit_log(self.log)
         if self.pid is not None:
             self._end_if_stuck()
             self._stop_at_fault()
@@ -158,6 +159,7 @@ class Supervisor:
         self._clock = clock
         self._pids = Pids(folder)
         self._groups: list[list[Child]] = []
+        self._forgot = True  # a process runs that the file of pids does not name
         self._remember()
 
     @property
@@ -188,9 +190,13 @@ class Supervisor:
             self._clock.sleep(0.05)
 
     def keep_running(self) -> None:
-        restarted = [child for child in self._children if child.keep_running()]
-        if restarted:
-            self._remember()
+        """Never raises for want of room on the disk: what could not be written or started is tried again."""
+        for child in self._children:
+            with suppress(OSError):
+                self._forgot |= child.keep_running()
+        if self._forgot:
+            with suppress(OSError):
+                self._remember()
 
     def stop(self) -> None:
         """Darkroom's processes first, then the servers: nobody loses what it still writes to."""
@@ -207,6 +213,7 @@ class Supervisor:
     def _remember(self) -> None:
         running = {child.program.name: child.pid for child in self._children if child.pid is not None}
         self._pids.write({"supervisor": os.getpid()} | running)
+        self._forgot = False
 
 
 def _does_not_start(child: Child, what: str) -> TransientError:

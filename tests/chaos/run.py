@@ -97,7 +97,7 @@ def _make(world: World, fault: faults.Fault, rng: random.Random, share: list[Dra
     """One fault, with its share of the uploads."""
     under_way = fault(world, rng)
     next(under_way)
-    sender = threading.Thread(target=lambda: [_send(world, draft, done) for draft in share])
+    sender = threading.Thread(target=lambda: [_send(world, draft, done) for draft in share], daemon=True)
     sender.start()
     next(under_way, None)
     sender.join()

@@ -96,8 +96,13 @@ class World:
 
     def running(self, name: str) -> psutil.Process:
         """The process of this name, as soon as there is one."""
-        found: psutil.Process = until(lambda: Pids(self.folder).alive().get(name), f"process {name}", START_S)
+        found: psutil.Process = until(lambda: self._alive().get(name), f"process {name}", START_S)
         return found
+
+    def _alive(self) -> dict[str, psutil.Process]:
+        if self.process is None or self.process.poll() is not None:
+            raise NotInjectedError("the supervisor died of a fault that was not meant for it")
+        return Pids(self.folder).alive()
 
     def send(self, name: str, signum: signal.Signals) -> psutil.Process:
         while True:
@@ -109,7 +114,7 @@ class World:
     def next_life(self, name: str, dead: psutil.Process) -> psutil.Process:
         """The process that took the place of `dead`."""
         return until(
-            lambda: (found := Pids(self.folder).alive().get(name)) and found.pid != dead.pid and found,
+            lambda: (found := self._alive().get(name)) and found.pid != dead.pid and found,
             f"a new {name}", START_S,
         )  # type: ignore[no-any-return]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -120,6 +121,21 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
     )
     supervised.lives("store", 2)
     assert not faults
+
+
+def test_a_full_disk_does_not_stop_the_supervisor(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pids that find no room are written later; nothing that runs is ended for it, and what died is started."""
+    supervised.supervisor.start([shell("server", "echo begun; exec sleep 60")])
+    first = supervised.pid("server")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("infra.local.state.write_private", full)
+        os.kill(first, signal.SIGKILL)
+        supervised.lives("server", 2)
+    eventually(lambda: supervised.supervisor.keep_running() or supervised.pid("server") not in (0, first), "its pid")
 
 
 def test_a_full_disk_is_a_fault_when_it_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
