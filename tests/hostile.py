@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from tests.hostile_data import KEYS, STRANGERS
+from tests.hostile_data import KEYS, STRANGERS, absurd_exif
 from tests.hostile_fields import FIELDS, PNG_MAGIC, chunk
 from tests.pictures import photo_like
 from tests.unit.codec_samples import HEIC, png, saved, tiff
@@ -254,7 +254,7 @@ def _segment(marker: int, body: bytes) -> bytes:
 
 def metadata() -> Files:
     """Metadata that lie about their size, point at themselves, never end, or are simply enormous."""
-    for name, exif in _absurd_exif().items():
+    for name, exif in absurd_exif().items():
         yield f"metadata/{name}.jpg", _segment(0xE1, b"Exif\0\0" + exif)
         yield f"metadata/{name}.png", _png_with(chunk(b"eXIf", exif))
         yield f"metadata/{name}.webp", _webp_with(b"EXIF", exif)
@@ -279,32 +279,6 @@ def metadata() -> Files:
     yield "metadata/segments.jpg", jpeg[:2] + (b"\xff\xed\xff\xff" + bytes(65_533)) * 300 + jpeg[2:]
     yield "metadata/comments.jpg", jpeg[:2] + b"\xff\xfe\0\2" * 50_000 + jpeg[2:]
     yield "metadata/chunks.png", _png_with(chunk(b"tEXt", b"k\0v") * 20_000)
-
-
-def _absurd_exif() -> dict[str, bytes]:
-    def ifd(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
-        body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-        return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
-
-    return {
-        "claims": ifd((0x010F, 2, 100_000_000, 8)),
-        "far": ifd((0x010F, 2, 100, 2**32 - 1)),
-        "huge count": ifd((0x010F, 12, 2**32 - 1, 8)),
-        "itself": ifd((0x8769, 4, 1, 8), following=8),
-        "gps itself": ifd((0x8825, 4, 1, 8)),
-        "interop": ifd((0x8769, 4, 1, 8), (0xA005, 4, 1, 8)),
-        "no type": ifd((0x0112, 0, 1, 1)),
-        "bad type": ifd((0x0112, 99, 1, 1)),
-        "many": ifd(*[(n, 3, 1, 1) for n in range(5000)]),
-        "zero rational": ifd((0x011A, 5, 1, 8), (0x829A, 5, 1, 0)),
-        "short": b"II*\0",
-        "nothing": b"",
-        "wild": b"II*\0\xff\xff\xff\xff",
-        "orientation": ifd((0x0112, 3, 1, 65_535)),
-        "orientations": ifd((0x0112, 3, 60_000, 8)),
-        "wide": ifd((0x100, 4, 1, 2**31), (0x101, 4, 1, 2**31), (0x111, 4, 2**30, 8)),
-        "big": b"II+\0\x08\0\0\0" + b"\xff" * 100,
-    }
 
 
 def _absurd_icc() -> list[bytes]:

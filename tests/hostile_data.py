@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 STRANGERS = {
@@ -118,3 +119,31 @@ KEYS = (
     "results/x/result.png",
     "quarantine/x/reason.json",
 )
+
+
+def absurd_exif() -> dict[str, bytes]:
+    """EXIF blocks that lie: about sizes, offsets, types, and about themselves."""
+
+    def ifd(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
+        body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+
+    return {
+        "claims": ifd((0x010F, 2, 100_000_000, 8)),
+        "far": ifd((0x010F, 2, 100, 2**32 - 1)),
+        "huge count": ifd((0x010F, 12, 2**32 - 1, 8)),
+        "itself": ifd((0x8769, 4, 1, 8), following=8),
+        "gps itself": ifd((0x8825, 4, 1, 8)),
+        "interop": ifd((0x8769, 4, 1, 8), (0xA005, 4, 1, 8)),
+        "no type": ifd((0x0112, 0, 1, 1)),
+        "bad type": ifd((0x0112, 99, 1, 1)),
+        "many": ifd(*[(n, 3, 1, 1) for n in range(5000)]),
+        "zero rational": ifd((0x011A, 5, 1, 8), (0x829A, 5, 1, 0)),
+        "short": b"II*\0",
+        "nothing": b"",
+        "wild": b"II*\0\xff\xff\xff\xff",
+        "orientation": ifd((0x0112, 3, 1, 65_535)),
+        "orientations": ifd((0x0112, 3, 60_000, 8)),
+        "wide": ifd((0x100, 4, 1, 2**31), (0x101, 4, 1, 2**31), (0x111, 4, 2**30, 8)),
+        "big": b"II+\0\x08\0\0\0" + b"\xff" * 100,
+    }

@@ -16,7 +16,7 @@ from infra import uploads
 from shared.documents import Record
 from shared.errors import Code, PermanentError, TransientError
 from shared.settings import Settings
-from shared.storage import ObjectInfo, S3Store
+from shared.storage import S3Store
 
 POLL_S = 0.004
 TIMEOUT_S = 120.0
@@ -56,23 +56,23 @@ def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float
     key = f"incoming/fast/bench/{hashlib.sha256(data).hexdigest()[:16]}.png"
     began_s = time.perf_counter()
     info = store.put(settings.bucket_uploads, key, data, "image/png")
-    record = _wait(store, settings, key, info)
+    record = wait(store, settings, uploads.of_object(info), POLL_S, TIMEOUT_S)
     total_ms = (time.perf_counter() - began_s) * 1000
     inference_ms = sum(step.seconds for step in record.steps if step.model) * 1000
     return total_ms, inference_ms
 
 
-def _wait(store: S3Store, settings: Settings, key: str, info: ObjectInfo) -> Record:
-    upload = uploads.of_object(info)
-    deadline_s = time.monotonic() + TIMEOUT_S
+def wait(store: S3Store, settings: Settings, upload: uploads.Upload, poll_s: float, timeout_s: float) -> Record:
+    """The upload's record. Raises what its reason says, or `TransientError` after `timeout_s`."""
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         uploads.look(store, settings, upload)
         if upload.record:
             return upload.record
         if upload.reason:
             raise PermanentError(upload.reason.error_code, upload.reason.error_detail)
-        time.sleep(POLL_S)
-    detail = f"{key} was not restored within {TIMEOUT_S:.0f} s; `darkroom status` says what is down"
+        time.sleep(poll_s)
+    detail = f"{upload.upload_id} was not restored within {timeout_s:.0f} s; `darkroom status` says what is down"
     raise TransientError(Code.INTERNAL, detail)
 
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infra import uploads
-from infra.bench.pipeline import noise
-from shared.documents import Record
-from shared.errors import Code, PermanentError, TransientError
+from infra.bench.pipeline import noise, wait
+from shared.errors import Code, PermanentError
 from shared.settings import Settings
 from shared.storage import S3Store
 
 AT_ONCE = 8
+POLL_S = 1.0  # seldom: the machine is being measured
 TIMEOUT_S = 1800.0
 
 
@@ -72,7 +72,7 @@ def _pipeline(settings: Settings, files: list[Path], workflow: str) -> float:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         sent = list(pool.map(send, files))
     all_sent = datetime.now(UTC)
-    ends = sorted(_wait(store, settings, upload).finished_at for upload in sent)
+    ends = sorted(wait(store, settings, upload, POLL_S, TIMEOUT_S).finished_at for upload in sent)
     return _rate([end for end in ends if end > all_sent])
 
 
@@ -81,15 +81,3 @@ def _rate(ends: list[datetime]) -> float:
         detail = "the photos were done before all were sent; take more of them, or a slower workflow"
         raise PermanentError(Code.INTERNAL, detail)
     return (len(ends) - 1) / (ends[-1] - ends[0]).total_seconds()
-
-
-def _wait(store: S3Store, settings: Settings, upload: uploads.Upload) -> Record:
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        uploads.look(store, settings, upload)
-        if upload.record:
-            return upload.record
-        if upload.reason:
-            raise PermanentError(upload.reason.error_code, upload.reason.error_detail)
-        time.sleep(1)  # seldom: the machine is being measured
-    raise TransientError(Code.INTERNAL, "a photo did not come back; `darkroom status` says what is down")

@@ -9,10 +9,27 @@ from itertools import count
 
 import pytest
 
+from handlers.logbook import Logbook
+from infra.local.stack import Stack
 from shared.settings import Settings
 from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
+from tests.contract.databases import database
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def url(servers: Stack) -> Iterator[str]:
+    """The address of a log database of this module's own, migrated."""
+    with database(servers.settings) as made:
+        yield made
+
+
+@pytest.fixture
+def logbook(url: str) -> Iterator[Logbook]:
+    book = Logbook(Settings(database_url=url))
+    yield book
+    book.close()
 
 
 def _missing(what: str) -> None:

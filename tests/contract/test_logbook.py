@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -17,22 +16,7 @@ from handlers.columns import Row
 from handlers.logbook import Filter, Logbook, UploadKey, Written
 from shared import identity
 from shared.settings import Settings
-from tests.contract.databases import database
 from tests.contract.logbook_events import AGAIN, NOT_SHARED, NOW, SOURCE, event, life, row, select
-
-
-@pytest.fixture(scope="module")
-def url(servers: Any) -> Iterator[str]:
-    """A database of this module's own, migrated."""
-    with database(servers.settings) as made:
-        yield made
-
-
-@pytest.fixture
-def logbook(url: str) -> Iterator[Logbook]:
-    book = Logbook(Settings(database_url=url))
-    yield book
-    book.close()
 
 
 def test_every_order_gives_the_same_row(logbook: Logbook) -> None:

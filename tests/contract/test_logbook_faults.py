@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -17,22 +16,7 @@ from handlers import logbook as logbook_module
 from handlers.logbook import Logbook
 from shared.errors import DatabaseUnavailable
 from shared.settings import Settings
-from tests.contract.databases import database
 from tests.contract.logbook_events import event, life, select
-
-
-@pytest.fixture(scope="module")
-def url(servers: Any) -> Iterator[str]:
-    """A database of this module's own, migrated."""
-    with database(servers.settings) as made:
-        yield made
-
-
-@pytest.fixture
-def logbook(url: str) -> Iterator[Logbook]:
-    book = Logbook(Settings(database_url=url))
-    yield book
-    book.close()
 
 
 def test_without_a_database_the_call_says_so(url: str) -> None:
