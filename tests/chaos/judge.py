@@ -160,12 +160,12 @@ def _end(upload: Upload, found: Found) -> tuple[str, datetime | None]:
     receipt = found.receipts.get(upload.upload_id)
     if receipt is None:
         return ("unseen" if upload.superseded else "none"), None
-    record = found.records.get(receipt.task_id or "")
-    if record is not None:
-        own = record.upload_id == upload.upload_id
-        return ("success" if own else "duplicate"), record.finished_at
-    reason = found.reasons.get(upload.upload_id)
-    return (f"{reason.status}:{reason.error_code}", reason.at) if reason else ("none", None)
+    reason, record = found.reasons.get(upload.upload_id), found.records.get(receipt.task_id or "")
+    if reason is not None:  # its own end, also where a twin of the same task was restored
+        return f"{reason.status}:{reason.error_code}", reason.at
+    if record is None:
+        return "none", None
+    return ("success" if record.upload_id == upload.upload_id else "duplicate"), record.finished_at
 
 
 def _fits(upload: Upload, end: str) -> bool:
