@@ -18,11 +18,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m gpu_worker bench bare", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--workflow", required=True)
+    parser.add_argument("--photos", type=int, help="only so many of them")
     given = parser.parse_args(argv)
     settings = Settings.load()
     engine, workflow = engines.select(settings), workflows.resolve(given.workflow)
     limits = codec.Limits.of(settings)
-    photos = [codec.decode(path.read_bytes(), limits) for path in sorted(given.folder.iterdir())]
+    photos = [codec.decode(path.read_bytes(), limits) for path in sorted(given.folder.iterdir())[: given.photos]]
     restore(photos[0], workflow, engine, settings, lambda _: None)
     began_s = time.perf_counter()
     for photo in photos:

@@ -61,7 +61,7 @@ def engine_command(
 @app.command("throughput")
 def throughput_command(
     photos: Annotated[int, typer.Option(help="Photos of the backlog.", min=3)] = 200,
-    side: Annotated[int, typer.Option(help="Their side in pixels.", min=16)] = 64,
+    side: Annotated[int, typer.Option(help="Their side in pixels.", min=16)] = 96,
     workflow: Annotated[str, typer.Option(help="What is done to them.")] = "enhance",
     as_json: Json = False,
 ) -> None:
