@@ -54,7 +54,7 @@ DISK_WAIT_S = 15.0
 HAND_BACK_S = 5.0
 BESIDE_NICE = 5
 SWITCH_S = 0.0005
-"""Inference returns to Python after every layer, and would each time wait a tenth of a layer for the other stages."""
+"""Inference returns to Python after every layer; at Python's own 5 ms it would wait that long for another stage."""
 EXIT_STUCK = 70
 
 

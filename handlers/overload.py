@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from handlers.context import Publisher
 from handlers.problems import RETRY_AFTER_S, Problem
 from shared.breaker import Breaker
-from shared.errors import BrokerUnavailable, Code, StorageUnavailable
+from shared.errors import BrokerUnavailable, Code, TransientError
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
@@ -56,16 +56,7 @@ class Turns:
         if wait_s := self._circuit.admit():
             detail = "the object store did not answer a moment ago"
             raise Problem(503, detail, Code.STORAGE_UNAVAILABLE, {"Retry-After": str(ceil(wait_s))})
-        try:
-            result = work()
-        except StorageUnavailable as error:
-            _lost(error, self._circuit.failed())
-            raise
-        except BaseException:
-            _back(self._circuit, Code.STORAGE_UNAVAILABLE)
-            raise
-        _back(self._circuit, Code.STORAGE_UNAVAILABLE)
-        return result
+        return _through(self._circuit, work, Code.STORAGE_UNAVAILABLE)
 
 
 class SparingPublisher:
@@ -83,15 +74,7 @@ class SparingPublisher:
     def _call(self, call: Callable[[], None]) -> None:
         if self._circuit.admit():
             raise BrokerUnavailable("not asked: it did not answer a moment ago")
-        try:
-            call()
-        except BrokerUnavailable as error:
-            _lost(error, self._circuit.failed())
-            raise
-        except BaseException:
-            _back(self._circuit, Code.BROKER_UNAVAILABLE)
-            raise
-        _back(self._circuit, Code.BROKER_UNAVAILABLE)
+        _through(self._circuit, call, Code.BROKER_UNAVAILABLE)
 
 
 def _busy() -> Problem:
@@ -99,9 +82,19 @@ def _busy() -> Problem:
     return Problem(503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _lost(error: StorageUnavailable | BrokerUnavailable, delay_s: float) -> None:
-    if delay_s:
-        logger().warning("service.lost", code=error.code, detail=error.detail, delay_s=round(delay_s, 1))
+def _through(circuit: Breaker, call: Callable[[], T], code: Code) -> T:
+    """An admitted call; its outcome is told to the circuit. `code`: that of the error which says "away"."""
+    try:
+        result = call()
+    except BaseException as error:
+        if isinstance(error, TransientError) and error.code == code:
+            if delay_s := circuit.failed():
+                logger().warning("service.lost", code=code, detail=error.detail, delay_s=round(delay_s, 1))
+        else:
+            _back(circuit, code)
+        raise
+    _back(circuit, code)
+    return result
 
 
 def _back(circuit: Breaker, code: Code) -> None:
