@@ -64,11 +64,14 @@ class Decoder:
         """As `codec.decode`; `pixels`: what the header claims, from which the limits of memory and time follow.
 
         A crash counts when it happens twice, since a decoder is not the only thing that can kill a process. Raises
-        `PermanentError` with the photo's fault, `TransientError` when no decoder could be started.
+        `PermanentError` with the photo's fault, `TransientError` when no decoder could be started, in two tries: the
+        first may meet one that is about to end.
         """
         with self._lock:
             try:
                 return self._once(data, pixels)
+            except TransientError as error:
+                logger().warning("decoder.gone", error=str(error))
             except _Died as died:
                 if died.signum in (signal.SIGALRM, signal.SIGXCPU):
                     raise self._fault(died) from died

@@ -35,11 +35,12 @@ def spin() -> Photo:
         pass
 
 
-def crash_once(marker: Path) -> Photo:
+def kill_once(pid: int, signum: signal.Signals, marker: Path) -> Photo:
     """A folder is no file: it can be made although the process may write none."""
     if not marker.exists():
         marker.mkdir()
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(pid, signum)
+        time.sleep(600)  # whom it was meant for ends us, too
     return tell("alive")
 
 
@@ -74,7 +75,8 @@ ACTS: dict[bytes, Callable[[str], Photo]] = {
     b"allowance": lambda _: tell([resource.getrlimit(k)[0] for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]),
     b"pid": lambda _: tell((os.getpid(), os.getppid())),
     b"connect": lambda port: connect(int(port)),
-    b"once": lambda path: crash_once(Path(path)),
+    b"once": lambda path: kill_once(os.getpid(), signal.SIGSEGV, Path(path)),
+    b"service": lambda path: kill_once(os.getppid(), signal.SIGKILL, Path(path)),
     b"write": lambda path: write(Path(path)),
     b"surrogate": lambda _: tell("\udcff" * 5000),
 }  # fmt: skip

@@ -177,6 +177,11 @@ def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
     assert decoder.decode(SOUND).width == 24
 
 
+def test_a_service_killed_under_a_photo_is_started_again(making: Making, tmp_path: Path) -> None:
+    """It took the photo's process with it: no fault of the photo, and not its worker's second attempt either."""
+    assert told(making(), f"service {tmp_path / 'marker'}".encode()) == "'alive'"
+
+
 def test_a_decoder_that_cannot_start_is_no_fault_of_a_photo() -> None:
     """The photo is tried again later."""
     decoder = Decoder(SETTINGS, "tests.unit.no_such_module")

@@ -61,6 +61,11 @@ class Supervised:
         found = Pids(self.folder).alive()
         return found[name].pid if name in found else 0
 
+    def first_life(self, name: str) -> int:
+        """Wait until the program has written its line: what is ended before that began no life. Returns its pid."""
+        eventually(lambda: self.log(name), f"life 1 of {name}")
+        return self.pid(name)
+
     def lives(self, name: str, count: int) -> None:
         """Watch until the program, which writes a line in each life, has begun its `count`th."""
 
@@ -119,6 +124,7 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
     supervised.supervisor.start(
         [shell("store", "echo begun; exec sleep 60", fault=lambda: faults.pop() if faults else "")]
     )
+    supervised.first_life("store")
     supervised.lives("store", 2)
     assert not faults
 
@@ -126,7 +132,7 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
 def test_a_full_disk_does_not_stop_the_supervisor(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pids that find no room are written later; nothing that runs is ended for it, and what died is started."""
     supervised.supervisor.start([shell("server", "echo begun; exec sleep 60")])
-    first = supervised.pid("server")
+    first = supervised.first_life("server")
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
