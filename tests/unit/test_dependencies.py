@@ -1,12 +1,15 @@
-"""Versions that must not be used again: no pin stands below what mended a known fault. `make audit` asks for news."""
+"""Versions that must not be used again: no pin stands below what mended a known fault. `tests.audit` asks for news."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
+
+from tests import audit
 
 ROOT = Path(__file__).parents[2]
 FLOORS = {
@@ -35,3 +38,25 @@ def test_everything_that_is_pinned_is_pinned_once_and_exactly() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", line) for line in lines)
     assert len(pins()) == len(lines)
+
+
+@pytest.mark.parametrize(("packages", "status"), [
+    ([{"name": "a", "version": "1", "vulns": []}], {"": 0, "--tell": 0, "--complete": 0}),
+    ([{"name": "a", "version": "1", "vulns": [{"id": "V", "fix_versions": ["2"]}]}],
+     {"": 1, "--tell": 0, "--complete": 1}),
+    ([{"name": "a", "version": "1", "vulns": [{"id": "V", "fix_versions": []}]}],
+     {"": 0, "--tell": 0, "--complete": 0}),
+    ([{"name": "a", "skip_reason": "not found"}], {"": 0, "--tell": 0, "--complete": 1}),
+    (None, {"": 0, "--tell": 0, "--complete": 1}),
+])  # fmt: skip
+def test_the_audit_fails_for_what_can_be_mended_and_tells_what_it_could_not_ask(
+    packages: list[dict[str, object]] | None, status: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answers are a stand-in's: what the real service knows of our pins changes from day to day."""
+    answers = tmp_path / "pip-audit"
+    told = "exit 1" if packages is None else f"echo '{json.dumps({'dependencies': packages})}'"
+    answers.write_text(f"#!/bin/sh\n{told}\n")
+    answers.chmod(0o755)
+    assert {option: audit.main(str(answers), *filter(None, [option])) for option in status} == status
+    unasked = packages is None or "skip_reason" in packages[0]
+    assert ("NOT CARRIED OUT" in capsys.readouterr().err) == unasked
