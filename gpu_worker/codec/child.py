@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gpu_worker.codec.confine import refuse_calls
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
 from gpu_worker.codec.wire import Answer, Decoded, Fault, Link, Request
 from gpu_worker.photo import Photo
@@ -109,6 +110,7 @@ def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
 def _serve(link: Link) -> None:
     request = link.receive(Request)
     _limit(request)
+    refuse_calls()
     answer, blobs = _answer(link.read(request.bytes), request.limits)
     link.send(answer, *blobs)
 
