@@ -47,27 +47,27 @@ def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] 
     """The app. `asked`: what `/readyz` asks of which service."""
     app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
-    access.install(app, ctx)
+    failed = access.install(app, ctx)
     app.include_router(api.build(ctx))
-    app.include_router(_events(ctx), include_in_schema=False)
+    app.include_router(_events(ctx, failed), include_in_schema=False)
     asked = questions(ctx.settings, ctx.store) if asked is None else asked
     checks = {name: Check(question) for name, question in asked.items()}
     app.include_router(_operations(checks, door), include_in_schema=False)
     return app
 
 
-def _events(ctx: Context) -> APIRouter:
+def _events(ctx: Context, failed: access.Failed) -> APIRouter:
     router = APIRouter()
     turns = Turns()
 
     @router.api_route("/events/storage", methods=["GET", "HEAD"])
     async def probe() -> Response:
-        """MinIO asks whether anybody listens before it sends anything."""
+        """MinIO and RustFS ask whether anybody listens before they send anything."""
         return Response()
 
     @router.api_route("/events/storage", methods=["POST", "PUT"])
     async def receive(request: Request) -> Response:
-        _authorise(request, ctx.settings)
+        _authorise(request, ctx.settings, failed)
         body = await _body(request)
         headers = dict(request.headers)
         decisions = await turns.take(lambda: take_in(body, headers, ctx, "http"))
@@ -76,12 +76,14 @@ def _events(ctx: Context) -> APIRouter:
     return router
 
 
-def _authorise(request: Request, settings: Settings) -> None:
+def _authorise(request: Request, settings: Settings, failed: access.Failed) -> None:
     expected = settings.webhook_token.get_secret_value()
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     # Compared as bytes and in constant time; an empty secret opens nothing.
     same = compare_digest(given.strip().encode(), expected.encode())
     if not expected or scheme.lower() != "bearer" or not same:
+        if given.strip():
+            failed(request.scope, "the token of storage notifications is wrong")
         detail = "storage notifications need `Authorization: Bearer …` with the value of DARKROOM_WEBHOOK_TOKEN"
         raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
 

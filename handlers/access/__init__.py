@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from handlers.access.address import Addresses
 from handlers.access.gate import Gate
@@ -19,11 +21,16 @@ ASKED = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 TOLD = ("Location", "RateLimit", "RateLimit-Policy", "Retry-After")
 
 
-def install(app: FastAPI, ctx: Context) -> None:
-    """Guard `app`. Raises `SettingsError`."""
+Failed = Callable[[Scope, str], None]
+"""Counts a wrong key of this request's sender, for this reason; raises `Problem` 429 once there were too many."""
+
+
+def install(app: FastAPI, ctx: Context) -> Failed:
+    """Guard `app`; what other doors beside `/v1` tell of wrong keys. Raises `SettingsError`."""
     settings = ctx.settings
     addresses = Addresses(settings.trusted_proxies)
-    app.add_middleware(Gate, ctx, Limits(settings, ctx.clock, Logbook(settings).waiting), addresses)
+    limits = Limits(settings, ctx.clock, Logbook(settings).waiting)
+    app.add_middleware(Gate, ctx, limits, addresses)
     origins, inner = _origins(settings.cors_origins), app.build_middleware_stack
 
     def stack() -> ASGIApp:
@@ -36,6 +43,7 @@ def install(app: FastAPI, ctx: Context) -> None:
         return Shield(guarded, addresses)
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
+    return lambda scope, reason: limits.failed(addresses.of(scope), reason)
 
 
 def _origins(setting: str) -> list[str]:

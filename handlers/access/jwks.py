@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 
 import httpx
 from jwt import PyJWK, PyJWTError
@@ -34,23 +34,31 @@ class KeySet:
     def __init__(self, url: str, algorithms: Collection[str], clock: Clock) -> None:
         self._url, self._algorithms, self._clock = url, frozenset(algorithms), clock
         self._lock = threading.Lock()
-        self._keys: Mapping[str, PyJWK] = {}
+        self._keys: Sequence[PyJWK] = ()
         self._fetched_at = self._tried_at = float("-inf")
 
-    def has(self, kid: str) -> bool:
+    def has(self, kid: str | None, algorithm: str) -> bool:
         """Can `find` answer without a fetch?"""
         now = self._clock.monotonic()
-        return (kid in self._keys and now < self._fetched_at + FRESH_S) or not self._may_fetch(now)
+        return bool(self._fit(kid, algorithm) and now < self._fetched_at + FRESH_S) or not self._may_fetch(now)
 
-    def find(self, kid: str) -> PyJWK | None:
-        """The key of this id, from this set alone. Raises `TransientError` while there is no set to look into."""
-        if not self.has(kid):
+    def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+        """The key of this id, or, where a token names none, all of its algorithm: from this set alone.
+
+        Raises `TransientError` while there is no set to look into.
+        """
+        if not self.has(kid, algorithm):
             with self._lock:
-                if not self.has(kid):  # somebody fetched it while we waited
+                if not self.has(kid, algorithm):  # somebody fetched it while we waited
                     self._fetch()
         if self._clock.monotonic() > self._fetched_at + STALE_S:
             raise TransientError(Code.INTERNAL, "the key set of the token's issuer cannot be fetched; try again")
-        return self._keys.get(kid)
+        return self._fit(kid, algorithm)
+
+    def _fit(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+        if kid is None:
+            return [key for key in self._keys if key.algorithm_name == algorithm]
+        return [key for key in self._keys if key.key_id == kid][-1:]
 
     def _may_fetch(self, now: float) -> bool:
         return now >= self._tried_at + PAUSE_S
@@ -65,16 +73,16 @@ class KeySet:
             self._fetched_at = asked_at
         self._tried_at = asked_at  # last: who asks meanwhile waits for the answer
 
-    def _parse(self, body: bytes) -> dict[str, PyJWK]:
-        """Keys by id: those that can be read, are meant for signatures and fit an algorithm that is allowed."""
+    def _parse(self, body: bytes) -> list[PyJWK]:
+        """Keys: those that can be read, are meant for signatures and fit an algorithm that is allowed."""
         document = json.loads(body)
         entries = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise ValueError("not a key set")  # noqa: TRY004 - a bad document, not a bad call
-        return {key.key_id: key for entry in entries[:MAX_KEYS] if (key := self._key(entry)) and key.key_id}
+        return [key for entry in entries[:MAX_KEYS] if (key := self._key(entry))]
 
     def _key(self, entry: object) -> PyJWK | None:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid", ""), str):
             return None
         try:
             key = PyJWK(entry)

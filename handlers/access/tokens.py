@@ -26,6 +26,7 @@ from shared.settings import Settings
 LEEWAY_S = 30
 """How far apart the clocks of issuer and door may be."""
 MAX_CHARS = 8192
+TOO_LONG = f"it has more than {MAX_CHARS} characters"
 FETCHERS = 4
 """Threads that may wait for a key set; all but one of them for the first."""
 MIN_SECRET_BYTES = 32
@@ -68,20 +69,26 @@ class Tokens:
     async def _key(self, token: str) -> jwt.PyJWK | str:
         if self._keys is None:
             return self._secret
-        kid = jwt.get_unverified_header(token).get("kid") if len(token) <= MAX_CHARS else None
-        if not isinstance(kid, str):
-            raise InvalidToken("it names no key (kid)")
-        key = self._keys.find(kid) if self._keys.has(kid) else await self._fetched(self._keys, kid)
-        if key is None:
-            raise InvalidToken("its key (kid) is not in the issuer's set")
-        return key
+        if len(token) > MAX_CHARS:
+            raise InvalidToken(TOO_LONG)
+        header = jwt.get_unverified_header(token)
+        kid, algorithm = header.get("kid"), str(header.get("alg"))
+        if not (kid is None or isinstance(kid, str)):
+            raise InvalidToken("its key's name (kid) is no text")
+        ready = self._keys.has(kid, algorithm)
+        keys = self._keys.find(kid, algorithm) if ready else await self._fetched(self._keys, kid, algorithm)
+        if len(keys) == 1:
+            return keys[0]
+        if kid is None:
+            raise InvalidToken(f"it names no key (kid), and {len(keys)} of the issuer's set could be meant, not one")
+        raise InvalidToken("its key (kid) is not in the issuer's set")
 
-    async def _fetched(self, keys: KeySet, kid: str) -> jwt.PyJWK | None:
-        return await run_sync(keys.find, kid, limiter=self._limiter)
+    async def _fetched(self, keys: KeySet, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
+        return await run_sync(keys.find, kid, algorithm, limiter=self._limiter)
 
     def _claims(self, token: str, key: jwt.PyJWK | str) -> dict[str, Any]:
         if len(token) > MAX_CHARS:
-            raise InvalidToken(f"it has more than {MAX_CHARS} characters")
+            raise InvalidToken(TOO_LONG)
         return jwt.decode(
             token, key, [key.algorithm_name] if isinstance(key, jwt.PyJWK) else list(self._algorithms),
             audience=self._audience, issuer=self._issuer, leeway=LEEWAY_S,

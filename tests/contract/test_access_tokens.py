@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi.testclient import TestClient
 
 from handlers.access import jwks
-from handlers.access.tokens import LEEWAY_S, Tokens
+from handlers.access.tokens import LEEWAY_S, InvalidToken, Tokens
 from handlers.http import build
 from shared import identity
 from shared.access import USUAL
@@ -68,6 +68,25 @@ def test_a_token_of_a_shared_secret_opens_the_door() -> None:
     assert Door(jwt_secret=SECRET).ask(jwt.encode(claims(), SECRET, "HS256")) == 200
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+@pytest.mark.parametrize("named", [True, False], ids=["kid in the set", "no kid anywhere"])
+def test_a_token_may_name_no_key_where_one_alone_fits(issuer: Issuer, algorithm: str, named: bool) -> None:
+    """RFC 7515 makes `kid` optional."""
+    if not named:
+        issuer.keys = [{name: value for name, value in key.items() if name != "kid"} for key in issuer.keys]
+    issuer.keys.append(public(OTHERS, "enc", use="enc"))
+    key = issuer.rsa if algorithm == "RS256" else issuer.ec
+    assert Door(jwt_jwks_url=issuer.url).ask(jwt.encode(claims(), key, algorithm)) == 200
+
+
+@pytest.mark.parametrize("keys", [0, 2])
+def test_a_token_that_names_no_key_is_refused_where_not_one_alone_fits(issuer: Issuer, keys: int) -> None:
+    issuer.keys = [public(issuer.ec, "e1"), *[public(issuer.rsa, "r1"), public(OTHERS, "r2")][:keys]]
+    asked = tokens(jwt_jwks_url=issuer.url).caller(jwt.encode(claims(), issuer.rsa, "RS256"))
+    with pytest.raises(InvalidToken, match=f"names no key .kid., and {keys} of the issuer's set"):
+        asyncio.run(asked)
+
+
 def unsigned(issuer: Issuer, alg: str) -> str:
     head = json.dumps({"alg": alg, "typ": "JWT", "kid": "r1"}).encode()
     return f"{encoded(head)}.{encoded(json.dumps(claims()).encode())}."
@@ -106,7 +125,8 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     ),
     "algorithm not allowed": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS512", {"kid": "r1"}),
     "algorithm of another key": lambda issuer: issuer.token("ES256", kid="r1"),
-    "no key named": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS256"),
+    "no key named, signed by another": lambda _: jwt.encode(claims(), OTHERS, "RS256"),
+    "no key named, algorithm not allowed": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS512"),
     "unknown key": lambda issuer: issuer.token(kid="r2"),
     "key is no text": lambda _: encoded(b'{"alg":"RS256","kid":[1]}') + ".e30.AA",
     "path as key": lambda issuer: issuer.token(kid="../../dev/null"),

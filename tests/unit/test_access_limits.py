@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx2
 import pytest
 import structlog
 from fastapi.testclient import TestClient
@@ -89,6 +90,23 @@ def test_wrong_keys_are_tried_so_often_a_minute() -> None:
     assert town.ask(late).status_code == 429
     town.world.clock.advance(60)
     assert town.ask(late).status_code == 200
+
+
+def test_wrong_tokens_of_notifications_are_tried_so_often_a_minute() -> None:
+    """Counted with the API's wrong keys; the right one opens the door all the same, and who gives none is only told."""
+    town = Town(limit_failures_per_min=2, webhook_token="the-token")
+
+    def tell(**headers: str) -> httpx2.Response:
+        return town.client.post("/events/storage", content=b'{"Records": []}', headers=headers)
+
+    with structlog.testing.capture_logs() as lines:
+        answers = [tell(authorization="Bearer wrong") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+    assert (answers[2].headers["retry-after"], answers[2].json()["code"]) == ("30", "too_many_requests")
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["access.refused"]
+    assert town.ask("wrong").status_code == 429
+    assert tell(authorization="Bearer the-token").status_code == 200
+    assert tell().status_code == 401
 
 
 def test_runs_of_refusals_are_told_once_a_minute_without_key_user_and_address() -> None:
