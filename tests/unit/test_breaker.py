@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from time import monotonic, sleep
-from typing import Any
+from time import sleep
 
 import pytest
 
@@ -15,6 +13,7 @@ from shared.breaker import PROBE_S, Breaker
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
 from shared.retry import RetryPolicy
 from tests.fakes import FakeClock
+from tests.waiting import eventually
 
 POLICY = RetryPolicy(base_s=4, cap_s=20, max_attempts=1_000)
 
@@ -94,30 +93,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
 
 
-def until(true: Callable[[], Any]) -> None:
-    deadline = monotonic() + 20
-    while not true():
-        assert monotonic() < deadline
-        sleep(0.005)
-
-
 @pytest.mark.usefixtures("quick")
 def test_one_thread_at_a_time_asks_a_service_that_is_away() -> None:
-    """Eight threads want it: after the first calls one probe is in it at a time; all get their answer in the end."""
+    """Eight threads want it: once it was found away one probe is in it at a time; all get their answer in the end."""
     service, answers = Service(), list[str]()
     patient = Patient(service, threading.Event())
     with pytest.raises(NotFound):  # an answer, if not the one hoped for
         patient.head()
     threads = [threading.Thread(target=lambda: answers.append(patient.read())) for _ in range(8)]
-    for thread in threads:
+    threads[0].start()
+    eventually(lambda: service.calls >= 2, "a probe")  # now nobody can still be on the way in from before the outage
+    for thread in threads[1:]:
         thread.start()
-    until(lambda: service.inside == 0 and service.calls >= 8)
-    service.most_inside, before = 0, service.calls
-    until(lambda: service.calls >= before + 10)
+    before = service.calls
+    eventually(lambda: service.calls >= before + 20, "further probes")
     assert service.most_inside == 1
     service.away = False
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert answers == ["answer"] * 8
 
 
@@ -129,11 +122,11 @@ def test_a_full_store_is_still_read_from() -> None:
     patient = Patient(service, threading.Event())
     writer = threading.Thread(target=lambda: written.append(patient.put()))
     writer.start()
-    until(lambda: service.calls >= 3)
+    eventually(lambda: service.calls >= 3, "three tries")
     assert [patient.read() for _ in range(5)] == ["answer"] * 5
     assert written == []
     service.full = False
-    writer.join(20)
+    writer.join(60)
     assert written == ["answer"]
 
 
@@ -154,5 +147,5 @@ def test_who_leaves_does_not_wait() -> None:
         thread.start()
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert [str(error) for error in raised] == ["storage_unavailable: away"] * 4

@@ -67,6 +67,6 @@ def test_a_process_that_ceased_to_beat_is_not_well(tmp_path: Path, linked: set[i
     ready = tmp_path / "ready"
     ready.touch()
     os.utime(ready, (time.time() - 100,) * 2)
-    assert re.fullmatch(r"stuck for 10\d s: no sign of life", health.check(settings(tmp_path), process))
+    assert re.fullmatch(r"stuck for [1-9]\d\d s: no sign of life", health.check(settings(tmp_path), process))
     fault_file(ready).write_text("device: no sign of life for 700 s")
     assert "device: no sign of life for 700 s" in health.check(settings(tmp_path), process)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,13 +16,7 @@ from shared.clock import SystemClock
 from shared.errors import MessageError, StorageUnavailable
 from shared.messages import CallbackDue
 from tests.unit.upload_world import World, photo
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+from tests.waiting import eventually
 
 
 class Post:
@@ -44,7 +36,7 @@ class Post:
             self.now[host] += 1
             self.most[host] = max(self.most[host], self.now[host])
         if host in self.held:
-            self.release.wait(20)
+            self.release.wait()
         with self._lock:
             self.now[host] -= 1
             self.done[host] += 1
@@ -86,12 +78,12 @@ def test_a_dead_host_holds_no_more_than_its_share(office: Office) -> None:
     office.thread.start()
     for _ in range(3 * PER_HOST):
         office.messenger.take_in(office.message("dead.example.com"))
-    until(lambda: office.post.now["dead.example.com"] == PER_HOST)
+    eventually(lambda: office.post.now["dead.example.com"] == PER_HOST, "the dead host's share of calls")
     office.messenger.take_in(office.message("good.example.com"))
-    until(lambda: office.post.done["good.example.com"] == 1)
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the good host's call")
     assert office.post.done["dead.example.com"] == 0
     office.post.release.set()
-    until(lambda: office.post.done["dead.example.com"] == 3 * PER_HOST)
+    eventually(lambda: office.post.done["dead.example.com"] == 3 * PER_HOST, "every call of the dead host")
     assert office.post.most["dead.example.com"] == PER_HOST
 
 
@@ -107,12 +99,12 @@ def test_later_tries_leave_room_for_first_ones(office: Office) -> None:
         assert begun
         office.ledger.postpone(begun, 0.0, 500, "HTTP 500")
     office.thread.start()
-    until(lambda: office.post.now.total() == LATER_AT_ONCE)
+    eventually(lambda: office.post.now.total() == LATER_AT_ONCE, "as many later tries as may be")
     office.messenger.take_in(office.message("good.example.com"))
-    until(lambda: office.post.done["good.example.com"] == 1)
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the good host's call")
     assert office.post.now.total() == LATER_AT_ONCE
     office.post.release.set()
-    until(lambda: sum(office.post.done[host] for host in hosts) == AT_ONCE)
+    eventually(lambda: sum(office.post.done[host] for host in hosts) == AT_ONCE, "every later try")
 
 
 def test_an_outage_of_the_store_delays(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +117,8 @@ def test_an_outage_of_the_store_delays(office: Office, monkeypatch: pytest.Monke
     with pytest.raises(StorageUnavailable):
         office.messenger.take_in(body)
     office.store.unavailable = False
-    until(lambda: office.post.done["good.example.com"] == 1)
-    until(lambda: office.ledger.told(CallbackDue.decode(body).upload_id))
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the good host's call")
+    eventually(lambda: office.ledger.told(CallbackDue.decode(body).upload_id), "the end in the ledger")
     assert office.post.done.total() == 1
 
 
@@ -136,10 +128,10 @@ def test_a_message_is_remembered_once(office: Office) -> None:
     for _ in range(3):
         office.messenger.take_in(body)
     office.thread.start()
-    until(lambda: office.post.done["good.example.com"] == 1)
-    until(lambda: not list(office.ledger.look()))
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the good host's call")
+    eventually(lambda: not list(office.ledger.look()), "an empty ledger")
     office.messenger.take_in(body)
-    until(lambda: not list(office.ledger.look()))
+    eventually(lambda: not list(office.ledger.look()), "an empty ledger")
     assert office.post.done.total() == 1
 
 

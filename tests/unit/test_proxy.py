@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 from tests.proxy import Proxy
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def echo() -> Iterator[int]:
 
 
 def said_back(link: socket.socket, data: bytes) -> bytes:
-    link.settimeout(10)
+    link.settimeout(60)
     link.sendall(data)
     got = b""
     while len(got) < len(data) and (more := link.recv(65536)):
@@ -44,14 +45,14 @@ def said_back(link: socket.socket, data: bytes) -> bytes:
 
 
 def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
 
 
 def test_everything_passes(echo: int) -> None:
     """Without a fault, bytes arrive as they are."""
     data = bytes(range(256)) * 4096
     with Proxy(echo) as proxy, connect(proxy) as link:
-        link.settimeout(10)
+        link.settimeout(60)
         sending = threading.Thread(target=link.sendall, args=(data,))
         sending.start()
         got = b""
@@ -85,10 +86,13 @@ def test_latency_and_a_narrow_line(echo: int) -> None:
     """An answer takes two delays at least; bytes come no faster than the rate."""
     with Proxy(echo) as proxy, connect(proxy) as link:
         proxy.delay(0.2)
-        time.sleep(0.05)  # the line is at rest
-        began = time.monotonic()
-        assert said_back(link, b"x") == b"x"
-        assert time.monotonic() - began >= 0.4
+
+        def late() -> bool:
+            began = time.monotonic()
+            assert said_back(link, b"x") == b"x"
+            return time.monotonic() - began >= 0.4
+
+        eventually(late, "an answer after two delays")  # the first one may find a proxy that is not at rest yet
     with Proxy(echo) as proxy:
         proxy.rate(40_000)
         with connect(proxy) as link:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from shared.errors import Code, DatabaseUnavailable
 from shared.messages import LogEvent
 from shared.retry import RetryPolicy
 from shared.settings import Settings
+from tests.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -41,7 +41,7 @@ class Diary:
 
     def write(self, events: Sequence[LogEvent]) -> Written:
         self.entered.set()
-        assert self.opened.wait(10)
+        assert self.opened.wait(60)
         if self.down:
             self.refusals += 1
             raise DatabaseUnavailable("down")
@@ -65,15 +65,8 @@ class Stage:
 
     def leave(self) -> None:
         self.stop.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -104,7 +97,7 @@ def test_messages_are_written_in_batches_of_the_set_size(stage: Stage) -> None:
     """A full batch does not wait, a part of one waits for `log_flush_s` only."""
     stage.deliver(*(body() for _ in range(7)))
     stage.thread.start()
-    until(lambda: len(stage.settled) == 7)
+    eventually(lambda: len(stage.settled) == 7, "7 settled deliveries")
     assert [len(batch) for batch in stage.diary.batches] == [3, 3, 1]
     assert all(ruling == Ruling() for _, ruling in stage.settled)
 
@@ -113,17 +106,17 @@ def test_nothing_is_acknowledged_before_the_commit(stage: Stage) -> None:
     stage.diary.opened.clear()
     stage.deliver(body(), body(), body())
     stage.thread.start()
-    assert stage.diary.entered.wait(10)
+    assert stage.diary.entered.wait(60)
     assert stage.settled == []
     stage.diary.opened.set()
-    until(lambda: len(stage.settled) == 3)
+    eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
 
 
 def test_an_unreadable_message_goes_to_the_dead(stage: Stage) -> None:
     """With its reason, and only that one."""
     stage.deliver(body(), b"not ours", body())
     stage.thread.start()
-    until(lambda: len(stage.settled) == 3)
+    eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
     assert [ruling.code for _, ruling in stage.settled] == [None, Code.BAD_MESSAGE, None]
 
 
@@ -132,10 +125,10 @@ def test_while_the_diary_is_down_the_batch_is_kept(stage: Stage) -> None:
     stage.diary.down = True
     stage.deliver(*(body() for _ in range(3)))
     stage.thread.start()
-    until(lambda: stage.diary.refusals >= 5)
+    eventually(lambda: stage.diary.refusals >= 5, "five refusals")
     assert stage.settled == []
     stage.diary.down = False
-    until(lambda: len(stage.settled) == 3)
+    eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
     assert [len(batch) for batch in stage.diary.batches] == [3]
 
 
@@ -156,6 +149,6 @@ def test_leaving_does_not_wait_for_a_diary_that_is_down(stage: Stage) -> None:
     stage.diary.down = True
     stage.deliver(body(), body())
     stage.thread.start()
-    until(lambda: stage.diary.refusals >= 1)
+    eventually(lambda: stage.diary.refusals, "a refusal")
     stage.leave()
     assert stage.settled == []

@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,16 +25,15 @@ from infra.local.state import PORTS, Pids, State, lock, make_folders, write_priv
 from infra.local.supervisor import RESTART, START_TRIES, STEADY_S, Supervisor
 from shared.errors import SettingsError, TransientError
 from tests.fakes import FakeClock
+from tests.waiting import eventually
 
-DEADLINE_S = 20
 
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline_s, f"never came: {what}"
-        time.sleep(0.01)
-    return found
+def ended(pid: int) -> bool:
+    """Also while nobody has asked for its exit status yet."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def shell(name: str, script: str, ready: Callable[[], bool] = lambda: True, **options: Any) -> Program:
@@ -87,7 +85,7 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
 def test_a_failpoint_fires_once(supervised: Supervised) -> None:
     """Killed by it, a program lives on without it; a program that ends by itself (for one, refusing it) keeps it."""
     supervised.supervisor.start([
-        shell("killed", 'echo "<$DARKROOM_FAILPOINT>"; [ -z "$DARKROOM_FAILPOINT" ] && sleep 60; kill -9 $$'),
+        shell("killed", 'echo "<$DARKROOM_FAILPOINT>"; [ -z "$DARKROOM_FAILPOINT" ] && sleep 600; kill -9 $$'),
         shell("refuses", 'echo "<$DARKROOM_FAILPOINT>"; exit 2'),
     ])  # fmt: skip
     supervised.lives("killed", 2)
@@ -122,7 +120,7 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
     """What it will not get over by itself ends it once; the next life goes on."""
     faults = ["the disk was full"]
     supervised.supervisor.start(
-        [shell("store", "echo begun; exec sleep 60", fault=lambda: faults.pop() if faults else "")]
+        [shell("store", "echo begun; exec sleep 600", fault=lambda: faults.pop() if faults else "")]
     )
     supervised.first_life("store")
     supervised.lives("store", 2)
@@ -131,7 +129,7 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
 
 def test_a_full_disk_does_not_stop_the_supervisor(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pids that find no room are written later; nothing that runs is ended for it, and what died is started."""
-    supervised.supervisor.start([shell("server", "echo begun; exec sleep 60")])
+    supervised.supervisor.start([shell("server", "echo begun; exec sleep 600")])
     first = supervised.first_life("server")
 
     def full(*_: Any) -> None:
@@ -169,7 +167,7 @@ def test_a_program_that_never_lives_fails_the_start(supervised: Supervised) -> N
 
 def test_a_program_that_is_never_ready_fails_the_start(supervised: Supervised) -> None:
     """The limit ends the wait; told to stop, it ends at once and without an error."""
-    supervised.supervisor.start([shell("slow", "sleep 60", ready=lambda: False)])
+    supervised.supervisor.start([shell("slow", "sleep 600", ready=lambda: False)])
     supervised.supervisor.wait_ready(30, lambda: True)
     with pytest.raises(TransientError, match="slow was not ready within 30 s"):
         supervised.supervisor.wait_ready(30, lambda: False)
@@ -182,7 +180,7 @@ def test_the_last_group_is_stopped_first(supervised: Supervised, tmp_path: Path)
     # Not SIGINT: a shell cannot trap what was ignored when it started, as in a background job of a script.
     for name, seconds, signum in (("server", 0, "USR1"), ("process", 0.3, "TERM")):
         script = trap.format(s=seconds, n=name, o=order, signal=signum)
-        supervised.supervisor.start([shell(name, script, stop_signal=getattr(signal, f"SIG{signum}"))])
+        supervised.supervisor.start([shell(name, script, stop_signal=getattr(signal, f"SIG{signum}"), stop_s=60)])
         eventually((tmp_path / f"order.{name}").exists, f"the trap of {name}")
     supervised.supervisor.stop()
     assert order.read_text().split() == ["process", "server"]
@@ -191,13 +189,14 @@ def test_the_last_group_is_stopped_first(supervised: Supervised, tmp_path: Path)
 def test_what_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     """After the grace the program goes, and nothing of it remains; nothing is recorded as running."""
     supervised = Supervised(tmp_path)
-    script = f'trap "" TERM; sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent; wait; sleep 60'
+    script = f'trap "" TERM; sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent; wait; sleep 600'
     supervised.supervisor.start([shell("stubborn", script, stop_s=0.1)])
-    eventually((tmp_path / "parent").exists, "the program")
+    parent = tmp_path / "parent"
+    eventually(lambda: parent.exists() and parent.read_text().endswith("\n"), "the program's pid")
     supervised.supervisor.stop()
     for name in ("parent", "child"):
         pid = int((tmp_path / name).read_text())
-        eventually(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", name)
+        eventually(lambda pid=pid: ended(pid), f"the end of the {name}")  # type: ignore[misc]
     assert Pids(tmp_path).alive() == {}
 
 
@@ -213,20 +212,22 @@ from infra.local.supervisor import Supervisor
 from shared.clock import SystemClock
 folder = Path({str(tmp_path)!r})
 make_folders(folder)
-Supervisor(folder, dict(os.environ), SystemClock()).start([Program("child", ["sleep", "60"], lambda: True)])
-time.sleep(60)
+Supervisor(folder, dict(os.environ), SystemClock()).start([Program("child", ["sleep", "600"], lambda: True)])
+time.sleep(600)
 """
     parent = subprocess.Popen([sys.executable, "-c", source])
-    child = eventually(lambda: Pids(tmp_path).alive().get("child"), "the child")
-    parent.kill()
-    parent.wait()
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "its end")
+    try:
+        child = eventually(lambda: Pids(tmp_path).alive().get("child"), "the child")
+    finally:
+        parent.kill()
+        parent.wait()
+    eventually(lambda: ended(child.pid), "its end")
 
 
 def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
     """A recorded pid is ours only if its process began when ours did."""
     make_folders(tmp_path)
-    ours, stranger = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    ours, stranger = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
     try:
         pids = Pids(tmp_path)
         pids.write({"ours": ours.pid, "stranger": stranger.pid})
