@@ -23,7 +23,7 @@ from shared.heartbeat import QUIET_S, Heartbeat, fault_file, told_fault
 from shared.settings import Settings
 from shared.telemetry import METRICS
 from tests.fakes import FakeClock
-from tests.unit.test_supervisor import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def address(tmp_path: Path, clock: FakeClock) -> Iterator[tuple[str, heartbeat.P
 
 def ask(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -155,8 +155,8 @@ def test_a_program_that_lives_without_a_beat_is_restarted(tmp_path: Path, clock:
     for name in ("logs", "run"):
         (tmp_path / name).mkdir()
     beat = tmp_path / "run" / "p.ready"
-    program = Program("p", ["sh", "-c", f"[ ! -e {beat} ] && echo new; touch {beat}; kill -STOP $$; sleep 60"],
-                      beat.exists, beat=beat, beat_timeout_s=5)  # fmt: skip
+    program = Program("p", ["sh", "-c", f"[ ! -e {beat} ] && echo new; touch {beat}; kill -STOP $$; sleep 600"],
+                      beat.exists, beat=beat, beat_timeout_s=5, stop_s=0.1)  # fmt: skip
     supervisor = Supervisor(tmp_path, dict(os.environ), clock)
     supervisor.start([program])
     try:
