@@ -42,7 +42,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name in ("list", "list_versions"):
+        if name in ("list", "list_versions", "unfinished"):
             return lambda *args, **kwargs: self._each(method(*args, **kwargs))
 
         def call(*args: Any, **kwargs: Any) -> Any:

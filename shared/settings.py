@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     max_upload_bytes: Bytes = Field(50_000_000, description="Largest upload accepted.")
     upload_expires_s: Seconds = Field(900.0, ge=1, le=604800, description="How long a signed upload is good.")
     multipart_bytes: Bytes = Field(16 << 20, ge=5 << 20, description="Larger uploads are offered parts of this size.")
+    multipart_max_age_s: float = Field(
+        604_800.0,
+        ge=0,
+        description="The sweep ends uploads in parts begun longer ago, their tickets' time at least; 0: never.",
+        json_schema_extra={"unit": "s"},
+    )
     max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")
     max_frames: Count = Field(100, description="Most pictures or pages in one file; only the first is restored.")
     max_output_pixels: Pixels = Field(2_000_000_000, description="Most pixels out, width x height x scale².")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1 << 20
+PAGE = 1000
+"""Unfinished uploads in one answer: SeaweedFS would give ten times as many."""
 META = "x-amz-meta-"
 
 
@@ -39,6 +41,21 @@ class ObjectInfo:
     content_type: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     served_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload in parts that was begun and neither completed nor ended. Times are the store's."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    begun: datetime
+    served_at: datetime
+
+    @property
+    def age_s(self) -> float:
+        return (self.served_at - self.begun).total_seconds()
 
 
 class ObjectStream(Protocol):
@@ -88,6 +105,12 @@ class ObjectStore(Protocol):
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order, page by page, in constant memory; without version, type and metadata."""
+
+    def unfinished(self, bucket: str) -> Iterator[Unfinished]:
+        """Uploads in parts that were begun, in no order, page by page."""
+
+    def end(self, upload: Unfinished) -> None:
+        """Drop an upload in parts with all its parts. One that is over by now is no error."""
 
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         """Like `list`, with the version that a reader gets now where the bucket keeps versions."""
@@ -195,6 +218,20 @@ class S3Store:
             for page in pages:
                 for entry in page.get("Contents", []):
                     yield _listed(bucket, entry, page)
+
+    def unfinished(self, bucket: str) -> Iterator[Unfinished]:
+        # SeaweedFS orders them by id, and goes on by the id alone: hence no start and no order here.
+        pages = self.client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=bucket, PaginationConfig={"PageSize": PAGE}
+        )
+        with _translated(bucket, ""):
+            for page in pages:
+                for entry in page.get("Uploads", []):
+                    yield Unfinished(bucket, entry["Key"], entry["UploadId"], entry["Initiated"], _served_at(page))
+
+    def end(self, upload: Unfinished) -> None:
+        with _translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
+            self.client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
 
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         with _translated(bucket, ""):

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
-from shared.storage import CHUNK_BYTES, ObjectInfo
+from shared.storage import CHUNK_BYTES, ObjectInfo, Unfinished
 
 
 class FakeClock:
@@ -69,6 +69,7 @@ class MemoryStore:
         self._buckets = buckets
         self._versioned = versioned
         self._objects: dict[tuple[str, str], list[_Object]] = {}
+        self._begun: dict[str, Unfinished] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -133,6 +134,22 @@ class MemoryStore:
             if key.encode() > start_after.encode() and (bucket, key) in self._objects:
                 info = self._objects[bucket, key][-1].info
                 yield replace(info, metadata={}, content_type="", version=None, served_at=self._now())
+
+    def begin(self, bucket: str, key: str) -> Unfinished:
+        """For tests: an upload in parts, begun now."""
+        begun = Unfinished(bucket, key, uuid4().hex, self._now(), self._now())
+        self._begun[begun.upload_id] = begun
+        return begun
+
+    def unfinished(self, bucket: str) -> Iterator[Unfinished]:
+        self._check(bucket)
+        for upload in list(self._begun.values()):
+            if upload.bucket == bucket:
+                yield replace(upload, served_at=self._now())
+
+    def end(self, upload: Unfinished) -> None:
+        self._check(upload.bucket)
+        self._begun.pop(upload.upload_id, None)
 
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         for info in self.list(bucket):

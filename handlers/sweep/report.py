@@ -21,5 +21,6 @@ class SweepReport(BaseModel):
     repaired: int = Field(default=0, description="Of these, made anew from what is left.")
     claims_deleted: int = Field(default=0, description="Claims of tasks that nobody waits for.")
     results_retired: int = Field(default=0, description="Results that no record names, moved to the archive.")
+    multiparts_ended: int = Field(default=0, description="Uploads in parts that were abandoned half way; ended.")
     failed: int = Field(default=0, description="Objects that the store could not give; for the next pass.")
     seconds: float = 0.0

@@ -1,0 +1,34 @@
+"""Last stage: uploads in parts that nobody goes on with, of an app that died half way, are ended; their parts go too.
+
+The age counts from when the upload was begun, as in S3's own lifecycle rules, and by the store's clock.
+"""
+
+from __future__ import annotations
+
+from handlers.sweep.work import Work
+from shared.errors import PermanentError, StorageUnavailable
+from shared.telemetry import logger
+
+MOST = 10_000
+"""Ended in one pass."""
+
+
+def end_abandoned(work: Work) -> None:
+    """End uploads in parts older than `multipart_max_age_s`, and than any ticket that is still good.
+
+    A store that cannot list or end them, or whose access key may not, is told of in the log: the pass goes on without.
+    """
+    ctx, settings = work.ctx, work.ctx.settings
+    if settings.multipart_max_age_s == 0:
+        return
+    oldest_s = max(settings.multipart_max_age_s, settings.upload_expires_s)
+    try:
+        for upload in ctx.store.unfinished(settings.bucket_uploads):
+            if upload.age_s > oldest_s:
+                if not work.dry_run:
+                    ctx.store.end(upload)
+                work.report.multiparts_ended += 1
+                if work.report.multiparts_ended == MOST:
+                    break
+    except (StorageUnavailable, PermanentError) as error:
+        logger().warning("sweep.multiparts_kept", error=type(error).__name__)
