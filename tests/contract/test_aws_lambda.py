@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
@@ -20,6 +19,7 @@ from shared.broker.transports import connected
 from shared.documents import Receipt
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.contract.databases import corner
 from tests.unit.sweep_town import photo
 from tests.unit.test_aws_lambda import batch, failed
 from tests.unit.test_http import notification
@@ -30,8 +30,7 @@ def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     """What a function finds in its environment; buckets and a corner of the broker of this test's own."""
     mark = uuid4().hex[:8]
     names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
-    broker = urlsplit(servers.settings.broker_url.get_secret_value())
-    own: dict[str, Any] = {"broker_url": urlunsplit(broker._replace(path="/5")), "default_workflow": "fast"}
+    own: dict[str, Any] = {"broker_url": corner(servers.settings), "default_workflow": "fast"}
     given = Settings.model_validate(servers.settings.model_dump(exclude_none=True) | names | own)
     for name, value in given.variables(exclude={"state_dir", "ready_file"}).items():
         monkeypatch.setenv(name, value)

@@ -14,7 +14,8 @@ from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import ALL, BULK, LOG, dead
 from shared.settings import Settings
-from tests.contract.harness import consuming, eventually
+from tests.contract.harness import consuming
+from tests.waiting import eventually
 
 BODIES = [
     b'{"v":1}',

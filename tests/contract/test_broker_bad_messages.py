@@ -13,7 +13,8 @@ from shared.broker.topology import dead
 from shared.errors import PermanentError
 from shared.messages import CallbackDue, LogEvent, RestoreTask
 from shared.settings import Settings
-from tests.contract.harness import consuming, eventually
+from tests.contract.harness import consuming
+from tests.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHOLE = {

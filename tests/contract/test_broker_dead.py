@@ -12,7 +12,8 @@ from shared.broker.publisher import Publisher
 from shared.broker.topology import BULK, LOG
 from shared.errors import NotFound
 from shared.settings import Settings
-from tests.contract.harness import consuming, eventually
+from tests.contract.harness import consuming
+from tests.waiting import eventually
 
 BAD = b"\xff{bad"
 

@@ -78,7 +78,7 @@ def lookup(host: str, _port: int) -> list[str]:
 
 def settings(port: int, **more: Any) -> Settings:
     given: dict[str, Any] = {
-        "webhook_secret": SECRET, "callback_http": True, "callback_ports": f"443 {port}", "callback_timeout_s": 2.0,
+        "webhook_secret": SECRET, "callback_http": True, "callback_ports": f"443 {port}", "callback_timeout_s": 20.0,
     }  # fmt: skip
     return Settings(**given | more)
 
@@ -167,9 +167,10 @@ def test_proxies_of_the_environment_are_not_used(counter: Counter, monkeypatch: 
 def test_an_answer_that_does_not_end_is_no_answer(habit: Any) -> None:
     """At most 64 KiB are read, for at most the time limit, however the bytes are spread."""
     receiver = Receiver(habit)
+    hasty = settings(receiver.port, callback_allow="127.0.0.1", callback_timeout_s=2.0)
     try:
         with pytest.raises(TransientError):
-            Sender(settings(receiver.port, callback_allow="127.0.0.1"), SystemClock())(receiver.url, "id", b"{}")
+            Sender(hasty, SystemClock())(receiver.url, "id", b"{}")
     finally:
         receiver.close()
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -23,15 +22,20 @@ from shared.errors import Code, NotFound
 from shared.messages import LogEvent, RestoreTask
 from shared.settings import Settings
 from tests.conftest import darkroom
-from tests.contract.harness import consuming, eventually
+from tests.contract.databases import corner
+from tests.contract.harness import consuming
 from tests.unit.sweep_town import photo
+from tests.waiting import eventually
 
 
 @pytest.fixture
 def ctx(servers: Any) -> Iterator[Context]:
     """On the real servers, with a corner of the broker of this test's own."""
-    url = urlunsplit(urlsplit(servers.settings.broker_url.get_secret_value())._replace(path="/8"))
-    own = servers.settings.model_dump() | {"broker_url": url, "pepper": "p", "default_workflow": "fast"}
+    own = servers.settings.model_dump() | {
+        "broker_url": corner(servers.settings),
+        "pepper": "p",
+        "default_workflow": "fast",
+    }
     ctx = Context.of(Settings.model_validate(own))
     yield ctx
     dead.drop(ctx.settings)

@@ -11,7 +11,8 @@ from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, RESTORE, lane_of
 from shared.clock import SystemClock
 from shared.settings import Settings
-from tests.contract.harness import consuming, eventually
+from tests.contract.harness import consuming
+from tests.waiting import eventually
 
 CROWD = 200
 

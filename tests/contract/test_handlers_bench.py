@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
-import redis
 
 from handlers.bench import api, backlog, records, uploads
 from handlers.logbook import Logbook
@@ -18,24 +16,22 @@ from shared.broker.depth import depth
 from shared.documents import Receipt
 from shared.settings import Settings
 from shared.storage import S3Store
-from tests.contract.databases import database
+from tests.contract.databases import corner, database
 from tests.contract.logbook_events import select
 
 
 @pytest.fixture
 def settings(servers: Any) -> Iterator[Settings]:
     """The servers, with buckets, a database and a corner of the broker of this test's own."""
-    broker = urlsplit(servers.settings.broker_url.get_secret_value())
     names = [f"bench-{uuid4()}" for _ in range(3)]
     store = S3Store(servers.settings)
     for name in names:
         store.make_bucket(name)
     buckets = dict(zip(("bucket_uploads", "bucket_results", "bucket_quarantine"), names, strict=True))
     with database(servers.settings) as url:
-        own = {"database_url": url, "broker_url": urlunsplit(broker._replace(path="/9")), "log_batch": 20}
+        own = {"database_url": url, "broker_url": corner(servers.settings), "log_batch": 20}
         given = {name: getattr(servers.settings, name) for name in servers.settings.model_fields_set}
         yield Settings(**(given | own | buckets))
-    redis.Redis.from_url(own["broker_url"]).flushdb()
     for name in names:
         for info in store.list(name):
             store.delete(name, info.key)

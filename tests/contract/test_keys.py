@@ -15,8 +15,8 @@ from shared import access, facts, identity
 from shared.storage import S3Store
 from tests.conftest import darkroom
 from tests.contract.api_world import ApiWorld
-from tests.contract.harness import eventually
 from tests.fakes import FakeClock
+from tests.waiting import eventually
 
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png"}
 

@@ -45,7 +45,8 @@ def frozen(url: str) -> Iterator[None]:
     server = [postmaster, *postmaster.children()]
     try:
         for process in server:
-            os.kill(process.pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGSTOP)
         yield
     finally:
         for process in server:

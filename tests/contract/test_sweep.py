@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
@@ -19,6 +18,7 @@ from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.contract.databases import corner
 from tests.unit.sweep_town import photo
 
 KEYS = ("a.png", "with blank/é+中#%41.png", "🖼.png")
@@ -29,10 +29,8 @@ def ctx(servers: Any) -> Iterator[Context]:
     """Buckets and a corner of the broker of this test's own; a lease of next to nothing."""
     mark = uuid4().hex[:8]
     names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
-    broker = urlsplit(servers.settings.broker_url.get_secret_value())
     own: dict[str, Any] = {"lease_s": 0.001, "pepper": "p", "default_workflow": "fast"}
-    url = urlunsplit(broker._replace(path="/7"))
-    given = servers.settings.model_dump() | names | own | {"broker_url": url}
+    given = servers.settings.model_dump() | names | own | {"broker_url": corner(servers.settings)}
     ctx = Context.of(Settings.model_validate(given))
     client = ctx.store.client if isinstance(ctx.store, S3Store) else None
     assert client
@@ -52,7 +50,7 @@ def put(ctx: Context, key: str, data: bytes) -> None:
 
 def until(ctx: Context, found: Callable[[SweepReport], bool], **arguments: Any) -> SweepReport:
     """Sweep until a pass has found it: the ages are the store's, so nobody here can hurry them."""
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 120
     while not found(report := on_sweep(ctx, **arguments)):
         assert time.monotonic() < ends, report
         time.sleep(0.2)
