@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import SettingsError
+from shared.heartbeat import fault_file
 
 LOOPBACK = "127.0.0.1"
 MAX_LOG_BYTES = 20 << 20
@@ -39,13 +40,16 @@ class Program:
     beat: Path | None = None
     """A file that it makes when it is ready, and touches while it works."""
     beat_timeout_s: float = 60.0
+    start_timeout_s: float = 180.0
+    """Most time until it makes that file: a worker verifies its models first. A stack's first start waits less."""
     fault: Callable[[], str] = str
     """Looked at again and again: what it will not get over by itself, told once. It is restarted then."""
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Start it now. Only ever from the supervisor's main thread: with that thread, its children end."""
         if self.beat:
-            self.beat.unlink(missing_ok=True)
+            for sign in (self.beat, fault_file(self.beat)):  # of an earlier life
+                sign.unlink(missing_ok=True)
         with log.open("ab") as sink:
             return subprocess.Popen(
                 self.command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment | self.environment,

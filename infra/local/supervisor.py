@@ -39,14 +39,18 @@ class Pulse:
         self._looked_s = clock.monotonic()
         self._silent_s = 0.0
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was a sign at all."""
+        return self._seen_ns is not None
+
     def silent_s(self) -> float:
-        """Called again and again. 0 until the first sign."""
+        """Called again and again: since the last sign, or since the start."""
         now_s = self._clock.monotonic()
         passed_s, self._looked_s = min(now_s - self._looked_s, LOOK_S), now_s
-        try:
+        touched_ns = self._seen_ns
+        with suppress(FileNotFoundError):
             touched_ns = self._file.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0.0
         self._silent_s = self._silent_s + passed_s if touched_ns == self._seen_ns else 0.0
         self._seen_ns = touched_ns
         return self._silent_s
@@ -101,11 +105,15 @@ class Child:
         return True
 
     def _end_if_stuck(self) -> None:
-        beat = self.program.beat
-        if beat is None or self._pulse is None or (silent_s := self._pulse.silent_s()) <= self.program.beat_timeout_s:
+        program, pulse = self.program, self._pulse
+        if program.beat is None or pulse is None:
             return
-        detail = told_fault(beat) or "no sign of life"
-        logger().error("process.stuck", program=self.program.name, seconds=round(silent_s, 1), detail=detail)
+        silent_s = pulse.silent_s()
+        if silent_s <= (program.beat_timeout_s if pulse.begun else program.start_timeout_s):
+            return
+        detail = told_fault(program.beat) or ("no sign of life" if pulse.begun else "no sign of life since its start")
+        logger().error("process.stuck", program=program.name, seconds=round(silent_s, 1), detail=detail)
+        self._pulse = None  # killed once; the kernel may take a moment
         self._end_group()  # at once: a stopped process hears no SIGTERM, and all it holds comes back by itself
 
     def _stop_at_fault(self) -> None:

@@ -136,10 +136,13 @@ def look(pulse: Pulse, clock: FakeClock, seconds: float) -> float:
 
 
 def test_silence_is_reckoned_from_what_the_supervisor_saw(tmp_path: Path, clock: FakeClock) -> None:
-    """Nothing before the first beat; a clock that was set, or a machine that slept, makes nobody silent."""
+    """From the start until the first beat, then from beat to beat; a clock that was set, or a machine that slept,
+    makes nobody silent, and a file that is taken away is no beat.
+    """
     file = tmp_path / "ready"
     pulse = Pulse(file, clock)
-    assert look(pulse, clock, 500) == 0
+    assert look(pulse, clock, 50) == 50
+    assert not pulse.begun
     file.touch()
     os.utime(file, (0, 0))  # by the calendar, half a century ago
     assert look(pulse, clock, 1) == 0
@@ -148,6 +151,9 @@ def test_silence_is_reckoned_from_what_the_supervisor_saw(tmp_path: Path, clock:
     assert pulse.silent_s() == 20 + LOOK_S
     file.touch()
     assert look(pulse, clock, 1) == 0
+    file.unlink()
+    assert look(pulse, clock, 20) == 20
+    assert pulse.begun
 
 
 def test_a_program_that_lives_without_a_beat_is_restarted(tmp_path: Path, clock: FakeClock) -> None:
@@ -173,5 +179,39 @@ def test_a_program_that_lives_without_a_beat_is_restarted(tmp_path: Path, clock:
         stuck = next(line for line in logs if line["event"] == "process.stuck")
         assert (stuck["program"], stuck["detail"]) == ("p", "consumer: no sign of life for 61 s")
         assert stuck["seconds"] > 5
+    finally:
+        supervisor.stop()
+
+
+def test_a_program_that_hangs_before_its_first_beat_is_restarted(tmp_path: Path, clock: FakeClock) -> None:
+    """After its start's own limit: the beat, and the fault, that an earlier life left behind are no signs of this one.
+    A life that begins in time is left alone.
+    """
+    for name in ("logs", "run"):
+        (tmp_path / name).mkdir()
+    beat, lives = tmp_path / "run" / "p.ready", tmp_path / "logs" / "p.log"
+    script = f"[ -s {lives} ] && touch {beat}; echo life; kill -STOP $$"
+    program = Program("p", ["sh", "-c", script], beat.exists, beat=beat, beat_timeout_s=60, start_timeout_s=90)
+    beat.touch()
+    os.utime(beat, (0, 0))
+    fault_file(beat).write_text("device: no sign of life for 601 s")
+    supervisor = Supervisor(tmp_path, dict(os.environ), clock)
+    supervisor.start([program])
+    try:
+        eventually(lives.exists, "the first life")
+        with capture_logs() as logs:
+            for _ in range(90):
+                clock.advance(LOOK_S)
+                supervisor.keep_running()
+            assert [line for line in logs if line["event"] == "process.stuck"] == []
+
+            def begun() -> bool:
+                clock.advance(LOOK_S)
+                supervisor.keep_running()
+                return beat.exists()
+
+            eventually(begun, "another life")
+        stuck = [(line["program"], line["detail"]) for line in logs if line["event"] == "process.stuck"]
+        assert stuck == [("p", "no sign of life since its start")]
     finally:
         supervisor.stop()
