@@ -26,7 +26,6 @@ from shared.settings import Settings
 from tests.pictures import photo_like
 from tests.unit.codec_samples import HEIC, HEIC_OF_TEN_BITS, noise, png, quarters, saved, tiff
 from tests.waiting import eventually
-from tests.waiting import eventually
 
 SETTINGS = Settings(decode_seconds=20)
 FILTERED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
@@ -106,7 +105,6 @@ def test_time_is_limited(making: Making, act: bytes) -> None:
     error = refused(decoder, act)
     assert error.code is Code.DECODE_ERROR
     assert "DARKROOM_DECODE_SECONDS" in error.detail
-    decoder._settings = SETTINGS  # a second may be short for a sound photo, too
     decoder._settings = SETTINGS  # a second may be short for a sound photo, too
     assert decoder.decode(SOUND).width == 24
 
