@@ -39,7 +39,6 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.claims import RENEWALS, Claims
-from shared.clock import SystemClock
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
 from shared.failpoints import passing
 from shared.heartbeat import QUIET_S, Heartbeat, Pulse
@@ -66,8 +65,8 @@ class Worker:
         self.stop = threading.Event()
         self._leave = threading.Event()  # set when waiting for a service that is down must end, too
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        clock = SystemClock()
-        store = cast(ObjectStore, Patient(S3Store(settings), self._leave))
+        plain = S3Store(settings)
+        clock, store = plain.clock, cast(ObjectStore, Patient(plain, self._leave))
         publisher = cast(Publisher, Patient(Publisher(settings), self._leave))
         self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
         self._outcomes = Outcomes(self._ctx)

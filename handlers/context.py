@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.broker.publisher import Publisher as BrokerPublisher
-from shared.clock import Clock, SystemClock
+from shared.clock import Clock
 from shared.errors import SettingsError
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
@@ -34,4 +34,5 @@ class Context:
         if not settings.pepper.get_secret_value():
             detail = "DARKROOM_PEPPER is empty: set a long random secret and keep it, users are found again only by it"
             raise SettingsError(detail)
-        return cls(settings, S3Store(settings), BrokerPublisher(settings), SystemClock())
+        store = S3Store(settings)
+        return cls(settings, store, BrokerPublisher(settings), store.clock)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from hmac import compare_digest
 from typing import Any, Protocol
@@ -22,7 +23,8 @@ from handlers.notifications import MAX_BYTES
 from handlers.overload import SparingPublisher, Turns
 from handlers.problems import Problem
 from handlers.readiness import Check, Question, questions
-from shared import __version__
+from shared import __version__, keys
+from shared.errors import DarkroomError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -33,6 +35,8 @@ REQUESTS_AT_ONCE = 512
 SILENT_S = 60.0
 """A consumer that has not heard the broker for longer only looks alive, unless the broker itself is down."""
 SHUTDOWN_S = 20
+HEAR_S = 30.0
+"""Between two looks at the store's clock."""
 
 
 class Door(Protocol):
@@ -131,6 +135,15 @@ def _operations(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
     return router
 
 
+def _keep_time(ctx: Context, stop: threading.Event) -> None:
+    """The store's answers tell its time; who is asked for nothing but tickets, which need none, would not hear it."""
+    while True:
+        with suppress(DarkroomError):
+            ctx.store.head(ctx.settings.bucket_results, keys.SWEEP)
+        if stop.wait(HEAR_S):
+            return
+
+
 class _Server(uvicorn.Server):
     """Beats once its socket listens, and as long as its event loop turns."""
 
@@ -169,6 +182,7 @@ def main(settings: Settings) -> None:
     # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)
+    threading.Thread(target=_keep_time, args=(ctx, stop), name="time", daemon=True).start()
     door.start(on_end=lambda: setattr(server, "should_exit", True))
     try:
         server.run()

@@ -31,7 +31,6 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.callback_guard import check_url
-from shared.clock import SystemClock
 from shared.errors import DarkroomError, NotFound, PermanentError, TransientError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.messages import CallbackDue
@@ -155,10 +154,10 @@ class Messenger:
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     """Entry point of the process; SIGTERM and SIGINT end it. Raises `SettingsError` without a secret."""
-    clock = SystemClock()
-    ctx = Context(settings, S3Store(settings), Publisher(settings), clock)
+    store = S3Store(settings)
+    ctx = Context(settings, store, Publisher(settings), store.clock)
     ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
-    send = Sender(settings, clock)
+    send = Sender(settings, store.clock)
     if arguments:
         return _test(_parser().parse_args(arguments), ctx, ledger, send)
     stop = threading.Event()

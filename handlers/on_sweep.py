@@ -34,7 +34,7 @@ from handlers.sweep.receipts import Diary, Receipts
 from handlers.sweep.report import SweepReport
 from handlers.sweep.tables import Unsettled, packed
 from handlers.sweep.uploads import look_at_uploads
-from handlers.sweep.work import Work, age_s
+from handlers.sweep.work import Work
 from shared import keys
 from shared.broker.depth import Backlog, backlog
 from shared.telemetry import logger
@@ -97,7 +97,7 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
 def _clear_away(work: Work, ends: Ends, receipts: Receipts, claimed: Mapping[str, Seen]) -> None:
     ends.retire_orphans(receipts.waited_for)
     for task_id, seen in claimed.items():
-        if packed(task_id) not in receipts.waited_for and age_s(seen.info) > work.ctx.settings.lease_s:
+        if packed(task_id) not in receipts.waited_for and seen.info.age_s > work.ctx.settings.lease_s:
             work.report.claims_deleted += 1
             if not work.dry_run:
                 _forget(work, task_id)

@@ -11,7 +11,6 @@ because the sweep makes a new one from any claim that is due (`due_s`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from shared import keys
@@ -153,10 +152,9 @@ def latest(store: ObjectStore, bucket: str, task_id: str) -> tuple[int, ClaimNot
 
 def due_s(note: ClaimNote, info: ObjectInfo, lease_s: float) -> float:
     """Seconds until the next attempt may begin, by the store's clock alone; 0 or less means now."""
-    age_s = ((info.served_at or datetime.now(UTC)) - info.last_modified).total_seconds()
     if note.state == "working":
-        return lease_s + CLOCK_STEP_S - age_s
-    return note.wait_s - age_s
+        return lease_s + CLOCK_STEP_S - info.age_s
+    return note.wait_s - info.age_s
 
 
 def requeue(store: ObjectStore, bucket: str, task_id: str, attempt: int, note: ClaimNote) -> None:

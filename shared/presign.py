@@ -1,8 +1,8 @@
 """Requests that others may send to the object store in our name: signed here, by computation alone, sent by them.
 
 Everything that a signature fixes cannot be changed by who sends it: the key, the content type, every `x-amz-meta-`
-field. Addresses are those that clients reach: `DARKROOM_S3_PUBLIC_URL`, where it differs from our own. What an app asks
-for again and again (form and PUT) is signed here, in a fifth of the SDK's time; all else by the SDK.
+field. Addresses are those that clients reach: `DARKROOM_S3_PUBLIC_URL`, where it differs from our own. `now` is when a
+request begins to be good, by the store's own clock: the SDK, which takes this machine's, is not asked to sign.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from shared.clock import StoreClock
 from shared.errors import StorageUnavailable
 from shared.s3_client import given_credentials, s3_client, s3_session
 from shared.settings import Settings
@@ -59,9 +60,9 @@ class Presigner:
         self._settings = settings
         self._bucket_url = cache(self._find_bucket_url)
 
-    def get(self, bucket: str, key: str, expires_s: int) -> str:
+    def get(self, bucket: str, key: str, expires_s: int, now: datetime) -> str:
         """A URL with which anybody may GET this object; it need not exist."""
-        return self._sign("get_object", {"Bucket": bucket, "Key": key}, expires_s)
+        return self._url("GET", bucket, key, {}, {}, expires_s, now)
 
     def form(self, upload: Upload, max_bytes: int, expires_s: int, now: datetime) -> tuple[str, dict[str, str]]:
         """URL and fields of a form; the store refuses a file of no or more than `max_bytes` bytes."""
@@ -81,51 +82,53 @@ class Presigner:
 
     def put(self, upload: Upload, expires_s: int, now: datetime) -> tuple[str, dict[str, str]]:
         """URL and headers of a PUT. A size that was told is signed, too: no other is taken."""
-        who = _Signer.of(self._credentials, self._settings.s3_region, now)
         headers = {"Content-Type": upload.content_type}
         headers |= {f"{META}{name}": value for name, value in upload.metadata.items()}
         if upload.bytes is not None:
             headers["Content-Length"] = str(upload.bytes)
-        url = f"{self._bucket_url(upload.bucket)}/{quote(upload.key, safe='/-_.~')}"
-        _, host, path, *_ = urlsplit(url)
-        signed = sorted(({name.lower(): value for name, value in headers.items()} | {"host": host}).items())
-        names = ";".join(name for name, _ in signed)
-        asked = {"X-Amz-Algorithm": ALGORITHM, "X-Amz-Credential": who.credential, "X-Amz-Date": who.moment,
-                 "X-Amz-Expires": str(expires_s), "X-Amz-Security-Token": who.token,
-                 "X-Amz-SignedHeaders": names}  # fmt: skip
-        query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in asked.items() if value)
-        lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
-        request = "\n".join(("PUT", path, query, lines, names, "UNSIGNED-PAYLOAD"))
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        signature = who.sign("\n".join((ALGORITHM, who.moment, who.scope, digest)))
-        return f"{url}?{query}&X-Amz-Signature={signature}", headers
+        return self._url("PUT", upload.bucket, upload.key, headers, {}, expires_s, now), headers
 
-    def multipart(self, upload: Upload, part_bytes: int, expires_s: int) -> Multipart:
+    def multipart(self, upload: Upload, part_bytes: int, expires_s: int, now: datetime) -> Multipart:
         """Begin an upload in parts, of `upload.bytes` in all. Raises `StorageUnavailable`."""
         assert upload.bytes is not None
-        place = {"Bucket": upload.bucket, "Key": upload.key}
         try:
             begun = self._own.create_multipart_upload(
                 Bucket=upload.bucket, Key=upload.key, ContentType=upload.content_type, Metadata=dict(upload.metadata)
             )
         except (BotoCoreError, ClientError, OSError) as error:
             raise StorageUnavailable(f"{type(error).__name__} on bucket {upload.bucket!r}") from error
-        place["UploadId"] = begun["UploadId"]
-        parts = []
+        place, parts = {"uploadId": begun["UploadId"]}, []
         for number, start in enumerate(range(0, upload.bytes, part_bytes), 1):
             size = min(part_bytes, upload.bytes - start)
-            asked = place | {"PartNumber": number, "ContentLength": size}
-            parts.append((number, size, self._sign("upload_part", asked, expires_s)))
+            headers, query = {"Content-Length": str(size)}, {"partNumber": str(number)} | place
+            parts.append((number, size, self._url("PUT", upload.bucket, upload.key, headers, query, expires_s, now)))
         complete, abort = (
-            self._sign(call, place, expires_s) for call in ("complete_multipart_upload", "abort_multipart_upload")
+            self._url(method, upload.bucket, upload.key, {}, place, expires_s, now) for method in ("POST", "DELETE")
         )
         return Multipart(begun["UploadId"], parts, complete, abort)
 
-    def _sign(self, call: str, asked: Mapping[str, Any], expires_s: int) -> str:
-        return self._public.generate_presigned_url(call, dict(asked), expires_s)
+    def _url(
+        self, method: str, bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], expires_s: int,
+        now: datetime,
+    ) -> str:  # fmt: skip
+        """`query` is in order of its names, which begin with small letters."""
+        who = _Signer.of(self._credentials, self._settings.s3_region, now)
+        url = f"{self._bucket_url(bucket)}/{quote(key, safe='/-_.~')}"
+        _, host, path, *_ = urlsplit(url)
+        signed = sorted(({name.lower(): value for name, value in headers.items()} | {"host": host}).items())
+        names = ";".join(name for name, _ in signed)
+        asked = {"X-Amz-Algorithm": ALGORITHM, "X-Amz-Credential": who.credential, "X-Amz-Date": who.moment,
+                 "X-Amz-Expires": str(expires_s), "X-Amz-Security-Token": who.token,
+                 "X-Amz-SignedHeaders": names, **query}  # fmt: skip
+        line = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in asked.items() if value)
+        lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
+        request = "\n".join((method, path, line, lines, names, "UNSIGNED-PAYLOAD"))
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        signature = who.sign("\n".join((ALGORITHM, who.moment, who.scope, digest)))
+        return f"{url}?{line}&X-Amz-Signature={signature}"
 
     def _find_bucket_url(self, bucket: str) -> str:
-        return self._sign("head_bucket", {"Bucket": bucket}, 60).partition("?")[0].rstrip("/")
+        return self._public.generate_presigned_url("head_bucket", {"Bucket": bucket}, 60).partition("?")[0].rstrip("/")
 
     @cached_property
     def _credentials(self) -> Any:
@@ -136,11 +139,11 @@ class Presigner:
         public = self._settings.s3_public_url
         if not public:
             return self._own
-        return s3_client(s3_session(), self._settings.model_copy(update={"s3_endpoint_url": public}))
+        return s3_client(s3_session(), self._settings.model_copy(update={"s3_endpoint_url": public}), StoreClock())
 
     @cached_property
     def _own(self) -> S3Client:
-        return s3_client(s3_session(), self._settings)
+        return s3_client(s3_session(), self._settings, StoreClock())
 
 
 @dataclass(frozen=True)

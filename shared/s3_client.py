@@ -1,4 +1,4 @@
-"""The SDK's client, for what is asked rarely: listings, buckets, copies, presigned URLs; and its credentials."""
+"""The SDK's client, for what is asked rarely: listings, buckets, copies; and its credentials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from botocore.auth import AUTH_TYPE_MAPS
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.utils import parse_timestamp
 
-from shared.s3_http import CONNECT_S, CONNECTIONS, READ_S, RETRY
+from shared.clock import StoreClock
+from shared.s3_http import CONNECT_S, CONNECTIONS, NOW, READ_S, RETRY, StoreTimeAuth, heard
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+STORE_TIME = "s3v4-store-time"
+ASKED = "darkroom.asked"
+
+AUTH_TYPE_MAPS[STORE_TIME] = StoreTimeAuth
 
 
 def s3_session() -> botocore.session.Session:
@@ -33,8 +40,9 @@ def timestamp(value: Any) -> datetime:
         return parse_timestamp(value)
 
 
-def s3_client(session: botocore.session.Session, settings: Settings) -> S3Client:
-    return boto3.Session(botocore_session=session).client(
+def s3_client(session: botocore.session.Session, settings: Settings, clock: StoreClock) -> S3Client:
+    """Requests are signed by `clock`, and their answers put it right; what it presigns is not."""
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url or None,
         region_name=settings.s3_region,
@@ -52,6 +60,31 @@ def s3_client(session: botocore.session.Session, settings: Settings) -> S3Client
             s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
         ),
     )
+    _keep_time(client, clock)
+    return client
+
+
+def _keep_time(client: S3Client, clock: StoreClock) -> None:
+    """The SDK signs by this machine's clock, and gives up where the store refuses that."""
+
+    def choose(signature_version: str, **_: Any) -> str | None:
+        return STORE_TIME if signature_version == "s3v4" else None
+
+    def begin(request: Any, **_: Any) -> None:
+        request.context |= {NOW: clock.now(), ASKED: clock.monotonic()}
+
+    def listen(response: Any, request_dict: Any, attempts: int, **_: Any) -> float | None:
+        """Seconds until the request is tried again; None leaves it to the SDK's own rules."""
+        if response is None:
+            return None
+        was_wrong = heard(clock, response[0].headers.get("Date"), request_dict["context"][ASKED])
+        refused = response[0].status_code >= 300
+        return 0.0 if was_wrong and refused and attempts < RETRY.max_attempts else None
+
+    events: Any = client.meta.events
+    events.register("choose-signer.s3", choose)
+    events.register("before-sign.s3", begin)
+    events.register_first("needs-retry.s3", listen)
 
 
 def given_credentials(settings: Settings) -> Credentials | None:

@@ -3,7 +3,7 @@
 The SDK spends three quarters of a small request on building, dispatching and parsing it. Here a request is a URL, a
 few headers and a body, on the HTTP library that the SDK uses, too; credentials, signatures, proxies and certificates
 are as the SDK has them. What the server refuses is raised as the SDK's `ClientError`, what breaks as urllib3's
-`HTTPError`.
+`HTTPError`. Requests are signed for the server's time: one that is signed for another quarter of an hour is refused.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from io import SEEK_END
 from typing import IO, Any, cast
 from urllib.parse import quote, urlsplit
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
@@ -26,6 +27,7 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from shared import __version__
+from shared.clock import StoreClock
 from shared.retry import RetryPolicy
 
 CONNECT_S = 3
@@ -35,6 +37,8 @@ BLOCK_BYTES = 1 << 18
 """Of a file, sent at a time."""
 RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
 """Of one request. What lasts longer is a fault of the store, and its callers' patience."""
+
+NOW = "darkroom.now"
 
 _PASSING_STATUSES = {429, 500, 502, 503, 504}
 _PASSING_CODES = {"RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete", "SlowDown", "Throttling"}
@@ -55,12 +59,20 @@ class _Unsigned:
     context: dict[str, Any] = field(default_factory=dict)
 
 
+class StoreTimeAuth(S3SigV4Auth):
+    """Signs for the time that `request.context` has as `NOW`; the SDK knows this machine's only."""
+
+    def _modify_request_before_signing(self, request: AWSRequest) -> None:
+        request.context["timestamp"] = request.context[NOW].strftime(SIGV4_TIMESTAMP)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]  # not in the stubs
+
+
 class S3Http:
     """Requests for single objects, on a pool of connections. Thread-safe.
 
     `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
     part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
-    usual ones.
+    usual ones. `clock` is put right by every answer.
     """
 
     def __init__(
@@ -71,12 +83,14 @@ class S3Http:
         path_style: bool,
         verify: str | bool = True,
         sleep: Callable[[float], None] = time.sleep,
+        clock: StoreClock | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._region = region
         self._credentials = credentials
         self._path_style = path_style
         self._sleep = sleep
+        self._clock = clock or StoreClock()
         self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(endpoint)
         self._pools = _pools(self._proxy, verify)
 
@@ -97,16 +111,19 @@ class S3Http:
         attempt = 0
         while True:
             attempt += 1
+            asked_s = self._clock.monotonic()
             try:
                 answer = self._send(method, url, dict(headers or {}), body)
             except HTTPError:
                 if (delay_s := RETRY.delay_s(attempt)) is None:
                     raise
             else:
+                was_wrong = heard(self._clock, answer.headers.get("Date"), asked_s)
                 if answer.status < 300:
                     return answer
                 error = _refusal(method, answer)
-                if not _is_passing(error) or (delay_s := RETRY.delay_s(attempt)) is None:
+                # Refused for the time that it was signed for, perhaps; a HEAD is not told for what.
+                if not (was_wrong or _is_passing(error)) or (delay_s := RETRY.delay_s(attempt)) is None:
                     raise error
             self._sleep(delay_s)
 
@@ -130,8 +147,8 @@ class S3Http:
         if self._credentials is None:
             raise NoCredentialsError
         credentials = self._credentials.get_frozen_credentials()  # renewed here, if they are of the kind that ends
-        request = _Unsigned(method, url, headers, body)
-        S3SigV4Auth(credentials, "s3", self._region).add_auth(cast(AWSRequest, request))
+        request = _Unsigned(method, url, headers, body, context={NOW: self._clock.now()})
+        StoreTimeAuth(credentials, "s3", self._region).add_auth(cast(AWSRequest, request))
         headers["User-Agent"] = f"darkroom/{__version__}"
         if method == "PUT":
             headers["Content-Length"] = str(_size(body))
@@ -148,6 +165,14 @@ class S3Http:
             preload_content=method != "GET",
             decode_content=False,
         )
+
+
+def heard(clock: StoreClock, date: str | None, asked_s: float) -> bool:
+    """Whether the `Date` of an answer to what was asked at `asked_s` (monotonic) put `clock` right."""
+    try:
+        return date is not None and clock.heard(parsedate_to_datetime(date), asked_s)
+    except ValueError:
+        return False
 
 
 def _pools(proxy: str | None, verify: str | bool) -> PoolManager:

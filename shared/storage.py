@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
+from shared.clock import StoreClock
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.s3_client import given_credentials, s3_client, s3_session
 from shared.s3_http import Body, S3Http, metadata_headers
@@ -41,6 +42,11 @@ class ObjectInfo:
     content_type: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     served_at: datetime | None = None
+
+    @property
+    def age_s(self) -> float:
+        """By the store's own clock, whatever ours says."""
+        return ((self.served_at or self.last_modified) - self.last_modified).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -115,25 +121,27 @@ class ObjectStore(Protocol):
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         """Like `list`, with the version that a reader gets now where the bucket keeps versions."""
 
-    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
-        """A URL with which anybody may GET this object for `expires_s`; the object need not exist."""
-
 
 _Opened = Any  # a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's methods
 
 
 class S3Store:
-    """`ObjectStore` on any S3-compatible server: one object at a time through `S3Http`, all else through boto3."""
+    """`ObjectStore` on any S3-compatible server: one object at a time through `S3Http`, all else through boto3.
 
-    def __init__(self, settings: Settings) -> None:
+    `clock` is the store's time, as its answers tell it.
+    """
+
+    def __init__(self, settings: Settings, clock: StoreClock | None = None) -> None:
         session = s3_session()
-        self.client: S3Client = s3_client(session, settings)
+        self.clock = clock or StoreClock()
+        self.client: S3Client = s3_client(session, settings, self.clock)
         self._http = S3Http(
             self.client.meta.endpoint_url,
             settings.s3_region,
             given_credentials(settings) or session.get_credentials(),
             path_style=bool(settings.s3_endpoint_url),
             verify=session.get_config_variable("ca_bundle") or True,
+            clock=self.clock,
         )
 
     def make_bucket(self, bucket: str) -> bool:
@@ -242,9 +250,6 @@ class S3Store:
                 for entry in page.get("Versions", []):
                     if entry["IsLatest"]:
                         yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
-
-    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
-        return self.client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, expires_s)
 
 
 class _AlreadyThere(Exception):

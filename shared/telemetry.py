@@ -16,6 +16,7 @@ import structlog
 from shared.settings import Settings
 
 EVENTS = {
+    "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
     "process.started": "A Darkroom process is ready for work.",
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",

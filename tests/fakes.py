@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO
-from urllib.parse import quote
 from uuid import uuid4
 
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
@@ -154,9 +153,6 @@ class MemoryStore:
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         for info in self.list(bucket):
             yield replace(info, version=self._find(bucket, info.key, None).info.version)
-
-    def presigned(self, bucket: str, key: str, expires_s: int) -> str:
-        return f"https://memory/{bucket}/{quote(key)}?expires={expires_s}"
 
     def keep_versions(self, bucket: str) -> None:
         """For tests: from now on there is such a bucket, and it keeps all versions."""

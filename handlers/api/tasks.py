@@ -130,7 +130,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: L
 
     def link(key: str, caller: Caller, task_id: UUID) -> Response:
         _record(ctx, caller, task_id)  # only the record says that a result is whole
-        return RedirectResponse(presigner.get(ctx.settings.bucket_results, key, LINK_S), 307)
+        return RedirectResponse(presigner.get(ctx.settings.bucket_results, key, LINK_S, ctx.clock.now()), 307)
 
     redirect = {"status_code": 307, "response_class": RedirectResponse, "responses": refusals(404)}
 

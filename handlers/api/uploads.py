@@ -220,7 +220,7 @@ async def _signed(upload: Upload, ticket: UUID, now: datetime, settings: Setting
     put_url, headers = presigner.put(upload, lasts_s, now)
     multipart = None
     if upload.bytes and upload.bytes > settings.multipart_bytes:
-        begin = partial(presigner.multipart, upload, settings.multipart_bytes, lasts_s)
+        begin = partial(presigner.multipart, upload, settings.multipart_bytes, lasts_s, now)
         multipart = _parts(await run_sync(begin))
     return Ticket(
         ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields), put=Put(url=put_url, headers=headers),

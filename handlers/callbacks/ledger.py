@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from shared import keys
@@ -151,5 +151,4 @@ class Ledger:
             return Note(host="", state="waiting")
 
     def _due_s(self, note: Note, info: ObjectInfo) -> float:
-        age_s = ((info.served_at or datetime.now(UTC)) - info.last_modified).total_seconds()
-        return (self._lease_s if note.state == "calling" else note.wait_s) - age_s
+        return (self._lease_s if note.state == "calling" else note.wait_s) - info.age_s

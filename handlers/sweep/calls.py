@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from handlers.context import Context
 from handlers.sweep.retelling import read_receipt, task_of
-from handlers.sweep.work import age_s
 from shared import claims, keys
 from shared.broker.topology import restore_queue
 from shared.claims import ClaimNote
@@ -74,7 +73,7 @@ class Calls:
 
     def _remove_damaged(self) -> None:
         for info in self._damaged:
-            if age_s(info) > self._ctx.settings.lease_s:  # else it may be in the middle of being written
+            if info.age_s > self._ctx.settings.lease_s:  # else it may be in the middle of being written
                 self._ctx.store.delete(info.bucket, info.key)
                 logger().error("document.damaged", kind="claim", repaired=True)
 

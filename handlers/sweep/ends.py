@@ -7,7 +7,7 @@ from datetime import datetime
 
 from handlers.sweep import damage
 from handlers.sweep.tables import Entry, Ids, packed
-from handlers.sweep.work import Work, age_s, chunks
+from handlers.sweep.work import Work, chunks
 from shared import keys
 from shared.documents import Record
 from shared.errors import NotFound, PermanentError
@@ -71,7 +71,7 @@ class Ends:
         self._work.marks.passed(listed[-1].key, len(new))
 
     def _consider(self, task: bytes, info: ObjectInfo) -> None:
-        if age_s(info) > ORPHAN_S and len(self._orphans) < ORPHANS:
+        if info.age_s > ORPHAN_S and len(self._orphans) < ORPHANS:
             self._orphans[task] = info
 
     def _is_whole(self, info: ObjectInfo, data: bytes) -> bool:

@@ -12,7 +12,7 @@ from handlers.sweep.calls import Seen
 from handlers.sweep.ends import Ends
 from handlers.sweep.retelling import facts_of, read_receipt
 from handlers.sweep.tables import Entry, Ids, Unsettled, packed, text
-from handlers.sweep.work import Work, age_s, chunks
+from handlers.sweep.work import Work, chunks
 from shared.broker import topology
 from shared.documents import Receipt
 from shared.errors import DatabaseUnavailable, PermanentError
@@ -96,7 +96,7 @@ class Receipts:
             self.waited_for.add(entry.task)
         photos = self.waiting[entry.queue]
         if claim is None or claim.has_message:
-            photos.add(entry, old=age_s(info) > self._work.ctx.settings.lease_s)
+            photos.add(entry, old=info.age_s > self._work.ctx.settings.lease_s)
         else:
             photos.begun += claim.note.state == "working"
 

@@ -7,7 +7,7 @@ from handlers.on_upload import on_upload, upload_id
 from handlers.sweep import damage
 from handlers.sweep.receipts import Receipts
 from handlers.sweep.tables import packed, text
-from handlers.sweep.work import Work, age_s
+from handlers.sweep.work import Work
 from shared import keys
 from shared.errors import StorageUnavailable
 from shared.failpoints import passing
@@ -25,7 +25,7 @@ def look_at_uploads(work: Work, receipts: Receipts) -> None:
         if upload in damaged:
             damaged.discard(upload)
             _repair(work, info, text(upload))
-        elif age_s(info) > work.ctx.settings.lease_s:
+        elif info.age_s > work.ctx.settings.lease_s:
             decided = receipts.times.when(upload)
             # Younger than its receipt: the same bytes were put again at the same key, which is another upload.
             if decided is None or decided < info.last_modified:

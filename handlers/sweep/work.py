@@ -58,8 +58,3 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
-
-
-def age_s(info: ObjectInfo) -> float:
-    """Age of an object by the store's own clock, whatever ours says."""
-    return ((info.served_at or info.last_modified) - info.last_modified).total_seconds()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any, get_args
 
 import typer
 
 from shared import access, identity
+from shared import keys as places
 from shared.access import ApiKey, Scope
 from shared.callback_guard import check_url
-from shared.clock import SystemClock
 from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.settings import Settings
 from shared.storage import S3Store
@@ -31,16 +32,15 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """A new key. It is shown this once: only its hash is kept."""
-    settings, now = Settings.load(), SystemClock().now()
+    settings = Settings.load()
     pepper = settings.pepper.get_secret_value()
     if not pepper:
         raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
     whose = identity.user_hash(_user(user), pepper.encode())
     told = _callback(callback, settings) if callback else None
+    now = _time(store := S3Store(settings), settings)
     key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now), told)
-    S3Store(settings).put_new(
-        settings.bucket_results, access.place(document.id), document.to_bytes(), "application/json"
-    )
+    store.put_new(settings.bucket_results, access.place(document.id), document.to_bytes(), "application/json")
     if as_json:
         print(json.dumps({"key": key} | _shown(document), indent=2))
         return
@@ -78,9 +78,16 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
     except NotFound as error:
         raise NotFound(Code.SOURCE_MISSING, f"no key {key_id}; `darkroom keys list` shows them") from error
     if key.revoked_at is None:
-        key = key.model_copy(update={"revoked_at": SystemClock().now()})
+        key = key.model_copy(update={"revoked_at": store.clock.now()})
         store.put(settings.bucket_results, place, key.to_bytes(), "application/json")
     print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
+
+
+def _time(store: S3Store, settings: Settings) -> datetime:
+    """By the store's clock, which its answer tells: the doors go by it, too."""
+    with suppress(NotFound):
+        store.head(settings.bucket_results, places.SWEEP)
+    return store.clock.now()
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
