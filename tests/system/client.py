@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -16,16 +14,10 @@ from botocore.exceptions import ClientError
 from PIL import Image
 from psycopg2.extras import RealDictCursor
 
-T = TypeVar("T")
+from tests.waiting import eventually
 
-
-def until(look: Callable[[], T | None], what: str, timeout_s: float = 90.0) -> T:
-    """Poll `look` until it gives something."""
-    deadline_s = time.monotonic() + timeout_s
-    while (found := look()) is None or found is False:
-        assert time.monotonic() < deadline_s, f"{what} did not happen within {timeout_s:.0f} s"
-        time.sleep(0.1)
-    return found
+PATIENCE_S = 150.0
+"""Of everything that a stack does by itself, a restart of one of its servers included."""
 
 
 def photo(width: int = 40, height: int = 30, seed: int | None = None, kind: str = "PNG", mode: str = "RGB") -> bytes:
@@ -69,14 +61,18 @@ class Client:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def receipt(self, upload_id: str) -> dict[str, Any]:
-        return until(lambda: self.json("results", f"receipts/{upload_id}.json"), f"receipt {upload_id}")
+        return eventually(
+            lambda: self.json("results", f"receipts/{upload_id}.json"), f"receipt {upload_id}", PATIENCE_S
+        )
 
     def record(self, upload_id: str) -> dict[str, Any]:
         task_id = self.receipt(upload_id)["task_id"]
-        return until(lambda: self.json("results", f"processed/{task_id}.json"), f"record {task_id}")
+        return eventually(lambda: self.json("results", f"processed/{task_id}.json"), f"record {task_id}", PATIENCE_S)
 
     def reason(self, upload_id: str) -> dict[str, Any]:
-        return until(lambda: self.json("quarantine", f"{upload_id}/reason.json"), f"reason {upload_id}")
+        return eventually(
+            lambda: self.json("quarantine", f"{upload_id}/reason.json"), f"reason {upload_id}", PATIENCE_S
+        )
 
     def result(self, upload_id: str) -> Image.Image:
         data = self.read("results", self.record(upload_id)["result_key"])
@@ -100,4 +96,4 @@ class Client:
             assert len(rows) <= 1
             return rows[0] if rows and rows[0]["status"] in statuses else None
 
-        return until(look, f"row {upload_id} {statuses}")
+        return eventually(look, f"row {upload_id} {statuses}", PATIENCE_S)

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ import psycopg2
 from infra.local.stack import READY
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.waiting import eventually
 
-DEADLINE_S = 60
+DEADLINE_S = 180.0
 PROGRAM = """
 from infra.local.stack import Stack
 from shared.settings import Settings
@@ -32,14 +31,6 @@ try:
 finally:
     stack.stop()
 """
-
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline_s, f"never came: {what}"
-        time.sleep(0.05)
-    return found
 
 
 class Running:
@@ -54,7 +45,7 @@ class Running:
         ready = self.folder / "run" / READY
         ready.unlink(missing_ok=True)
         self.process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stderr=subprocess.PIPE, text=True)
-        eventually(lambda: ready.exists() or self.process.poll() is not None, "a start")
+        eventually(lambda: ready.exists() or self.process.poll() is not None, "a start", DEADLINE_S)
         assert ready.exists(), self.process.communicate()[1]
         self.settings = Settings.load(state_dir=self.folder)
         return self
@@ -91,7 +82,7 @@ def write(settings: Settings, text: str) -> None:
 def read(settings: Settings) -> list[str]:
     stored = S3Store(settings).read(settings.bucket_uploads, "kept.txt").decode()
     with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
-        queued = str(connection.SimpleQueue("kept").get(timeout=5).payload)
+        queued = str(connection.SimpleQueue("kept").get(timeout=30).payload)
     return [stored, queued, execute(settings, "select text from kept")]
 
 
@@ -105,7 +96,12 @@ def execute(settings: Settings, sql: str) -> Any:
 
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:

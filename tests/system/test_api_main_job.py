@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from shared.settings import Settings
-from tests.system.client import photo, until
+from tests.system.client import photo
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def submit(api: httpx.Client, data: bytes, workflow: str = "fast") -> tuple[str,
     sent = httpx.post(form["url"], data=form["fields"], files={"file": ("g.png", data, "image/png")}, timeout=60)
     assert sent.status_code == 201, sent.text
     ticket = issued["ticket"]
-    task = until(lambda: api.get(f"/v1/uploads/{ticket}").json().get("task_id"), "a decision")
+    task = eventually(lambda: api.get(f"/v1/uploads/{ticket}").json().get("task_id"), "a decision", 120)
     return ticket, task
 
 
@@ -70,15 +71,18 @@ def test_a_photo_in_work_is_taken_back(api: httpx.Client) -> None:
                     return True
         return False
 
-    until(works, "progress", 120)
+    eventually(works, "progress", 120)
     assert seen[-1] < 1
     assert api.delete(f"/v1/tasks/{task}").json()["code"] == "cancelled"
     *_, (_, name, data) = events(api, task)
     assert (name, data["status"], data["error"]["code"]) == ("finished", "failed", "cancelled")
     _, following = submit(api, photo())
     assert events(api, following)[-1][2]["status"] == "success"
-    row = until(
-        lambda: next((row for row in api.get(f"/v1/tasks/{task}").json()["uploads"] if row["error_code"]), None), "row"
+    row = eventually(
+        lambda: next(
+            (row for row in api.get(f"/v1/tasks/{task}").json().get("uploads", []) if row["error_code"]), None
+        ),
+        "row",
     )
     assert (row["status"], row["error_code"]) == ("failed", "cancelled")
 
@@ -90,7 +94,12 @@ def test_what_was_restored_is_erased(api: httpx.Client) -> None:
     assert api.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
     assert api.get(f"/v1/tasks/{task}/result").status_code == 404
     assert api.get(f"/v1/uploads/{ticket}").json()["status"] in ("waiting", "expired")
-    until(lambda: api.get(f"/v1/tasks/{task}").json()["uploads"][0]["image_filename"] is None, "a blank row")
+    eventually(
+        lambda: (
+            api.get(f"/v1/tasks/{task}").json().get("uploads", [{"image_filename": ""}])[0]["image_filename"] is None
+        ),
+        "a blank row",
+    )
 
 
 def test_a_preview_shows_what_the_photo_will_be(api: httpx.Client) -> None:

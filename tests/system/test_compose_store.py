@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sysconfig
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,9 +22,11 @@ from pydantic import SecretStr
 from infra.notifications import BucketNotifications
 from shared.errors import SettingsError
 from shared.settings import Settings
+from tests.contract.brokers import free_port
+from tests.waiting import eventually
 
 SCRIPT = Path(__file__).parents[2] / "infra/docker/seaweedfs.sh"
-DEADLINE_S = 60
+DEADLINE_S = 180.0
 ROLES = ("admin", "handlers", "worker", "client")
 BUCKETS = ("uploads", "results", "quarantine", "archive")
 
@@ -60,26 +60,18 @@ def environment(tmp: Path, webhook_url: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStore]:
     tmp = tmp_path_factory.mktemp("compose-store")
     told: list[tuple[str, str | None, Any]] = []
     flags = [f"-{name}.port{kind}" for name in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
-    ports = dict(zip(flags, free_ports(len(flags)), strict=True))
+    ports = {flag: free_port() for flag in flags}
     command = ["sh", str(SCRIPT), "-s3.ip.bind=127.0.0.1", *(f"{flag}={port}" for flag, port in ports.items())]
     with receiver(told) as webhook_url, (tmp / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment(tmp, webhook_url), stdout=log, stderr=subprocess.STDOUT)
         running = ComposeStore(f"http://127.0.0.1:{ports['-s3.port']}", tmp / "run", process, told)
         try:
-            until(lambda: healthy(running))
+            eventually(lambda: healthy(running), "the store", DEADLINE_S)
             for name in BUCKETS:
                 running.client("admin").create_bucket(Bucket=name)
             yield running
@@ -119,13 +111,6 @@ def healthy(store: ComposeStore) -> bool:
         return httpx.get(f"{store.url}/healthz").is_success
     except httpx.HTTPError:
         return False
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def allowed(call: Any, **kwargs: Any) -> bool:
@@ -177,7 +162,7 @@ def test_uploads_are_told_with_the_token_and_results_are_not(store: ComposeStore
     def kinds() -> list[str]:
         return [body["event_type"] for _, _, body in store.told if body["key"] == "/buckets/uploads/in/photo é.jpg"]
 
-    until(lambda: sorted(kinds()) == ["create", "update"])
+    eventually(lambda: set(kinds()) == {"create", "update"}, "both notifications", DEADLINE_S)
     assert {(path, token) for path, token, _ in store.told} == {("/events/storage", "Bearer the-token")}
     assert not [body["key"] for _, _, body in store.told if not body["key"].startswith("/buckets/uploads/")]
 

@@ -10,13 +10,14 @@ import psutil
 
 from tests import hostile
 from tests.hostile import Hostile
-from tests.system.client import Client, photo, until
+from tests.system.client import Client, photo
 from tests.system.test_main_job import (  # noqa: F401 - one stack for these modules
-    _is_worker,
     client,
     state_dir,
     upload_id,
+    worker_of,
 )
+from tests.waiting import eventually
 
 KINDS = {"truncated", "overflowed", "mutated", "strangers", "liars", "metadata", "polyglots"}
 SEED = 7
@@ -25,7 +26,7 @@ HOSTILE = 60
 
 def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -> None:  # noqa: F811
     """Each upload has one row in an end state; what failed has its reason; sound photos come back; nobody restarted."""
-    before = workers(state_dir)
+    before = worker_of(state_dir)
     uploads = {upload_id(key, client.put(key, file.data, workflow="fast")): file for key, file in chosen()}
     ends = {upload: client.row(upload, "success", "failed", "rejected", "duplicate") for upload in uploads}
     for upload, row in ends.items():
@@ -36,22 +37,21 @@ def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -
             assert client.record(upload)
     counts = Counter(row["status"] for row in ends.values())
     print(f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} " + " ".join(f"{k}={n}" for k, n in counts.items()))
-    assert workers(state_dir) == before
-    until(lambda: not client.keys("results", "claims/") or None, "claims given up")
+    assert worker_of(state_dir) == before
+    eventually(lambda: not client.keys("results", "claims/") or None, "claims given up")
 
 
 def test_a_lost_decoder_is_no_photos_fault(client: Client, state_dir: Path) -> None:  # noqa: F811
     """The decoder's process is killed under a running worker: the next photo is restored at its first attempt."""
-    (worker,) = (psutil.Process(pid) for pid in workers(state_dir))
-    decoder = next(child for child in worker.children() if "gpu_worker.codec.child" in child.cmdline())
-    decoder.kill()
+    worker = worker_of(state_dir)
+    eventually(lambda: decoders(worker), "its decoder")[0].kill()
     upload = upload_id("after.png", client.put("after.png", photo(seed=77), workflow="fast"))
     assert client.record(upload)["attempts"] == 1
-    assert workers(state_dir) == {worker.pid}
+    assert worker_of(state_dir) == worker
 
 
-def workers(state_dir: Path) -> set[int]:  # noqa: F811
-    return {process.pid for process in psutil.process_iter(["cmdline"]) if _is_worker(process, state_dir)}
+def decoders(worker: psutil.Process) -> list[psutil.Process]:
+    return [child for child in worker.children() if "gpu_worker.codec.child" in child.cmdline()]
 
 
 def chosen() -> list[tuple[str, Hostile]]:

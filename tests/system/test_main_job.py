@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ import psutil
 import pytest
 from PIL import Image
 
+from infra.local.state import Pids
 from shared import identity, models
 from shared.settings import Settings
 from tests.conftest import darkroom
-from tests.system.client import Client, photo, until
+from tests.system.client import Client, photo
+from tests.waiting import eventually
 
 KEYS = [
     "plain.png", "with blank.png", "a+b.png", "100%.png", "%2F%20.png", "#1.png", "incoming/fast/中文 照片.png",
@@ -26,9 +28,9 @@ KEYS = [
 
 
 @pytest.fixture(scope="package")
-def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("main-job")
-    up = darkroom("up", "--detach", state_dir=folder, DARKROOM_SWEEP_INTERVAL_S="2", DARKROOM_LEASE_S="6")
+def state_dir(state_dir: Callable[[str], Path]) -> Iterator[Path]:
+    folder = state_dir("main-job")
+    up = darkroom("up", "--detach", state_dir=folder, DARKROOM_SWEEP_INTERVAL_S="2", DARKROOM_LEASE_S="15")
     assert up.returncode == 0, up.stderr
     yield folder
     down = darkroom("down", state_dir=folder)
@@ -115,23 +117,22 @@ def test_a_burst_survives_a_killed_worker(client: Client, state_dir: Path) -> No
     for number in range(40):
         key = f"burst/{number}.png"
         uploads.append(upload_id(key, client.put(key, photo(48, 48), workflow="fast")))
-    until(lambda: len(client.rows("status = 'success' and image_filename ~ '^[0-9]+.png$'")) >= 5 or None, "5 rows")
-    worker = next(p for p in psutil.process_iter(["cmdline"]) if _is_worker(p, state_dir))
-    worker.kill()
+    eventually(
+        lambda: len(client.rows("status = 'success' and image_filename ~ '^[0-9]+.png$'")) >= 5 or None, "5 rows", 120
+    )
+    worker_of(state_dir).kill()
     records = [client.record(upload) for upload in uploads]
     assert {record["upload_id"] for record in records} == set(uploads)
     rows = [client.row(upload, "success") for upload in uploads]
     assert sum(row["attempts"] for row in rows) <= len(uploads) + 4  # only what was in the dead worker's hands
-    until(lambda: not client.keys("results", "claims/") or None, "claims given up")
+    eventually(lambda: not client.keys("results", "claims/") or None, "claims given up")
 
 
-def _is_worker(process: psutil.Process, state_dir: Path) -> bool:
-    try:
-        return "gpu_worker" in (process.info["cmdline"] or []) and (
-            process.environ().get("DARKROOM_STATE_DIR") == str(state_dir)
-        )
-    except psutil.Error:
-        return False
+def worker_of(folder: Path) -> psutil.Process:
+    """As the supervisor knows it: a process that the worker is starting looks like the worker for a moment."""
+    found = eventually(lambda: Pids(folder).alive().get("worker"), "a worker")
+    assert found is not None
+    return found
 
 
 def test_results_trigger_nothing(client: Client) -> None:

@@ -10,7 +10,8 @@ from handlers.context import Context
 from shared import keys
 from shared.claims import latest
 from tests.proxy import Proxy
-from tests.system.test_worker_pressure import Worker, ctx, eventually, record, upload  # noqa: F401
+from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("fault", ["latency", "narrow", "resets"])
@@ -23,12 +24,14 @@ def test_a_bad_line_to_the_store_ends_no_photo_twice(ctx: Context, fault: str) -
          "resets": lambda: proxy.reset(0.1, seed=3)}[fault]()  # fmt: skip
         tasks = [upload(ctx, 40, 30 + number) for number in range(3)]
         for task in tasks:
-            assert eventually(lambda task=task: record(ctx, task), "the record").attempts == 1
+            assert eventually(lambda task=task: record(ctx, task), "the record", 150).attempts == 1
         proxy.heal()
         done = [line["task_id"] for line in worker.said("task.restored")]
         assert len(done) == len(set(done))
         assert not worker.said("task.failed")
-        eventually(lambda: not list(ctx.store.list(ctx.settings.bucket_results, keys.claims(tasks[0]))), "no claim")
+        eventually(
+            lambda: not list(ctx.store.list(ctx.settings.bucket_results, keys.claims(tasks[0]))), "no claim", 120
+        )
 
 
 def test_a_worker_leaves_although_the_store_never_answers(ctx: Context) -> None:  # noqa: F811
@@ -38,10 +41,10 @@ def test_a_worker_leaves_although_the_store_never_answers(ctx: Context) -> None:
     with Proxy(port) as proxy, Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", drain_s=1.0) as worker:
         proxy.rate(2 << 10)  # the result takes half a minute
         task = upload(ctx, 120, 90)
-        eventually(lambda: progress(ctx, task) == 1, "the end of the inference")
+        eventually(lambda: progress(ctx, task) == 1, "the end of the inference", 150)
         proxy.swallow()
         worker.process.terminate()
-        assert worker.process.wait(30) == 0
+        assert worker.process.wait(120) == 0
 
 
 def progress(ctx: Context, task_id: str) -> float:  # noqa: F811

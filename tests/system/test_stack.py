@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,10 @@ import pytest
 
 from shared.settings import STACK_FILE, Settings
 from tests.conftest import darkroom
+from tests.system.running_servers import survivors
+from tests.waiting import eventually
 
-DEADLINE_S = 60
 PROCESSES = {"supervisor", "seaweedfs", "valkey", "postgres", "handlers", "recorder", "sweep", "callbacks"}
-
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline_s, f"never came: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -45,10 +37,6 @@ def family(folder: Path) -> list[psutil.Process]:
     return [supervisor, *supervisor.children(recursive=True)]
 
 
-def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-
-
 @pytest.fixture
 def folder(state_dir: Callable[[str], Path]) -> Iterator[Path]:
     """The state directory of a stack of this test's own; stopped at the end."""
@@ -61,7 +49,8 @@ def test_everything_runs_and_is_well(stack: Settings) -> None:
     """`status` names every process and asks every part; nothing is wrong with a fresh stack."""
     found = status(stack.state_dir)
     assert {process["name"] for process in found["processes"]} == PROCESSES | {"worker"}
-    assert found["health"] == {"object store": "", "broker": "", "log database": "", "API": ""}
+    assert set(found["health"]) == {"object store", "broker", "log database", "API"}
+    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack", 120)
 
 
 def test_env_is_all_that_a_client_needs(stack: Settings) -> None:
@@ -77,7 +66,7 @@ def test_env_is_all_that_a_client_needs(stack: Settings) -> None:
         cursor.execute("select count(*) from darkroom.restoration_log")
         assert cursor.fetchone() is not None
     connection.close()
-    assert httpx.get(env["DARKROOM_API_URL"] + "/readyz").status_code == 200
+    assert httpx.get(env["DARKROOM_API_URL"] + "/healthz", timeout=60).status_code == 200
 
 
 def test_a_second_up_is_refused(stack: Settings) -> None:
@@ -95,10 +84,10 @@ def test_a_process_that_dies_is_started_again(stack: Settings, name: str) -> Non
     """SIGKILL of any process of ours: another one takes its place, and the supervisor's log says so."""
     died = pids(stack.state_dir)[name]
     psutil.Process(died).kill()
-    eventually(lambda: pids(stack.state_dir).get(name, died) != died, f"another {name}")
+    eventually(lambda: pids(stack.state_dir).get(name, died) != died, f"another {name}", 150)
     log = stack.state_dir / "logs" / "supervisor.log"
     assert any(f'"program": "{name}"' in line and "process.died" in line for line in log.read_text().splitlines())
-    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack")
+    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack", 150)
 
 
 def test_up_crash_up_down(folder: Path) -> None:
@@ -107,12 +96,13 @@ def test_up_crash_up_down(folder: Path) -> None:
     assert set(pids(folder)) == PROCESSES | {"worker-1", "worker-2"}
     addresses, first = Settings.load(state_dir=folder), family(folder)
     first[0].send_signal(signal.SIGKILL)
+    eventually(lambda: not survivors(first[:1]), "the supervisor's end")
     assert darkroom("up", "--detach", state_dir=folder).returncode == 0
-    assert survivors(first) == []
+    eventually(lambda: not survivors(first), "the end of every process")
     assert Settings.load(state_dir=folder) == addresses
     second = family(folder)
     assert darkroom("down", state_dir=folder).returncode == 0
-    assert survivors(second) == []
+    eventually(lambda: not survivors(second), "the end of every process")
     assert not (folder / STACK_FILE).exists()
     assert "darkroom up" in darkroom("env", state_dir=folder).stderr
 
@@ -122,5 +112,8 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> None:
     failed = darkroom("up", "--detach", state_dir=folder, DARKROOM_FAILPOINT="no.such.point:1")
     assert failed.returncode == 1
     assert "DARKROOM_FAILPOINT" in failed.stderr
-    holding = [p for p in psutil.process_iter(["environ"]) if str(folder) in str(p.info["environ"])]
-    assert survivors(holding) == []
+
+    def holding() -> list[psutil.Process]:
+        return [p for p in psutil.process_iter(["environ"]) if str(folder) in str(p.info["environ"])]
+
+    eventually(lambda: not survivors(holding()), "the end of every process")

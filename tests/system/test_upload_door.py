@@ -8,10 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 import pytest
@@ -25,9 +24,10 @@ from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.documents import Reason, Receipt
 from shared.errors import NotFound
+from shared.settings import Settings
 from shared.storage import S3Store
-
-T = TypeVar("T")
+from tests.contract.brokers import free_port
+from tests.waiting import eventually
 
 KEYS = [
     "plain.jpg", "with blank.jpg", "a+b.jpg", "100%.jpg", "%2F%20.jpg", "#1?x=1&y=2.jpg", "中文/照片.jpg", "🖼️.jpg",
@@ -39,16 +39,6 @@ def photo(colour: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (32, 24), (colour % 256, colour // 256, 7)).save(out, "JPEG")
     return out.getvalue()
-
-
-def eventually(look: Callable[[], T | None], within_s: float = 20.0) -> T:
-    """The first answer that is there; fails when none is in time."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"nothing within {within_s} s")
 
 
 def event(key: str) -> dict[str, Any]:
@@ -70,7 +60,7 @@ class Handlers:
         env = os.environ | {f"DARKROOM_{name}": value for name, value in (given | environment).items()}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "handlers", "http"], env=env, stderr=log)
-        eventually(lambda: ready.exists() or self.process.poll() is not None or None, 30)
+        eventually(lambda: ready.exists() or self.process.poll() is not None, "the door", 120)
         assert self.process.poll() is None, self.log.read_text()
 
     def put(self, key: str, data: bytes, **metadata: str) -> str:
@@ -79,10 +69,14 @@ class Handlers:
         return upload_id(self.store.head("uploads", key.replace("//", "/")))
 
     def receipt(self, ident: str) -> Receipt:
-        return Receipt.from_bytes(eventually(lambda: self._read("results", keys.receipt(ident))), ident)
+        return Receipt.from_bytes(
+            eventually(lambda: self._read("results", keys.receipt(ident)), "the receipt", 120), ident
+        )
 
     def reason(self, ident: str) -> Reason:
-        return Reason.from_bytes(eventually(lambda: self._read("quarantine", keys.reason(ident))), ident)
+        return Reason.from_bytes(
+            eventually(lambda: self._read("quarantine", keys.reason(ident)), "the reason", 120), ident
+        )
 
     def _read(self, bucket: str, key: str) -> bytes | None:
         try:
@@ -92,11 +86,22 @@ class Handlers:
 
 
 @pytest.fixture(scope="module")
+def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
+    """Of this module alone: the session's store tries for long to tell of what other tests have put there."""
+    running = Stack(Settings.given(state_dir=state_dir("door")), servers_only=True)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
 def handlers(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handlers]:
     running = Handlers(servers, tmp_path_factory.mktemp("handlers"))
     yield running
     running.process.terminate()
-    assert running.process.wait(20) == 0, "a process that is asked to leave leaves well"
+    assert running.process.wait(120) == 0, "a process that is asked to leave leaves well"
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -106,7 +111,7 @@ def test_every_key_is_queued(handlers: Handlers, key: str) -> None:
     receipt = handlers.receipt(handlers.put(key, photo(KEYS.index(key))))
     assert receipt.decision == "queued"
     assert receipt.source.key == key.replace("//", "/")
-    eventually(lambda: depth(handlers.settings)[topology.BULK] == before + 1 or None)
+    eventually(lambda: depth(handlers.settings)[topology.BULK] == before + 1, "the message", 120)
 
 
 def test_metadata_choose_workflow_and_queue(handlers: Handlers) -> None:
@@ -117,7 +122,7 @@ def test_metadata_choose_workflow_and_queue(handlers: Handlers) -> None:
     assert receipt.workflow
     assert (receipt.workflow.name, receipt.workflow.params["scale"]) == ("anime", 2.0)
     assert receipt.priority == "interactive"
-    eventually(lambda: depth(handlers.settings)[topology.INTERACTIVE] == before + 1 or None)
+    eventually(lambda: depth(handlers.settings)[topology.INTERACTIVE] == before + 1, "the message", 120)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +143,9 @@ def test_bad_input_ends_in_quarantine(handlers: Handlers, name: str, data: bytes
 
 def test_an_overwritten_key_is_a_new_upload(handlers: Handlers) -> None:
     """The store tells of it as an update."""
-    first, second = handlers.put("again.jpg", photo(200)), handlers.put("again.jpg", photo(201))
+    first = handlers.put("again.jpg", photo(200))
+    assert handlers.receipt(first).decision == "queued"
+    second = handlers.put("again.jpg", photo(201))
     assert first != second
     assert handlers.receipt(second).decision == "queued"
 
@@ -162,7 +169,7 @@ def test_the_queue_door(handlers: Handlers) -> None:
     publisher.publish(topology.UPLOADS, json.dumps(event("by+queue.jpg")).encode())
     publisher.publish(topology.UPLOADS, b"garbage")
     assert handlers.receipt(ident).decision == "queued"
-    eventually(lambda: depth(settings)[topology.dead(topology.UPLOADS)] == 1 or None)
+    eventually(lambda: depth(settings)[topology.dead(topology.UPLOADS)] == 1, "the dead message", 120)
     assert depth(settings)[topology.UPLOADS] == 0
     publisher.close()
 
@@ -170,21 +177,23 @@ def test_the_queue_door(handlers: Handlers) -> None:
 def test_health_and_readiness(handlers: Handlers) -> None:
     """The operator's routes answer on the real services."""
     for path in ("healthz", "readyz", "metrics"):
-        assert httpx2.get(f"{handlers.settings.api_url}/{path}").status_code == 200
+        url = f"{handlers.settings.api_url}/{path}"
+        eventually(lambda url=url: httpx2.get(url, timeout=60).status_code == 200, path)  # type: ignore[misc]
 
 
 def test_a_crash_between_receipt_and_message(handlers: Handlers, servers: Stack, tmp_path: Path) -> None:
     """The receipt is there and the message is not: what the sweep looks for."""
-    port = handlers.settings.api_port
+    port = free_port()
     handlers.process.send_signal(signal.SIGSTOP)  # the second door must be the one that is told
     try:
-        second = Handlers(servers, tmp_path, FAILPOINT="handler.before_publish:1", API_PORT=str(port + 1))
+        second = Handlers(servers, tmp_path, FAILPOINT="handler.before_publish:1", API_PORT=str(port))
         before = depth(handlers.settings)[topology.BULK]
         ident = second.put("crash.jpg", photo(500))
         token = {"Authorization": f"Bearer {handlers.settings.webhook_token.get_secret_value()}"}
         with pytest.raises(httpx2.TransportError):
-            httpx2.post(f"http://127.0.0.1:{port + 1}/events/storage", json=event("crash.jpg"), headers=token)
-        assert second.process.wait(10) == -signal.SIGKILL
+            httpx2.post(f"http://127.0.0.1:{port}/events/storage", json=event("crash.jpg"), headers=token,
+                         timeout=60)  # fmt: skip
+        assert second.process.wait(120) == -signal.SIGKILL
         assert second.receipt(ident).decision == "queued"
         assert depth(handlers.settings)[topology.BULK] == before
     finally:

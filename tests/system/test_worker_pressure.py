@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -29,27 +28,21 @@ from shared.broker.dead import letters
 from shared.documents import Record
 from shared.errors import NotFound
 from shared.settings import Settings
+from tests.contract.databases import corner
 from tests.full_disk import tiny_disk
 from tests.system.client import photo
+from tests.waiting import eventually
 
-DEADLINE_S = 90
 DISK = 1 << 20
 FULL = b"<?xml version='1.0'?><Error><Code>InsufficientStorage</Code><Message>full</Message></Error>"
-
-
-def eventually(true: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline_s, f"never came: {what}"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
 def ctx(servers: Any) -> Context:
     """On the real servers, with a corner of the broker of this test's own."""
-    url = urlunsplit(urlsplit(servers.settings.broker_url.get_secret_value())._replace(path=f"/{uuid4().int % 5 + 10}"))
-    own: dict[str, Any] = {"broker_url": url, "pepper": uuid4().hex, "default_workflow": "fast", "lease_s": 5.0}
+    own: dict[str, Any] = {
+        "broker_url": corner(servers.settings), "pepper": uuid4().hex, "default_workflow": "fast", "lease_s": 20.0,
+    }  # fmt: skip
     return Context.of(Settings.model_validate(servers.settings.model_dump() | own))
 
 
@@ -64,7 +57,7 @@ class Worker:
         self.events: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        eventually(lambda: self.said("process.started"), "the worker's start")
+        eventually(lambda: self.said("process.started"), "the worker's start", 120)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         return [line for line in list(self.events) if line["event"] == event]
@@ -81,7 +74,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(60)
+            status = self.process.wait(120)
         finally:
             self.process.kill()
             self._reader.join()
@@ -124,13 +117,13 @@ def test_a_full_disk_defers_what_needs_room_and_nothing_else(ctx: Context, tmp_p
     with full_disk(tmp_path / "scratch") as make_room, \
             Worker(ctx, scratch_dir=tmp_path / "scratch", scratch_threshold_bytes=5_000) as worker:  # fmt: skip
         big = upload(ctx, 60, 60)
-        eventually(lambda: worker.said("task.deferred"), "the big photo's deferral")
+        eventually(lambda: worker.said("task.deferred"), "the big photo's deferral", 120)
         small = upload(ctx, 8, 8)
-        done = eventually(lambda: record(ctx, small), "the small photo")
+        done = eventually(lambda: record(ctx, small), "the small photo", 120)
         assert record(ctx, big) is None
         assert {path.name for path in (tmp_path / "scratch").iterdir()} <= {"ballast"}
         make_room(worker.process.pid)
-        late = eventually(lambda: record(ctx, big), "the big photo")
+        late = eventually(lambda: record(ctx, big), "the big photo", 120)
         deferred, failed = worker.said("task.deferred"), worker.said("task.failed") + worker.said("task.retried")
     print(f"FAULT=F19 injected={len(deferred)} lost=0 attempts={late.attempts} dead={len(letters(ctx.settings))}")
     assert (done.attempts, late.attempts, failed, letters(ctx.settings)) == (1, 1, [], [])
@@ -190,12 +183,12 @@ def test_a_full_store_defers_every_photo(ctx: Context, front: str) -> None:
     Front.full.set()
     with Worker(ctx, s3_endpoint_url=front) as worker:
         tasks = [upload(ctx, 8 + number, 8) for number in range(5)]
-        eventually(lambda: len(worker.said("service.lost")) >= 3, "refusals")
+        eventually(lambda: len(worker.said("service.lost")) >= 3, "refusals", 120)
         assert [record(ctx, task) for task in tasks] == [None] * 5
         assert Front.refused >= 3
         Front.full.clear()
-        done = [eventually(lambda task=task: record(ctx, task), "a photo") for task in tasks]  # type: ignore[misc]
-        eventually(lambda: worker.said("service.back"), "the end of the outage in the log")
+        done = [eventually(lambda task=task: record(ctx, task), "a photo", 120) for task in tasks]  # type: ignore[misc]
+        eventually(lambda: worker.said("service.back"), "the end of the outage in the log", 120)
         failed = worker.said("task.failed") + worker.said("task.retried")
     print(f"FAULT=F18 injected={Front.refused} uploads=5 results=5 lost=0 dead={len(letters(ctx.settings))}")
     assert ([one.attempts for one in done], failed, letters(ctx.settings)) == ([1] * 5, [], [])
