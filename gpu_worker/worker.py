@@ -181,6 +181,8 @@ class Worker:
         assert job.photo is not None
         assert job.workflow is not None
         self._progress(job, 0.0)
+        logger().info("task.begun", task_id=job.task.task_id, upload_id=job.task.upload_id, pid=os.getpid(),
+                      attempt=job.claim.attempt, claimed_at=job.started_at.isoformat())  # fmt: skip
         try:
             progress = partial(self._progress, job)
             job.restored = restore(job.photo, job.workflow, self._engine, self.settings, progress)

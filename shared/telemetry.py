@@ -36,6 +36,7 @@ EVENTS = {
     "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is not the key.",
     "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",
+    "task.begun": "A photo goes on the device of process `pid`, which claimed its `attempt` at `claimed_at`.",
     "task.restored": "A photo was restored: one line with all its figures.",
     "task.duplicate": "A task was already done; nothing was computed.",
     "task.failed": "A photo reached its end without a result, with `code`.",

@@ -18,6 +18,7 @@ from rich.table import Table
 from tests.chaos import faults
 from tests.chaos.judge import Verdict
 from tests.chaos.run import run, schedule
+from tests.chaos.runs import WHY, WORKER_LOGS
 
 DISK = "2g"
 console = Console(highlight=False)
@@ -26,7 +27,9 @@ console = Console(highlight=False)
 @contextmanager
 def state_folder() -> Iterator[tuple[Path, bool]]:
     """A folder, and whether it is a disk of its own (in memory; root may mount one)."""
-    folder = Path(tempfile.mkdtemp(prefix="darkroom-chaos-"))
+    base = Path(tempfile.mkdtemp(prefix="darkroom-chaos-"))
+    folder = base / "state"
+    folder.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(folder)]
     own = bool(shutil.which("mount")) and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
@@ -34,7 +37,7 @@ def state_folder() -> Iterator[tuple[Path, bool]]:
     finally:
         if own:
             subprocess.run(["umount", "-l", str(folder)], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def show(verdict: Verdict, seconds: float) -> None:
@@ -45,7 +48,7 @@ def show(verdict: Verdict, seconds: float) -> None:
         "end states": ", ".join(f"{end} {number}" for end, number in sorted(verdict.ends.items())),
         **{name.replace("_", " "): len(found) for name, found in verdict.faults.items()},
         "results compared, pixel by pixel": verdict.pixels_compared,
-        "attempts cut off": f"{verdict.cut_off} (dead or frozen workers can explain {verdict.explained})",
+        "inferences": f"{verdict.runs}, {verdict.duplicated_runs} of them beyond a photo's first",
         "longest time to an end": f"{verdict.longest_s:.1f} s",
         "settled after the last fault": f"{verdict.settled_s:.1f} s",
         "faults": f"{verdict.injected.total()}: {injected}",
@@ -64,11 +67,13 @@ def line(verdict: Verdict) -> str:
     results = verdict.ends["success"] + verdict.ends["duplicate"]
     dead = sum(number for end, number in verdict.ends.items() if end.startswith("failed"))
     rejected = sum(number for end, number in verdict.ends.items() if end.startswith("rejected"))
+    explained = " ".join(f"explained_{why}={verdict.explained[why]}" for why in WHY)
     return (
         f"FAULT=chaos seed={verdict.seed} injected={verdict.injected.total()} uploads={verdict.uploads} "
         f"results={results} rejected={rejected} dead={dead} withdrawn={verdict.ends['unseen']} "
         f"lost={len(verdict.lost)} "
-        f"duplicated_runs={verdict.cut_off} duplicate_results={len(verdict.written_twice)} "
+        f"duplicated_runs={verdict.duplicated_runs} {explained} unexplained={len(verdict.unexplained)} "
+        f"duplicate_results={len(verdict.written_twice)} "
         f"wrong_results={len(verdict.wrong_pixels)} phantom={len(verdict.phantoms)} "
         f"audit_missing={len(verdict.rows_missing)} audit_doubled={len(verdict.rows_doubled)} "
         f"orphans={len(verdict.left_over)} longest_s={verdict.longest_s:.1f}"
@@ -95,7 +100,8 @@ def main() -> int:
             verdict = run(folder, given.uploads, given.seed, names, kinds, console.print)
         finally:
             if given.keep:
-                shutil.copytree(folder / "logs", given.keep, dirs_exist_ok=True)
+                for logs in (folder / "logs", folder.parent / WORKER_LOGS):
+                    shutil.copytree(logs, given.keep, dirs_exist_ok=True)
     show(verdict, time.monotonic() - began_s)
     return 0 if verdict.good else 1
 

@@ -20,11 +20,12 @@ from shared import keys
 from shared.broker import dead, topology
 from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable
+from tests.chaos.runs import Deed, now
 from tests.chaos.world import WORKERS, NotInjectedError, World, until
 
 Fault = Callable[[World, random.Random], Iterator[None]]
 WORKER_NAMES = [f"worker-{n}" for n in range(1, WORKERS + 1)]
-FIRED_S = 40.0
+FIRED_S = 120.0
 BALLAST = "ballast"
 
 
@@ -63,7 +64,7 @@ def fail_worker(point: str) -> Fault:
         process = world.arm(armed, f"worker.{point}:1")
         with _frozen(world, other):
             yield
-            _fires(process)
+            _fires(world, process)
 
     return fault
 
@@ -75,7 +76,7 @@ def fail_handlers(point: str) -> Fault:
         process = world.arm("handlers", f"handler.{point}:1")
         with _frozen(world, "sweep"):
             yield
-            _fires(process)
+            _fires(world, process)
 
     return fault
 
@@ -84,7 +85,7 @@ def fail_recorder(point: str) -> Fault:
     def fault(world: World, _: random.Random) -> Iterator[None]:
         process = world.arm("recorder", f"recorder.{point}:1")
         yield
-        _fires(process)
+        _fires(world, process)
 
     return fault
 
@@ -95,7 +96,7 @@ def fail_sweep(world: World, _: random.Random) -> Iterator[None]:
     process = world.arm("sweep", "sweep.before_publish:1")
     yield
     try:
-        _fires(process)
+        _fires(world, process)
     finally:
         world.relay.calm()
 
@@ -175,8 +176,9 @@ def restart_store(world: World, rng: random.Random) -> Iterator[None]:
 
 
 def fill_disk(world: World, rng: random.Random) -> Iterator[None]:
-    """Not one free byte under store, broker, database and logs, for some seconds."""
+    """Not one free byte under store, broker, database and logs (but the workers'), for some seconds."""
     yield
+    since = now()
     ballast = world.folder / BALLAST
     try:
         with ballast.open("wb") as file:
@@ -186,6 +188,7 @@ def fill_disk(world: World, rng: random.Random) -> Iterator[None]:
         time.sleep(rng.uniform(1, 4))
     finally:
         ballast.unlink()
+        world.store_away(since)
 
 
 def send_garbage(world: World, rng: random.Random) -> Iterator[None]:
@@ -247,23 +250,25 @@ def _kill(world: World, name: str) -> None:
     world.next_life(name, world.send(name, signal.SIGKILL))
 
 
-def _fires(process: psutil.Process) -> None:
+def _fires(world: World, process: psutil.Process) -> None:
     """Its failpoint kills the process."""
     try:
         process.wait(FIRED_S)
+        world.deeds.append(Deed("kill", process.pid, now(), now()))
     except psutil.TimeoutExpired:
         raise NotInjectedError("the failpoint was not passed") from None
 
 
 @contextmanager
 def _frozen(world: World, name: str) -> Iterator[None]:
+    since = now()
     process = world.send(name, signal.SIGSTOP)
-    world.freezes += name in WORKER_NAMES
     try:
         yield
     finally:
         with suppress(psutil.NoSuchProcess):
             process.resume()
+        world.deeds.append(Deed("outage" if name == "seaweedfs" else "freeze", process.pid, since, now()))
 
 
 def _treated(world: World, mood: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""After the faults: what became of every upload, read from the bucket and the log alone."""
+"""After the faults: what became of every upload, by the bucket, the log, and what workers wrote of their runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from shared.broker.topology import dead
 from shared.documents import Reason, Receipt, Record
 from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
 from tests.chaos.pixels import differing
+from tests.chaos.runs import WORKER_LOGS, explain, told
 from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from tests.chaos.run import Run, Upload
 
 MISSING = ("source_missing", "source_changed")
-IN_ONE_WORKER = 3
-"""Photos that a worker has in hand at most, hence attempts that one death can cut off."""
 
 
 @dataclass
@@ -44,30 +43,33 @@ class Verdict:
     rows_doubled: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     pixels_compared: int = 0
-    cut_off: int = 0
-    explained: int = 0
+    runs: int = 0
+    duplicated_runs: int = 0
+    explained: Counter[str] = field(default_factory=Counter)
+    unexplained: list[str] = field(default_factory=list)
     longest_s: float = 0.0
     settled_s: float = 0.0
 
     @property
     def faults(self) -> dict[str, list[str]]:
         names = ("lost", "wrong_ends", "written_twice", "wrong_pixels", "phantoms", "rows_missing", "rows_doubled",
-                 "left_over")  # fmt: skip
+                 "left_over", "unexplained")  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     @property
     def good(self) -> bool:
-        return not any(self.faults.values()) and self.cut_off <= self.explained
+        return not any(self.faults.values())
 
 
 @dataclass
 class Found:
-    """Everything that is left, in one look. `versions`: how often each result and record was written."""
+    """Everything that is left, in one look. `versions`: how often a result or record was written; `written`: when."""
 
     receipts: dict[str, Receipt]
     records: dict[str, Record]
     reasons: dict[str, Reason]
     versions: Counter[str]
+    written: dict[str, datetime]
     claims: list[str]
     rows: list[dict[str, Any]]
     ends_told: Counter[tuple[str, str]]
@@ -80,7 +82,7 @@ def judge(world: World, run: Run, settle_s: float) -> Verdict:
     while True:
         try:
             found = look(world)
-            verdict = _count(world, run, found)
+            verdict = _count(run, found)
             if verdict.good or time.monotonic() - began_s > settle_s:
                 break
         except (StorageUnavailable, BrokerUnavailable, psycopg2.OperationalError):
@@ -88,6 +90,10 @@ def judge(world: World, run: Run, settle_s: float) -> Verdict:
                 raise
         time.sleep(1)
     verdict.settled_s = time.monotonic() - began_s
+    runs, ends = told(world.folder.parent / WORKER_LOGS)
+    stored = {task_id: (r, found.written[keys.record(task_id)]) for task_id, r in found.records.items()}
+    verdict.runs, verdict.duplicated_runs = len(runs), len(runs) - len({run.task_id for run in runs})
+    verdict.explained, verdict.unexplained = explain(runs, ends, world.deeds, stored, world.settings.lease_s)
     verdict.pixels_compared, verdict.wrong_pixels = differing(world, list(found.records.values()), run.seed)
     return verdict
 
@@ -96,8 +102,10 @@ def look(world: World) -> Found:
     store, settings = world.store, world.settings
     results, quarantine = settings.bucket_results, settings.bucket_quarantine
     versions: Counter[str] = Counter()
+    written: dict[str, datetime] = {}
     for page in store.client.get_paginator("list_object_versions").paginate(Bucket=results, Prefix="processed/"):
         versions.update(entry["Key"] for entry in page.get("Versions", []))
+        written |= {entry["Key"]: entry["LastModified"] for entry in page.get("Versions", [])}
 
     def documents(kind: type[Any], bucket: str, prefix: str, suffix: str) -> list[Any]:
         found = []
@@ -114,19 +122,19 @@ def look(world: World) -> Found:
         cursor.execute("select upload_id::text, status, updated_at from darkroom.restoration_log")
         rows = [dict(row) for row in cursor.fetchall()]
         cursor.execute("select upload_id::text, kind, count(*) from darkroom.restoration_event group by 1, 2")
-        told = Counter({(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()})
+        ends_told = Counter({(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()})
     connection.close()
     return Found(
         receipts={r.upload_id: r for r in documents(Receipt, results, "receipts/", ".json")},
         records={r.task_id: r for r in documents(Record, results, "processed/", ".json")},
         reasons={r.upload_id: r for r in documents(Reason, quarantine, "", "/reason.json")},
-        versions=versions,
+        versions=versions, written=written,
         claims=[info.key for info in store.list(results, keys.claims())],
-        rows=rows, ends_told=told, waiting=depth(settings),
+        rows=rows, ends_told=ends_told, waiting=depth(settings),
     )  # fmt: skip
 
 
-def _count(world: World, run: Run, found: Found) -> Verdict:
+def _count(run: Run, found: Found) -> Verdict:
     verdict = Verdict(run.seed, len(run.uploads), run.injected)
     rows = Counter(row["upload_id"] for row in found.rows)
     statuses = {row["upload_id"]: row["status"] for row in found.rows}
@@ -150,8 +158,6 @@ def _count(world: World, run: Run, found: Found) -> Verdict:
     verdict.left_over = found.claims + _orphans(found) + [
         f"{number} in {queue}" for queue, number in found.waiting.items() if number and not queue.endswith(dead(""))
     ]  # fmt: skip
-    verdict.cut_off = sum(record.attempts - 1 for record in found.records.values())
-    verdict.explained = IN_ONE_WORKER * deaths_of_workers(world)
     return verdict
 
 
@@ -182,10 +188,3 @@ def _orphans(found: Found) -> list[str]:
     """Results without a record."""
     results = {key for key in found.versions if key.endswith(".png")}
     return sorted(results - {record.result_key for record in found.records.values()})
-
-
-def deaths_of_workers(world: World) -> int:
-    """Lives of workers that were cut off; one that was frozen longer than its lease has lost its photos, too."""
-    log = (world.folder / "logs" / "supervisor.log").read_text(errors="replace")
-    died = [line for line in log.splitlines() if "process.died" in line and '"worker' in line]
-    return len(died) + world.freezes + 2 * world.crashes

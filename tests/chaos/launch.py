@@ -1,6 +1,7 @@
-"""`python -m tests.chaos.launch`: the stack as `darkroom up` starts it, with two openings for the harness.
+"""`python -m tests.chaos.launch`: the stack as `darkroom up` starts it, with three openings for the harness.
 
-Notifications of the store go to the harness's relay, and a process can be given a failpoint for its next life.
+Notifications of the store go to the harness's relay, and a process can be given a failpoint for its next life. Workers
+log where no disk is filled: their lines are evidence.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from infra.local.program import Program
 from infra.local.seaweedfs import seaweedfs
 from shared import telemetry
 from shared.settings import Settings
+from tests.chaos.runs import WORKER_LOGS
 
 ARMED = "failpoints.json"
 
@@ -34,6 +36,8 @@ def main(relay_port: int, workers: int) -> None:
     start, folder = Program.start, settings.state_dir.resolve()
 
     def start_armed(self: Program, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+        if self.name.startswith("worker"):
+            log = folder.parent / WORKER_LOGS / log.name
         return start(self, environment | armed(folder, self.name), log)
 
     Program.start = start_armed  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ KINDS = (
 )  # fmt: skip
 
 
-@pytest.mark.timeout(600)  # a minute on an idle machine
+@pytest.mark.timeout(1200)  # a minute on an idle machine; no wait within it is endless
 def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
     """One fault of each kind that takes seconds; the long ones are in `make chaos`. The ledger is printed."""
     with state_folder() as (folder, own_disk):

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ import psutil
 
 from infra.local.stack import READY
 from infra.local.state import Pids
+from shared.errors import StorageUnavailable
 from shared.settings import STACK_FILE, Settings
 from shared.storage import S3Store
 from tests.chaos.launch import ARMED
 from tests.chaos.relay import Relay
+from tests.chaos.runs import WORKER_LOGS, Deed, Kind, now
 
 START_S = 120.0
 WORKERS = 2
@@ -37,6 +41,9 @@ SETTINGS = {
 }
 
 
+DEEDS: dict[int, Kind] = {signal.SIGKILL: "kill", signal.SIGTERM: "stop"}
+
+
 class NotInjectedError(Exception):
     """A fault that could not be made is no test at all: the run fails."""
 
@@ -51,22 +58,22 @@ def until(holds: Callable[[], Any], what: str, seconds: float) -> Any:
 
 
 class World:
-    """`folder` holds the state. `freezes`, `crashes`: how often workers were frozen, and everything killed at once."""
+    """`folder` holds the state; workers log beside it. `deeds`: what was done to processes and the store, and when."""
 
     def __init__(self, folder: Path, relay: Relay) -> None:
         self.folder = folder
         self.relay = relay
         self.settings = Settings()
         self.process: subprocess.Popen[bytes] | None = None
-        self.freezes = 0
-        self.crashes = 0
+        self.deeds: list[Deed] = []
 
     def start(self) -> None:
         ready = self.folder / "run" / READY
         ready.unlink(missing_ok=True)
         environment = os.environ | SETTINGS | {"DARKROOM_STATE_DIR": str(self.folder)}
         command = [sys.executable, "-m", "tests.chaos.launch", str(self.relay.port), str(WORKERS)]
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        for logs in (self.folder / "logs", self.folder.parent / WORKER_LOGS):
+            logs.mkdir(parents=True, exist_ok=True)
         with (self.folder / "logs" / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         until(lambda: ready.exists() or self.process.poll() is not None, "a stack", START_S)  # type: ignore[union-attr]
@@ -84,13 +91,15 @@ class World:
     def crash(self) -> None:
         """Everything at once, as when the host loses its power."""
         assert self.process
-        self.crashes += 1
+        since = now()
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
+        self.deeds += [Deed("kill", process.pid, since, now()) for process in family]
+        self.store_away(since)
         self.process.wait()
         (self.folder / STACK_FILE).unlink(missing_ok=True)
 
@@ -106,10 +115,31 @@ class World:
 
     def send(self, name: str, signum: signal.Signals) -> psutil.Process:
         while True:
-            process = self.running(name)
+            process, since = self.running(name), now()
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signum)
+                if signum in DEEDS:
+                    # Told to stop it may still be about to claim a photo; dead it is at once.
+                    until = now() + timedelta(seconds=self.settings.drain_s * (signum == signal.SIGTERM))
+                    self.deeds.append(Deed(DEEDS[signum], process.pid, since, until))
+                if name == "seaweedfs" and signum == signal.SIGKILL:
+                    self.store_away(since)
                 return process
+
+    def store_away(self, since: datetime) -> None:
+        """Note, beside everything else, until when the store takes no writes."""
+        deed = Deed("outage", 0, since, None)
+        self.deeds.append(deed)
+
+        def watch() -> None:
+            while True:
+                with suppress(StorageUnavailable):
+                    self.store.put(self.settings.bucket_archive, "chaos", b"", "text/plain")
+                    deed.until = now()
+                    return
+                time.sleep(0.2)
+
+        threading.Thread(target=watch, daemon=True).start()
 
     def next_life(self, name: str, dead: psutil.Process) -> psutil.Process:
         """The process that took the place of `dead`."""
