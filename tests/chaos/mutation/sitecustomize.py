@@ -102,13 +102,6 @@ def no_on_conflict() -> None:
     Path.read_text = without
 
 
-def no_look() -> None:
-    """A worker does not ask whether the record is there already."""
-    from gpu_worker.stages.prepare import Prepare
-
-    Prepare._record = lambda *_: None
-
-
 try:
     globals()[os.environ["DARKROOM_CHAOS_MUTANT"]]()
 except BaseException:  # Python would go on without the mutant
