@@ -21,6 +21,8 @@ EVENTS = {
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",
     "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
+    "decoder.confined": "What holds on this machine for a process that decodes: no `network`, few `system_calls`.",
+    "decoder.gone": "The decoder's process ended or did not start, by `error`; a new one is tried at once.",
     "decoder.died": "The process that decoded one photo crashed or ran past a limit, by `signal`; it costs that photo.",
     "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
     "process.killed": "A process did not end within its grace after SIGTERM and was killed.",

@@ -9,10 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.local.stack import Stack
 from shared.settings import Settings
+
+# No example is judged by its time: the machine may be busy.
+usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
+hypothesis.settings.register_profile("darkroom", usual, deadline=None)
+hypothesis.settings.load_profile("darkroom")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gpu_worker.codec.decode import Limits
-from gpu_worker.codec.wire import Answer, Decoded, Fault, Link, Request
+from gpu_worker.codec.wire import Answer, Confined, Decoded, Fault, Link, Request
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
@@ -177,12 +177,19 @@ def _name(signum: int) -> str:
         return "no answer"
 
 
+def _tell(confined: Confined) -> None:
+    """For the operator: on this machine, what a photo that takes its decoder over cannot do."""
+    network, calls = Confined.NETWORK in confined, Confined.CALLS in confined
+    tell = logger().info if calls else logger().warning
+    tell("decoder.confined", network=network, system_calls=calls)
+
+
 class _Gone(Exception):
     """The process that forks the decoders is gone."""
 
 
 class _Service:
-    """The running `codec.child`. It says four bytes when it is ready: at first, then after each photo."""
+    """The running `codec.child`. It says four bytes when it is ready: at first what confines it, then each status."""
 
     def __init__(self, child: str) -> None:
         root = Path(__file__).parents[2]
@@ -196,11 +203,15 @@ class _Service:
                 start_new_session=True,  # one kill reaches its forks, too; a terminal's Ctrl-C reaches neither
             )
         self._owes_s = _START_S
+        self._is_new = True
 
     def connect(self) -> socket.socket:
         """A connection to a fresh process for one photo, once there is no other. Raises `_Gone`, `OSError`."""
         if self._owes_s:
-            self.status(self._owes_s)
+            said = self._read(self._owes_s)
+            if self._is_new:
+                _tell(Confined(said))
+            self._is_new = False
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_sent:
             unless_sent.enter_context(ours)
@@ -211,12 +222,16 @@ class _Service:
 
     def status(self, seconds: float) -> int:
         """The signal that ended the last photo's process, 0 if it ended itself. Raises `_Gone`."""
+        found = self._read(seconds)
+        return os.WTERMSIG(found) if os.WIFSIGNALED(found) else 0
+
+    def _read(self, seconds: float) -> int:
         try:
-            found = int.from_bytes(Link(self._control, seconds).read(4), "big")
+            said = int.from_bytes(Link(self._control, seconds).read(4), "big")
         except (EOFError, TimeoutError) as error:
             raise _Gone from error
         self._owes_s = 0.0
-        return os.WTERMSIG(found) if os.WIFSIGNALED(found) else 0
+        return said
 
     def close(self) -> None:
         """It ends when its control socket does."""

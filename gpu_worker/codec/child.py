@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gpu_worker.codec.confine import refuse_calls
+from gpu_worker.codec.confine import can_refuse_calls, refuse_calls
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
-from gpu_worker.codec.wire import Answer, Decoded, Fault, Link, Request
+from gpu_worker.codec.wire import Answer, Confined, Decoded, Fault, Link, Request
 from gpu_worker.photo import Photo
 from shared.errors import PermanentError
 
@@ -37,17 +37,17 @@ def main(control_fd: int) -> int:
     """Serve until the worker's end of the control socket is closed.
 
     Each byte on it brings a connection about one photo; its process's wait status goes back in four bytes. The first
-    four say that this process is ready.
+    four say that this process is ready, and what confines a photo's process (`wire.Confined`).
     """
     control = socket.socket(fileno=control_fd)
     _die_with_parent()
     for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):  # what is loaded at first use is loaded once, not in every fork
         _answer(_picture(kind, 8), Limits())
     usual = _picture("JPEG", _USUAL_PX)
-    _confine()
+    confined = _confine()
     gc.collect()
     gc.freeze()
-    control.sendall(bytes(4))
+    control.sendall(confined.to_bytes(4, "big"))
     while True:
         status = _one_photo(control, usual)
         if os.waitstatus_to_exitcode(status) == _NO_MORE:
@@ -61,15 +61,15 @@ def _picture(kind: str, side_px: int) -> bytes:
     return file.getvalue()
 
 
-def _confine() -> None:
+def _confine() -> Confined:
     """No network where the kernel lets us leave it, no new privileges, and nobody listens to what decoders print."""
-    if _libc("unshare", _CLONE_NEWNET) != 0:
-        _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
+    left = _libc("unshare", _CLONE_NEWNET) == 0 or _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
     _libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
+    return (Confined.NETWORK if left else Confined(0)) | (Confined.CALLS if can_refuse_calls() else Confined(0))
 
 
 def _die_with_parent() -> None:

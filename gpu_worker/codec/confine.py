@@ -69,15 +69,30 @@ _Step = tuple[int, int, int, int]
 
 def refuse_calls() -> bool:
     """From now on, in every thread. No new privileges must have been asked for. False where it cannot be had."""
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in _MACHINES or sys.maxsize < 1 << 32:
+    if not _is_known():
         return False
+    machine = platform.machine()
     steps = program(machine, os.getpid())
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     filters = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
     number = _SECCOMP[_MACHINES[machine][0]]
     call = ctypes.CDLL(None).syscall
     return bool(call(ctypes.c_long(number), ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(_TSYNC), filters) == 0)
+
+
+def _is_known() -> bool:
+    return sys.platform == "linux" and platform.machine() in _MACHINES and sys.maxsize > 1 << 32
+
+
+def can_refuse_calls() -> bool:
+    """Whether `refuse_calls` will hold in processes of this one: asked with a filter that cannot be read."""
+    if not _is_known():
+        return False
+    number = _SECCOMP[_MACHINES[platform.machine()][0]]
+    ctypes.set_errno(0)
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call(ctypes.c_long(number), ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(0), None)
+    return ctypes.get_errno() == errno.EFAULT
 
 
 def program(machine: str, pid: int) -> list[_Step]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from enum import IntFlag
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,15 @@ _Size = Annotated[int, Field(ge=0)]
 _Side = Annotated[int, Field(ge=1)]
 _Sentence = Annotated[str, Field(max_length=2000)]
 M = TypeVar("M", bound="Message")
+
+
+class Confined(IntFlag):
+    """What holds for the processes that decode, beside their limits."""
+
+    NETWORK = 1
+    """They are out of the machine's network."""
+    CALLS = 2
+    """The kernel refuses them files, sockets, programs and signals."""
 
 
 class Message(BaseModel):

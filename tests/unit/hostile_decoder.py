@@ -101,6 +101,7 @@ ACTS: dict[bytes, Callable[[str], Photo]] = {
     b"modules": lambda _: tell({n.partition(".")[0] for n in sys.modules} - sys.stdlib_module_names),
     b"limits": lambda _: tell([resource.getrlimit(k) for k in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)]),
     b"allowance": lambda _: tell([resource.getrlimit(k)[0] for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]),
+    b"network": lambda _: tell(Path("/proc/self/ns/net").stat().st_ino),
     b"pid": lambda _: tell((os.getpid(), os.getppid())),
     b"connect": lambda port: connect(int(port)),
     b"once": lambda _: die_once(),

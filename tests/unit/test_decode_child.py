@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
-import platform
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.codec import Decoder, Limits, decode
+from gpu_worker.codec.confine import can_refuse_calls
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError, TransientError
 from shared.settings import Settings
@@ -28,7 +29,7 @@ from tests.unit.codec_samples import HEIC, HEIC_OF_TEN_BITS, noise, png, quarter
 from tests.waiting import eventually
 
 SETTINGS = Settings(decode_seconds=20)
-FILTERED = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+FILTERED = can_refuse_calls()
 SOUND = saved(quarters(), "PNG")
 Making = Callable[..., Decoder]
 
@@ -152,6 +153,20 @@ def test_it_reaches_nothing(decoder: Decoder, tmp_path: Path) -> None:
     assert secret.exists()
 
 
+def test_the_operator_reads_what_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """The network that it says it has left is left; the calls that it says are refused are refused, as tested above."""
+    fresh = Decoder(SETTINGS, "tests.unit.hostile_decoder")
+    try:
+        network = int(str(told(fresh, b"network")))
+    finally:
+        fresh.close()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "decoder.confined" in line)
+    assert f"system_calls={FILTERED}" in line
+    left = network != Path("/proc/self/ns/net").stat().st_ino
+    assert f"network={left}" in line
+    assert left or os.geteuid() != 0
+
+
 def test_it_loads_no_engine_and_no_client(decoder: Decoder) -> None:
     """Nothing but decoders is in the process."""
     loaded = ast.literal_eval(str(told(decoder, b"modules")))
@@ -225,11 +240,12 @@ def test_it_ends_with_its_worker(making: Making) -> None:
 
 
 HOLDER = """
+import sys
 from gpu_worker.codec import Decoder
 from shared.settings import Settings
 held = Decoder(Settings())
 held.decode(%r)
-print(held._service._process.pid, flush=True)
+print(held._service._process.pid, flush=True, file=sys.stderr)
 input()
 """
 
@@ -237,9 +253,9 @@ input()
 def test_it_dies_with_a_killed_worker() -> None:
     """`kill -9` of the worker leaves no decoder behind."""
     command = [sys.executable, "-c", HOLDER % SOUND]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout
-        service = psutil.Process(int(worker.stdout.readline()))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr
+        service = psutil.Process(int(worker.stderr.readline()))
         try:
             left = [service, *eventually(service.children, "a decoder of the service")]
         finally:
