@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +74,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSO
     folder = _folder(settings)
     if not stack.running(folder):
         raise SettingsError(f"no stack is ready in {folder}; start one with `darkroom up`")
-    processes = [_about(folder, name, process) for name, process in Pids(folder).alive().items()]
+    processes = []
+    for name, process in Pids(folder).alive().items():
+        with suppress(psutil.NoSuchProcess):  # it ended while we looked
+            processes.append(_about(folder, name, process))
     found = faults(settings)
     if as_json:
         print(json.dumps({"processes": processes, "health": found}, indent=2))

@@ -29,7 +29,7 @@ from tests.chaos.runs import WORKER_LOGS, Deed, Kind, now
 START_S = 120.0
 WORKERS = 2
 SETTINGS = {
-    "DARKROOM_LEASE_S": "5",
+    "DARKROOM_LEASE_S": "8",
     "DARKROOM_SWEEP_INTERVAL_S": "2",
     "DARKROOM_RETRY_BASE_S": "0.5",
     "DARKROOM_RETRY_CAP_S": "5",
