@@ -25,7 +25,7 @@ from handlers.callbacks.post import Sender
 from handlers.consume import patiently
 from handlers.context import Context
 from handlers.on_finished import GONE, SUCCESS, Send, on_finished
-from handlers.sweep.retelling import read_receipt
+from handlers.retelling import read_receipt
 from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery

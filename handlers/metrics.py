@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from handlers.logbook import Written
-from handlers.sweep.report import SweepReport
+from handlers.report import SweepReport
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings

@@ -25,13 +25,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from handlers.context import Context
+from handlers.report import SweepReport
 from handlers.sweep import lost
 from handlers.sweep.calls import Calls, Seen
 from handlers.sweep.ends import Ends
 from handlers.sweep.marks import Marks
 from handlers.sweep.parts import end_abandoned
 from handlers.sweep.receipts import Diary, Receipts
-from handlers.sweep.report import SweepReport
 from handlers.sweep.tables import Unsettled, packed
 from handlers.sweep.uploads import look_at_uploads
 from handlers.sweep.work import Work

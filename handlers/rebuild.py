@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from handlers.context import Context
 from handlers.logbook import Logbook, Written
-from handlers.sweep.retelling import facts_of, read_reason, read_receipt, read_record
+from handlers.retelling import facts_of, read_reason, read_receipt, read_record
 from handlers.sweep.tables import Ids, packed, text
 from handlers.sweep.work import chunks
 from shared import facts

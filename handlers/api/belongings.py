@@ -13,7 +13,7 @@ from handlers.api.state import record_of
 from handlers.context import Context
 from handlers.logbook import Filter, Logbook
 from handlers.problems import Problem
-from handlers.sweep.retelling import read_receipt
+from handlers.retelling import read_receipt
 from shared import claims
 from shared.documents import Receipt
 from shared.errors import NotFound

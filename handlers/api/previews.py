@@ -22,7 +22,7 @@ from handlers.api.uploads import Announce, find
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
-from handlers.sweep.retelling import read_receipt, task_of
+from handlers.retelling import read_receipt, task_of
 from shared import identity, keys, workflows
 from shared.broker.topology import restore_queue
 from shared.documents import Glimpse, Receipt, Region

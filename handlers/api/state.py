@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handlers.context import Context
-from handlers.sweep.retelling import read_reason, read_record
+from handlers.retelling import read_reason, read_record
 from shared import claims
 from shared.documents import Fault, Receipt, Record
 from shared.errors import PermanentError

@@ -23,7 +23,7 @@ from handlers.api.caller import Authenticate, Caller, needs
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
-from handlers.sweep.retelling import read_receipt
+from handlers.retelling import read_receipt
 from shared import keys, workflows
 from shared.callback_guard import check_url
 from shared.errors import Code, NotFound, PermanentError

@@ -13,7 +13,7 @@ from contextlib import suppress
 from handlers.api import state
 from handlers.context import Context
 from handlers.problems import Problem
-from handlers.sweep.retelling import write_again
+from handlers.retelling import write_again
 from shared import facts, keys
 from shared.documents import Reason, Receipt, Source
 from shared.errors import BrokerUnavailable, Code, NotFound

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.context import Context
-from handlers.sweep.retelling import read_reason, read_receipt, read_record
+from handlers.retelling import read_reason, read_receipt, read_record
 from shared import identity
 from shared.documents import Receipt, Record
 from shared.errors import Code, NotFound

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from handlers.context import Context
-from handlers.sweep.retelling import read_receipt, task_of
+from handlers.retelling import read_receipt, task_of
 from shared import claims, keys
 from shared.broker.topology import restore_queue
 from shared.claims import ClaimNote

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.sweep.retelling import write_again
+from handlers.retelling import write_again
 from shared import __version__, keys, workflows
 from shared.documents import Document, ModelRef, Receipt, Record, WorkflowRef
 from shared.errors import NotFound, PermanentError

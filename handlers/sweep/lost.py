@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from handlers.context import Context
+from handlers.retelling import read_receipt, task_of, write_again
 from handlers.sweep.calls import Seen, ended
-from handlers.sweep.retelling import read_receipt, task_of, write_again
 from handlers.sweep.tables import Entry, micros, text
 from handlers.sweep.work import Work, chunks
 from shared.broker import topology

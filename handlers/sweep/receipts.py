@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from handlers.callbacks.ledger import Ledger
+from handlers.retelling import facts_of, read_receipt
 from handlers.sweep import lost
 from handlers.sweep.calls import Seen
 from handlers.sweep.ends import Ends
-from handlers.sweep.retelling import facts_of, read_receipt
 from handlers.sweep.tables import Entry, Ids, Unsettled, packed, text
 from handlers.sweep.work import Work, chunks
 from shared.broker import topology

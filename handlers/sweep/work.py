@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TypeVar
 
 from handlers.context import Context
+from handlers.report import SweepReport
 from handlers.sweep.marks import Marks
-from handlers.sweep.report import SweepReport
 from shared.errors import NotFound, StorageUnavailable
 from shared.storage import ObjectInfo
 

@@ -13,7 +13,7 @@ from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
-from handlers.sweep.report import SweepReport
+from handlers.report import SweepReport
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
 from shared.settings import Settings

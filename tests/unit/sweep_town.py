@@ -14,7 +14,7 @@ from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload, upload_id
-from handlers.sweep.report import SweepReport
+from handlers.report import SweepReport
 from shared import keys
 from shared.broker import topology
 from shared.broker.depth import Backlog

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from gpu_worker.stages import metrics as worker_metrics
 from handlers import metrics as handlers_metrics
-from handlers.sweep.report import SweepReport
+from handlers.report import SweepReport
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
 from shared import heartbeat, operations

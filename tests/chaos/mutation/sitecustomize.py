@@ -77,7 +77,7 @@ def no_confirm() -> None:
 def no_sweep() -> None:
     """The sweep does nothing."""
     from handlers import on_sweep
-    from handlers.sweep.report import SweepReport
+    from handlers.report import SweepReport
 
     on_sweep.on_sweep = lambda *_, **__: SweepReport()
 

@@ -1,4 +1,4 @@
-"""What the bucket knows of an upload, told to the diary once more. Used by the sweep and by the rebuild."""
+"""What the bucket knows of an upload: its documents, read, and told to the diary once more."""
 
 from __future__ import annotations
 
