@@ -97,6 +97,12 @@ def test_whoever_asks_is_told_that_somebody_listens(client: TestClient, method: 
     assert client.request(method, "/events/storage").status_code == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_lies_at_the_root(client: TestClient, method: str) -> None:
+    """HEAD is answered where somebody asks with it, and opens nothing besides."""
+    assert client.request(method, "/").status_code == 404
+
+
 @pytest.mark.parametrize(
     "authorization",
     ["", "Bearer", "Bearer ", "Bearer wrong", "Basic the-token", "the-token", "Bearer the-token2", "Bearer th\u00e9"],
