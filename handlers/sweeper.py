@@ -10,59 +10,34 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
 
 from handlers import metrics
 from handlers.context import Context
 from handlers.logbook import Logbook
 from handlers.on_sweep import Memory, on_sweep
 from handlers.sweep.calls import Calls
+from handlers.watched import PATIENCE_S, watched
 from shared import operations
 from shared.errors import TransientError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
-from shared.storage import ObjectStore
 from shared.telemetry import logger
 
 LOOK_S = 2.0
 REST = 4.0
 """Pause after a pass, in times of what it took."""
-PATIENCE_S = 180.0
-"""Longer than one call to a store that hangs, with all its repetitions."""
-
-
-class Watched:
-    """A store of which every answer, and every listed object, is a sign of life: a long pass is no silence."""
-
-    def __init__(self, store: ObjectStore, pulse: Pulse) -> None:
-        self._store, self._pulse = store, pulse
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        if name in ("list", "list_versions", "unfinished"):
-            return lambda *args, **kwargs: self._each(method(*args, **kwargs))
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._pulse.beat()
-            return method(*args, **kwargs)
-
-        return call
-
-    def _each(self, items: Iterator[Any]) -> Iterator[Any]:
-        for item in items:
-            self._pulse.beat()
-            yield item
 
 
 class Loop:
     """One of the two loops of the process. `well`: whether its last round succeeded."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.pulse, self.well = Pulse(), True
-        self.ctx = replace(ctx, store=cast(ObjectStore, Watched(ctx.store, self.pulse)))
+    def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
+        self.pulse, self.well = Pulse(ctx.clock.monotonic), True
+        self.ctx = replace(ctx, store=watched(ctx.store, self.pulse))
+        self.calls: Calls = Calls(self.ctx, self.pulse, beside.calls if beside else None)
 
     def run(self, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
         """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
@@ -101,13 +76,14 @@ def _forever(ctx: Context, diary: Logbook | None) -> None:
     settings, stop = ctx.settings, threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    passes, looks = Loop(ctx), Loop(ctx)
+    looks = Loop(ctx)
+    passes = Loop(ctx, beside=looks)
     _beat(settings, passes, looks)
     logger().info("process.started")
-    memory, figures = Memory(calls=(calls := Calls(looks.ctx))), metrics.SweepFigures()
+    memory, figures = Memory(calls=passes.calls), metrics.SweepFigures()
     look_s = min(LOOK_S, settings.sweep_interval_s)
     looking = threading.Thread(
-        target=looks.run, args=(calls.call_due, lambda _: look_s, stop), name="calls", daemon=True
+        target=looks.run, args=(looks.calls.call_due, lambda _: look_s, stop), name="calls", daemon=True
     )
     looking.start()
 

@@ -7,6 +7,8 @@ costs one listing of the few tasks in work, and reads a claim only when it has c
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from handlers.context import Context
@@ -16,6 +18,7 @@ from shared.broker.topology import restore_queue
 from shared.claims import ClaimNote
 from shared.errors import NotFound, PermanentError
 from shared.failpoints import passing
+from shared.heartbeat import Pulse
 from shared.storage import ObjectInfo
 from shared.telemetry import logger
 
@@ -39,26 +42,40 @@ class Seen:
         return not self.has_message and self.due_s <= 0
 
 
-class Calls:
-    """Remembers the claims it has read. Thread-safe: a try is called by one look only."""
+class Known:
+    """The claims that were read, shared by the loops of a process; `lock` goes to the one that looks."""
 
-    def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
-        self._read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+
+
+class Calls:
+    """Of one loop, whose `pulse` rests while it waits for the loop `beside` it: a try is called by one look only."""
+
+    def __init__(self, ctx: Context, pulse: Pulse | None = None, beside: Calls | None = None) -> None:
+        self._ctx, self._pulse = ctx, pulse or Pulse()
+        self._known: Known = beside._known if beside else Known()
         self._damaged: list[ObjectInfo] = []
-        self._lock = threading.Lock()
 
     def look(self) -> dict[str, Seen]:
         """The latest claim of every task that has one, by task id. Raises `StorageUnavailable`."""
-        with self._lock:
+        with self._turn():
             return self._look()
 
     def call_due(self) -> int:
         """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
-        with self._lock:
+        with self._turn():
             called = sum(self._call(task_id, seen) for task_id, seen in self._look().items() if seen.due)
             self._remove_damaged()
             return called
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._pulse.rest()  # whoever has the turn gives the signs of life
+        with self._known.lock:
+            self._pulse.beat()
+            yield
 
     def _look(self) -> dict[str, Seen]:
         latest = {}
@@ -68,7 +85,8 @@ class Calls:
             if name.removesuffix(".json").isdigit():
                 latest[task_id] = info
         found = {task_id: seen for task_id, info in latest.items() if (seen := self._see(info))}
-        self._read = {seen.info.key: self._read[seen.info.key] for seen in found.values()}
+        read = self._known.read
+        self._known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
         return found
 
     def _remove_damaged(self) -> None:
@@ -78,7 +96,7 @@ class Calls:
                 logger().error("document.damaged", kind="claim", repaired=True)
 
     def _see(self, info: ObjectInfo) -> Seen | None:
-        known = self._read.get(info.key)
+        known = self._known.read.get(info.key)
         if known and (known[0].etag, known[0].last_modified) == (info.etag, info.last_modified):
             note = known[1]
         else:
@@ -90,7 +108,7 @@ class Calls:
             except PermanentError:  # no worker can read it either, so none would ever begin the task
                 self._damaged.append(info)
                 return None
-        self._read[info.key] = info, note
+        self._known.read[info.key] = info, note
         attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
         return Seen(info, attempt, note, claims.due_s(note, info, self._ctx.settings.lease_s))
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 
+from handlers.sweeper import Loop
 from shared import keys
 from shared.errors import NotFound
+from shared.storage import ObjectInfo, ObjectStore
 from tests.unit.sweep_town import LEASE_S, Town
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -96,3 +104,53 @@ def test_claims_of_photos_that_wait_are_kept(town: Town) -> None:
         town.later(3600)
         assert town.sweep().claims_deleted == 0
     town.store.head("results", keys.claim(claim.task_id, 1))
+
+
+class SlowStore:
+    """Holds whoever lists in it until `release`."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.asked, self.release = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        self.asked.set()
+        self.release.wait()
+        return self._store.list(bucket, prefix)
+
+
+def test_the_loop_that_works_is_the_one_that_beats(town: Town) -> None:
+    """What a pass does with the claims is no sign of life of the loop beside it."""
+    looks = Loop(town.ctx)
+    passes = Loop(town.ctx, beside=looks)
+    for works, other, name in ((passes, looks, "a.png"), (looks, passes, "b.png")):
+        town.claim(town.upload(name))
+        works.pulse.beat()
+        other.pulse.beat()
+        town.later(100)
+        assert works.calls.call_due() == 1
+        assert (works.pulse.quiet_s(), other.pulse.quiet_s()) == (0, 100)
+
+
+def test_a_loop_that_waits_for_the_other_is_at_rest(town: Town) -> None:
+    """However long that one takes: it shows signs of life itself, or is the one that hangs."""
+    slow = SlowStore(town.store)
+    looks = Loop(replace(town.ctx, store=cast(ObjectStore, slow)))
+    passes = Loop(town.ctx, beside=looks)
+    looks.pulse.beat()
+    passes.pulse.beat()
+    threads = [threading.Thread(target=loop.calls.look) for loop in (looks, passes)]
+    threads[0].start()
+    try:
+        assert slow.asked.wait(60)
+        town.clock.advance(200)
+        threads[1].start()
+        eventually(lambda: passes.pulse.quiet_s() == 0, "a rest")
+        assert looks.pulse.quiet_s() == 200
+    finally:
+        slow.release.set()
+        threads[0].join()
+    threads[1].join()
