@@ -102,7 +102,7 @@ def skewed(request: pytest.FixtureRequest, state_dir: Callable[[str], Path], tmp
 
 def forget_the_killed() -> None:
     """Each process under libfaketime has a note in shared memory, which stays where it is killed."""
-    for note in Path("/dev/shm").glob("*faketime_*_*"):  # noqa: S108 - the library chose it
+    for note in Path("/dev/shm").glob("*faketime_*_*"):
         if not psutil.pid_exists(int(note.name.rpartition("_")[2])):
             note.unlink(missing_ok=True)
 
