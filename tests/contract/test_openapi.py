@@ -66,7 +66,7 @@ def test_no_request_is_answered_otherwise_than_the_document_says(servers: Stack,
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "-H",
                    f"Authorization: Bearer {key}", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
                    "--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color",
-                   "--request-timeout", "60"]  # fmt: skip
+                   "--request-timeout", "120", "--max-response-time", "120"]  # fmt: skip
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=850)
     assert done.returncode == 0, done.stdout
     print(*[line for line in done.stdout.splitlines() if "generated" in line or "tested:" in line.lower()])
