@@ -26,6 +26,7 @@ from handlers.consume import patiently
 from handlers.context import Context
 from handlers.on_finished import GONE, SUCCESS, Send, on_finished
 from handlers.retelling import read_receipt
+from handlers.watched import PATIENCE_S, watched
 from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
@@ -44,6 +45,7 @@ LATER_AT_ONCE = AT_ONCE // 2
 PER_HOST = 4
 HANDS = 4
 """Messages looked at at once."""
+LOOK = "look"
 LOOK_S, REST = 10.0, 4.0
 """Pause between two looks into the ledger, or in times of what the last one took: only what other processes left."""
 IDLE_S = 0.5
@@ -62,7 +64,11 @@ class Messenger:
         self._full: defaultdict[str, deque[Due]] = defaultdict(deque)
         self._hosts: Counter[str] = Counter()
         self._wake = threading.Condition()
-        self.pulse = Pulse()
+        self._calling, self._looking = Pulse(), Pulse()
+        store = watched(ctx.store, self._looking)
+        self._seen = Ledger(store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s)
+        self.parts = {"messenger": self._calling.quiet_s, LOOK: self._looking.quiet_s}
+        """What shows signs of life, for the `Heartbeat`."""
 
     def take_in(self, body: bytes) -> None:
         """A message: the call is in the ledger when this returns. Raises what `Ledger` and a useless message raise."""
@@ -82,23 +88,28 @@ class Messenger:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; calls under way are finished."""
-        looking = threading.Thread(target=self._look, args=(stop,), name="look", daemon=True)
+        looking = threading.Thread(target=self._look, args=(stop,), name=LOOK, daemon=True)
         looking.start()
         with ThreadPoolExecutor(AT_ONCE, "call") as pool:
             while not stop.is_set():
-                self.pulse.beat()
+                self._calling.beat()
                 with self._wake:
                     self._begin_due(pool)
                     self._wake.wait(self._pause_s())
 
     def _look(self, stop: threading.Event) -> None:
+        """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
         while not stop.is_set():
+            self._looking.beat()
             started = self._now()
             try:
-                for due in self._ledger.look():
+                for due in self._seen.look():
                     self._offer(due)
             except TransientError as error:
                 logger().warning("callback.postponed", detail=error.detail)
+            except Exception as error:
+                logger().error("callback.postponed", exc_info=error)
+            self._looking.rest()
             stop.wait(max(LOOK_S, REST * (self._now() - started)))
 
     def _offer(self, due: Due) -> None:
@@ -176,7 +187,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
         consumer = Consumer(settings, {topology.CALLBACKS: 2 * HANDS}, on_delivery)
         calling = threading.Thread(target=_run, args=(messenger, stop), name="messenger")
         calling.start()
-        heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, "messenger": messenger.pulse.quiet_s})
+        heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, **messenger.parts}, {LOOK: PATIENCE_S})
         operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {
             "broker": consumer.silent_s() < operations.FRESH_S,
         })  # fmt: skip

@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from handlers.callbacks.ledger import Ledger
 from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, Messenger
 from shared.broker import topology
 from shared.clock import SystemClock
-from shared.errors import MessageError, StorageUnavailable
+from shared.errors import Code, MessageError, PermanentError, StorageUnavailable
 from shared.messages import CallbackDue
+from shared.storage import ObjectInfo
 from tests.unit.upload_world import World, photo
 from tests.waiting import eventually
 
@@ -120,6 +122,55 @@ def test_an_outage_of_the_store_delays(office: Office, monkeypatch: pytest.Monke
     eventually(lambda: office.post.done["good.example.com"] == 1, "the good host's call")
     eventually(lambda: office.ledger.told(CallbackDue.decode(body).upload_id), "the end in the ledger")
     assert office.post.done.total() == 1
+
+
+def other_process(office: Office) -> None:
+    """Leaves a call in the ledger, of which this process hears by looking only."""
+    upload_id = CallbackDue.decode(office.message("good.example.com")).upload_id
+    assert office.ledger.order(upload_id, "good.example.com")
+
+
+def test_a_look_that_goes_wrong_is_logged_and_made_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it was: what other processes left is called all the same."""
+    monkeypatch.setattr("handlers.messenger.LOOK_S", 0.01)
+    errors: list[Exception] = [RuntimeError("unexpected"), PermanentError(Code.INTERNAL, "no bucket")]
+    listing = office.store.list
+
+    def wrong_at_first(bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        if errors:
+            raise errors.pop()
+        return listing(bucket, prefix)
+
+    monkeypatch.setattr(office.store, "list", wrong_at_first)
+    other_process(office)
+    with capture_logs() as logs:
+        office.thread.start()
+        eventually(lambda: office.post.done["good.example.com"] == 1, "the call")
+    told = [line["exc_info"] for line in logs if line["event"] == "callback.postponed" and line["log_level"] == "error"]
+    assert [type(error) for error in told] == [PermanentError, RuntimeError]
+
+
+def test_a_look_that_hangs_is_seen(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a pulse of its own, which rests between two looks."""
+    listing, asked, answer = office.store.list, threading.Event(), threading.Event()
+
+    def held(bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        asked.set()
+        answer.wait()
+        return listing(bucket, prefix)
+
+    monkeypatch.setattr(office.store, "list", held)
+    other_process(office)
+    look_quiet_s = office.messenger.parts["look"]
+    assert look_quiet_s() == 0
+    office.thread.start()
+    try:
+        assert asked.wait(60)
+        eventually(lambda: look_quiet_s() > 0.5, "silence")
+    finally:
+        answer.set()
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the call")
+    eventually(lambda: look_quiet_s() == 0, "a rest")
 
 
 def test_a_message_is_remembered_once(office: Office) -> None:
