@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.bands import bands
-from gpu_worker.pixels.srgb import in_srgb
 from gpu_worker.steps import Outcome, Tools
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
