@@ -9,6 +9,8 @@ from typing import TypeVar
 import pytest
 
 T = TypeVar("T")
+LONGEST_PAUSE_S = 0.2
+"""Many tests wait at once: what takes seconds is asked for less often, or the asking would be the machine's work."""
 
 
 def eventually(holds: Callable[[], T], what: str, within_s: float = 60.0) -> T:
@@ -16,9 +18,10 @@ def eventually(holds: Callable[[], T], what: str, within_s: float = 60.0) -> T:
 
     The bound is for a machine on which everything else runs, too: it ends a test that would hang, and judges no speed.
     """
-    ends_s = time.monotonic() + within_s
+    ends_s, pause_s = time.monotonic() + within_s, 0.01
     while not (answer := holds()):
         if time.monotonic() >= ends_s:
             pytest.fail(f"never came within {within_s:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, LONGEST_PAUSE_S)
     return answer
