@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -32,15 +33,22 @@ def state_dir() -> Iterator[Callable[[str], Path]]:
         yield lambda name: Path(tempfile.mkdtemp(prefix=name, dir=folder))
 
 
-@pytest.fixture(scope="session")
-def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
+@contextmanager
+def only_servers(folder: Path) -> Iterator[Stack]:
     """Object store, broker and log database, with buckets and schema, but no process of Darkroom."""
-    running = Stack(Settings.given(state_dir=state_dir("servers")), servers_only=True)
+    running = Stack(Settings.given(state_dir=folder), servers_only=True)
     try:
         running.start()
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
+    """Those that the whole session shares."""
+    with only_servers(state_dir("servers")) as running:
+        yield running
 
 
 def darkroom(*arguments: str, state_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:

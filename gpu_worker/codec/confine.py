@@ -50,14 +50,8 @@ _TABLE = """
 _NEWEST = 451
 """Above it no number is known here: they get the answer of an older kernel, as x32's numbers (from 1 << 30) do."""
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the table, AUDIT_ARCH_…
-_CLONE, _CLONE3, _FCNTL, _PRCTL, _PRLIMIT, _SECCOMP = (
-    (56, 220),
-    (435, 435),
-    (72, 25),
-    (157, 167),
-    (302, 261),
-    (317, 277),
-)
+_CLONE, _CLONE3, _FCNTL = (56, 220), (435, 435), (72, 25)
+_PRCTL, _PRLIMIT, _SECCOMP = (157, 167), (302, 261), (317, 277)
 _KILLS = ((62, 129), (200, 130), (234, 131))  # kill, tkill, tgkill
 _CLONE_THREAD, _F_SETOWN, _F_SETOWN_EX, _PR_SET_PDEATHSIG = 0x10000, 8, 15, 1
 _LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06

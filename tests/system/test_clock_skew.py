@@ -73,6 +73,8 @@ def skewed(request: pytest.FixtureRequest, state_dir: Callable[[str], Path], tmp
     The worker is killed once: when its third photo is computed and not yet stored.
     """
     if LIBRARY is None:
+        if os.environ.get("CI"):
+            pytest.fail("libfaketime is missing, and CI must have it")
         pytest.skip("libfaketime is not installed (Debian: faketime)")
     folder = state_dir("skewed")
     (tmp_path / "sitecustomize.py").write_text(SLEEP)

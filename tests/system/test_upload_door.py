@@ -24,8 +24,8 @@ from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.documents import Reason, Receipt
 from shared.errors import NotFound
-from shared.settings import Settings
 from shared.storage import S3Store
+from tests.conftest import only_servers
 from tests.contract.brokers import free_port
 from tests.waiting import eventually
 
@@ -88,12 +88,8 @@ class Handlers:
 @pytest.fixture(scope="module")
 def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
     """Of this module alone: the session's store tries for long to tell of what other tests have put there."""
-    running = Stack(Settings.given(state_dir=state_dir("door")), servers_only=True)
-    try:
-        running.start()
+    with only_servers(state_dir("door")) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="module")
