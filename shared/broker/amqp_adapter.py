@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import amqp
@@ -29,6 +29,9 @@ DELIVERY_LIMIT = 500
 
 BURST = 100
 """Most frames handled before settlements get their turn."""
+
+REFUSED_PAUSE_S = 0.02
+"""Before a refused message is sent again; doubled each time."""
 
 
 class AmqpTransport(Transport):
@@ -116,16 +119,30 @@ class _Channel(pyamqp.Channel):
         self.auto_decode = False  # bodies are bytes, whatever encoding they claim
         self._published = 0
         self._open: set[int] = set()
-        self._refusal = ""
+        self._refusals = 0
+        self._no_queue = ""
 
     def put_many(self, queue: str, messages: Sequence[Outgoing], timeout_s: float) -> None:
-        """Returns when all are confirmed; afterwards nothing can be outstanding, or the channel must be dropped."""
+        """Returns when all are confirmed; afterwards nothing can be outstanding, or the channel must be dropped.
+
+        What the broker refuses it may take a moment later: a quorum queue that another client declares just now has
+        its name before it has a leader, and refuses until then (RabbitMQ issue 15333 tells why).
+        """
         if not self._published:
             self.confirm_select()
             self.events["basic_ack"].add(self._on_confirmed)
             self.events["basic_nack"].add(self._on_refused)
             self.events["basic_return"].add(self._on_returned)
-        deadline = monotonic() + timeout_s
+        deadline, pause_s = monotonic() + timeout_s, REFUSED_PAUSE_S
+        while self._refused(queue, messages, deadline):
+            if monotonic() + pause_s >= deadline:
+                raise BrokerUnavailable(f"{queue}: the broker refused the message")
+            sleep(pause_s)
+            pause_s *= 2
+
+    def _refused(self, queue: str, messages: Sequence[Outgoing], deadline: float) -> bool:
+        """Publish all; whether the broker refused any."""
+        self._refusals = 0
         producer = Producer(self)
         for message in messages:
             self._published += 1
@@ -133,18 +150,19 @@ class _Channel(pyamqp.Channel):
             send(producer, queue, message, mandatory=True)
         while self._open:
             self.connection.drain_events(timeout=max(0.001, deadline - monotonic()))
-        if self._refusal:
-            raise BrokerUnavailable(f"{queue}: {self._refusal}")
+        if self._no_queue:
+            raise BrokerUnavailable(f"{queue}: no such queue ({self._no_queue})")
+        return self._refusals > 0
 
     def _on_confirmed(self, tag: int, multiple: bool) -> None:
         self._open -= {n for n in self._open if n <= tag} if multiple else {tag}
 
     def _on_refused(self, tag: int, multiple: bool) -> None:
-        self._refusal = "the broker refused the message"
+        self._refusals += 1
         self._on_confirmed(tag, multiple)
 
     def _on_returned(self, error: Exception, *_: Any) -> None:
-        self._refusal = f"no such queue ({error})"
+        self._no_queue = str(error)
 
 
 class _Connection(pyamqp.Connection):
