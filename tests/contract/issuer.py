@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from base64 import urlsafe_b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,13 +13,17 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests.fakes import FakeClock
+
+NOW_S = int(FakeClock().now().timestamp())
+"""The time of whom the tokens are for, who never asks this machine's clock."""
 ISSUER, AUDIENCE = "https://id.example", "darkroom"
 RSA_KEY, EC_KEY = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
 
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Those of a good token; None takes one away."""
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 300}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW_S + 2 * 86_400}
     return {name: value for name, value in (good | changes).items() if value is not None}
 
 

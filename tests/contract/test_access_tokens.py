@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -21,10 +21,11 @@ from handlers.access.tokens import LEEWAY_S, InvalidToken, Tokens
 from handlers.http import build
 from shared import identity
 from shared.access import USUAL
-from shared.clock import SystemClock
+from shared.clock import Clock, StoreClock
 from shared.errors import SettingsError
 from shared.settings import Settings
-from tests.contract.issuer import AUDIENCE, ISSUER, Issuer, claims, encoded, public
+from tests.contract.issuer import AUDIENCE, ISSUER, NOW_S, Issuer, claims, encoded, public
+from tests.fakes import FakeClock
 from tests.unit.upload_world import World
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -37,8 +38,9 @@ def issuer() -> Iterator[Issuer]:
         yield issuer
 
 
-def tokens(**settings: Any) -> Tokens:
-    return Tokens(Settings(pepper="p", jwt_issuer=ISSUER, jwt_audience=AUDIENCE, **settings), SystemClock())
+def tokens(clock: Clock | None = None, **settings: Any) -> Tokens:
+    given = Settings(pepper="p", jwt_issuer=ISSUER, jwt_audience=AUDIENCE, **settings)
+    return Tokens(given, clock or FakeClock())
 
 
 class Door:
@@ -130,9 +132,9 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     "unknown key": lambda issuer: issuer.token(kid="r2"),
     "key is no text": lambda _: encoded(b'{"alg":"RS256","kid":[1]}') + ".e30.AA",
     "path as key": lambda issuer: issuer.token(kid="../../dev/null"),
-    "expired": lambda issuer: issuer.token(exp=int(time.time()) - LEEWAY_S - 5),
-    "not yet good": lambda issuer: issuer.token(nbf=int(time.time()) + LEEWAY_S + 60),
-    "issued in the future": lambda issuer: issuer.token(iat=int(time.time()) + LEEWAY_S + 60),
+    "expired": lambda issuer: issuer.token(exp=NOW_S - LEEWAY_S - 5),
+    "not yet good": lambda issuer: issuer.token(nbf=NOW_S + LEEWAY_S + 60),
+    "issued in the future": lambda issuer: issuer.token(iat=NOW_S + LEEWAY_S + 60),
     "for somebody else": lambda issuer: issuer.token(aud="other"),
     "from somebody else": lambda issuer: issuer.token(iss="https://evil.example"),
     "without exp": lambda issuer: issuer.token(exp=None),
@@ -156,6 +158,56 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
 def test_no_forged_token_opens_the_door(door: Door, issuer: Issuer, attack: str) -> None:
     """Each differs from a good one in one way alone."""
     assert door.ask(FORGED[attack](issuer)) == 401
+
+
+HOUR_S = 3600
+CLAIMS = ("exp", "nbf", "iat")
+WRITTEN = [
+    f'"{NOW_S}"', "true", "false", "NaN", "Infinity", "-Infinity", "-1", "-0.5", "1e999", "1" + "0" * 400,
+    "1" + "0" * 5000, str(253_402_300_800), f"{NOW_S * 1000}", "[]", "{}", f"[{NOW_S}]", "null",
+]  # fmt: skip
+
+
+def written(name: str, value: str) -> str:
+    """A token signed by the issuer's secret, with one claim as text of JSON."""
+    rest = json.dumps(claims(**{name: None}))
+    body = f'{rest[:-1]}, "{name}": {value}}}'
+    signed = ".".join(map(encoded, (b'{"alg":"HS256"}', body.encode())))
+    return f"{signed}.{encoded(hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).digest())}"
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_time_is_a_number_of_seconds_since_1970(name: str) -> None:
+    """With a fraction, if need be; whatever else an issuer signs is refused, and never our fault."""
+    door, good = Door(jwt_secret=SECRET), NOW_S + (0 if name != "exp" else 60)
+    assert [door.ask(written(name, text)) for text in (str(good), f"{good}.5", f"{good}e0")] == [200] * 3
+    assert {value: door.ask(written(name, value)) for value in WRITTEN} == dict.fromkeys(WRITTEN, 401)
+
+
+@pytest.mark.parametrize(
+    ("name", "from_now_s", "status"),
+    [
+        ("exp", -LEEWAY_S + 1, 200), ("exp", -LEEWAY_S, 401), ("nbf", LEEWAY_S, 200), ("nbf", LEEWAY_S + 1, 401),
+        ("iat", LEEWAY_S, 200), ("iat", LEEWAY_S + 1, 401),
+    ],
+)  # fmt: skip
+def test_so_much_is_forgiven(name: str, from_now_s: int, status: int) -> None:
+    token = jwt.encode(claims(**{name: NOW_S + from_now_s}), SECRET, "HS256")
+    assert Door(jwt_secret=SECRET).ask(token) == status
+
+
+@pytest.mark.parametrize("skew_s", [-HOUR_S, 0, HOUR_S])
+def test_a_token_is_good_by_the_stores_clock(skew_s: int) -> None:
+    """Once the door has heard the store, whatever its own machine's clock says."""
+    own = FakeClock()
+    store = StoreClock(own)
+    door = tokens(store, jwt_secret=SECRET)
+    store.heard(own.now() + timedelta(seconds=skew_s), own.monotonic())
+    now_s = NOW_S + skew_s
+    asyncio.run(door.caller(jwt.encode(claims(nbf=now_s, iat=now_s, exp=now_s + 60), SECRET, "HS256")))
+    for faults, says in (({"exp": now_s - 60}, "expired"), ({"nbf": now_s + 60}, "not good yet")):
+        with pytest.raises(InvalidToken, match=says):
+            asyncio.run(door.caller(jwt.encode(claims(**faults), SECRET, "HS256")))
 
 
 @pytest.mark.parametrize("secret", ["another secret of thirty-two bytes or so", "", "None"])
@@ -232,6 +284,7 @@ def test_while_the_issuer_is_away_the_last_set_is_used_for_a_day(
         ({"scope": ""}, set()),
         ({"scope": "admin"}, set()),
         ({"scope": 5}, set()),
+        ({"scope": None, "scopes": ["read"]}, {"read"}),
     ],
 )
 def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(given: dict[str, Any], scopes: set[str]) -> None:
@@ -259,7 +312,7 @@ def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(given: di
 )
 def test_settings_that_leave_a_gap_are_refused_at_the_start(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
-        Tokens(Settings(**{"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **settings}), SystemClock())
+        Tokens(Settings(**{"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **settings}), FakeClock())
 
 
 def test_without_settings_no_token_is_accepted() -> None:
