@@ -51,13 +51,25 @@ def _end(ctx: Context, receipt: Receipt, bucket: str) -> LogEvent | None:
     try:
         if receipt.decision == "queued" and receipt.task_id:
             record = read_record(ctx, receipt.task_id)
-            return of_done(receipt, record, bucket)
+            failed = failed_before(ctx, receipt, record)
+            return facts.of_reason(failed) if failed else of_done(receipt, record, bucket)
     except NotFound:
         pass
     try:
         return facts.of_reason(read_reason(ctx, receipt.upload_id))
     except NotFound:
         return None
+
+
+def failed_before(ctx: Context, receipt: Receipt, record: Record) -> Reason | None:
+    """Why an upload had its end before `record`, which is of its task, was made for another upload."""
+    if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+        return None
+    try:
+        reason = read_reason(ctx, receipt.upload_id)
+    except NotFound:
+        return None
+    return reason if reason.source.upload_time == receipt.source.upload_time else None
 
 
 def of_done(receipt: Receipt, record: Record, bucket: str) -> LogEvent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpu_worker.stages import metrics
 from gpu_worker.stages.context import Context
 from gpu_worker.stages.job import Job
-from gpu_worker.stages.upkeep import is_withdrawn
+from gpu_worker.stages.upkeep import is_withdrawn, reason_of
 from shared import facts, keys
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
@@ -43,7 +43,7 @@ class Outcomes:
         same_upload = record.upload_id == job.task.upload_id
         if same_upload and record.source.upload_time == job.receipt.source.upload_time:
             self._tell(facts.of_record(record, bucket), job.receipt)
-        else:
+        elif reason_of(self._ctx, job.receipt) is None:  # else it has its end: it failed before the other was restored
             self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket), job.receipt)
         self._settle(job)
         metrics.PHOTOS.labels(outcome="duplicate").inc()

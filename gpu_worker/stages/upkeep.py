@@ -17,15 +17,20 @@ EVERY_S = 1.0
 """Progress is told at most this often."""
 
 
-def is_withdrawn(ctx: Context, receipt: Receipt) -> bool:
-    """Whether the owner cancelled or erased this upload (and not an earlier one of the same bytes at its key)."""
+def reason_of(ctx: Context, receipt: Receipt) -> Reason | None:
+    """Why this upload (and not an earlier one of the same bytes at its key) ended without a result, if it did."""
     key = keys.reason(receipt.upload_id)
     try:
         reason = Reason.from_bytes(ctx.store.read(ctx.settings.bucket_quarantine, key), key)
     except PermanentError:  # as good as always there is none
-        return False
-    same = reason.source.upload_time == receipt.source.upload_time
-    return same and reason.error_code in (Code.CANCELLED, Code.ERASED)
+        return None
+    return reason if reason.source.upload_time == receipt.source.upload_time else None
+
+
+def is_withdrawn(ctx: Context, receipt: Receipt) -> bool:
+    """Whether the owner cancelled or erased this upload."""
+    reason = reason_of(ctx, receipt)
+    return reason is not None and reason.error_code in (Code.CANCELLED, Code.ERASED)
 
 
 class Upkeep:

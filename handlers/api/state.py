@@ -33,8 +33,11 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     if receipt.decision != "queued" or receipt.task_id is None:
         return State(receipt.decision, receipt.fault)
     if record := record_of(ctx, receipt.task_id):
-        same = (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time)
-        return State("success" if same else "duplicate", None, record.attempts, 1.0)
+        if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+            return State("success", None, record.attempts, 1.0)
+        if fault := fault_of(ctx, receipt):  # it failed before another upload of the photo was restored
+            return State("failed", fault)
+        return State("duplicate", None, record.attempts, 1.0)
     if fault := fault_of(ctx, receipt):
         return State("failed", fault)
     found = claims.latest(ctx.store, ctx.settings.bucket_results, receipt.task_id)

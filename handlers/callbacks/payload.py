@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.context import Context
-from handlers.retelling import read_reason, read_receipt, read_record
+from handlers.retelling import failed_before, read_reason, read_receipt, read_record
 from shared import identity
 from shared.documents import Receipt, Record
 from shared.errors import Code, NotFound
@@ -68,6 +68,8 @@ def _end(ctx: Context, receipt: Receipt) -> _End | None:
     try:
         if receipt.task_id:
             record = read_record(ctx, receipt.task_id)
+            if failed := failed_before(ctx, receipt, record):
+                return _End(failed.status, failed.at, code=failed.error_code)
             made_for = (record.upload_id, record.source.upload_time)
             own = made_for == (receipt.upload_id, receipt.source.upload_time)
             return _End("success" if own else "duplicate", record.finished_at, record)
