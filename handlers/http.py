@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from handlers import access, api, consume, metrics, problems
 from handlers.context import Context
+from handlers.http_patience import PatientProtocol
 from handlers.intake import take_in
 from handlers.notifications import MAX_BYTES
 from handlers.overload import SparingPublisher, Turns
@@ -144,6 +145,15 @@ def _keep_time(ctx: Context, stop: threading.Event) -> None:
             return
 
 
+def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How the app is served: who is slow is cut off, and what it has no route for (WebSockets) is not spoken."""
+    return uvicorn.Config(
+        app, settings.api_host, settings.api_port, http=PatientProtocol, ws="none", log_config=None, access_log=False,
+        server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
+        proxy_headers=False,  # uvicorn would believe everybody on this machine; handlers.access knows whom to believe
+    )  # fmt: skip
+
+
 class _Server(uvicorn.Server):
     """Beats once its socket listens, and as long as its event loop turns."""
 
@@ -173,12 +183,7 @@ def main(settings: Settings) -> None:
     ctx = replace(ctx, publisher=SparingPublisher(ctx.publisher))
     stop = threading.Event()
     door = consume.QueueDoor(ctx, stop)
-    config = uvicorn.Config(
-        build(ctx, door), settings.api_host, settings.api_port, log_config=None, access_log=False,
-        server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
-        proxy_headers=False,  # uvicorn would believe everybody on this machine; handlers.access knows whom to believe
-    )  # fmt: skip
-    server = _Server(config, settings, door)
+    server = _Server(config_of(build(ctx, door), settings), settings, door)
     # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)

@@ -1,0 +1,154 @@
+"""Slow clients of the HTTP door, on real sockets: they are cut off, and everybody else is served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from handlers import http, http_patience
+from handlers.http_patience import PatientProtocol
+from tests.unit.upload_world import World
+from tests.waiting import eventually
+
+LARGE = 64 << 20
+"""More than the kernel takes off us at once."""
+MOST = 8
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: door\r\n\r\n"
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The door as its process serves it, with a hasty clock and few connections at once, and one route more."""
+    monkeypatch.setattr(http_patience, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(http, "REQUESTS_AT_ONCE", MOST)
+    world = World(settings={"api_port": 0, "webhook_token": "t"})
+    app = http.build(world.ctx, asked={})
+    app.add_api_route("/large", lambda: Response(bytes(LARGE)))
+    with serving(app, world) as port:
+        yield port
+
+
+@contextmanager
+def serving(app: FastAPI, world: World) -> Iterator[int]:
+    server = uvicorn.Server(http.config_of(app, world.ctx.settings))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started, "a server")
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def is_healthy(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(HEALTH)
+        return connection.recv(1000).startswith(b"HTTP/1.1 200")
+    return False
+
+
+def is_cut(connection: socket.socket, says: bytes = b"") -> bool:
+    """Whether the other side has gone; asked by saying something, or by listening."""
+    connection.settimeout(0.05)
+    try:
+        if says:
+            connection.sendall(says)
+        return not connection.recv(1 << 16)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("said", [b"", HEALTH[:-4]], ids=["nothing", "half a head"])
+def test_those_who_never_ask_do_not_fill_the_door(port: int, said: bytes) -> None:
+    with ExitStack() as held:
+        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(MOST)]
+        for connection in silent:
+            connection.sendall(said)
+        eventually(lambda: is_healthy(port), "an answer to somebody else")
+        for connection in silent:
+            eventually(lambda connection=connection: is_cut(connection), "the end of a silent connection")
+
+
+def test_a_head_that_trickles_is_cut_off(port: int) -> None:
+    """After a request that was well answered, too."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(HEALTH)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(HEALTH[:-2])
+        eventually(lambda: is_cut(connection, b"A: b\r\n"), "the end of it")
+
+
+def test_a_body_that_nobody_reads_any_more_is_cut_off(port: int) -> None:
+    """It was refused by its head; each further byte had been a sign of life."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST /events/storage HTTP/1.1\r\nHost: door\r\nContent-Length: 1000000000\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401")
+        eventually(lambda: is_cut(connection, b"x"), "the end of it")
+
+
+def test_who_takes_no_answer_is_cut_off(port: int) -> None:
+    with ExitStack() as held:
+        for _ in range(MOST):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(b"GET /large HTTP/1.1\r\nHost: door\r\n\r\n")
+            assert connection.recv(1)
+        eventually(lambda: is_healthy(port), "an answer to somebody else")
+
+
+class Transport:
+    """A client that has `left` bytes of an answer still to take."""
+
+    def __init__(self) -> None:
+        self.left, self.aborted = 1000, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
+    """As long as some of it is gone at each look; then the time of a next request begins."""
+
+    async def take() -> None:
+        transport = Transport()
+        state = uvicorn.server.ServerState()
+        config = http.config_of(FastAPI(), World().ctx.settings)
+        connection = PatientProtocol(config, state, {}, asyncio.get_running_loop())
+        connection.connection_made(cast(Any, transport))
+        for left in range(1000, 0, -10):
+            transport.left = left
+            connection._look()
+            assert not transport.aborted
+        connection._look()
+        assert transport.aborted
+        connection._next_look.cancel()
+
+    asyncio.run(take())
+
+
+def test_no_websocket_gets_past_the_gate() -> None:
+    """It is answered as the request that it is besides."""
+    world = World(settings={"api_port": 0})
+    with (
+        serving(http.build(world.ctx, asked={}), world) as port,
+        socket.create_connection(("127.0.0.1", port)) as open_,
+    ):
+        open_.sendall(b"GET /v1/tasks HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert open_.recv(1000).startswith(b"HTTP/1.1 401")
