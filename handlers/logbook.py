@@ -18,8 +18,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg2
@@ -30,7 +31,7 @@ from pydantic import ValidationError
 from handlers.columns import Columns, Event, Row
 from shared.errors import Code, DatabaseUnavailable
 from shared.failpoints import passing
-from shared.messages import LogEvent
+from shared.messages import LogEvent, Status
 from shared.settings import Settings
 from shared.telemetry import logger
 
@@ -45,6 +46,21 @@ MAX_EVENTS = 500
 T = TypeVar("T")
 UploadKey = tuple[str, datetime]
 """`upload_id` and `upload_time`: the key of a row."""
+
+
+class Ending(NamedTuple):
+    """An end that the bucket knows: of the row of `upload_id` and `upload_time`.
+
+    `least`: what the row must say, or a higher rank. `retries`: fresh starts before it failed. `erased`: nothing else
+    will do.
+    """
+
+    upload_id: str
+    upload_time: datetime
+    least: Status = "rejected"
+    retries: int = 0
+    erased: bool = False
+
 
 _POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
 """What a statement raises because of its values; every other error is about the database."""
@@ -123,11 +139,11 @@ class Logbook:
         events = self._read(STATEMENTS["events_of_uploads"], {"uploads": uploads, "limit": MAX_EVENTS})
         return [Row.model_validate(row) for row in rows], [Event.model_validate(event) for event in events]
 
-    def ended(self, uploads: Sequence[UploadKey]) -> set[str]:
-        """Ids of those of `uploads` whose row says that they ended."""
-        ids, times = zip(*uploads, strict=True) if uploads else ((), ())
-        rows = self._read(STATEMENTS["ended"], {"uploads": list(ids), "times": list(times)})
-        return {row["upload_id"] for row in rows}
+    def ended(self, ends: Sequence[Ending]) -> set[str]:
+        """Ids of those uploads whose row says that they ended so. An end that was told before another is no answer."""
+        columns = zip(*ends, strict=True) if ends else repeat([], len(Ending._fields))
+        values = {name: list(column) for name, column in zip(Ending._fields, columns, strict=True)}
+        return {row["upload_id"] for row in self._read(STATEMENTS["ended"], values)}
 
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Number of uploads by day, workflow_type, model_size, status and error_code."""

@@ -120,9 +120,13 @@ SELECT event_id, upload_id, task_id, kind, at, fields FROM darkroom.restoration_
 WHERE upload_id = ANY(%(uploads)s::uuid[]) ORDER BY at, kind, event_id LIMIT %(limit)s
 
 -- name: ended
--- Which of these uploads have an end in the diary.
-SELECT l.upload_id FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
-JOIN darkroom.restoration_log l USING (upload_id, upload_time) WHERE l.status >= 'rejected'
+-- Which of these uploads have their end in the diary: an erasure has the last word, and a failure is that of its retry.
+SELECT l.upload_id
+FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(least)s::darkroom.status[], %(retries)s::integer[],
+            %(erased)s::boolean[]) AS t (upload_id, upload_time, least, retries, erased)
+JOIN darkroom.restoration_log l USING (upload_id, upload_time)
+WHERE l.error_code IS NOT DISTINCT FROM 'erased'
+   OR (NOT t.erased AND l.status >= t.least AND l.retries >= t.retries)
 
 -- name: counts
 -- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.

@@ -13,13 +13,14 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handlers.api import tickets, withdraw
+from handlers.api import tickets
 from handlers.api.answers import refusals
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
 from handlers.api.state import record_of
 from handlers.api.uploads import Announce, find
 from handlers.context import Context
+from handlers.erasure import ERASED
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
 from handlers.retelling import read_receipt, task_of
@@ -92,7 +93,7 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         """Begin a preview, before all bulk work; its task is asked for, watched and fetched like any other."""
         workflow = workflows.resolve(wanted.workflow, wanted.params).ref
         photo = _photo(ctx, belongings, caller, wanted.source)
-        if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == withdraw.ERASED:
+        if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == ERASED:
             raise Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
         announce(0)
         glimpse = wanted.glimpse()

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from handlers import erasure
 from handlers.api import state
 from handlers.context import Context
 from handlers.problems import Problem
 from handlers.retelling import write_again
 from shared import facts, keys
-from shared.documents import Reason, Receipt, Source
+from shared.documents import Reason, Receipt
 from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.storage import ObjectInfo
 from shared.telemetry import logger
 
 JSON = "application/json"
-ERASED = "erased"
-"""Stands for the key of an erased original."""
 WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
 SENTENCES = {
     Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
@@ -45,31 +44,20 @@ def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
 def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
     """Take everything away. May be repeated: a crash on the way leaves nothing that a second call does not find."""
     for receipt in uploads:
-        _end(ctx, _blank(receipt), Code.ERASED)  # first: a worker that has it in hand cleans up behind itself
-    for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
-        ctx.store.delete(ctx.settings.bucket_results, key)
+        _end(ctx, erasure.blank(receipt), Code.ERASED)  # first: a worker that has it in hand cleans up behind itself
+    erasure.take_away_results(ctx, task_id)
     for receipt in uploads:
         if receipt.preview is None:
-            _delete_original(ctx, receipt.source)
             _erase_previews(ctx, receipt)
-        _delete_copies(ctx, receipt)
-        write_again(ctx, _blank(receipt))  # last: until here the receipt says where the original lies
+        erasure.take_away_upload(ctx, receipt)
 
 
 def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo) -> None:
     """The same for an upload that never became a task, which only `original` leads to: so it goes last."""
-    _end(ctx, _blank(receipt), Code.ERASED)
-    _delete_copies(ctx, receipt)
-    write_again(ctx, _blank(receipt))
+    _end(ctx, erasure.blank(receipt), Code.ERASED)
+    erasure.delete_copies(ctx, receipt.upload_id)
+    write_again(ctx, erasure.blank(receipt))
     ctx.store.delete(original.bucket, original.key, receipt.source.version)
-
-
-def _delete_copies(ctx: Context, receipt: Receipt) -> None:
-    """All but the reason in quarantine."""
-    quarantine, reason = ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id)
-    for info in list(ctx.store.list(quarantine, f"{receipt.upload_id}/")):
-        if info.key != reason:
-            ctx.store.delete(quarantine, info.key)
 
 
 def _erase_previews(ctx: Context, photo: Receipt) -> None:
@@ -93,18 +81,3 @@ def _end(ctx: Context, receipt: Receipt, code: Code) -> None:
     except BrokerUnavailable as error:  # the sweep tells it again
         logger().warning("upload.unpublished", **ids, detail=error.detail)
     logger().info("task.withdrawn", **ids, code=code)
-
-
-def _delete_original(ctx: Context, source: Source) -> None:
-    """Unless something else lies at its key by now."""
-    with suppress(NotFound):
-        info = ctx.store.head(source.bucket, source.key, source.version)
-        if info.etag == source.etag:
-            ctx.store.delete(source.bucket, source.key, source.version)
-
-
-def _blank(receipt: Receipt) -> Receipt:
-    """Without what its user wrote."""
-    workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
-    source = receipt.source.model_copy(update={"key": ERASED, "filename": None})
-    return receipt.model_copy(update={"source": source, "workflow": workflow, "callback": None})

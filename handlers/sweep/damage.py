@@ -8,22 +8,28 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.retelling import write_again
+from handlers.erasure import ERASED
+from handlers.retelling import read_receipt, write_again
 from shared import __version__, keys, workflows
-from shared.documents import Document, ModelRef, Receipt, Record, WorkflowRef
-from shared.errors import NotFound, PermanentError
+from shared.documents import Document, Fault, ModelRef, Reason, Receipt, Record, WorkflowRef
+from shared.errors import Code, NotFound, PermanentError
 from shared.telemetry import logger
 
 PREFIX = "damaged/"
 JSON = "application/json"
+LOST_REASON = Fault(
+    error_code=Code.BAD_DOCUMENT,
+    error_detail="why it failed could not be read any more; `darkroom dead retry` or another upload begins anew",
+)
+ERASED_REASON = Fault(error_code=Code.ERASED, error_detail="its owner had it erased")
 LOST = "made anew by the sweep from the receipt and the result: the steps, tiles and times of the work are lost"
 
 D = TypeVar("D", bound=Document)
 
 
-def keep(ctx: Context, key: str) -> None:
+def keep(ctx: Context, key: str, bucket: str = "") -> None:
     """Copy a damaged document of the results bucket into the archive, before anything is written in its place."""
-    info = ctx.store.head(ctx.settings.bucket_results, key)
+    info = ctx.store.head(bucket or ctx.settings.bucket_results, key)
     ctx.store.copy(info, ctx.settings.bucket_archive, PREFIX + key)
 
 
@@ -59,6 +65,29 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
     keep(ctx, keys.receipt(upload_id))
     ctx.store.put(ctx.settings.bucket_results, keys.receipt(upload_id), receipt.to_bytes(), JSON)
     return _told("receipt", repaired=True)
+
+
+def repair_reason(ctx: Context, upload_id: str) -> bool:
+    """Write a damaged reason anew from the receipt. Why a worker gave the photo up is lost, that it did is not.
+
+    The photo is not restored again by itself: its owner may have cancelled it.
+    """
+    try:
+        receipt = read_receipt(ctx, upload_id)
+    except PermanentError:
+        return _told("reason", repaired=False)
+    fault, rejected = receipt.fault or LOST_REASON, receipt.decision == "rejected"
+    if receipt.source.key == ERASED:
+        fault = ERASED_REASON
+    bucket, key = ctx.settings.bucket_quarantine, keys.reason(upload_id)
+    reason = Reason(
+        upload_id=upload_id, task_id=receipt.task_id, error_code=fault.error_code, error_detail=fault.error_detail,
+        status="rejected" if rejected and fault is not ERASED_REASON else "failed", source=receipt.source,
+        retries=receipt.retries, at=receipt.decided_at if rejected else ctx.store.head(bucket, key).last_modified,
+    )  # fmt: skip
+    keep(ctx, key, bucket)
+    ctx.store.put(bucket, key, reason.to_bytes(), JSON)
+    return _told("reason", repaired=True)
 
 
 def _told(kind: str, *, repaired: bool) -> bool:

@@ -25,6 +25,8 @@ class Ends:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._records, self._reasons = Ids(), Ids()
+        self.new_reasons = Ids()
+        """The receipts of these must be looked at, however old they are."""
         self._orphans: dict[bytes, ObjectInfo] = {}
         settings = work.ctx.settings
         for listed in chunks(work.ctx.store.list(settings.bucket_results, "processed/")):
@@ -33,12 +35,20 @@ class Ends:
             upload_id, _, name = info.key.partition("/")
             if name == "reason.json" and (upload := packed(upload_id)):
                 self._reasons.add(upload, info.last_modified)
+                if work.marks.is_since(info.last_modified):
+                    self.new_reasons.add(upload, info.last_modified)
 
     def when(self, entry: Entry) -> datetime | None:
         """When an upload ended, by the store's clock; None: it did not yet."""
         if not entry.queued:
             return entry.written
         return self._records.when(entry.task) or self._reasons.when(entry.upload)
+
+    def has_reason(self, entry: Entry) -> bool:
+        return entry.upload in self._reasons
+
+    def has_record(self, entry: Entry) -> bool:
+        return entry.task in self._records
 
     def retire_orphans(self, waited_for: Container[bytes]) -> None:
         """Move results that no record names, and that nobody waits for, into the archive bucket."""

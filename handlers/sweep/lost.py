@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from handlers.context import Context
@@ -72,11 +73,38 @@ def publish_lost(work: Work, photos: Waiting, messages: Backlog, claimed: Mappin
         if receipts and not work.dry_run:
             passing("sweep.before_publish")
             work.ctx.publisher.publish_many(photos.queue, [task_of(receipt).encode() for receipt in receipts])
-            for _ in work.pool.map(lambda receipt: write_again(work.ctx, receipt), receipts):
+            for _ in work.pool.map(lambda receipt: _published(work.ctx, receipt), receipts):
                 pass  # raises what a write raised
             for receipt in receipts:
                 logger().info("task.republished", task_id=receipt.task_id, upload_id=receipt.upload_id)
     return published
+
+
+def _published(ctx: Context, receipt: Receipt) -> None:
+    """Give the receipt a new age, unless it was written anew meanwhile: for a later upload, or without a name."""
+    with suppress(PermanentError):
+        if read_receipt(ctx, receipt.upload_id) == receipt:
+            write_again(ctx, receipt)
+
+
+def restore_shared(work: Work, entry: Entry) -> bool:
+    """Queue a duplicate whose result was taken back while it was decided on. False: it has its end.
+
+    Raises `StorageUnavailable`, `BrokerUnavailable`.
+    """
+    ctx, upload_id = work.ctx, text(entry.upload)
+    try:
+        receipt = read_receipt(ctx, upload_id)
+    except PermanentError:
+        return True  # gone or damaged meanwhile: the next pass sees to it
+    if receipt.decision != "duplicate" or receipt.task_id is None or ended(ctx, receipt.task_id, upload_id):
+        return False
+    work.report.republished += 1
+    if not work.dry_run:
+        write_again(ctx, receipt.model_copy(update={"decision": "queued"}))
+        ctx.publisher.publish(entry.queue, task_of(receipt).encode())
+        logger().info("task.republished", task_id=receipt.task_id, upload_id=upload_id)
+    return True
 
 
 def _still_waiting(ctx: Context, upload_id: str, claimed: Mapping[str, Seen]) -> Receipt | None:

@@ -55,10 +55,14 @@ class Marks:
         """Look only at documents from `since` on, whatever the stored watermark says."""
         self._from = Watermark(since=since)
 
-    def is_new(self, info: ObjectInfo) -> bool:
-        """Whether this document must be read."""
+    def is_new(self, info: ObjectInfo, changed: datetime | None = None) -> bool:
+        """Whether this document must be read, as it, or what belongs to it, was `changed`."""
         since = self._from.ahead if info.key <= self._from.cursor else self._from.since
-        return since is None or info.last_modified >= since
+        return since is None or (changed or info.last_modified) >= since
+
+    def is_since(self, changed: datetime) -> bool:
+        """Whether that was after the last whole pass."""
+        return self._from.since is None or changed >= self._from.since
 
     def unsettled(self, written: datetime) -> None:
         """A document of this time is not settled: who remembers nothing must read from there."""

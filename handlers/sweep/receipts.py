@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from handlers.callbacks.ledger import Ledger
+from handlers.logbook import Ending
 from handlers.retelling import facts_of, read_receipt
 from handlers.sweep import lost
 from handlers.sweep.calls import Seen
 from handlers.sweep.ends import Ends
+from handlers.sweep.reasons import endings
 from handlers.sweep.tables import Entry, Ids, Unsettled, packed, text
 from handlers.sweep.work import Work, chunks
 from shared.broker import topology
@@ -25,7 +27,7 @@ PREFIX = "receipts/"
 class Diary(Protocol):
     """What of `handlers.logbook.Logbook` the sweep needs."""
 
-    def ended(self, uploads: Sequence[tuple[str, datetime]]) -> set[str]: ...
+    def ended(self, ends: Sequence[Ending]) -> set[str]: ...
 
 
 class Receipts:
@@ -58,8 +60,12 @@ class Receipts:
                 last = next(remembered, None)
             if last is not None and (last.upload, last.written) == (upload, info.last_modified):
                 yield info, last
-            elif work.marks.is_new(info):
+            elif work.marks.is_new(info) or self._ended_since(upload, info):
                 yield info, None
+
+    def _ended_since(self, upload: bytes, info: ObjectInfo) -> bool:
+        when = self._ends.new_reasons.when(upload)
+        return when is not None and self._work.marks.is_new(info, when)
 
     def _look_at(self, listed: list[tuple[ObjectInfo, Entry | None]]) -> None:
         new = [info for info, entry in listed if entry is None]
@@ -105,9 +111,27 @@ class Receipts:
         ended = [(info, entry, when) for info, entry in entries if (when := self._ends.when(entry))]
         grace = timedelta(seconds=self._work.ctx.settings.lease_s)
         old = [entry for info, entry, when in ended if (info.served_at or when) - when > grace]
-        known = {entry.upload for _, entry, _ in ended} if self._diary is None else self._written(self._diary, old)
+        ends = self._endings(old)
+        if self._diary is None:
+            known = ends.keys() | {entry.upload for _, entry, _ in ended if not self._ends.has_reason(entry)}
+        else:
+            known = self._written(self._diary, ends)
         asked = {entry.upload for _, entry, _ in ended if entry.callback}
         return known - (asked - self._called([entry for entry in old if entry.callback]))
+
+    def _endings(self, old: list[Entry]) -> dict[bytes, Ending]:
+        """What the diary should say of each, as far as it is in order in the bucket."""
+        found = endings(self._work, [entry for entry in old if self._ends.has_reason(entry)])
+        for entry in old:
+            if self._ends.has_reason(entry) and (entry.upload not in found or found[entry.upload].erased):
+                continue
+            if self._ends.has_record(entry) and entry.queued:
+                found[entry.upload] = Ending(text(entry.upload), entry.upload_time, "duplicate")
+            elif entry.shares and not self._ends.has_record(entry) and lost.restore_shared(self._work, entry):
+                continue
+            elif entry.upload not in found:
+                found[entry.upload] = Ending(text(entry.upload), entry.upload_time)
+        return found
 
     def _called(self, entries: list[Entry]) -> set[bytes]:
         """Those whose call is in the ledger; the others are told to the callbacks process again."""
@@ -123,24 +147,24 @@ class Receipts:
                 ctx.publisher.publish_many(topology.CALLBACKS, [CallbackDue(upload_id=i).encode() for i in missing])
         return {packed(ident) for ident in known}
 
-    def _written(self, diary: Diary, old: list[Entry]) -> set[bytes]:
+    def _written(self, diary: Diary, ends: Mapping[bytes, Ending]) -> set[bytes]:
         """Those whose end the diary has; the others are told to it again."""
-        if not old or self._diary_is_down:
+        if not ends or self._diary_is_down:
             return set()
         try:
-            known = diary.ended([(text(entry.upload), entry.upload_time) for entry in old])
+            known = diary.ended(list(ends.values()))
         except DatabaseUnavailable:
             self._diary_is_down = True  # asked again by the next pass
             return set()
         if topology.LOG in self._idle:
-            self._retell([entry for entry in old if text(entry.upload) not in known])
+            self._retell([end.upload_id for end in ends.values() if end.upload_id not in known])
         return {packed(upload_id) for upload_id in known}
 
-    def _retell(self, entries: list[Entry]) -> None:
+    def _retell(self, upload_ids: list[str]) -> None:
         ctx, told = self._work.ctx, []
-        for entry in entries:
+        for upload_id in upload_ids:
             try:
-                told += [event.encode() for event in facts_of(ctx, read_receipt(ctx, text(entry.upload)))]
+                told += [event.encode() for event in facts_of(ctx, read_receipt(ctx, upload_id))]
             except PermanentError:
                 continue  # gone or damaged meanwhile: the next pass sees to it
             self._work.report.retold += 1

@@ -87,6 +87,11 @@ class Entry:
     callback: bool = False
 
     @property
+    def shares(self) -> bool:
+        """Whether it is a duplicate: the result was made for another upload."""
+        return bool(self.task) and not self.queued
+
+    @property
     def queue(self) -> str:
         """Where its message is, if it has one."""
         return restore_queue("interactive" if self.interactive else "bulk", self.lane)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.columns import Row
-from handlers.logbook import Filter, Logbook, UploadKey, Written
+from handlers.logbook import Ending, Filter, Logbook, UploadKey, Written
 from shared import identity
 from shared.settings import Settings
 from tests.contract.logbook_events import AGAIN, NOT_SHARED, NOW, SOURCE, event, life, row, select
@@ -215,10 +215,24 @@ def test_the_diary_says_who_ended(logbook: Logbook) -> None:
     """Only what the diary itself has as ended, for exactly that upload time."""
     done, open_ = str(uuid4()), str(uuid4())
     logbook.write([*life(done), life(open_)[1]])
-    asked = [(done, NOW), (open_, NOW), (str(uuid4()), NOW), (done, NOW + timedelta(days=1))]
+    asked = [Ending(done, NOW), Ending(open_, NOW), Ending(str(uuid4()), NOW), Ending(done, NOW + timedelta(days=1))]
     assert logbook.ended(asked) == {done}
     assert logbook.ended(asked[1:]) == set()
     assert logbook.ended([]) == set()
+
+
+def test_an_end_told_before_another_is_no_answer(logbook: Logbook) -> None:
+    """A failure of an earlier try, a failure before a success, anything before an erasure."""
+    upload = str(uuid4())
+    logbook.write([event(upload, "failed", fields={"error_code": "decode_error"})])
+    failed = Ending(upload, NOW)
+    restored, again = failed._replace(least="duplicate"), failed._replace(retries=1)
+    erased = failed._replace(erased=True)
+    assert [bool(logbook.ended([end])) for end in (failed, restored, again, erased)] == [True, False, False, False]
+    logbook.write([event(upload, "failed", 5, {"error_code": "decode_error", "retries": 1})])
+    assert [bool(logbook.ended([end])) for end in (failed, again, restored, erased)] == [True, True, False, False]
+    logbook.write([event(upload, "failed", 6, {"error_code": "erased"})])
+    assert all(logbook.ended([end]) for end in (failed, again, restored, erased))
 
 
 def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:

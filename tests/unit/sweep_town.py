@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from handlers.context import Context
+from handlers.logbook import Ending
 from handlers.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload, upload_id
@@ -62,10 +63,10 @@ class TownDiary:
         self.known: set[str] = set()
         self.down = False
 
-    def ended(self, uploads: Sequence[tuple[str, datetime]]) -> set[str]:
+    def ended(self, ends: Sequence[Ending]) -> set[str]:
         if self.down:
             raise DatabaseUnavailable("down")
-        return self.known & {upload for upload, _ in uploads}
+        return self.known & {end.upload_id for end in ends}
 
 
 class Town:

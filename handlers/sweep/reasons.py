@@ -1,0 +1,81 @@
+"""Ends without a result, looked at when they are a lease old: the reason can be read, is about this very upload, and,
+where its owner took the photo back, nothing of it is left.
+
+Whoever takes a photo back writes the reason first, and a worker that has it in hand asks for it last: one of the two
+cleans up. Where he dies in the middle, it is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from handlers import erasure
+from handlers.logbook import Ending
+from handlers.retelling import read_reason, read_receipt, read_record
+from handlers.sweep import damage
+from handlers.sweep.tables import Entry, text
+from handlers.sweep.work import Work
+from shared import claims, keys
+from shared.documents import Reason
+from shared.errors import Code, NotFound, PermanentError
+from shared.telemetry import logger
+from shared.withdrawal import WITHDRAWN
+
+
+def endings(work: Work, entries: Sequence[Entry]) -> dict[bytes, Ending]:
+    """Of those uploads whose reason is in order, by upload; the next pass looks at the others again."""
+    found = dict(zip(entries, work.pool.map(lambda entry: _ending(work, entry), entries), strict=True))
+    for entry in [entry for entry, ending in found.items() if ending == "damaged"]:
+        work.report.damaged += 1
+        work.report.repaired += not work.dry_run and damage.repair_reason(work.ctx, text(entry.upload))
+    return {entry.upload: ending for entry, ending in found.items() if isinstance(ending, Ending)}
+
+
+def _ending(work: Work, entry: Entry) -> Ending | Literal["damaged"] | None:
+    upload_id = text(entry.upload)
+    try:
+        reason = read_reason(work.ctx, upload_id)
+    except NotFound:
+        return None  # the photo was given a fresh start meanwhile
+    except PermanentError:
+        return "damaged"
+    if reason.source.upload_time != entry.upload_time:
+        _put_off(work, reason)
+        return None
+    erased = reason.error_code == Code.ERASED
+    if reason.error_code in WITHDRAWN and _is_in_work(work, reason):
+        return None  # whoever has it in hand cleans up behind himself
+    if erased and not work.dry_run:
+        _finish(work, reason)
+    return Ending(upload_id, entry.upload_time, "rejected", reason.retries, erased)
+
+
+def _put_off(work: Work, reason: Reason) -> None:
+    """The end of an earlier upload of the same bytes at the same key, from a late worker, is not that of the later."""
+    if not work.dry_run:
+        work.ctx.store.delete(work.ctx.settings.bucket_quarantine, keys.reason(reason.upload_id))
+    logger().warning("reason.superseded", upload_id=reason.upload_id)
+
+
+def _is_in_work(work: Work, reason: Reason) -> bool:
+    store, settings = work.ctx.store, work.ctx.settings
+    found = claims.latest(store, settings.bucket_results, reason.task_id) if reason.task_id else None
+    return found is not None and found[1].state == "working" and claims.due_s(*found[1:], settings.lease_s) > 0
+
+
+def _finish(work: Work, reason: Reason) -> None:
+    """Take away what is left of an erased photo."""
+    if reason.task_id:
+        if _is_free(work, reason, reason.task_id):
+            erasure.take_away_results(work.ctx, reason.task_id)
+        erasure.take_away_upload(work.ctx, read_receipt(work.ctx, reason.upload_id))
+
+
+def _is_free(work: Work, reason: Reason, task_id: str) -> bool:
+    """Whether no other upload of the task has its result: it may have been uploaded again."""
+    try:
+        record = read_record(work.ctx, task_id)
+    except NotFound:
+        return True
+    return (record.upload_id, record.source.upload_time) == (reason.upload_id, reason.source.upload_time)
