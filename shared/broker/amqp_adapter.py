@@ -85,6 +85,16 @@ class AmqpTransport(Transport):
         for tag in tags:
             channel.basic_ack(tag)
 
+    def give_back(self, channel: Any) -> None:
+        """All that the channel held returns when it closes, and until then the server still works off what we settled.
+
+        Of a quorum queue it has 32 settlements in work; those after them wait in the channel's process and end with it
+        (measured: of 60 at once, 27 came again). It answers the end of the consumer when those 32 are through, and
+        then takes all others in one step.
+        """
+        for tag in list(channel.callbacks):
+            channel.basic_cancel(tag)
+
     def beat(self, channel: Any) -> float:
         link = channel.connection
         link.heartbeat_tick()
