@@ -14,25 +14,26 @@ from handlers import erasure
 from handlers.logbook import Ending
 from handlers.retelling import read_reason, read_receipt, read_record
 from handlers.sweep import damage
+from handlers.sweep.ends import Ends
 from handlers.sweep.tables import Entry, text
 from handlers.sweep.work import Work
 from shared import claims, keys
-from shared.documents import Reason
+from shared.documents import Reason, Record
 from shared.errors import Code, NotFound, PermanentError
 from shared.telemetry import logger
 from shared.withdrawal import WITHDRAWN
 
 
-def endings(work: Work, entries: Sequence[Entry]) -> dict[bytes, Ending]:
+def endings(work: Work, ends: Ends, entries: Sequence[Entry]) -> dict[bytes, Ending]:
     """Of those uploads whose reason is in order, by upload; the next pass looks at the others again."""
-    found = dict(zip(entries, work.pool.map(lambda entry: _ending(work, entry), entries), strict=True))
+    found = dict(zip(entries, work.pool.map(lambda entry: _ending(work, ends, entry), entries), strict=True))
     for entry in [entry for entry, ending in found.items() if ending == "damaged"]:
         work.report.damaged += 1
         work.report.repaired += not work.dry_run and damage.repair_reason(work.ctx, text(entry.upload))
     return {entry.upload: ending for entry, ending in found.items() if isinstance(ending, Ending)}
 
 
-def _ending(work: Work, entry: Entry) -> Ending | Literal["damaged"] | None:
+def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"] | None:
     upload_id = text(entry.upload)
     try:
         reason = read_reason(work.ctx, upload_id)
@@ -43,12 +44,24 @@ def _ending(work: Work, entry: Entry) -> Ending | Literal["damaged"] | None:
     if reason.source.upload_time != entry.upload_time:
         _put_off(work, reason)
         return None
-    erased = reason.error_code == Code.ERASED
     if reason.error_code in WITHDRAWN and _is_in_work(work, reason):
         return None  # whoever has it in hand cleans up behind himself
-    if erased and not work.dry_run:
-        _finish(work, reason)
-    return Ending(upload_id, entry.upload_time, "rejected", reason.retries, erased)
+    try:
+        return _kept(work, ends, entry, reason)
+    except PermanentError:
+        return None  # another document is gone or damaged, which is seen to elsewhere
+
+
+def _kept(work: Work, ends: Ends, entry: Entry, reason: Reason) -> Ending:
+    end = Ending(reason.upload_id, entry.upload_time, "rejected", reason.retries, reason.error_code == Code.ERASED)
+    record = _record(work, reason.task_id) if reason.task_id and (end.erased or ends.has_record(entry)) else None
+    if not end.erased:  # an attempt that had been given up may have succeeded after all
+        return end._replace(least="duplicate", retries=0) if record and _is_own(record, reason) else end
+    if not work.dry_run and reason.task_id:
+        if record is None or _is_own(record, reason):  # else it was uploaded again, and has a result
+            erasure.take_away_results(work.ctx, reason.task_id)
+        erasure.take_away_upload(work.ctx, read_receipt(work.ctx, reason.upload_id))
+    return end
 
 
 def _put_off(work: Work, reason: Reason) -> None:
@@ -64,18 +77,12 @@ def _is_in_work(work: Work, reason: Reason) -> bool:
     return found is not None and found[1].state == "working" and claims.due_s(*found[1:], settings.lease_s) > 0
 
 
-def _finish(work: Work, reason: Reason) -> None:
-    """Take away what is left of an erased photo."""
-    if reason.task_id:
-        if _is_free(work, reason, reason.task_id):
-            erasure.take_away_results(work.ctx, reason.task_id)
-        erasure.take_away_upload(work.ctx, read_receipt(work.ctx, reason.upload_id))
-
-
-def _is_free(work: Work, reason: Reason, task_id: str) -> bool:
-    """Whether no other upload of the task has its result: it may have been uploaded again."""
+def _record(work: Work, task_id: str) -> Record | None:
     try:
-        record = read_record(work.ctx, task_id)
+        return read_record(work.ctx, task_id)
     except NotFound:
-        return True
+        return None
+
+
+def _is_own(record: Record, reason: Reason) -> bool:
     return (record.upload_id, record.source.upload_time) == (reason.upload_id, reason.source.upload_time)

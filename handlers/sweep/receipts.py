@@ -18,7 +18,7 @@ from handlers.sweep.work import Work, chunks
 from shared.broker import topology
 from shared.documents import Receipt
 from shared.errors import DatabaseUnavailable, PermanentError
-from shared.messages import CallbackDue
+from shared.messages import CallbackDue, Status
 from shared.storage import ObjectInfo
 
 PREFIX = "receipts/"
@@ -121,16 +121,14 @@ class Receipts:
 
     def _endings(self, old: list[Entry]) -> dict[bytes, Ending]:
         """What the diary should say of each, as far as it is in order in the bucket."""
-        found = endings(self._work, [entry for entry in old if self._ends.has_reason(entry)])
+        found = endings(self._work, self._ends, [entry for entry in old if self._ends.has_reason(entry)])
         for entry in old:
-            if self._ends.has_reason(entry) and (entry.upload not in found or found[entry.upload].erased):
+            if self._ends.has_reason(entry):
                 continue
-            if self._ends.has_record(entry) and entry.queued:
-                found[entry.upload] = Ending(text(entry.upload), entry.upload_time, "duplicate")
-            elif entry.shares and not self._ends.has_record(entry) and lost.restore_shared(self._work, entry):
+            if entry.shares and not self._ends.has_record(entry) and lost.restore_shared(self._work, entry):
                 continue
-            elif entry.upload not in found:
-                found[entry.upload] = Ending(text(entry.upload), entry.upload_time)
+            least: Status = "duplicate" if self._ends.has_record(entry) and entry.queued else "rejected"
+            found[entry.upload] = Ending(text(entry.upload), entry.upload_time, least)
         return found
 
     def _called(self, entries: list[Entry]) -> set[bytes]:

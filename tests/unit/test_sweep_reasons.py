@@ -199,6 +199,17 @@ def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> N
         town.reason(upload)
 
 
+def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
+    """It keeps its end, and the diary is not asked for another."""
+    diary, data = FullDiary(), photo(6)
+    failed, done = town.upload("a.png", data), town.upload("b.png", data)
+    town.fail(failed)
+    town.restore(done)
+    town.later()
+    town.sweep(diary=diary)
+    assert {end.upload_id: end.least for end in diary.asked} == {failed: "rejected", done: "duplicate"}
+
+
 def test_a_duplicate_whose_result_was_taken_back_is_restored(town: Town) -> None:
     """It was decided on in the moment between a record and its erasure."""
     data, memory = photo(3), Memory()
