@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from handlers.headers.stream import Broken, Forward, Found, Header
 
 _MAX_META_BYTES = 4 << 20
+_MAX_BOXES = 10_000
+"""Most boxes looked at inside `meta`. Photos of phones have some dozens."""
 _SEQUENCES = {b"avis"}
 
 
@@ -46,25 +49,47 @@ def _box(stream: Forward) -> tuple[bytes, int | None]:
 
 
 def _header(meta: bytes, format_: str) -> Header:
-    sizes = [
-        (int.from_bytes(prop[4:8], "big"), int.from_bytes(prop[8:12], "big"))
-        for properties in _children(meta[4:], b"iprp")
-        for container in _children(properties, b"ipco")
-        for prop in _children(container, b"ispe")
-        if len(prop) >= 12
-    ]
+    sizes, cuts = [], []
+    boxes = _Boxes()
+    for _, properties in boxes.children(meta[4:], b"iprp"):
+        for _, container in boxes.children(properties, b"ipco"):
+            for name, prop in boxes.children(container, b"ispe", b"clap"):
+                if name == b"ispe" and len(prop) >= 12:
+                    sizes.append(struct.unpack_from(">II", prop, 4))
+                elif name == b"clap" and len(prop) >= 16:
+                    cuts.append(_cut(prop))
     if not sizes:
         raise Broken("it does not tell the size of its picture")
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    # A cut that is larger than its picture is no cut, but decoders believe it until they decode.
+    width, height = max((*sizes, *cuts), key=lambda size: size[0] * size[1])
     return Header(format_, width, height, "RGB")
 
 
-def _children(data: bytes, wanted: bytes) -> Iterator[bytes]:
-    at = 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size < 8:
-            return
-        if data[at + 4 : at + 8] == wanted:
-            yield data[at + 8 : at + size]
-        at += size
+def _cut(clap: bytes) -> tuple[int, int]:
+    """Width and height that are left by a cut, both given as fractions; an impossible one says nothing."""
+    width, per_width, height, per_height = struct.unpack_from(">IIII", clap)
+    return (-(-width // per_width), -(-height // per_height)) if per_width and per_height else (0, 0)
+
+
+class _Boxes:
+    """A reader of boxes inside boxes, that counts them."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_BOXES
+
+    def children(self, data: bytes, *wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
+        at = 0
+        while at + 8 <= len(data):
+            self._left -= 1
+            if not self._left:
+                raise Broken(f"it has more than {_MAX_BOXES} boxes")
+            size, name = struct.unpack_from(">I4s", data, at)
+            start = at + 8
+            if size == 1:  # the size proper follows the name
+                size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+            end = at + size if size else len(data)
+            if end < start:
+                raise Broken("a box is shorter than its own header")
+            if name in wanted:
+                yield name, data[start:end]
+            at = end

@@ -22,7 +22,9 @@ def jpeg(stream: Forward, found: Found) -> int:
         length = stream.number(2) - 2
         if length < 0:
             raise Broken("a segment is shorter than its own length field")
-        if marker in _FRAMES and not sized:
+        if marker in _FRAMES:
+            if sized:  # some decoders would believe the later one
+                raise Broken("it tells its size twice")
             found(_frame(stream, length))
             sized = True
         else:

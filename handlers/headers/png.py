@@ -33,6 +33,8 @@ def _frames(stream: Forward) -> int:
             raise Broken("a chunk has no proper name")
         if name == b"IEND":
             break
+        if name == b"IHDR":  # decoders would believe the later one
+            raise Broken("it tells its size twice")
         pixels = pixels or name == b"IDAT"
         if name == b"acTL" and length == 8 and not pixels:
             frames = max(1, stream.number(4))

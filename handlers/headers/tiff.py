@@ -44,12 +44,16 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
     if not 0 < count <= _MAX_TAGS:
         raise Broken(f"its directory has {count} tags")
     tags: dict[int, int] = {}
+    seen: set[int] = set()
     for _ in range(count):
         tag, kind = stream.number(2, layout.order), stream.number(2, layout.order)
         values = stream.number(layout.offset_bytes, layout.order)
         field = stream.read(layout.offset_bytes)
         size = _SIZES.get(kind, 0)
-        if size and values == 1:
+        if tag in seen and tag in (_WIDTH, _HEIGHT):  # decoders do not agree which to believe
+            raise Broken("it tells its size twice")
+        seen.add(tag)
+        if 0 < size <= layout.offset_bytes and values == 1:
             tags.setdefault(tag, int.from_bytes(field[:size], "little" if layout.order == "little" else "big"))
     return tags
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.headers.stream import MAX_PARTS
+from handlers.headers.stream import FREE_PARTS
 from handlers.probe import probe
 from shared.errors import Code, DarkroomError, PermanentError
 from tests.unit.probe_samples import SETTINGS, box, chunk, heic, photos, png, probed, refused, saved
@@ -64,7 +64,7 @@ HOSTILE = {
     "png without pixels": png(10, 10).replace(b"IDAT", b"abcd"),
     "png of colour type 7": png(10, 10).replace(b"\x08\x02\x00\x00\x00", b"\x08\x07\x00\x00\x00"),
     "png with a nameless chunk": png(10, 10, b"", chunk(b"\x00\x01\x02\x03", b"")),
-    "png of many chunks": png(10, 10, b"", chunk(b"teXt", b"") * (MAX_PARTS // 2)),
+    "png of many chunks": png(10, 10, b"", chunk(b"teXt", b"") * (FREE_PARTS)),
     "gif of an unknown block": b"GIF89a" + bytes(7) + b"\x99",
     "gif without a picture": b"GIF89a" + bytes(7) + b"\x3b",
     "webp of nothing": b"RIFF\x04\x00\x00\x00WEBP",
@@ -81,7 +81,7 @@ HOSTILE = {
     "heic without sizes": heic(),
     "heic box of length 3": box(b"ftyp", b"heic", bytes(4)) + b"\x00\x00\x00\x03abcd",
     "heic of an endless box": box(b"ftyp", b"heic", bytes(4)) + b"\x00\x00\x00\x00mdat",
-    "heic of many boxes": box(b"ftyp", b"heic", bytes(4)) + box(b"free") * (MAX_PARTS // 2),
+    "heic of many boxes": box(b"ftyp", b"heic", bytes(4)) + box(b"free") * (FREE_PARTS),
 }
 
 
