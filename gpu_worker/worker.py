@@ -4,7 +4,7 @@
                           photo n+1      photo n        photo n−1
 
 Between two stages at most one photo waits, so memory is bounded by about four photos whatever the queue holds, and by
-`max_pixels_in_hand` where these are big. A fourth thread keeps the claims alive and watches for a stuck device or a
+`max_pixels_in_hand` where these are big. A fourth thread keeps the claims alive and watches for a stuck stage or a
 lost broker.
 """
 
@@ -41,7 +41,7 @@ from shared.broker.publisher import Publisher
 from shared.claims import RENEWALS, Claims
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
 from shared.failpoints import passing
-from shared.heartbeat import QUIET_S, Heartbeat, Pulse
+from shared.heartbeat import QUIET_S, Heartbeat, Pulse, give, own
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
 from shared.telemetry import logger
@@ -55,6 +55,7 @@ BESIDE_NICE = 5
 SWITCH_S = 0.0005
 """Inference returns to Python after every layer; at Python's own 5 ms it would wait that long for another stage."""
 EXIT_STUCK = 70
+STAGES = ("prepare", "restore", "finish")
 
 
 class Worker:
@@ -77,15 +78,15 @@ class Worker:
         self._engine = engines.select(settings)
         self._inbox = Inbox(clock)
         prefetch = dict.fromkeys(topology.RESTORE, PREFETCH)
-        self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=self._alive)
+        self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=lambda: not self._stuck())
         self._ready_to_restore: queue.Queue[Job | None] = queue.Queue(1)
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
         self._ahead = threading.Semaphore(1)
         self._lost = False
-        self._device = Pulse(clock.monotonic)  # at rest while nothing is on it
-        self._heartbeat = Heartbeat(
-            settings, {"consumer": self._consumer.stuck_s, "device": self._device.quiet_s}, {"device": settings.stall_s}
-        )
+        self._pulses = {stage: Pulse(clock.monotonic) for stage in STAGES}  # at rest without a photo, or when it waits
+        parts = {stage: pulse.quiet_s for stage, pulse in self._pulses.items()}
+        patience_s = dict.fromkeys(STAGES, settings.stall_s)
+        self._heartbeat = Heartbeat(settings, {"consumer": self._consumer.stuck_s, **parts}, patience_s)
         metrics.IN_HAND.set_function(lambda: len(self._hand.jobs()))
 
     def run(self) -> int:
@@ -113,6 +114,7 @@ class Worker:
 
     def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
+            give(self._pulses.get(name, Pulse()))
             if name != "restore":
                 # Inference has the cores first; on Linux each thread has a niceness of its own.
                 with suppress(OSError):
@@ -158,7 +160,8 @@ class Worker:
 
     def _begin(self, delivery: Delivery) -> Job | None:
         try:
-            begun = self._prepare.begin(delivery)
+            with own().working():
+                begun = self._prepare.begin(delivery)
         except Exception:
             # Nothing of the photo was touched yet: the fault is around it, and the delivery is looked at again.
             logger().exception("worker.failed_to_begin")
@@ -183,11 +186,8 @@ class Worker:
         self._progress(job, 0.0)
         logger().info("task.begun", task_id=job.task.task_id, upload_id=job.task.upload_id, pid=os.getpid(),
                       attempt=job.claim.attempt, claimed_at=job.started_at.isoformat())  # fmt: skip
-        try:
-            progress = partial(self._progress, job)
-            job.restored = restore(job.photo, job.workflow, self._engine, self.settings, progress)
-        finally:
-            self._device.rest()
+        progress = partial(self._progress, job)
+        job.restored = restore(job.photo, job.workflow, self._engine, self.settings, progress)
         job.steps += job.restored.steps
         job.photo = None  # the input's memory is needed for the next photo
         passing("worker.after_inference")
@@ -198,7 +198,11 @@ class Worker:
                 self._hand.put_down(job)
 
     def _try(self, job: Job, name: str, stage: Callable[[Job], None]) -> bool:
-        """Run one stage. False: the job ended here, with its outcome told."""
+        """Run one stage, whose silence will be noticed. False: the job ended here, with its outcome told."""
+        with own().working():
+            return self._tried(job, name, stage)
+
+    def _tried(self, job: Job, name: str, stage: Callable[[Job], None]) -> bool:
         began_s = self._ctx.clock.monotonic()
         try:
             stage(job)
@@ -226,8 +230,8 @@ class Worker:
     def _watching(self, closing: threading.Event) -> None:
         """Renew the claims of all photos in hand; end the process when it no longer works."""
         while not closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS)):
-            if not self._alive():
-                logger().critical("process.stuck", seconds=self.settings.stall_s)
+            if stage := self._stuck():
+                logger().critical("process.stuck", thread=stage, seconds=self.settings.stall_s)
                 os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
             if self._consumer.stuck_s() > QUIET_S and not self._lost:
                 logger().critical("process.stuck", thread="consumer", seconds=QUIET_S)
@@ -237,13 +241,14 @@ class Worker:
                 self._upkeep.look_after(self._hand.jobs())
 
     def _progress(self, job: Job, done: float) -> None:
-        self._device.beat()
+        self._pulses["restore"].beat()  # from whichever thread
         job.progress = done
         if job.withdrawn:
             raise PermanentError(Code.CANCELLED, "its owner took it back")
 
-    def _alive(self) -> bool:
-        return self._device.quiet_s() < self.settings.stall_s
+    def _stuck(self) -> str:
+        """The stage that hangs, if one does."""
+        return next((stage for stage, pulse in self._pulses.items() if pulse.quiet_s() > self.settings.stall_s), "")
 
 
 def main(settings: Settings) -> int:

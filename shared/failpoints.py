@@ -1,12 +1,13 @@
-"""Named points at which a process kills itself, so that tests can put a crash exactly where it hurts.
+"""Named points at which a process kills itself or hangs, so that tests can put a fault exactly where it hurts.
 
-`DARKROOM_FAILPOINT=name:n` sends SIGKILL to the process the n-th time it passes `name`; several are separated
-by commas. Without the setting a point costs one dictionary look-up.
+`DARKROOM_FAILPOINT=name:n` sends SIGKILL to the process the n-th time it passes `name`; with `name:n:hang` this
+passage never ends instead. Several are separated by commas. Without the setting a point costs one dictionary look-up.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 
@@ -20,19 +21,24 @@ NAMES = frozenset({
 })  # fmt: skip
 
 _armed: dict[str, int] = {}
+_hanging: set[str] = set()
 _lock = threading.Lock()
 
 
 def arm(spec: str) -> None:
-    """Arm the points of `spec` (`name:n[,name:n…]`); an unknown name or count is a `SettingsError`."""
-    armed = {}
+    """Arm the points of `spec` (`name:n[:hang][,…]`); an unknown name or count is a `SettingsError`."""
+    armed, hanging = {}, set()
     for part in filter(None, spec.split(",")):
-        name, _, count = part.partition(":")
-        if name not in NAMES or not (count or "1").isdigit() or int(count or 1) < 1:
-            raise SettingsError(f"DARKROOM_FAILPOINT: {part!r} is not `name:n` with a name of {sorted(NAMES)}")
-        armed[name] = int(count or 1)
+        found = re.fullmatch(r"([a-z_.]+)(?::([1-9][0-9]*))?(:hang)?", part)
+        if not found or found[1] not in NAMES:
+            raise SettingsError(f"DARKROOM_FAILPOINT: {part!r} is not `name:n[:hang]` with a name of {sorted(NAMES)}")
+        armed[found[1]] = int(found[2] or 1)
+        if found[3]:
+            hanging.add(found[1])
     _armed.clear()
     _armed.update(armed)
+    _hanging.clear()
+    _hanging.update(hanging)
 
 
 def passing(name: str) -> None:
@@ -41,5 +47,8 @@ def passing(name: str) -> None:
         return
     with _lock:
         _armed[name] -= 1
-        if _armed[name] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        fires = _armed[name] == 0
+    if fires and name in _hanging:
+        threading.Event().wait()
+    elif fires:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -2,14 +2,14 @@
 
 A thread looks at every loop of the process and touches the file only while none of them is quiet. The supervisor, or a
 container's health check, compares the file's age with `beat_timeout_s`: so a process that is stopped, that hangs, or
-in which one loop hangs is noticed alike. Waiting for a service that is away is no silence: it shows at every try.
+in which one loop hangs is noticed alike. Waiting for a service that is away is no silence.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -42,6 +42,44 @@ class Pulse:
         """Seconds since the last `beat`; 0 at rest."""
         at_s = self._at_s
         return 0.0 if at_s is None else max(0.0, self._now_s() - at_s)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What happens here must not take long without a `beat`. Afterwards it rests, if it rested before."""
+        rested = self._at_s is None
+        self.beat()
+        try:
+            yield
+        finally:
+            (self.rest if rested else self.beat)()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What happens here may take any time, or has a limit of its own. Afterwards all is as before."""
+        rested = self._at_s is None
+        self.rest()
+        try:
+            yield
+        finally:
+            (self.rest if rested else self.beat)()
+
+
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.pulse = Pulse()  # nobody looks at it
+
+
+_thread = _Thread()
+
+
+def own() -> Pulse:
+    """The pulse of this thread; where it was given none, one that nobody looks at."""
+    return _thread.pulse
+
+
+def give(pulse: Pulse) -> None:
+    """From now on this is the pulse of the calling thread."""
+    _thread.pulse = pulse
 
 
 class Heartbeat:

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     retry_base_s: Seconds = Field(2.0, description="Wait before the second try; doubles with each further one.")
     retry_cap_s: Seconds = Field(300.0, description="Longest wait between two tries.")
     drain_s: Seconds = Field(30.0, description="Grace after SIGTERM in which the photo in hand is finished.")
-    stall_s: Seconds = Field(600.0, description="A worker without progress for this long is stuck and restarts.")
+    stall_s: Seconds = Field(600.0, description="A worker with a stage that hangs for this long is stuck and restarts.")
     png_level: int = Field(1, ge=0, le=3, description="Effort of the PNG encoder (0 fastest, 3 smallest).")
     keep_gps: bool = Field(False, description="Keep the position in a photo's EXIF data.")
     max_metadata_bytes: Bytes = Field(4 << 20, description="Largest EXIF block or colour profile that is kept.")
@@ -151,7 +151,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal.")
-    failpoint: str = Field("", description="For tests: `name:n` kills the process the n-th time it passes `name`.")
+    failpoint: str = Field(
+        "", description="For tests: `name:n` kills the process the n-th time it passes `name`; `name:n:hang` holds it."
+    )
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:

@@ -19,6 +19,7 @@ from gpu_worker.codec.wire import Answer, Confined, Decoded, Fault, Link, Reques
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
+from shared.heartbeat import own
 from shared.settings import Settings
 from shared.telemetry import logger
 
@@ -118,11 +119,12 @@ class Decoder:
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
         request = Request(bytes=len(data), memory_bytes=memory, seconds=seconds, limits=self._limits)
         link = Link(end, seconds)
-        link.send(request, data)
-        try:
-            said = link.receive(Answer).said
-        except ValueError as error:
-            raise EOFError from error
+        with own().waiting():
+            link.send(request, data)
+            try:
+                said = link.receive(Answer).said
+            except ValueError as error:
+                raise EOFError from error
         if isinstance(said, Fault):
             raise PermanentError(said.code, said.detail)
         return self._photo(link, said)
@@ -227,7 +229,8 @@ class _Service:
 
     def _read(self, seconds: float) -> int:
         try:
-            said = int.from_bytes(Link(self._control, seconds).read(4), "big")
+            with own().waiting():
+                said = int.from_bytes(Link(self._control, seconds).read(4), "big")
         except (EOFError, TimeoutError) as error:
             raise _Gone from error
         self._owes_s = 0.0

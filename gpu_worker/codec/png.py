@@ -15,6 +15,7 @@ from isal import isal_zlib
 from gpu_worker.codec import colour
 from gpu_worker.codec.bands import deflated_bands
 from gpu_worker.photo import Metadata, Photo
+from shared.heartbeat import own
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
 CHUNK_BYTES = 1 << 20
@@ -96,6 +97,7 @@ def _write_pixels(sink: _Sink, photo: Photo, level: int, threads: int) -> None:
     pending = b"\x78\x01"  # zlib: deflate, 32 KiB window
     adler = 1
     for filtered, deflated in deflated_bands(photo, level, threads):
+        own().beat()
         adler = isal_zlib.adler32(filtered, adler)
         pending += deflated
         while len(pending) >= CHUNK_BYTES:

@@ -15,6 +15,7 @@ from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
+from shared.heartbeat import own
 from shared.settings import Settings
 
 MAX_PX = 512
@@ -56,6 +57,7 @@ def _reduced(photo: Photo, factor: int) -> Image.Image:
     rows = factor * max(1, _BAND_PIXELS // (photo.width * factor))
     bands = []
     for top in range(0, photo.height, rows):
+        own().beat()
         bands.append(np.asarray(_eight(photo, top, top + rows).reduce(factor)))
         scratch.drop_rows(photo, top, top + rows)
     return Image.fromarray(np.concatenate(bands))

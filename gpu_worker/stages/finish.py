@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from typing import IO
+from typing import IO, Any, cast
 
 from gpu_worker import codec
 from gpu_worker.pixels import scratch
@@ -16,6 +16,7 @@ from gpu_worker.stages.upkeep import is_withdrawn
 from shared import __version__, keys
 from shared.documents import Record, StepTime
 from shared.failpoints import passing
+from shared.heartbeat import own
 from shared.storage import ObjectInfo
 
 SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
@@ -69,8 +70,8 @@ class Finish:
     def _store(self, job: Job, file: IO[bytes], written: codec.Written) -> ObjectInfo | None:
         """None: the result is ours. Otherwise an earlier attempt stored it and died before its record."""
         assert job.restored is not None
-        key = keys.result(job.task.task_id)
-        if self._ctx.store.put_new(self._bucket, key, file, "image/png", _about(job.restored, written)):
+        key, about = keys.result(job.task.task_id), _about(job.restored, written)
+        if self._ctx.store.put_new(self._bucket, key, cast(IO[bytes], _Watched(file)), "image/png", about):
             return None
         return self._ctx.store.head(self._bucket, key)
 
@@ -109,6 +110,20 @@ class Finish:
     @property
     def _bucket(self) -> str:
         return self._ctx.settings.bucket_results
+
+
+class _Watched:
+    """A file that the store sends: waiting for the store may take any time, reading from the disk may not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        with own().working():
+            return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _about(restored: Restored, written: codec.Written) -> dict[str, str]:

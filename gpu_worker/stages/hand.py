@@ -9,6 +9,7 @@ from gpu_worker.stages.job import Job
 from shared import workflows
 from shared.documents import Receipt
 from shared.errors import PermanentError
+from shared.heartbeat import own
 
 LOOK_S = 0.2
 
@@ -40,7 +41,7 @@ class Hand:
         There is one who waits, and nobody overtakes him: a big photo has its turn when those in hand are done.
         """
         wanted = pixels(receipt)
-        with self._changed:
+        with own().waiting(), self._changed:
             while self._jobs and sum(pixels(job.receipt) for job in self._jobs.values()) + wanted > self._most_pixels:
                 if leaving.is_set():
                     return False

@@ -11,6 +11,7 @@ from gpu_worker.restore import Restored
 from shared.broker.consumer import Delivery
 from shared.claims import Claim
 from shared.documents import Receipt, StepTime
+from shared.heartbeat import own
 from shared.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow
 
@@ -42,5 +43,5 @@ class Job:
 
     def end(self) -> None:
         """From now on nobody renews the claim."""
-        with self.lock:
+        with own().waiting(), self.lock:  # the upkeep may have it, and wait for a store that is away
             self.ended = True

@@ -6,7 +6,7 @@ from gpu_worker.stages import metrics
 from gpu_worker.stages.context import Context
 from gpu_worker.stages.job import Job
 from gpu_worker.stages.upkeep import is_withdrawn, reason_of
-from shared import facts, keys
+from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
@@ -74,8 +74,7 @@ class Outcomes:
     def withdrawn(self, job: Job) -> None:
         """Its owner took it back and wrote the reason himself: nothing is left to tell."""
         self._settle(job)
-        metrics.PHOTOS.labels(outcome="withdrawn").inc()
-        logger().info("task.dropped", task_id=job.task.task_id, upload_id=job.task.upload_id)
+        self._dropped(job.receipt)
 
     def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
         """The task had used up its attempts before this one could begin."""
@@ -98,25 +97,48 @@ class Outcomes:
             retries=receipt.retries,
             at=self._ctx.clock.now(),
         )
-        self._quarantine(reason, with_copy=receipt.preview is None)
-        self._tell(facts.of_reason(reason), receipt)
-        delivery.dead(code, detail)
-        task_id = receipt.task_id or ""
+        task_id, end = receipt.task_id or "", self._quarantine(reason, with_copy=receipt.preview is None)
+        if end is None:
+            delivery.ack()
+            self._ctx.claims.forget(task_id, attempts)
+            self._dropped(receipt)
+            return
+        self._tell(facts.of_reason(end), receipt)
+        delivery.dead(end.error_code, end.error_detail)
         self._ctx.claims.forget(task_id, attempts)
         metrics.PHOTOS.labels(outcome="failed").inc()
         logger().error(
             "task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail, attempts=attempts
         )
 
-    def _quarantine(self, reason: Reason, with_copy: bool) -> None:
+    def _quarantine(self, reason: Reason, with_copy: bool) -> Reason | None:
+        """The photo's end: this one, or the one that an attempt before us wrote. None: its owner took it back.
+
+        Never over what an owner wrote meanwhile: he writes first and looks for copies then, so one of us removes ours.
+        """
         store, source, bucket = self._ctx.store, reason.source, self._ctx.settings.bucket_quarantine
+        copy, key = keys.quarantined(reason.upload_id, source.key), keys.reason(reason.upload_id)
         try:
             if with_copy:
-                info = store.head(source.bucket, source.key, source.version)
-                store.copy(info, bucket, keys.quarantined(reason.upload_id, source.key))
+                store.copy(store.head(source.bucket, source.key, source.version), bucket, copy)
         except NotFound:
             pass  # the reason says so
-        store.put(bucket, keys.reason(reason.upload_id), reason.to_bytes(), "application/json")
+        if store.put_new(bucket, key, reason.to_bytes(), "application/json"):
+            return reason
+        earlier = withdrawal.reason_of(store, self._ctx.settings, reason.upload_id, source.upload_time)
+        if earlier and earlier.error_code in withdrawal.WITHDRAWN:
+            store.delete(bucket, copy)
+            return None
+        if earlier and earlier.retries == reason.retries:
+            return earlier
+        store.put(
+            bucket, key, reason.to_bytes(), "application/json"
+        )  # of another upload, of an earlier try, or damaged
+        return reason
+
+    def _dropped(self, receipt: Receipt) -> None:
+        metrics.PHOTOS.labels(outcome="withdrawn").inc()
+        logger().info("task.dropped", task_id=receipt.task_id, upload_id=receipt.upload_id)
 
     def _tell(self, event: LogEvent, receipt: Receipt) -> None:
         facts.tell(self._ctx.publisher, event, receipt)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from shared.breaker import Breaker
 from shared.errors import BrokerUnavailable, StorageUnavailable, TransientError
+from shared.heartbeat import own
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
@@ -22,7 +23,8 @@ class Patient:
     """Calls a service again until it answers. An outage is no fault of a photo: no attempt is counted.
 
     All threads share a circuit breaker: while the service is away one of them asks at a time, the others wait for it.
-    When `stop` is set the outage is raised, so that a worker can leave while a service is down.
+    When `stop` is set the outage is raised, so that a worker can leave while a service is down. A thread that waits for
+    a service does not hang, however long a call takes: sockets have limits of their own.
     """
 
     def __init__(self, service: Any, stop: threading.Event) -> None:
@@ -36,7 +38,12 @@ class Patient:
         if name in ("open", "list"):  # lazy: their errors appear later, outside this call
             return method
         circuit = self._circuits[name in WRITES]
-        return lambda *args, **kwargs: self._patiently(circuit, lambda: method(*args, **kwargs))
+
+        def patiently(*args: Any, **kwargs: Any) -> Any:
+            with own().waiting():
+                return self._patiently(circuit, lambda: method(*args, **kwargs))
+
+        return patiently
 
     def _patiently(self, circuit: Breaker, call: Callable[[], T]) -> T:
         while True:

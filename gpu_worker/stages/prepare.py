@@ -13,7 +13,7 @@ from gpu_worker.stages.glimpse import glimpse
 from gpu_worker.stages.job import Job
 from gpu_worker.stages.outcome import Outcomes
 from gpu_worker.stages.upkeep import is_withdrawn
-from shared import claims, keys, workflows
+from shared import claims, keys, withdrawal, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
 from shared.errors import Code, NotFound, PermanentError, TransientError
@@ -65,7 +65,7 @@ class Prepare:
         passing("worker.after_claim")
         job = Job(delivery, task, receipt, taken, self._ctx.clock.now())
         # Only now is it sure that nobody else is about to write the record.
-        if (record := self._record(task.task_id)) is not None:
+        if (record := self._record(task.task_id)) is not None and not self._is_void(record):
             self._outcomes.already_done(job, record)
             return None
         return job
@@ -106,6 +106,15 @@ class Prepare:
             return Record.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_results, key), key)
         except NotFound:
             return None
+
+    def _is_void(self, record: Record) -> bool:
+        """Whether a dead worker wrote it for an upload that had been erased: then what it left goes."""
+        ctx = self._ctx
+        if withdrawal.withdrawn_as(ctx.store, ctx.settings, record) != Code.ERASED:
+            return False
+        for key in (record.result_key, keys.preview(record.task_id), keys.record(record.task_id)):
+            ctx.store.delete(ctx.settings.bucket_results, key)
+        return True
 
     def _fetch(self, source: Source) -> bytes:
         try:

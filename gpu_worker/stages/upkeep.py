@@ -8,29 +8,23 @@ from collections.abc import Iterable
 
 from gpu_worker.stages.context import Context
 from gpu_worker.stages.job import Job
-from shared import keys
+from shared import withdrawal
 from shared.claims import RENEWALS
 from shared.documents import Reason, Receipt
-from shared.errors import Code, PermanentError
 
 EVERY_S = 1.0
 """Progress is told at most this often."""
 
 
 def reason_of(ctx: Context, receipt: Receipt) -> Reason | None:
-    """Why this upload (and not an earlier one of the same bytes at its key) ended without a result, if it did."""
-    key = keys.reason(receipt.upload_id)
-    try:
-        reason = Reason.from_bytes(ctx.store.read(ctx.settings.bucket_quarantine, key), key)
-    except PermanentError:  # as good as always there is none
-        return None
-    return reason if reason.source.upload_time == receipt.source.upload_time else None
+    """Why this upload ended without a result, if it did."""
+    return withdrawal.reason_of(ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time)
 
 
 def is_withdrawn(ctx: Context, receipt: Receipt) -> bool:
     """Whether the owner cancelled or erased this upload."""
     reason = reason_of(ctx, receipt)
-    return reason is not None and reason.error_code in (Code.CANCELLED, Code.ERASED)
+    return reason is not None and reason.error_code in withdrawal.WITHDRAWN
 
 
 class Upkeep:

@@ -50,7 +50,9 @@ def test_a_wait_doubles_up_to_its_cap_and_ends_with_the_attempts(attempt, chance
         assert ceiling / 2 <= delay <= ceiling
 
 
-@pytest.mark.parametrize("spec", ["nowhere:1", "worker.after_fetch:0", "worker.after_fetch:x"])
+@pytest.mark.parametrize(
+    "spec", ["nowhere:1", "worker.after_fetch:0", "worker.after_fetch:x", "worker.after_fetch:1:stop"]
+)
 def test_a_failpoint_that_cannot_fire_is_refused(spec):
     with pytest.raises(SettingsError):
         failpoints.arm(spec)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,44 @@ def test_a_loop_is_quiet_since_its_last_beat_and_never_at_rest(clock: FakeClock)
     pulse.rest()
     clock.advance(1000)
     assert pulse.quiet_s() == 0
+
+
+def test_who_waits_while_it_works_is_not_quiet_and_works_on_afterwards(clock: FakeClock) -> None:
+    """Waiting inside work, work inside waiting; at the end, and after an error, everything is as it was before."""
+    pulse = heartbeat.Pulse(clock.monotonic)
+    with pulse.waiting():
+        clock.advance(7)
+    assert pulse.quiet_s() == 0
+    with suppress(OSError), pulse.working():
+        clock.advance(7)
+        with pulse.waiting():
+            clock.advance(7)
+            assert pulse.quiet_s() == 0
+            with pulse.working():
+                clock.advance(7)
+                assert pulse.quiet_s() == 7
+            clock.advance(7)
+            assert pulse.quiet_s() == 0
+        clock.advance(7)
+        assert pulse.quiet_s() == 7
+        raise OSError
+    clock.advance(7)
+    assert pulse.quiet_s() == 0
+
+
+def test_every_thread_has_a_pulse_of_its_own(clock: FakeClock) -> None:
+    """What one thread does is no sign of life of another."""
+    pulse = heartbeat.Pulse(clock.monotonic)
+    heartbeat.give(pulse)
+    try:
+        with heartbeat.own().working():
+            clock.advance(7)
+            other = threading.Thread(target=lambda: heartbeat.own().beat())
+            other.start()
+            other.join()
+            assert pulse.quiet_s() == 7
+    finally:
+        heartbeat.give(heartbeat.Pulse())
 
 
 def test_one_loop_that_hangs_ends_the_beat(tmp_path: Path, clock: FakeClock) -> None:
