@@ -23,6 +23,7 @@ from shared.failpoints import passing
 from shared.messages import RestoreTask
 from shared.storage import ObjectInfo, ObjectStream
 from shared.telemetry import logger
+from shared.withdrawal import withdrawn_as
 
 JSON = "application/json"
 
@@ -112,14 +113,18 @@ def _version(info: ObjectInfo) -> str | None:
 
 
 def _restored_before(receipt: Receipt, ctx: Context) -> bool:
-    """Whether the task's result is there already, made for another upload. A damaged record proves nothing."""
+    """Whether the task's result is there already, made for another upload, and stays.
+
+    A damaged record proves nothing.
+    """
     assert receipt.task_id is not None
     key = keys.record(receipt.task_id)
     try:
         record = Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
     except PermanentError:
         return False
-    return (record.upload_id, record.source.upload_time) != (receipt.upload_id, receipt.source.upload_time)
+    own = (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time)
+    return not own and withdrawn_as(ctx.store, ctx.settings, record) is None
 
 
 def _settle(receipt: Receipt, ctx: Context) -> Decision:

@@ -13,19 +13,20 @@ from shared.storage import ObjectStore
 WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
 
 
-def is_withdrawn(store: ObjectStore, settings: Settings, upload_id: str, upload_time: datetime) -> bool:
-    """Whether this upload (and not an earlier one of the same bytes at its key) was cancelled or erased."""
+def reason_of(store: ObjectStore, settings: Settings, upload_id: str, upload_time: datetime) -> Reason | None:
+    """Why this upload (and not an earlier one of the same bytes at its key) ended without a result, if it did."""
     key = keys.reason(upload_id)
     try:
         reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
     except PermanentError:  # as good as always there is none
-        return False
-    return reason.source.upload_time == upload_time and reason.error_code in WITHDRAWN
+        return None
+    return reason if reason.source.upload_time == upload_time else None
 
 
-def is_void(store: ObjectStore, settings: Settings, record: Record) -> bool:
-    """Whether a record was written for an upload that had been taken back: its worker died before it saw that.
+def withdrawn_as(store: ObjectStore, settings: Settings, record: Record) -> Code | None:
+    """`cancelled` or `erased`, where a record was written for an upload that had been taken back.
 
-    Nobody may share its result, which is about to go.
+    Its worker is about to see that, or died before it could. Who wants to share the result must do without.
     """
-    return is_withdrawn(store, settings, record.upload_id, record.source.upload_time)
+    reason = reason_of(store, settings, record.upload_id, record.source.upload_time)
+    return reason.error_code if reason and reason.error_code in WITHDRAWN else None

@@ -131,9 +131,8 @@ class Outcomes:
             return None
         if earlier and earlier.retries == reason.retries:
             return earlier
-        store.put(
-            bucket, key, reason.to_bytes(), "application/json"
-        )  # of another upload, of an earlier try, or damaged
+        # What lies there is of another upload, of an earlier try, or damaged.
+        store.put(bucket, key, reason.to_bytes(), "application/json")
         return reason
 
     def _dropped(self, receipt: Receipt) -> None:

@@ -112,7 +112,7 @@ class Prepare:
         ctx = self._ctx
         if withdrawal.withdrawn_as(ctx.store, ctx.settings, record) != Code.ERASED:
             return False
-        for key in (record.result_key, keys.preview(record.task_id), keys.record(record.task_id)):
+        for key in (keys.result(record.task_id), keys.preview(record.task_id), keys.record(record.task_id)):
             ctx.store.delete(ctx.settings.bucket_results, key)
         return True
 
