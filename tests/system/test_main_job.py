@@ -135,6 +135,39 @@ def worker_of(folder: Path) -> psutil.Process:
     return found
 
 
+def test_twenty_versions_of_one_key(client: Client) -> None:
+    """The last one wins; each other was restored from its own bytes or ended as overwritten, or nobody saw it in time."""
+    sent = {}
+    for _ in range(20):
+        data = photo(24, 24)
+        last = upload_id("often.png", client.put("often.png", data, workflow="fast"))
+        sent[last] = hashlib.sha256(data).hexdigest()
+    assert client.record(last)["source"]["sha256"] == sent[last]
+    assert client.row(last, "success")["sha256"] == sent[last]
+    ends = {upload: end for upload in sent if (end := eventually(lambda u=upload: settled(client, u), upload, 120))}
+    assert len(ends) == 20
+    for upload, end in ends.items():
+        if end == "restored":
+            assert client.record(upload)["source"]["sha256"] == sent[upload]
+    counts = {end: list(ends.values()).count(end) for end in sorted(set(ends.values()))}
+    print(f"versions=20 {counts}")
+    eventually(lambda: not client.keys("results", "claims/") or None, "claims given up")
+
+
+def settled(client: Client, upload: str) -> str | None:
+    """The end of one version; `unseen`: gone before anybody looked at it."""
+    receipt = client.json("results", f"receipts/{upload}.json")
+    if receipt is None:
+        return "unseen"
+    if client.json("results", f"processed/{receipt['task_id']}.json"):
+        return "restored"
+    reason = client.json("quarantine", f"{upload}/reason.json")
+    if reason is None:
+        return None
+    assert reason["error_code"] in ("source_changed", "source_missing")
+    return "overwritten"
+
+
 def test_results_trigger_nothing(client: Client) -> None:
     """Every receipt is of an upload: Darkroom's own writing never comes back as work."""
     sources = {client.json("results", key)["source"]["bucket"] for key in client.keys("results", "receipts/")}

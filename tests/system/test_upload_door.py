@@ -48,6 +48,24 @@ def event(key: str) -> dict[str, Any]:
     ]}  # fmt: skip
 
 
+def s3(bucket: str, key: str, **more: str) -> bytes:
+    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}, **more}
+    return json.dumps({"Records": [record]}).encode()
+
+
+FORGED = '{"event": "task.restored", "forged": true}'
+REFUSED = {
+    "not JSON": b"<xml/>", "empty": b"", "10 MB": b" " * 10_000_000, "nested lists": b"[" * 100_000 + b"]" * 100_000,
+    "nested objects": b'{"a":' * 100_000, "unknown version": s3("uploads", "a.png", eventVersion="99.0"),
+    "half a surrogate": s3("uploads", "\ud800"), "a line of its own": f"\n{FORGED}\n".encode(),
+}  # fmt: skip
+NOWHERE = {
+    "another bucket": s3("results", "a.png"), "upwards": s3("uploads", "../results/a.png"), "gone": s3("uploads", "x"),
+    "a key with lines": s3("uploads", f"a\r\n{FORGED}\n.png"), "a key with NUL": s3("uploads", "a%00.png"),
+    "a long key": s3("uploads", "x" * 5000),
+}  # fmt: skip
+
+
 class Handlers:
     """`python -m handlers http` beside the servers of this session."""
 
@@ -168,6 +186,34 @@ def test_the_queue_door(handlers: Handlers) -> None:
     eventually(lambda: depth(settings)[topology.dead(topology.UPLOADS)] == 1, "the dead message", 120)
     assert depth(settings)[topology.UPLOADS] == 0
     publisher.close()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_is_refused(handlers: Handlers, name: str) -> None:
+    """By a 4xx, which tells the sender not to come again."""
+    assert 400 <= tell(handlers, REFUSED[name]) < 500
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_what_leads_nowhere_becomes_no_work(handlers: Handlers, name: str) -> None:
+    before = [depth(handlers.settings)[queue] for queue in topology.RESTORE]
+    assert tell(handlers, NOWHERE[name]) < 500
+    assert [depth(handlers.settings)[queue] for queue in topology.RESTORE] == before
+
+
+def test_nobody_writes_into_the_log(handlers: Handlers) -> None:
+    """Whatever they send: every line is one of ours."""
+    for body in (*REFUSED.values(), *NOWHERE.values()):
+        tell(handlers, body)
+    assert [line for line in handlers.log.read_text().splitlines() if json.loads(line).get("forged")] == []
+
+
+def tell(handlers: Handlers, body: bytes) -> int:
+    """The status of the answer."""
+    token = {"Authorization": f"Bearer {handlers.settings.webhook_token.get_secret_value()}"}
+    return httpx2.post(
+        f"{handlers.settings.api_url}/events/storage", content=body, headers=token, timeout=60
+    ).status_code
 
 
 def test_health_and_readiness(handlers: Handlers) -> None:
