@@ -91,6 +91,8 @@ class MemoryStore:
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
         self._check(bucket)
+        if not isinstance(data, bytes):
+            data.seek(0)
         body = data if isinstance(data, bytes) else data.read()
         info = ObjectInfo(
             bucket, key, hashlib.md5(body).hexdigest(), len(body), self._now(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from gpu_worker import codec
@@ -15,10 +16,12 @@ from gpu_worker.stages.outcome import Outcomes
 from gpu_worker.stages.upkeep import is_withdrawn
 from shared import __version__, keys
 from shared.documents import Record, StepTime
+from shared.errors import Code, NotFound, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.heartbeat import own
 from shared.storage import ObjectInfo
 
+TRIES = 5
 SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 
 
@@ -40,20 +43,20 @@ class Finish:
             job.steps.append(StepTime(step="encode", seconds=round(self._ctx.clock.monotonic() - began_s, 4)))
             stored = self._store(job, file, written)
         passing("worker.after_result")
-        record = self._record(job, written, stored, job.busy_s + self._ctx.clock.monotonic() - began_s)
-        if not self._write_record(record):
-            winner = Record.from_bytes(self._read(keys.record(record.task_id)), keys.record(record.task_id))
-            self._outcomes.already_done(job, winner)
-            return
+        ours = self._record(job, written, stored, job.busy_s + self._ctx.clock.monotonic() - began_s)
+        record = self._commit(ours)
         passing("worker.after_record")
+        own = (record.upload_id, record.source.upload_time) == (job.receipt.upload_id, job.receipt.source.upload_time)
         # Asked after the record, not before: whoever takes the photo back writes his reason first and deletes then, so
         # one of us two sees what the other did.
-        if is_withdrawn(self._ctx, job.receipt):
+        if own and is_withdrawn(self._ctx, job.receipt):
             for key in (keys.result(record.task_id), keys.preview(record.task_id), keys.record(record.task_id)):
                 self._ctx.store.delete(self._bucket, key)
             self._outcomes.withdrawn(job)
-            return
-        self._outcomes.restored(job, record)
+        elif record == ours:
+            self._outcomes.restored(job, record)
+        else:
+            self._outcomes.already_done(job, record)
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
         """The PNG into `file`; the preview, made from the same pixels before any label, into the bucket."""
@@ -71,9 +74,16 @@ class Finish:
         """None: the result is ours. Otherwise an earlier attempt stored it and died before its record."""
         assert job.restored is not None
         key, about = keys.result(job.task.task_id), _about(job.restored, written)
-        if self._ctx.store.put_new(self._bucket, key, cast(IO[bytes], _Watched(file)), "image/png", about):
+        sent = cast(IO[bytes], _Watched(file))
+        if self._ctx.store.put_new(self._bucket, key, sent, "image/png", about):
             return None
-        return self._ctx.store.head(self._bucket, key)
+        with suppress(NotFound):  # taken away between the two looks
+            earlier = self._ctx.store.head(self._bucket, key)
+            if earlier.metadata.get("bytes") == str(earlier.bytes) and "sha256" in earlier.metadata:
+                return earlier
+        # What lies there, if anything does, is no attempt's: it does not say what it is. No record names it.
+        self._ctx.store.put(self._bucket, key, sent, "image/png", about)
+        return None
 
     def _record(self, job: Job, written: codec.Written, earlier: ObjectInfo | None, busy_s: float) -> Record:
         restored, workflow, clock = job.restored, job.workflow, self._ctx.clock
@@ -101,11 +111,19 @@ class Finish:
             notes=notes, preview=job.receipt.preview,
         )  # fmt: skip
 
-    def _write_record(self, record: Record) -> bool:
-        return self._ctx.store.put_new(self._bucket, keys.record(record.task_id), record.to_bytes(), "application/json")
-
-    def _read(self, key: str) -> bytes:
-        return self._ctx.store.read(self._bucket, key)
+    def _commit(self, record: Record) -> Record:
+        """The task's record: this one, or that of whoever was first."""
+        key = keys.record(record.task_id)
+        for _ in range(TRIES):
+            if self._ctx.store.put_new(self._bucket, key, record.to_bytes(), "application/json"):
+                return record
+            try:
+                return Record.from_bytes(self._ctx.store.read(self._bucket, key), key)
+            except NotFound:
+                continue  # taken away between the two looks
+            except PermanentError as error:
+                raise TransientError(error.code, error.detail) from error  # the sweep repairs it
+        raise TransientError(Code.INTERNAL, f"{key} comes and goes")
 
     @property
     def _bucket(self) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gpu_worker.photo import Photo
+from gpu_worker.restore import Restored
+from gpu_worker.stages.finish import Finish
 from gpu_worker.stages.job import Job
 from handlers.api import withdraw
 from shared import keys
+from shared.documents import Record
 from shared.errors import Code, PermanentError
 from shared.storage import ObjectInfo
+from shared.workflows import resolve
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
 
@@ -87,3 +94,82 @@ def test_what_a_dead_worker_made_of_an_erased_photo_is_shared_with_nobody(bench:
     bench.delivery.body = world.tasks()[-1].encode()
     assert isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
     assert not [key for key in world.store.keys("results") if key.startswith("processed/")]
+
+
+def restored(bench: Bench) -> Job:  # noqa: F811
+    """A photo that the device is done with."""
+    job = bench.begin()
+    job.workflow = resolve("fast")
+    job.restored = Restored(Photo(np.zeros((3, 4, 3), np.uint8)), [], {}, "ncnn", "cpu", 1)
+    return job
+
+
+def kinds(bench: Bench) -> list[str]:  # noqa: F811
+    return [event.kind for event in bench.world.log()]
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_a_store_that_wrote_the_record_and_answered_with_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, erased: bool  # noqa: F811
+) -> None:  # fmt: skip
+    """The second try finds the record there: it is ours. And the owner is asked for, as always."""
+    job, store = restored(bench), bench.world.store
+    put_new = store.put_new
+
+    def answers_5xx(bucket: str, key: str, *args: Any) -> bool:
+        put_new(bucket, key, *args)
+        if erased and key == keys.record(bench.receipt.task_id or ""):
+            left = {key: (store.read("results", key), store.head("results", key)) for key in stored(bench)}
+            take_back(bench, Code.ERASED)
+            for name, (data, info) in left.items():  # the erasure had looked before the worker wrote
+                store.put("results", name, data, info.content_type, info.metadata)
+        return False
+
+    monkeypatch.setattr(store, "put_new", answers_5xx)
+    Finish(bench.ctx, bench.outcomes)(job)
+    assert len(stored(bench)) == (0 if erased else 3)
+    assert kinds(bench) == ["queued", "failed" if erased else "success"]
+    assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (1, "", None)
+
+
+def stored(bench: Bench) -> list[str]:  # noqa: F811
+    return [key for key in bench.world.store.keys("results") if key.startswith(("processed/", "previews/"))]
+
+
+@pytest.mark.parametrize("metadata", [None, {"sha256": "0" * 64, "bytes": "77"}])
+def test_what_no_attempt_stored_is_no_result(bench: Bench, metadata: dict[str, str] | None) -> None:  # noqa: F811
+    """Somebody put something else, or half of it, where the result goes: the record speaks of what is there."""
+    job, key = restored(bench), keys.result(bench.receipt.task_id or "")
+    bench.world.store.put("results", key, b"", "image/png", metadata)
+    Finish(bench.ctx, bench.outcomes)(job)
+    record = Record.from_bytes(bench.world.store.read("results", keys.record(job.task.task_id)), "")
+    data = bench.world.store.read("results", key)
+    assert (record.result_sha256, record.result_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_what_comes_and_goes_fails_no_photo(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A store that refuses a write because of another one, which it does not keep: written at the next try."""
+    job, store = restored(bench), bench.world.store
+    put_new, refused = store.put_new, set[str]()
+
+    def conflict(bucket: str, key: str, *args: Any) -> bool:
+        if key.startswith("processed/") and key not in refused:
+            refused.add(key)
+            return False
+        return put_new(bucket, key, *args)
+
+    monkeypatch.setattr(store, "put_new", conflict)
+    Finish(bench.ctx, bench.outcomes)(job)
+    assert len(refused) == 2
+    assert kinds(bench) == ["queued", "success"]
+    assert len(stored(bench)) == 3
+
+
+def test_the_result_of_an_attempt_that_died_is_taken(bench: Bench) -> None:  # noqa: F811
+    """It says itself what it is, and the record says so, too."""
+    job, key = restored(bench), keys.result(bench.receipt.task_id or "")
+    about = {"sha256": "1" * 64, "bytes": "3", "engine": "torch", "device": "cuda"}
+    bench.world.store.put("results", key, b"png", "image/png", about)
+    Finish(bench.ctx, bench.outcomes)(job)
+    record = Record.from_bytes(bench.world.store.read("results", keys.record(job.task.task_id)), "")
+    assert (record.result_sha256, record.result_bytes, record.engine) == ("1" * 64, 3, "torch")
