@@ -136,7 +136,7 @@ def worker_of(folder: Path) -> psutil.Process:
 
 
 def test_twenty_versions_of_one_key(client: Client) -> None:
-    """The last one wins; each other was restored from its own bytes or ended as overwritten, or nobody saw it in time."""
+    """The last one wins; each other ended as its own bytes or as overwritten, unless nobody saw it in time."""
     sent = {}
     for _ in range(20):
         data = photo(24, 24)
