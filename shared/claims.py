@@ -10,6 +10,7 @@ because the sweep makes a new one from any claim that is due (`due_s`).
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,12 +30,14 @@ SILENT = 1 / 3
 class ClaimNote(Document):
     """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker.
 
-    `progress`: fraction of the inference that is done, from 0 to 1, as of the last renewal.
+    `take`: drawn for each try to begin an attempt, so that it can be told whose the claim is. `progress`: fraction of
+    the inference that is done, from 0 to 1, as of the last renewal.
     """
 
     worker: str
     upload_id: str
     state: Literal["working", "failed", "requeued"]
+    take: str = ""
     crashes: int = 0
     wait_s: float = 0.0
     progress: float = 0.0
@@ -82,22 +85,26 @@ class Claims:
 
         `came_back`: the broker took the task's message from somebody, who is dead or has lost its connection.
         """
-        first = ClaimNote(worker=self._worker, upload_id=upload_id, state="working")
+        first = ClaimNote(worker=self._worker, upload_id=upload_id, state="working", take=secrets.token_hex(8))
         if self._write_new(task_id, 1, first):
             return Claim(task_id, 1, first)
         found = latest(self._store, self._bucket, task_id)
         if found is None:  # it ended between the two looks: look again
             return self.take(task_id, upload_id, came_back)
         attempt, note, info = found
+        if note == first:
+            return Claim(task_id, attempt, note)  # the store wrote it, answered with an error, and was asked again
         wait_s = due_s(note, info, self._settings.lease_s * (SILENT if came_back else 1))
         if wait_s > 0:
             return Held(wait_s, note.upload_id)
-        following = _following(note, self._worker, upload_id)
+        following = _following(note, first)
         if spent := self._spent(attempt, note, following):
             return spent
-        if not self._write_new(task_id, attempt + 1, following):
-            return self.take(task_id, upload_id, came_back)  # somebody was quicker: see who
-        return Claim(task_id, attempt + 1, following)
+        if self._write_new(task_id, attempt + 1, following):
+            return Claim(task_id, attempt + 1, following)
+        if (found := latest(self._store, self._bucket, task_id)) and found[1] == following:
+            return Claim(task_id, attempt + 1, following)  # as above
+        return self.take(task_id, upload_id, came_back)  # somebody was quicker: see who
 
     def renew(self, claim: Claim, progress: float = 0.0) -> None:
         """Say that the holder lives, and how far it is."""
@@ -139,12 +146,13 @@ class Claims:
 
 def latest(store: ObjectStore, bucket: str, task_id: str) -> tuple[int, ClaimNote, ObjectInfo] | None:
     """The newest claim of a task: its attempt, its content and the store's word on it."""
-    listed = [info.key for info in store.list(bucket, keys.claims(task_id))]
-    for key in reversed(listed):
+    prefix = keys.claims(task_id)
+    listed = [info.key for info in store.list(bucket, prefix)]
+    for key in reversed([key for key in listed if key.removeprefix(prefix).removesuffix(".json").isdigit()]):
         try:
             with store.open(bucket, key) as stream:
                 note = ClaimNote.from_bytes(b"".join(stream.chunks()), key)
-                return int(key.rpartition("/")[2].removesuffix(".json")), note, stream.info
+                return int(key.removeprefix(prefix).removesuffix(".json")), note, stream.info
         except NotFound:
             continue
     return None
@@ -167,6 +175,5 @@ def requeue(store: ObjectStore, bucket: str, task_id: str, attempt: int, note: C
     store.put(bucket, keys.claim(task_id, attempt), marked.to_bytes(), "application/json")
 
 
-def _following(last: ClaimNote, worker: str, upload_id: str) -> ClaimNote:
-    crashes = last.crashes + (last.state == "working")
-    return ClaimNote(worker=worker, upload_id=upload_id, state="working", crashes=crashes)
+def _following(last: ClaimNote, first: ClaimNote) -> ClaimNote:
+    return first.model_copy(update={"crashes": last.crashes + (last.state == "working")})

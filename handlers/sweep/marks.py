@@ -30,7 +30,9 @@ class Marks:
     """The watermark during one pass, which began at `now` by the store's clock."""
 
     def __init__(self, store: ObjectStore, bucket: str, stored: Watermark, now: datetime, save: bool) -> None:
-        self._store, self._bucket, self._save = store, bucket, save
+        self._store, self._bucket, self._save, self._now = store, bucket, save, now
+        if self._is_ahead(stored.since) or self._is_ahead(stored.ahead):
+            stored = Watermark()
         self._stored = self._from = stored
         self._until = now - MARGIN
         self.reread = self._until
@@ -53,7 +55,11 @@ class Marks:
 
     def begin_at(self, since: datetime) -> None:
         """Look only at documents from `since` on, whatever the stored watermark says."""
-        self._from = Watermark(since=since)
+        self._from = Watermark(since=None if self._is_ahead(since) else since)
+
+    def _is_ahead(self, moment: datetime | None) -> bool:
+        """Noted when the store's clock was ahead, which was put right: all that came since would be older than that."""
+        return moment is not None and EPOCH + MARGIN < self._now < moment
 
     def is_new(self, info: ObjectInfo, changed: datetime | None = None) -> bool:
         """Whether this document must be read, as it, or what belongs to it, was `changed`."""

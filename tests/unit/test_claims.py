@@ -127,3 +127,24 @@ def test_the_end_of_a_task_leaves_no_claim(ann, store, clock):
     claim = ann.take("t", "u")
     ann.forget("t", claim.attempt)
     assert list(store.list("results", keys.claims())) == []
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(ann, store, clock, monkeypatch, attempt):
+    """The second try of the same request finds the key taken, by ourselves: no attempt is lost, no lease waited for."""
+    if attempt == 2:
+        ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=0)
+    put_new = store.put_new
+    monkeypatch.setattr(store, "put_new", lambda *args: put_new(*args) and False)
+    claim = ann.take("t", "u")
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.note.crashes) == (attempt, 0)
+    assert isinstance(ann.take("t", "u"), Held)  # another message of the same task, in the same worker
+
+
+def test_what_is_no_claim_is_left_alone(ann, bob, store):
+    """Whatever somebody puts beside the claims holds up no photo."""
+    ann.take("t", "u")
+    for name in ("0001.json.bak", "notes.json", "9/0001.json"):
+        store.put("results", keys.claims("t") + name, b"?", "text/plain")
+    assert isinstance(bob.take("t", "u"), Held)

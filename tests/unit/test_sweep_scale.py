@@ -117,6 +117,21 @@ def test_a_pass_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     assert 10 <= len(again) <= 24
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_store_whose_clock_was_ahead_hides_nothing(remembers: bool) -> None:
+    """What came after the clock was put right is older than the last pass; it is looked at all the same."""
+    town, memory = Town(), Memory()
+    town.restore(town.upload("a.png"))
+    town.later(86_400)
+    town.sweep(memory=memory)
+    town.later(-86_000)
+    lost = town.upload("b.png")
+    town.lose()
+    town.later()
+    town.sweep(memory=memory if remembers else Memory())
+    assert lost in town.messages()
+
+
 def test_an_object_out_of_reach_hides_nothing_behind_it() -> None:
     """The others are looked at, nothing is cleared away meanwhile, and it is read when it can be."""
     town, memory = Town(), Memory()
