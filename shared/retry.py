@@ -21,6 +21,6 @@ class RetryPolicy:
         """
         if attempt >= self.max_attempts:
             return None
-        ceiling = min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+        ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 1000))  # 2.0 ** 1024 is an OverflowError
         draw = random.random() if chance is None else chance  # noqa: S311 - spreads load, guards nothing
         return ceiling * (0.5 + draw / 2)

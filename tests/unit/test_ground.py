@@ -50,6 +50,11 @@ def test_a_wait_doubles_up_to_its_cap_and_ends_with_the_attempts(attempt, chance
         assert ceiling / 2 <= delay <= ceiling
 
 
+def test_a_wait_is_its_cap_however_many_attempts_there_were():
+    """An outage of hours: the exponent must not outgrow a float."""
+    assert RetryPolicy(base_s=0.5, cap_s=15, max_attempts=1_000_000).delay_s(5_000, chance=1) == 15
+
+
 @pytest.mark.parametrize(
     "spec", ["nowhere:1", "worker.after_fetch:0", "worker.after_fetch:x", "worker.after_fetch:1:stop"]
 )
