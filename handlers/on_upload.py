@@ -15,6 +15,7 @@ from handlers import metrics, orders
 from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.probe import probe
+from handlers.retelling import read_receipt
 from shared import facts, identity, keys
 from shared.broker import topology
 from shared.documents import Fault, Reason, Receipt, Record, Source
@@ -23,7 +24,7 @@ from shared.failpoints import passing
 from shared.messages import RestoreTask
 from shared.storage import ObjectInfo, ObjectStream
 from shared.telemetry import logger
-from shared.withdrawal import withdrawn_as
+from shared.withdrawal import reason_of, withdrawn_as
 
 JSON = "application/json"
 
@@ -136,27 +137,64 @@ def _settle(receipt: Receipt, ctx: Context) -> Decision:
         _set_aside(receipt, ctx)
     passing("handler.before_receipt")
     bucket, key = ctx.settings.bucket_results, keys.receipt(receipt.upload_id)
-    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON):
-        if earlier := _decided_before(receipt, ctx):
-            return earlier
-        # The same bytes were put again at the same key: another upload with the same id, and its own end.
-        if not rejected:
-            ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id))
-        ctx.store.put(bucket, key, receipt.to_bytes(), JSON)
+    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON) and (earlier := _again(receipt, ctx)):
+        return earlier
     _publish(receipt, ctx)
     return _decision(receipt)
 
 
+def _again(receipt: Receipt, ctx: Context) -> Decision | None:
+    """Where the upload has a receipt by now: None when this one takes its place, and is to be told of."""
+    earlier = _receipt(receipt.upload_id, ctx)
+    if earlier == receipt:
+        return None  # ours: the store wrote it, answered with an error, and was asked again
+    if earlier and _is_same(earlier, receipt):
+        return _decision(earlier, repeated=True)
+    # The same bytes were put again at the same key: another upload with the same id, and its own end.
+    if earlier:
+        _supersede(earlier, receipt, ctx)
+    ended = reason_of(ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time) is not None
+    if receipt.decision != "rejected" and not ended:
+        ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id))
+    ctx.store.put(ctx.settings.bucket_results, keys.receipt(receipt.upload_id), receipt.to_bytes(), JSON)
+    # Its receipt was damaged, and its end is known: nothing is to be done any more.
+    return _decision(receipt, repeated=True) if ended and receipt.decision != "rejected" else None
+
+
+def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
+    """Tell the log the end of an upload that still waits: nobody else can, once its receipt is written over."""
+    if earlier.decision != "queued" or earlier.task_id is None or _exists(ctx, keys.record(earlier.task_id)):
+        return
+    if reason_of(ctx.store, ctx.settings, earlier.upload_id, earlier.source.upload_time):
+        return
+    if earlier.task_id == later.task_id:
+        event = facts.of_duplicate(earlier, later.decided_at, ctx.settings.bucket_results)
+    else:
+        event = facts.of_reason(Reason(
+            upload_id=earlier.upload_id, task_id=earlier.task_id, status="failed", error_code=Code.SOURCE_CHANGED,
+            error_detail="the upload was put again, with other wishes, before it was restored", source=earlier.source,
+            retries=earlier.retries, at=later.decided_at,
+        ))  # fmt: skip
+    with suppress(BrokerUnavailable):
+        ctx.publisher.publish(topology.LOG, event.encode())
+
+
 def _decided_before(receipt: Receipt, ctx: Context) -> Decision | None:
-    """The earlier decision on the same upload. A receipt that cannot be read is none, and is written anew."""
-    key = keys.receipt(receipt.upload_id)
+    """The earlier decision on the same upload."""
+    earlier = _receipt(receipt.upload_id, ctx)
+    return _decision(earlier, repeated=True) if earlier and _is_same(earlier, receipt) else None
+
+
+def _receipt(upload_id: str, ctx: Context) -> Receipt | None:
+    """A receipt that cannot be read is none, and is written anew."""
     try:
-        earlier = Receipt.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+        return read_receipt(ctx, upload_id)
     except PermanentError:
         return None
-    if (earlier.source.upload_time, _signature(earlier)) != (receipt.source.upload_time, _signature(receipt)):
-        return None
-    return _decision(earlier, repeated=True)
+
+
+def _is_same(earlier: Receipt, receipt: Receipt) -> bool:
+    return (earlier.source.upload_time, _signature(earlier)) == (receipt.source.upload_time, _signature(receipt))
 
 
 def _signature(receipt: Receipt) -> str | None:

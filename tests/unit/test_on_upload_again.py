@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from handlers.api import withdraw
 from handlers.on_upload import on_upload, upload_id
-from shared import identity
+from shared import identity, keys
 from shared.errors import Code, NotFound
 from tests.unit.upload_world import World, photo
 
@@ -50,7 +51,8 @@ def test_the_same_bytes_put_again_are_another_upload(world: World) -> None:
     world.clock.advance(60)
     assert world.upload("a.png", photo(), {"workflow": "nonesuch"}).kind == "rejected"
     assert world.reason(second).error_code == Code.UNKNOWN_WORKFLOW
-    assert len({event.event_id for event in world.log()}) == 3
+    assert [event.kind for event in world.log()] == ["rejected", "queued", "failed", "rejected"]
+    assert len({event.event_id for event in world.log()}) == 4
 
 
 def test_what_was_restored_before_is_a_duplicate(world: World) -> None:
@@ -107,5 +109,49 @@ def test_a_late_event_of_an_overwritten_object(world: World) -> None:
     old = world.put("a.png", photo(colour=1))
     new = world.put("a.png", photo(colour=2))
     late = on_upload(old, world.ctx)
+    world.clock.advance(0.001)
     assert late.upload_id == upload_id(world.store.head("uploads", "a.png"))
     assert on_upload(new, world.ctx) == replace(late, repeated=True)
+
+
+@pytest.mark.parametrize(("metadata", "kind"), [({}, "duplicate"), ({"params": '{"scale": 2}'}, "failed")])
+def test_a_waiting_upload_that_is_put_again_has_its_end_in_the_log(
+    world: World, metadata: dict[str, str], kind: str
+) -> None:
+    """Its receipt is written over, so nobody could tell it later: no row waits for ever."""
+    world.upload("a.png", photo())
+    (queued,) = world.log()
+    world.clock.advance(60)
+    again = world.upload("a.png", photo(), metadata)
+    _, end, later = world.log()
+    assert (end.upload_id, end.upload_time, end.kind) == (queued.upload_id, queued.upload_time, kind)
+    assert (later.kind, later.upload_time) == ("queued", world.receipt(again).source.upload_time)
+    world.restore(again)
+    world.clock.advance(60)
+    assert world.upload("a.png", photo(), metadata).kind == "duplicate"
+    assert [event.kind for event in world.log()[3:]] == ["duplicate"]  # what had its end keeps it
+
+
+def test_a_store_that_wrote_the_receipt_and_answered_with_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again it finds the key taken, by ourselves: the task is published now, not by the sweep."""
+    put_new = world.store.put_new
+    monkeypatch.setattr(world.store, "put_new", lambda *args: put_new(*args) and False)
+    decision = world.upload("a.png", photo())
+    assert (decision.kind, decision.repeated) == ("queued", False)
+    assert [task.upload_id for task in world.tasks()] == [decision.upload_id]
+    assert [event.kind for event in world.log()] == ["queued"]
+
+
+def test_a_damaged_receipt_brings_no_cancelled_photo_back(world: World) -> None:
+    """The receipt is made anew, the end stays as it was."""
+    event = world.put("a.png", photo())
+    first = on_upload(event, world.ctx)
+    withdraw.cancel(world.ctx, first.task_id or "", [world.receipt(first)])
+    world.store.put("results", keys.receipt(first.upload_id or ""), b"{", "application/json")
+    world.clock.advance(60)
+    assert on_upload(event, world.ctx) == replace(first, repeated=True)
+    assert world.reason(first).error_code == Code.CANCELLED
+    assert world.receipt(first).decision == "queued"
+    assert len(world.tasks()) == 1
