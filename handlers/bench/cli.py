@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from handlers.bench import api, backlog, records, uploads
+from handlers.bench import api, backlog, records, sweep, uploads
 from handlers.bench.figures import told
 from handlers.bench.quiet import quiet
 from shared.settings import Settings
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """`bench handlers|recorder|backlog|api [--json] …`, on the servers that the settings name."""
+    """`bench handlers|recorder|backlog|sweep|api [--json] …`, on the servers that the settings name."""
     options = _options(arguments)
     quiet(settings)
     if options.bench == "handlers":
@@ -24,6 +24,9 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     elif options.bench == "api":
         rows = api.measure(settings, options.rows, options.seconds)
         numbers = {"rows": options.rows, "rounds": api.ROUNDS, "connections": api.CONNECTIONS}
+    elif options.bench == "sweep":
+        rows = sweep.measure(settings, options.objects)
+        numbers = {"objects": options.objects}
     else:
         rows = backlog.measure(settings, options.messages)
         numbers = {"messages": options.messages}
@@ -42,10 +45,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     recorder.add_argument("--rounds", type=_count, default=3)
     full = benches.add_parser("backlog", help="memory of each process beside a long queue")
     full.add_argument("--messages", type=_count, default=100_000)
+    passes = benches.add_parser("sweep", help="requests, time and memory of a pass over a full bucket")
+    passes.add_argument("--objects", type=_count, default=100_000)
     door = benches.add_parser("api", help="the HTTP door: tickets a second, and a page of a long log")
     door.add_argument("--rows", type=_count, default=1_000_000, help="rows of the log")
     door.add_argument("--seconds", type=float, default=1.0, help="for each kind of request in a round")
-    for bench in (handlers, recorder, full, door):
+    for bench in (handlers, recorder, full, passes, door):
         bench.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args(arguments)
 

@@ -13,6 +13,7 @@ import typer
 
 from infra.bench import pipeline, throughput
 from infra.bench.own_servers import own_servers
+from infra.commands.no_stack import need_servers
 from infra.demo.samples import samples
 from shared.settings import Settings
 
@@ -32,7 +33,8 @@ def pipeline_command(
     as_json: Json = False,
 ) -> None:
     """Overhead from PUT to result beyond the inference itself, on an idle stack."""
-    figures = pipeline.measure(Settings.load(), photos)
+    need_servers(settings := Settings.load())
+    figures = pipeline.measure(settings, photos)
     if as_json:
         print(json.dumps(figures.as_dict()))
         return
@@ -66,7 +68,8 @@ def throughput_command(
     as_json: Json = False,
 ) -> None:
     """Photos a second of a backlog through the running stack, beside the engine alone."""
-    figures = throughput.measure(Settings.load(), photos, side, workflow)
+    need_servers(settings := Settings.load())
+    figures = throughput.measure(settings, photos, side, workflow)
     if as_json:
         print(json.dumps(figures.as_dict()))
         return
@@ -103,6 +106,15 @@ def backlog_command(
 ) -> None:
     """Memory of each process while a queue piles up and is worked off, on servers of its own."""
     _of_handlers("backlog", f"--messages={messages}", as_json=as_json)
+
+
+@app.command("sweep")
+def sweep_command(
+    objects: Annotated[int, typer.Option(help="Uploads that were restored.", min=1)] = 100_000,
+    as_json: Json = False,
+) -> None:
+    """Requests, time and memory of passes over a full bucket, on servers of its own; making it takes minutes."""
+    _of_handlers("sweep", f"--objects={objects}", as_json=as_json)
 
 
 @app.command("api")

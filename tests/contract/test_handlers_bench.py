@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.bench import api, backlog, records, uploads
+from handlers.bench import api, backlog, records, sweep, uploads
 from handlers.logbook import Logbook
 from shared import keys
 from shared.broker import topology
@@ -77,6 +77,13 @@ def test_a_backlog_is_worked_off(settings: Settings) -> None:
     assert sum(waiting[queue] for queue in (*topology.RESTORE, topology.LOG)) == 0
     url = settings.database_url.get_secret_value()
     assert select(url, "SELECT count(*) FROM darkroom.restoration_event") == [(300 + backlog.PREFETCH,)]
+
+
+def test_a_sweep_asks_for_what_is_new(settings: Settings) -> None:
+    """Receipts and records; what is as young as here is read by each pass anew, and nothing is found to do."""
+    rows = sweep.measure(settings, objects=40)
+    assert list(rows) == ["first pass", "next pass", "fresh process"]
+    assert all(row["requests"] > row["reads"] + row["lists"] > row["reads"] >= 80 for row in rows.values()), rows
 
 
 def test_the_door_answers_every_request_of_the_bench(settings: Settings) -> None:

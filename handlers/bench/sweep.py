@@ -1,0 +1,111 @@
+"""`bench sweep`: what a pass over a full bucket costs where nothing was lost: requests, seconds, memory.
+
+Three passes over the same objects: by a process that knows nothing of them, by the same process again, and by a fresh
+one that goes by what the bucket keeps of the passes before.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, cast
+
+from handlers.bench.backlog import Memory as Resident
+from handlers.bench.figures import Figures
+from handlers.bench.quiet import quiet
+from handlers.context import Context
+from handlers.on_sweep import Memory, on_sweep
+from shared import identity, keys
+from shared.documents import Receipt, Record, Source
+from shared.settings import Settings
+from shared.storage import ObjectStore, S3Store
+from shared.workflows import resolve
+
+WRITERS = 16
+ONE_REQUEST = ("open", "read", "head", "put", "put_new", "delete")
+
+
+class Counted:
+    """The store; `requests` counts what is asked of it, by the name of the call."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+        self.requests: Counter[str] = Counter()
+        store.client.meta.events.register("before-send.s3", self._sent)
+
+    def _sent(self, event_name: str, **_: Any) -> None:
+        self.requests[event_name.rpartition(".")[2]] += 1
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name not in ONE_REQUEST:
+            return method
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.requests[name] += 1
+            return method(*args, **kwargs)
+
+        return counted
+
+
+def measure(settings: Settings, objects: int) -> dict[str, Figures]:
+    """`objects` uploads in empty buckets, each with receipt and record. `AssertionError`: a pass found work."""
+    process = multiprocessing.get_context("spawn").Process(target=making, args=(settings, objects))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, "the objects could not be made"
+    memory = Memory()
+    return {
+        "first pass": _pass(settings, objects, memory),
+        "next pass": _pass(settings, objects, memory),
+        "fresh process": _pass(settings, objects, Memory()),
+    }
+
+
+def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
+    ctx = Context.of(settings)
+    store = Counted(cast(S3Store, ctx.store))
+    resident = Resident({"sweep": os.getpid()})
+    with resident.watched():
+        report = on_sweep(replace(ctx, store=cast(ObjectStore, store)), memory=memory)
+    assert (report.uploads, report.receipts) == (objects, objects), report
+    assert report.missed == report.republished == report.failed == 0, report
+    return {
+        "seconds": report.seconds, "requests": store.requests.total(),
+        "lists": store.requests["ListObjectsV2"], "reads": store.requests["read"], **resident.rows()["sweep"],
+    }  # fmt: skip
+
+
+def making(settings: Settings, objects: int) -> None:
+    """In a process of its own: the memory that it takes is not the sweep's."""
+    quiet(settings)
+    ctx = Context.of(settings)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(lambda number: _make(ctx, number), range(objects)):
+            pass
+
+
+def _make(ctx: Context, number: int) -> None:
+    """What an upload that was restored leaves, but for the picture."""
+    settings, key = ctx.settings, f"bench/{number:08}.png"
+    info = ctx.store.put(settings.bucket_uploads, key, str(number).encode(), "image/png")
+    at, upload, task = info.last_modified, identity.upload_id(settings.bucket_uploads, key, info.etag), _task(number)
+    source = Source(bucket=settings.bucket_uploads, key=key, etag=info.etag, bytes=1, upload_time=at)
+    workflow = resolve("fast").ref
+    receipt = Receipt(upload_id=upload, decision="queued", user_hash="u", priority="bulk", decided_at=at, source=source,
+                      task_id=task, workflow=workflow)  # fmt: skip
+    record = Record(
+        task_id=task, upload_id=upload, user_hash="u", source=source, workflow=workflow, models=[], engine="e",
+        device="d", tile={}, steps=[], width=1, height=1, result_key=keys.result(task), result_sha256="s",
+        result_bytes=1, attempts=1, queued_at=at, started_at=at, finished_at=at, duration_seconds=1, queue_seconds=1,
+        peak_memory_bytes=1, software="0",
+    )  # fmt: skip
+    for name, data in ((keys.receipt(upload), receipt.to_bytes()), (keys.record(task), record.to_bytes())):
+        ctx.store.put(settings.bucket_results, name, data, "application/json")
+
+
+def _task(number: int) -> str:
+    return identity.task_id("u", str(number), "s")
