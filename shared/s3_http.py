@@ -41,7 +41,10 @@ RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
 NOW = "darkroom.now"
 
 _PASSING_STATUSES = {429, 500, 502, 503, 504}
-_PASSING_CODES = {"RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete", "SlowDown", "Throttling"}
+_PASSING_CODES = {
+    "RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete", "SlowDown", "Throttling",
+    "ConditionalRequestConflict",
+}  # fmt: skip
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 
 Body = bytes | IO[bytes]

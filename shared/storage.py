@@ -253,7 +253,7 @@ class S3Store:
 
 
 class _AlreadyThere(Exception):
-    """The store answered 412 (or 409, a concurrent conditional write) to `If-None-Match: *`."""
+    """The store answered 412 to `If-None-Match: *`."""
 
 
 class _Stream:
@@ -277,12 +277,13 @@ def _translated(bucket: str, key: str) -> Iterator[None]:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code in ("NoSuchKey", "NotFound", "404", "NoSuchVersion", "MethodNotAllowed"):
             raise NotFound(Code.SOURCE_MISSING, f"no object {bucket}/{key}") from error
-        if status == 412 or code == "ConditionalRequestConflict":
+        if status == 412:
             raise _AlreadyThere(f"{bucket}/{key}") from error
         if status in (301, 307, 401, 403) or code in ("NoSuchBucket", "AuthorizationHeaderMalformed"):
             detail = f"{code} on bucket {bucket!r}: check its name, DARKROOM_S3_REGION and the access key"
             raise StorageUnavailable(detail) from error
-        if 400 <= status < 500 and status not in (408, 429):
+        # A conflict says that something else is being written or deleted there, not how that will end.
+        if 400 <= status < 500 and status not in (408, 429) and code != "ConditionalRequestConflict":
             raise PermanentError(Code.INTERNAL, f"the store refused {bucket}/{key}: {code}") from error
         raise StorageUnavailable(f"{code} on bucket {bucket!r}") from error
     except (BotoCoreError, HTTPError, OSError) as error:

@@ -135,12 +135,22 @@ def test_a_refusal_is_final(store: S3Store, server: Server, answer: Answer, rais
     assert len(server.bodies) == 1
 
 
-@pytest.mark.parametrize("answer", [refusal(412, "PreconditionFailed"), refusal(409, "ConditionalRequestConflict")])
-def test_somebody_was_first(store: S3Store, server: Server, answer: Answer) -> None:
-    """Both ways of saying it."""
-    server.answers = [answer]
+def test_somebody_was_first(store: S3Store, server: Server) -> None:
+    server.answers = [refusal(412, "PreconditionFailed")]
     assert not store.put_new("b", "k", b"1", "text/plain")
     assert len(server.bodies) == 1
+
+
+def test_a_conflict_is_no_answer(store: S3Store, server: Server) -> None:
+    """Amazon's word for a write or a deletion of the key at the same time: asked again, until somebody was first."""
+    conflict = refusal(409, "ConditionalRequestConflict")
+    server.answers = [conflict, refusal(412, "PreconditionFailed")]
+    assert not store.put_new("b", "k", b"1", "text/plain")
+    server.answers = [conflict, OK]
+    assert store.put_new("b", "k", b"1", "text/plain")
+    server.answers = [conflict] * 3
+    with pytest.raises(StorageUnavailable, match="ConditionalRequestConflict"):
+        store.put_new("b", "k", b"1", "text/plain")
 
 
 def test_a_cut_body_is_no_body(store: S3Store, server: Server) -> None:
