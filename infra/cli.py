@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
@@ -50,6 +51,8 @@ MODULES = {
     "migrate": "setup", "bootstrap": "setup", "storage": "storage",
     "health": "health",
 }  # fmt: skip
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""No error of the program: where it was told to read or write, it cannot."""
 GROUPS = ("bench", "storage", "dead", "keys")
 """Modules whose whole app is one command with sub-commands."""
 
@@ -88,13 +91,17 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        sys.exit(_say(error, 2))
+        sys.exit(_say(error.detail, 2))
     except DarkroomError as error:
-        sys.exit(_say(error, 1))
+        sys.exit(_say(error.detail, 1))
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        sys.exit(_say(f"{error.filename or 'a file'}: {error.strerror}; make room, or name another place", 1))
 
 
-def _say(error: DarkroomError, status: int) -> int:
-    print(f"darkroom: {error.detail}", file=sys.stderr)
+def _say(detail: str, status: int) -> int:
+    print(f"darkroom: {detail}", file=sys.stderr)
     return status
 
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.commands.no_stack import no_stack
 from shared import workflows as presets
-from shared.errors import SettingsError
 from shared.settings import PREFIX, Settings
 
 app = typer.Typer(add_completion=False)
@@ -33,10 +33,9 @@ def config(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table("setting", "value", "unit", "meaning")
     for row in rows:
-        table.add_row(row["name"], row["value"], row["unit"], row["description"])
-    Console().print(table)
+        given = "" if row["value"] == row["default"] else f" [default: {row['default']}]"
+        print(f"{row['name']}={row['value']} {row['unit']}".rstrip() + f"{given}\n    {row['description']}")
 
 
 def unit(name: str) -> str:
@@ -52,7 +51,7 @@ def env() -> None:
     """KEY=value lines for a client of the running stack: `set -a; eval "$(darkroom env)"; set +a` exports them."""
     settings = Settings.load()
     if not settings.api_url:
-        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+        raise no_stack(settings)
     values = {
         "AWS_ENDPOINT_URL": settings.s3_endpoint_url,
         "AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value(),

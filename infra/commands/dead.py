@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from infra.commands.no_stack import need_servers
 from shared.broker import dead, topology
 from shared.broker.dead import DeadLetter
 from shared.broker.depth import depth
@@ -32,7 +33,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All of them, or all of -
 @app.command("list")
 def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     """The oldest thousand of each queue."""
-    found = dead.letters(Settings.load(), _known(queue))
+    found = dead.letters(_settings(), _known(queue))
     if as_json:
         print(json.dumps([_plain(letter) for letter in found], indent=2))
         return
@@ -40,13 +41,13 @@ def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     table = Table(*(Column(name, overflow="fold") for name in columns))
     for letter in found:
         table.add_row(*(getattr(letter, name) for name in columns))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
 def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
     """One message: its reason, its headers, its bytes."""
-    plain = _plain(dead.find(Settings.load(), ident))
+    plain = _plain(dead.find(_settings(), ident))
     if as_json:
         print(json.dumps(plain, indent=2))
         return
@@ -58,7 +59,7 @@ def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOptio
 def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
           as_json: JsonOption = False) -> None:  # fmt: skip
     """Put messages back where they came from; a photo that had failed gets a fresh start."""
-    settings = Settings.load()
+    settings = _settings()
     store, publisher = S3Store(settings), Publisher(settings)
 
     def prepare(letter: DeadLetter) -> None:
@@ -76,9 +77,14 @@ def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOpti
 def drop(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
          as_json: JsonOption = False) -> None:  # fmt: skip
     """Throw messages away for good; what became of the photos stays as it is."""
-    settings = Settings.load()
+    settings = _settings()
     dropped = _each(settings, idents, every, queue, lambda ids, of: dead.drop(settings, ids, of))
     print(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
+
+
+def _settings() -> Settings:
+    need_servers(settings := Settings.load())
+    return settings
 
 
 def _each(settings: Settings, idents: list[str] | None, every: bool, queue: str | None,

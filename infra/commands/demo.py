@@ -60,7 +60,8 @@ def run(out_dir: Path, state_dir: Path) -> int:
     photos_in = samples()
     shutil.rmtree(state_dir, ignore_errors=True)
     started_s = time.monotonic()
-    _darkroom("up", "--detach", state_dir=state_dir)
+    if status := _darkroom("up", "--detach", state_dir=state_dir):
+        return status  # it has said why
     try:
         settings = Settings.load(state_dir=state_dir)
         store = S3Store(settings)
@@ -78,9 +79,10 @@ def run(out_dir: Path, state_dir: Path) -> int:
     return 1 if disagreements else 0
 
 
-def _darkroom(*arguments: str, state_dir: Path) -> None:
+def _darkroom(*arguments: str, state_dir: Path) -> int:
     environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
-    subprocess.run([sys.executable, "-m", "infra.cli", *arguments], check=True, env=environment, stdout=sys.stderr)
+    command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
+    return subprocess.run(command, check=False, env=environment, stdout=sys.stderr).returncode
 
 
 def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:

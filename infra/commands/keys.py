@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from infra.commands.no_stack import need_servers
 from shared import access, identity
 from shared import keys as places
 from shared.access import ApiKey, Scope
@@ -32,7 +33,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """A new key. It is shown this once: only its hash is kept."""
-    settings = Settings.load()
+    settings = _settings()
     pepper = settings.pepper.get_secret_value()
     if not pepper:
         raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
@@ -51,7 +52,7 @@ def create(
 @app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """Every key there is, the newest last: ids and users' pseudonyms, no key."""
-    settings = Settings.load()
+    settings = _settings()
     store = S3Store(settings)
     found = [
         ApiKey.from_bytes(store.read(info.bucket, info.key), info.key)
@@ -69,10 +70,10 @@ def list_keys(as_json: JsonOption = False) -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroom keys list` shows it.")]) -> None:
     """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice changes nothing."""
-    settings = Settings.load()
-    store, place = S3Store(settings), access.place(key_id)
     if not access.is_id(key_id):
-        raise NotFound(Code.SOURCE_MISSING, "an id has 16 hexadecimal digits; `darkroom keys list` shows them")
+        raise SettingsError(f"{key_id!r}: an id has 16 hexadecimal digits; `darkroom keys list` shows them")
+    settings = _settings()
+    store, place = S3Store(settings), access.place(key_id)
     try:
         key = ApiKey.from_bytes(store.read(settings.bucket_results, place), place)
     except NotFound as error:
@@ -81,6 +82,11 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
         key = key.model_copy(update={"revoked_at": store.clock.now()})
         store.put(settings.bucket_results, place, key.to_bytes(), "application/json")
     print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
+
+
+def _settings() -> Settings:
+    need_servers(settings := Settings.load())
+    return settings
 
 
 def _time(store: S3Store, settings: Settings) -> datetime:

@@ -6,6 +6,7 @@ import typer
 
 from infra import bootstrap as buckets
 from infra import migrate as migrations
+from infra.commands.no_stack import need_servers
 from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -21,5 +22,6 @@ def migrate() -> None:
 @app.command()
 def bootstrap() -> None:
     """Create the buckets that are missing."""
-    created = buckets.bootstrap(Settings.load())
+    need_servers(settings := Settings.load())
+    created = buckets.bootstrap(settings)
     print("\n".join(created) if created else "nothing to create")

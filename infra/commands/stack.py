@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.local import stack
@@ -26,6 +27,8 @@ from shared.settings import PREFIX, Settings
 
 app = typer.Typer(add_completion=False)
 DETACH_S = 150.0
+USAGE = 2
+"""Exit status of a supervisor that refused what it was told."""
 DOWN_S = 60.0
 console = Console(stderr=True, highlight=False)
 
@@ -75,10 +78,16 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSO
     if not stack.running(folder):
         raise SettingsError(f"no stack is ready in {folder}; start one with `darkroom up`")
     processes = []
-    for name, process in Pids(folder).alive().items():
+    pids = Pids(folder)
+    for name, process in pids.alive().items():
         with suppress(psutil.NoSuchProcess):  # it ended while we looked
             processes.append(_about(folder, name, process))
-    found = faults(settings)
+    well = {about["name"] for about in processes}
+    found = faults(settings) | {
+        name: f"died, and is started again; {folder / 'logs' / f'{name}.log'} and supervisor.log say why"
+        for name in pids.names()
+        if name not in well
+    }
     if as_json:
         print(json.dumps({"processes": processes, "health": found}, indent=2))
     else:
@@ -103,7 +112,7 @@ def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> Non
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():
-        out.print(f"[red]✗[/] {part}: {fault}" if fault else f"[green]✓[/] {part}")
+        out.print(f"[red]✗[/] {part}: {escape(fault)}" if fault else f"[green]✓[/] {part}")
 
 
 def _detach(folder: Path, workers: int) -> None:
@@ -114,13 +123,23 @@ def _detach(folder: Path, workers: int) -> None:
     (folder / "run" / stack.READY).unlink(missing_ok=True)
     child = _supervisor(folder, workers, log)
     deadline_s = time.monotonic() + DETACH_S
-    with console.status("starting"):
-        while not stack.running(folder):
-            if child.poll() is not None or time.monotonic() > deadline_s:
-                child.terminate()
-                raise TransientError(Code.INTERNAL, f"the stack did not start; {log} ends with:\n{tail(log)}")
-            time.sleep(0.05)
+    try:
+        with console.status("starting"):
+            while not stack.running(folder):
+                if child.poll() is not None or time.monotonic() > deadline_s:
+                    child.terminate()
+                    raise _did_not_start(child, f"the stack did not start; {log} ends with:\n{tail(log)}")
+                time.sleep(0.05)
+    except KeyboardInterrupt:
+        child.terminate()
+        console.print("interrupted; what had been started stops")
+        child.wait()
+        raise
     _print_where(Settings.load(state_dir=folder))
+
+
+def _did_not_start(child: subprocess.Popen[bytes], detail: str) -> SettingsError | TransientError:
+    return SettingsError(detail) if child.returncode == USAGE else TransientError(Code.INTERNAL, detail)
 
 
 def _supervisor(folder: Path, workers: int, log: Path) -> subprocess.Popen[bytes]:

@@ -18,9 +18,10 @@ from rich.table import Column, Table
 
 from infra import uploads
 from infra.api_client import Api
+from infra.commands.no_stack import no_stack
 from infra.uploads import Upload
 from shared import models, workflows
-from shared.errors import PermanentError, SettingsError
+from shared.errors import PermanentError
 from shared.identity import canonical_json
 from shared.settings import Settings
 from shared.storage import S3Store
@@ -107,7 +108,9 @@ class Submitted:
 
 @app.command()
 def submit(
-    paths: Annotated[list[Path], typer.Argument(help="Photos, and folders that are searched for photos.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Photos, and folders that are searched for photos.")
+    ],
     workflow: Annotated[str | None, typer.Option(help="Workflow; `darkroom workflows` lists them.")] = None,
     params: Annotated[str, typer.Option(help="Parameters as JSON: '{\"scale\": 2}'.")] = "{}",
     priority: Annotated[str, typer.Option(help="interactive overtakes bulk.")] = "interactive",
@@ -115,7 +118,7 @@ def submit(
     out: Annotated[Path | None, typer.Option(help="Fetch results into this folder (waits).")] = None,
     api: Annotated[str | None, typer.Option(help="Through this HTTP API, as an app does, not by the bucket.")] = None,
     key: Annotated[str | None, typer.Option(help="Key of the API; DARKROOM_API_KEY without it.")] = None,
-    timeout_s: Annotated[float, typer.Option(help="Longest wait [s].")] = 3600.0,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait [s].", min=0)] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
 ) -> None:
     """Upload photos; exit status 1 if any of those waited for was not restored."""
@@ -126,6 +129,8 @@ def submit(
         if api is None
         else _by_api(Api(api, key or settings.api_key.get_secret_value(), timeout_s), workflow, params, priority)
     )
+    if out:
+        _make_folder(out)
     with _progress() as progress:
         bar = progress.add_task("uploading", total=len(files))
         photos = []
@@ -142,7 +147,7 @@ def submit(
 
 def _by_bucket(settings: Settings, workflow: str | None, params: str, priority: str) -> Callable[[Path], Photo]:
     if not settings.s3_endpoint_url and not settings.api_url:
-        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+        raise no_stack(settings)
     models.use_local(settings.models_dir)
     metadata, store = _metadata(workflow or settings.default_workflow, params, priority), S3Store(settings)
     return lambda path: Submitted(store, settings, path, _send(store, settings, path, metadata))
@@ -157,7 +162,7 @@ def _by_api(api: Api, workflow: str | None, params: str, priority: str) -> Calla
 
 
 def _metadata(workflow: str, params: str, priority: str) -> dict[str, str]:
-    """Checked here, so that a slip costs no upload. Raises `SettingsError`; `PermanentError` names the rule."""
+    """Checked here, so that a slip costs no upload. Raises `typer.BadParameter`, which names the rule."""
     given = _params(params)
     try:
         resolved = workflows.resolve(workflow, given)
@@ -196,6 +201,14 @@ def _files(paths: list[Path]) -> list[Path]:
     return found
 
 
+def _make_folder(path: Path) -> None:
+    """Before anything is sent. Raises `typer.BadParameter`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"--out {path} cannot be made a folder: {error.strerror}") from error
+
+
 def _send(store: S3Store, settings: Settings, path: Path, metadata: dict[str, str]) -> Upload:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").digest()
@@ -221,7 +234,6 @@ def _wait(photos: Sequence[Photo], progress: Progress, timeout_s: float) -> bool
 
 
 def _fetch(photos: Sequence[Photo], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     for photo in photos:
         if photo.restored:
             photo.save(_free(out, photo.path.stem))
@@ -244,7 +256,7 @@ def _show(photos: Sequence[Photo], as_json: bool) -> None:
     table = Table(*(Column(name, overflow="fold") for name in names))  # whole ids, however narrow the terminal
     for photo in photos:
         table.add_row(*photo.row())
-    Console().print(table)
+    Console(markup=False).print(table)  # a file may be named [like this]
 
 
 def _progress() -> Progress:

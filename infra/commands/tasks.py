@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
+from uuid import UUID
 
 import httpx
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from infra.commands.no_stack import no_stack
 from shared.errors import Code, NotFound, SettingsError, TransientError
 from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
-COLUMNS = ("upload_time", "status", "workflow_type", "image_filename", "width", "height", "duration_seconds",
-           "attempts", "error_code", "task_id")  # fmt: skip
+WIDTH = 120
+"""Where no terminal says how wide it is."""
 
 
 @app.command()
@@ -31,7 +35,7 @@ def tasks(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    Console().print(_table(rows))
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False).print(_table(rows))
 
 
 @app.command()
@@ -40,11 +44,11 @@ def task(
     as_json: JsonOption = False,
 ) -> None:
     """One task: its rows and its events."""
-    found = _get(f"/v1/tasks/{task_id}", {})
+    found = _get(f"/v1/tasks/{_uuid(task_id)}", {})
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for row in found["uploads"]:
         for name, value in row.items():
             if value is not None:
@@ -58,7 +62,7 @@ def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
     """Raises `NotFound`, `SettingsError` (no stack, wrong key) and `TransientError` with the API's own sentence."""
     settings = Settings.load()
     if not settings.api_url:
-        raise SettingsError(f"no stack is running in {settings.state_dir}; start one with `darkroom up`")
+        raise no_stack(settings)
     given = {name: value for name, value in params.items() if value is not None}
     key = settings.api_key.get_secret_value()
     try:
@@ -78,8 +82,21 @@ def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*(Column(name, overflow="fold") for name in COLUMNS))
+    """Whole ids, however narrow the terminal: they are what `darkroom task` asks for."""
+    names = ("uploaded", "status", "workflow", "photo", "size", "s")
+    columns = [Column(name, overflow="fold") for name in names]
+    table = Table(*columns, Column("task", no_wrap=True), box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for row in rows:
-        shown = (row.get(name) for name in COLUMNS)
-        table.add_row(*("" if v is None else f"{v:.2f}" if isinstance(v, float) else str(v) for v in shown))
+        seconds, at = row["duration_seconds"], row["upload_time"][:16].replace("T", " ")
+        status = ": ".join(filter(None, (row["status"], row["error_code"])))
+        size = f"{row['width']}×{row['height']}" if row["width"] else ""
+        table.add_row(at, status, row["workflow_type"] or "", row["image_filename"] or "", size,
+                      f"{seconds:.1f}" if seconds is not None else "", row["task_id"] or "")  # fmt: skip
     return table
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a task's id; `darkroom tasks` shows them") from error

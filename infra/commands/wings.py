@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from datetime import datetime
+from typing import Annotated, NoReturn
 
 import typer
+
+from infra.commands.no_stack import need_servers
+from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -33,12 +37,30 @@ def recorder(ctx: typer.Context) -> None:
     _become("handlers", "recorder", *ctx.args)
 
 
-@app.command(context_settings=PASS_ON)
-def sweep(ctx: typer.Context) -> None:
-    """One sweep (`--since ISO --dry-run --json`), or one after another with `--forever`."""
-    if "--forever" in ctx.args:
+@app.command()
+def sweep(
+    since: Annotated[str, typer.Option(help="Only what is younger: 2026-01-31T12:00, UTC without a zone.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, count what would be done.")] = False,
+    forever: Annotated[bool, typer.Option("--forever", help="One sweep after another, as a process.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False,
+) -> None:
+    """Compare bucket, receipts and results; publish what was lost. Once, or with `--forever` again and again."""
+    if forever and (since or dry_run or as_json):
+        raise typer.BadParameter("--since, --dry-run and --json belong to one sweep, not to --forever")
+    if forever:
         _become("handlers", "sweep")
-    _become("handlers", "sweep", "--once", *ctx.args)
+    flags = {"--dry-run": dry_run, "--json": as_json}
+    given = [*(["--since", _moment(since)] if since else []), *(flag for flag, said in flags.items() if said)]
+    need_servers(Settings.load())
+    _become("handlers", "sweep", "--once", *given)
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--since {text!r} is no time of ISO 8601, such as 2026-01-31T12:00") from error
+    return text
 
 
 @app.command(context_settings=PASS_ON)
@@ -52,6 +74,7 @@ def webhooks(ctx: typer.Context) -> None:
     """`darkroom webhooks test URL [--json]`: send a signed sample and say what came of it."""
     if ctx.args[:1] != ["test"]:
         raise typer.BadParameter("there is one verb: `darkroom webhooks test URL`")
+    need_servers(Settings.load())
     _become("handlers", "callbacks", *ctx.args)
 
 
@@ -60,6 +83,7 @@ def log(ctx: typer.Context) -> None:
     """`darkroom log rebuild [--json]`: write the log database again from the buckets."""
     if ctx.args[:1] != ["rebuild"]:
         raise typer.BadParameter("there is one verb: `darkroom log rebuild`")
+    need_servers(Settings.load())
     _become("handlers", *ctx.args)
 
 

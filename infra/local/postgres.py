@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psycopg2
 
-from infra.local.program import LOOPBACK, Program, as_user
+from infra.local.program import LOOPBACK, Program, as_user, tail
 from infra.local.state import State, write_private
+from shared.errors import Code, TransientError
 from shared.settings import Settings
 
 USER = "embedded_postgres"
@@ -47,7 +48,10 @@ def binaries() -> Path:
 
 
 def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
-    """Beside its place, then moved: a start that was cut off leaves nothing that looks like a database."""
+    """Beside its place, then moved: a start that was cut off leaves nothing that looks like a database.
+
+    Raises `TransientError` with `initdb`'s own words, such as that the disk is full.
+    """
     unfinished, password = state.path("postgres.new"), state.path("postgres.password")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -58,7 +62,10 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
     command = [str(programs / "initdb"), "-D", str(unfinished), "-U", "darkroom", "--auth=scram-sha-256",
                "--encoding=UTF8", "--locale=C.UTF-8", f"--pwfile={password}"]  # fmt: skip
     with state.path("logs", "postgres.log").open("ab") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/", **as_user(user))
+        status = subprocess.run(command, check=False, stdout=log, stderr=log, cwd="/", **as_user(user)).returncode
+    if status:
+        told = tail(Path(log.name))
+        raise TransientError(Code.INTERNAL, f"the log database cannot be made in {data}; {log.name} ends with:\n{told}")
     password.unlink()
     unfinished.rename(data)
 

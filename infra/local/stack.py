@@ -17,11 +17,12 @@ from infra.bootstrap import bootstrap
 from infra.local.postgres import postgres
 from infra.local.program import LOOPBACK, Program
 from infra.local.seaweedfs import forget_sockets, seaweedfs
-from infra.local.state import Pids, State, lock, make_folders, write_private
+from infra.local.state import Pids, State, free, lock, make_folders, write_private
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
 from shared.clock import Clock, SystemClock
+from shared.errors import SettingsError
 from shared.settings import PREFIX, STACK_FILE, Settings
 from shared.telemetry import logger
 
@@ -39,7 +40,7 @@ class Stack:
 
     `given`: what the caller said (`Settings.given`); the rest is filled in here and left in `stack.env`.
     `servers_only` leaves Darkroom's own processes out (tests).
-    Raises `SettingsError` when a stack runs there already.
+    Raises `SettingsError` when a stack runs there already, or a port that was asked for is taken.
     """
 
     def __init__(
@@ -50,6 +51,9 @@ class Stack:
         self._lock = lock(folder)
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
+        if "api_port" in given.model_fields_set and not free(given.api_port):
+            raise SettingsError(f"DARKROOM_API_PORT: {given.api_port} is taken by another program, or not allowed "
+                                "to you; name another port, or none for a free one")  # fmt: skip
         self.state = State.load(folder)
         self.settings = _complete(given, self.state)
         self._given = given

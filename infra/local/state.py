@@ -100,16 +100,17 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _with_ports(known: dict[str, int]) -> dict[str, int]:
-    ports = {name: port for name, port in known.items() if _free(port)}
+    ports = {name: port for name, port in known.items() if free(port)}
     for name in PORTS:
         while name not in ports:
             port = PORT_RANGE[next(_candidates) % len(PORT_RANGE)]
-            if port not in ports.values() and _free(port):
+            if port not in ports.values() and free(port):
                 ports[name] = port
     return ports
 
 
-def _free(port: int) -> bool:
+def free(port: int) -> bool:
+    """Whether we may listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -131,6 +132,10 @@ class Pids:
             with suppress(psutil.NoSuchProcess):
                 entries[name] = {"pid": pid, "started": psutil.Process(pid).create_time()}
         write_private(self._path, json.dumps(entries, indent=2))
+
+    def names(self) -> list[str]:
+        """All that should run; one that died is among them until it is started again."""
+        return list(_read(self._path) or {})
 
     def alive(self) -> dict[str, psutil.Process]:
         """Those that still run."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -225,14 +228,15 @@ class TestWings:
             (["recorder"], ["handlers", "recorder"]),
             (["callbacks"], ["handlers", "callbacks"]),
             (["webhooks", "test", "https://a.b/c"], ["handlers", "callbacks", "test", "https://a.b/c"]),
-            (["sweep", "--dry-run", "--json"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
+            (["sweep", "--json", "--dry-run"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
+            (["sweep", "--since", "2026-01-31"], ["handlers", "sweep", "--once", "--since", "2026-01-31"]),
             (["sweep", "--forever"], ["handlers", "sweep"]),
             (["models", "list", "--json"], ["gpu_worker", "models", "list", "--json"]),
             (["log", "rebuild", "--json"], ["handlers", "rebuild", "--json"]),
         ],
     )
     def test_a_process_command_becomes_the_process(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], becomes: list[str]
+        self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], becomes: list[str]
     ) -> None:
         """The wing replaces this process: its signals and its exit status are the wing's own."""
         seen: list[str] = []
@@ -244,6 +248,48 @@ class TestWings:
         monkeypatch.setattr("os.execv", execv)
         run(*arguments)
         assert seen == [sys.executable, sys.executable, "-P", "-m", *becomes]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["status", "env", "tasks", "keys list", "keys create --user ann", "dead list", "dead retry --all", "log rebuild",
+     "sweep --json", "webhooks test https://a.b/c", "bench pipeline", "bench throughput", "bootstrap"],
+)  # fmt: skip
+def test_without_a_stack_every_command_says_so(run: Run, arguments: str) -> None:
+    """Wrong usage: where one was looked for, and the way out; nothing on stdout, where JSON may be awaited."""
+    status, out, err = run(*arguments.split())
+    assert (status, out) == (2, "")
+    assert re.search(r"no stack is (running|ready) in /.*/state; start one with `darkroom up`", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("sweep --since yesterday", "'yesterday'"),
+        ("sweep --forever --json", "--forever"),
+        ("task 17", "'17'"),
+        ("keys revoke 17", "'17'"),
+        ("submit {photo} --out {photo}", "photo.jpg"),
+        ("submit {photo} --timeout-s -1", "--timeout-s"),
+    ],
+)
+def test_wrong_usage_names_the_input(run: Run, stack_file: Path, photo: Path, arguments: str, named: str) -> None:
+    """Status 2 before any work."""
+    status, out, err = run(*arguments.format(photo=photo).split())
+    assert (status, out) == (2, "")
+    assert named in err
+
+
+def test_a_place_that_cannot_be_written_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or one that is read-only: one line, no traceback."""
+
+    def fails() -> Settings:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/file")
+
+    monkeypatch.setattr(Settings, "load", fails)
+    outcome = run("config")
+    assert (outcome.status, len(outcome.err.splitlines())) == (1, 1)
+    assert "/there/file: No space left on device" in outcome.err
 
 
 def test_workflows_show_the_rule_of_every_parameter(run: Run) -> None:
