@@ -15,10 +15,11 @@ ERASED = "erased"
 
 
 def blank(receipt: Receipt) -> Receipt:
-    """Without what its user wrote."""
+    """Without what its user wrote, which a fault may quote."""
     workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
     source = receipt.source.model_copy(update={"key": ERASED, "filename": None})
-    return receipt.model_copy(update={"source": source, "workflow": workflow, "callback": None})
+    fault = receipt.fault and receipt.fault.model_copy(update={"error_detail": ERASED})
+    return receipt.model_copy(update={"source": source, "workflow": workflow, "fault": fault, "callback": None})
 
 
 def take_away_results(ctx: Context, task_id: str) -> None:

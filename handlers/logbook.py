@@ -289,10 +289,11 @@ def _fault(event: LogEvent) -> str | None:
             if not _USUAL_UUID.fullmatch(value):  # a tenth of the recorder's time would go into UUID()
                 UUID(value)
         Columns.model_validate(event.fields)
+        _utc(event.upload_time), _utc(event.at)
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return str(error)
     return None
 

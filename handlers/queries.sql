@@ -87,13 +87,15 @@ ON CONFLICT (upload_id, upload_time) DO UPDATE SET
 RETURNING error_code
 
 -- name: blank
--- What the row and the events of an erased photo said of its user, taken away; it was never a success.
+-- What the row and the events of an erased photo said of its user, taken away; it was never a success. A fault may
+-- quote parameters; the erasure's own has the last word in the row.
 WITH erased AS (
     SELECT DISTINCT e.upload_id, e.upload_time
     FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
     JOIN darkroom.restoration_event e USING (upload_id, upload_time) WHERE e.fields->>'error_code' = 'erased'
 ), events AS (
     UPDATE darkroom.restoration_event e SET fields = e.fields - '{image_filename,params,result_url}'::text[]
+        - CASE WHEN e.fields->>'error_code' = 'erased' THEN '' ELSE 'error_detail' END
     FROM erased x WHERE (e.upload_id, e.upload_time) = (x.upload_id, x.upload_time)
 )
 UPDATE darkroom.restoration_log log SET status = 'failed', image_filename = NULL, params = NULL, result_url = NULL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
@@ -121,6 +121,19 @@ def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
     assert events[0].fields == {"mood": "sepia", "status": "success", "width": 7}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_erased_photo_is_quoted_nowhere(logbook: Logbook, order: int) -> None:
+    """In whatever order it is told: not by its name, nor by a fault that repeats what was asked for."""
+    upload = str(uuid4())
+    refused = {**SOURCE, "error_code": "bad_parameter", "error_detail": "scale='grandma' is not a number"}
+    erased = {"error_code": "erased", "error_detail": "its owner had it erased"}
+    logbook.write([event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)][::order][:1])
+    logbook.write([event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)])
+    rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    assert "grandma" not in str([rows, events])
+    assert (rows[0].error_code, rows[0].error_detail) == ("erased", "its owner had it erased")
+
+
 POISON: dict[str, dict[str, Any]] = {
     "an id that is none": {"task_id": "not-a-uuid"},
     "text for a number": {"fields": {"width": "wide"}},
@@ -130,6 +143,12 @@ POISON: dict[str, dict[str, Any]] = {
     "NUL in a column": {"fields": {"engine": "nc\x00nn"}},
     "NUL in an unknown field": {"fields": {"mood": ["se\x00pia"]}},
     "infinity in an unknown field": {"fields": {"mood": float("inf")}},
+    "half a character": {"fields": {"mood": "\ud800", "\udfff": 1}},
+    "a time before all time": {"upload_time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+    "a time after all time": {"at": datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14)))},
+    "a fraction of a retry": {"fields": {"retries": 1.0}},
+    "a retry that is none": {"fields": {"retries": True}},
+    "no sequence of retries": {"fields": {"retries": [1]}},
 }
 
 

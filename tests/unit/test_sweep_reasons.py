@@ -178,6 +178,16 @@ def test_a_damaged_reason_is_made_anew(town: Town) -> None:
     assert (report.damaged, report.retold) == (0, 3)
 
 
+def test_an_erased_refusal_quotes_nothing(town: Town) -> None:
+    """What was asked for may name somebody."""
+    upload = town.upload("a.png", metadata={"workflow": "grandma"})
+    receipt = town.receipt(upload)
+    assert receipt.fault
+    assert "grandma" in receipt.fault.error_detail
+    withdraw.erase_rejected(town.ctx, receipt, town.store.head("uploads", "a.png"))
+    assert b"grandma" not in b"".join(data for data, _ in town.store.snapshot().values())
+
+
 def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> None:
     """A worker was late with the failure of the first: the second waits on, and its lost message is published again."""
     data, memory = photo(4), Memory()
