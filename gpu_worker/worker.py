@@ -211,6 +211,8 @@ class Worker:
             metrics.SECONDS.labels(stage=name).observe(took_s)
         except (StorageUnavailable, BrokerUnavailable):
             return False  # only while leaving: the job stays in hand and is handed back
+        except engines.DeviceLost:
+            raise  # every photo would fail: a fresh process takes them up
         except Exception as error:
             with suppress(StorageUnavailable, BrokerUnavailable):  # as above
                 self._broken(job, error)

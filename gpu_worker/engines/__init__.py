@@ -27,6 +27,10 @@ class OutOfMemory(Exception):
     """The device refused memory for one call; nothing was computed and a smaller window may fit."""
 
 
+class DeviceLost(Exception):
+    """The device answers no call of this process any more, for no photo: only a fresh process may get it back."""
+
+
 class Network(Protocol):
     """One loaded, verified model."""
 
@@ -41,7 +45,7 @@ class Network(Protocol):
 
         Rounds half to even like the official code. A grey window is fed as three equal channels and reduced back
         to grey. `alone` promises that no other call runs at the same time, so this one may use every core.
-        Raises `OutOfMemory`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
         """
         ...
 
@@ -71,7 +75,7 @@ class Colorizer(Protocol):
     def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
         """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2) float32, a and b of CIE Lab.
 
-        Raises `OutOfMemory`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""PyTorch's ways of saying that memory is short, turned into our one."""
+"""PyTorch's ways of saying that memory is short, or the device gone, turned into ours."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
-from gpu_worker.engines import OutOfMemory
+from gpu_worker.engines import DeviceLost, OutOfMemory
 
 T = TypeVar("T")
 
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them plain `RuntimeError`s."""
 
+LOST = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED")
+"""An illegal access, an assertion on the device, a GPU that fell off its bus: what follows fails in the same way."""
+
 
 def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
-    """`call()`; when memory is short, once more if `release` could give some back. Raises `OutOfMemory`."""
+    """`call()`; when memory is short, once more if `release` could give some. Raises `OutOfMemory`, `DeviceLost`."""
     for _ in range(2):
         try:
             return call()
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in SIGNS):
+                if any(sign in str(error) for sign in LOST):
+                    raise DeviceLost(str(error).splitlines()[0]) from error
                 raise
             said = str(error).splitlines()[0] if str(error) else "no memory"
             # The traceback holds the frames, the frames hold the tensors, and the next try needs their memory.

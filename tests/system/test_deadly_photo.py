@@ -1,9 +1,13 @@
-"""A photo that takes its worker with it, every time: it is set aside after a few, and the next one is restored."""
+"""Photos that take their worker with them: one that always does is set aside, one that met a lost device is not."""
 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
+import pytest
+
+from gpu_worker.worker import EXIT_STUCK
 from handlers.context import Context
 from shared import keys
 from shared.broker.dead import letters
@@ -13,6 +17,15 @@ from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noq
 from tests.waiting import eventually
 
 CRASHES = 2
+LOST_DEVICE = """
+import sys
+if "gpu_worker" in sys.orig_argv:
+    from gpu_worker import engines
+    from gpu_worker.engines.ncnn_engine import NcnnEngine
+    def load(self, model):
+        raise engines.DeviceLost("CUDA error: an illegal memory access was encountered")
+    NcnnEngine.load = load
+"""
 
 
 def test_a_photo_that_kills_its_workers_is_set_aside(ctx: Context) -> None:  # noqa: F811
@@ -20,11 +33,7 @@ def test_a_photo_that_kills_its_workers_is_set_aside(ctx: Context) -> None:  # n
     settings = {"lease_s": 4.0, "max_crashes": CRASHES}
     deadly = upload(ctx, 40, 30)
     for _ in range(CRASHES):
-        worker = Worker(ctx, failpoint="worker.after_fetch:1", **settings)
-        assert worker.process.wait(120) == -signal.SIGKILL
-        worker._reader.join()
-        assert worker.process.stderr
-        worker.process.stderr.close()
+        assert ended(Worker(ctx, failpoint="worker.after_fetch:1", **settings)) == -signal.SIGKILL
     harmless = upload(ctx, 40, 31)
     with Worker(ctx, **settings) as worker:
         assert eventually(lambda: record(ctx, harmless), "the other photo", 120).attempts == 1
@@ -36,3 +45,31 @@ def test_a_photo_that_kills_its_workers_is_set_aside(ctx: Context) -> None:  # n
     assert [letter.code for letter in letters(ctx.settings)] == [Code.WORKER_CRASHED]
     assert record(ctx, deadly) is None
     assert list(ctx.store.list(ctx.settings.bucket_results, keys.claims(deadly))) == []
+
+
+def test_a_lost_device_ends_the_worker_and_no_photo(
+    ctx: Context,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing works on it any more: the process ends at once instead of failing photo after photo."""
+    (tmp_path / "sitecustomize.py").write_text(LOST_DEVICE)
+    tasks = [upload(ctx, 40, 32 + number) for number in range(3)]
+    with monkeypatch.context() as broken:
+        broken.setenv("PYTHONPATH", str(tmp_path))
+        worker = Worker(ctx, lease_s=4.0)
+        assert ended(worker) == EXIT_STUCK
+    assert worker.said("process.stuck")
+    assert not worker.said("task.retried")
+    with Worker(ctx, lease_s=4.0):
+        assert all(eventually(lambda task=task: record(ctx, task), "a photo", 120).attempts <= 2 for task in tasks)  # type: ignore[misc]
+    assert letters(ctx.settings) == []
+
+
+def ended(worker: Worker) -> int:
+    """Its exit status, once it has one."""
+    status = worker.process.wait(120)
+    worker._reader.join()
+    assert worker.process.stderr
+    worker.process.stderr.close()
+    return status

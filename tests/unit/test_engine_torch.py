@@ -20,7 +20,7 @@ needs("torch", "torch")
 import torch
 
 from gpu_worker import tile_runner
-from gpu_worker.engines import OutOfMemory, compat, weights
+from gpu_worker.engines import DeviceLost, OutOfMemory, compat, weights
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.out_of_memory import within_memory
@@ -210,6 +210,16 @@ def test_no_memory_is_told_apart_from_other_faults() -> None:
         within_memory(exhaust, lambda: False)
     with pytest.raises(RuntimeError, match="size"):
         within_memory(lambda: torch.ones(2) + torch.ones(3), lambda: False)
+
+
+def test_a_lost_device_is_told_apart_from_other_faults() -> None:
+    """By what CUDA says of faults after which it answers nothing any more."""
+
+    def broken() -> torch.Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …")
+
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        within_memory(broken, lambda: True)
 
 
 def test_what_could_be_given_back_earns_a_second_try() -> None:
