@@ -47,9 +47,10 @@ def ctx(servers: Any) -> Context:
 
 
 class Worker:
-    """A worker process; its log lines as they come."""
+    """A worker process; its log lines as they come. `ends`: the status with which it has to end."""
 
-    def __init__(self, ctx: Context, **changes: Any) -> None:
+    def __init__(self, ctx: Context, ends: int = 0, **changes: Any) -> None:
+        self._ends = ends
         chosen = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
         given = chosen | changes
         env = os.environ | Settings.given(**given).variables() | {"DARKROOM_LOG_FORMAT": "json"}
@@ -80,7 +81,7 @@ class Worker:
             self._reader.join()
             assert self.process.stderr
             self.process.stderr.close()
-        assert status == 0
+        assert status == self._ends
 
 
 def upload(ctx: Context, width: int, height: int) -> str:
