@@ -97,7 +97,7 @@ class Decoder:
                 self._end(service)
                 raise self._died(int(signal.SIGALRM)) from error
             except EOFError as error:
-                raise self._died(service.status(_END_S)) from error
+                raise self._died(self._status(service)) from error
         except (OSError, _Gone) as error:
             if self._service:
                 self._end(self._service)
@@ -147,6 +147,14 @@ class Decoder:
         array: NDArray[Any] = scratch.allocate(shape, dtype, self._settings)
         link.fill(array.data.cast("B"))
         return array
+
+    def _status(self, service: _Service) -> int:
+        """A process that has said its last word and stays is no better than one that crashed: it is ended."""
+        try:
+            return service.status(_END_S)
+        except TimeoutError:
+            self._end(service)
+            return 0
 
     def _end(self, service: _Service) -> None:
         service.kill()
@@ -223,7 +231,7 @@ class _Service:
         return ours
 
     def status(self, seconds: float) -> int:
-        """The signal that ended the last photo's process, 0 if it ended itself. Raises `_Gone`."""
+        """The signal that ended the last photo's process, 0 if it ended itself. Raises `_Gone`, `TimeoutError`."""
         found = self._read(seconds)
         return os.WTERMSIG(found) if os.WIFSIGNALED(found) else 0
 
@@ -231,7 +239,7 @@ class _Service:
         try:
             with own().waiting():
                 said = int.from_bytes(Link(self._control, seconds).read(4), "big")
-        except (EOFError, TimeoutError) as error:
+        except EOFError as error:
             raise _Gone from error
         self._owes_s = 0.0
         return said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,23 +99,40 @@ def out_of_memory() -> PermanentError:
 
 @contextmanager
 def _faults(data: bytes) -> Iterator[None]:
+    last_error = _errno()
+    last_error.value = 0
     try:
         yield
     except PermanentError:
         raise
-    except MemoryError as error:
-        raise out_of_memory() from error
-    except UnidentifiedImageError as error:
-        if (layout := modes.tiff_layout(data)) is not None:
-            raise modes.unsupported(layout) from error
-        detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
-        raise PermanentError(Code.DECODE_ERROR, detail) from error
     except Exception as error:
-        # Hostile files make decoders raise nearly anything (seen: OSError, ValueError, TypeError, SyntaxError,
-        # KeyError, struct.error): whatever comes out of a decoder is the file's fault, and trying again cannot help.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        detail = f"the photo is damaged and cannot be decoded to its end ({reason}); upload an intact copy"
-        raise PermanentError(Code.DECODE_ERROR, detail) from error
+        # Libraries whose memory runs out often say nothing but that they cannot decode: the C library knows better.
+        short = isinstance(error, MemoryError) or last_error.value == errno.ENOMEM
+        raise out_of_memory() if short else _fault(error, data) from error
+
+
+def _fault(error: Exception, data: bytes) -> PermanentError:
+    if isinstance(error, UnidentifiedImageError):
+        if (layout := modes.tiff_layout(data)) is not None:
+            return modes.unsupported(layout)
+        detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
+        return PermanentError(Code.DECODE_ERROR, detail)
+    # Hostile files make decoders raise nearly anything (seen: OSError, ValueError, TypeError, SyntaxError,
+    # KeyError, struct.error): whatever comes out of a decoder is the file's fault, and trying again cannot help.
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    detail = f"the photo is damaged and cannot be decoded to its end ({reason}); upload an intact copy"
+    return PermanentError(Code.DECODE_ERROR, detail)
+
+
+def _errno() -> ctypes.c_int:
+    """The C library's `errno` of this thread, or a number of our own where it cannot be reached."""
+    try:
+        place = ctypes.CDLL(None).__errno_location
+    except AttributeError:
+        return ctypes.c_int()
+    place.restype = ctypes.POINTER(ctypes.c_int)
+    found: ctypes.c_int = place().contents
+    return found
 
 
 def _check(image: Image.Image, data: bytes, limits: Limits) -> None:

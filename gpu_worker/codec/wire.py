@@ -39,7 +39,7 @@ class Message(BaseModel):
 
 
 class Request(Message):
-    """The file follows: `bytes` of it. `memory_bytes`: what its decoding may take beside the idle decoder's own."""
+    """The file follows: `bytes` of it. `memory_bytes`: what decoding may take beside it and the idle decoder's own."""
 
     bytes: _Size
     memory_bytes: _Size

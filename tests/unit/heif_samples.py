@@ -77,7 +77,11 @@ def _short(number: int) -> bytes:
 
 
 def _items(kinds: list[bytes]) -> bytes:
-    told = [box(b"infe", b"\2" + bytes(3), _short(n), bytes(2), kind, b"\0") for n, kind in enumerate(kinds, 1)]
+    hidden = [n < len(kinds) for n in range(1, len(kinds) + 1)]
+    told = [
+        box(b"infe", b"\2\0\0", bytes([hidden[n - 1]]), _short(n), bytes(2), kind, b"\0")
+        for n, kind in enumerate(kinds, 1)
+    ]
     return box(b"iinf", bytes(4), _short(len(told)), *told)
 
 

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from gpu_worker.codec import child, decode
@@ -35,6 +36,15 @@ def inflate() -> Photo:
 def spin() -> Photo:
     while True:
         pass
+
+
+def talk_nonsense() -> Photo:
+    """An answer that is none, over the connection, and then no end."""
+    for descriptor in range(3, 64):
+        with suppress(OSError):
+            os.write(descriptor, b"\xff" * 100)
+    time.sleep(600)
+    raise AssertionError
 
 
 BEFORE = mmap.mmap(-1, 1)
@@ -94,13 +104,14 @@ ACTS: dict[bytes, Callable[[str], Photo]] = {
     b"kill": lambda _: tell(os.kill(os.getpid(), signal.SIGKILL)),
     b"exit": lambda _: os._exit(0),
     b"spin": lambda _: spin(),
+    b"nonsense": lambda _: talk_nonsense(),
     b"sleep": lambda _: tell(time.sleep(600)),
     b"inflate": lambda _: inflate(),
     b"environment": lambda _: tell(dict(os.environ)),
     b"descriptors": lambda _: tell(len([fd for fd in range(64) if Path(f"/proc/self/fd/{fd}").exists()])),
     b"modules": lambda _: tell({n.partition(".")[0] for n in sys.modules} - sys.stdlib_module_names),
     b"limits": lambda _: tell([resource.getrlimit(k) for k in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)]),
-    b"allowance": lambda _: tell([resource.getrlimit(k)[0] for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]),
+    b"allowance": lambda _: tell([resource.getrlimit(k) for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]),
     b"network": lambda _: tell(Path("/proc/self/ns/net").stat().st_ino),
     b"pid": lambda _: tell((os.getpid(), os.getppid())),
     b"connect": lambda port: connect(int(port)),
