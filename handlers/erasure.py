@@ -24,6 +24,8 @@ def blank(receipt: Receipt) -> Receipt:
 
 def take_away_results(ctx: Context, task_id: str) -> None:
     """The record goes last: while it is there, somebody looks after the others."""
+    for key in (keys.result(task_id), keys.damaged(keys.record(task_id))):
+        ctx.store.delete(ctx.settings.bucket_archive, key)
     for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
         ctx.store.delete(ctx.settings.bucket_results, key)
 
@@ -38,8 +40,10 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
 
 
 def delete_copies(ctx: Context, upload_id: str) -> None:
-    """All but the reason in quarantine."""
+    """All but the reason in quarantine, and what the sweep put aside."""
     quarantine, reason = ctx.settings.bucket_quarantine, keys.reason(upload_id)
+    for key in (keys.receipt(upload_id), reason):
+        ctx.store.delete(ctx.settings.bucket_archive, keys.damaged(key))
     for info in list(ctx.store.list(quarantine, f"{upload_id}/")):
         if info.key != reason:
             ctx.store.delete(quarantine, info.key)

@@ -20,7 +20,7 @@ from handlers.retelling import facts_of, read_reason, read_receipt, read_record
 from handlers.sweep.tables import Ids, packed, text
 from handlers.sweep.work import chunks
 from shared import facts
-from shared.errors import NotFound, PermanentError, TransientError
+from shared.errors import Code, NotFound, PermanentError, TransientError
 from shared.messages import LogEvent
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -75,8 +75,14 @@ class _Rebuild:
         settings = self._ctx.settings
         records = self._ids(settings.bucket_results, "processed/", ".json")
         receipts = self._ids(settings.bucket_results, "receipts/", ".json")
+        reasons = self._ids(settings.bucket_quarantine, "", "/reason.json")
         told = bytearray(len(records))
-        for events in self._tell(receipts, lambda ident: facts_of(self._ctx, read_receipt(self._ctx, ident))):
+
+        def of_upload(ident: str) -> list[LogEvent]:
+            events = facts_of(self._ctx, read_receipt(self._ctx, ident))
+            return [*events, *self._erasure(ident)] if packed(ident) in reasons else events
+
+        for events in self._tell(receipts, of_upload):
             self.report.receipts += 1
             for event in events:
                 place = records.place(packed(event.task_id or "")) if event.kind == "success" else None
@@ -91,10 +97,17 @@ class _Rebuild:
 
         for _ in self._tell(alone, events_of):
             self.report.records_alone += 1
-        reasons = self._ids(settings.bucket_quarantine, "", "/reason.json")
         alone = [upload for upload in reasons if upload not in receipts]
         for _ in self._tell(alone, lambda ident: [facts.of_reason(read_reason(self._ctx, ident))]):
             self.report.reasons_alone += 1
+
+    def _erasure(self, ident: str) -> list[LogEvent]:
+        """It has the last word, whatever is still there of the photo."""
+        try:
+            reason = read_reason(self._ctx, ident)
+        except PermanentError:
+            return []  # gone; or damaged, and counted where it is all there is
+        return [facts.of_reason(reason)] if reason.error_code == Code.ERASED else []
 
     def _ids(self, bucket: str, prefix: str, ending: str) -> Ids:
         found = Ids()

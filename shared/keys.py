@@ -80,6 +80,11 @@ def preview_upload(upload_id: str, preview_id: str = "") -> str:
     return f"preview/{upload_id}/{preview_id}"
 
 
+def damaged(key: str) -> str:
+    """In the archive bucket: what lay at a key before the sweep wrote it anew."""
+    return f"damaged/{key}"
+
+
 def ticket(ticket: str) -> str:
     """In the results bucket: what a ticket with an `Idempotency-Key` was drawn for."""
     return f"tickets/{ticket}.json"

@@ -60,7 +60,7 @@ class MemoryStore:
     def __init__(
         self,
         clock: FakeClock | None = None,
-        buckets: tuple[str, ...] = ("uploads", "results", "quarantine"),
+        buckets: tuple[str, ...] = ("uploads", "results", "quarantine", "archive"),
         versioned: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock or FakeClock()

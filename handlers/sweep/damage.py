@@ -15,7 +15,6 @@ from shared.documents import Document, Fault, ModelRef, Reason, Receipt, Record,
 from shared.errors import Code, NotFound, PermanentError
 from shared.telemetry import logger
 
-PREFIX = "damaged/"
 JSON = "application/json"
 LOST_REASON = Fault(
     error_code=Code.BAD_DOCUMENT,
@@ -30,7 +29,7 @@ D = TypeVar("D", bound=Document)
 def keep(ctx: Context, key: str, bucket: str = "") -> None:
     """Copy a damaged document of the results bucket into the archive, before anything is written in its place."""
     info = ctx.store.head(bucket or ctx.settings.bucket_results, key)
-    ctx.store.copy(info, ctx.settings.bucket_archive, PREFIX + key)
+    ctx.store.copy(info, ctx.settings.bucket_archive, keys.damaged(key))
 
 
 def repair_record(ctx: Context, task_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
 from datetime import datetime
 
 from handlers.sweep import damage
@@ -63,6 +64,8 @@ class Ends:
                 store.copy(info, settings.bucket_archive, info.key)
                 store.delete(settings.bucket_results, info.key)
                 store.delete(settings.bucket_results, keys.preview(task_id))
+                if _exists(work, keys.record(task_id)):  # a worker found the result there, and committed it meanwhile
+                    store.copy(replace(info, bucket=settings.bucket_archive), settings.bucket_results, info.key)
 
     @property
     def orphans(self) -> Container[bytes]:

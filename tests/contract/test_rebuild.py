@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from handlers.logbook import Filter, Logbook
+from handlers.api import withdraw
+from handlers.logbook import Filter, Logbook, Written
 from handlers.rebuild import rebuild
 from shared import facts, keys
-from shared.errors import DatabaseUnavailable
+from shared.documents import Reason
+from shared.errors import Code, DatabaseUnavailable
+from shared.messages import LogEvent
 from shared.settings import Settings
 from tests.contract.databases import database
 from tests.unit.sweep_town import Town, photo
@@ -97,3 +100,32 @@ def test_a_damaged_document_costs_its_own_row_only(town: Town, diary: Logbook) -
 def test_without_a_database_the_rebuild_says_so(town: Town) -> None:
     with pytest.raises(DatabaseUnavailable):
         rebuild(town.ctx, Logbook(Settings(database_url="")))
+
+
+def test_an_erased_photo_does_not_come_back(town: Town, diary: Logbook) -> None:
+    """Not even where the erasure broke off, and the record is still there."""
+    upload = next(event.upload_id for event in town.told if event.kind == "success")
+    reason = Reason(upload_id=upload, task_id=town.receipt(upload).task_id, status="failed", error_code=Code.ERASED,
+                    error_detail="d", source=town.receipt(upload).source, at=town.clock.now())  # fmt: skip
+    town.store.put("quarantine", keys.reason(upload), reason.to_bytes(), "application/json")
+    rebuild(town.ctx, diary)
+    found = rows(diary)[upload]
+    assert (found["status"], found["error_code"], found["image_filename"]) == ("failed", "erased", None)
+
+
+def test_an_erasure_in_the_middle_of_a_rebuild_stays(town: Town, diary: Logbook) -> None:
+    """The rebuild has read of the photo what the erasure then takes away, and tells it last."""
+    upload = next(event.upload_id for event in town.told if event.kind == "success")
+
+    class Late:
+        def write(self, events: Sequence[LogEvent]) -> Written:
+            if upload in {event.upload_id for event in events}:
+                receipt = town.receipt(upload)
+                withdraw.erase(town.ctx, receipt.task_id or "", [receipt])
+                diary.write(town.recorded())
+            return diary.write(events)
+
+    rebuild(town.ctx, Late())
+    found = rows(diary)[upload]
+    assert (found["status"], found["error_code"], found["image_filename"]) == ("failed", "erased", None)
+    assert "done.png" not in str(diary.task(found["task_id"]))

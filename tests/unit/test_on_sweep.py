@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -185,6 +186,27 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     left = [key for key in town.store.keys("results") if key.startswith(("processed/", "previews/"))]
     waited = town.receipt(waiting).task_id or ""
     assert left == [keys.preview(waited), keys.result(waited)]
+
+
+def test_a_result_that_is_committed_while_it_is_retired_stays(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A twin was uploaded meanwhile, and its worker found the result there."""
+    data = photo(8)
+    first = town.upload("a.png", data)
+    record = town.restore(first)
+    result = town.store.read("results", record.result_key)
+    town.store.delete("results", keys.record(record.task_id))
+    town.fail(first)
+    town.later(7200)
+    copy = town.store.copy
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        copy(*args)
+        town.store.put("results", keys.record(record.task_id), record.to_bytes(), "application/json")
+
+    monkeypatch.setattr(town.store, "copy", meanwhile)
+    assert town.sweep().results_retired == 1
+    assert town.store.read("results", record.result_key) == result
 
 
 def test_a_dry_run_changes_nothing(town: Town) -> None:

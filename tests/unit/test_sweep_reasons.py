@@ -112,6 +112,26 @@ def test_what_a_dead_worker_left_of_an_erased_photo_goes(town: Town, stored: str
     assert town.reason(upload).error_code == Code.ERASED
 
 
+def test_what_the_sweep_put_aside_of_an_erased_photo_goes_too(town: Town) -> None:
+    """The result of an attempt that died, and documents that were damaged."""
+    upload = town.upload("grandma.png")
+    receipt = town.receipt(upload)
+    town.restore(upload)
+    town.store.delete("results", keys.record(receipt.task_id or ""))
+    town.fail(upload)
+    reason = town.reason(upload).to_bytes()[:-3]
+    town.store.put("quarantine", keys.reason(upload), reason, "application/json")
+    town.later(7200)
+    town.sweep()
+    town.store.put("results", keys.receipt(upload), receipt.to_bytes()[:-3], "application/json")
+    for _ in range(2):
+        town.later(7200)
+        town.sweep()
+    assert len(town.store.keys("archive")) == 3
+    erase(town, upload)
+    assert left(town, receipt) == []
+
+
 def test_a_result_made_for_a_later_upload_stays(town: Town) -> None:
     """The same photo, uploaded again after it was erased."""
     data = photo(5)
