@@ -10,15 +10,20 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
+from handlers.logbook import Filter, Logbook
 from handlers.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
 from handlers.report import SweepReport
+from handlers.retelling import facts_of, read_receipt
+from shared import facts, keys
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
+from shared.documents import Reason
+from shared.errors import Code
 from shared.settings import Settings
 from shared.storage import S3Store
-from tests.contract.databases import corner
+from tests.contract.databases import corner, database
 from tests.unit.sweep_town import photo
 
 KEYS = ("a.png", "with blank/é+中#%41.png", "🖼.png")
@@ -94,3 +99,32 @@ def test_lost_messages_are_published_again(ctx: Context) -> None:
     report = until(ctx, lambda report: report.republished > 0, backlogs=lambda: fewer)
     assert report.republished == 2
     assert backlog(ctx.settings)[topology.BULK].ready == ready[topology.BULK].ready + 2
+
+
+def test_an_erasure_reaches_a_log_that_knew_another_end(ctx: Context, servers: Any) -> None:
+    """It was told while the broker was away, and its process died half way: the sweep finishes it, and tells it."""
+    put(ctx, "grandma.png", photo(1))
+    event = UploadEvent(ctx.settings.bucket_uploads, "grandma.png", "create")
+    upload = on_upload(event, ctx).upload_id or ""
+    receipt = read_receipt(ctx, upload)
+    failed = Reason(upload_id=upload, task_id=receipt.task_id, status="failed", error_code=Code.DECODE_ERROR,
+                    error_detail="d", source=receipt.source, at=receipt.decided_at)  # fmt: skip
+    erased = failed.model_copy(update={"error_code": Code.ERASED})
+    with database(servers.settings) as url:
+        diary, memory = Logbook(Settings(database_url=url)), Memory()
+        diary.write([facts.of_receipt(receipt, "results"), facts.of_reason(failed)])
+        idle = dict.fromkeys(backlog(ctx.settings), Backlog(0, 0))
+        for reason, told in ((failed, 0), (erased, 1)):
+            written = reason.to_bytes()
+            ctx.store.put(ctx.settings.bucket_quarantine, keys.reason(upload), written, "application/json")
+            began = ctx.store.head(ctx.settings.bucket_quarantine, keys.reason(upload))
+            while began.age_s < 3:  # the ages are the store's
+                time.sleep(0.2)
+                began = ctx.store.head(ctx.settings.bucket_quarantine, keys.reason(upload))
+            assert on_sweep(ctx, diary=diary, memory=memory, backlogs=lambda: idle).retold == told
+        assert [info.key for info in ctx.store.list(ctx.settings.bucket_uploads)] == []
+        diary.write(facts_of(ctx, read_receipt(ctx, upload)))
+        (row,) = diary.page(Filter(), 10)
+        assert (row.error_code, row.image_filename) == (Code.ERASED, None)
+        assert on_sweep(ctx, diary=diary, memory=memory, backlogs=lambda: idle).retold == 0
+        diary.close()
