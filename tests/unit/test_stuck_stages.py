@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 
 from gpu_worker.codec import Decoder, Written, preview, write_png
@@ -32,6 +33,7 @@ from shared.retry import RetryPolicy
 from shared.settings import Settings
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import Town
+from tests.unit.test_decode_child import names
 from tests.waiting import eventually
 
 LIMIT_S = 600.0
@@ -243,6 +245,8 @@ def test_a_decoder_has_a_limit_of_its_own(floor: Floor, halt: Halt, tmp_path: Pa
     floor.replace("prepare", load)
     floor.start("prepare")
     assert entered.wait(60)
+    service = psutil.Process(decoder._service._process.pid)  # type: ignore[union-attr]
+    eventually(lambda: "in hand" in names(service), "the photo in its decoder's hands")
     floor.assert_waits()
     (tmp_path / "marker").touch()
     decoder.close()
