@@ -52,6 +52,7 @@ def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) ->
     try:
         if not icc:
             return profiles.declared(image, channels)
+        icc = icc[: int.from_bytes(icc[:4], "big")]  # what lies behind its own length is no part of a profile
         if len(icc) <= max_bytes and colour.usable(icc, channels):
             return bytes(icc)
     except Exception:  # a nonsensical colour space is no reason to refuse a sound picture

@@ -12,9 +12,11 @@ import pytest
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 from gpu_worker.codec import Decoder, preview, write_png
+from gpu_worker.codec.colour import srgb
 from shared.settings import Settings
 from tests.hostile_fields import chunk
-from tests.unit.codec_samples import quarters, saved
+from tests.unit.codec_samples import HEIC, quarters, saved
+from tests.unit.probe_samples import box
 
 _B = ExifTags.Base
 KEPT = {_B.Make: "KEPT make", _B.Model: "KEPT model", _B.Artist: "KEPT artist", _B.Copyright: "KEPT copyright"}
@@ -59,8 +61,9 @@ def exif(plant: Planter, kind: str) -> Image.Exif:
 
 def jpeg(plant: Planter) -> bytes:
     data = saved(
-        quarters(), "JPEG", exif=exif(plant, "JPEG"), comment=plant.bytes("JPEG comment"), xmp=plant.bytes("JPEG XMP")
-    )
+        quarters(), "JPEG", exif=exif(plant, "JPEG"), comment=plant.bytes("JPEG comment"), xmp=plant.bytes("JPEG XMP"),
+        icc_profile=srgb() + plant.bytes("JPEG behind the profile"),
+    )  # fmt: skip
     for marker, head in ((0xED, b"Photoshop 3.0\0"), (0xEB, b"JP\0\0"), (0xEF, b"")):
         body = head + plant.bytes(f"JPEG segment {marker:x}")
         data = data[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body + data[2:]
@@ -84,7 +87,10 @@ def png(plant: Planter) -> bytes:
 
 
 def webp(plant: Planter) -> bytes:
-    data = saved(quarters(), "WEBP", lossless=True, exif=exif(plant, "WEBP"), xmp=plant.bytes("WEBP XMP"))
+    icc = srgb() + plant.bytes("WEBP behind the profile")
+    data = saved(
+        quarters(), "WEBP", lossless=True, exif=exif(plant, "WEBP"), xmp=plant.bytes("WEBP XMP"), icc_profile=icc
+    )
     data += b"PRIV" + struct.pack("<I", 16) + plant.bytes("WEBP private chunk").ljust(16)[:16]
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
@@ -117,7 +123,30 @@ def bmp(plant: Planter) -> bytes:
     )
 
 
-MAKERS = (jpeg, png, webp, tiff, gif, bmp)
+def mpo(plant: Planter) -> bytes:
+    """A second picture with metadata of its own; Pillow gives both the same."""
+    second = [Image.fromarray(quarters())]
+    return saved(quarters(), "MPO", save_all=True, append_images=second, exif=exif(plant, "MPO"))
+
+
+def avif(plant: Planter) -> bytes:
+    icc = srgb() + plant.bytes("AVIF behind the profile")
+    data = saved(quarters(), "AVIF", speed=10, exif=exif(plant, "AVIF"), xmp=plant.bytes("AVIF XMP"), icc_profile=icc)
+    return data + boxes(plant, "AVIF")
+
+
+def heic(plant: Planter) -> bytes:
+    """A sound file whose EXIF names a maker, with boxes that no reader knows."""
+    return HEIC + boxes(plant, "HEIC")
+
+
+def boxes(plant: Planter, kind: str) -> bytes:
+    known = box(b"free", plant.bytes(f"{kind} free")) + box(b"uuid", bytes(16), plant.bytes(f"{kind} uuid"))
+    return known + box(b"mdat", plant.bytes(f"{kind} data of nobody"))
+
+
+MAKERS = (jpeg, png, webp, tiff, gif, bmp, mpo, avif, heic)
+LOSSY = (jpeg, mpo, avif, heic)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +178,7 @@ def test_no_marker_comes_through(decoder: Decoder) -> None:
             compressed = "zTXt" in place or "iTXt" in place
             assert compressed or any(form in data for form in forms(plant.words[place])), place
         photo = decoder.decode(data)
-        assert np.array_equal(photo.pixels, quarters()) or make is jpeg
+        assert np.array_equal(photo.pixels, quarters()) or make in LOSSY
         result = io.BytesIO()
         write_png(photo, result, {}, 1)
         outputs = unpacked(result.getvalue()) + unpacked(preview(photo, Settings()))
@@ -160,7 +189,7 @@ def test_no_marker_comes_through(decoder: Decoder) -> None:
     assert len(plant.words) >= 20
 
 
-@pytest.mark.parametrize("make", [jpeg, png, webp, tiff])
+@pytest.mark.parametrize("make", [jpeg, png, webp, tiff, mpo, avif])
 def test_what_is_kept_by_design_is_kept(decoder: Decoder, make: object) -> None:
     """Camera and rights stay, so that a missing marker is not just a missing everything."""
     assert callable(make)
