@@ -50,7 +50,8 @@ class Door(Protocol):
 
 def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] | None = None) -> FastAPI:
     """The app. `asked`: what `/readyz` asks of which service."""
-    app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None)
+    # A redirect to the address without its last slash would go where `Host` says, by http, and take the key there.
+    app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
     failed = access.install(app, ctx)
     app.include_router(api.build(ctx))

@@ -16,6 +16,12 @@ from shared.telemetry import logger
 
 RETRY_AFTER_S = 5
 MAX_DETAIL_CHARS = 500
+SERVICES = {
+    Code.STORAGE_UNAVAILABLE: "the object store",
+    Code.BROKER_UNAVAILABLE: "the broker",
+    Code.DATABASE_UNAVAILABLE: "the log database",
+}
+"""Their errors name machines, accounts and buckets."""
 
 
 class Problem(Exception):
@@ -45,9 +51,12 @@ def response(problem: Problem) -> Response:
 
 
 def of_error(error: DarkroomError) -> Problem:
-    """The status says whether the same request may succeed later."""
+    """The status says whether the same request may succeed later; what a service said of itself goes into our log."""
     if isinstance(error, TransientError):
-        return Problem(503, error.detail, error.code, {"Retry-After": str(RETRY_AFTER_S)})
+        if service := SERVICES.get(error.code):
+            logger().warning("request.postponed", code=error.code, detail=error.detail)
+        detail = f"{service} is away for a moment; try again" if service else error.detail
+        return Problem(503, detail, error.code, {"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(error, NotFound):
         return Problem(404, error.detail, error.code)
     if isinstance(error, MessageError):

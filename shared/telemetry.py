@@ -37,6 +37,7 @@ EVENTS = {
     "access.refused": "An address tried too many wrong keys or tokens; once a minute, with the last `reason`.",
     "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is not the key.",
     "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
+    "request.postponed": "A request was answered with 503, as the service of `code` is away, which said `detail`.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",
     "task.begun": "A photo goes on the device of process `pid`, which claimed its `attempt` at `claimed_at`.",
     "task.restored": "A photo was restored: one line with all its figures.",
@@ -115,7 +116,10 @@ def configure(settings: Settings, process: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if pretty else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+            # Not the renderer's own way with tracebacks: it prints every variable, keys and tokens among them.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if pretty
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lines())),

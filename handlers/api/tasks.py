@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import RedirectResponse, Response
 
 from handlers.api import state, withdraw
@@ -68,7 +68,15 @@ def _written_out(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+def _utc(moment: datetime) -> datetime:
+    """Refuses what lies before the year 1 or after 9999, as it is told or in UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("from the year 1 to 9999, in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 
 
 class Wish(BaseModel):
@@ -76,7 +84,9 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user: str | None = Field(None, max_length=64, description="Only this user's, by hash: the operator's to ask.")
+    user: str | None = Field(
+        None, max_length=64, pattern=r"^[^\x00]*$", description="Only this user's, by hash: the operator's to ask."
+    )
     status: Status | None = None
     workflow: str | None = Field(None, max_length=80, pattern=r"^[^\x00]*$")
     since: Moment | None = Field(None, description="Uploaded then or later.")
@@ -187,6 +197,6 @@ def _cursor(row: Row) -> str:
 def _position(cursor: str) -> UploadKey:
     try:
         moment, upload_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return str(UUID(upload_id)), datetime.fromisoformat(moment)
+        return str(UUID(upload_id)), _utc(datetime.fromisoformat(moment))
     except (ValueError, TypeError, AttributeError) as error:
         raise Problem(422, "cursor: not one that a page gave as `next`", "bad_request") from error

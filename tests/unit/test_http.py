@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +13,13 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from fastapi.testclient import TestClient
 
 from handlers import metrics
 from handlers.http import SILENT_S, build
 from handlers.notifications import MAX_BYTES
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, DatabaseUnavailable
 from shared.settings import Settings
 from tests.unit.upload_world import World, photo
 from tests.waiting import eventually
@@ -157,6 +160,31 @@ def test_a_store_that_is_down_makes_the_sender_come_again(world: World, client: 
     assert again.json()["decisions"][0]["kind"] == "queued"
 
 
+@pytest.mark.parametrize("path", ["/healthz/", "/events/storage/", "/openapi.json/", "/v1/tasks/"])
+def test_nobody_is_sent_elsewhere(client: TestClient, path: str) -> None:
+    """Least of all to whom `Host` names, without TLS and with the key."""
+    response = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+    assert response.status_code in (401, 404)
+    assert "location" not in response.headers
+
+
+def test_a_service_that_is_away_says_nothing_of_itself(world: World) -> None:
+    """Where it is, and as whom we ask it: that is for the log."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            raise DatabaseUnavailable('connection to server at "10.1.2.3" failed for user "darkroom"')
+
+    client = TestClient(build(replace(world.ctx, store=Away()), asked={}))  # type: ignore[arg-type]
+    with structlog.testing.capture_logs() as lines:
+        response = client.post("/events/storage", content=notification("a.png"), headers=TOKEN)
+    assert problem(response)["code"] == "database_unavailable"
+    assert response.json()["detail"] == "the log database is away for a moment; try again"
+    assert [line["detail"][:24] for line in lines if line["event"] == "request.postponed"] == [
+        "connection to server at "
+    ]
+
+
 def test_a_bug_is_a_problem_document_without_its_inside(world: World) -> None:
     """The log has the cause, the sender only learns that it was us."""
 
@@ -283,3 +311,23 @@ def test_many_at_once(client: TestClient, world: World) -> None:
             thread.join(60)
     assert [response.status_code for response in responses] == [200] * 20
     assert len(world.tasks()) == 20
+
+
+@pytest.mark.parametrize("log_format", ["json", "pretty"])
+def test_a_bug_is_logged_without_the_keys_of_who_met_it(log_format: str) -> None:
+    """Where it happened is told, what the variables held is not; `rich` would print all of them."""
+    program = f"""
+from shared.settings import Settings
+from shared.telemetry import configure, logger
+configure(Settings(log_format={log_format!r}), "test")
+def meet(header):
+    raise RuntimeError("a bug")
+try:
+    meet("drk_" + "secret" * 2)
+except RuntimeError as error:
+    logger().error("request.failed", exc_info=error)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "in meet" in ran.stderr
+    assert "RuntimeError: a bug" in ran.stderr
+    assert "secretsecret" not in ran.stderr
