@@ -29,6 +29,6 @@ async def authenticate(
 
 
 async def announcer(request: Request) -> Callable[[int], None]:
-    """Counts one photo of so many bytes (0: not told) against the caller's limits; raises `Problem` 429."""
+    """Counts one photo of so many bytes against the caller's limits; raises `Problem` 429."""
     announce: Callable[[int], None] = request.state.announce
     return announce

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -29,6 +30,8 @@ from shared.errors import TransientError
 
 STREAMS = 64
 """Streams at the same time in one process; each costs up to four calls to the store a second."""
+STREAMS_OF_ONE = 16
+"""Of these, of one user: nobody takes them all."""
 LOOKS_AT_ONCE = 4
 POLL_S = 1.0
 HEARTBEAT_POLLS = 15
@@ -47,6 +50,7 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     reader = needs("read", who)
     streams = anyio.CapacityLimiter(STREAMS)
     looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
+    users: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
     described: dict[int | str, dict[str, Any]] = {
         200: {"description": "The events, until the last one.", "content": {"text/event-stream": {
             "example": 'id: 1.250\nevent: progress\ndata: {"status": "processing", "attempt": 1, "progress": 0.25}\n\n',
@@ -62,21 +66,24 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     ) -> Response:
         """How the photo comes along, as it happens."""
         receipt = await run_sync(belongings.one, caller, task_id)
-        if streams.available_tokens < 1:
-            detail = f"{STREAMS} streams are open; ask GET /v1/tasks/{{task_id}} instead"
+        own = users.setdefault(caller.user_hash, anyio.CapacityLimiter(STREAMS_OF_ONE))
+        if streams.available_tokens < 1 or own.available_tokens < 1:
+            detail = f"{STREAMS} streams, or {STREAMS_OF_ONE} of yours, are open; ask GET /v1/tasks/{{task_id}} instead"
             raise Problem(503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)})
         if last_event_id == END_ID:
             return Response(status_code=204)
         look = partial(state.of_receipt, ctx, receipt)
-        told = _counted(follow(look, str(task_id), position_of(last_event_id), looks), streams)
+        told = _counted(follow(look, str(task_id), position_of(last_event_id), looks), own, streams)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     return router
 
 
-async def _counted(told: AsyncIterator[str], streams: anyio.CapacityLimiter) -> AsyncIterator[str]:
-    async with streams:
+async def _counted(
+    told: AsyncIterator[str], own: anyio.CapacityLimiter, streams: anyio.CapacityLimiter
+) -> AsyncIterator[str]:
+    async with own, streams:
         async for event in told:
             yield event
 

@@ -50,7 +50,11 @@ class Wanted(BaseModel):
     params: dict[str, Any] = Field({}, description="By the workflow's `params_schema`; what is left out is default.")
     priority: Priority = "bulk"
     callback: str | None = Field(None, max_length=1024, description="URL that is told of the end; else the key's.")
-    bytes: int | None = Field(None, ge=1, description="Size of the file: then no other size is taken by PUT.")
+    bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Size of the file: then no other size is taken by PUT. Untold, it counts as the largest.",
+    )
 
 
 class Form(BaseModel):
@@ -140,7 +144,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
     ) -> Ticket:
         """A ticket for one upload, and the signed requests that bring it to the store."""
         metadata = _metadata(wanted, caller, ctx.settings)
-        announce(wanted.bytes or 0)
+        announce(wanted.bytes or ctx.settings.max_upload_bytes)
         now = ctx.clock.now().replace(microsecond=0)
         expires_at = now + timedelta(seconds=int(ctx.settings.upload_expires_s))
         if idempotency_key is None:

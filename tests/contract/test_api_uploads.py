@@ -111,6 +111,35 @@ def test_a_put_that_was_changed_is_refused(client: TestClient, name: str) -> Non
     assert httpx.put(issued["put"]["url"], headers=headers, content=photo()).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"x-amz-copy-source": "/results/access/keys/somebody.json"},
+        {"x-amz-meta-callback": "https://somebody.example/"},
+        {"x-amz-acl": "public-read"},
+        {"X-Amz-Meta-User": "bob"},
+    ],
+    ids=lambda added: next(iter(added)),
+)
+def test_nothing_is_added_to_a_put_or_a_form(client: TestClient, servers: Stack, added: dict[str, str]) -> None:
+    """A copy would be one of anybody's object. A form's field that is there already counts once, as it was signed."""
+    issued = issue(client)
+    headers = [*issued["put"]["headers"].items(), *added.items()]
+    assert httpx.put(issued["put"]["url"], headers=headers, content=photo()).status_code == 403
+    if send(issued, photo(), **added).status_code == 201:
+        assert decide(servers, issued["key"]).user_hash == issued["key"].split("/")[1]
+        assert "X-Amz-Meta-User" in added
+
+
+@pytest.mark.parametrize("name", ["x-amz-meta-user", "x-amz-meta-params", "Content-Type"])
+def test_nothing_is_left_out_of_a_put_or_a_form(client: TestClient, name: str) -> None:
+    issued = issue(client)
+    headers = {key: value for key, value in issued["put"]["headers"].items() if key != name}
+    assert httpx.put(issued["put"]["url"], headers=headers, content=photo()).status_code == 403
+    fields = {key: value for key, value in issued["post"]["fields"].items() if key != name}
+    assert httpx.post(issued["post"]["url"], data=fields, files={"file": photo()}).status_code == 403
+
+
 def test_a_put_of_another_size_than_was_told_is_refused(client: TestClient) -> None:
     issued = issue(client, bytes=len(photo()) + 1)
     headers = {name: value for name, value in issued["put"]["headers"].items() if name != "Content-Length"}

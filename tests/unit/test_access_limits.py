@@ -69,6 +69,11 @@ def test_bytes_are_announced_within_a_quota() -> None:
     assert town.post(other).headers["retry-after"] == "84"
 
 
+def test_who_does_not_tell_the_size_announces_the_largest() -> None:
+    town = Town(limit_bytes_per_min=2500, max_upload_bytes=1000)
+    assert [town.post(town.key()[0], bytes=None).status_code for _ in range(3)] == [201, 201, 429]
+
+
 def test_photos_wait_within_a_quota() -> None:
     """While the log cannot be asked, what this door announced counts; nobody waits for the log."""
     town = Town(limit_queued_photos=2)
