@@ -4,6 +4,7 @@ fetched again when it is old or names a key that we do not know, but never more 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Collection, Sequence
@@ -51,6 +52,10 @@ class KeySet:
             with self._lock:
                 if not self.has(kid, algorithm):  # somebody fetched it while we waited
                     self._fetch()
+        return self.known(kid, algorithm)
+
+    def known(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+        """The same without a fetch, for those who may not wait. Raises like `find`."""
         if self._clock.monotonic() > self._fetched_at + STALE_S:
             raise TransientError(Code.INTERNAL, "the key set of the token's issuer cannot be fetched; try again")
         return self._fit(kid, algorithm)
@@ -67,7 +72,7 @@ class KeySet:
         asked_at = self._clock.monotonic()
         try:
             self._keys = self._parse(_download(self._url))
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, OSError, ValueError) as error:
             logger().warning("access.keys_unavailable", error=type(error).__name__)
         else:
             self._fetched_at = asked_at
@@ -93,12 +98,17 @@ class KeySet:
 
 
 def _download(url: str) -> bytes:
-    """The document: no redirects, not for long, not much of it. Raises `httpx.HTTPError` and `ValueError`."""
+    """The document, within `TIMEOUT_S`, however slowly it trickles. Raises `HTTPError`, `ValueError`, `OSError`."""
+    return asyncio.run(asyncio.wait_for(_read(url), TIMEOUT_S))
+
+
+async def _read(url: str) -> bytes:
+    """No redirects, and not much of it."""
     body = bytearray()
-    with httpx.stream("GET", url, timeout=TIMEOUT_S, follow_redirects=False) as answer:
+    async with httpx.AsyncClient() as client, client.stream("GET", url, follow_redirects=False) as answer:
         if answer.status_code != 200:
             raise ValueError(f"status {answer.status_code}")
-        for piece in answer.iter_bytes():
+        async for piece in answer.aiter_bytes():
             body += piece
             if len(body) > MAX_BYTES:
                 raise ValueError("too large")

@@ -80,7 +80,7 @@ class Tokens:
         if not (kid is None or isinstance(kid, str)):
             raise InvalidToken("its key's name (kid) is no text")
         ready = self._keys.has(kid, algorithm)
-        keys = self._keys.find(kid, algorithm) if ready else await self._fetched(self._keys, kid, algorithm)
+        keys = self._keys.known(kid, algorithm) if ready else await self._fetched(self._keys, kid, algorithm)
         if len(keys) == 1:
             return keys[0]
         if kid is None:

@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -25,6 +26,7 @@ from shared.clock import Clock, StoreClock
 from shared.errors import SettingsError
 from shared.settings import Settings
 from tests.contract.issuer import AUDIENCE, ISSUER, NOW_S, Issuer, claims, encoded, public
+from tests.contract.receivers import trickling
 from tests.fakes import FakeClock
 from tests.unit.upload_world import World
 
@@ -272,6 +274,26 @@ def test_while_the_issuer_is_away_the_last_set_is_used_for_a_day(
     door.world.clock.advance(jwks.STALE_S)
     assert door.ask(issuer.token()) == 503
     assert Door(jwt_jwks_url=issuer.url).ask(issuer.token()) == 503
+
+
+def trickling_body(handler: BaseHTTPRequestHandler, number: int) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    trickling(handler, number)
+
+
+@pytest.mark.parametrize("habit", [trickling, trickling_body])
+def test_an_issuer_that_trickles_is_not_waited_for(
+    door: Door, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, habit: Callable[[BaseHTTPRequestHandler, int], None]
+) -> None:
+    """Each byte is a sign of life, but the time for all of them is limited; the others' tokens wait no longer."""
+    monkeypatch.setattr(jwks, "TIMEOUT_S", 0.3)
+    issuer.habit = habit
+    assert door.ask(issuer.token()) == 503
+    issuer.habit = None
+    door.world.clock.advance(jwks.PAUSE_S)
+    monkeypatch.setattr(jwks, "TIMEOUT_S", 30)
+    assert door.ask(issuer.token()) == 200
 
 
 @pytest.mark.parametrize(
