@@ -6,12 +6,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 N      ?= 200
 SEED   ?= 1
+MINUTES ?= 15
 # Test processes: they wait for servers more than they compute.
 JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test lint audit up down chaos bench clean
+.PHONY: install reference samples demo test lint audit up down chaos soak bench clean
 
 install: $(VENV)/.base
 
@@ -61,6 +62,10 @@ lint: $(VENV)/.test $(VENV)/audit/bin/pip-audit
 # A seeded run under every fault; prints its ledger and fails if anything is lost or done twice.
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --uploads $(N) --seed $(SEED) $(if $(FAULTS),--faults $(FAULTS))
+
+# A fault each fifteen seconds for so long; memory and open files of every process are printed, and may not grow.
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
 
 # Known vulnerabilities of every pinned version. In lint a vulnerability fails, and a service that cannot be reached is
 # told; here, that fails too.

@@ -242,6 +242,8 @@ ALWAYS: dict[str, tuple[int, Fault]] = {
 """Name → how often beside the others, and the fault."""
 LONG: dict[str, tuple[int, Fault]] = {"restart store": (1, restart_store), "crash of everything": (1, crash_all)}
 """Those after which the store is away for half a minute."""
+ENDING = ("kill ", "worker.", "handler.", "recorder.", "sweep.", "deploy", "crash ")
+"""How the names of faults begin after which a process of ours is another one."""
 ON_OWN_DISK: dict[str, tuple[int, Fault]] = {"full disk": (2, fill_disk)}
 """Only where the state has a disk of its own: nobody else's is filled."""
 

@@ -17,6 +17,7 @@ from shared.broker.topology import dead
 from shared.documents import Reason, Receipt, Record
 from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
 from tests.chaos.pixels import differing
+from tests.chaos.remains import died, leaks, left_behind
 from tests.chaos.runs import WORKER_LOGS, explain, told
 from tests.chaos.world import World
 
@@ -28,7 +29,10 @@ MISSING = ("source_missing", "source_changed")
 
 @dataclass
 class Verdict:
-    """What is printed. Lists name uploads or tasks; all but the figures must be empty."""
+    """What is printed. Lists name uploads or tasks; all but the figures must be empty.
+
+    `recovered_s`: the longest time from a crash of everything to the first photo restored after it; 0: none was seen.
+    """
 
     seed: int
     uploads: int
@@ -47,13 +51,16 @@ class Verdict:
     duplicated_runs: int = 0
     explained: Counter[str] = field(default_factory=Counter)
     unexplained: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    died: list[str] = field(default_factory=list)
+    recovered_s: float = 0.0
     longest_s: float = 0.0
     settled_s: float = 0.0
 
     @property
     def faults(self) -> dict[str, list[str]]:
         names = ("lost", "wrong_ends", "written_twice", "wrong_pixels", "phantoms", "rows_missing", "rows_doubled",
-                 "left_over", "unexplained")  # fmt: skip
+                 "left_over", "unexplained", "leaks", "died")  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -94,6 +101,12 @@ def judge(world: World, run: Run, settle_s: float) -> Verdict:
     stored = {task_id: (r, found.written[keys.record(task_id)]) for task_id, r in found.records.items()}
     verdict.runs, verdict.duplicated_runs = len(runs), len(runs) - len({run.task_id for run in runs})
     verdict.explained, verdict.unexplained = explain(runs, ends, world.deeds, stored, world.settings.lease_s)
+    verdict.left_over += left_behind(world)
+    verdict.leaks, verdict.died = leaks(world), died(world)
+    finished = [record.finished_at for record in found.records.values()]
+    for since, dead_at in world.crashes:
+        first = min((at for at in finished if at > dead_at), default=since)
+        verdict.recovered_s = max(verdict.recovered_s, (first - since).total_seconds())
     verdict.pixels_compared, verdict.wrong_pixels = differing(world, list(found.records.values()), run.seed)
     return verdict
 
@@ -101,11 +114,6 @@ def judge(world: World, run: Run, settle_s: float) -> Verdict:
 def look(world: World) -> Found:
     store, settings = world.store, world.settings
     results, quarantine = settings.bucket_results, settings.bucket_quarantine
-    versions: Counter[str] = Counter()
-    written: dict[str, datetime] = {}
-    for page in store.client.get_paginator("list_object_versions").paginate(Bucket=results, Prefix="processed/"):
-        versions.update(entry["Key"] for entry in page.get("Versions", []))
-        written |= {entry["Key"]: entry["LastModified"] for entry in page.get("Versions", [])}
 
     def documents(kind: type[Any], bucket: str, prefix: str, suffix: str) -> list[Any]:
         found = []
@@ -117,6 +125,13 @@ def look(world: World) -> Found:
                     continue
         return found
 
+    receipts = documents(Receipt, results, "receipts/", ".json")
+    records = documents(Record, results, "processed/", ".json")
+    versions: Counter[str] = Counter()  # after the records: one that is written meanwhile may be here alone
+    written: dict[str, datetime] = {}
+    for page in store.client.get_paginator("list_object_versions").paginate(Bucket=results, Prefix="processed/"):
+        versions.update(entry["Key"] for entry in page.get("Versions", []))
+        written |= {entry["Key"]: entry["LastModified"] for entry in page.get("Versions", [])}
     connection = psycopg2.connect(settings.database_url.get_secret_value(), connect_timeout=3)
     with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
         cursor.execute("select upload_id::text, status, updated_at from darkroom.restoration_log")
@@ -125,8 +140,8 @@ def look(world: World) -> Found:
         ends_told = Counter({(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()})
     connection.close()
     return Found(
-        receipts={r.upload_id: r for r in documents(Receipt, results, "receipts/", ".json")},
-        records={r.task_id: r for r in documents(Record, results, "processed/", ".json")},
+        receipts={receipt.upload_id: receipt for receipt in receipts},
+        records={record.task_id: record for record in records},
         reasons={r.upload_id: r for r in documents(Reason, quarantine, "", "/reason.json")},
         versions=versions, written=written,
         claims=[info.key for info in store.list(results, keys.claims())],

@@ -6,8 +6,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import TypeVar
 from shared import identity
 from shared.errors import StorageUnavailable
 from tests.chaos import faults
+from tests.chaos.footprint import Footprint
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.relay import Relay
 from tests.chaos.uploads import Draft, drafts
@@ -55,24 +56,30 @@ def schedule(count: int, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) 
     return names
 
 
+def shares(uploads: int, names: list[str]) -> Iterator[tuple[str, int]]:
+    """Each fault, and how many of the uploads arrive meanwhile."""
+    for number, name in enumerate(names):
+        yield name, uploads * (number + 1) // len(names) - uploads * number // len(names)
+
+
 def run(
     folder: Path,
-    uploads: int,
     seed: int,
-    names: list[str],
+    plan: Iterable[tuple[str, int]],
     kinds: dict[str, tuple[int, faults.Fault]],
     say: Callable[[str], None],
+    footprint: Footprint | None = None,
 ) -> Verdict:
-    """Start a stack in `folder`, break it `len(names)` times while `uploads` files arrive, and judge."""
+    """Start a stack in `folder`, break it by `plan` (a fault, and the files that arrive meanwhile), and judge."""
     done = Run(seed)
-    with _world(folder, seed) as world:
+    with _world(folder, seed) as world, footprint.taken(folder) if footprint else nullcontext():
         world.store.client.put_bucket_versioning(  # so that a second writing would show
             Bucket=world.settings.bucket_results, VersioningConfiguration={"Status": "Enabled"}
         )
-        coming = drafts(uploads, seed)
-        for number, name in enumerate(names):
+        coming = drafts(seed)
+        for number, (name, count) in enumerate(plan):
             began_s = time.monotonic()
-            share = list(islice(coming, (uploads * (number + 1)) // len(names) - len(done.uploads)))
+            share = list(islice(coming, count))
             _make(world, kinds[name][1], random.Random(f"{seed} {number}"), share, done)
             done.injected[name] += 1
             say(f"{number + 1:4} {name:24} {time.monotonic() - began_s:5.1f} s  {len(done.uploads):5} uploads")

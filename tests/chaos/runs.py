@@ -17,6 +17,8 @@ from shared.documents import Record
 
 WORKER_LOGS = "workers"
 """Folder beside the state, on a disk that is never filled: a line that is lost would be a run that nobody counts."""
+SCRATCH = "scratch"
+"""Folder beside the state for the workers' scratch files; nothing may be left there."""
 WHY = ("kill", "freeze", "stop", "lease", "retry")
 """Killed; frozen; told to stop, and handed back; the store was away, and with it the lease; given up for a next try."""
 ENDS = ("task.restored", "task.duplicate", "task.failed", "task.dropped")

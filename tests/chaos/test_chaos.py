@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos import faults
 from tests.chaos.__main__ import line, state_folder
-from tests.chaos.run import run, schedule
+from tests.chaos.run import run, schedule, shares
 
 UPLOADS, SEED = 48, 7
 KINDS = (
@@ -21,7 +21,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
     """One fault of each kind that takes seconds; the long ones are in `make chaos`. The ledger is printed."""
     with state_folder() as (folder, own_disk):
         kinds = {name: faults.ALWAYS[name] for name in KINDS} | (faults.ON_OWN_DISK if own_disk else {})
-        verdict = run(folder, UPLOADS, SEED, schedule(len(kinds), SEED, kinds), kinds, print)
+        verdict = run(folder, SEED, shares(UPLOADS, schedule(len(kinds), SEED, kinds)), kinds, print)
     print(line(verdict))
     assert verdict.good, (line(verdict), verdict.faults)
     assert set(verdict.injected) == set(kinds)

@@ -6,12 +6,15 @@ import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-USERS = ("anonymous", "ann", "bob", "cyd")
+USERS = ("anonymous", "ann-the-first", "bob-the-second", "cyd-the-third")
+ALBUM = "album-of-private-holidays"
+"""In every key: a word that is nowhere else, so that it is noticed in a log."""
 Kind = Literal["photo", "twin", "broken", "replacing", "withdrawn"]
 
 
@@ -34,14 +37,15 @@ class Draft:
         return {"user": self.user, "priority": self.priority, "workflow": "fast"}
 
 
-def drafts(count: int, seed: int) -> Iterator[Draft]:
+def drafts(seed: int) -> Iterator[Draft]:
+    """Without end."""
     rng = random.Random(seed)
     earlier: list[Draft] = []
-    for number in range(count):
+    for number in count():
         kind = rng.choices(("photo", "twin", "broken", "replacing", "withdrawn"), (80, 8, 5, 5, 2))[0]
         model = rng.choice(earlier) if earlier else None
         priority = "interactive" if rng.random() < 0.2 else "bulk"
-        user, key = rng.choice(USERS), f"album {seed}/{number:05d}.png"
+        user, key = rng.choice(USERS), f"{ALBUM} {seed}/{number:05d}.png"
         data = photo(seed * 1_000_000 + number, rng)
         if kind == "twin" and model:
             user, data = model.user, model.data

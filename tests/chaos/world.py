@@ -24,7 +24,7 @@ from shared.settings import STACK_FILE, Settings
 from shared.storage import S3Store
 from tests.chaos.launch import ARMED
 from tests.chaos.relay import Relay
-from tests.chaos.runs import WORKER_LOGS, Deed, Kind, now
+from tests.chaos.runs import SCRATCH, WORKER_LOGS, Deed, Kind, now
 
 START_S = 120.0
 WORKERS = 2
@@ -38,6 +38,7 @@ SETTINGS = {
     "DARKROOM_MAX_CRASHES": "1000",
     "DARKROOM_MAX_ATTEMPTS": "1000",
     "DARKROOM_LOG_FORMAT": "json",
+    "DARKROOM_SCRATCH_THRESHOLD_BYTES": "100000",
 }
 
 
@@ -58,7 +59,10 @@ def until(holds: Callable[[], Any], what: str, seconds: float) -> Any:
 
 
 class World:
-    """`folder` holds the state; workers log beside it. `deeds`: what was done to processes and the store, and when."""
+    """`folder` holds the state; workers log beside it. `deeds`: what was done to processes and the store, and when.
+
+    `crashes`: when everything was killed at once, and when nothing of it was left.
+    """
 
     def __init__(self, folder: Path, relay: Relay) -> None:
         self.folder = folder
@@ -66,14 +70,17 @@ class World:
         self.settings = Settings()
         self.process: subprocess.Popen[bytes] | None = None
         self.deeds: list[Deed] = []
+        self.crashes: list[tuple[datetime, datetime]] = []
 
     def start(self) -> None:
         ready = self.folder / "run" / READY
         ready.unlink(missing_ok=True)
-        environment = os.environ | SETTINGS | {"DARKROOM_STATE_DIR": str(self.folder)}
+        scratch = self.folder.parent / SCRATCH
+        places = {"DARKROOM_STATE_DIR": str(self.folder), "DARKROOM_SCRATCH_DIR": str(scratch)}
+        environment = os.environ | SETTINGS | places
         command = [sys.executable, "-m", "tests.chaos.launch", str(self.relay.port), str(WORKERS)]
-        for logs in (self.folder / "logs", self.folder.parent / WORKER_LOGS):
-            logs.mkdir(parents=True, exist_ok=True)
+        for needed in (scratch, self.folder / "logs", self.folder.parent / WORKER_LOGS):
+            needed.mkdir(parents=True, exist_ok=True)
         with (self.folder / "logs" / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         until(lambda: ready.exists() or self.process.poll() is not None, "a stack", START_S)  # type: ignore[union-attr]
@@ -98,6 +105,7 @@ class World:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
+        self.crashes.append((since, now()))
         self.deeds += [Deed("kill", process.pid, since, now()) for process in family]
         self.store_away(since)
         self.process.wait()
