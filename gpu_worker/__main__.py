@@ -13,7 +13,7 @@ def main(argv: list[str]) -> int:
     try:
         settings = Settings.load()
         if argv[:1] == ["models"]:
-            from gpu_worker.models import cli as models_cli
+            from gpu_worker import models_cli
 
             return models_cli.main(argv[1:])
         if argv[:1] == ["bench"]:

@@ -12,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 WINGS = ("handlers", "gpu_worker", "infra")
+STOREYS = (
+    "photo", "pixels", "tiles", "codec", "models", "engines", "tile_runner", "steps", "restore", "stages", "worker",
+    "models_cli", "bench", "__main__",
+)  # fmt: skip
+"""The worker's modules and packages, from the ground up."""
 FILES = sorted(path for part in (*WINGS, "shared") for path in (ROOT / part).rglob("*.py"))
 
 BLOCKER = """
@@ -44,11 +49,33 @@ def imported(path: Path) -> Iterator[str]:
             yield (node.module or "").partition(".")[0]
 
 
+def inside(path: Path) -> Iterator[str]:
+    """Modules and packages of the worker that a file of it imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("gpu_worker."))
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_wing_imports_itself_and_the_ground(path: Path) -> None:
     """Never another wing; the ground imports no wing at all; nobody imports the tests."""
     own = name_of(path).partition("/")[0]
     assert set(imported(path)) & {*WINGS, "tests"} <= {own} - {"shared"}
+
+
+def test_inside_the_worker_imports_run_downward() -> None:
+    """Whatever is imported, also inside a function, stands lower in `STOREYS`, or on the same storey's own floor."""
+    for path in sorted((ROOT / "gpu_worker").rglob("*.py")):
+        own = path.relative_to(ROOT / "gpu_worker").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        below = {*STOREYS[: STOREYS.index(own)], own}
+        assert set(inside(path)) <= below, f"{path} imports {set(inside(path)) - below}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -18,10 +18,10 @@ needs("torch", "torch")
 import torch
 from safetensors.torch import save_file
 
+from gpu_worker import models_cli
 from gpu_worker.engines import weights
 from gpu_worker.engines.auto import AutoEngine
-from gpu_worker.models import cli as models_cli
-from gpu_worker.models.local import add
+from gpu_worker.engines.local import add
 from gpu_worker.photo import Photo
 from gpu_worker.restore import restore
 from shared import models, workflows

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker import models
-from gpu_worker.models import cli as models_cli
+from gpu_worker import models, models_cli
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get, registry
 from shared.settings import Settings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_worker import models
+from gpu_worker.engines import compat, weights
 from shared.errors import Code, PermanentError
 from shared.models import Architecture, Model, ModelFile, get, local, registry, save_local, use_local
 from shared.settings import Settings
@@ -52,8 +53,6 @@ def add(path: Path, name: str | None, licence: str, settings: Settings) -> Model
 
 
 def _described(path: Path, name: str, licence: str) -> Model:
-    from gpu_worker.engines import compat, weights
-
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     network = weights.network(weights.read(path), name)

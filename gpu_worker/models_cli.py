@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gpu_worker import models
-from gpu_worker.models import local as local_models
 from gpu_worker.models import pull
 from shared.errors import DarkroomError
 from shared.models import Model, get, registry, use_local
@@ -48,7 +47,9 @@ def main(argv: list[str]) -> int:
 def _added(parser: argparse.ArgumentParser, asked: argparse.Namespace, settings: Settings) -> Model:
     if len(asked.names) != 1 or not Path(asked.names[0]).is_file():
         parser.error("add takes one weights file")
-    return local_models.add(Path(asked.names[0]), asked.name, asked.licence, settings)
+    from gpu_worker.engines import local  # torch takes seconds, and may not be installed
+
+    return local.add(Path(asked.names[0]), asked.name, asked.licence, settings)
 
 
 def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:
