@@ -15,6 +15,7 @@ from shared.errors import Code, NotFound, PermanentError
 from shared.messages import RestoreTask
 from shared.settings import Settings
 from shared.storage import ObjectStore
+from shared.withdrawal import WITHDRAWN
 
 
 class Publisher(Protocol):
@@ -34,6 +35,10 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
     store.put(settings.bucket_results, keys.receipt(again.upload_id), again.to_bytes(), "application/json")
     facts.tell(publisher, facts.of_receipt(again, settings.bucket_results), again)
     _forget_attempts(task.task_id, store, settings)
+    try:
+        _failure(receipt, store, settings)
+    except PermanentError:
+        return False  # its owner took it back meanwhile: the sweep finishes what he began
     store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key))
     store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
     store.delete(settings.bucket_results, keys.callback_told(again.upload_id))  # its next end is told, too
@@ -41,17 +46,21 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
 
 
 def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
-    """The receipt. Raises `PermanentError` where there is none for this task, or its photo has not failed.
-
-    What its owner took back stays so.
-    """
-    key, end = keys.receipt(task.upload_id), keys.reason(task.upload_id)
+    """The receipt. Raises `PermanentError` where there is none for this task, or its photo has not failed."""
+    key = keys.receipt(task.upload_id)
     receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
-    reason = Reason.from_bytes(store.read(settings.bucket_quarantine, end), end)
-    taken_back = reason.error_code in (Code.CANCELLED, Code.ERASED)
-    if receipt.task_id != task.task_id or reason.status != "failed" or taken_back:
-        raise NotFound(reason.error_code, f"{key} is not about a failed task {task.task_id}")
+    if receipt.task_id != task.task_id:
+        raise NotFound(Code.BAD_DOCUMENT, f"{key} is not about task {task.task_id}")
+    _failure(receipt, store, settings)
     return receipt
+
+
+def _failure(receipt: Receipt, store: ObjectStore, settings: Settings) -> None:
+    """Raises `PermanentError` where the photo has not failed. What its owner took back stays so."""
+    key = keys.reason(receipt.upload_id)
+    reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
+    if reason.status != "failed" or reason.error_code in WITHDRAWN:
+        raise NotFound(reason.error_code, f"{key} is not about a failure")
 
 
 def _forget_attempts(task_id: str, store: ObjectStore, settings: Settings) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from handlers.api import withdraw
+from handlers.erasure import ERASED
 from shared import facts, keys
 from shared.claims import Claim
 from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.messages import LogEvent, RestoreTask
 from shared.reopen import reopen
+from shared.storage import ObjectInfo
 from tests.unit.sweep_town import Town
 
 
@@ -107,3 +112,21 @@ def test_a_crash_in_the_middle_leaves_an_end_or_a_photo_that_waits(town: Town) -
     assert reopened(town, upload)
     with pytest.raises(NotFound):
         town.reason(upload)
+
+
+def test_what_its_owner_takes_back_meanwhile_stays_away(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He erased it between the look at its failure and the fresh start."""
+    upload = failed(town)
+    receipt, put = town.receipt(upload), town.store.put
+
+    def meanwhile(*args: Any) -> ObjectInfo:
+        monkeypatch.undo()
+        withdraw.erase(town.ctx, receipt.task_id or "", [receipt])
+        return put(*args)
+
+    monkeypatch.setattr(town.store, "put", meanwhile)
+    assert not reopened(town, upload)
+    assert town.reason(upload).error_code == Code.ERASED
+    town.later()
+    town.sweep()
+    assert town.receipt(upload).source.key == ERASED
