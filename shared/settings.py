@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     limit_requests_per_min: Count = Field(6000, description="Requests of one user.")
     limit_address_requests_per_min: Count = Field(12000, description="Requests from one address.")
     limit_failures_per_min: Count = Field(300, description="Wrong keys and tokens from one address.")
-    limit_bytes_per_min: Bytes = Field(20_000_000_000, description="Bytes announced by one user.")
+    limit_bytes_per_min: Bytes = Field(20_000_000_000, description="Bytes announced by one user; untold: the most.")
     limit_queued_photos: Count = Field(10_000, description="Photos of one user that wait.")
     max_request_bytes: Bytes = Field(64 << 10, description="Largest body of a request to /v1.")
     trusted_proxies: str = Field("", description="Addresses whose X-Forwarded-For and -Proto are believed, by commas.")

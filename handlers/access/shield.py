@@ -15,6 +15,9 @@ USUAL = {
 }
 """A page that needs more sets a policy of its own, which stays."""
 NO_STORE = (b"cache-control", b"no-store")
+AMBIGUOUS = frozenset({b"content-length", b"transfer-encoding"})
+"""A proxy that believed the other one takes the rest of such a body for a request (RFC 9112, 6.1): no more is read."""
+CLOSE = (b"connection", b"close")
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 
@@ -43,4 +46,6 @@ class Shield:
             headers = [pair for pair in headers if pair[0].lower() != NO_STORE[0]] + [NO_STORE]
         if self._addresses.is_https(scope):
             headers.append(HSTS)
+        if {name for name, _ in scope["headers"]} >= AMBIGUOUS:
+            headers.append(CLOSE)
         return headers

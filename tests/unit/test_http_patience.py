@@ -107,6 +107,14 @@ def test_who_takes_no_answer_is_cut_off(port: int) -> None:
         eventually(lambda: is_healthy(port), "an answer to somebody else")
 
 
+def test_nothing_is_smuggled_in_behind_a_body_of_two_lengths(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        head = b"GET /healthz HTTP/1.1\r\nHost: door\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + b"0\r\n\r\n" + HEALTH)
+        answered = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert answered.count(b"HTTP/1.1 ") == 1
+
+
 class Transport:
     """A client that has `left` bytes of an answer still to take."""
 
