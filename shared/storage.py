@@ -1,4 +1,4 @@
-"""The object store behind one small port. Every client exception is translated in one place, its cause kept."""
+"""The object store behind one small port."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
 
 from shared.clock import StoreClock
-from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.s3_client import given_credentials, s3_client, s3_session
+from shared.s3_errors import AlreadyThere, translated
 from shared.s3_http import Body, S3Http, metadata_headers
 from shared.settings import Settings
 
@@ -150,7 +148,7 @@ class S3Store:
         # Amazon's oldest region must not be named, and other servers know none.
         elsewhere = region != "us-east-1" and urlsplit(self.client.meta.endpoint_url).netloc.endswith("amazonaws.com")
         place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
-        with _translated(bucket, ""):
+        with translated(bucket, ""):
             try:
                 self.client.create_bucket(Bucket=bucket, **place)
             except (self.client.exceptions.BucketAlreadyOwnedByYou, self.client.exceptions.BucketAlreadyExists):
@@ -160,7 +158,7 @@ class S3Store:
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[ObjectStream]:
-        with _translated(bucket, key):
+        with translated(bucket, key):
             answer = self._http.request("GET", bucket, key, version)
         try:
             yield _Stream(_info(bucket, key, answer), answer)
@@ -172,7 +170,7 @@ class S3Store:
             return b"".join(stream.chunks())
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        with _translated(bucket, key):
+        with translated(bucket, key):
             return _info(bucket, key, self._http.request("HEAD", bucket, key, version))
 
     def put(
@@ -195,14 +193,14 @@ class S3Store:
     ) -> bool:
         try:
             self._put(bucket, key, data, {"Content-Type": content_type, "If-None-Match": "*"}, metadata)
-        except _AlreadyThere:
+        except AlreadyThere:
             return False
         return True
 
     def _put(
         self, bucket: str, key: str, data: Body, headers: Mapping[str, str], metadata: Mapping[str, str] | None
     ) -> ObjectInfo:
-        with _translated(bucket, key):
+        with translated(bucket, key):
             told = {**headers, **metadata_headers(metadata or {})}
             answer = self._http.request("PUT", bucket, key, headers=told, body=data).headers
         now = parsedate_to_datetime(answer["Date"])
@@ -211,18 +209,18 @@ class S3Store:
     def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
         version: Any = {"VersionId": source.version} if source.version else {}
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
-        with _translated(source.bucket, source.key):
+        with translated(source.bucket, source.key):
             self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin)
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        with _translated(bucket, key):
+        with translated(bucket, key):
             self._http.request("DELETE", bucket, key, version)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=prefix, StartAfter=start_after
         )
-        with _translated(bucket, prefix):
+        with translated(bucket, prefix):
             for page in pages:
                 for entry in page.get("Contents", []):
                     yield _listed(bucket, entry, page)
@@ -232,17 +230,17 @@ class S3Store:
         pages = self.client.get_paginator("list_multipart_uploads").paginate(
             Bucket=bucket, PaginationConfig={"PageSize": PAGE}
         )
-        with _translated(bucket, ""):
+        with translated(bucket, ""):
             for page in pages:
                 for entry in page.get("Uploads", []):
                     yield Unfinished(bucket, entry["Key"], entry["UploadId"], entry["Initiated"], _served_at(page))
 
     def end(self, upload: Unfinished) -> None:
-        with _translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
+        with translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
             self.client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
 
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
-        with _translated(bucket, ""):
+        with translated(bucket, ""):
             if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
                 yield from self.list(bucket)  # the same, and cheaper for every server
                 return
@@ -252,42 +250,15 @@ class S3Store:
                         yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
 
 
-class _AlreadyThere(Exception):
-    """The store answered 412 to `If-None-Match: *`."""
-
-
 class _Stream:
     def __init__(self, info: ObjectInfo, body: BaseHTTPResponse) -> None:
         self.info = info
         self._body = body
 
     def chunks(self) -> Iterator[bytes]:
-        with _translated(self.info.bucket, self.info.key):
+        with translated(self.info.bucket, self.info.key):
             while chunk := self._body.read(CHUNK_BYTES):  # raises where less comes than was promised
                 yield chunk
-
-
-@contextmanager
-def _translated(bucket: str, key: str) -> Iterator[None]:
-    # The key is the user's own text: it is named in errors about objects, never in log lines of ours.
-    try:
-        yield
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if code in ("NoSuchKey", "NotFound", "404", "NoSuchVersion", "MethodNotAllowed"):
-            raise NotFound(Code.SOURCE_MISSING, f"no object {bucket}/{key}") from error
-        if status == 412:
-            raise _AlreadyThere(f"{bucket}/{key}") from error
-        if status in (301, 307, 401, 403) or code in ("NoSuchBucket", "AuthorizationHeaderMalformed"):
-            detail = f"{code} on bucket {bucket!r}: check its name, DARKROOM_S3_REGION and the access key"
-            raise StorageUnavailable(detail) from error
-        # A conflict says that something else is being written or deleted there, not how that will end.
-        if 400 <= status < 500 and status not in (408, 429) and code != "ConditionalRequestConflict":
-            raise PermanentError(Code.INTERNAL, f"the store refused {bucket}/{key}: {code}") from error
-        raise StorageUnavailable(f"{code} on bucket {bucket!r}") from error
-    except (BotoCoreError, HTTPError, OSError) as error:
-        raise StorageUnavailable(f"{type(error).__name__} on bucket {bucket!r}") from error
 
 
 def _served_at(response: Any) -> datetime:

@@ -121,6 +121,7 @@ def _detach(folder: Path, workers: int) -> None:
     make_folders(folder)
     log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)
+    before = log.stat().st_size if log.exists() else 0
     child = _supervisor(folder, workers, log)
     deadline_s = time.monotonic() + DETACH_S
     try:
@@ -128,7 +129,7 @@ def _detach(folder: Path, workers: int) -> None:
             while not stack.running(folder):
                 if child.poll() is not None or time.monotonic() > deadline_s:
                     child.terminate()
-                    raise _did_not_start(child, f"the stack did not start; {log} ends with:\n{tail(log)}")
+                    raise _did_not_start(child, f"the stack did not start; {log} ends with:\n{tail(log, since=before)}")
                 time.sleep(0.05)
     except KeyboardInterrupt:
         child.terminate()

@@ -87,8 +87,8 @@ def limit_log(log: Path) -> None:
         os.truncate(log, 0)
 
 
-def tail(log: Path, lines: int = 5) -> str:
-    """The last lines of a log: where a program says why it ended."""
+def tail(log: Path, lines: int = 5, since: int = 0) -> str:
+    """The last lines of a log, of those after its first `since` bytes: where a program says why it ended."""
     if not log.exists():
         return ""
-    return "\n".join(log.read_text(errors="replace")[-4000:].splitlines()[-lines:])
+    return "\n".join(log.read_bytes()[since:].decode(errors="replace")[-4000:].splitlines()[-lines:])

@@ -52,6 +52,7 @@ class Stack:
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
         if "api_port" in given.model_fields_set and not free(given.api_port):
+            self._lock.close()
             raise SettingsError(f"DARKROOM_API_PORT: {given.api_port} is taken by another program, or not allowed "
                                 "to you; name another port, or none for a free one")  # fmt: skip
         self.state = State.load(folder)

@@ -93,10 +93,13 @@ def lock(folder: Path) -> IO[str]:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads, all of it or nothing."""
     part = path.with_suffix(path.suffix + ".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)
+    try:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(text)
+        part.replace(path)
+    except OSError as error:  # a write that finds no room does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _with_ports(known: dict[str, int]) -> dict[str, int]:

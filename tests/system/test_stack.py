@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import psutil
 import psycopg2
 import pytest
 
+from infra.local.state import Pids
 from shared.settings import STACK_FILE, Settings
 from tests.conftest import darkroom
 from tests.system.running_servers import survivors
@@ -105,6 +109,25 @@ def test_up_crash_up_down(folder: Path) -> None:
     eventually(lambda: not survivors(second), "the end of every process")
     assert not (folder / STACK_FILE).exists()
     assert "darkroom up" in darkroom("env", state_dir=folder).stderr
+
+
+def test_an_interrupted_start_leaves_nothing(folder: Path) -> None:
+    """Ctrl-C during `up --detach`: what had been started stops, and the next `up` finds the place free."""
+    command = [sys.executable, "-m", "infra.cli", "up", "--detach"]
+    environment = dict(os.environ) | {"DARKROOM_STATE_DIR": str(folder)}
+    # A shell's children in the background are born deaf to SIGINT; so may be this test.
+    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+    eventually(lambda: "seaweedfs" in Pids(folder).alive(), "the first server", 60)
+    seen = list(Pids(folder).alive().values())
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=120)
+    assert started.returncode == 130
+    assert "Traceback" not in said
+    assert not survivors(seen)
+
+
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> None:

@@ -18,12 +18,15 @@ from typing import Any
 import psutil
 import pytest
 
+from infra.local import postgres
 from infra.local import program as program_module
-from infra.local.program import Program, limit_log
+from infra.local.program import Program, limit_log, tail
 from infra.local.seaweedfs import FullDisk
+from infra.local.stack import Stack
 from infra.local.state import PORTS, Pids, State, lock, make_folders, write_private
 from infra.local.supervisor import RESTART, START_TRIES, STEADY_S, Supervisor
 from shared.errors import SettingsError, TransientError
+from shared.settings import Settings
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 
@@ -304,3 +307,41 @@ class TestState:
         write_private(path, "new")
         assert path.read_text() == "new"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_a_file_without_room_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A write that finds no room does not say where."""
+
+        def full(*_: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("os.fdopen", full)
+        with pytest.raises(OSError, match=r"state\.json"):
+            write_private(tmp_path / "state.json", "{}")
+
+    def test_a_port_that_was_asked_for_is_not_replaced(self, tmp_path: Path) -> None:
+        """Nothing is started: the setting, the port and the way out are said."""
+        with socket.create_server(("127.0.0.1", 0)) as stranger:
+            port = stranger.getsockname()[1]
+            with pytest.raises(SettingsError, match=f"DARKROOM_API_PORT: {port} .* name another port"):
+                Stack(Settings.given(state_dir=tmp_path, api_port=port))
+
+
+def test_a_database_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of `initdb`, not its command line."""
+    make_folders(tmp_path)
+    initdb = tmp_path / "initdb"
+    initdb.write_text("#!/bin/sh\necho no space left\nexit 1\n")
+    initdb.chmod(0o755)
+    monkeypatch.setattr(postgres, "binaries", lambda: tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    state = State.load(tmp_path)
+    with pytest.raises(TransientError, match=r"postgres\.log ends with:\nno space left"):
+        postgres.postgres(state, Settings.given(state_dir=tmp_path))
+
+
+def test_the_end_of_a_log_is_of_this_life(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("earlier\n")
+    before = log.stat().st_size
+    log.write_text("earlier\nnow\n")
+    assert tail(log, since=before) == "now"
