@@ -38,4 +38,4 @@ class Backlog(NamedTuple):
 def backlog(settings: Settings) -> dict[str, Backlog]:
     """What is not settled of every queue. Raises `BrokerUnavailable`."""
     with connected(settings) as (transport, channel):
-        return {queue: Backlog(transport.size(channel, queue), transport.in_hand_of(channel, queue)) for queue in ALL}
+        return {queue: Backlog(transport.count(channel, queue), transport.in_hand_of(channel, queue)) for queue in ALL}

@@ -33,24 +33,41 @@ class Session:
         self.in_hand = dict(in_hand)
         self._connection = transport.open(consuming=True)
         self._channels: dict[str, Any] = {}
+        self._early: list[Delivery] | None = []
         try:
+            for queue in prefetch:
+                channel = self._channels[queue] = self._connection.channel()
+                transport.declare(channel, queue)
             for queue, count in prefetch.items():
                 self._consume(queue, count)
+            self._begin()
         except BaseException:
             self.abandon()
             raise
 
     def _consume(self, queue: str, count: int) -> None:
-        channel = self._channels[queue] = self._connection.channel()
+        channel = self._channels[queue]
         if held := [tag for delivery, tag in self.in_hand.items() if delivery.queue == queue]:
             self._transport.adopt(channel, held)
         self._transport.consume(channel, queue, count, lambda message: self._take(queue, message))
+
+    def _begin(self) -> None:
+        """Hand over what came while we began: had that failed, it would be another's, and its holder none the wiser."""
+        early, self._early = self._early or [], None
+        for delivery in early:
+            self._hand_over(delivery)
 
     def _take(self, queue: str, message: Any) -> None:
         body = message.body.encode() if isinstance(message.body, str) else bytes(message.body or b"")
         redelivered = bool(message.delivery_info.get("redelivered"))
         delivery = Delivery(queue, body, dict(message.headers), redelivered, self._settle)
         self.in_hand[delivery] = message.delivery_tag
+        if self._early is None:
+            self._hand_over(delivery)
+        else:
+            self._early.append(delivery)
+
+    def _hand_over(self, delivery: Delivery) -> None:
         try:
             self._on_delivery(delivery)
         except Exception as error:  # whatever its type, it must not pass for a broken connection

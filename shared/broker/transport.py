@@ -58,8 +58,7 @@ class Transport(ABC):
         """Returns when the broker holds every message; raises one of `errors` within `attempt_s`."""
 
     def consume(self, channel: Any, queue: str, prefetch: int, callback: Any) -> None:
-        """Start delivering at most `prefetch` unsettled messages to `callback(message)`."""
-        self.declare(channel, queue)
+        """Start delivering at most `prefetch` unsettled messages of a declared queue to `callback(message)`."""
         channel.basic_qos(0, prefetch, False)
         channel.basic_consume(
             queue, no_ack=False, consumer_tag=queue,
@@ -96,7 +95,11 @@ class Transport(ABC):
 
     @abstractmethod
     def size(self, channel: Any, queue: str) -> int:
-        """Ready messages."""
+        """Ready messages; may be 0 for a queue that does not answer."""
+
+    def count(self, channel: Any, queue: str) -> int:
+        """Ready messages; raises one of `errors` when the queue does not answer."""
+        return self.size(channel, queue)
 
     def in_hand(self, channel: Any) -> int | None:  # noqa: ARG002
         """Unsettled messages of all queues and consumers, where the broker tells."""

@@ -232,6 +232,20 @@ class RabbitMQ:
         with amqp.Connection(f"127.0.0.1:{self._port}") as connection:
             connection.channel().queue_delete(queue)
 
+    def behead(self, queue: str) -> None:
+        """Take its leader from a queue, as at the moment after its declaration or the broker's start."""
+        self._lead("stop", queue)
+
+    def crown(self, queue: str) -> None:
+        """Give it back."""
+        self._lead("restart", queue)
+
+    def _lead(self, verb: str, queue: str) -> None:
+        found = f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
+        order = f"{found}, ok = ra:{verb}_server(quorum_queues, amqqueue:get_pid(Q))."
+        command = [RABBITMQ.parent / "rabbitmqctl", "eval", order]
+        subprocess.run(command, env=self._env, check=True, capture_output=True, timeout=START_S)
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._server.pid, number)
@@ -247,7 +261,7 @@ class Moto:
         self.url = self.url_at(self._port)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        command = [sys.executable, "-m", "tests.contract.moto_server", "-H", "127.0.0.1", "-p", str(self._port)]
         self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(lambda: listens(self._port), "moto", START_S)
         self._client = boto3.client(

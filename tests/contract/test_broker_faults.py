@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-import amqp
 import pytest
 from structlog.testing import capture_logs
 
-from shared.broker import amqp_adapter
 from shared.broker.publisher import Publisher
 from shared.broker.topology import dead
 from shared.errors import BrokerUnavailable
@@ -128,26 +125,3 @@ def test_a_reason_that_cannot_be_written_keeps_the_message(
                 return dead_letters.bodies()[:1] == [b"bad"]
 
             eventually(set_aside, "the message among the dead")
-
-
-@pytest.mark.parametrize("broker", ["amqp"], indirect=True)
-def test_a_message_that_the_broker_refuses_is_sent_again(
-    broker: Broker, settings: Settings, publisher: Publisher, queue: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A queue refuses while it is full, or has no leader yet: the publisher tries until it takes the message."""
-    refusals: list[int] = []
-    counted = amqp_adapter._Channel._on_refused
-    monkeypatch.setattr(amqp_adapter._Channel, "_on_refused", lambda *a: (refusals.append(1), counted(*a)))
-    publisher.publish(queue, b"declared")
-    broker.clear(queue)
-    with amqp.Connection(broker.url.split("@")[1].rstrip("/")) as connection, ThreadPoolExecutor() as pool:
-        channel = connection.channel()
-        limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
-        channel.queue_declare(queue, durable=True, auto_delete=False, arguments=limits)
-        publisher.publish(queue, b"first")
-        second = pool.submit(publisher.publish, queue, b"second")
-        eventually(lambda: len(refusals) > 1, "two refusals")
-        assert channel.basic_get(queue, no_ack=True).body == "first"
-        second.result()
-        assert channel.basic_get(queue, no_ack=True).body == "second"
-    broker.clear(queue)
