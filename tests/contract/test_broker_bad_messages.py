@@ -55,3 +55,17 @@ def test_bad_messages_are_kept_among_the_dead(settings: Settings, queue: str, ki
     assert sorted(delivery.body for delivery in taken) == sorted(bodies)
     assert {delivery.headers["code"] for delivery in taken} == {"bad_message"}
     publisher.close()
+
+
+@pytest.mark.parametrize("size", [200_000, 900_000])
+def test_a_message_too_large_to_be_wrapped_holds_up_nobody(settings: Settings, queue: str, size: int) -> None:
+    """SQS takes 1 MiB, which an envelope of ours can exceed: such a text is set aside as it came."""
+    body = b"x" * size
+    publisher = Publisher(settings)
+    with consuming(settings, {queue: 1}, lambda d: d.dead("bad_message", "too large")) as taken:
+        publisher.publish(queue, body)
+        publisher.publish(queue, b"next")
+        assert [d.body for d in taken.take(2)] == [body, b"next"]
+        with consuming(settings, {dead(queue): 2}, lambda d: d.ack()) as aside:
+            assert sorted(d.body for d in aside.take(2)) == sorted([body, b"next"])
+    publisher.close()
