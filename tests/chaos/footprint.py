@@ -17,8 +17,8 @@ from infra.local.state import Pids
 from tests.chaos.remains import SERVERS
 
 EVERY_S = 2.0
-WARM_S = 60.0
-"""After its start a process loads what it needs; that is no growth."""
+WARM_S = 180.0
+"""At first a process loads what it needs, and a worker's buffers grow with its largest photo: that is no leak."""
 LONG_S = 240.0
 """Shorter looks say nothing of a slope."""
 MIB = 1 << 20
