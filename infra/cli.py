@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from shared.errors import DarkroomError, SettingsError
+from shared.errors import Code, DarkroomError, SettingsError
 
 COMMANDS: dict[str, str] = {
     "up": "Start the embedded stack and every process of Darkroom.",
@@ -53,6 +53,7 @@ MODULES = {
 }  # fmt: skip
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """No error of the program: where it was told to read or write, it cannot."""
+OF_A_SERVER = (Code.STORAGE_UNAVAILABLE, Code.BROKER_UNAVAILABLE, Code.DATABASE_UNAVAILABLE)
 GROUPS = ("bench", "storage", "dead", "keys")
 """Modules whose whole app is one command with sub-commands."""
 
@@ -93,7 +94,8 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(_say(error.detail, 2))
     except DarkroomError as error:
-        sys.exit(_say(error.detail, 1))
+        hint = "; `darkroom status` says what runs" if error.code in OF_A_SERVER else ""
+        sys.exit(_say(error.detail + hint, 1))
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise

@@ -34,7 +34,7 @@ def config(as_json: JsonOption = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        given = "" if row["value"] == row["default"] else f" [default: {row['default']}]"
+        given = "" if row["value"] == row["default"] else f" [default: {row['default'] or 'nothing'}]"
         print(f"{row['name']}={row['value']} {row['unit']}".rstrip() + f"{given}\n    {row['description']}")
 
 

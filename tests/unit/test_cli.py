@@ -217,6 +217,7 @@ class TestSubmit:
         outcome = run("submit", str(photo), "--workflow", "fast", "--json")
         assert (outcome.status, outcome.out) == (1, "")
         assert outcome.err.strip().splitlines()[-1].startswith("darkroom: ")
+        assert "`darkroom status`" in outcome.err
 
 
 class TestWings:
