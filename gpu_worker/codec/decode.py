@@ -28,6 +28,7 @@ from PIL import (
 )
 
 from gpu_worker.codec import metadata, modes
+from gpu_worker.codec.whole import is_whole
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from shared.settings import Settings
@@ -146,6 +147,8 @@ def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
     if image.format == "PNG":  # its checksums are not looked at while decoding: a wrong pixel would go unnoticed
         with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
             copy.verify()
+        if not is_whole(data):
+            raise ValueError("rows are missing")
 
 
 def _pages(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
