@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos import faults
-from tests.chaos.footprint import Footprint
+from tests.chaos.footprint import LONG_S, WARM_S, Footprint
 from tests.chaos.judge import Verdict
 from tests.chaos.run import run, schedule, shares
 from tests.chaos.runs import WHY, WORKER_LOGS
@@ -101,8 +101,11 @@ def soak(minutes: float, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) 
 
 
 def grown(footprint: Footprint) -> int:
-    """Print what every process took; the number of those of ours that grew."""
+    """Print what every process took; the number of those of ours that grew. A soak that saw none proves nothing: 1."""
     lives = footprint.lives()
+    if not any(life.ours for life in lives):
+        console.print(f"[red]no process of ours was seen for {WARM_S + LONG_S:.0f} s: use more --minutes")
+        return 1
     for life in lives:
         console.print(f"{'[red]' if life.ours and life.grows else ''}{life}")
     number = sum(life.ours and life.grows for life in lives)
