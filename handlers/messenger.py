@@ -3,28 +3,25 @@
 A message is only asked to be remembered: it is acknowledged once the ledger has the call, so no receiver, however slow,
 holds a message or a photo. First tries go before later ones, and no host takes more than its share of the threads.
 
-`python -m handlers callbacks [test URL [--json]]`
+`python -m handlers callbacks [test URL [--json] | secret --user U [--json]]`
 """
 
 from __future__ import annotations
 
-import argparse
 import heapq
-import json
 import signal
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
 from handlers import metrics
+from handlers.callbacks import commands
 from handlers.callbacks.ledger import Due, Ledger
-from handlers.callbacks.payload import sample
 from handlers.callbacks.post import Sender
 from handlers.consume import patiently
 from handlers.context import Context
-from handlers.on_finished import GONE, SUCCESS, Send, on_finished
+from handlers.on_finished import Send, on_finished
 from handlers.retelling import read_receipt
 from handlers.watched import PATIENCE_S, watched
 from shared import operations
@@ -32,7 +29,7 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.callback_guard import check_url
-from shared.errors import DarkroomError, NotFound, PermanentError, TransientError
+from shared.errors import NotFound, PermanentError, TransientError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.messages import CallbackDue
 from shared.settings import Settings
@@ -170,7 +167,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
     send = Sender(settings, store.clock)
     if arguments:
-        return _test(_parser().parse_args(arguments), ctx, ledger, send)
+        return commands.run(arguments, ctx, ledger, send)
     stop = threading.Event()
     messenger = Messenger(ctx, ledger, send)
 
@@ -214,29 +211,3 @@ def _run(messenger: Messenger, stop: threading.Event) -> None:
         messenger.run(stop)
     finally:
         stop.set()  # a process that no longer calls must not go on consuming
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("darkroom webhooks")
-    parser.add_argument("verb", choices=["test"])
-    parser.add_argument("url")
-    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
-    return parser
-
-
-def _test(options: argparse.Namespace, ctx: Context, ledger: Ledger, send: Send) -> int:
-    """One signed sample. An address that was switched off by a 410 is called again from now on, if it answers well."""
-    ident, status, detail = str(uuid4()), None, None
-    try:
-        status = send(options.url, ident, sample(ctx.settings.api_url, ctx.clock.now()))
-    except DarkroomError as error:
-        detail = error.detail
-    well = status in SUCCESS
-    if well:
-        ledger.switch(options.url, on=True)
-    if options.json:
-        print(json.dumps({"url": options.url, "webhook_id": ident, "status": status, "ok": well, "detail": detail}))
-    else:
-        gone = " (it wants no more calls)" if status == GONE else ""
-        print(f"{'delivered' if well else 'not delivered'}: {detail or f'HTTP {status}{gone}'}, webhook-id {ident}")
-    return 0 if well else 1

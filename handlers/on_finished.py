@@ -23,8 +23,8 @@ SUCCESS = range(200, 300)
 GONE = 410
 BROKER_S = 60.0
 
-Send = Callable[[str, str, bytes], int]
-"""URL, `webhook-id` and body → HTTP status; raises `DarkroomError`."""
+Send = Callable[[str, str, bytes, str | None], int]
+"""URL, `webhook-id`, body and the user's pseudonym → HTTP status; raises `DarkroomError`."""
 
 
 def on_finished(due: Due, ctx: Context, ledger: Ledger, send: Send) -> Due | None:
@@ -50,7 +50,7 @@ def on_finished(due: Due, ctx: Context, ledger: Ledger, send: Send) -> Due | Non
 def _try(due: Due, call: Call, ctx: Context, ledger: Ledger, send: Send) -> Due | None:
     status, bug = None, None
     try:
-        status = send(call.url, call.event_id, call.body)
+        status = send(call.url, call.event_id, call.body, call.user_hash)
         detail = f"HTTP {status}"
     except DarkroomError as error:
         detail = error.detail

@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "Compare bucket, receipts and results; publish what was lost.",
     "dead": "List, show, retry or drop the messages that were set aside.",
     "callbacks": "Run the callbacks: signed webhooks to whoever asked to be called.",
-    "webhooks": "Send a signed sample to a callback's URL.",
+    "webhooks": "Send a signed sample to a callback's URL; tell a user's secret.",
     "log": "Rebuild the log database from the buckets.",
     "migrate": "Apply the migrations of the log database.",
     "bootstrap": "Create the buckets.",

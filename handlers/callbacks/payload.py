@@ -23,6 +23,7 @@ class Call:
 
     url: str
     event_id: str
+    user_hash: str
     upload_time: datetime
     status: Status
     body: bytes
@@ -52,7 +53,8 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
     # A photo that a person gave a fresh start ends once more, and that is another call.
     again = [f"retry {receipt.retries}"] if receipt.retries else []
     ident = identity.event_id(upload_id, "callback", moment.isoformat(), end.status, *again)
-    return Call(receipt.callback, ident, moment, end.status, _body(ctx.settings.api_url, receipt, end))
+    body = _body(ctx.settings.api_url, receipt, end)
+    return Call(receipt.callback, ident, receipt.user_hash, moment, end.status, body)
 
 
 def sample(api_url: str, at: datetime) -> bytes:

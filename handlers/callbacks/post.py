@@ -25,7 +25,7 @@ ADDRESSES = 3
 
 
 class Sender:
-    """`sender(url, ident, body)` makes one call and returns the HTTP status. Thread-safe."""
+    """`sender(url, ident, body, user_hash)` makes one call and returns the HTTP status. Thread-safe."""
 
     def __init__(self, settings: Settings, clock: Clock, lookup: Lookup | None = None,
                  tls: ssl.SSLContext | None = None) -> None:  # fmt: skip
@@ -33,11 +33,11 @@ class Sender:
         self._keys = signing.keys_of(settings)
         self._tls = tls or ssl.create_default_context()
 
-    def __call__(self, url: str, ident: str, body: bytes) -> int:
+    def __call__(self, url: str, ident: str, body: bytes, user_hash: str | None = None) -> int:
         """Raises `PermanentError(bad_parameter)` where no call may go, `TransientError` without an answer."""
         target = check_url(url, self._settings)
         addresses = resolve(target, self._settings, self._lookup)
-        headers = signing.sign(self._keys, ident, self._clock.now(), body)
+        headers = signing.sign(self._keys, ident, self._clock.now(), body, user_hash)
         try:
             with self._connected(target, addresses) as connection:
                 connection.sendall(_request(target, headers, body))

@@ -23,8 +23,18 @@ def keys_of(settings: Settings) -> list[bytes]:
     return keys
 
 
-def sign(keys: list[bytes], ident: str, moment: datetime, body: bytes) -> dict[str, str]:
-    """The three headers. `ident` stays the same in every try of one call: receivers know by it what they have."""
+def secret_of(settings: Settings, user_hash: str) -> str:
+    """The secret that signs the calls of one user's photos only. Raises `SettingsError`."""
+    return PREFIX + base64.b64encode(_own(keys_of(settings)[0], user_hash)).decode()
+
+
+def sign(keys: list[bytes], ident: str, moment: datetime, body: bytes, user_hash: str | None = None) -> dict[str, str]:
+    """The three headers, signed with each key and, for a user's photo, with this user's own secrets, too.
+
+    `ident` stays the same in every try of one call: receivers know by it what they have.
+    """
+    if user_hash is not None:
+        keys = keys + [_own(key, user_hash) for key in keys]
     timestamp = str(int(moment.timestamp()))
     content = b".".join((ident.encode(), timestamp.encode(), body))
     signatures = (base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys)
@@ -33,6 +43,10 @@ def sign(keys: list[bytes], ident: str, moment: datetime, body: bytes) -> dict[s
         "webhook-timestamp": timestamp,
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
+
+
+def _own(key: bytes, user_hash: str) -> bytes:
+    return hmac.digest(key, f"callbacks of {user_hash}".encode(), hashlib.sha256)
 
 
 def _key(secret: str) -> bytes:

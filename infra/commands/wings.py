@@ -71,9 +71,9 @@ def callbacks(ctx: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def webhooks(ctx: typer.Context) -> None:
-    """`darkroom webhooks test URL [--json]`: send a signed sample and say what came of it."""
-    if ctx.args[:1] != ["test"]:
-        raise typer.BadParameter("there is one verb: `darkroom webhooks test URL`")
+    """`darkroom webhooks test URL`: send a signed sample; `secret --user U`: what verifies a user's calls."""
+    if ctx.args[:1] not in (["test"], ["secret"]):
+        raise typer.BadParameter("there are two verbs: `darkroom webhooks test URL` and `webhooks secret --user U`")
     need_servers(Settings.load())
     _become("handlers", "callbacks", *ctx.args)
 

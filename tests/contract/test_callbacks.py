@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -92,10 +92,10 @@ class Office:
             process.wait()
         self.ctx.publisher.close()  # type: ignore[attr-defined]
 
-    def ended(self, url: str) -> str:
+    def ended(self, url: str, user: str = "ann") -> str:
         """An upload whose end, a rejection, the handler tells at once; its id."""
         bucket, key = self.ctx.settings.bucket_uploads, f"{uuid4().hex}.txt"
-        self.ctx.store.put(bucket, key, b"no photo " + key.encode(), "image/png", {"callback": url})
+        self.ctx.store.put(bucket, key, b"no photo " + key.encode(), "image/png", {"callback": url, "user": user})
         decision = on_upload(UploadEvent(bucket, key, "create"), self.ctx)
         assert decision.kind == "rejected"
         assert decision.code == Code.UNSUPPORTED_FORMAT
@@ -139,6 +139,25 @@ def test_a_receiver_can_verify_what_it_gets(office: Office) -> None:
             Webhook(secret).verify(body, got.headers)
     assert got.path == "/hook?a=%2F"
     assert got.headers["content-type"] == "application/json"
+
+
+def test_a_users_own_secret_is_good_for_this_users_calls_only(office: Office) -> None:
+    """Who verifies with the secret that the command tells takes no call that another user could have forged."""
+    receiver = office.receiver(status(204))
+    office.start()
+    uploads = {user: office.ended(receiver.url, user) for user in ("ann", "bob")}
+    assert {office.told(upload_id).outcome for upload_id in uploads.values()} == {"delivered"}
+    command = [sys.executable, "-m", "infra.cli", "webhooks", "secret", "--user"]
+    values = os.environ | office.ctx.settings.variables()
+    told = {user: subprocess.run([*command, user], env=values, capture_output=True, text=True, timeout=300)
+            for user in uploads}  # fmt: skip
+    verified = set()
+    for got in receiver.received:
+        for user, done in told.items():
+            with suppress(WebhookVerificationError):
+                message = Webhook(done.stdout.strip()).verify(got.body, got.headers)
+                verified.add((user, message["data"]["upload_id"]))
+    assert verified == set(uploads.items())
 
 
 def test_bad_receivers_hurt_nobody(office: Office) -> None:

@@ -22,9 +22,11 @@ class Receiver:
 
     answers: list[int | Exception] = field(default_factory=lambda: [204])
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    users: list[str | None] = field(default_factory=list)
 
-    def __call__(self, url: str, ident: str, body: bytes) -> int:
+    def __call__(self, url: str, ident: str, body: bytes, user_hash: str | None) -> int:
         self.calls.append((url, ident, json.loads(body)))
+        self.users.append(user_hash)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

@@ -229,6 +229,7 @@ class TestWings:
             (["recorder"], ["handlers", "recorder"]),
             (["callbacks"], ["handlers", "callbacks"]),
             (["webhooks", "test", "https://a.b/c"], ["handlers", "callbacks", "test", "https://a.b/c"]),
+            (["webhooks", "secret", "--user", "ann"], ["handlers", "callbacks", "secret", "--user", "ann"]),
             (["sweep", "--json", "--dry-run"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
             (["sweep", "--since", "2026-01-31"], ["handlers", "sweep", "--once", "--since", "2026-01-31"]),
             (["sweep", "--forever"], ["handlers", "sweep"]),

@@ -38,6 +38,7 @@ def test_a_restored_photo_is_told_with_its_size_and_links(world: Callbacks) -> N
     assert {"width", "height"} <= set(data)
     text = json.dumps(message)
     receipt = world.receipt(decision)
+    assert world.receiver.users == [receipt.user_hash]
     assert not [secret for secret in ("a.png", receipt.user_hash, receipt.source.sha256 or "?") if secret in text]
     told = world.told(decision)
     assert told
