@@ -15,8 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from handlers import metrics
-from handlers.callbacks import commands
+from handlers import metrics, webhooks
 from handlers.callbacks.ledger import Due, Ledger
 from handlers.callbacks.post import Sender
 from handlers.consume import patiently
@@ -167,7 +166,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
     send = Sender(settings, store.clock)
     if arguments:
-        return commands.run(arguments, ctx, ledger, send)
+        return webhooks.run(arguments, ctx, ledger, send)
     stop = threading.Event()
     messenger = Messenger(ctx, ledger, send)
 
