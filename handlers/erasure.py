@@ -9,9 +9,7 @@ from handlers.retelling import write_again
 from shared import keys
 from shared.documents import Receipt, Source
 from shared.errors import NotFound
-
-ERASED = "erased"
-"""Stands for the key of an erased original."""
+from shared.withdrawal import ERASED
 
 
 def blank(receipt: Receipt) -> Receipt:

@@ -15,13 +15,12 @@ from handlers import metrics, orders
 from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.probe import probe
-from handlers.retelling import read_receipt
+from handlers.retelling import read_receipt, read_record, task_of
 from shared import facts, identity, keys
 from shared.broker import topology
-from shared.documents import Fault, Reason, Receipt, Record, Source
+from shared.documents import Fault, Reason, Receipt, Source
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
 from shared.failpoints import passing
-from shared.messages import RestoreTask
 from shared.storage import ObjectInfo, ObjectStream
 from shared.telemetry import logger
 from shared.withdrawal import reason_of, withdrawn_as
@@ -119,13 +118,11 @@ def _restored_before(receipt: Receipt, ctx: Context) -> bool:
     A damaged record proves nothing.
     """
     assert receipt.task_id is not None
-    key = keys.record(receipt.task_id)
     try:
-        record = Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+        record = read_record(ctx, receipt.task_id)
     except PermanentError:
         return False
-    own = (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time)
-    return not own and withdrawn_as(ctx.store, ctx.settings, record) is None
+    return not record.is_of(receipt) and withdrawn_as(ctx.store, ctx.settings, record) is None
 
 
 def _settle(receipt: Receipt, ctx: Context) -> Decision:
@@ -175,8 +172,10 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
             error_detail="the upload was put again, with other wishes, before it was restored", source=earlier.source,
             retries=earlier.retries, at=later.decided_at,
         ))  # fmt: skip
-    with suppress(BrokerUnavailable):
+    try:
         ctx.publisher.publish(topology.LOG, event.encode())
+    except BrokerUnavailable as error:
+        _untold(earlier, error)
 
 
 def _decided_before(receipt: Receipt, ctx: Context) -> Decision | None:
@@ -224,15 +223,17 @@ def _publish(receipt: Receipt, ctx: Context) -> None:
     """The task, then the log event. What the broker does not take is left to the sweep: the receipt is there."""
     try:
         if receipt.decision == "queued" and receipt.task_id:
-            task = RestoreTask(task_id=receipt.task_id, upload_id=receipt.upload_id, priority=receipt.priority,
-                               queued_at=receipt.decided_at)  # fmt: skip
             passing("handler.before_publish")
-            ctx.publisher.publish(topology.restore_queue(receipt.priority, receipt.lane), task.encode())
+            ctx.publisher.publish(topology.restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode())
             passing("handler.after_publish")
         facts.tell(ctx.publisher, facts.of_receipt(receipt, ctx.settings.bucket_results), receipt)
     except BrokerUnavailable as error:
-        ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
-        logger().warning("upload.unpublished", **ids, detail=error.detail)
+        _untold(receipt, error)
+
+
+def _untold(receipt: Receipt, error: BrokerUnavailable) -> None:
+    ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
+    logger().warning("upload.unpublished", **ids, detail=error.detail)
 
 
 def _gone(event: UploadEvent, ctx: Context) -> Decision:

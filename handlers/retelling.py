@@ -7,6 +7,7 @@ from shared import facts, keys
 from shared.documents import Reason, Receipt, Record
 from shared.errors import NotFound
 from shared.messages import LogEvent, RestoreTask
+from shared.withdrawal import ERASED
 
 
 def read_receipt(ctx: Context, upload_id: str) -> Receipt:
@@ -43,7 +44,8 @@ def facts_of(ctx: Context, receipt: Receipt) -> list[LogEvent]:
     """The decision on an upload and, where there is one, its end. Raises `PermanentError(bad_document)`."""
     bucket = ctx.settings.bucket_results
     decided = facts.of_receipt(receipt, bucket)
-    end = _end(ctx, receipt, bucket) if receipt.decision != "duplicate" else None
+    # What shares a result has its end with the decision; but an owner may take that away.
+    end = _end(ctx, receipt, bucket) if receipt.decision != "duplicate" or receipt.source.key == ERASED else None
     return [decided] if end is None or end.event_id == decided.event_id else [decided, end]
 
 
@@ -63,7 +65,7 @@ def _end(ctx: Context, receipt: Receipt, bucket: str) -> LogEvent | None:
 
 def failed_before(ctx: Context, receipt: Receipt, record: Record) -> Reason | None:
     """Why an upload had its end before `record`, which is of its task, was made for another upload."""
-    if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+    if record.is_of(receipt):
         return None
     try:
         reason = read_reason(ctx, receipt.upload_id)
@@ -74,6 +76,6 @@ def failed_before(ctx: Context, receipt: Receipt, record: Record) -> Reason | No
 
 def of_done(receipt: Receipt, record: Record, bucket: str) -> LogEvent:
     """The end of an upload whose task has a record: made for it, or shared with the upload that it was made for."""
-    if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+    if record.is_of(receipt):
         return facts.of_record(record, bucket)
     return facts.of_duplicate(receipt, record.finished_at, bucket)

@@ -192,3 +192,7 @@ class Record(Document):
 
     def place(self) -> str:
         return keys.record(self.task_id)
+
+    def is_of(self, upload: Receipt | Reason) -> bool:
+        """Whether it was made for this very upload, and not for another that shares the task, or the key."""
+        return (self.upload_id, self.source.upload_time) == (upload.upload_id, upload.source.upload_time)

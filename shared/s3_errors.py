@@ -12,7 +12,7 @@ from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 
 
 class AlreadyThere(Exception):
-    """The store answered 412 (or 409, a concurrent conditional write) to `If-None-Match: *`."""
+    """The store answered 412 to `If-None-Match: *`."""
 
 
 @contextmanager

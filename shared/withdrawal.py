@@ -11,6 +11,8 @@ from shared.settings import Settings
 from shared.storage import ObjectStore
 
 WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
+ERASED = "erased"
+"""Stands for the key of an erased original."""
 
 
 def reason_of(store: ObjectStore, settings: Settings, upload_id: str, upload_time: datetime) -> Reason | None:

@@ -20,7 +20,6 @@ from handlers.api.caller import Authenticate, Caller, needs
 from handlers.api.state import record_of
 from handlers.api.uploads import Announce, find
 from handlers.context import Context
-from handlers.erasure import ERASED
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
 from handlers.retelling import read_receipt, task_of
@@ -28,6 +27,7 @@ from shared import identity, keys, workflows
 from shared.broker.topology import restore_queue
 from shared.documents import Glimpse, Receipt, Region
 from shared.errors import NotFound
+from shared.withdrawal import ERASED
 
 MAX_PX = 512
 """Longer side of a preview that names neither a size nor a region, before the work."""

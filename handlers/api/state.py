@@ -33,7 +33,7 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     if receipt.decision != "queued" or receipt.task_id is None:
         return State(receipt.decision, receipt.fault)
     if record := record_of(ctx, receipt.task_id):
-        if (record.upload_id, record.source.upload_time) == (receipt.upload_id, receipt.source.upload_time):
+        if record.is_of(receipt):
             return State("success", None, record.attempts, 1.0)
         if fault := fault_of(ctx, receipt):  # it failed before another upload of the photo was restored
             return State("failed", fault)

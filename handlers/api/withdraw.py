@@ -20,9 +20,9 @@ from shared.documents import Reason, Receipt
 from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.storage import ObjectInfo
 from shared.telemetry import logger
+from shared.withdrawal import WITHDRAWN
 
 JSON = "application/json"
-WITHDRAWN = frozenset({Code.CANCELLED, Code.ERASED})
 SENTENCES = {
     Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
     Code.ERASED: "its owner had it erased; upload it again to have it restored",

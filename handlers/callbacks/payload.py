@@ -72,9 +72,7 @@ def _end(ctx: Context, receipt: Receipt) -> _End | None:
             record = read_record(ctx, receipt.task_id)
             if failed := failed_before(ctx, receipt, record):
                 return _End(failed.status, failed.at, code=failed.error_code)
-            made_for = (record.upload_id, record.source.upload_time)
-            own = made_for == (receipt.upload_id, receipt.source.upload_time)
-            return _End("success" if own else "duplicate", record.finished_at, record)
+            return _End("success" if record.is_of(receipt) else "duplicate", record.finished_at, record)
     except NotFound:
         pass
     try:

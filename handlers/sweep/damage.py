@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.erasure import ERASED
 from handlers.retelling import read_receipt, write_again
 from shared import __version__, keys, workflows
 from shared.documents import Document, Fault, ModelRef, Reason, Receipt, Record, WorkflowRef
 from shared.errors import Code, NotFound, PermanentError
 from shared.telemetry import logger
+from shared.withdrawal import ERASED
 
 JSON = "application/json"
 LOST_REASON = Fault(

@@ -41,8 +41,10 @@ def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"]
         return None  # the photo was given a fresh start meanwhile
     except PermanentError:
         return "damaged"
-    if reason.source.upload_time != entry.upload_time:
-        _put_off(work, reason)
+    if reason.source.upload_time > entry.upload_time:
+        return None  # of a later upload, whose receipt came after this pass had listed them
+    if reason.source.upload_time < entry.upload_time:
+        _drop(work, reason)
         return None
     if reason.error_code in WITHDRAWN and _is_in_work(work, reason):
         return None  # whoever has it in hand cleans up behind himself
@@ -56,15 +58,17 @@ def _kept(work: Work, ends: Ends, entry: Entry, reason: Reason) -> Ending:
     end = Ending(reason.upload_id, entry.upload_time, "rejected", reason.retries, reason.error_code == Code.ERASED)
     record = _record(work, reason.task_id) if reason.task_id and (end.erased or ends.has_record(entry)) else None
     if not end.erased:  # an attempt that had been given up may have succeeded after all
-        return end._replace(least="duplicate", retries=0) if record and _is_own(record, reason) else end
+        return end._replace(least="duplicate", retries=0) if record and record.is_of(reason) else end
     if not work.dry_run and reason.task_id:
-        if record is None or _is_own(record, reason):  # else it was uploaded again, and has a result
+        if record is None or record.is_of(reason):  # else it was uploaded again, and has a result
             erasure.take_away_results(work.ctx, reason.task_id)
-        erasure.take_away_upload(work.ctx, read_receipt(work.ctx, reason.upload_id))
+        receipt = read_receipt(work.ctx, reason.upload_id)
+        if receipt.source.upload_time == entry.upload_time:  # else the same bytes came again meanwhile
+            erasure.take_away_upload(work.ctx, receipt)
     return end
 
 
-def _put_off(work: Work, reason: Reason) -> None:
+def _drop(work: Work, reason: Reason) -> None:
     """The end of an earlier upload of the same bytes at the same key, from a late worker, is not that of the later."""
     if not work.dry_run:
         work.ctx.store.delete(work.ctx.settings.bucket_quarantine, keys.reason(reason.upload_id))
@@ -82,7 +86,3 @@ def _record(work: Work, task_id: str) -> Record | None:
         return read_record(work.ctx, task_id)
     except NotFound:
         return None
-
-
-def _is_own(record: Record, reason: Reason) -> bool:
-    return (record.upload_id, record.source.upload_time) == (reason.upload_id, reason.source.upload_time)

@@ -9,11 +9,14 @@ import pytest
 
 from handlers import erasure
 from handlers.api import withdraw
+from handlers.context import Context
 from handlers.logbook import Ending
 from handlers.on_sweep import Memory
+from handlers.retelling import read_reason, read_receipt
+from handlers.sweep import reasons
 from shared import keys
 from shared.broker import topology
-from shared.documents import Receipt
+from shared.documents import Reason, Receipt
 from shared.errors import Code, NotFound
 from tests.unit.sweep_town import Town, TownDiary, photo
 
@@ -49,12 +52,14 @@ def left(town: Town, receipt: Receipt) -> list[str]:
     return [*of_task, *copies, *(there["uploads"] & {receipt.source.key}), *there["archive"]]
 
 
-@pytest.mark.parametrize("ended", ["restored", "failed"])
+@pytest.mark.parametrize("ended", ["restored", "failed", "shared"])
 def test_an_erasure_that_the_log_missed_is_told_again(town: Town, ended: str) -> None:
     """The log knows an end of the photo, but not this one: the broker was away, or lost it."""
-    diary, memory = FullDiary(), Memory()
-    upload = town.upload("grandma.png")
-    town.restore(upload) if ended == "restored" else town.fail(upload)
+    diary, memory, data = FullDiary(), Memory(), photo(8)
+    if ended == "shared":
+        town.restore(town.upload("twin.png", data))
+    upload = town.upload("grandma.png", data)
+    town.restore(upload) if ended == "restored" else town.fail(upload) if ended == "failed" else None
     town.later()
     town.recorded()
     assert town.sweep(diary=diary, memory=memory).retold == 0
@@ -227,6 +232,40 @@ def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> N
     assert town.receipt(upload) == second
     with pytest.raises(NotFound):
         town.reason(upload)
+
+
+def test_the_end_of_a_later_upload_at_the_key_stays(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes come again, and fail again, while the sweep is about to read why the first ones did."""
+    data = photo(4)
+    upload = town.upload("a.png", data)
+    town.fail(upload)
+    town.later()
+
+    def read_late(ctx: Context, ident: str) -> Reason:
+        town.upload("a.png", data)
+        town.fail(upload)
+        return read_reason(ctx, ident)
+
+    monkeypatch.setattr(reasons, "read_reason", read_late)
+    town.sweep()
+    assert town.reason(upload).source == town.receipt(upload).source
+
+
+def test_an_erasure_takes_no_later_upload_at_the_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes come again while the sweep is about to finish the erasure of the first ones."""
+    data = photo(4)
+    upload = town.upload("a.png", data)
+    erase(town, upload)
+    town.later()
+
+    def read_late(ctx: Context, ident: str) -> Receipt:
+        town.upload("a.png", data)
+        return read_receipt(ctx, ident)
+
+    monkeypatch.setattr(reasons, "read_receipt", read_late)
+    town.sweep()
+    assert town.receipt(upload).source.key == "a.png"
+    assert town.store.read("uploads", "a.png") == data
 
 
 def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
