@@ -50,6 +50,8 @@ PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
 
 DISK_WAIT_S = 15.0
+PAUSE_S = 10.0
+"""A second's wait that takes longer means that the process was stopped, or the machine slept."""
 HAND_BACK_S = 5.0
 BESIDE_NICE = 5
 SWITCH_S = 0.0005
@@ -174,10 +176,18 @@ class Worker:
         return begun
 
     def _restoring(self) -> None:
+        works = True
         for job in iter(self._ready_to_restore.get, None):
             self._ahead.release()
-            if self._try(job, "restore", self._infer):
-                self._ready_to_store.put(job)
+            try:
+                if works and self._try(job, "restore", self._infer):
+                    self._ready_to_store.put(job)
+            except engines.DeviceLost:
+                # Every photo would fail: a fresh process takes them up. This one's attempt counts: its claim runs out.
+                logger().critical("process.stuck", thread="restore", exc_info=True)
+                self._hand.put_down(job)
+                works = False
+                self._leave_lost()
         self._ready_to_store.put(None)
 
     def _infer(self, job: Job) -> None:
@@ -212,7 +222,7 @@ class Worker:
         except (StorageUnavailable, BrokerUnavailable):
             return False  # only while leaving: the job stays in hand and is handed back
         except engines.DeviceLost:
-            raise  # every photo would fail: a fresh process takes them up
+            raise
         except Exception as error:
             with suppress(StorageUnavailable, BrokerUnavailable):  # as above
                 self._broken(job, error)
@@ -231,16 +241,31 @@ class Worker:
 
     def _watching(self, closing: threading.Event) -> None:
         """Renew the claims of all photos in hand; end the process when it no longer works."""
-        while not closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS)):
-            if stage := self._stuck():
-                logger().critical("process.stuck", thread=stage, seconds=self.settings.stall_s)
-                os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
-            if self._consumer.stuck_s() > QUIET_S and not self._lost:
-                logger().critical("process.stuck", thread="consumer", seconds=QUIET_S)
-                self._lost = True
-                self.stop.set()
+        now_s = self._ctx.clock.monotonic
+        awake_since_s = now_s()
+        while True:
+            waits_since_s = now_s()
+            if closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS)):
+                return
+            if now_s() - waits_since_s > PAUSE_S:
+                awake_since_s = now_s()
+            self._judge(now_s() - awake_since_s)
             with suppress(StorageUnavailable):  # only while leaving
                 self._upkeep.look_after(self._hand.jobs())
+
+    def _judge(self, awake_s: float) -> None:
+        """Nothing shows life while the whole process stands still, so all have their time again after that."""
+        if awake_s > self.settings.stall_s and (stage := self._stuck()):
+            logger().critical("process.stuck", thread=stage, seconds=self.settings.stall_s)
+            os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
+        if awake_s > QUIET_S and self._consumer.stuck_s() > QUIET_S and not self._lost:
+            logger().critical("process.stuck", thread="consumer", seconds=QUIET_S)
+            self._leave_lost()
+
+    def _leave_lost(self) -> None:
+        """Drain, so that no photo loses an attempt by it, and say that it was no request."""
+        self._lost = True
+        self.stop.set()
 
     def _progress(self, job: Job, done: float) -> None:
         self._pulses["restore"].beat()  # from whichever thread

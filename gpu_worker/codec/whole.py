@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
+_ROWS_BYTES = 1 << 20
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Left, top and the steps across and down of the seven passes of an interlaced picture."""
@@ -19,7 +20,7 @@ def is_whole(data: bytes) -> bool:
     stream = isal_zlib.decompressobj()
     for piece in _pixels(data):
         while missing > 0 and not stream.eof:
-            rows = stream.decompress(piece, _PIECE_BYTES)
+            rows = stream.decompress(piece, _ROWS_BYTES)
             missing -= len(rows)
             piece = stream.unconsumed_tail
             if not rows and not piece:
@@ -39,5 +40,6 @@ def _pixels(data: bytes) -> Iterator[bytes]:
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         if name == b"IDAT":
-            yield data[at + 8 : at + 8 + length]
+            for start in range(at + 8, at + 8 + length, _PIECE_BYTES):  # what is left of one is copied at every turn
+                yield data[start : min(start + _PIECE_BYTES, at + 8 + length)]
         at += 12 + length

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
+
 from gpu_worker.engines import DeviceLost, OutOfMemory
 
 T = TypeVar("T")
@@ -13,8 +15,9 @@ T = TypeVar("T")
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 """CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them plain `RuntimeError`s."""
 
-LOST = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED")
-"""An illegal access, an assertion on the device, a GPU that fell off its bus: what follows fails in the same way."""
+OF_DEVICE = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED")
+"""After some of these (an illegal access, a GPU that fell off its bus) every call fails, after others (a call that the
+device does not support) none does."""
 
 
 def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
@@ -24,7 +27,7 @@ def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
             return call()
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in SIGNS):
-                if any(sign in str(error) for sign in LOST):
+                if any(sign in str(error) for sign in OF_DEVICE) and not _answers():
                     raise DeviceLost(str(error).splitlines()[0]) from error
                 raise
             said = str(error).splitlines()[0] if str(error) else "no memory"
@@ -33,3 +36,11 @@ def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
         if not release():
             break
     raise OutOfMemory(said)
+
+
+def _answers() -> bool:
+    """Whether the device still computes for this process."""
+    try:
+        return torch.ones(1, device="cuda").item() == 1
+    except Exception as error:
+        return any(sign in str(error) for sign in SIGNS)

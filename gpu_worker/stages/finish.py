@@ -46,10 +46,10 @@ class Finish:
         ours = self._record(job, written, stored, job.busy_s + self._ctx.clock.monotonic() - began_s)
         record = self._commit(ours)
         passing("worker.after_record")
-        own = (record.upload_id, record.source.upload_time) == (job.receipt.upload_id, job.receipt.source.upload_time)
+        same = (record.upload_id, record.source.upload_time) == (job.receipt.upload_id, job.receipt.source.upload_time)
         # Asked after the record, not before: whoever takes the photo back writes his reason first and deletes then, so
         # one of us two sees what the other did.
-        if own and is_withdrawn(self._ctx, job.receipt):
+        if same and is_withdrawn(self._ctx, job.receipt):
             for key in (keys.result(record.task_id), keys.preview(record.task_id), keys.record(record.task_id)):
                 self._ctx.store.delete(self._bucket, key)
             self._outcomes.withdrawn(job)
@@ -107,7 +107,7 @@ class Finish:
             result_sha256=about["sha256"], result_bytes=int(about["bytes"]), attempts=job.claim.attempt,
             queued_at=job.task.queued_at, started_at=job.started_at, finished_at=now,
             duration_seconds=round(busy_s, 3), queue_seconds=round(max(0.0, waited_s), 3),
-            peak_memory_bytes=restored.peak_memory_bytes, software=f"darkroom {__version__} ({platform.machine()})",
+            peak_memory_bytes=restored.peak_memory_bytes, software=about["software"],
             notes=notes, preview=job.receipt.preview,
         )  # fmt: skip
 
@@ -148,5 +148,5 @@ def _about(restored: Restored, written: codec.Written) -> dict[str, str]:
     """Metadata of the result object: what a record needs that is written for it by another attempt."""
     return {
         "sha256": written.sha256, "bytes": str(written.bytes),
-        "engine": restored.engine, "device": restored.device,
+        "engine": restored.engine, "device": restored.device, "software": f"darkroom {__version__} ({platform.machine()})",
     }  # fmt: skip

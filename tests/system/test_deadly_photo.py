@@ -52,7 +52,10 @@ def test_a_lost_device_ends_the_worker_and_no_photo(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing works on it any more: the process ends at once instead of failing photo after photo."""
+    """Nothing works on it any more: the process ends at once instead of failing photo after photo.
+
+    The photo that was on it may be to blame, and has one try less; those beside it have not.
+    """
     (tmp_path / "sitecustomize.py").write_text(LOST_DEVICE)
     tasks = [upload(ctx, 40, 32 + number) for number in range(3)]
     with monkeypatch.context() as broken:
@@ -62,7 +65,8 @@ def test_a_lost_device_ends_the_worker_and_no_photo(
     assert worker.said("process.stuck")
     assert not worker.said("task.retried")
     with Worker(ctx, lease_s=4.0):
-        assert all(eventually(lambda task=task: record(ctx, task), "a photo", 120).attempts <= 2 for task in tasks)  # type: ignore[misc]
+        attempts = [eventually(lambda task=task: record(ctx, task), "a photo", 120).attempts for task in tasks]  # type: ignore[misc]
+    assert sorted(attempts) == [1, 1, 2]
     assert letters(ctx.settings) == []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ needs("torch", "torch")
 import torch
 
 from gpu_worker import tile_runner
-from gpu_worker.engines import DeviceLost, OutOfMemory, compat, weights
+from gpu_worker.engines import DeviceLost, OutOfMemory, compat, out_of_memory, weights
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.out_of_memory import within_memory
@@ -220,6 +221,18 @@ def test_a_lost_device_is_told_apart_from_other_faults() -> None:
 
     with pytest.raises(DeviceLost, match="illegal memory access"):
         within_memory(broken, lambda: True)
+
+
+@pytest.mark.parametrize("probe", [lambda *_, **__: torch.tensor(1), lambda *_, **__: exhaust()], ids=["works", "full"])
+def test_a_device_that_still_computes_is_not_lost(monkeypatch: pytest.MonkeyPatch, probe: Any) -> None:
+    """Then the error is that of one call: of its photo, which has tries of its own."""
+
+    def unsupported() -> torch.Tensor:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(out_of_memory, "torch", SimpleNamespace(ones=probe))
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        within_memory(unsupported, lambda: True)
 
 
 def test_what_could_be_given_back_earns_a_second_try() -> None:

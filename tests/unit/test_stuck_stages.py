@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from gpu_worker.codec import Decoder, Written, preview, write_png
+from gpu_worker.engines import DeviceLost
 from gpu_worker.photo import Photo
 from gpu_worker.pixels.bands import bands
 from gpu_worker.stages import patience
@@ -282,6 +283,60 @@ def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(floor: Floor, halt:
     assert halt.entered.wait(60)
     floor.clock.advance(LIMIT_S + 1)
     assert floor.noticed() == "finish"
+
+
+class Watch:
+    """Stands in for the watch's wait: `seconds` of each turn pass for the whole process; then it closes."""
+
+    def __init__(self, clock: FakeClock, *seconds: float) -> None:
+        self._clock, self._turns = clock, iter(seconds)
+
+    def wait(self, _: float) -> bool:
+        seconds = next(self._turns, None)
+        self._clock.advance(seconds or 0)
+        return seconds is None
+
+
+@pytest.mark.parametrize(("turns", "ends"), [
+    ((1.0,) * int(LIMIT_S + 2), ["restore"]),
+    ((2 * LIMIT_S, 1.0, 1.0), []),
+    ((2 * LIMIT_S, *(1.0,) * int(LIMIT_S + 2)), ["restore"]),
+], ids=["hangs", "pause", "pause, then hangs"])  # fmt: skip
+def test_a_pause_of_the_whole_process_is_no_silence(
+    floor: Floor, halt: Halt, monkeypatch: pytest.MonkeyPatch, turns: tuple[float, ...], ends: list[str]
+) -> None:
+    """Stopped and continued, or a machine that slept: no stage could show life, and the photo on the device is fine."""
+    told: list[str] = []
+    monkeypatch.setattr("gpu_worker.worker.os._exit", lambda _: told.append(floor.noticed()))
+    monkeypatch.setattr(floor.worker._consumer, "stuck_s", lambda: 2 * LIMIT_S if len(turns) == 3 else 0)
+    monkeypatch.setattr(floor.worker._upkeep, "look_after", lambda _: None)
+    floor.replace("restore", halt)
+    floor.start("restore")
+    assert halt.entered.wait(60)
+    floor.worker._watching(cast(Any, Watch(floor.clock, *turns)))
+    assert told[:1] == ends
+    assert not floor.worker._lost
+
+
+def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(floor: Floor, halt: Halt) -> None:
+    """It is asked once. The other photo stays in hand, and is handed back."""
+    asked: list[Job] = []
+
+    def lost(job: Job) -> None:
+        asked.append(job)
+        raise DeviceLost("CUDA error: an illegal memory access was encountered")
+
+    floor.replace("restore", lost)
+    floor.start("restore")
+    eventually(floor.worker.stop.is_set, "the worker's wish to leave")
+    later = floor.job()
+    floor.worker._hand.take(later)
+    floor.worker._ready_to_restore.put(later)
+    floor.worker._ready_to_restore.put(None)
+    floor.threads[0].join(60)
+    assert len(asked) == 1
+    assert floor.worker._hand.jobs() == [later]
+    assert floor.worker._lost
 
 
 class Counted(Pulse):
