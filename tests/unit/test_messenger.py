@@ -31,7 +31,7 @@ class Post:
         self.answer = 204
         self._lock = threading.Lock()
 
-    def __call__(self, url: str, _ident: str, body: bytes) -> int:
+    def __call__(self, url: str, _ident: str, body: bytes, _user_hash: str | None) -> int:
         assert json.loads(body)["type"] == "task.finished"
         host = url.split("/")[2]
         with self._lock:
