@@ -1,20 +1,23 @@
-"""The columns of `darkroom.restoration_log`, with their types: what an event may fill and what the API shows."""
+"""The columns of `darkroom.restoration_log`, with their types: what an event may fill, and what the API shows."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.messages import Status
+from shared.messages import LogEvent, Status
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL in text
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Int32 = Annotated[int, Field(ge=0, lt=2**31)]
 Int64 = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+
+_USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Columns(BaseModel):
@@ -66,3 +69,38 @@ class Event(BaseModel):
     kind: Status
     at: datetime
     fields: dict[str, Any] = {}
+
+
+def as_row(event: LogEvent) -> dict[str, Any]:
+    """The event as `darkroom.restoration_event` has it."""
+    return {
+        "event_id": event.event_id, "upload_id": event.upload_id, "upload_time": _utc(event.upload_time).isoformat(),
+        "task_id": event.task_id, "kind": event.kind, "at": _utc(event.at).isoformat(),
+        "fields": {name: value for name, value in event.fields.items() if value is not None},
+    }  # fmt: skip
+
+
+def fault_of(event: LogEvent) -> str | None:
+    """What makes an event unfit for the tables. Found here, event by event, so that the order cannot matter."""
+    try:
+        for value in filter(None, (event.event_id, event.upload_id, event.task_id)):
+            if not _USUAL_UUID.fullmatch(value):  # a tenth of the recorder's time would go into UUID()
+                UUID(value)
+        Columns.model_validate(event.fields)
+        _utc(event.upload_time), _utc(event.at)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+def month_of(event: LogEvent) -> tuple[int, int]:
+    """Year and month of the upload in UTC, by which the tables are partitioned."""
+    moment = _utc(event.upload_time)
+    return moment.year, moment.month
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

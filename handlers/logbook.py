@@ -26,9 +26,8 @@ from uuid import UUID
 import psycopg2
 from psycopg2 import extensions
 from psycopg2.errors import QueryCanceled
-from pydantic import ValidationError
 
-from handlers.columns import Columns, Event, Row
+from handlers.columns import Event, Row, as_row, fault_of, month_of
 from shared.errors import Code, DatabaseUnavailable
 from shared.failpoints import passing
 from shared.messages import LogEvent, Status
@@ -66,7 +65,6 @@ _POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
 """What a statement raises because of its values; every other error is about the database."""
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What the first use of a dead connection raises, and the second."""
-_USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _CONDITIONS = {
     "user_id": "user_id = %(user_id)s",
@@ -120,7 +118,7 @@ class Logbook:
         """
         written, fit = Written(), []
         for event in events:
-            if fault := _fault(event):
+            if fault := fault_of(event):
                 written += self._reject(event, fault)
             else:
                 fit.append(event)
@@ -166,14 +164,14 @@ class Logbook:
                 return self._reject(events[0], f"{type(error).__name__}: {error}")
             middle = len(events) // 2
             return self._write(events[:middle]) + self._write(events[middle:])
-        self._months |= _months(events)
+        self._months |= set(map(month_of, events))
         return Written(added, len(events) - added)
 
     def _add(self, events: list[LogEvent], cursor: Any) -> int:
         cursor.execute(STATEMENTS["take_turn"])
-        for year, month in _months(events) - self._months:
+        for year, month in set(map(month_of, events)) - self._months:
             cursor.execute(STATEMENTS["ensure_month"], {"moment": datetime(year, month, 1, tzinfo=UTC)})
-        rows = json.dumps([_row(event) for event in events])
+        rows = json.dumps([as_row(event) for event in events])
         if added := _fetch(STATEMENTS["add_events"], {"events": rows}, cursor):
             uploads = {"uploads": [row["upload_id"] for row in added], "times": [row["upload_time"] for row in added]}
             if any(row["error_code"] == Code.ERASED for row in _fetch(STATEMENTS["fold"], uploads, cursor)):
@@ -272,38 +270,6 @@ def _fetch(statement: str, values: dict[str, Any], cursor: Any) -> list[dict[str
     cursor.execute(statement, values)
     names = [column.name for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _row(event: LogEvent) -> dict[str, Any]:
-    return {
-        "event_id": event.event_id, "upload_id": event.upload_id, "upload_time": _utc(event.upload_time).isoformat(),
-        "task_id": event.task_id, "kind": event.kind, "at": _utc(event.at).isoformat(),
-        "fields": {name: value for name, value in event.fields.items() if value is not None},
-    }  # fmt: skip
-
-
-def _fault(event: LogEvent) -> str | None:
-    """What makes an event unfit for the tables. Found here, event by event, so that the order cannot matter."""
-    try:
-        for value in filter(None, (event.event_id, event.upload_id, event.task_id)):
-            if not _USUAL_UUID.fullmatch(value):  # a tenth of the recorder's time would go into UUID()
-                UUID(value)
-        Columns.model_validate(event.fields)
-        _utc(event.upload_time), _utc(event.at)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except (ValueError, OverflowError) as error:
-        return str(error)
-    return None
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _months(events: Sequence[LogEvent]) -> set[tuple[int, int]]:
-    return {(_utc(event.upload_time).year, _utc(event.upload_time).month) for event in events}
 
 
 def _load(path: Path) -> dict[str, str]:
