@@ -17,6 +17,7 @@ from shared.settings import Settings
 from shared.telemetry import logger
 
 Headers = list[tuple[bytes, bytes]]
+BYTES = "bytes"
 
 
 class Limits:
@@ -25,7 +26,7 @@ class Limits:
     def __init__(self, settings: Settings, clock: Clock, count: Count) -> None:
         self._user = Buckets("user", settings.limit_requests_per_min, clock)
         self._address = Buckets("address", settings.limit_address_requests_per_min, clock)
-        self._bytes = Buckets("bytes", settings.limit_bytes_per_min, clock)
+        self._bytes = Buckets(BYTES, settings.limit_bytes_per_min, clock)
         self._failures = Buckets("failures", settings.limit_failures_per_min, clock)
         self._waiting = Waiting(count, settings.limit_queued_photos, clock)
         self._told = Buckets("photos", 1, clock)
@@ -85,6 +86,8 @@ def _subject(caller: Caller, address: str) -> str:
 
 def _too_many(buckets: Buckets, level: Level) -> Problem:
     detail = f"more than {buckets.quota:,} a minute ({buckets.policy}); try again in {level.wait_s} s"
+    if buckets.policy == BYTES:
+        detail += "; an upload whose size is not told counts as the largest"
     headers = {"Retry-After": str(level.wait_s), **_headers([(buckets, level)])}
     return Problem(429, detail, "too_many_requests", headers)
 

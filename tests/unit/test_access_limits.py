@@ -71,7 +71,9 @@ def test_bytes_are_announced_within_a_quota() -> None:
 
 def test_who_does_not_tell_the_size_announces_the_largest() -> None:
     town = Town(limit_bytes_per_min=2500, max_upload_bytes=1000)
-    assert [town.post(town.key()[0], bytes=None).status_code for _ in range(3)] == [201, 201, 429]
+    answers = [town.post(town.key()[0], bytes=None) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert "size is not told" in answers[-1].json()["detail"]
 
 
 def test_photos_wait_within_a_quota() -> None:
