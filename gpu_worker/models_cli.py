@@ -39,8 +39,9 @@ def main(argv: list[str]) -> int:
     except DarkroomError as error:
         parser.error(error.detail)
     rows = [_row(asked.action, model, settings, named=bool(asked.names)) for model in chosen]
+    width = max(len(row["name"]) for row in rows)
     for row in rows:
-        print(json.dumps(row) if asked.json else _line(row))
+        print(json.dumps(row) if asked.json else _line(row, width))
     return int(any(row["fault"] for row in rows))
 
 
@@ -68,6 +69,6 @@ def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str
     return row
 
 
-def _line(row: dict[str, Any]) -> str:
-    line = f"{row['name']:<28} {row['state']:<9} {row['bytes'] / 1e6:8.1f} MB  {row['title']}"
+def _line(row: dict[str, Any], width: int) -> str:
+    line = f"{row['name']:<{width}}  {row['state']:<9} {row['bytes'] / 1e6:8.1f} MB  {row['title']}"
     return f"{line}\n  {row['fault']}" if row["fault"] else line

@@ -6,7 +6,7 @@ import importlib
 import sys
 
 from shared import failpoints, models, telemetry
-from shared.errors import SettingsError
+from shared.errors import DarkroomError, SettingsError
 from shared.settings import Settings
 
 PROCESSES = {
@@ -24,7 +24,7 @@ WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks", "bench"}
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 2 for wrong usage or wrong settings."""
+    """Exit status 2 for wrong usage or wrong settings, 1 where the work could not be done."""
     name, rest = (arguments or [""])[0], arguments[1:]
     if name not in PROCESSES or (rest and name not in WITH_ARGUMENTS):
         print(f"usage: python -m handlers {'|'.join(PROCESSES)}", file=sys.stderr)
@@ -36,9 +36,9 @@ def main(arguments: list[str]) -> int:
         models.use_local(settings.models_dir)
         start = importlib.import_module(PROCESSES[name]).main
         return (start(settings, rest) if rest else start(settings)) or 0
-    except SettingsError as error:
-        print(error.detail, file=sys.stderr)
-        return 2
+    except DarkroomError as error:
+        print(f"darkroom: {error.detail}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
 
 
 if __name__ == "__main__":

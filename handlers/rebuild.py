@@ -7,7 +7,6 @@ nothing, and one beside a diary that lost a part fills the gap. Nothing in the b
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -20,7 +19,7 @@ from handlers.retelling import facts_of, read_reason, read_receipt, read_record
 from handlers.sweep.tables import Ids, packed, text
 from handlers.sweep.work import chunks
 from shared import facts
-from shared.errors import Code, NotFound, PermanentError, TransientError
+from shared.errors import Code, NotFound, PermanentError
 from shared.messages import LogEvent
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -143,15 +142,11 @@ class _Rebuild:
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """`python -m handlers rebuild [--json]`. Exit status 1 when the store or the database could not be reached."""
+    """`python -m handlers rebuild [--json]`. Raises `TransientError`: store or database could not be reached."""
     parser = argparse.ArgumentParser("python -m handlers rebuild")
     parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
     options = parser.parse_args(arguments)
-    try:
-        report = rebuild(Context.of(settings), Logbook(settings))
-    except TransientError as error:
-        print(error, file=sys.stderr)
-        return 1
+    report = rebuild(Context.of(settings), Logbook(settings))
     print(report.model_dump_json() if options.json else _lines(report))
     return 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -57,17 +56,13 @@ class Loop:
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """Entry point of the process; SIGTERM and SIGINT end it. Exit status 1 when a single pass (`--once`) failed."""
+    """Entry point of the process; SIGTERM and SIGINT end it. Raises what a single pass (`--once`) raised."""
     options = _parser().parse_args(arguments)
     ctx, diary = Context.of(settings), Logbook(settings) if settings.database_url.get_secret_value() else None
     if not options.once:
         _forever(ctx, diary)
         return 0
-    try:
-        report = on_sweep(ctx, options.since, options.dry_run, diary=diary)
-    except TransientError as error:
-        print(error, file=sys.stderr)
-        return 1
+    report = on_sweep(ctx, options.since, options.dry_run, diary=diary)
     print(report.model_dump_json() if options.json else _lines(report.model_dump()))
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +21,8 @@ from shared.errors import SettingsError
 
 PREFIX = "DARKROOM_"
 STACK_FILE = "stack.env"
+OF_TESTS = (f"{PREFIX}TEST_", f"{PREFIX}CHAOS_")
+"""How the names of those variables begin that are no settings."""
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
 Bytes = Annotated[int, Field(gt=0, json_schema_extra={"unit": "bytes"})]
@@ -185,6 +188,18 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, str]:
         """Every setting as text, secrets masked; an address keeps all but its password."""
         return {name: _mask(getattr(self, name)) for name in type(self).model_fields}
+
+
+def unknown_variables() -> dict[str, str]:
+    """Those of the environment that look like settings and are none, each with the setting that it resembles, or ""."""
+    found = {}
+    for variable in sorted(os.environ):
+        name = variable.lower().removeprefix(PREFIX.lower())
+        ours = len(name) < len(variable) and not variable.upper().startswith(OF_TESTS)
+        if ours and name not in Settings.model_fields:
+            nearest = get_close_matches(name, Settings.model_fields, 1)
+            found[variable] = f"{PREFIX}{nearest[0].upper()}" if nearest else ""
+    return found
 
 
 def _plain(value: Any) -> str:

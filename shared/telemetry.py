@@ -13,10 +13,11 @@ from typing import TextIO, cast
 
 import structlog
 
-from shared.settings import Settings
+from shared.settings import Settings, unknown_variables
 
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
+    "setting.unknown": "`variable` is no setting, so it changes nothing; `nearest` may be meant.",
     "process.started": "A Darkroom process is ready for work.",
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",
@@ -126,3 +127,5 @@ def configure(settings: Settings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    for variable, meant in unknown_variables().items():
+        logger().warning("setting.unknown", variable=variable, nearest=meant or None)

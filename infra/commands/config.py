@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from infra.commands.no_stack import no_stack
 from shared import workflows as presets
-from shared.settings import PREFIX, Settings
+from shared.settings import PREFIX, Settings, unknown_variables
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
@@ -22,6 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on st
 def config(as_json: JsonOption = False) -> None:
     """Every setting: its value (secrets masked), default, unit and meaning."""
     settings = Settings.load()
+    tell_unknown()
     masked = settings.masked()
     rows = [
         {
@@ -36,6 +38,13 @@ def config(as_json: JsonOption = False) -> None:
     for row in rows:
         given = "" if row["value"] == row["default"] else f" [default: {row['default'] or 'nothing'}]"
         print(f"{row['name']}={row['value']} {row['unit']}".rstrip() + f"{given}\n    {row['description']}")
+
+
+def tell_unknown() -> None:
+    """A line on stderr for each variable that is no setting, which may be a slip."""
+    for variable, nearest in unknown_variables().items():
+        meant = f"; do you mean {nearest}?" if nearest else ""
+        print(f"darkroom: {variable} is no setting, so it changes nothing{meant}", file=sys.stderr)
 
 
 def unit(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,10 @@ from rich.table import Table
 from infra import uploads
 from infra.demo.contact_sheet import Pair, contact_sheet
 from infra.demo.samples import Sample, samples
+from infra.local.state import Pids
 from infra.uploads import Upload
 from shared.documents import Record
+from shared.errors import SettingsError
 from shared.settings import Settings
 from shared.storage import S3Store
 
@@ -57,19 +60,22 @@ def demo(
 
 def run(out_dir: Path, state_dir: Path) -> int:
     """Returns the exit status: 0 only if every photo came back and its record, result and log row agree."""
+    if "supervisor" in Pids(state_dir).alive():
+        stop = f"DARKROOM_STATE_DIR={shlex.quote(str(state_dir))} darkroom down"
+        raise SettingsError(f"a demo is already running in {state_dir}; wait for its end, or `{stop}`")
     photos_in = samples()
     shutil.rmtree(state_dir, ignore_errors=True)
     started_s = time.monotonic()
-    if status := _darkroom("up", "--detach", state_dir=state_dir):
-        return status  # it has said why
     try:
+        if status := _darkroom("up", "--detach", state_dir=state_dir, saying="starting a stack of its own"):
+            return status  # it has said why
         settings = Settings.load(state_dir=state_dir)
         store = S3Store(settings)
         photos = [_drop(store, settings, sample) for sample in photos_in]
         _watch(store, settings, photos)
         disagreements = _report(store, settings, photos, out_dir)
     finally:
-        _darkroom("down", state_dir=state_dir)
+        _darkroom("down", state_dir=state_dir, saying="stopping its stack")
     for line in disagreements:
         console.print(f"[red]✗[/] {line}")
     if not disagreements:
@@ -79,10 +85,20 @@ def run(out_dir: Path, state_dir: Path) -> int:
     return 1 if disagreements else 0
 
 
-def _darkroom(*arguments: str, state_dir: Path) -> int:
+def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
+    """Its exit status. It speaks for a folder that nobody else need know, so it is heard only when it fails."""
     environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
     command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
-    return subprocess.run(command, check=False, env=environment, stdout=sys.stderr).returncode
+    with console.status(saying) as shown, subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            _, said = process.communicate()
+        except KeyboardInterrupt:
+            shown.update("interrupted; what had been started stops")
+            process.wait()  # a terminal's Ctrl-C reached it, too
+            raise
+    if process.returncode:
+        console.print(said.decode(errors="replace"), end="", markup=False)
+    return process.returncode
 
 
 def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:

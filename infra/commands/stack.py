@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.commands.config import tell_unknown
 from infra.local import stack
 from infra.local.health import faults
 from infra.local.program import tail
@@ -118,6 +119,7 @@ def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> Non
 def _detach(folder: Path, workers: int) -> None:
     if "supervisor" in Pids(folder).alive():
         raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it")
+    tell_unknown()
     make_folders(folder)
     log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)

@@ -141,6 +141,21 @@ class TestConfig:
             assert secret not in outcome.out + run("config", "--json").out
         assert "redis://***@127.0.0.1:1/0" in outcome.out
 
+    def test_a_variable_that_is_no_setting_is_told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Beside what may be meant, where there is such a thing; on stderr, and never its value."""
+        monkeypatch.setenv("darkroom_tile_px", "0")
+        monkeypatch.setenv(f"{PREFIX}TEST_SAMPLES", "ours")
+        assert run("config", "--json").err == ""
+        monkeypatch.setenv(f"{PREFIX}PEPER", "a-secret")
+        monkeypatch.setenv(f"{PREFIX}9", "a-secret")
+        outcome = run("config", "--json")
+        assert outcome.status == 0
+        assert outcome.err == (
+            "darkroom: DARKROOM_9 is no setting, so it changes nothing\n"
+            "darkroom: DARKROOM_PEPER is no setting, so it changes nothing; do you mean DARKROOM_PEPPER?\n"
+        )
+        assert "a-secret" not in outcome.out
+
     def test_json_has_value_default_unit_and_meaning(self, run: Run) -> None:
         """`--json` is one array, and nothing else is on stdout."""
         rows = {row["name"]: row for row in json.loads(run("config", "--json").out)}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from handlers import __main__ as handlers
+from shared.errors import Code, DarkroomError, PermanentError, SettingsError, StorageUnavailable
+from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,3 +48,31 @@ def test_wrong_settings_are_named(name: str, value: str) -> None:
     assert done.returncode == 2
     assert f"DARKROOM_{name}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (SettingsError("a setting is wrong"), 2), (StorageUnavailable("it is away"), 1),
+    (PermanentError(Code.BAD_DOCUMENT, "it is damaged"), 1),
+])  # fmt: skip
+def test_an_error_is_the_sentence_that_every_command_says(
+    error: DarkroomError, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever kind it is of, and no traceback."""
+
+    def main(_: Settings, __: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(handlers, "importlib", SimpleNamespace(import_module=lambda _: SimpleNamespace(main=main)))
+    monkeypatch.setattr("shared.telemetry.configure", lambda *_: None)
+    assert handlers.main(["sweep", "--once"]) == status
+    assert capsys.readouterr() == ("", f"darkroom: {error.detail}\n")
+
+
+def test_a_process_tells_a_variable_that_is_no_setting() -> None:
+    """By its name and what may be meant; never its value. It changes nothing."""
+    done = run("sweep", "--help", LEASE="a secret", TEST_SAMPLES="/x", LOG_FORMAT="json")
+    (line,) = [line for line in done.stderr.splitlines() if "setting.unknown" in line]
+    told = json.loads(line)
+    assert (told["variable"], told["nearest"], told["level"]) == ("DARKROOM_LEASE", "DARKROOM_LEASE_S", "warning")
+    assert done.returncode == 0
+    assert "a secret" not in done.stderr

@@ -96,6 +96,18 @@ def test_the_list_as_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str
     assert [row["name"] for row in rows] == list(registry())
 
 
+def test_the_columns_of_the_list_stand_below_each_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a name is."""
+    known = dict(registry())
+    first = next(iter(known))
+    known["long" * 12] = known[first].model_copy(update={"name": "long" * 12})
+    monkeypatch.setattr(models_cli, "registry", lambda: known)
+    assert models_cli.main(["list"]) == 0
+    assert len({line.index(" MB  ") for line in capsys.readouterr().out.splitlines()}) == 1
+
+
 def test_an_unknown_model_is_wrong_usage() -> None:
     """Exit status 2."""
     with pytest.raises(SystemExit) as caught:
