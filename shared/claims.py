@@ -28,7 +28,8 @@ SILENT = 1 / 3
 
 
 class ClaimNote(Document):
-    """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker.
+    """Content of one claim. `crashes` counts the attempts before it that ended with a dead worker, `refused` those that
+    count for nothing, as the worker was of another release; one that is refused counts itself, too.
 
     `take`: drawn for each try to begin an attempt, so that it can be told whose the claim is. `progress`: fraction of
     the inference that is done, from 0 to 1, as of the last renewal.
@@ -39,6 +40,7 @@ class ClaimNote(Document):
     state: Literal["working", "failed", "requeued"]
     take: str = ""
     crashes: int = 0
+    refused: int = 0
     wait_s: float = 0.0
     progress: float = 0.0
     error_code: Code | None = None
@@ -110,12 +112,13 @@ class Claims:
         """Say that the holder lives, and how far it is."""
         self._write(claim, claim.note.model_copy(update={"progress": round(progress, 3)}))
 
-    def fail(self, claim: Claim, error: TransientError | Exception, wait_s: float) -> None:
+    def fail(self, claim: Claim, error: TransientError | Exception, wait_s: float, counts: bool = True) -> None:
         """End the attempt; the next is due in `wait_s`."""
         code = error.code if isinstance(error, TransientError) else Code.INTERNAL
         detail = error.detail if isinstance(error, TransientError) else f"{type(error).__name__}: {error}"
         self._write(claim, claim.note.model_copy(update={
             "state": "failed", "wait_s": wait_s, "error_code": code, "error_detail": detail[:500],
+            "refused": claim.note.refused + (not counts),
         }))  # fmt: skip
 
     def forget(self, task_id: str, attempts: int) -> None:
@@ -131,7 +134,7 @@ class Claims:
         limits = self._settings
         if following.crashes >= limits.max_crashes:
             return Spent(attempt, Code.WORKER_CRASHED, f"{following.crashes} workers died while restoring this photo")
-        if attempt >= limits.max_attempts:
+        if attempt - last.refused >= limits.max_attempts:
             detail = last.error_detail or "the worker died"
             return Spent(attempt, Code.ATTEMPTS_EXHAUSTED, f"{attempt} attempts failed; the last one: {detail}")
         return None
@@ -176,4 +179,5 @@ def requeue(store: ObjectStore, bucket: str, task_id: str, attempt: int, note: C
 
 
 def _following(last: ClaimNote, first: ClaimNote) -> ClaimNote:
-    return first.model_copy(update={"crashes": last.crashes + (last.state == "working")})
+    crashes = last.crashes + (last.state == "working")
+    return first.model_copy(update={"crashes": crashes, "refused": last.refused})

@@ -69,6 +69,10 @@ class TransientError(DarkroomError):
     """Try again later, within the retry policy."""
 
 
+class OtherRelease(TransientError):
+    """A worker of another release can do it, this one cannot. No attempt is made, so none counts."""
+
+
 class NotFound(PermanentError):
     """The object, model or document that was asked for does not exist."""
 

@@ -148,5 +148,6 @@ def _about(restored: Restored, written: codec.Written) -> dict[str, str]:
     """Metadata of the result object: what a record needs that is written for it by another attempt."""
     return {
         "sha256": written.sha256, "bytes": str(written.bytes),
-        "engine": restored.engine, "device": restored.device, "software": f"darkroom {__version__} ({platform.machine()})",
+        "engine": restored.engine, "device": restored.device,
+        "software": f"darkroom {__version__} ({platform.machine()})",
     }  # fmt: skip

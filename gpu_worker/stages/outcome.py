@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from gpu_worker.stages import metrics
 from gpu_worker.stages.context import Context
 from gpu_worker.stages.job import Job
@@ -10,11 +12,14 @@ from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
-from shared.errors import Code, NotFound, PermanentError, TransientError
+from shared.errors import Code, NotFound, OtherRelease, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
+
+OTHER_RELEASE = timedelta(days=1)
+"""So long a photo waits for a worker of its release; afterwards each try of another one counts."""
 
 
 class Outcomes:
@@ -24,6 +29,7 @@ class Outcomes:
         self._ctx = ctx
         limits = ctx.settings
         self._policy = RetryPolicy(limits.retry_base_s, limits.retry_cap_s, limits.max_attempts)
+        self._patience = RetryPolicy(limits.retry_base_s, limits.retry_cap_s, 1_000_000)
 
     def restored(self, job: Job, record: Record) -> None:
         """The record is stored: the photo is done."""
@@ -58,12 +64,15 @@ class Outcomes:
         if isinstance(error, PermanentError):
             self._fail(job.delivery, job.receipt, error.code, error.detail, job.claim.attempt)
             return
-        wait_s = self._policy.delay_s(job.claim.attempt)
+        waited = self._ctx.clock.now() - job.task.queued_at
+        refused = isinstance(error, OtherRelease) and waited < OTHER_RELEASE
+        made, policy = job.claim.attempt - job.claim.note.refused, self._patience if refused else self._policy
+        wait_s = policy.delay_s(job.claim.attempt if refused else made)
         if wait_s is None:
-            detail = f"{job.claim.attempt} attempts failed; the last one: {_sentence(error)}"
+            detail = f"{made} attempts failed; the last one: {_sentence(error)}"
             self._fail(job.delivery, job.receipt, Code.ATTEMPTS_EXHAUSTED, detail, job.claim.attempt)
             return
-        self._ctx.claims.fail(job.claim, error, wait_s)
+        self._ctx.claims.fail(job.claim, error, wait_s, counts=not refused)
         job.delivery.ack()  # the claim says when the next try is due; the sweep calls for it
         metrics.PHOTOS.labels(outcome="retried").inc()
         logger().warning(

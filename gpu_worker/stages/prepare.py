@@ -16,7 +16,7 @@ from gpu_worker.stages.upkeep import is_withdrawn
 from shared import claims, keys, withdrawal, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
-from shared.errors import Code, NotFound, PermanentError, TransientError
+from shared.errors import Code, NotFound, OtherRelease, PermanentError
 from shared.facts import of_processing, tell
 from shared.failpoints import passing
 from shared.messages import RestoreTask
@@ -130,12 +130,17 @@ class Prepare:
 
 def _same(asked: WorkflowRef | None) -> ResolvedWorkflow:
     assert asked is not None
-    workflow = workflows.resolve(asked.name, asked.params)
-    if workflow.ref.signature != asked.signature:
-        # A rolling upgrade: the task's identity holds the old workflow, and only a worker that has it may do it.
-        raise TransientError(
-            Code.UNKNOWN_WORKFLOW,
-            f"this worker has {asked.name} version {workflow.ref.version} ({workflow.ref.signature}), the task wants "
-            f"version {asked.version} ({asked.signature}); run a worker of that release, or upload the photo again",
-        )
-    return workflow
+    try:
+        workflow = workflows.resolve(asked.name, asked.params)
+    except PermanentError as error:
+        ours = error.detail  # whoever decided knew it
+    else:
+        if workflow.ref.signature == asked.signature:
+            return workflow
+        ours = f"this worker has version {workflow.ref.version} ({workflow.ref.signature})"
+    # A rolling upgrade: the task's identity holds the other workflow, and only a worker that has it may do it.
+    raise OtherRelease(
+        Code.UNKNOWN_WORKFLOW,
+        f"the task wants {asked.name} version {asked.version} ({asked.signature}), and {ours}; run a worker of that "
+        "release, or upload the photo again",
+    )

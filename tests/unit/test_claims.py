@@ -4,7 +4,7 @@ import pytest
 
 from shared import claims, keys
 from shared.claims import Claim, Claims, Held, Spent
-from shared.errors import BrokerUnavailable, Code
+from shared.errors import BrokerUnavailable, Code, OtherRelease
 from shared.settings import Settings
 from tests.fakes import FakeClock, MemoryStore
 
@@ -102,6 +102,16 @@ def test_attempts_run_out_and_the_last_error_is_told(ann, clock):
     assert isinstance(spent, Spent)
     assert spent.code == Code.ATTEMPTS_EXHAUSTED
     assert "the last straw" in spent.detail
+
+
+def test_what_workers_of_another_release_refuse_is_no_attempt(ann, clock):
+    for _ in range(SETTINGS.max_attempts * 2):
+        ann.fail(ann.take("t", "u"), OtherRelease(Code.UNKNOWN_WORKFLOW, "x"), wait_s=1, counts=False)
+        clock.advance(2)
+    for _ in range(SETTINGS.max_attempts):
+        ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=1)
+        clock.advance(2)
+    assert isinstance(ann.take("t", "u"), Spent)
 
 
 def test_an_attempt_that_was_handed_back_does_not_count(ann, bob):
