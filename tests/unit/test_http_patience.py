@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -131,24 +132,43 @@ class Transport:
         self.aborted = True
 
 
+@contextmanager
+def connected(transport: Transport) -> Iterator[PatientProtocol]:
+    """A connection that is looked at by hand."""
+    config, loop = http.config_of(FastAPI(), World().ctx.settings), asyncio.new_event_loop()
+    connection = PatientProtocol(config, uvicorn.server.ServerState(), {}, loop)
+    connection.connection_made(cast(Any, transport))
+    try:
+        yield connection
+    finally:
+        loop.close()
+
+
 def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
     """As long as some of it is gone at each look; then the time of a next request begins."""
-
-    async def take() -> None:
-        transport = Transport()
-        state = uvicorn.server.ServerState()
-        config = http.config_of(FastAPI(), World().ctx.settings)
-        connection = PatientProtocol(config, state, {}, asyncio.get_running_loop())
-        connection.connection_made(cast(Any, transport))
+    transport = Transport()
+    with connected(transport) as connection:
         for left in range(1000, 0, -10):
             transport.left = left
             connection._look()
             assert not transport.aborted
         connection._look()
-        assert transport.aborted
-        connection._next_look.cancel()
+    assert transport.aborted
 
-    asyncio.run(take())
+
+def test_who_waits_for_us_may_wait() -> None:
+    """Its body is being read, however slowly it comes, or its stream has no event to tell; then it takes none."""
+    transport = Transport()
+    with connected(transport) as connection:
+        connection.cycle = cast(Any, SimpleNamespace(response_complete=False))
+        for _ in range(100):
+            connection._look()
+        assert not transport.aborted
+        connection.pause_writing()
+        for _ in range(2):
+            assert not transport.aborted
+            connection._look()
+    assert transport.aborted
 
 
 def test_no_websocket_gets_past_the_gate() -> None:
