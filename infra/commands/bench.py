@@ -15,7 +15,6 @@ from infra.bench import pipeline, throughput
 from infra.bench.own_servers import own_servers
 from infra.commands.no_stack import need_servers
 from infra.demo.samples import samples
-from shared.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -33,7 +32,7 @@ def pipeline_command(
     as_json: Json = False,
 ) -> None:
     """Overhead from PUT to result beyond the inference itself, on an idle stack."""
-    need_servers(settings := Settings.load())
+    settings = need_servers()
     figures = pipeline.measure(settings, photos)
     if as_json:
         print(json.dumps(figures.as_dict()))
@@ -68,7 +67,7 @@ def throughput_command(
     as_json: Json = False,
 ) -> None:
     """Photos a second of a backlog through the running stack, beside the engine alone."""
-    need_servers(settings := Settings.load())
+    settings = need_servers()
     figures = throughput.measure(settings, photos, side, workflow)
     if as_json:
         print(json.dumps(figures.as_dict()))

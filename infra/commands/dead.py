@@ -33,7 +33,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All of them, or all of -
 @app.command("list")
 def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     """The oldest thousand of each queue."""
-    found = dead.letters(_settings(), _known(queue))
+    found = dead.letters(need_servers(), _known(queue))
     if as_json:
         print(json.dumps([_plain(letter) for letter in found], indent=2))
         return
@@ -47,7 +47,7 @@ def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
     """One message: its reason, its headers, its bytes."""
-    plain = _plain(dead.find(_settings(), ident))
+    plain = _plain(dead.find(need_servers(), ident))
     if as_json:
         print(json.dumps(plain, indent=2))
         return
@@ -59,7 +59,7 @@ def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOptio
 def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
           as_json: JsonOption = False) -> None:  # fmt: skip
     """Put messages back where they came from; a photo that had failed gets a fresh start."""
-    settings = _settings()
+    settings = need_servers()
     store, publisher = S3Store(settings), Publisher(settings)
 
     def prepare(letter: DeadLetter) -> None:
@@ -77,14 +77,9 @@ def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOpti
 def drop(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
          as_json: JsonOption = False) -> None:  # fmt: skip
     """Throw messages away for good; what became of the photos stays as it is."""
-    settings = _settings()
+    settings = need_servers()
     dropped = _each(settings, idents, every, queue, lambda ids, of: dead.drop(settings, ids, of))
     print(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
-
-
-def _settings() -> Settings:
-    need_servers(settings := Settings.load())
-    return settings
 
 
 def _each(settings: Settings, idents: list[str] | None, every: bool, queue: str | None,

@@ -33,7 +33,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """A new key. It is shown this once: only its hash is kept."""
-    settings = _settings()
+    settings = need_servers()
     pepper = settings.pepper.get_secret_value()
     if not pepper:
         raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
@@ -52,7 +52,7 @@ def create(
 @app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """Every key there is, the newest last: ids and users' pseudonyms, no key."""
-    settings = _settings()
+    settings = need_servers()
     store = S3Store(settings)
     found = [
         ApiKey.from_bytes(store.read(info.bucket, info.key), info.key)
@@ -72,7 +72,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
     """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice changes nothing."""
     if not access.is_id(key_id):
         raise SettingsError(f"{key_id!r}: an id has 16 hexadecimal digits; `darkroom keys list` shows them")
-    settings = _settings()
+    settings = need_servers()
     store, place = S3Store(settings), access.place(key_id)
     try:
         key = ApiKey.from_bytes(store.read(settings.bucket_results, place), place)
@@ -82,11 +82,6 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
         key = key.model_copy(update={"revoked_at": store.clock.now()})
         store.put(settings.bucket_results, place, key.to_bytes(), "application/json")
     print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
-
-
-def _settings() -> Settings:
-    need_servers(settings := Settings.load())
-    return settings
 
 
 def _time(store: S3Store, settings: Settings) -> datetime:

@@ -8,10 +8,12 @@ from shared.settings import Settings
 SERVERS = {"s3_endpoint_url", "s3_access_key", "broker_url", "database_url", "pepper"}
 
 
-def need_servers(settings: Settings) -> None:
-    """Raises `SettingsError` where no stack runs and the environment names no server either."""
+def need_servers() -> Settings:
+    """All settings. Raises `SettingsError` where no stack runs and the environment names no server either."""
+    settings = Settings.load()
     if not settings.model_fields_set & SERVERS:
         raise no_stack(settings, ", or name servers of yours by DARKROOM_S3_…, DARKROOM_BROKER_URL and so on")
+    return settings
 
 
 def no_stack(settings: Settings, otherwise: str = "") -> SettingsError:

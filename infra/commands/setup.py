@@ -22,6 +22,6 @@ def migrate() -> None:
 @app.command()
 def bootstrap() -> None:
     """Create the buckets that are missing."""
-    need_servers(settings := Settings.load())
+    settings = need_servers()
     created = buckets.bootstrap(settings)
     print("\n".join(created) if created else "nothing to create")

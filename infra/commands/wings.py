@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from infra.commands.no_stack import need_servers
-from shared.settings import Settings
 
 app = typer.Typer(add_completion=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -51,7 +50,7 @@ def sweep(
         _become("handlers", "sweep")
     flags = {"--dry-run": dry_run, "--json": as_json}
     given = [*(["--since", _moment(since)] if since else []), *(flag for flag, said in flags.items() if said)]
-    need_servers(Settings.load())
+    need_servers()
     _become("handlers", "sweep", "--once", *given)
 
 
@@ -74,7 +73,7 @@ def webhooks(ctx: typer.Context) -> None:
     """`darkroom webhooks test URL`: send a signed sample; `secret --user U`: what verifies a user's calls."""
     if ctx.args[:1] not in (["test"], ["secret"]):
         raise typer.BadParameter("there are two verbs: `darkroom webhooks test URL` and `webhooks secret --user U`")
-    need_servers(Settings.load())
+    need_servers()
     _become("handlers", "callbacks", *ctx.args)
 
 
@@ -83,7 +82,7 @@ def log(ctx: typer.Context) -> None:
     """`darkroom log rebuild [--json]`: write the log database again from the buckets."""
     if ctx.args[:1] != ["rebuild"]:
         raise typer.BadParameter("there is one verb: `darkroom log rebuild`")
-    need_servers(Settings.load())
+    need_servers()
     _become("handlers", *ctx.args)
 
 

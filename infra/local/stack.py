@@ -51,10 +51,10 @@ class Stack:
         self._lock = lock(folder)
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
-        if "api_port" in given.model_fields_set and not free(given.api_port):
+        if "api_port" in given.model_fields_set and not (given.api_port and free(given.api_port)):
             self._lock.close()
-            raise SettingsError(f"DARKROOM_API_PORT: {given.api_port} is taken by another program, or not allowed "
-                                "to you; name another port, or none for a free one")  # fmt: skip
+            raise SettingsError(f"DARKROOM_API_PORT: {given.api_port} is no port, taken by another program, or not "
+                                "allowed to you; name another port, or none for a free one")  # fmt: skip
         self.state = State.load(folder)
         self.settings = _complete(given, self.state)
         self._given = given

@@ -325,6 +325,11 @@ class TestState:
             with pytest.raises(SettingsError, match=f"DARKROOM_API_PORT: {port} .* name another port"):
                 Stack(Settings.given(state_dir=tmp_path, api_port=port))
 
+    def test_a_stack_tells_its_port_beforehand(self, tmp_path: Path) -> None:
+        """Any port would do for a door alone; the store must know where its notifications go."""
+        with pytest.raises(SettingsError, match="DARKROOM_API_PORT: 0 .* or none for a free one"):
+            Stack(Settings.given(state_dir=tmp_path, api_port=0))
+
 
 def test_a_database_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The words of `initdb`, not its command line."""
