@@ -65,8 +65,11 @@ def _end(ctx: Context, receipt: Receipt, bucket: str) -> LogEvent | None:
 
 def failed_before(ctx: Context, receipt: Receipt, record: Record) -> Reason | None:
     """Why an upload had its end before `record`, which is of its task, was made for another upload."""
-    if record.is_of(receipt):
-        return None
+    return None if record.is_of(receipt) else reason_of(ctx, receipt)
+
+
+def reason_of(ctx: Context, receipt: Receipt) -> Reason | None:
+    """Why this very upload ended without a result, if it did. Raises `PermanentError(bad_document)`."""
     try:
         reason = read_reason(ctx, receipt.upload_id)
     except NotFound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handlers.context import Context
-from handlers.retelling import read_reason, read_record
+from handlers.retelling import read_record, reason_of
 from shared import claims
 from shared.documents import Fault, Receipt, Record
 from shared.errors import PermanentError
@@ -58,9 +58,7 @@ def record_of(ctx: Context, task_id: str) -> Record | None:
 def fault_of(ctx: Context, receipt: Receipt) -> Fault | None:
     """How an upload ended without a result, if it did; the reason of an earlier upload at its key is not its own."""
     try:
-        reason = read_reason(ctx, receipt.upload_id)
+        reason = reason_of(ctx, receipt)
     except PermanentError:
         return None
-    if reason.source.upload_time != receipt.source.upload_time:
-        return None
-    return Fault(error_code=reason.error_code, error_detail=reason.error_detail)
+    return Fault(error_code=reason.error_code, error_detail=reason.error_detail) if reason else None

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers.context import Context
-from handlers.retelling import failed_before, read_reason, read_receipt, read_record
+from handlers.retelling import failed_before, read_receipt, read_record, reason_of
 from shared import identity
 from shared.documents import Receipt, Record
 from shared.errors import Code, NotFound
@@ -75,11 +75,8 @@ def _end(ctx: Context, receipt: Receipt) -> _End | None:
             return _End("success" if record.is_of(receipt) else "duplicate", record.finished_at, record)
     except NotFound:
         pass
-    try:
-        reason = read_reason(ctx, receipt.upload_id)
-    except NotFound:
-        return None
-    return _End(reason.status, reason.at, code=reason.error_code)
+    reason = reason_of(ctx, receipt)
+    return _End(reason.status, reason.at, code=reason.error_code) if reason else None
 
 
 def _body(api_url: str, receipt: Receipt, end: _End) -> bytes:

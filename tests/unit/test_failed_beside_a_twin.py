@@ -8,6 +8,8 @@ from gpu_worker.stages.job import Job
 from handlers.api import state
 from handlers.callbacks.payload import call_of
 from handlers.retelling import facts_of
+from shared import keys
+from shared.documents import Reason
 from shared.errors import Code, PermanentError
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
@@ -40,6 +42,19 @@ def test_api_callback_and_rebuild_say_what_the_diary_says(told_twice: Bench) -> 
     call = call_of(ctx, receipt.upload_id)
     assert call is not None
     assert (call.status, b'"source_changed"' in call.body) == ("failed", True)
+
+
+def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(bench: Bench) -> None:  # noqa: F811
+    """A worker was late with it: API and callback know that the later one waits."""
+    world = bench.world
+    earlier = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
+    world.clock.advance(60)
+    receipt = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
+    late = Reason(upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", source=earlier.source,
+                  error_code=Code.DECODE_ERROR, error_detail="late", at=world.clock.now())  # fmt: skip
+    world.store.put("quarantine", keys.reason(receipt.upload_id), late.to_bytes(), "application/json")
+    assert state.of_receipt(world.ctx, receipt).status == "queued"
+    assert call_of(world.ctx, receipt.upload_id) is None
 
 
 def test_the_twin_of_a_photo_that_did_not_fail_shares_its_result(bench: Bench) -> None:  # noqa: F811
