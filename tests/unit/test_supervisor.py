@@ -327,7 +327,7 @@ class TestState:
 
     def test_a_stack_tells_its_port_beforehand(self, tmp_path: Path) -> None:
         """Any port would do for a door alone; the store must know where its notifications go."""
-        with pytest.raises(SettingsError, match="DARKROOM_API_PORT: 0 .* or none for a free one"):
+        with pytest.raises(SettingsError, match=r"DARKROOM_API_PORT: 0 .* or none for a free one"):
             Stack(Settings.given(state_dir=tmp_path, api_port=0))
 
 
