@@ -8,6 +8,7 @@ wait. Every age is reckoned by the store's own clock. What it does may be done t
 - a try that is due is published (`sweep.calls`), and so are as many waiting photos as messages are missing
   (`sweep.lost`); everything else that waits is left alone;
 - a document that cannot be read is made anew (`sweep.damage`);
+- an erasure that broke off is finished (`sweep.reasons`);
 - an end that the diary does not know is told again, once the log queue is empty, and likewise a callback that nobody
   has in hand;
 - claims of tasks that nobody waits for are deleted, results without a record that nobody waits for are retired;
