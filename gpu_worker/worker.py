@@ -85,6 +85,7 @@ class Worker:
         self._ready_to_store: queue.Queue[Job | None] = queue.Queue(1)
         self._ahead = threading.Semaphore(1)
         self._lost = False
+        self._busy_with: dict[str, Job] = {}  # by stage
         self._pulses = {stage: Pulse(clock.monotonic) for stage in STAGES}  # at rest without a photo, or when it waits
         parts = {stage: pulse.quiet_s for stage, pulse in self._pulses.items()}
         patience_s = dict.fromkeys(STAGES, settings.stall_s)
@@ -140,10 +141,11 @@ class Worker:
         # A store that takes the call and never answers must not hold up the end: then the claims run out by themselves.
         self._start("hand back", self._handing_back).join(HAND_BACK_S)
 
-    def _handing_back(self) -> None:
+    def _handing_back(self, but: Job | None = None) -> None:
         with suppress(StorageUnavailable):
             for job in self._hand.jobs():
-                self._outcomes.hand_back(job)
+                if job is not but:
+                    self._outcomes.hand_back(job)
 
     def _preparing(self) -> None:
         while not self.stop.is_set():
@@ -209,8 +211,12 @@ class Worker:
 
     def _try(self, job: Job, name: str, stage: Callable[[Job], None]) -> bool:
         """Run one stage, whose silence will be noticed. False: the job ended here, with its outcome told."""
-        with own().working():
-            return self._tried(job, name, stage)
+        self._busy_with[name] = job
+        try:
+            with own().working():
+                return self._tried(job, name, stage)
+        finally:
+            del self._busy_with[name]
 
     def _tried(self, job: Job, name: str, stage: Callable[[Job], None]) -> bool:
         began_s = self._ctx.clock.monotonic()
@@ -257,7 +263,11 @@ class Worker:
         """Nothing shows life while the whole process stands still, so all have their time again after that."""
         if awake_s > self.settings.stall_s and (stage := self._stuck()):
             logger().critical("process.stuck", thread=stage, seconds=self.settings.stall_s)
-            os._exit(EXIT_STUCK)  # the claims and the messages run out, the supervisor starts a fresh process
+            # The photo that hangs may be to blame: its attempt counts, as its claim runs out. Those beside it have none
+            # less. The messages run out, and the supervisor starts a fresh process.
+            back = partial(self._handing_back, but=self._busy_with.get(stage))
+            self._start("hand back", back).join(HAND_BACK_S)
+            os._exit(EXIT_STUCK)
         if awake_s > QUIET_S and self._consumer.stuck_s() > QUIET_S and not self._lost:
             logger().critical("process.stuck", thread="consumer", seconds=QUIET_S)
             self._leave_lost()
