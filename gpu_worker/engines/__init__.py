@@ -129,7 +129,7 @@ def serving(engine: Engine, model: Model | None) -> Engine:
 def select(settings: Settings) -> Engine:
     """The engine that `settings.engine` names. `auto`: torch where there is a CUDA device, else the CPU's engines.
 
-    Raises `SettingsError` naming the extra to install.
+    Raises `SettingsError` naming the extra to install, or the fault of a GPU that computes nothing.
     """
     if settings.engine == "auto" and not has_cuda():
         return on_cpu(settings)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from gpu_worker.engines import DeviceLost, OutOfMemory
+from shared.errors import SettingsError
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
             return call()
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in SIGNS):
-                if any(sign in str(error) for sign in OF_DEVICE) and not _answers():
+                if any(sign in str(error) for sign in OF_DEVICE) and _fault():
                     raise DeviceLost(str(error).splitlines()[0]) from error
                 raise
             said = str(error).splitlines()[0] if str(error) else "no memory"
@@ -38,9 +39,17 @@ def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
     raise OutOfMemory(said)
 
 
-def _answers() -> bool:
-    """Whether the device still computes for this process."""
+def must_compute() -> None:
+    """Raises `SettingsError` where the GPU computes nothing: photo after photo would lose its tries on it."""
+    if fault := _fault():
+        raise SettingsError(f"the GPU is there, but computes nothing ({fault}); mend it, or set DARKROOM_ENGINE=ncnn")
+
+
+def _fault() -> str:
+    """Why the device computes nothing for this process; empty: it does."""
     try:
-        return torch.ones(1, device="cuda").item() == 1
+        torch.ones(1, device="cuda").item()
     except Exception as error:
-        return any(sign in str(error) for sign in SIGNS)
+        if not any(sign in str(error) for sign in SIGNS):
+            return str(error).partition("\n")[0] or type(error).__name__
+    return ""

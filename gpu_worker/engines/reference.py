@@ -25,7 +25,7 @@ import torch
 
 from gpu_worker.engines import compat, weights
 from gpu_worker.engines.cache import ModelCache
-from gpu_worker.engines.out_of_memory import within_memory
+from gpu_worker.engines.out_of_memory import must_compute, within_memory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, NotFound, PermanentError
@@ -83,6 +83,8 @@ class ReferenceEngine:
         compat.realesrgan()  # at the start, where a missing package can be told
         self._settings = settings
         self._cuda = torch.cuda.is_available()
+        if self._cuda:
+            must_compute()
         self.device = torch.cuda.get_device_name() if self._cuda else "cpu"
         torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         self._cache: ModelCache[ReferenceNetwork] = ModelCache(capacity=1)

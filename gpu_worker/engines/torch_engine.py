@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gpu_worker.engines import Network, OutOfMemory, compat, weights
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.graphs import Graphs, capture
-from gpu_worker.engines.out_of_memory import within_memory
+from gpu_worker.engines.out_of_memory import must_compute, within_memory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
@@ -161,6 +161,7 @@ class TorchEngine:
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._settings = settings
         if self._device.type == "cuda":
+            must_compute()
             self.device = torch.cuda.get_device_name(self._device)
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = False  # fp32 is chosen where precision counts; TF32 has fp16's

@@ -27,7 +27,7 @@ from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.out_of_memory import within_memory
 from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Pixels
-from shared.errors import Code, NotFound, PermanentError
+from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.models import Model, ModelFile, get
 from shared.settings import Settings
 
@@ -221,6 +221,17 @@ def test_a_lost_device_is_told_apart_from_other_faults() -> None:
 
     with pytest.raises(DeviceLost, match="illegal memory access"):
         within_memory(broken, lambda: True)
+
+
+def test_a_device_that_computes_nothing_takes_no_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken, or too old for this torch: the worker does not start, rather than to fail photo after photo."""
+
+    def broken(*_: Any, **__: Any) -> torch.Tensor:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors …")
+
+    monkeypatch.setattr(out_of_memory, "torch", SimpleNamespace(ones=broken))
+    with pytest.raises(SettingsError, match=r"\(CUDA error: no kernel .* device\); .* DARKROOM_ENGINE=ncnn"):
+        TorchEngine(Settings(), "cuda")
 
 
 @pytest.mark.parametrize("probe", [lambda *_, **__: torch.tensor(1), lambda *_, **__: exhaust()], ids=["works", "full"])
