@@ -42,7 +42,7 @@ module.restore = restore
 
 @pytest.fixture
 def own(ctx: Context) -> Iterator[Context]:  # noqa: F811
-    with buckets(ctx, "uploads", "results", "quarantine", lease_s=3.0, stall_s=5.0, max_crashes=CRASHES) as own:
+    with buckets(ctx, "uploads", "results", "quarantine", lease_s=4.0, stall_s=8.0, max_crashes=CRASHES) as own:
         yield own
 
 

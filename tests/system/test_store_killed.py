@@ -6,9 +6,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -48,10 +49,14 @@ class Cutting(Front):
     def _pass(self) -> None:
         if self.shut.is_set():
             self.close_connection = True
-        elif kind := self._victim():
-            self._half(kind)
-        else:
-            self._hand_on()
+            return
+        try:
+            if kind := self._victim():
+                self._half(kind)
+            else:
+                self._hand_on()
+        except (OSError, HTTPException):  # the store was killed meanwhile
+            self.close_connection = True
 
     def _victim(self) -> str:
         if self.command != "PUT" or len(self.half_way) == 2:
@@ -60,16 +65,15 @@ class Cutting(Front):
 
     def _half(self, kind: str) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        upstream = HTTPConnection(self.store, timeout=60)
-        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() != "expect":
-                upstream.putheader(name, value)
-        upstream.endheaders()
-        upstream.send(body[: len(body) // 2])
-        self.half_way.add(kind)
-        self.shut.wait()
-        upstream.close()
+        with closing(HTTPConnection(self.store, timeout=60)) as upstream:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() != "expect":
+                    upstream.putheader(name, value)
+            upstream.endheaders()
+            upstream.send(body[: len(body) // 2])
+            self.half_way.add(kind)
+            self.shut.wait()
         self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass

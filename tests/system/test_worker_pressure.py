@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -144,15 +144,13 @@ class Front(BaseHTTPRequestHandler):
         if self.command == "PUT" and self.full.is_set():
             type(self).refused += 1
             return self._answer(507, {"Content-Type": "application/xml"}, FULL)
-        upstream = HTTPConnection(self.store, timeout=30)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-        upstream.request(self.command, self.path, body, headers)
-        answer = upstream.getresponse()
-        kept = {name: value for name, value in answer.getheaders()
-                if name.lower() not in ("transfer-encoding", "connection")}  # fmt: skip
-        self._answer(answer.status, kept, answer.read())
-        upstream.close()
-        return None
+        with closing(HTTPConnection(self.store, timeout=30)) as upstream:
+            upstream.request(self.command, self.path, body, headers)
+            answer = upstream.getresponse()
+            kept = {name: value for name, value in answer.getheaders()
+                    if name.lower() not in ("transfer-encoding", "connection")}  # fmt: skip
+            return self._answer(answer.status, kept, answer.read())
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
