@@ -139,7 +139,10 @@ def test_a_sweep_without_its_store_says_so(settings: Settings, run: Run, tmp_pat
     away = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:1"})
     once = run(away, "sweep", "--once")
     assert once.wait(120) == 1
-    assert b"storage_unavailable" in (tmp_path / "log").read_bytes()
+    said = (tmp_path / "log").read_text()
+    assert said.startswith("darkroom: ")
+    assert "on bucket 'results'" in said
+    assert said.count("\n") == 1
 
 
 def test_the_sweeper_lives_through_faults_and_leaves_when_told_to(settings: Settings, run: Run, tmp_path: Path) -> None:
