@@ -25,7 +25,7 @@ import torch
 
 from gpu_worker.engines import compat, weights
 from gpu_worker.engines.cache import ModelCache
-from gpu_worker.engines.out_of_memory import must_compute, within_memory
+from gpu_worker.engines.device_faults import must_compute, within_memory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, NotFound, PermanentError

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from gpu_worker.engines import Network, OutOfMemory, compat, weights
 from gpu_worker.engines.cache import ModelCache
+from gpu_worker.engines.device_faults import must_compute, within_memory
 from gpu_worker.engines.graphs import Graphs, capture
-from gpu_worker.engines.out_of_memory import must_compute, within_memory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory

@@ -21,10 +21,10 @@ needs("torch", "torch")
 import torch
 
 from gpu_worker import tile_runner
-from gpu_worker.engines import DeviceLost, OutOfMemory, compat, out_of_memory, weights
+from gpu_worker.engines import DeviceLost, OutOfMemory, compat, device_faults, weights
+from gpu_worker.engines.device_faults import within_memory
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
-from gpu_worker.engines.out_of_memory import within_memory
 from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Pixels
 from shared.errors import Code, NotFound, PermanentError, SettingsError
@@ -229,7 +229,7 @@ def test_a_device_that_computes_nothing_takes_no_photo(monkeypatch: pytest.Monke
     def broken(*_: Any, **__: Any) -> torch.Tensor:
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors …")
 
-    monkeypatch.setattr(out_of_memory, "torch", SimpleNamespace(ones=broken))
+    monkeypatch.setattr(device_faults, "torch", SimpleNamespace(ones=broken))
     with pytest.raises(SettingsError, match=r"\(CUDA error: no kernel .* device\); .* DARKROOM_ENGINE=ncnn"):
         TorchEngine(Settings(), "cuda")
 
@@ -241,7 +241,7 @@ def test_a_device_that_still_computes_is_not_lost(monkeypatch: pytest.MonkeyPatc
     def unsupported() -> torch.Tensor:
         raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
 
-    monkeypatch.setattr(out_of_memory, "torch", SimpleNamespace(ones=probe))
+    monkeypatch.setattr(device_faults, "torch", SimpleNamespace(ones=probe))
     with pytest.raises(RuntimeError, match="no kernel image"):
         within_memory(unsupported, lambda: True)
 
