@@ -55,6 +55,16 @@ class Outcomes:
         metrics.PHOTOS.labels(outcome="duplicate").inc()
         logger().info("task.duplicate", task_id=record.task_id, upload_id=job.task.upload_id)
 
+    def already_failed(self, job: Job, reason: Reason) -> None:
+        """It was set aside, and this is another message of it. Without this look it would be tried all over again."""
+        if job.claim.attempt > 1 or job.delivery.redelivered:
+            # Whoever wrote the reason may have died before the rest of it.
+            self._tell(facts.of_reason(reason), job.receipt)
+            job.delivery.dead(reason.error_code, reason.error_detail)
+        self._settle(job)
+        metrics.PHOTOS.labels(outcome="duplicate").inc()
+        logger().info("task.duplicate", task_id=job.task.task_id, upload_id=job.task.upload_id)
+
     def broken(self, job: Job, error: Exception) -> None:
         """An attempt ended with an error: try again later, or set the photo aside."""
         job.end()

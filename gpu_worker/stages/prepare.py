@@ -12,7 +12,7 @@ from gpu_worker.stages.context import Context
 from gpu_worker.stages.glimpse import glimpse
 from gpu_worker.stages.job import Job
 from gpu_worker.stages.outcome import Outcomes
-from gpu_worker.stages.upkeep import is_withdrawn
+from gpu_worker.stages.upkeep import reason_of
 from shared import claims, keys, withdrawal, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
@@ -50,9 +50,6 @@ class Prepare:
             delivery.dead(error.code, error.detail)
             logger().error("message.dead", queue=delivery.queue, code=error.code, detail=error.detail)
             return None
-        if is_withdrawn(self._ctx, receipt):
-            delivery.ack()
-            return None
         if not self._wait_for_room(receipt):
             return None  # the worker leaves, and the delivery with its connection
         passing("worker.before_claim")
@@ -64,11 +61,20 @@ class Prepare:
             return None
         passing("worker.after_claim")
         job = Job(delivery, task, receipt, taken, self._ctx.clock.now())
-        # Only now is it sure that nobody else is about to write the record.
-        if (record := self._record(task.task_id)) is not None and not self._is_void(record):
+        return None if self._has_ended(job) else job
+
+    def _has_ended(self, job: Job) -> bool:
+        """Whether there is nothing to do. Asked with the claim in hand: nobody else is about to write an end now."""
+        reason = reason_of(self._ctx, job.receipt)
+        if reason and reason.error_code in withdrawal.WITHDRAWN:
+            self._outcomes.withdrawn(job)
+        elif (record := self._record(job.task.task_id)) is not None and not self._is_void(record):
             self._outcomes.already_done(job, record)
-            return None
-        return job
+        elif reason and reason.retries >= job.receipt.retries:  # else a person gave it a fresh start since
+            self._outcomes.already_failed(job, reason)
+        else:
+            return False
+        return True
 
     def load(self, job: Job) -> None:
         """Fetch, verify and decode. Raises `PermanentError` with the photo's fault."""

@@ -80,10 +80,11 @@ def test_a_backlog_is_worked_off(settings: Settings) -> None:
 
 
 def test_a_sweep_asks_for_what_is_new(settings: Settings) -> None:
-    """Receipts and records; what is as young as here is read by each pass anew, and nothing is found to do."""
+    """Receipts and records are read once, and nothing is found to do; what is very young is read again."""
     rows = sweep.measure(settings, objects=40)
     assert list(rows) == ["first pass", "next pass", "fresh process"]
-    assert all(row["requests"] > row["reads"] + row["lists"] > row["reads"] >= 80 for row in rows.values()), rows
+    assert rows["first pass"]["reads"] >= 80, rows
+    assert all(row["requests"] > row["reads"] + row["lists"] > row["reads"] for row in rows.values()), rows
 
 
 def test_the_door_answers_every_request_of_the_bench(settings: Settings) -> None:

@@ -94,7 +94,8 @@ def test_a_photo_that_hangs_every_time_is_set_aside(own: Context, tmp_path: Path
     key = keys.reason(failed["upload_id"])
     reason = Reason.from_bytes(own.store.read(own.settings.bucket_quarantine, key), key)
     assert (reason.error_code, reason.attempts) == (Code.WORKER_CRASHED, CRASHES)
-    assert [letter.code for letter in letters(own.settings)] == [Code.WORKER_CRASHED]
+    # A second message of it, published as its try was due, may have been in the hands of the same dead workers.
+    assert {letter.code for letter in letters(own.settings)} == {Code.WORKER_CRASHED}
     assert record(own, hanging) is None
     assert done.attempts == 1
     assert not list(own.store.list(own.settings.bucket_results, keys.claims()))

@@ -99,6 +99,20 @@ def test_a_cancelled_photo_is_not_begun(bench: Bench) -> None:
     assert bench.progress() is None
 
 
+@pytest.mark.parametrize("redelivered", [False, True])
+def test_a_photo_that_was_set_aside_stays_so(bench: Bench, redelivered: bool) -> None:
+    """Another message of it was under way. What its worker may have died before is made good, and it is not tried."""
+    bench.outcomes.broken(bench.begin(), PermanentError(Code.DECODE_ERROR, "no"))
+    told = len(bench.world.log())
+    bench.delivery = Delivery(bench.delivery.body)
+    bench.delivery.redelivered = redelivered
+    assert bench.prepare.begin(bench.delivery) is None  # type: ignore[arg-type]
+    assert bench.delivery.code == (Code.DECODE_ERROR if redelivered else "")
+    assert len(bench.world.log()) == told + redelivered
+    assert bench.progress() is None
+    assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR
+
+
 def test_a_photo_in_work_hears_that_it_was_cancelled(bench: Bench) -> None:
     """Its end stays the owner's: no other reason, no dead letter, no claim."""
     job = bench.begin()
