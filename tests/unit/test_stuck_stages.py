@@ -12,14 +12,11 @@ from queue import Empty, Full
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import psutil
 import pytest
 
-from gpu_worker.codec import Decoder, Written, preview, write_png
+from gpu_worker.codec import Decoder, Written
 from gpu_worker.engines import DeviceLost
-from gpu_worker.photo import Photo
-from gpu_worker.pixels.bands import bands
 from gpu_worker.stages import patience
 from gpu_worker.stages.finish import Finish
 from gpu_worker.stages.job import Job
@@ -29,7 +26,6 @@ from shared import heartbeat
 from shared.broker import topology
 from shared.clock import StoreClock
 from shared.errors import PermanentError, StorageUnavailable
-from shared.heartbeat import Pulse
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from tests.fakes import FakeClock
@@ -337,26 +333,3 @@ def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(floor: Floo
     assert len(asked) == 1
     assert floor.worker._hand.jobs() == [later]
     assert floor.worker._lost
-
-
-class Counted(Pulse):
-    beats = 0
-
-    def beat(self) -> None:
-        self.beats += 1
-
-
-@pytest.mark.parametrize("work", [
-    lambda: write_png(Photo(np.zeros((1500, 2000, 3), np.uint8)), io.BytesIO(), {}, 1),
-    lambda: preview(Photo(np.zeros((3000, 3000, 3), np.uint8)), Settings(label_preview=False)),
-    lambda: list(bands(5, 1, 1)),
-], ids=["png", "preview", "bands"])  # fmt: skip
-def test_a_big_photo_shows_life_while_it_is_worked_through(work: Callable[[], object]) -> None:
-    """So the limit is one of silence, whatever the size and the machine's speed."""
-    pulse = Counted()
-    heartbeat.give(pulse)
-    try:
-        work()
-    finally:
-        heartbeat.give(Pulse())
-    assert pulse.beats >= 4
