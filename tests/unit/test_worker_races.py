@@ -58,11 +58,13 @@ def test_a_failure_does_not_overwrite_what_the_owner_said(
 
 
 def test_a_failure_told_by_two_attempts_is_one(bench: Bench) -> None:  # noqa: F811
-    """The first died before it told it; the second says the same, and sets the message aside."""
-    bench.outcomes.broken(bench.begin(), BROKEN)
-    first = bench.world.reason(bench.decision)
+    """The first was frozen until the second had begun; what it says then stands, and the second says the same."""
+    frozen = bench.begin()
     bench.world.clock.advance(60)
-    bench.outcomes.broken(bench.begin(), PermanentError(Code.OUT_OF_MEMORY, "another"))
+    second = bench.begin()
+    bench.outcomes.broken(frozen, BROKEN)
+    first = bench.world.reason(bench.decision)
+    bench.outcomes.broken(second, PermanentError(Code.OUT_OF_MEMORY, "another"))
     assert bench.world.reason(bench.decision) == first
     assert len({event.event_id for event in bench.world.log() if event.kind == "failed"}) == 1
     assert bench.delivery.code == Code.DECODE_ERROR
