@@ -19,7 +19,7 @@ import redis
 from shared import keys
 from shared.broker import dead, topology
 from shared.broker.publisher import Publisher
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, StorageUnavailable
 from tests.chaos.runs import Deed, now
 from tests.chaos.world import WORKERS, NotInjectedError, World, until
 
