@@ -46,8 +46,7 @@ class Outcomes:
     def already_done(self, job: Job, record: Record) -> None:
         """Another attempt, or another upload of the same task, was first; its record stands."""
         bucket = self._ctx.settings.bucket_results
-        same_upload = record.upload_id == job.task.upload_id
-        if same_upload and record.source.upload_time == job.receipt.source.upload_time:
+        if record.is_of(job.receipt):
             self._tell(facts.of_record(record, bucket), job.receipt)
         elif reason_of(self._ctx, job.receipt) is None:  # else it has its end: it failed before the other was restored
             self._tell(facts.of_duplicate(job.receipt, record.finished_at, bucket), job.receipt)

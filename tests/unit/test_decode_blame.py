@@ -53,12 +53,13 @@ def fault(decoder: Decoder, data: bytes, pixels: int = 1000) -> PermanentError:
     return caught.value
 
 
-@pytest.mark.parametrize("bytes_a_pixel", [2, 4, 6])
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize(
+    ("name", "bytes_a_pixel"),
+    # Below 6 libheif aborts: a crash, which is told as one.
+    [(name, few) for name in SOUND for few in (2, 4, 6) if name != "heic" or few == 6],
+)
 def test_too_little_memory_is_no_damage(decoder: Decoder, name: str, bytes_a_pixel: int) -> None:
     """A sound photo under too tight a limit is restored or `out_of_memory`, whatever its library makes of it."""
-    if name == "heic" and bytes_a_pixel < 6:
-        pytest.skip("libheif aborts, which is a crash")
     decoder._settings = Settings(decode_seconds=60, decode_memory_bytes=bytes_a_pixel * HEIGHT * WIDTH)
     try:
         photo = decoder.decode(SOUND[name], HEIGHT * WIDTH)
