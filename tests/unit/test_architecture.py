@@ -90,8 +90,8 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_fit_on_a_few_screens(path: Path) -> None:
-    """About 300 lines: what grows beyond that is two things."""
-    assert len(path.read_text().splitlines()) <= 320
+    """A file has one job, and a longer plain file beats a packed one; beyond 500 lines it is two things."""
+    assert len(path.read_text().splitlines()) <= 500
 
 
 @pytest.mark.parametrize(
