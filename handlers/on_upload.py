@@ -7,7 +7,6 @@ event may come twice, late, or for an object that is gone: the receipt says what
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +20,7 @@ from shared.broker import topology
 from shared.documents import Fault, Reason, Receipt, Source
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
 from shared.failpoints import passing
+from shared.quarantine import keep_copy
 from shared.storage import ObjectInfo, ObjectStream
 from shared.telemetry import logger
 from shared.withdrawal import reason_of, withdrawn_as
@@ -101,10 +101,6 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
 def _source(info: ObjectInfo) -> Source:
     return Source(bucket=info.bucket, key=info.key, version=_version(info), etag=info.etag, bytes=info.bytes,
                   upload_time=info.last_modified, filename=orders.filename(info.metadata))  # fmt: skip
-
-
-def _object(source: Source) -> ObjectInfo:
-    return ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
 
 
 def _version(info: ObjectInfo) -> str | None:
@@ -210,8 +206,7 @@ def _set_aside(receipt: Receipt, ctx: Context) -> None:
     assert receipt.fault is not None
     source, bucket = receipt.source, ctx.settings.bucket_quarantine
     if receipt.fault.error_code != Code.TOO_LARGE:
-        with suppress(PermanentError):  # deleted meanwhile: the reason stands without it
-            ctx.store.copy(_object(source), bucket, keys.quarantined(receipt.upload_id, source.key))
+        keep_copy(ctx.store, ctx.settings, receipt.upload_id, source)
     reason = Reason(
         upload_id=receipt.upload_id, status="rejected", error_code=receipt.fault.error_code,
         error_detail=receipt.fault.error_detail, source=source, at=receipt.decided_at,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib3 import BaseHTTPResponse
 
 from shared.clock import StoreClock
+from shared.errors import Code, NotFound
 from shared.s3_client import given_credentials, s3_client, s3_session
 from shared.s3_errors import AlreadyThere, translated
 from shared.s3_http import Body, S3Http, metadata_headers
@@ -101,8 +102,8 @@ class ObjectStore(Protocol):
     ) -> bool:
         """Write only where nothing is (`If-None-Match: *`). False: somebody was first, nothing was written."""
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
-        """Copy inside the store, metadata kept."""
+    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
+        """Copy inside the store, metadata kept. With an ETag: `NotFound` where something else lies there by now."""
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         """Deleting what is not there is no error. A bucket with versions keeps them all, but for one that is named."""
@@ -206,11 +207,15 @@ class S3Store:
         now = parsedate_to_datetime(answer["Date"])
         return ObjectInfo(bucket, key, answer["ETag"].strip('"'), 0, now, answer.get("x-amz-version-id"), served_at=now)
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
+    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
         version: Any = {"VersionId": source.version} if source.version else {}
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
-        with translated(source.bucket, source.key):
-            self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin)
+        condition: Any = {"CopySourceIfMatch": f'"{if_match}"'} if if_match else {}
+        try:
+            with translated(source.bucket, source.key):
+                self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin, **condition)
+        except AlreadyThere as error:
+            raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten") from error
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         with translated(bucket, key):

@@ -118,8 +118,10 @@ class MemoryStore:
             self.put(bucket, key, data, content_type, metadata)
             return True
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str) -> None:
+    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
         found = self._find(source.bucket, source.key, source.version)
+        if if_match not in (None, found.info.etag):
+            raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten")
         self.put(bucket, key, found.data, found.info.content_type, found.info.metadata)
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:

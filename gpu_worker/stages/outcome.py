@@ -12,14 +12,18 @@ from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
-from shared.errors import Code, NotFound, OtherRelease, PermanentError, TransientError
+from shared.errors import Code, OtherRelease, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.messages import LogEvent
+from shared.quarantine import keep_copy
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
 OTHER_RELEASE = timedelta(days=1)
 """So long a photo waits for a worker of its release; afterwards each try of another one counts."""
+
+NOT_THERE = frozenset({Code.SOURCE_CHANGED, Code.SOURCE_MISSING})
+"""What lies at the photo's key, if anything does, is another photo."""
 
 
 class Outcomes:
@@ -135,17 +139,14 @@ class Outcomes:
         Never over what an owner wrote meanwhile: he writes first and looks for copies then, so one of us removes ours.
         """
         store, source, bucket = self._ctx.store, reason.source, self._ctx.settings.bucket_quarantine
-        copy, key = keys.quarantined(reason.upload_id, source.key), keys.reason(reason.upload_id)
-        try:
-            if with_copy:
-                store.copy(store.head(source.bucket, source.key, source.version), bucket, copy)
-        except NotFound:
-            pass  # the reason says so
+        key = keys.reason(reason.upload_id)
+        if with_copy and reason.error_code not in NOT_THERE:
+            keep_copy(store, self._ctx.settings, reason.upload_id, source)
         if store.put_new(bucket, key, reason.to_bytes(), "application/json"):
             return reason
         earlier = withdrawal.reason_of(store, self._ctx.settings, reason.upload_id, source.upload_time)
         if earlier and earlier.error_code in withdrawal.WITHDRAWN:
-            store.delete(bucket, copy)
+            store.delete(bucket, keys.quarantined(reason.upload_id, source.key))
             return None
         if earlier and earlier.retries == reason.retries:
             return earlier

@@ -43,7 +43,7 @@ def test_a_failure_does_not_overwrite_what_the_owner_said(
         take_back(bench, code)
         return put_new(*args)
 
-    def copy(source: ObjectInfo, bucket: str, key: str) -> None:
+    def copy(source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
         monkeypatch.undo()
         data = store.read(source.bucket, source.key)
         take_back(bench, code)

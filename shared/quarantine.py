@@ -1,0 +1,23 @@
+"""What is kept of a photo that ended without a result, beside the reason for it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from shared import keys
+from shared.documents import Source
+from shared.errors import PermanentError
+from shared.settings import Settings
+from shared.storage import ObjectInfo, ObjectStore
+
+
+def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: Source) -> None:
+    """Have the store copy the very bytes that the upload was. Raises `StorageUnavailable`.
+
+    Where these are gone, others lie at their key by now, or the store refuses, the reason stands without a copy: that
+    of a later photo would be kept under the name of an earlier one, and no erasure would find it there.
+    """
+    original = ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
+    with suppress(PermanentError):
+        copy = keys.quarantined(upload_id, source.key)
+        store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)
