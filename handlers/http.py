@@ -1,4 +1,4 @@
-"""The HTTP door: storage notifications, health, metrics, and the API beside them."""
+"""The HTTP door: storage notifications, health, and the API beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from handlers import access, api, consume, metrics, problems
@@ -23,8 +22,8 @@ from handlers.intake import take_in
 from handlers.notifications import MAX_BYTES
 from handlers.overload import SparingPublisher, Turns
 from handlers.problems import Problem
-from handlers.readiness import Check, Question, questions
-from shared import __version__, keys
+from handlers.readiness import Check, answers, checks_of
+from shared import __version__, keys, operations
 from shared.errors import DarkroomError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
@@ -48,17 +47,15 @@ class Door(Protocol):
     def silent_s(self) -> float: ...
 
 
-def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Question] | None = None) -> FastAPI:
-    """The app. `asked`: what `/readyz` asks of which service."""
+def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Check] | None = None) -> FastAPI:
+    """The app. `asked`: which services `/readyz` asks; None means the real ones."""
     # A redirect to the address without its last slash would go where `Host` says, by http, and take the key there.
     app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
     failed = access.install(app, ctx)
     app.include_router(api.build(ctx))
     app.include_router(_events(ctx, failed), include_in_schema=False)
-    asked = questions(ctx.settings, ctx.store) if asked is None else asked
-    checks = {name: Check(question) for name, question in asked.items()}
-    app.include_router(_operations(checks, door), include_in_schema=False)
+    app.include_router(_health(checks_of(ctx) if asked is None else asked, door), include_in_schema=False)
     return app
 
 
@@ -112,7 +109,8 @@ async def _body(request: Request) -> bytes:
     raise Problem(413, f"a notification may have {MAX_BYTES:,} bytes", "too_large", {"Connection": "close"})
 
 
-def _operations(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
+def _health(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
+    """What a balancer asks. Strangers ask, too: which service is away and every figure are told on `metrics_port`."""
     router = APIRouter()
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
@@ -126,13 +124,8 @@ def _operations(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> Response:
         """200 when what an upload needs can be reached."""
-        answers = await asyncio.gather(*(check.passes() for check in checks.values()))
-        state = {name: "ok" if answer else "unavailable" for name, answer in zip(checks, answers, strict=True)}
-        return JSONResponse(state, 200 if all(answers) else 503)
-
-    @router.get("/metrics")
-    async def exposed() -> Response:
-        return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        ready = all((await answers(checks)).values())
+        return JSONResponse({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)
 
     return router
 
@@ -158,16 +151,17 @@ def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Beats once its socket listens, and as long as its event loop turns."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, door: consume.QueueDoor) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, door: consume.QueueDoor, checks: Mapping[str, Check]
+    ) -> None:
         super().__init__(config)
         self._pulse = Pulse()
-        parts = {"consumer": door.stuck_s, "event loop": self._pulse.quiet_s}
-        self._heartbeat = Heartbeat(settings, parts)
-        self._address = settings.api_url
+        self._settings, self._checks = settings, checks
+        self._heartbeat = Heartbeat(settings, {"consumer": door.stuck_s, "event loop": self._pulse.quiet_s})
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        self._heartbeat.start(self._address)
+        operations.start(self._settings, self._heartbeat, metrics.REGISTRY, lambda: asyncio.run(answers(self._checks)))
         logger().info("process.started")
 
     async def on_tick(self, counter: int) -> bool:
@@ -184,7 +178,8 @@ def main(settings: Settings) -> None:
     ctx = replace(ctx, publisher=SparingPublisher(ctx.publisher))
     stop = threading.Event()
     door = consume.QueueDoor(ctx, stop)
-    server = _Server(config_of(build(ctx, door), settings), settings, door)
+    checks = checks_of(ctx)
+    server = _Server(config_of(build(ctx, door, checks), settings), settings, door, checks)
     # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from time import monotonic
 
+from handlers.context import Context
 from shared.broker import depth
-from shared.settings import Settings
-from shared.storage import ObjectStore
 
 ANSWER_S = 2.0
 FRESH_S = 1.0
@@ -19,14 +18,20 @@ Question = Callable[[], object]
 """Returns anything, or raises: then the service is not there."""
 
 
-def questions(settings: Settings, store: ObjectStore) -> Mapping[str, Question]:
+def checks_of(ctx: Context) -> Mapping[str, Check]:
     """Of what an upload needs: both buckets, and the broker."""
 
     def storage() -> None:
-        for bucket in (settings.bucket_uploads, settings.bucket_results):
-            next(iter(store.list(bucket, "readiness/")), None)
+        for bucket in (ctx.settings.bucket_uploads, ctx.settings.bucket_results):
+            next(iter(ctx.store.list(bucket, "readiness/")), None)
 
-    return {"storage": storage, "broker": lambda: depth.check(settings)}
+    return {"storage": Check(storage), "broker": Check(lambda: depth.check(ctx.settings))}
+
+
+async def answers(checks: Mapping[str, Check]) -> dict[str, bool]:
+    """Of each service: is it there? All are asked at once."""
+    passed = await asyncio.gather(*(check.passes() for check in checks.values()))
+    return dict(zip(checks, passed, strict=True))
 
 
 class Check:

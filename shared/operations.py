@@ -1,8 +1,9 @@
-"""`/healthz`, `/readyz` and `/metrics` of a process that has no HTTP door of its own."""
+"""`/healthz`, `/readyz` and `/metrics` of each process, on a port for those who run it."""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,10 +25,18 @@ def start(settings: Settings, heartbeat: Heartbeat, registry: CollectorRegistry,
     if settings.metrics_port is None:
         heartbeat.start()
         return
-    server = ThreadingHTTPServer((settings.api_host, settings.metrics_port), _handler(heartbeat, registry, state))
-    server.daemon_threads = True
+    host = settings.metrics_host
+    server = (_Server6 if ":" in host else _Server)((host, settings.metrics_port), _handler(heartbeat, registry, state))
     threading.Thread(target=server.serve_forever, name="operations", daemon=True).start()
-    heartbeat.start(f"http://{settings.api_host}:{server.server_address[1]}")
+    heartbeat.start(f"http://{f'[{host}]' if ':' in host else host}:{server.server_address[1]}")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 def _handler(heartbeat: Heartbeat, registry: CollectorRegistry, state: State) -> type[BaseHTTPRequestHandler]:

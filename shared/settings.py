@@ -146,11 +146,9 @@ class Settings(BaseSettings):
     beat_timeout_s: Seconds = Field(
         60.0, ge=1, description="A process that has not touched its file for this long is stuck and restarts."
     )
+    metrics_host: str = Field("127.0.0.1", description="Address of every process's /healthz, /readyz, /metrics.")
     metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        description="Port of the other processes' /healthz, /readyz, /metrics; 0: any, unset: none.",
+        None, ge=0, le=65535, description="Port of these three, of each process its own; 0: any, unset: none."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal.")

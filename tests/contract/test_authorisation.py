@@ -22,7 +22,7 @@ from shared.access import USUAL, Scope
 from shared.clock import SystemClock
 from tests.contract.api_world import ApiWorld
 
-OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/events/storage"}
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/events/storage"}
 """What is no part of the API; `/events/storage` has a token of its own (test_http.py)."""
 SECRET = "a secret of at least thirty-two bytes"
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png", "workflow": "fast"}

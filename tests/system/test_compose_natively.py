@@ -77,6 +77,7 @@ class Stack:
         own = {name: str(value) for name, value in self.services[service].get("environment", {}).items()}
         machine = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "HOME": str(self.folder), "DARKROOM_WORKER_THREADS": "1"}
         here = {**image, **own, **machine, "DARKROOM_MODELS_DIR": str(self.folder / "models")}
+        here["DARKROOM_METRICS_PORT"] = "0"  # one port serves all where each has an address of its own
         for name, value in self.at.items():
             here = {key: text.replace(name, value) for key, text in here.items()}
         return here

@@ -74,12 +74,14 @@ class Handlers:
         self.store = S3Store(servers.settings)
         self.log = folder / "http.log"
         ready = folder / "ready"
-        given = {"STATE_DIR": str(servers.settings.state_dir), "READY_FILE": str(ready), "DEFAULT_WORKFLOW": "fast"}
+        given = {"STATE_DIR": str(servers.settings.state_dir), "READY_FILE": str(ready), "DEFAULT_WORKFLOW": "fast",
+                 "METRICS_PORT": "0"}  # fmt: skip
         env = os.environ | {f"DARKROOM_{name}": value for name, value in (given | environment).items()}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "handlers", "http"], env=env, stderr=log)
         eventually(lambda: ready.exists() or self.process.poll() is not None, "the door", 120)
         assert self.process.poll() is None, self.log.read_text()
+        self.figures = ready.read_text()
 
     def put(self, key: str, data: bytes, **metadata: str) -> str:
         """Upload; the id of the upload. This store takes two slashes for one."""
@@ -217,10 +219,14 @@ def tell(handlers: Handlers, body: bytes) -> int:
 
 
 def test_health_and_readiness(handlers: Handlers) -> None:
-    """The operator's routes answer on the real services."""
-    for path in ("healthz", "readyz", "metrics"):
-        url = f"{handlers.settings.api_url}/{path}"
-        eventually(lambda url=url: httpx2.get(url, timeout=60).status_code == 200, path)  # type: ignore[misc]
+    """Anybody may ask whether the door works; what and how much is told on a port of its own."""
+    door = handlers.settings.api_url
+    for url in (f"{door}/healthz", f"{door}/readyz", f"{handlers.figures}/healthz", f"{handlers.figures}/readyz"):
+        eventually(lambda url=url: httpx2.get(url, timeout=60).status_code == 200, url)  # type: ignore[misc]
+    assert httpx2.get(f"{door}/readyz", timeout=60).json() == {"status": "ok"}
+    assert httpx2.get(f"{handlers.figures}/readyz", timeout=60).json() == {"storage": "ok", "broker": "ok"}
+    assert "darkroom_uploads_total" in httpx2.get(f"{handlers.figures}/metrics", timeout=60).text
+    assert httpx2.get(f"{door}/metrics", timeout=60).status_code == 404
 
 
 def test_a_crash_between_receipt_and_message(handlers: Handlers, servers: Stack, tmp_path: Path) -> None:

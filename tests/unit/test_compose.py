@@ -23,6 +23,7 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"].
 VARIABLE = re.compile(r"\$\{(\w+)(?::([?-]))?")
 USED = dict(VARIABLE.findall((ROOT / "compose.yaml").read_text()))
 """Every variable with the way it is used: `-` has a default, `?` is required."""
+UNPRIVILEGED = r"[1-9]\d+:[1-9]\d+"
 REQUIRED = {name for name, kind in USED.items() if kind == "?"}
 
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -35,22 +36,33 @@ def one_shot(service: dict[str, Any]) -> bool:
     return {"condition": "service_completed_successfully"} in waits
 
 
+def by_hand(service: dict[str, Any]) -> bool:
+    """Whether a person runs it, with `docker compose run`."""
+    return service is SERVICES["models"]
+
+
 @every_service
 def test_a_service_says_when_it_is_well(service: dict[str, Any]) -> None:
-    """Every service has a health check; a one-shot has its exit status instead."""
-    assert one_shot(service) != bool(service.get("healthcheck", {}).get("test"))
+    """Every service has a health check; what ends has its exit status, the shipper's image holds no program to ask."""
+    without = one_shot(service) or by_hand(service) or service is SERVICES["logs"]
+    assert without != bool(service.get("healthcheck", {}).get("test"))
 
 
 @every_service
 def test_a_service_that_dies_comes_back(service: dict[str, Any]) -> None:
     """For ever; a one-shot a few times, then its failure stands."""
-    assert service["restart"] == ("on-failure:3" if one_shot(service) else "unless-stopped")
+    assert service["restart"] == (
+        "no" if by_hand(service) else "on-failure:3" if one_shot(service) else "unless-stopped"
+    )
 
 
 @every_service
 def test_a_service_has_no_more_rights_than_it_needs(service: dict[str, Any]) -> None:
-    """A user by number who is not root, a read-only root, no capability and none to be gained, bounded processes."""
-    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", service["user"])
+    """A user by number who is not root, a read-only root, no capability and none to be gained, bounded processes.
+
+    The engine's log files belong to root: their reader is root without a capability.
+    """
+    assert (service["user"] == "0:0") if service is SERVICES["logs"] else re.fullmatch(UNPRIVILEGED, service["user"])
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -68,9 +80,10 @@ def test_only_the_edge_leads_outside(service: dict[str, Any]) -> None:
 
 
 def test_networks_but_the_edge_are_internal() -> None:
-    """Nothing else reaches outside but the callbacks, and the log database is out of the workers' reach."""
+    """Only callbacks, and by profile models and logs, reach out; the log database is out of the workers' reach."""
     assert {n for n, options in COMPOSE["networks"].items() if not options.get("internal")} == {"edge", "out"}
-    assert [n for n, service in SERVICES.items() if "out" in service["networks"]] == ["callbacks"]
+    assert {n for n, service in SERVICES.items() if "out" in service["networks"]} == {"callbacks", "models", "logs"}
+    assert all(SERVICES[n]["networks"] == ["out"] and SERVICES[n]["profiles"] == [n] for n in ("models", "logs"))
     assert all("log" not in SERVICES[worker]["networks"] for worker in ("worker-cpu", "worker-gpu"))
 
 
@@ -93,13 +106,52 @@ def test_secrets_are_required_and_never_written_down() -> None:
 @every_process
 def test_every_command_exists(process: dict[str, Any]) -> None:
     """What compose starts, and how it asks for health, are commands of `darkroom`."""
-    if process.get("entrypoint"):
-        commands = re.findall(r"darkroom (\w+)", process["command"][0])
+    if entrypoint := process.get("entrypoint"):
+        commands = re.findall(r"darkroom (\w+)", " ".join([*entrypoint, *process["command"]]))
     else:
         commands = [process["command"][0], process["healthcheck"]["test"][2]]
         assert process["healthcheck"]["test"][3] == process["command"][0]
     assert commands
     assert set(commands) <= set(COMMANDS)
+
+
+@every_process
+def test_every_process_can_be_scraped(process: dict[str, Any]) -> None:
+    """Its metrics port is in a network that leads nowhere, where a Prometheus may join; it is published nowhere."""
+    assert ("metrics" in process["networks"]) == bool(process.get("healthcheck"))
+    assert "DARKROOM_METRICS_HOST=0.0.0.0 DARKROOM_METRICS_PORT=9464" in (DOCKER / "Dockerfile").read_text()
+    assert not any("9464" in port for port in process.get("ports", []))
+
+
+def test_models_are_written_by_one_service_and_read_by_whoever_needs_them() -> None:
+    """Handlers and sweep know models that were added, workers run them; only `models` reaches their sources."""
+    mounted = {n: v for n, s in OURS.items() for v in s.get("volumes", []) if v.startswith("models:")}
+    assert mounted.pop("models") == "models:/models"
+    assert set(mounted) == {"handlers", "sweep", "worker-cpu", "worker-gpu"}
+    assert set(mounted.values()) == {"models:/models:ro"}
+
+
+def test_signed_urls_name_the_published_port() -> None:
+    """A URL that is signed for `object-store` leads nowhere outside."""
+    url = OURS["handlers"]["environment"]["DARKROOM_S3_PUBLIC_URL"]
+    assert url == "${DARKROOM_S3_PUBLIC_URL:-http://localhost:${S3_PORT:-8333}}"
+    assert any("${S3_PORT:-8333}:8333" in port for port in SERVICES["object-store"]["ports"])
+
+
+def test_the_shipper_reads_what_the_driver_writes() -> None:
+    """The driver writes files of JSON lines; every field that the shipper needs is named in its configuration."""
+    config = yaml.safe_load((DOCKER / "fluent-bit.yaml").read_text())
+    [tail], [http] = config["pipeline"]["inputs"], config["pipeline"]["outputs"]
+    assert tail["path"] == "/containers/*/*-json.log"
+    used = {value[2:-1] for value in http.values() if str(value).startswith("${")}
+    assert used == set(SERVICES["logs"]["environment"])
+    assert {parser["name"] for parser in config["parsers"]} >= {
+        tail["parser"],
+        config["pipeline"]["filters"][1]["parser"],
+    }
+    for service in SERVICES.values():
+        assert service["logging"]["driver"] == "json-file"
+        assert service["logging"]["options"]["tag"] == "{{.Name}}"
 
 
 def test_settings_that_the_image_fixes_exist() -> None:
@@ -178,5 +230,8 @@ def test_only_sources_reach_the_builder() -> None:
 def test_files_that_are_mounted_exist(service: dict[str, Any]) -> None:
     """Docker would make a folder of the name instead. All are read-only."""
     for volume in service.get("volumes", []):
-        source, *rest = volume.split(":")
+        source, *rest = volume.rsplit(":", 2) if volume.startswith("${") else volume.split(":")
+        if service is SERVICES["logs"] and source == "${DOCKER_ROOT:-/var/lib/docker}/containers":
+            assert rest == ["/containers", "ro"]  # the engine's own folder
+            continue
         assert source in COMPOSE["volumes"] or ((ROOT / source).is_file() and rest[-1] == "ro")

@@ -117,12 +117,14 @@ def test_a_beat_comes_again_and_again(tmp_path: Path) -> None:
         beats.stop()
 
 
-@pytest.fixture
-def address(tmp_path: Path, clock: FakeClock) -> Iterator[tuple[str, heartbeat.Pulse, dict[str, bool]]]:
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def address(
+    tmp_path: Path, clock: FakeClock, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, heartbeat.Pulse, dict[str, bool]]]:
     registry = CollectorRegistry()
     Counter("photos", "Photos.", registry=registry).inc(3)
     pulse, state = heartbeat.Pulse(clock.monotonic), {"broker": True}
-    settings = Settings(ready_file=tmp_path / "ready", metrics_port=0)
+    settings = Settings(ready_file=tmp_path / "ready", metrics_port=0, metrics_host=request.param, api_host="192.0.2.1")
     beats = Heartbeat(settings, {"loop": pulse.quiet_s})
     operations.start(settings, beats, registry, lambda: state)
     yield (tmp_path / "ready").read_text(), pulse, state
@@ -138,7 +140,7 @@ def ask(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_a_process_without_a_door_answers_too(
+def test_a_process_answers_on_a_port_for_operators(
     address: tuple[str, heartbeat.Pulse, dict[str, bool]], clock: FakeClock
 ) -> None:
     """`/healthz` is the beat, `/readyz` what it needs, `/metrics` its figures; its address lies in the ready file."""

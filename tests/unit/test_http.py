@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import httpx2
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from prometheus_client import generate_latest
 
 from handlers import metrics
 from handlers.http import SILENT_S, build
 from handlers.notifications import MAX_BYTES
+from handlers.readiness import Check, answers, checks_of
 from shared.errors import BrokerUnavailable, DatabaseUnavailable
 from shared.settings import Settings
 from tests.unit.upload_world import World, photo
@@ -209,31 +211,35 @@ def test_routing_errors_are_problem_documents(client: TestClient, method: str, p
 
 def test_health(world: World) -> None:
     """A queue door that ended, or that does not hear a broker which others hear, is a reason to be restarted."""
-    reachable = {"broker": lambda: None}
+    reachable = {"broker": Check(lambda: None)}
 
     def unreachable() -> None:
         raise BrokerUnavailable("down")
 
-    def health(door: Door | None, asked: dict[str, Callable[[], None]]) -> int:
+    def health(door: Door | None, asked: dict[str, Check]) -> int:
         return TestClient(build(world.ctx, door, asked)).get("/healthz").status_code
 
     assert health(None, reachable) == 200
     assert health(Door(), reachable) == 200
     assert health(Door(running=False), reachable) == 503
     assert health(Door(silent_s=SILENT_S + 1), reachable) == 503
-    assert health(Door(silent_s=SILENT_S + 1), {"broker": unreachable}) == 200
+    assert health(Door(silent_s=SILENT_S + 1), {"broker": Check(unreachable)}) == 200
 
 
-def test_readiness_names_what_is_missing(world: World) -> None:
-    """Each service by itself."""
+def test_readiness_tells_strangers_no_more_than_whether(world: World) -> None:
+    """Which service is away is told on the port for operators; so are all figures."""
 
     def down() -> None:
         raise OSError("no route")
 
-    response = TestClient(build(world.ctx, asked={"storage": lambda: None, "broker": down})).get("/readyz")
-    assert (response.status_code, response.json()) == (503, {"storage": "ok", "broker": "unavailable"})
-    response = TestClient(build(world.ctx, asked={"storage": lambda: None})).get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"storage": "ok"})
+    some = {"storage": Check(lambda: None), "broker": Check(down)}
+    client = TestClient(build(world.ctx, asked=some))
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (503, {"status": "unavailable"})
+    assert asyncio.run(answers(some)) == {"storage": True, "broker": False}
+    assert client.get("/metrics").status_code == 404
+    response = TestClient(build(world.ctx, asked={"storage": Check(lambda: None)})).get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
 def test_a_service_that_hangs_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +251,7 @@ def test_a_service_that_hangs_is_asked_once(world: World, monkeypatch: pytest.Mo
         asked.append(1)
         release.wait()
 
-    with TestClient(build(world.ctx, asked={"storage": hang})) as client:
+    with TestClient(build(world.ctx, asked={"storage": Check(hang)})) as client:
         try:
             assert client.get("/readyz").status_code == 503
             eventually(lambda: asked, "the question")
@@ -259,9 +265,9 @@ def test_the_real_questions(world: World) -> None:
     """Storage is ready when both buckets can be listed; a broker at a dead address is not."""
     settings = {"broker_url": "redis://127.0.0.1:1/0", "publish_timeout_s": 1}
     ctx = replace(world.ctx, settings=Settings(**(world.ctx.settings.model_dump() | settings)))  # type: ignore[arg-type]
-    assert TestClient(build(ctx)).get("/readyz").json() == {"storage": "ok", "broker": "unavailable"}
+    assert asyncio.run(answers(checks_of(ctx))) == {"storage": True, "broker": False}
     world.store.unavailable = True
-    assert TestClient(build(ctx)).get("/readyz").json() == {"storage": "unavailable", "broker": "unavailable"}
+    assert asyncio.run(answers(checks_of(ctx))) == {"storage": False, "broker": False}
 
 
 def test_metrics_count_uploads_and_notifications(world: World, client: TestClient) -> None:
@@ -279,17 +285,16 @@ def test_metrics_count_uploads_and_notifications(world: World, client: TestClien
     client.post("/events/storage", content=b"?", headers=TOKEN)
     assert value("darkroom_uploads_total", decision="queued") == queued + 1
     assert value("darkroom_notifications_total", door="http", outcome="unreadable") == unreadable + 1
-    exposed = client.get("/metrics")
-    assert exposed.headers["content-type"].startswith("text/plain")
-    names = {line.split()[2] for line in exposed.text.splitlines() if line.startswith("# HELP darkroom_")}
+    exposed = generate_latest(metrics.REGISTRY).decode()
+    names = {line.split()[2] for line in exposed.splitlines() if line.startswith("# HELP darkroom_")}
     assert {name for name in names if not name.endswith("_created")} == {
         "darkroom_uploads_total", "darkroom_upload_seconds", "darkroom_notifications_total",
     }  # fmt: skip
 
 
 def test_every_route_is_known(client: TestClient) -> None:
-    """The operator's routes answer, and none of them shows in the API's own document."""
-    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+    """What needs no key answers, and is not in the API's own document."""
+    for path in ("/healthz", "/readyz", "/openapi.json"):
         assert client.get(path).status_code == 200
     assert "/events/storage" not in client.get("/openapi.json").json()["paths"]
 
