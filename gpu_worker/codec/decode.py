@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pi_heif
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
@@ -39,7 +39,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 # Imported by name: for a format that it misses, Pillow would load every decoder it has, EPS and all.
 _PLUGINS = (AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, WebPImagePlugin)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 2  # by default one for each core, and each takes address space
-pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 # Pillow's own size check warns above one limit and fails above another, through process-wide state; ours is exact.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pi_heif
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
@@ -187,7 +187,7 @@ def _pairs(image: Image.Image) -> NDArray[np.uint16]:
 
 def _deep_heif(data: bytes, bits: int) -> Planes:
     """10- and 12-bit HEIC: through Pillow it would lose the bits beyond eight."""
-    stored = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    stored = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     array: NDArray[np.uint16] = np.array(stored)
     array |= array >> np.uint16(bits)  # the decoder fills up with zeros: white would stay below 65535
     pixels, alpha = _split(array.reshape(*array.shape[:2], -1))
