@@ -8,12 +8,13 @@ import os
 import pytest
 
 from gpu_worker.engines import kernels
+from shared.installation import how_to_add
 
 
 def needs(package: str, extra: str) -> None:
     """Call at the top of a test module."""
     if importlib.util.find_spec(package) is None:
-        _without(f"{package} is not installed; pip install 'darkroom[{extra}]'", module=True)
+        _without(f"{package} is not installed; {how_to_add(extra)}", module=True)
 
 
 def needs_kernels() -> None:

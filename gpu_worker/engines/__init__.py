@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
 from shared.errors import SettingsError
+from shared.installation import how_to_add
 from shared.models import Model
 from shared.settings import Settings
 
@@ -139,7 +140,7 @@ def select(settings: Settings) -> Engine:
         return NcnnEngine(settings)
     if importlib.util.find_spec("torch") is None:
         extra = "reference" if settings.engine == "realesrgan" else "torch"
-        raise SettingsError(f"DARKROOM_ENGINE={settings.engine} needs PyTorch; run `pip install 'darkroom[{extra}]'`")
+        raise SettingsError(f"DARKROOM_ENGINE={settings.engine} needs PyTorch; {how_to_add(extra)}")
     if settings.engine == "realesrgan":
         from gpu_worker.engines.reference import ReferenceEngine
 

@@ -8,6 +8,7 @@ import threading
 from gpu_worker.engines import Engine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared.errors import Code, NotFound
+from shared.installation import how_to_add
 from shared.models import Model
 from shared.settings import Settings
 
@@ -33,7 +34,7 @@ class AutoEngine(NcnnEngine):
         if importlib.util.find_spec("torch") is None:
             raise NotFound(
                 Code.MODEL_MISSING,
-                f"model {model.name} runs on PyTorch only, which is not installed; run `pip install 'darkroom[torch]'`",
+                f"model {model.name} runs on PyTorch only, which is not installed; {how_to_add('torch')}",
             )
         from gpu_worker.engines.torch_engine import TorchEngine
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from shared.errors import Code, NotFound
+from shared.installation import how_to_add
 
 MISSING_OPERATORS = ("nms", "qnms")
 SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -20,7 +21,9 @@ SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 @cache
 def spandrel() -> Any:
-    """The `spandrel` module with the extra architectures (DDColor) registered.
+    """The `spandrel` module with DDColor registered beside its own architectures.
+
+    Of the extra architectures DDColor alone is taken: the licences of others among them forbid commercial use.
 
     Raises `NotFound(model_missing)` naming the extra to install.
     """
@@ -28,10 +31,10 @@ def spandrel() -> Any:
     with _quiet():
         try:
             import spandrel as module
-            import spandrel_extra_arches
+            from spandrel_extra_arches.architectures.DDColor import DDColorArch
         except ImportError as error:
             raise _not_installed("torch", error) from error
-        spandrel_extra_arches.install(ignore_duplicates=True)
+        module.MAIN_REGISTRY.add(module.ArchSupport.from_architecture(DDColorArch()), ignore_duplicates=True)
     return module
 
 
@@ -143,6 +146,4 @@ def _quiet() -> warnings.catch_warnings[Any]:
 
 
 def _not_installed(extra: str, error: ImportError) -> NotFound:
-    return NotFound(
-        Code.MODEL_MISSING, f"{error.name or error} is not installed; run `pip install 'darkroom[{extra}]'`"
-    )
+    return NotFound(Code.MODEL_MISSING, f"{error.name or error} is not installed; {how_to_add(extra)}")

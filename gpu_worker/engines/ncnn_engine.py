@@ -28,6 +28,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from gpu_worker.tiles import Rect
 from shared.errors import Code, NotFound, PermanentError
+from shared.installation import how_to_add
 from shared.models import Model
 from shared.settings import Settings
 
@@ -154,7 +155,7 @@ class NcnnEngine:
         if model.file("ncnn-bin") is None or model.architecture not in BYTES_PER_PX:
             raise NotFound(
                 Code.MODEL_MISSING,
-                f"model {model.name} has no ncnn weights; run it on the torch engine (`pip install 'darkroom[torch]'`)",
+                f"model {model.name} has no ncnn weights and needs the torch engine; {how_to_add('torch')}",
             )
         models.verify(model, self._settings)
         param, weights = (models.locate(model, role, self._settings) for role in ("ncnn-param", "ncnn-bin"))

@@ -10,6 +10,7 @@ from typing import Any, cast
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from shared.errors import Code, NotFound, PermanentError
+from shared.installation import how_to_add
 from shared.settings import Settings
 from shared.workflows import ResolvedStep
 
@@ -44,7 +45,6 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     except ModuleNotFoundError as error:
         raise NotFound(
             Code.MODEL_MISSING,
-            f"step {step.kind} needs the package {error.name}, which is not installed; "
-            "run `pip install 'darkroom[torch]'`",
+            f"step {step.kind} needs the package {error.name}, which is not installed; {how_to_add('torch')}",
         ) from error
     return cast(Outcome, module.run(photo, step, engine, tools))

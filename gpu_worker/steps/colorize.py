@@ -20,6 +20,7 @@ from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.bands import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.errors import Code, NotFound, PermanentError
+from shared.installation import how_to_add
 from shared.models import Model
 from shared.workflows import ResolvedStep
 
@@ -52,7 +53,7 @@ def _network(engine: Engine, model: Model) -> Colorizer:
         raise NotFound(
             Code.MODEL_MISSING,
             f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
-            f"torch, run `pip install 'darkroom[torch]'` and `darkroom models pull {model.name}`",
+            f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`",
         )
     return engine.load_colorizer(model)
 

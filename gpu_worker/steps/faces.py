@@ -12,6 +12,7 @@ from gpu_worker.pixels import scratch
 from gpu_worker.steps import Outcome, Tools
 from gpu_worker.steps import face_geometry as faces
 from shared.errors import Code, NotFound, PermanentError
+from shared.installation import how_to_add
 from shared.models import Model
 from shared.workflows import ResolvedStep
 
@@ -38,7 +39,7 @@ def _network(engine: Engine, model: Model) -> FaceRestorer:
         raise NotFound(
             Code.MODEL_MISSING,
             f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
-            f"torch, run `pip install 'darkroom[torch]'` and `darkroom models pull {model.name}`",
+            f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`",
         )
     return engine.load_face_restorer(model)
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from shared.errors import Code, NotFound
+from shared.installation import how_to_add
 
 ORIENTATION = 0x0112
 
@@ -28,7 +29,7 @@ def samples() -> list[Sample]:
     try:
         from skimage import data
     except ImportError as error:
-        detail = "the demo's photos come with scikit-image; run `make demo` or `pip install 'darkroom[demo]'`"
+        detail = f"the demo's photos come with scikit-image; run `make demo` or {how_to_add('demo')}"
         raise NotFound(Code.SOURCE_MISSING, detail) from error
     return [
         _portrait(data.astronaut()),

@@ -122,7 +122,7 @@ def test_weights_that_are_not_here_name_the_command(tmp_path: Path) -> None:
 
 def test_an_engine_that_cannot_colour_names_the_way_out() -> None:
     """ncnn was asked for by name."""
-    with pytest.raises(NotFound, match=r"pip install 'darkroom\[torch\]'.*models pull ddcolor-modelscope") as caught:
+    with pytest.raises(NotFound, match=r"pip install .*\[torch\]'.*models pull ddcolor-modelscope") as caught:
         coloured(Photo(photo_like(8, 8)), NcnnEngine(Settings()))
     assert caught.value.code == Code.MODEL_MISSING
 

@@ -303,3 +303,20 @@ def test_few_graphs_are_kept_and_all_can_be_given_back() -> None:
     assert len(captured) == KEPT + 2
     assert graphs.clear()
     assert not graphs.clear()
+
+
+def test_of_the_extra_architectures_ddcolor_alone_is_known() -> None:
+    """The licences of others among them forbid commercial use: weights of theirs are not to be loaded unawares."""
+    known = {support.architecture.id for support in compat.spandrel().MAIN_REGISTRY.architectures("detection")}
+    assert "DDColor" in known
+    assert not known & {
+        "CodeFormer",
+        "MAT",
+        "AdaCode",
+        "FeMaSR",
+        "M3SNet",
+        "Restormer",
+        "MPRNet",
+        "MIRNet2",
+        "SRFormer",
+    }
