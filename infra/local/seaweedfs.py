@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from infra.bootstrap import buckets, reachable
+from infra.local import certificates
 from infra.local.program import LOOPBACK, Program, script
 from infra.local.state import State, write_private
 from shared.settings import Settings
@@ -18,6 +19,8 @@ NO_ROOM = b"no space left on device"
 ROOM_BYTES = 64 << 20
 MOST_READ = 4 << 20
 ROLES = ("master", "volume", "filer", "s3")
+SOCKETS = Path("/tmp")  # noqa: S108 - the server's own choice
+"""Where it makes a socket for each gRPC port, by a name that everybody can guess."""
 
 
 def seaweedfs(state: State, settings: Settings) -> Program:
@@ -25,9 +28,10 @@ def seaweedfs(state: State, settings: Settings) -> Program:
     folder = state.folder_of("seaweedfs", "conf")
     write_private(folder / "identities.json", _identities(settings))
     write_private(folder / "notification.toml", _notification(settings))
+    certificates.draw(folder)
     write_private(folder / "security.toml", _security(state))
     state.folder_of("seaweedfs", "data")
-    forget_sockets(state)
+    _have_sockets(state)
     ports = [
         flag
         for role in ROLES
@@ -35,7 +39,8 @@ def seaweedfs(state: State, settings: Settings) -> Program:
     ]
     command = [
         script("weed"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-dir=../data",
-        *ports, "-filer", "-s3", "-s3.config=identities.json", "-s3.iam=false", "-s3.autoCreateBucket=false",
+        *ports, "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock",
+        "-filer", "-s3", "-s3.config=identities.json", "-s3.iam=false", "-s3.autoCreateBucket=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
         # Volumes grow as they are filled: many small ones cost nothing, and a small disk has room for all buckets.
         "-volume.max=200", "-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0",
@@ -80,17 +85,32 @@ class FullDisk:
 
 
 def forget_sockets(state: State) -> None:
-    """Remove the socket files that it leaves in /tmp, by the ports that are ours."""
+    """Remove the socket files that it leaves behind."""
     for role in ROLES:
-        for name in (f"{role}-grpc-{state.ports[f'{role}_grpc']}", f"{role}-{state.ports[role]}"):
-            Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)  # noqa: S108 - the server's own choice
+        _forget(state, role)
+
+
+def _have_sockets(state: State) -> None:
+    """Take other gRPC ports where somebody else has made a file by the name of ours: no client knows these ports."""
+    for role in ROLES:
+        while not _forget(state, role):
+            state.another_port(f"{role}_grpc")
+
+
+def _forget(state: State, role: str) -> bool:
+    """Whether nothing lies in the socket's place now."""
+    try:
+        (SOCKETS / f"seaweedfs-{role}-grpc-{state.ports[f'{role}_grpc']}.sock").unlink(missing_ok=True)
+    except OSError:  # another user's, or a folder
+        return False
+    return True
 
 
 def _ready(state: State, settings: Settings) -> bool:
     """S3 answers to our key, and every bucket has room: the first object would wait for a volume otherwise."""
     if not _listens(state.ports["s3"]):
         return False
-    return all(_has_room(state.ports["master"], name) for name in buckets(settings)) and reachable(settings)
+    return all(_has_room(state, name) for name in buckets(settings)) and reachable(settings)
 
 
 def _listens(port: int) -> bool:
@@ -98,10 +118,12 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-def _has_room(master_port: int, bucket: str) -> bool:
+def _has_room(state: State, bucket: str) -> bool:
     """Ask the master for a place for one object; it makes volumes for the bucket where there are none."""
+    shown = certificates.context(state.path("seaweedfs", "conf"))
+    url = f"https://{LOOPBACK}:{state.ports['master']}/dir/assign"
     try:
-        answer = httpx.get(f"http://{LOOPBACK}:{master_port}/dir/assign", params={"collection": bucket}, timeout=5)
+        answer = httpx.get(url, params={"collection": bucket}, timeout=5, verify=shown, trust_env=False)
         return bool(answer.json().get("fid"))
     except (httpx.HTTPError, ValueError):
         return False
@@ -133,6 +155,14 @@ path_prefixes = {json.dumps([f"/buckets/{settings.bucket_uploads}/"])}
 
 
 def _security(state: State) -> str:
-    """Keys for the doors behind S3, which know no other rights: without them, who is on this machine reads all."""
+    """Without these, whoever is on this machine reads and deletes all behind S3.
+
+    The parts show each other a certificate, by gRPC and at the master's door, which can delete a bucket; volume and
+    filer hand out objects for a signed token. The `client` is the S3 part.
+    """
     parts = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-    return "".join(f'[{part}]\nkey = "{state.secrets["seaweedfs"]}"\n' for part in parts)
+    signed = [f'[{part}]\nkey = "{state.secrets["seaweedfs"]}"\n' for part in parts]
+    shown = f'cert = "{certificates.CERTIFICATE}"\nkey = "{certificates.KEY}"\n'
+    mutual = [f"[grpc.{role}]\n{shown}" for role in (*ROLES, "client")]
+    authority = f'ca = "{certificates.CA}"\n'
+    return "".join([*signed, f"[grpc]\n{authority}", *mutual, f"[https.master]\n{shown}{authority}"])

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,16 @@ class State:
         state = cls(folder, _with_ports(known["ports"]), dict(known["secrets"]))
         for name in SECRETS:
             state.secrets.setdefault(name, secrets.token_hex(20))
-        write_private(folder / "state.json", json.dumps({"ports": state.ports, "secrets": state.secrets}, indent=2))
+        state.save()
         return state
+
+    def save(self) -> None:
+        write_private(self.path("state.json"), json.dumps({"ports": self.ports, "secrets": self.secrets}, indent=2))
+
+    def another_port(self, name: str) -> None:
+        """The port of this name is of no use: choose one that nobody has, from now on."""
+        self.ports[name] = _port(self.ports.values())
+        self.save()
 
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
@@ -105,11 +114,16 @@ def write_private(path: Path, text: str) -> None:
 def _with_ports(known: dict[str, int]) -> dict[str, int]:
     ports = {name: port for name, port in known.items() if free(port)}
     for name in PORTS:
-        while name not in ports:
-            port = PORT_RANGE[next(_candidates) % len(PORT_RANGE)]
-            if port not in ports.values() and free(port):
-                ports[name] = port
+        if name not in ports:
+            ports[name] = _port(ports.values())
     return ports
+
+
+def _port(taken: Collection[int]) -> int:
+    """A free one that is none of those."""
+    while (port := PORT_RANGE[next(_candidates) % len(PORT_RANGE)]) in taken or not free(port):
+        pass
+    return port
 
 
 def free(port: int) -> bool:

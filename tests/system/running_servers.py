@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -63,6 +64,11 @@ class Running:
 
     def servers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
+
+    def ports(self) -> dict[str, int]:
+        """What each part listens on."""
+        known: dict[str, int] = json.loads((self.folder / "state.json").read_text())["ports"]
+        return known
 
     def server(self, name: str) -> psutil.Process:
         return next(process for process in self.servers() if name in process.exe())
