@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 from urllib3.exceptions import HTTPError
 
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
@@ -24,7 +24,7 @@ def translated(bucket: str, key: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if code in ("NoSuchKey", "NotFound", "404", "NoSuchVersion", "MethodNotAllowed"):
+        if code in ("NoSuchKey", "NotFound", "404", "NoSuchVersion", "MethodNotAllowed", "405"):
             raise NotFound(Code.SOURCE_MISSING, f"no object {bucket}/{key}") from error
         if status == 412:
             raise AlreadyThere(f"{bucket}/{key}") from error
@@ -38,5 +38,7 @@ def translated(bucket: str, key: str) -> Iterator[None]:
     except NoCredentialsError as error:
         detail = f"no access key for bucket {bucket!r}: set DARKROOM_S3_ACCESS_KEY and DARKROOM_S3_SECRET_KEY"
         raise StorageUnavailable(detail) from error
+    except (ParamValidationError, UnicodeEncodeError) as error:  # no request can say it
+        raise PermanentError(Code.INTERNAL, f"what no request can carry, for bucket {bucket!r}: {error}") from error
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StorageUnavailable(f"{type(error).__name__} on bucket {bucket!r}") from error

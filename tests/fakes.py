@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import IO
+from itertools import islice, takewhile
+from typing import IO, Any, cast
 from uuid import uuid4
 
-from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
+from botocore.exceptions import ClientError, ParamValidationError
+from urllib3.exceptions import ProtocolError
+
+from shared.errors import BrokerUnavailable, Code, NotFound
+from shared.s3_errors import translated
+from shared.s3_http import metadata_headers
 from shared.storage import CHUNK_BYTES, ObjectInfo, Unfinished
+from tests.refusals import METHODS, Refusal
+
+NULL = "null"
+"""The version of what was written without versioning."""
+MOST_OF_KEY = 1024
 
 
 class FakeClock:
@@ -37,24 +50,34 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class _Object:
+    """One version of a key. `info.version` is `null` for what was written without versioning."""
+
     info: ObjectInfo
     data: bytes
+    is_marker: bool = False
 
 
 class _Stream:
-    def __init__(self, found: _Object) -> None:
-        self.info = found.info
-        self._data = found.data
+    def __init__(self, info: ObjectInfo, data: bytes, is_cut: bool) -> None:
+        self.info = info
+        self._data = data
+        self._is_cut = is_cut
 
     def chunks(self) -> Iterator[bytes]:
-        for start in range(0, len(self._data), CHUNK_BYTES):
-            yield self._data[start : start + CHUNK_BYTES]
+        ends = len(self._data) // 2 if self._is_cut else len(self._data)
+        with translated(self.info.bucket, self.info.key):
+            for start in range(0, ends, CHUNK_BYTES):
+                yield self._data[start : min(start + CHUNK_BYTES, ends)]
+            if self._is_cut:
+                raise ProtocolError("the connection broke")
 
 
 class MemoryStore:
-    """`shared.storage.ObjectStore` in a dictionary. Object times come in whole seconds, as over HTTP.
+    """`shared.storage.ObjectStore` in a dictionary, held to what real stores do by the same contract suite.
 
-    Set `unavailable` to make every call raise `StorageUnavailable`; buckets in `versioned` keep all versions.
+    Object times come in whole seconds, as over HTTP, listings page by page. Errors are those of an S3 server, told by
+    the translation that is in use, so that what it makes of them is tested, too. Set `unavailable` to make every call
+    raise `StorageUnavailable`; `refuse` does so for one key. Buckets in `versioned` keep all versions.
     """
 
     def __init__(
@@ -65,22 +88,29 @@ class MemoryStore:
     ) -> None:
         self.clock = clock or FakeClock()
         self.unavailable = False
+        self.page = 1000
         self._buckets = buckets
-        self._versioned = versioned
-        self._objects: dict[tuple[str, str], list[_Object]] = {}
+        self._versioning: dict[str, bool] = dict.fromkeys(versioned, True)
+        self._objects: dict[tuple[str, str], builtins.list[_Object]] = {}
+        self._order: dict[str, builtins.list[str]] = {}
         self._begun: dict[str, Unfinished] = {}
-        self._lock = threading.Lock()
+        self._refused: dict[tuple[str, str, str], Refusal] = {}
+        self._lock = threading.RLock()
 
     @contextmanager
-    def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[_Stream]:
-        found = self._find(bucket, key, version)
-        yield _Stream(replace(found, info=replace(found.info, served_at=self._now())))
+    def open(self, bucket: str, key: str, version: str | None = None, if_match: str | None = None) -> Iterator[_Stream]:
+        with translated(bucket, key):
+            found = self._find("GET", bucket, key, version, if_match)
+        refusal = self._refused.get((bucket, key, "GET"))
+        yield _Stream(self._told(found), found.data, is_cut=refusal is not None and refusal.is_cut)
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
-        return self._find(bucket, key, version).data
+        with self.open(bucket, key, version) as stream:
+            return b"".join(stream.chunks())
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        return replace(self._find(bucket, key, version).info, served_at=self._now())
+        with translated(bucket, key):
+            return self._told(self._find("HEAD", bucket, key, version))
 
     def put(
         self,
@@ -90,18 +120,10 @@ class MemoryStore:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        self._check(bucket)
-        if not isinstance(data, bytes):
-            data.seek(0)
-        body = data if isinstance(data, bytes) else data.read()
-        info = ObjectInfo(
-            bucket, key, hashlib.md5(body).hexdigest(), len(body), self._now(),
-            uuid4().hex if bucket in self._versioned else None, content_type,
-            {name.lower(): value for name, value in (metadata or {}).items()}, self._now(),
-        )  # fmt: skip
-        kept = self._objects.get((bucket, key), []) if bucket in self._versioned else []
-        self._objects[bucket, key] = [*kept, _Object(info, body)]
-        return info
+        with translated(bucket, key):
+            metadata_headers(metadata or {})
+            put = self._write(bucket, key, data, content_type, metadata)
+        return replace(put, bytes=0, content_type="", metadata={}, served_at=put.last_modified)  # what the answer tells
 
     def put_new(
         self,
@@ -111,77 +133,205 @@ class MemoryStore:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
-        self._check(bucket)
         with self._lock:
-            if (bucket, key) in self._objects:
+            with translated(bucket, key):
+                self._check("PUT", bucket, key)
+            if self._current(bucket, key):
                 return False
             self.put(bucket, key, data, content_type, metadata)
             return True
 
     def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
-        found = self._find(source.bucket, source.key, source.version)
-        if if_match not in (None, found.info.etag):
-            raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten")
-        self.put(bucket, key, found.data, found.info.content_type, found.info.metadata)
+        with self._lock, translated(source.bucket, source.key):
+            found = self._find("COPY", source.bucket, source.key, source.version, if_match)
+            self._write(bucket, key, found.data, found.info.content_type, found.info.metadata)
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        self._check(bucket)
-        kept = [found for found in self._objects.pop((bucket, key), []) if version and found.info.version != version]
-        if kept:
-            self._objects[bucket, key] = kept
+        with self._lock, translated(bucket, key):
+            self._check("DELETE", bucket, key)
+            gone = version or (None if self._versioning.get(bucket) else NULL)
+            kept = [found for found in self._objects.get((bucket, key), []) if found.info.version != gone]
+            if bucket in self._versioning and not version:
+                kept.append(_Object(self._info(bucket, key, "", 0), b"", is_marker=True))
+            self._keep(bucket, key, kept)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
-        self._check(bucket)
-        found = [key for b, key in self._objects if b == bucket and key.startswith(prefix)]
-        for key in sorted(found, key=str.encode):
-            if key.encode() > start_after.encode() and (bucket, key) in self._objects:
-                info = self._objects[bucket, key][-1].info
-                yield replace(info, metadata={}, content_type="", version=None, served_at=self._now())
+        for info in self._listed(bucket, prefix, start_after):
+            yield replace(info, version=None)
+
+    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
+        for info in self._listed(bucket, "", ""):
+            yield info if bucket in self._versioning else replace(info, version=None)
+
+    def unfinished(self, bucket: str) -> Iterator[Unfinished]:
+        with translated(bucket, ""):
+            self._check("LIST", bucket, "")
+            for upload in list(self._begun.values()):
+                if upload.bucket == bucket:
+                    yield replace(upload, served_at=self._now())
+
+    def end(self, upload: Unfinished) -> None:
+        with translated(upload.bucket, upload.key):
+            self._check("DELETE", upload.bucket, upload.key)
+            self._begun.pop(upload.upload_id, None)
+
+    # From here on: what only tests do.
+
+    def arrive(
+        self, bucket: str, key: str, data: bytes, content_type: str, metadata: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        """Write as any client may, with metadata that ours would not send; the facts of what is there then."""
+        with translated(bucket, key):
+            return self._write(bucket, key, data, content_type, metadata)
 
     def begin(self, bucket: str, key: str) -> Unfinished:
-        """For tests: an upload in parts, begun now."""
+        """Begin an upload in parts now."""
         begun = Unfinished(bucket, key, uuid4().hex, self._now(), self._now())
         self._begun[begun.upload_id] = begun
         return begun
 
-    def unfinished(self, bucket: str) -> Iterator[Unfinished]:
-        self._check(bucket)
-        for upload in list(self._begun.values()):
-            if upload.bucket == bucket:
-                yield replace(upload, served_at=self._now())
+    def complete(
+        self, upload: Unfinished, parts: Sequence[bytes], content_type: str, metadata: Mapping[str, str] | None = None
+    ) -> ObjectInfo:
+        """Its ETag is that of the parts' own, and says how many there were."""
+        etag = f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
+        del self._begun[upload.upload_id]
+        with translated(upload.bucket, upload.key):
+            return self._write(upload.bucket, upload.key, b"".join(parts), content_type, metadata, etag)
 
-    def end(self, upload: Unfinished) -> None:
-        self._check(upload.bucket)
-        self._begun.pop(upload.upload_id, None)
-
-    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
-        for info in self.list(bucket):
-            yield replace(info, version=self._find(bucket, info.key, None).info.version)
+    def make_bucket(self, bucket: str) -> None:
+        self._buckets = (*self._buckets, bucket)
 
     def keep_versions(self, bucket: str) -> None:
-        """For tests: from now on there is such a bucket, and it keeps all versions."""
-        self._buckets = (*self._buckets, bucket)
-        self._versioned = (*self._versioned, bucket)
+        """From now on the bucket keeps all versions; what was there before is the version `null`."""
+        self._versioning[bucket] = True
+
+    def suspend_versions(self, bucket: str) -> None:
+        """From now on what is written there is the version `null`; the others stay."""
+        self._versioning[bucket] = False
+
+    def versions(self, bucket: str) -> builtins.list[tuple[str, str, bytes | None]]:
+        """Everything that is kept: keys, versions and bytes, oldest first; None is a delete marker."""
+        return [
+            (found.info.key, found.info.version or NULL, None if found.is_marker else found.data)
+            for (place, _), kept in sorted(self._objects.items())
+            for found in kept
+            if place == bucket
+        ]
+
+    def refuse(self, bucket: str, key: str, refusal: Refusal, *methods: str) -> None:
+        """From now on the key is refused, to these methods or to all; it is listed as before."""
+        for method in methods or [method for method in METHODS if method != "LIST"]:
+            self._refused[bucket, key, method] = refusal
+
+    def allow(self) -> None:
+        """No key is refused any more."""
+        self._refused.clear()
 
     def keys(self, bucket: str) -> tuple[str, ...]:
-        """For tests: every key of a bucket."""
+        """Every key of a bucket."""
         return tuple(info.key for info in self.list(bucket))
 
-    def _find(self, bucket: str, key: str, version: str | None) -> _Object:
-        self._check(bucket)
-        for found in reversed(self._objects.get((bucket, key), [])):
-            if version in (None, "", found.info.version):
-                return found
-        raise NotFound(Code.SOURCE_MISSING, f"no object {bucket}/{key}")
+    def _write(
+        self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str, metadata: Mapping[str, str] | None,
+        etag: str = "",
+    ) -> ObjectInfo:  # fmt: skip
+        with self._lock:
+            self._check("PUT", bucket, key)
+            if not isinstance(data, bytes):
+                data.seek(0)
+                data = data.read()
+            named = {name.lower(): value.strip() for name, value in (metadata or {}).items()}
+            info = self._info(bucket, key, etag or hashlib.md5(data).hexdigest(), len(data))
+            info = replace(info, content_type=content_type, metadata=named)
+            kept = self._objects.get((bucket, key), [])
+            kept = [found for found in kept if found.info.version != info.version]
+            self._keep(bucket, key, [*kept, _Object(info, data)])
+            return self._told(self._objects[bucket, key][-1])
 
-    def _check(self, bucket: str) -> None:
+    def _keep(self, bucket: str, key: str, kept: Sequence[_Object]) -> None:
+        """All versions of a key from now on; its place among the keys is kept with it."""
+        order = self._order.setdefault(bucket, [])
+        was_there = (bucket, key) in self._objects
+        if kept:
+            self._objects[bucket, key] = list(kept)
+        elif was_there:
+            del self._objects[bucket, key]
+            del order[bisect_left(order, key.encode(), key=str.encode)]
+        if kept and not was_there:
+            insort(order, key, key=str.encode)
+
+    def _info(self, bucket: str, key: str, etag: str, size: int) -> ObjectInfo:
+        version = uuid4().hex if self._versioning.get(bucket) else NULL
+        return ObjectInfo(bucket, key, etag, size, self._now(), version)
+
+    def _told(self, found: _Object) -> ObjectInfo:
+        """As the answer's headers say it: a bucket that never kept versions names none."""
+        version = found.info.version if found.info.bucket in self._versioning else None
+        return replace(found.info, version=version, served_at=self._now())
+
+    def _current(self, bucket: str, key: str) -> _Object | None:
+        kept = self._objects.get((bucket, key))
+        return None if not kept or kept[-1].is_marker else kept[-1]
+
+    def _find(self, method: str, bucket: str, key: str, version: str | None, if_match: str | None = None) -> _Object:
+        with self._lock:
+            self._check(method, bucket, key)
+            if not version:
+                found = self._current(bucket, key)
+            else:
+                kept = self._objects.get((bucket, key), [])
+                found = next((found for found in kept if found.info.version == version), None)
+        if found is None:
+            raise _refused(method, 404, "NoSuchVersion" if version else "NoSuchKey")
+        if found.is_marker:
+            raise _refused(method, 405, "MethodNotAllowed")
+        if if_match not in (None, found.info.etag):
+            raise NotFound(Code.SOURCE_CHANGED, f"{bucket}/{key} was overwritten")
+        return found
+
+    def _listed(self, bucket: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """Each page as it is when it is asked for."""
+        while True:
+            with translated(bucket, prefix), self._lock:
+                self._check("LIST", bucket, prefix)
+                order = self._order.get(bucket, [])
+                begin = bisect_left(order, prefix.encode(), key=str.encode)
+                begin = max(begin, bisect_right(order, after.encode(), key=str.encode))
+                asked = takewhile(lambda key: key.startswith(prefix), islice(order, begin, None))
+                found = (current for key in asked if (current := self._current(bucket, key)))
+                page = [replace(each.info, metadata={}, content_type="") for each in islice(found, self.page)]
+            at = self._now()
+            for info in page:
+                yield replace(info, served_at=at)
+            if len(page) < self.page:
+                return
+            after = page[-1].key
+
+    def _check(self, method: str, bucket: str, key: str) -> None:
+        """Raises what a client of S3 would raise."""
         if self.unavailable:
-            raise StorageUnavailable("the store is down")
+            raise ConnectionRefusedError
         if bucket not in self._buckets:
-            raise StorageUnavailable(f"NoSuchBucket on bucket {bucket!r}: check its name and the access key")
+            raise _refused(method, 404, "NoSuchBucket")
+        if method != "LIST" and not key:
+            raise ParamValidationError(report="the key is empty")
+        if len(key.encode()) > MOST_OF_KEY:
+            raise _refused(method, 400, "KeyTooLongError")
+        refusal = self._refused.get((bucket, key, method))
+        if refusal is not None and refusal.hangs:
+            raise TimeoutError
+        if refusal is not None and not refusal.is_cut:
+            raise _refused(method, refusal.status, refusal.code)
 
     def _now(self) -> datetime:
         return self.clock.now().replace(microsecond=0)
+
+
+def _refused(method: str, status: int, code: str) -> ClientError:
+    """The refusal as the client has it: the answer to a HEAD has no body, so its status must do."""
+    told: Any = {"Code": str(status) if method == "HEAD" else code, "Message": ""}
+    return ClientError({"Error": told, "ResponseMetadata": cast(Any, {"HTTPStatusCode": status})}, method)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,22 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
+from uuid import uuid4
 
 import pytest
 
 from handlers.logbook import Logbook
 from infra.local.stack import Stack
 from shared.settings import Settings
+from shared.storage import ObjectStore, S3Store
 from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
 from tests.contract.databases import database
+from tests.fakes import MemoryStore
 
 _numbers = count(1)
+
+BUCKET = "uploads"
+"""Where the suite of the store puts things."""
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +98,19 @@ def settings(broker: Broker) -> Settings:
 def hasty(settings: Settings) -> Settings:
     """Whose publishers give up after 4 s."""
     return settings.model_copy(update={"publish_timeout_s": 4})
+
+
+@pytest.fixture(params=["memory", "seaweedfs"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return MemoryStore()
+    return S3Store(request.getfixturevalue("servers").settings)
+
+
+@pytest.fixture
+def prefix(store: ObjectStore) -> Iterator[str]:
+    """A place of this test's own; emptied afterwards."""
+    place = f"contract/{uuid4()}/"
+    yield place
+    for info in store.list(BUCKET, place):
+        store.delete(BUCKET, info.key)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC
 from hashlib import md5
 from itertools import pairwise
+from tempfile import TemporaryFile
 from uuid import uuid4
 
 import pytest
 
-from shared.errors import NotFound, StorageUnavailable
-from shared.storage import CHUNK_BYTES, ObjectStore, S3Store
-from tests.fakes import MemoryStore
-
-BUCKET = "uploads"
+from shared.errors import NotFound, PermanentError, StorageUnavailable
+from shared.storage import CHUNK_BYTES, ObjectStore
+from tests.contract.conftest import BUCKET
+from tests.contract.stores import put_in_parts
 
 KEYS = [
     "plain.jpg", "with blank.jpg", "a+b.jpg", "100%.jpg", "%2F%20.jpg", "#1.jpg", "q?x=1&y=2.jpg",
@@ -24,22 +24,6 @@ KEYS = [
     "semi;colon.jpg", ".versions.jpg", "[1](2){3}.jpg",
     ("é" * 100 + "/") * 4 + "é" * 87,  # with the test's prefix 1,024 bytes, the longest that S3 allows
 ]  # fmt: skip
-
-
-@pytest.fixture(params=["memory", "seaweedfs"])
-def store(request: pytest.FixtureRequest) -> ObjectStore:
-    if request.param == "memory":
-        return MemoryStore()
-    return S3Store(request.getfixturevalue("servers").settings)
-
-
-@pytest.fixture
-def prefix(store: ObjectStore) -> Iterator[str]:
-    """A place of this test's own; emptied afterwards."""
-    place = f"contract/{uuid4()}/"
-    yield place
-    for info in store.list(BUCKET, place):
-        store.delete(BUCKET, info.key)
 
 
 def test_what_was_put_is_read_back_with_its_facts(store: ObjectStore, prefix: str) -> None:
@@ -117,6 +101,74 @@ def test_a_copy_keeps_type_and_metadata(store: ObjectStore, prefix: str) -> None
     store.delete("quarantine", f"{prefix}b")
 
 
+def test_a_copy_of_what_was_written_over_is_refused(store: ObjectStore, prefix: str) -> None:
+    """Who names the ETag never gets other bytes."""
+    store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
+    before = store.head(BUCKET, f"{prefix}a")
+    store.copy(before, BUCKET, f"{prefix}b", if_match=before.etag)
+    store.put(BUCKET, f"{prefix}a", b"22", "text/plain")
+    with pytest.raises(NotFound):
+        store.copy(before, BUCKET, f"{prefix}c", if_match=before.etag)
+    assert [info.key for info in store.list(BUCKET, prefix)] == [f"{prefix}a", f"{prefix}b"]
+    assert store.read(BUCKET, f"{prefix}b") == b"1"
+
+
+def test_what_came_in_parts_has_an_etag_that_is_no_checksum(store: ObjectStore, prefix: str) -> None:
+    """It is made of the parts' own and ends in their number; a copy in one piece has another."""
+    parts = [b"p" * (5 << 20), b"end"]
+    put_in_parts(store, BUCKET, f"{prefix}a.png", parts)
+    info = store.head(BUCKET, f"{prefix}a.png")
+    assert info.etag == f"{md5(b''.join(md5(part).digest() for part in parts)).hexdigest()}-2"
+    assert (info.bytes, info.content_type, info.metadata) == ((5 << 20) + 3, "image/png", {"user": "u"})
+    assert [listed.etag for listed in store.list(BUCKET, prefix)] == [info.etag]
+    assert store.read(BUCKET, f"{prefix}a.png") == b"".join(parts)
+
+
+def test_a_file_is_sent_from_its_beginning(store: ObjectStore, prefix: str) -> None:
+    """Wherever it stood, by both ways of writing."""
+    with TemporaryFile() as file:
+        file.write(b"photo")
+        store.put(BUCKET, f"{prefix}a", file, "text/plain")
+        assert store.put_new(BUCKET, f"{prefix}b", file, "text/plain")
+    assert store.read(BUCKET, f"{prefix}a") == store.read(BUCKET, f"{prefix}b") == b"photo"
+
+
+def test_a_key_that_is_too_long_is_refused_for_good(store: ObjectStore, prefix: str) -> None:
+    with pytest.raises(PermanentError):
+        store.put(BUCKET, prefix + "x" * 1024, b"1", "text/plain")
+
+
+@pytest.mark.parametrize("key", ["", "\ud800.jpg"])
+def test_a_key_that_no_request_can_carry_is_refused_for_good(store: ObjectStore, key: str) -> None:
+    """Nobody waits for a store that would never be asked."""
+    calls: list[Callable[[], object]] = [
+        lambda: store.read(BUCKET, key),
+        lambda: store.head(BUCKET, key),
+        lambda: store.put(BUCKET, key, b"1", "text/plain"),
+        lambda: store.delete(BUCKET, key),
+    ]
+    for call in calls:
+        with pytest.raises(PermanentError):
+            call()
+
+
+@pytest.mark.parametrize("value", ["é", "two\nlines", "\ud800"])
+def test_metadata_that_no_header_can_carry_is_refused_for_good(store: ObjectStore, prefix: str, value: str) -> None:
+    with pytest.raises(PermanentError):
+        store.put(BUCKET, f"{prefix}a", b"1", "text/plain", {"user": value})
+
+
+def test_a_listing_of_several_pages_is_one(store: ObjectStore, prefix: str) -> None:
+    """S3 gives a thousand keys at a time; where the second page begins is no concern of a reader's."""
+    names = [f"{prefix}{number:04}" for number in range(1003)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: store.put(BUCKET, name, b"1", "text/plain"), names))
+    assert [info.key for info in store.list(BUCKET, prefix)] == names
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: store.delete(BUCKET, name), names))
+    assert list(store.list(BUCKET, prefix)) == []
+
+
 @pytest.mark.parametrize("call", ["open", "read", "head", "copy"])
 def test_what_is_not_there_is_not_found(store: ObjectStore, prefix: str, call: str) -> None:
     """One error for every way of asking."""
@@ -184,48 +236,6 @@ def test_a_listing_tells_the_stores_time(store: ObjectStore, prefix: str) -> Non
     assert listed.served_at is not None
     assert listed.last_modified == store.head(BUCKET, f"{prefix}a").last_modified
     assert 0 <= (listed.served_at - listed.last_modified).total_seconds() < 600
-
-
-@pytest.fixture
-def versioned(store: ObjectStore) -> Iterator[str]:
-    """A bucket that keeps versions, emptied afterwards."""
-    if isinstance(store, MemoryStore):
-        store.keep_versions("versioned")
-        yield "versioned"
-        return
-    assert isinstance(store, S3Store)
-    name = f"versioned-{uuid4()}"
-    store.client.create_bucket(Bucket=name)
-    store.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    yield name
-    listed = store.client.list_object_versions(Bucket=name)
-    for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
-        store.client.delete_object(Bucket=name, Key=entry["Key"], VersionId=entry["VersionId"])
-    store.client.delete_bucket(Bucket=name)
-
-
-def test_a_listing_of_versions_says_what_a_reader_gets(store: ObjectStore, versioned: str) -> None:
-    """The current version of each key, the one that HEAD names; deleted keys are not there."""
-    for key, data in [("a", b"1"), ("a", b"22"), ("b", b"1"), ("gone", b"1")]:
-        store.put(versioned, key, data, "text/plain")
-    store.delete(versioned, "gone")
-    listed = list(store.list_versions(versioned))
-    assert [info.key for info in listed] == ["a", "b"]
-    for info in listed:
-        now = store.head(versioned, info.key)
-        assert (info.version, info.etag, info.bytes) == (now.version, now.etag, now.bytes)
-        assert info.version
-
-
-def test_a_version_that_is_named_is_deleted_for_good(store: ObjectStore, versioned: str) -> None:
-    """The others stay, and the key shows the latest of them."""
-    for data in (b"1", b"2"):
-        store.put(versioned, "a", data, "text/plain")
-    latest = store.head(versioned, "a")
-    store.delete(versioned, "a", latest.version)
-    assert store.read(versioned, "a") == b"1"
-    with pytest.raises(NotFound):
-        store.head(versioned, "a", latest.version)
 
 
 def test_without_versions_both_listings_agree(store: ObjectStore, prefix: str) -> None:

@@ -84,7 +84,7 @@ class Town:
 
     def put(self, key: str, data: bytes | None = None, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
         """An upload that nobody is told of; without `data`, of a photo that there was none like."""
-        self.store.put("uploads", key, data or photo(next(self._photos)), "image/png", metadata)
+        self.store.arrive("uploads", key, data or photo(next(self._photos)), "image/png", metadata)
         return self.store.head("uploads", key)
 
     def upload(self, key: str, data: bytes | None = None, metadata: Mapping[str, str] | None = None) -> str:

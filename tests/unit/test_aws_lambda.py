@@ -17,7 +17,7 @@ from handlers.notifications import UploadEvent
 from handlers.on_upload import Decision
 from shared.broker import topology
 from shared.broker.envelope import seal
-from shared.errors import Code, DatabaseUnavailable
+from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
 from shared.messages import LogEvent
 from tests.unit.test_http import notification
 from tests.unit.upload_world import World, photo
@@ -136,7 +136,7 @@ def test_outside_sqs_a_passing_fault_is_raised(world: World) -> None:
     world.put("a.png", photo())
     event = json.loads(notification("a.png"))
     world.store.unavailable = True
-    with pytest.raises(Exception, match="down"):
+    with pytest.raises(StorageUnavailable):
         aws_lambda.on_object_created(event)
     world.store.unavailable = False
     (decision,) = aws_lambda.on_object_created(event)["decisions"]

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError, ParamValidationError
 from urllib3 import HTTPConnectionPool, HTTPResponse, ProxyManager
 
-from shared.errors import StorageUnavailable
+from shared.errors import PermanentError
 from shared.s3_http import S3Http, metadata_headers
 from shared.settings import Settings
 from shared.storage import S3Store
@@ -123,7 +123,7 @@ def test_without_credentials_nothing_is_sent() -> None:
 def test_the_empty_key_is_not_the_bucket() -> None:
     """A DELETE of it would be one of the bucket."""
     store = S3Store(settings("http://127.0.0.1:1", "us-east-1"))
-    with pytest.raises(StorageUnavailable, match="ParamValidationError"):
+    with pytest.raises(PermanentError, match="the key is empty"):
         store.delete("b", "")
 
 

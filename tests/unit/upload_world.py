@@ -45,7 +45,7 @@ class World:
         self.ctx = Context(settings, self.store, self.publisher, self.clock)
 
     def put(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> UploadEvent:
-        info = self.store.put("uploads", key, data, "image/png", metadata)
+        info = self.store.arrive("uploads", key, data, "image/png", metadata)
         return UploadEvent("uploads", key, "create", info.version, info.etag, len(data), None, info.last_modified)
 
     def upload(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> Decision:
