@@ -2,20 +2,19 @@
 
 Outdoors nearly every small patch holds something dark in one colour channel; what brightens it is haze (He, Sun and
 Tang, 2009). The veil is measured on a reduced picture and refined along its edges with a guided filter, whose few
-coefficients are then applied to the full picture in bands.
+coefficients are then applied to the full picture in bands. All of it is NumPy's arithmetic, so every worker can do it.
 """
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
-from gpu_worker.pixels import bilinear, scratch
+from gpu_worker.pixels import area, bilinear, scratch
 from gpu_worker.pixels.bands import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.settings import Settings
@@ -50,16 +49,24 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
 
 def _reduced(pixels: Pixels) -> Floats:
     """(h, w, c) -> float32 0..1 with sides of at most `SIDE_PX`."""
-    height, width, channels = pixels.shape
+    height, width, _ = pixels.shape
     factor = min(1.0, SIDE_PX / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
-    return small.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return area.reduce(pixels, size).astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def _dark(picture: Floats) -> Floats:
     """(h, w, c) -> (h, w): the darkest value of all channels in the patch around."""
-    return cast(Floats, cv2.erode(picture.min(2), np.ones((PATCH_PX, PATCH_PX), np.uint8)))
+    darkest: Floats = picture.min(2)
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (PATCH_PX // 2, PATCH_PX // 2)
+        beside = np.pad(darkest, padding, constant_values=np.inf)
+        for step in range(PATCH_PX):
+            shifted = [slice(None), slice(None)]
+            shifted[axis] = slice(step, step + darkest.shape[axis])
+            darkest = np.minimum(darkest, beside[tuple(shifted)])
+    return darkest
 
 
 def _haze(small: Floats) -> Floats:
@@ -81,8 +88,16 @@ def _transmission(small: Floats, haze: Floats, amount: float) -> Floats:
 
 
 def _mean(picture: NDArray[Any]) -> Floats:
+    """(h, w) -> the mean of the square around each pixel; the picture is mirrored at its borders."""
     side = 2 * RADIUS_PX + 1
-    return cast(Floats, cv2.blur(picture, (side, side), borderType=cv2.BORDER_REFLECT))
+    mean = picture.astype(np.float64)
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (RADIUS_PX + 1, RADIUS_PX)
+        sums = np.pad(mean, padding, "symmetric").cumsum(axis)
+        upper, lower = np.split(sums, [side], axis)[1], np.split(sums, [-side], axis)[0]
+        mean = (upper - lower) / side
+    return mean.astype(np.float32)
 
 
 def _cleared(pixels: Pixels, haze: Floats, slopes: Floats, settings: Settings) -> Pixels:

@@ -1,4 +1,4 @@
-"""The steps of the scene presets: noise, haze, faces.
+"""The steps of the scene presets that need PyTorch: noise, faces. Haze has a file of its own.
 
 The weights of SCUNet and GFPGAN and YuNet's detector are not at hand in tests: the networks run with random weights,
 the face geometry on faces whose points are known.
@@ -27,7 +27,7 @@ from gpu_worker import steps
 from gpu_worker.engines import compat
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Photo
 from gpu_worker.steps import face_geometry as faces
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError
@@ -92,47 +92,6 @@ def test_denoise_takes_pictures_of_every_size(scunet: tuple[Model, Settings]) ->
     for size in ((1, 1), (3, 90), (130, 75)):
         pixels = photo_like(*size)
         assert run(Photo(pixels), "denoise", model, TorchEngine(settings, "cpu"), settings, strength=1).photo.height
-
-
-# haze
-
-
-def hazy(scene: Pixels, through: float, haze: tuple[int, int, int]) -> Pixels:
-    return np.rint(scene * through + np.array(haze) * (1 - through)).astype(np.uint8)
-
-
-def scene() -> Pixels:
-    """Dark and colourful blocks below a strip of sky."""
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(0, 2, (10, 12, 3), dtype=np.uint8) * 200
-    picture = blocks.repeat(20, 0).repeat(20, 1)
-    picture[:30] = (225, 230, 240)
-    return picture
-
-
-def test_dehaze_brings_the_scene_back() -> None:
-    """A known veil over a known scene: most of it is gone, and the colour of the haze was found."""
-    clear = scene()
-    veiled = hazy(clear, 0.5, (225, 230, 240))
-    outcome = run(Photo(veiled), "dehaze", None, None, amount=0.95)
-    before, after = (difference(p[40:], clear[40:]).mean() for p in (veiled, outcome.photo.pixels))
-    assert after < 0.35 * before
-    assert np.allclose(np.array(outcome.detail["haze"]) * 255, (225, 230, 240), atol=6)
-
-
-def test_dehaze_of_nothing_is_the_photo() -> None:
-    """Off means untouched; a clear photo stays close to itself."""
-    pixels = photo_like(60, 80)
-    assert run(Photo(pixels), "dehaze", None, None, amount=0).photo.pixels is pixels
-
-
-@pytest.mark.parametrize(("channels", "bits"), [(1, 8), (3, 16), (1, 16)])
-def test_dehaze_keeps_depth_and_channels(channels: int, bits: int) -> None:
-    """And works on tiny pictures."""
-    for size in ((1, 1), (3, 900), (40, 50)):
-        pixels = photo_like(*size, channels, bits)
-        found = run(Photo(pixels), "dehaze", None, None, amount=0.9).photo.pixels
-        assert (found.shape, found.dtype) == (pixels.shape, pixels.dtype)
 
 
 # faces
