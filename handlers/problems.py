@@ -18,6 +18,7 @@ RETRY_AFTER_S = 5
 MAX_DETAIL_CHARS = 500
 SERVICES = {
     Code.STORAGE_UNAVAILABLE: "the object store",
+    Code.SOURCE_UNREADABLE: "an object in the store",
     Code.BROKER_UNAVAILABLE: "the broker",
     Code.DATABASE_UNAVAILABLE: "the log database",
 }

@@ -30,6 +30,7 @@ class Code(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     SOURCE_MISSING = "source_missing"
     SOURCE_CHANGED = "source_changed"
+    SOURCE_UNREADABLE = "source_unreadable"  # or by the handler, which could not look at it either
     MODEL_MISSING = "model_missing"
     MODEL_CORRUPT = "model_corrupt"
     WORKER_CRASHED = "worker_crashed"
@@ -96,6 +97,18 @@ class StorageUnavailable(TransientError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Code.STORAGE_UNAVAILABLE, detail)
+
+
+class ObjectUnreadable(StorageUnavailable):
+    """The store gives other objects, and not this one: a refusal by policy, an archived object, a damaged chunk.
+
+    To whom every fault of the store is the same it is one of them. Nobody else need wait behind it, and a try of a
+    photo that meets it counts.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.code = Code.SOURCE_UNREADABLE
 
 
 class BrokerUnavailable(TransientError):

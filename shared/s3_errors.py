@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
+from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError, StorageUnavailable
+
+ARCHIVED = "InvalidObjectState"
+"""What must be fetched back first: nobody can read it, whatever else the store gives."""
+IMPOSSIBLE = ("KeyTooLongError", "InvalidURI")
+"""No object can have such a key."""
+OF_THE_STORE = (408, 429, 503)
+"""Statuses of a store that is busy: they say nothing of the object."""
+
+ADVICE = "check its name, DARKROOM_S3_REGION and the access key"
+
+Others = Callable[[], bool | None]
+"""Whether the store gives other objects of the bucket now; None: it answers, and has no other."""
 
 
 class AlreadyThere(Exception):
-    """The store answered 412 to `If-None-Match: *`."""
+    """The store answered 412: something is there that was not to be, or another than was meant."""
 
 
 @contextmanager
@@ -29,8 +47,7 @@ def translated(bucket: str, key: str) -> Iterator[None]:
         if status == 412:
             raise AlreadyThere(f"{bucket}/{key}") from error
         if status in (301, 307, 401, 403) or code in ("NoSuchBucket", "AuthorizationHeaderMalformed"):
-            detail = f"{code} on bucket {bucket!r}: check its name, DARKROOM_S3_REGION and the access key"
-            raise StorageUnavailable(detail) from error
+            raise StorageUnavailable(f"{code} on bucket {bucket!r}: {ADVICE}") from error
         # A conflict says that something else is being written or deleted there, not how that will end.
         if 400 <= status < 500 and status not in (408, 429) and code != "ConditionalRequestConflict":
             raise PermanentError(Code.INTERNAL, f"the store refused {bucket}/{key}: {code}") from error
@@ -42,3 +59,47 @@ def translated(bucket: str, key: str) -> Iterator[None]:
         raise PermanentError(Code.INTERNAL, f"what no request can carry, for bucket {bucket!r}: {error}") from error
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StorageUnavailable(f"{type(error).__name__} on bucket {bucket!r}") from error
+
+
+@contextmanager
+def giving(bucket: str, key: str, others: Others) -> Iterator[None]:
+    """As `translated`, for what reads one object: raises `ObjectUnreadable` where that is at fault, not the store.
+
+    A refusal names the object or the access key with the same words, and a HEAD has no words at all; a server that
+    cannot read a chunk answers like one that is broken. Whether other objects can be had tells them apart.
+    """
+    with translated(bucket, key):
+        try:
+            yield
+        except (ClientError, HTTPError, HTTPClientError) as error:
+            said = _said(error)
+            if said != ARCHIVED and not _may_be_the_object(error):
+                raise
+            if said == ARCHIVED or _is_the_object(error, others()):
+                detail = f"the store answers for bucket {bucket!r}, and does not give this object of it: {said}"
+                raise ObjectUnreadable(detail) from error
+            if _is_refusal(error):
+                raise StorageUnavailable(f"{said} on bucket {bucket!r}: {ADVICE}") from error
+            raise
+
+
+def _said(error: Exception) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+
+
+def _may_be_the_object(error: Exception) -> bool:
+    if not isinstance(error, ClientError):
+        return not isinstance(error, ConnectTimeoutError)  # nobody was asked for anything
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if status >= 500:
+        return status not in OF_THE_STORE
+    return status in (400, 401, 403) and _said(error) not in IMPOSSIBLE
+
+
+def _is_the_object(error: Exception, others: bool | None) -> bool:
+    """A server that fails with its only object may be broken altogether; one that refuses it, and lists it, is not."""
+    return _is_refusal(error) if others is None else others
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from io import SEEK_END
 from typing import IO, Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -38,6 +38,8 @@ BLOCK_BYTES = 1 << 18
 RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
 """Of one request. What lasts longer is a fault of the store, and its callers' patience."""
 
+ONCE = RetryPolicy(base_s=0.0, cap_s=0.0, max_attempts=1)
+
 NOW = "darkroom.now"
 
 _PASSING_STATUSES = {429, 500, 502, 503, 504}
@@ -46,6 +48,7 @@ _PASSING_CODES = {
     "ConditionalRequestConflict",
 }  # fmt: skip
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
+_KEY = re.compile(rb"<Key>([^<]+)</Key>")
 
 Body = bytes | IO[bytes]
 
@@ -75,7 +78,7 @@ class S3Http:
 
     `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
     part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
-    usual ones. `clock` is put right by every answer.
+    usual ones. `clock` is put right by every answer. `retry`: None means `RETRY`. `read_s`: longest silence.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class S3Http:
         verify: str | bool = True,
         sleep: Callable[[float], None] = time.sleep,
         clock: StoreClock | None = None,
+        retry: RetryPolicy | None = None,
+        read_s: float = READ_S,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._region = region
@@ -95,7 +100,8 @@ class S3Http:
         self._sleep = sleep
         self._clock = clock or StoreClock()
         self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(endpoint)
-        self._pools = _pools(self._proxy, verify)
+        self._pools = _pools(self._proxy, verify, read_s)
+        self._retry = retry
 
     def request(
         self,
@@ -110,15 +116,23 @@ class S3Http:
 
         Passing faults are tried again, `RETRY` says how often.
         """
-        url = self.url(bucket, key, version)
+        return self._ask(method, self.url(bucket, key, version), dict(headers or {}), body)
+
+    def some_keys(self, bucket: str) -> list[str]:
+        """The first thousand or fewer, each percent-encoded by the server and decoded here."""
+        answer = self._ask("GET", f"{self._place(bucket)}/?encoding-type=url&list-type=2", {}, b"")
+        return [unquote_plus(key.decode()) for key in _KEY.findall(answer.data)]
+
+    def _ask(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
+        retry = self._retry or RETRY
         attempt = 0
         while True:
             attempt += 1
             asked_s = self._clock.monotonic()
             try:
-                answer = self._send(method, url, dict(headers or {}), body)
+                answer = self._send(method, url, dict(headers), body)
             except HTTPError:
-                if (delay_s := RETRY.delay_s(attempt)) is None:
+                if (delay_s := retry.delay_s(attempt)) is None:
                     raise
             else:
                 was_wrong = heard(self._clock, answer.headers.get("Date"), asked_s)
@@ -126,7 +140,7 @@ class S3Http:
                     return answer
                 error = _refusal(method, answer)
                 # Refused for the time that it was signed for, perhaps; a HEAD is not told for what.
-                if not (was_wrong or _is_passing(error)) or (delay_s := RETRY.delay_s(attempt)) is None:
+                if not (was_wrong or _is_passing(error)) or (delay_s := retry.delay_s(attempt)) is None:
                     raise error
             self._sleep(delay_s)
 
@@ -135,13 +149,14 @@ class S3Http:
         if not key:  # that would be the bucket itself
             raise ParamValidationError(report="the key is empty")
         query = f"?versionId={quote(version, safe='-_.~')}" if version else ""
+        return f"{self._place(bucket)}/{quote(key, safe='/~')}{query}"
+
+    def _place(self, bucket: str) -> str:
         scheme, host, *_ = urlsplit(self._endpoint)
         # A certificate for *.s3.amazonaws.com covers no bucket with dots, nor does DNS allow every bucket's name.
         if self._path_style or "." in bucket or not check_dns_name(bucket):
-            place = f"{self._endpoint}/{quote(bucket, safe='')}"
-        else:
-            place = f"{scheme}://{bucket}.{host}"
-        return f"{place}/{quote(key, safe='/~')}{query}"
+            return f"{self._endpoint}/{quote(bucket, safe='')}"
+        return f"{scheme}://{bucket}.{host}"
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
         """One attempt, signed for now."""
@@ -178,9 +193,9 @@ def heard(clock: StoreClock, date: str | None, asked_s: float) -> bool:
         return False
 
 
-def _pools(proxy: str | None, verify: str | bool) -> PoolManager:
+def _pools(proxy: str | None, verify: str | bool, read_s: float) -> PoolManager:
     options: Any = {
-        "timeout": Timeout(connect=CONNECT_S, read=READ_S), "maxsize": CONNECTIONS, "blocksize": BLOCK_BYTES,
+        "timeout": Timeout(connect=CONNECT_S, read=read_s), "maxsize": CONNECTIONS, "blocksize": BLOCK_BYTES,
         "cert_reqs": "CERT_REQUIRED", "ca_certs": get_cert_path(cast(bool, verify)),
     }  # fmt: skip
     if proxy is None:

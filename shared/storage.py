@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
 
 from shared.clock import StoreClock
-from shared.errors import Code, NotFound
+from shared.errors import Code, NotFound, PermanentError
 from shared.s3_client import given_credentials, s3_client, s3_session
-from shared.s3_errors import AlreadyThere, translated
-from shared.s3_http import Body, S3Http, metadata_headers
+from shared.s3_errors import AlreadyThere, giving, translated
+from shared.s3_http import ONCE, Body, S3Http, metadata_headers
+from shared.s3_probe import SILENCE_S, Probe
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,13 +73,22 @@ class ObjectStream(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot answer."""
+    """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot answer.
+
+    What reads one object raises `ObjectUnreadable`, which is one, where the store gives others and not this.
+    """
 
     def open(self, bucket: str, key: str, version: str | None = None) -> _Opened:
         """Context manager over an `ObjectStream`; raises `NotFound`."""
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
         """A whole (small) object; raises `NotFound`."""
+
+    def read_same(self, known: ObjectInfo) -> bytearray:
+        """The body of an object that is known, once in memory; raises `NotFound`.
+
+        Raises `PermanentError(source_changed)` without reading it where another lies there by now.
+        """
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         """Raises `NotFound`."""
@@ -134,7 +145,8 @@ class S3Store:
         session = s3_session()
         self.clock = clock or StoreClock()
         self.client: S3Client = s3_client(session, settings, self.clock)
-        self._http = S3Http(
+        http = partial(
+            S3Http,
             self.client.meta.endpoint_url,
             settings.s3_region,
             given_credentials(settings) or session.get_credentials(),
@@ -142,6 +154,7 @@ class S3Store:
             verify=session.get_config_variable("ca_bundle") or True,
             clock=self.clock,
         )
+        self._http, self._probe = http(), Probe(http(retry=ONCE, read_s=SILENCE_S))
 
     def make_bucket(self, bucket: str) -> bool:
         """Create a bucket in the client's region. False: it is there already."""
@@ -159,19 +172,38 @@ class S3Store:
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[ObjectStream]:
-        with translated(bucket, key):
-            answer = self._http.request("GET", bucket, key, version)
+        with self._opened(bucket, key, version) as stream:
+            yield stream
+
+    @contextmanager
+    def _opened(self, bucket: str, key: str, version: str | None, **headers: str) -> Iterator[_Stream]:
+        with self._giving(bucket, key):
+            answer = self._http.request("GET", bucket, key, version, headers)
         try:
-            yield _Stream(_info(bucket, key, answer), answer)
+            yield _Stream(_info(bucket, key, answer), answer, self._giving)
         finally:
             answer.close()
+
+    def _giving(self, bucket: str, key: str) -> AbstractContextManager[None]:
+        return giving(bucket, key, lambda: self._probe.others(bucket, key))
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
         with self.open(bucket, key, version) as stream:
             return b"".join(stream.chunks())
 
+    def read_same(self, known: ObjectInfo) -> bytearray:
+        bucket, key = known.bucket, known.key
+        try:
+            # Not every server heeds the condition, so its answer is compared, too.
+            with self._opened(bucket, key, known.version, **{"If-Match": f'"{known.etag}"'}) as stream:
+                if (stream.info.etag, stream.info.bytes) == (known.etag, known.bytes):
+                    return _whole(stream)
+        except AlreadyThere:
+            pass
+        raise PermanentError(Code.SOURCE_CHANGED, f"another object lies at {bucket}/{key} by now")
+
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        with translated(bucket, key):
+        with self._giving(bucket, key):
             return _info(bucket, key, self._http.request("HEAD", bucket, key, version))
 
     def put(
@@ -212,7 +244,7 @@ class S3Store:
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
         condition: Any = {"CopySourceIfMatch": f'"{if_match}"'} if if_match else {}
         try:
-            with translated(source.bucket, source.key):
+            with self._giving(source.bucket, source.key):
                 self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin, **condition)
         except AlreadyThere as error:
             raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten") from error
@@ -256,14 +288,26 @@ class S3Store:
 
 
 class _Stream:
-    def __init__(self, info: ObjectInfo, body: BaseHTTPResponse) -> None:
+    def __init__(
+        self, info: ObjectInfo, body: BaseHTTPResponse, giving: Callable[[str, str], AbstractContextManager[None]]
+    ) -> None:
         self.info = info
         self._body = body
+        self._giving = giving
 
     def chunks(self) -> Iterator[bytes]:
-        with translated(self.info.bucket, self.info.key):
+        with self._giving(self.info.bucket, self.info.key):
             while chunk := self._body.read(CHUNK_BYTES):  # raises where less comes than was promised
                 yield chunk
+
+
+def _whole(stream: ObjectStream) -> bytearray:
+    """A body of the size that its server told: put together in place, so that it is in memory once."""
+    data, at = bytearray(stream.info.bytes), 0
+    for chunk in stream.chunks():
+        data[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return data
 
 
 def _served_at(response: Any) -> datetime:

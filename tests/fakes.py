@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, takewhile
 from typing import IO, Any, cast
 from uuid import uuid4
 
 from botocore.exceptions import ClientError, ParamValidationError
-from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from shared.errors import BrokerUnavailable, Code, NotFound
-from shared.s3_errors import translated
+from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
+from shared.s3_errors import Others, giving, translated
 from shared.s3_http import metadata_headers
 from shared.storage import CHUNK_BYTES, ObjectInfo, Unfinished
 from tests.refusals import METHODS, Refusal
@@ -58,14 +59,15 @@ class _Object:
 
 
 class _Stream:
-    def __init__(self, info: ObjectInfo, data: bytes, is_cut: bool) -> None:
+    def __init__(self, info: ObjectInfo, data: bytes, is_cut: bool, others: Others) -> None:
         self.info = info
         self._data = data
         self._is_cut = is_cut
+        self._others = others
 
     def chunks(self) -> Iterator[bytes]:
         ends = len(self._data) // 2 if self._is_cut else len(self._data)
-        with translated(self.info.bucket, self.info.key):
+        with giving(self.info.bucket, self.info.key, self._others):
             for start in range(0, ends, CHUNK_BYTES):
                 yield self._data[start : min(start + CHUNK_BYTES, ends)]
             if self._is_cut:
@@ -99,17 +101,24 @@ class MemoryStore:
 
     @contextmanager
     def open(self, bucket: str, key: str, version: str | None = None, if_match: str | None = None) -> Iterator[_Stream]:
-        with translated(bucket, key):
+        others = partial(self._gives_others, bucket, key)
+        with giving(bucket, key, others):
             found = self._find("GET", bucket, key, version, if_match)
         refusal = self._refused.get((bucket, key, "GET"))
-        yield _Stream(self._told(found), found.data, is_cut=refusal is not None and refusal.is_cut)
+        yield _Stream(self._told(found), found.data, refusal is not None and refusal.is_cut, others)
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
         with self.open(bucket, key, version) as stream:
             return b"".join(stream.chunks())
 
+    def read_same(self, known: ObjectInfo) -> bytearray:
+        with self.open(known.bucket, known.key, known.version) as stream:
+            if (stream.info.etag, stream.info.bytes) != (known.etag, known.bytes):
+                raise PermanentError(Code.SOURCE_CHANGED, f"another object lies at {known.bucket}/{known.key} by now")
+            return bytearray().join(stream.chunks())
+
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        with translated(bucket, key):
+        with giving(bucket, key, partial(self._gives_others, bucket, key)):
             return self._told(self._find("HEAD", bucket, key, version))
 
     def put(
@@ -142,7 +151,8 @@ class MemoryStore:
             return True
 
     def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
-        with self._lock, translated(source.bucket, source.key):
+        others = partial(self._gives_others, source.bucket, source.key)
+        with self._lock, giving(source.bucket, source.key, others):
             found = self._find("COPY", source.bucket, source.key, source.version, if_match)
             self._write(bucket, key, found.data, found.info.content_type, found.info.metadata)
 
@@ -290,6 +300,15 @@ class MemoryStore:
             raise NotFound(Code.SOURCE_CHANGED, f"{bucket}/{key} was overwritten")
         return found
 
+    def _gives_others(self, bucket: str, key: str) -> bool | None:
+        """As `shared.s3_probe` finds it out, of all others instead of a few."""
+        with self._lock:
+            others = [other for other in self._order.get(bucket, []) if other != key and self._current(bucket, other)]
+            well = [other for other in others if (bucket, other, "GET") not in self._refused]
+        if self.unavailable or bucket not in self._buckets or (bucket, "", "LIST") in self._refused:
+            return False
+        return bool(well) if others else None
+
     def _listed(self, bucket: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Each page as it is when it is asked for."""
         while True:
@@ -320,7 +339,7 @@ class MemoryStore:
             raise _refused(method, 400, "KeyTooLongError")
         refusal = self._refused.get((bucket, key, method))
         if refusal is not None and refusal.hangs:
-            raise TimeoutError
+            raise ReadTimeoutError(cast(Any, None), "", "no answer")
         if refusal is not None and not refusal.is_cut:
             raise _refused(method, refusal.status, refusal.code)
 

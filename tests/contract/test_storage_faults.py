@@ -42,6 +42,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Answer | None] = []
         self.bodies: list[bytes] = []
+        self.paths: list[str] = []
         self.silent = threading.Event()
 
 
@@ -50,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_PUT(self) -> None:
+        self.server.paths.append(self.path)
         self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
         answer = self.server.answers.pop(0) if self.server.answers else OK
         if answer is None:
@@ -128,11 +130,11 @@ def test_patience_ends(store: S3Store, server: Server) -> None:
     (refusal(400, "KeyTooLongError"), PermanentError), (refusal(405, "MethodNotAllowed"), NotFound),
 ])  # fmt: skip
 def test_a_refusal_is_final(store: S3Store, server: Server, answer: Answer, raised: type[Exception]) -> None:
-    """One request; a wrong bucket, region or key is a fault of the surroundings, never of a photo."""
+    """One request for it; a wrong bucket, region or key is a fault of the surroundings, never of a photo."""
     server.answers = [answer, OK]
     with pytest.raises(raised):
         store.read("b", "k")
-    assert len(server.bodies) == 1
+    assert server.paths.count("/b/k") == 1
 
 
 def test_somebody_was_first(store: S3Store, server: Server) -> None:
