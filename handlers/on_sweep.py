@@ -24,10 +24,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from handlers.context import Context
 from handlers.report import SweepReport
 from handlers.sweep import lost
+from handlers.sweep.apart import Apart
 from handlers.sweep.calls import Calls, Seen
 from handlers.sweep.ends import Ends
 from handlers.sweep.marks import Marks
@@ -66,8 +68,9 @@ def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False,
     report = SweepReport(dry_run=dry_run)
     marks = Marks.open(ctx.store, ctx.settings.bucket_results, dry_run or since is not None)
     with ThreadPoolExecutor(READERS, "sweep") as pool:
-        work = Work(ctx, marks, report, pool, since)
+        work = Work(ctx, marks, report, pool, since, Apart(ctx))
         _pass(work, diary, memory or Memory(), backlogs or (lambda: backlog(ctx.settings)))
+    report.failed = work.apart.taken()
     report.seconds = round(ctx.clock.monotonic() - started, 3)
     logger().info("sweep.finished", **report.model_dump())
     return report
@@ -87,9 +90,9 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
         work.report.republished += lost.publish_lost(work, photos, messages[photos.queue], claimed)
     work.report.called = sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
     look_at_uploads(work, receipts)
+    work.apart.failed += calls.failed()
     if work.since is None:
-        if not (receipts.damaged or work.report.failed):  # else not everybody who waits is known
-            _clear_away(work, ends, receipts, claimed)
+        _clear_away(work, ends, receipts, claimed)
         end_abandoned(work)
         work.marks.finished()
         memory.since, memory.unsettled = work.marks.reread, receipts.unsettled
@@ -98,13 +101,14 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
 def _clear_away(work: Work, ends: Ends, receipts: Receipts, claimed: Mapping[str, Seen]) -> None:
     ends.retire_orphans(receipts.waited_for)
     for task_id, seen in claimed.items():
-        if packed(task_id) not in receipts.waited_for and seen.info.age_s > work.ctx.settings.lease_s:
-            work.report.claims_deleted += 1
-            if not work.dry_run:
-                _forget(work, task_id)
+        waits = packed(task_id) in receipts.waited_for or packed(seen.note.upload_id) in receipts.unread
+        if not waits and seen.info.age_s > work.ctx.settings.lease_s:
+            forgotten = work.dry_run or work.apart.step("claims", task_id, partial(_forget, work, task_id))
+            work.report.claims_deleted += bool(forgotten)
 
 
-def _forget(work: Work, task_id: str) -> None:
+def _forget(work: Work, task_id: str) -> bool:
     bucket = work.ctx.settings.bucket_results
     for info in list(work.ctx.store.list(bucket, keys.claims(task_id))):
         work.ctx.store.delete(bucket, info.key)
+    return True

@@ -7,7 +7,7 @@ event may come twice, late, or for an object that is gone: the receipt says what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from handlers import metrics, orders
@@ -18,11 +18,11 @@ from handlers.retelling import read_receipt, read_record, task_of
 from shared import facts, identity, keys
 from shared.broker import topology
 from shared.documents import Fault, Reason, Receipt, Source
-from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
+from shared.errors import BrokerUnavailable, Code, DarkroomError, NotFound, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.quarantine import keep_copy
 from shared.storage import ObjectInfo, ObjectStream
-from shared.telemetry import logger
+from shared.telemetry import logger, raised_at
 from shared.withdrawal import reason_of, withdrawn_as
 
 JSON = "application/json"
@@ -75,13 +75,32 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
 
 
 def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
-    """The decision about one object, not written yet."""
-    info, settings = stream.info, ctx.settings
-    user = orders.user_hash(info.key, info.metadata, settings)
-    receipt = Receipt(
+    """The decision about one object, not written yet. Whatever cannot be decided on is refused: it would never be."""
+    try:
+        return _judged(stream, ctx)
+    except DarkroomError:
+        raise
+    except (OSError, MemoryError) as error:  # this machine's, not the photo's
+        raise TransientError(Code.INTERNAL, f"{type(error).__name__} while an upload was looked at") from error
+    except Exception as error:
+        ident = upload_id(stream.info)
+        logger().error("upload.failed", upload_id=ident, error=type(error).__name__, where=raised_at(error))
+        fault = Fault(error_code=Code.INTERNAL, error_detail=f"it could not be looked at ({type(error).__name__})")
+        return _receipt_of(replace(stream.info, metadata={}), ctx).model_copy(update={"fault": fault})
+
+
+def _receipt_of(info: ObjectInfo, ctx: Context) -> Receipt:
+    """Before anything is known of the photo."""
+    user = orders.user_hash(info.key, info.metadata, ctx.settings)
+    return Receipt(
         upload_id=upload_id(info), decision="rejected", source=_source(info), priority="bulk", user_hash=user,
-        lane=orders.lane(user, settings), decided_at=ctx.clock.now(),
+        lane=orders.lane(user, ctx.settings), decided_at=ctx.clock.now(),
     )  # fmt: skip
+
+
+def _judged(stream: ObjectStream, ctx: Context) -> Receipt:
+    info, settings = stream.info, ctx.settings
+    receipt = _receipt_of(info, ctx)
     try:
         receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, settings)})
         order = orders.order(info.key, info.metadata, settings)

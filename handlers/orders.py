@@ -20,11 +20,17 @@ from shared.errors import Code, PermanentError
 from shared.messages import Priority
 from shared.settings import Settings
 
+MAX_VALUE_CHARS = 2048
+"""S3 takes no more metadata altogether; other stores do, and what is longer is not read at all."""
 MAX_PARAMS_BYTES = 2048
 MAX_FILENAME_CHARS = 255
 
 _OWNED = re.compile(r"users/([0-9a-f]{64})/")
 _CHOSEN = re.compile(r"incoming/([^/]+)/.")
+_CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNORECASE)
+"""What SDKs and browsers write. Python knows codecs beside these that are no charsets, slow, or make no text."""
+
+_READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ def lane(user: str, settings: Settings) -> int:
 
 def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
     """Raises `PermanentError`: `bad_metadata`, `unknown_workflow`, `bad_parameter`, each with the rule."""
+    for given, value in metadata.items():
+        if given.lower() in _READ and len(value) > MAX_VALUE_CHARS:
+            detail = f"{given.lower()} has {len(value)} characters; object metadata may have {MAX_VALUE_CHARS}"
+            raise PermanentError(Code.BAD_METADATA, detail)
     priority = _value(metadata, "priority") or "bulk"
     if priority not in ("interactive", "bulk"):
         raise PermanentError(Code.BAD_METADATA, f"priority={priority[:80]!r} is neither 'interactive' nor 'bulk'")
@@ -101,11 +111,20 @@ def _value(metadata: Mapping[str, str], name: str) -> str:
 def decoded(value: str) -> str:
     """Text of a header, which is ASCII on the wire: percent-escapes, S3's own RFC 2047 words, or bare UTF-8.
 
-    A literal percent sign is therefore written `%25`, as SDKs and browsers do.
+    A literal percent sign is therefore written `%25`, as SDKs and browsers do. The text can always be written as UTF-8;
+    what is too long, or in a charset that is not read here, stays as it came.
     """
-    with suppress(UnicodeError):  # else it was decoded before, or is Latin-1 indeed
-        value = value.encode("latin-1").decode()
-    if "=?" in value:
-        with suppress(HeaderParseError, LookupError, ValueError):  # else it only looks like such a word
-            value = str(make_header(decode_header(value)))
-    return unquote(value)
+    if len(value) <= MAX_VALUE_CHARS:
+        with suppress(UnicodeError):  # else it was decoded before, or is Latin-1 indeed
+            value = value.encode("latin-1").decode()
+        if "=?" in value:
+            with suppress(HeaderParseError, LookupError, ValueError):  # else it only looks like such a word
+                value = _of_words(value)
+        value = unquote(value)
+    return value.encode("utf-8", "replace").decode()
+
+
+def _of_words(value: str) -> str:
+    words = decode_header(value)
+    known = all(charset is None or _CHARSET.fullmatch(charset) for _, charset in words)
+    return str(make_header(words)) if known else value

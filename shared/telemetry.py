@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
@@ -32,6 +34,7 @@ EVENTS = {
     "upload.rejected": "An upload was refused, with `code`.",
     "upload.duplicate": "An upload asked for what was restored before; it shares that result.",
     "upload.ignored": "A notification asked for nothing (our own output, a deleted object, an event seen before).",
+    "upload.failed": "An upload met a bug of ours, `error` raised at `where`; it was refused as `internal`.",
     "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
     "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
     "notification.failed": "A notification met a bug of ours; it is tried again, at last set aside.",
@@ -63,6 +66,7 @@ EVENTS = {
     "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
     "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
+    "sweep.object_failed": "One object met a fault in `stage` of a pass, `error` raised at `where`; the others did not.",
     "sweep.multiparts_kept": "The store cannot list or end uploads in parts, or may not; abandoned ones stay.",
     "callback.delivered": "A receiver answered a callback with 2xx.",
     "callback.disabled": "A receiver answered 410: it is not called again.",
@@ -87,6 +91,12 @@ METRICS = {
     "darkroom_queue_messages": "Ready messages, by `queue`; `unacked`: those in hand (gauge; of the sweep process).",
 }
 """What `/metrics` exposes beside the usual figures of the process."""
+
+
+def raised_at(error: BaseException) -> str:
+    """File and line, for a log that must not have the error's own words: they may quote what a person wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
 
 
 def logger() -> structlog.stdlib.BoundLogger:

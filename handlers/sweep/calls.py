@@ -10,9 +10,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from handlers.context import Context
 from handlers.retelling import read_receipt, task_of
+from handlers.sweep.apart import Apart, ident_of
+from handlers.sweep.tables import packed
 from shared import claims, keys
 from shared.broker.topology import restore_queue
 from shared.claims import ClaimNote
@@ -45,8 +48,9 @@ class Seen:
 class Known:
     """The claims that were read, shared by the loops of a process; `lock` goes to the one that looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, ctx: Context) -> None:
         self.lock = threading.Lock()
+        self.apart = Apart(ctx)
         self.read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
 
 
@@ -55,7 +59,7 @@ class Calls:
 
     def __init__(self, ctx: Context, pulse: Pulse | None = None, beside: Calls | None = None) -> None:
         self._ctx, self._pulse = ctx, pulse or Pulse()
-        self._known: Known = beside._known if beside else Known()
+        self._known: Known = beside._known if beside else Known(ctx)
         self._damaged: list[ObjectInfo] = []
 
     def look(self) -> dict[str, Seen]:
@@ -66,9 +70,16 @@ class Calls:
     def call_due(self) -> int:
         """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
         with self._turn():
-            called = sum(self._call(task_id, seen) for task_id, seen in self._look().items() if seen.due)
-            self._remove_damaged()
-            return called
+            step = self._known.apart.step
+            due = [(task_id, seen) for task_id, seen in self._look().items() if seen.due]
+            called = [step("calls", task_id, partial(self._call, task_id, seen)) for task_id, seen in due]
+            for info in self._damaged:
+                step("damage", ident_of(info), partial(self._remove_damaged, info))
+            return sum(map(bool, called))
+
+    def failed(self) -> int:
+        """Claims that could not be looked at or called since this was last asked."""
+        return self._known.apart.taken()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -82,18 +93,19 @@ class Calls:
         self._damaged.clear()
         for info in self._ctx.store.list(self._ctx.settings.bucket_results, keys.claims()):
             task_id, _, name = info.key.removeprefix(keys.claims()).partition("/")
-            if name.removesuffix(".json").isdigit():
+            if packed(task_id) and name.removesuffix(".json").isdecimal():
                 latest[task_id] = info
-        found = {task_id: seen for task_id, info in latest.items() if (seen := self._see(info))}
+        step = self._known.apart.step
+        looked = {task_id: step("claims", task_id, partial(self._see, info)) for task_id, info in latest.items()}
+        found = {task_id: seen for task_id, seen in looked.items() if seen}
         read = self._known.read
         self._known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
         return found
 
-    def _remove_damaged(self) -> None:
-        for info in self._damaged:
-            if info.age_s > self._ctx.settings.lease_s:  # else it may be in the middle of being written
-                self._ctx.store.delete(info.bucket, info.key)
-                logger().error("document.damaged", kind="claim", repaired=True)
+    def _remove_damaged(self, info: ObjectInfo) -> None:
+        if info.age_s > self._ctx.settings.lease_s:  # else it may be in the middle of being written
+            self._ctx.store.delete(info.bucket, info.key)
+            logger().error("document.damaged", kind="claim", repaired=True)
 
     def _see(self, info: ObjectInfo) -> Seen | None:
         known = self._known.read.get(info.key)

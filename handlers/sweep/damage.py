@@ -16,6 +16,7 @@ from shared.telemetry import logger
 from shared.withdrawal import ERASED
 
 JSON = "application/json"
+PNG, HEAD_BYTES = b"\x89PNG\r\n\x1a\n", 24
 LOST_REASON = Fault(
     error_code=Code.BAD_DOCUMENT,
     error_detail="why it failed could not be read any more; `darkroom dead retry` or another upload begins anew",
@@ -108,12 +109,15 @@ def _find(ctx: Context, prefix: str, kind: type[D], wanted: Callable[[D], bool])
 
 
 def _record(ctx: Context, receipt: Receipt) -> Record:
-    """Raises `NotFound` when there is no result."""
+    """Raises `NotFound` when there is no result, or not a whole one."""
     assert receipt.task_id is not None
     assert receipt.workflow is not None
     with ctx.store.open(ctx.settings.bucket_results, keys.result(receipt.task_id)) as stream:
         info, (sha256, size, head) = stream.info, _digest(stream.chunks())
-    width, height = struct.unpack(">II", head[16:24])  # of a PNG's first chunk
+    said = info.metadata.get("bytes", str(size)), info.metadata.get("sha256", sha256)
+    if not head.startswith(PNG) or len(head) < HEAD_BYTES or said != (str(size), sha256):
+        raise NotFound(Code.BAD_DOCUMENT, f"{info.key}: {size} bytes that are no whole result")
+    width, height = struct.unpack(">II", head[16:HEAD_BYTES])  # of its first chunk
     stored = info.last_modified
     return Record(
         task_id=receipt.task_id, upload_id=receipt.upload_id, user_hash=receipt.user_hash, source=receipt.source,
@@ -130,7 +134,7 @@ def _digest(chunks: Iterator[bytes]) -> tuple[str, int, bytes]:
     for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
-        head = (head + chunk)[:32]
+        head = (head + chunk)[:HEAD_BYTES]
     return digest.hexdigest(), size, head
 
 

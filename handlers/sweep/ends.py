@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from handlers.sweep import damage
-from handlers.sweep.tables import Entry, Ids, packed
+from handlers.sweep.tables import Entry, Ids, packed, text
 from handlers.sweep.work import Work, chunks
 from shared import keys
 from shared.documents import Record
@@ -53,19 +54,22 @@ class Ends:
 
     def retire_orphans(self, waited_for: Container[bytes]) -> None:
         """Move results that no record names, and that nobody waits for, into the archive bucket."""
-        work, settings = self._work, self._work.ctx.settings
-        store = work.ctx.store
         for task, info in self._orphans.items():
-            task_id = info.key.removeprefix("processed/").removesuffix(".png")
-            if task in waited_for or _exists(work, keys.record(task_id)):
-                continue
-            work.report.results_retired += 1
-            if not work.dry_run:
-                store.copy(info, settings.bucket_archive, info.key)
-                store.delete(settings.bucket_results, info.key)
-                store.delete(settings.bucket_results, keys.preview(task_id))
-                if _exists(work, keys.record(task_id)):  # a worker found the result there, and committed it meanwhile
-                    store.copy(replace(info, bucket=settings.bucket_archive), settings.bucket_results, info.key)
+            if task not in waited_for:
+                self._work.apart.step("orphans", text(task), partial(self._retire, info, text(task)))
+
+    def _retire(self, info: ObjectInfo, task_id: str) -> None:
+        work, store, settings = self._work, self._work.ctx.store, self._work.ctx.settings
+        if _exists(work, keys.record(task_id)):
+            return
+        work.report.results_retired += 1
+        if work.dry_run:
+            return
+        store.copy(info, settings.bucket_archive, info.key)
+        store.delete(settings.bucket_results, info.key)
+        store.delete(settings.bucket_results, keys.preview(task_id))
+        if _exists(self._work, keys.record(task_id)):  # a worker found the result there, and committed it meanwhile
+            store.copy(replace(info, bucket=settings.bucket_archive), settings.bucket_results, info.key)
 
     @property
     def orphans(self) -> Container[bytes]:
@@ -95,7 +99,12 @@ class Ends:
             report = self._work.report
             report.damaged += 1
             task_id = info.key.removeprefix("processed/").removesuffix(".json")
-            repaired = not self._work.dry_run and damage.repair_record(self._work.ctx, task_id)
+            if self._work.dry_run:
+                return False
+            repaired = self._work.apart.step("damage", task_id, lambda: damage.repair_record(self._work.ctx, task_id))
+            if repaired is None:
+                self._work.again(info)
+                return False
             report.repaired += repaired
             return repaired and _exists(self._work, info.key)
         return True

@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from handlers.context import Context
 from handlers.retelling import read_receipt, task_of, write_again
@@ -67,15 +68,14 @@ def publish_lost(work: Work, photos: Waiting, messages: Backlog, claimed: Mappin
     missing = photos.count - messages.ready - max(0, messages.in_hand - photos.begun)
     # Photos that ended, or were begun, while we looked are no longer without a message: they count as found.
     for upload_ids in chunks(photos.oldest()[: max(0, missing)]):
-        found = work.pool.map(lambda upload_id: _still_waiting(work.ctx, upload_id, claimed), upload_ids)
-        receipts = [receipt for receipt in found if receipt]
+        found = work.apart.each("lost", work.pool, partial(_still_waiting, work.ctx, claimed), upload_ids, str)
+        receipts = [receipt for _, receipt in found if isinstance(receipt, Receipt)]
         published += len(receipts)
         if receipts and not work.dry_run:
             passing("sweep.before_publish")
             work.ctx.publisher.publish_many(photos.queue, [task_of(receipt).encode() for receipt in receipts])
-            for _ in work.pool.map(lambda receipt: _published(work.ctx, receipt), receipts):
-                pass  # raises what a write raised
-            for receipt in receipts:
+            written = work.apart.each("lost", work.pool, partial(_published, work.ctx), receipts, _ident)
+            for receipt, _ in written:
                 logger().info("task.republished", task_id=receipt.task_id, upload_id=receipt.upload_id)
     return published
 
@@ -107,7 +107,11 @@ def restore_shared(work: Work, entry: Entry) -> bool:
     return True
 
 
-def _still_waiting(ctx: Context, upload_id: str, claimed: Mapping[str, Seen]) -> Receipt | None:
+def _ident(receipt: Receipt) -> str:
+    return receipt.upload_id
+
+
+def _still_waiting(ctx: Context, claimed: Mapping[str, Seen], upload_id: str) -> Receipt | None:
     try:
         receipt = read_receipt(ctx, upload_id)
     except PermanentError:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from handlers.sweep.tables import EPOCH
 from shared import keys
 from shared.documents import Document
-from shared.errors import NotFound, PermanentError
 from shared.storage import ObjectInfo, ObjectStore
+from shared.telemetry import logger, raised_at
 
 SAVE_EVERY = 5_000
 """Documents read between two notes of the cursor."""
@@ -46,12 +46,12 @@ class Marks:
             with store.open(bucket, keys.SWEEP) as stream:
                 stored = Watermark.from_bytes(b"".join(stream.chunks()), keys.SWEEP)
                 return cls(store, bucket, stored, stream.info.served_at or stream.info.last_modified, not dry_run)
-        except (NotFound, PermanentError):
+        except Exception:
+            next(iter(store.list(bucket, keys.SWEEP)), None)  # raises where it is not this object alone
             stored = Watermark()  # never swept, or damaged: everything is looked at
-        if dry_run:
-            return cls(store, bucket, stored, EPOCH + MARGIN, save=False)
-        written = store.put(bucket, keys.SWEEP, stored.to_bytes(), "application/json")
-        return cls(store, bucket, stored, written.last_modified, save=True)
+        if not dry_run and (written := _written(store, bucket, stored)):
+            return cls(store, bucket, stored, written.last_modified, save=True)
+        return cls(store, bucket, stored, EPOCH + MARGIN, save=False)
 
     def begin_at(self, since: datetime) -> None:
         """Look only at documents from `since` on, whatever the stored watermark says."""
@@ -92,4 +92,16 @@ class Marks:
 
     def _write(self, mark: Watermark) -> None:
         if self._save:
-            self._store.put(self._bucket, keys.SWEEP, mark.to_bytes(), "application/json")
+            _written(self._store, self._bucket, mark)
+
+
+def _written(store: ObjectStore, bucket: str, mark: Watermark) -> ObjectInfo | None:
+    """None: the store does not take this one object, so that every pass reads everything; it can do all else."""
+    try:
+        return store.put(bucket, keys.SWEEP, mark.to_bytes(), "application/json")
+    except Exception as error:
+        next(iter(store.list(bucket, keys.SWEEP)), None)
+        logger().error(
+            "sweep.object_failed", stage="marks", object="", error=type(error).__name__, where=raised_at(error)
+        )
+        return None

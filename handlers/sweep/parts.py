@@ -5,12 +5,17 @@ The age counts from when the upload was begun, as in S3's own lifecycle rules, a
 
 from __future__ import annotations
 
+from functools import partial
+
 from handlers.sweep.work import Work
 from shared.errors import PermanentError, StorageUnavailable
+from shared.storage import ObjectStore, Unfinished
 from shared.telemetry import logger
 
 MOST = 10_000
 """Ended in one pass."""
+MOST_FAILED = 10
+"""So many that cannot be ended are enough for one pass: the access key may not, perhaps."""
 
 
 def end_abandoned(work: Work) -> None:
@@ -22,13 +27,19 @@ def end_abandoned(work: Work) -> None:
     if settings.multipart_max_age_s == 0:
         return
     oldest_s = max(settings.multipart_max_age_s, settings.upload_expires_s)
+    failed = 0
     try:
         for upload in ctx.store.unfinished(settings.bucket_uploads):
             if upload.age_s > oldest_s:
-                if not work.dry_run:
-                    ctx.store.end(upload)
-                work.report.multiparts_ended += 1
-                if work.report.multiparts_ended == MOST:
+                ended = work.dry_run or work.apart.step("parts", upload.upload_id, partial(_end, ctx.store, upload))
+                work.report.multiparts_ended += bool(ended)
+                failed += not ended
+                if work.report.multiparts_ended == MOST or failed == MOST_FAILED:
                     break
     except (StorageUnavailable, PermanentError) as error:
         logger().warning("sweep.multiparts_kept", error=type(error).__name__)
+
+
+def _end(store: ObjectStore, upload: Unfinished) -> bool:
+    store.end(upload)
+    return True

@@ -8,12 +8,14 @@ cleans up. Where he dies in the middle, it is done here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from handlers import erasure
 from handlers.logbook import Ending
 from handlers.retelling import read_reason, read_receipt, read_record
 from handlers.sweep import damage
+from handlers.sweep.apart import ident_of
 from handlers.sweep.ends import Ends
 from handlers.sweep.tables import Entry, text
 from handlers.sweep.work import Work
@@ -26,10 +28,12 @@ from shared.withdrawal import WITHDRAWN
 
 def endings(work: Work, ends: Ends, entries: Sequence[Entry]) -> dict[bytes, Ending]:
     """Of those uploads whose reason is in order, by upload; the next pass looks at the others again."""
-    found = dict(zip(entries, work.pool.map(lambda entry: _ending(work, ends, entry), entries), strict=True))
-    for entry in [entry for entry, ending in found.items() if ending == "damaged"]:
+    found = dict(work.apart.each("reasons", work.pool, partial(_ending, work, ends), entries, ident_of))
+    for ident in [ident_of(entry) for entry, ending in found.items() if ending == "damaged"]:
         work.report.damaged += 1
-        work.report.repaired += not work.dry_run and damage.repair_reason(work.ctx, text(entry.upload))
+        if not work.dry_run:
+            repaired = work.apart.step("damage", ident, partial(damage.repair_reason, work.ctx, ident))
+            work.report.repaired += bool(repaired)
     return {entry.upload: ending for entry, ending in found.items() if isinstance(ending, Ending)}
 
 

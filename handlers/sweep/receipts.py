@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from handlers.callbacks.ledger import Ledger
 from handlers.logbook import Ending
 from handlers.retelling import facts_of, read_receipt
 from handlers.sweep import lost
+from handlers.sweep.apart import ident_of
 from handlers.sweep.calls import Seen
 from handlers.sweep.ends import Ends
 from handlers.sweep.reasons import endings
@@ -40,6 +42,9 @@ class Receipts:
         self._claimed = {packed(task_id): seen for task_id, seen in claimed.items()}
         self.times, self.unsettled = Ids(), Unsettled()
         self.damaged: dict[bytes, ObjectInfo] = {}
+        self._failed: set[bytes] = set()
+        self.unread: set[bytes] = set()
+        """Of these nobody knows whether they wait."""
         self.waiting = lost.waiting()
         self.waited_for: set[bytes] = set()
         """Of the tasks with a claim, or with a result but no record, those that somebody waits for."""
@@ -52,7 +57,7 @@ class Receipts:
         remembered = iter(known)
         last = next(remembered, None)
         for info in work.ctx.store.list(work.ctx.settings.bucket_results, PREFIX):
-            upload = packed(info.key.removeprefix(PREFIX).removesuffix(".json"))
+            upload = _upload(info)
             if not upload:
                 continue
             self.times.add(upload, info.last_modified)
@@ -69,7 +74,8 @@ class Receipts:
 
     def _look_at(self, listed: list[tuple[ObjectInfo, Entry | None]]) -> None:
         new = [info for info, entry in listed if entry is None]
-        read = {info.key: entry for info, data in self._work.read(new) if (entry := self._entry(info, data))}
+        read = {info.key: entry for info, data in self._work.read(new) if (entry := self._seen(info, data))}
+        self.unread |= {_upload(info) for info in new if info.key not in read}
         found = [(info, entry or read.get(info.key)) for info, entry in listed]
         entries = [(info, entry) for info, entry in found if entry is not None]
         settled = self._settled(entries)
@@ -81,8 +87,11 @@ class Receipts:
                 self._wait(info, entry)
         self._work.marks.passed(listed[-1][0].key, len(new))
 
+    def _seen(self, info: ObjectInfo, data: bytes) -> Entry | None:
+        return self._work.apart.step("receipts", ident_of(info), lambda: self._entry(info, data))
+
     def _entry(self, info: ObjectInfo, data: bytes) -> Entry | None:
-        upload = packed(info.key.removeprefix(PREFIX).removesuffix(".json"))
+        upload = _upload(info)
         try:
             receipt = Receipt.from_bytes(data, info.key)
         except PermanentError:
@@ -117,7 +126,7 @@ class Receipts:
         else:
             known = self._written(self._diary, ends)
         asked = {entry.upload for _, entry, _ in ended if entry.callback}
-        return known - (asked - self._called([entry for entry in old if entry.callback]))
+        return known - self._failed - (asked - self._called([entry for entry in old if entry.callback]))
 
     def _endings(self, old: list[Entry]) -> dict[bytes, Ending]:
         """What the diary should say of each, as far as it is in order in the bucket."""
@@ -125,32 +134,41 @@ class Receipts:
         for entry in old:
             if self._ends.has_reason(entry):
                 continue
-            if entry.shares and not self._ends.has_record(entry) and lost.restore_shared(self._work, entry):
+            if entry.shares and not self._ends.has_record(entry) and self._is_restored(entry):
                 continue
             least: Status = "duplicate" if self._ends.has_record(entry) and entry.queued else "rejected"
             found[entry.upload] = Ending(text(entry.upload), entry.upload_time, least)
         return found
 
+    def _is_restored(self, entry: Entry) -> bool:
+        restored = self._work.apart.step("shared", ident_of(entry), lambda: lost.restore_shared(self._work, entry))
+        if restored is None:
+            self._failed.add(entry.upload)
+        return restored is not False
+
     def _called(self, entries: list[Entry]) -> set[bytes]:
         """Those whose call is in the ledger; the others are told to the callbacks process again."""
-        ctx, ids = self._work.ctx, [text(entry.upload) for entry in entries]
+        ctx = self._work.ctx
         ledger = Ledger(ctx.store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s)
-        times = [entry.upload_time for entry in entries]
-        known = {ident for ident, is_known in zip(ids, self._work.pool.map(ledger.knows, ids, times), strict=True)
-                 if is_known}  # fmt: skip
-        missing = [ident for ident in ids if ident not in known]
+
+        def knows(entry: Entry) -> bool:
+            return ledger.knows(text(entry.upload), entry.upload_time)
+
+        asked = dict(self._work.apart.each("callbacks", self._work.pool, knows, entries, ident_of))
+        known = {entry.upload for entry, is_known in asked.items() if is_known is True}
+        missing = [text(entry.upload) for entry, is_known in asked.items() if is_known is False]
         if missing and topology.CALLBACKS in self._idle:
             self._work.report.recalled += len(missing)
             if not self._work.dry_run:
                 ctx.publisher.publish_many(topology.CALLBACKS, [CallbackDue(upload_id=i).encode() for i in missing])
-        return {packed(ident) for ident in known}
+        return known
 
     def _written(self, diary: Diary, ends: Mapping[bytes, Ending]) -> set[bytes]:
         """Those whose end the diary has; the others are told to it again."""
         if not ends or self._diary_is_down:
             return set()
         try:
-            known = diary.ended(list(ends.values()))
+            known = self._known(diary, list(ends.values()))
         except DatabaseUnavailable:
             self._diary_is_down = True  # asked again by the next pass
             return set()
@@ -158,13 +176,36 @@ class Receipts:
             self._retell([end.upload_id for end in ends.values() if end.upload_id not in known])
         return {packed(upload_id) for upload_id in known}
 
+    def _known(self, diary: Diary, ends: list[Ending]) -> set[str]:
+        """Ids of those ends that the diary has; one that it cannot be asked about costs the others nothing."""
+        try:
+            return diary.ended(ends)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:
+            if len(ends) > 1:
+                middle = len(ends) // 2
+                return self._known(diary, ends[:middle]) | self._known(diary, ends[middle:])
+            self._work.apart.fault("diary", ends[0].upload_id, error)
+            return set()
+
     def _retell(self, upload_ids: list[str]) -> None:
-        ctx, told = self._work.ctx, []
+        told = []
         for upload_id in upload_ids:
-            try:
-                told += [event.encode() for event in facts_of(ctx, read_receipt(ctx, upload_id))]
-            except PermanentError:
-                continue  # gone or damaged meanwhile: the next pass sees to it
-            self._work.report.retold += 1
+            events = self._work.apart.step("retell", upload_id, partial(self._events, upload_id))
+            told += events or []
+            self._work.report.retold += bool(events)
         if not self._work.dry_run:
-            ctx.publisher.publish_many(topology.LOG, told)
+            self._work.ctx.publisher.publish_many(topology.LOG, told)
+
+    def _events(self, upload_id: str) -> list[bytes]:
+        try:
+            receipt = read_receipt(self._work.ctx, upload_id)
+            facts = facts_of(self._work.ctx, receipt)
+        except PermanentError:
+            return []  # gone or damaged meanwhile: the next pass sees to it
+        return [event.encode() for event in facts]
+
+
+def _upload(info: ObjectInfo) -> bytes:
+    return packed(info.key.removeprefix(PREFIX).removesuffix(".json"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from handlers.notifications import UploadEvent
 from handlers.on_upload import on_upload, upload_id
 from handlers.sweep import damage
@@ -9,7 +11,6 @@ from handlers.sweep.receipts import Receipts
 from handlers.sweep.tables import packed, text
 from handlers.sweep.work import Work
 from shared import keys
-from shared.errors import StorageUnavailable
 from shared.failpoints import passing
 from shared.storage import ObjectInfo
 
@@ -24,30 +25,23 @@ def look_at_uploads(work: Work, receipts: Receipts) -> None:
         upload = packed(upload_id(info))
         if upload in damaged:
             damaged.discard(upload)
-            _repair(work, info, text(upload))
+            if not work.dry_run:
+                work.apart.step("damage", text(upload), partial(damage.keep, work.ctx, keys.receipt(text(upload))))
+            work.report.repaired += _is_decided(work, info, text(upload))
         elif info.age_s > work.ctx.settings.lease_s:
             decided = receipts.times.when(upload)
             # Younger than its receipt: the same bytes were put again at the same key, which is another upload.
             if decided is None or decided < info.last_modified:
-                work.report.missed += _decide(work, info)
-    for upload in damaged:
-        work.report.repaired += not work.dry_run and damage.repair_receipt(work.ctx, text(upload))
+                work.report.missed += _is_decided(work, info, text(upload))
+    for ident in map(text, () if work.dry_run else damaged):
+        repaired = work.apart.step("damage", ident, partial(damage.repair_receipt, work.ctx, ident))
+        work.report.repaired += bool(repaired)
 
 
-def _repair(work: Work, info: ObjectInfo, ident: str) -> None:
-    if not work.dry_run:
-        damage.keep(work.ctx, keys.receipt(ident))
-    work.report.repaired += _decide(work, info)
-
-
-def _decide(work: Work, info: ObjectInfo) -> bool:
+def _is_decided(work: Work, info: ObjectInfo, ident: str) -> bool:
+    """False: it met a fault, and the next pass finds it again."""
     if work.dry_run:
         return True
     passing("sweep.before_publish")
     event = UploadEvent(info.bucket, info.key, "create", info.version, info.etag, info.bytes, None, info.last_modified)
-    try:
-        on_upload(event, work.ctx)
-    except StorageUnavailable:
-        work.report.failed += 1  # one object that its server cannot give; the next pass tries again
-        return False
-    return True
+    return work.apart.step("uploads", ident, partial(on_upload, event, work.ctx)) is not None

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from handlers.context import Context
 from handlers.report import SweepReport
+from handlers.sweep.apart import Apart, ident_of
 from handlers.sweep.marks import Marks
-from shared.errors import NotFound, StorageUnavailable
+from shared.errors import NotFound
 from shared.storage import ObjectInfo
 
 CHUNK = 500
@@ -30,6 +31,7 @@ class Work:
     report: SweepReport
     pool: ThreadPoolExecutor
     since: datetime | None
+    apart: Apart
 
     @property
     def dry_run(self) -> bool:
@@ -37,21 +39,21 @@ class Work:
 
     def read(self, infos: Sequence[ObjectInfo]) -> Iterator[tuple[ObjectInfo, bytes]]:
         """These objects, in order. What is gone is left out, and so is, until the next pass, what cannot be read."""
-        for info, data in zip(infos, self.pool.map(self._read, infos), strict=True):
+        for info, data in self.apart.each("read", self.pool, self._read, infos, ident_of):
             if isinstance(data, bytes):
                 yield info, data
             elif data is not None:
-                # One object that its server cannot give must not hide all that come after it.
-                self.report.failed += 1
-                self.marks.unread(info.last_modified)
+                self.again(info)
 
-    def _read(self, info: ObjectInfo) -> bytes | StorageUnavailable | None:
+    def again(self, info: ObjectInfo) -> None:
+        """This document is to be read by the next pass, too, whoever makes it."""
+        self.marks.unread(info.last_modified)
+
+    def _read(self, info: ObjectInfo) -> bytes | None:
         try:
             return self.ctx.store.read(info.bucket, info.key)
         except NotFound:
             return None
-        except StorageUnavailable as error:
-            return error
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:

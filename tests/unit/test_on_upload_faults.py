@@ -9,7 +9,7 @@ from handlers.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from shared import failpoints, keys
 from shared.broker import topology
-from shared.errors import Code, StorageUnavailable
+from shared.errors import Code, StorageUnavailable, TransientError
 from tests.unit.upload_world import World, photo
 
 
@@ -105,3 +105,50 @@ def test_a_crash_leaves_what_was_done_before_it(
     assert (len(world.store.keys("results")), len(world.tasks()), len(world.log())) == (receipts, tasks, events)
     assert on_upload(event, world.ctx).kind == "queued"
     assert len(world.store.keys("results")) == 1
+
+
+POISON = "=?utf-7?q?+2AA-?="
+"""Read by Python's codec of that name: half a surrogate pair, which no document can hold."""
+
+
+@pytest.mark.parametrize("name", ["user", "filename", "params", "workflow", "priority", "callback"])
+def test_a_value_that_is_no_text_has_an_end(world: World, name: str) -> None:
+    """Decided once and for all: with its receipt, and a row of the log."""
+    decision = world.upload("a.png", photo(), {name: POISON})
+    receipt = world.receipt(decision)
+    assert (decision.kind == "queued") == (name in ("user", "filename"))
+    if receipt.decision == "rejected":
+        assert receipt.fault is not None
+        assert receipt.fault.error_code in (Code.BAD_METADATA, Code.UNKNOWN_WORKFLOW, Code.BAD_PARAMETER)
+    assert [row.kind for row in world.log()] == [decision.kind]
+
+
+@pytest.mark.parametrize("name", ["user", "filename", "params", "workflow", "priority", "callback"])
+@pytest.mark.parametrize("value", ["x" * 3000, "=?punycode?q?" + "a" * 300_000 + "?="])
+def test_a_value_longer_than_metadata_may_be_is_refused_unread(world: World, name: str, value: str) -> None:
+    decision = world.upload("a.png", photo(), {name: value})
+    assert decision.kind == "rejected"
+    assert decision.code == (Code.BAD_PARAMETER if name == "callback" else Code.BAD_METADATA)
+
+
+def test_what_cannot_be_decided_on_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours that one photo meets costs that photo, with an end and a line of the log, and no photo twice."""
+    bug = IndexError("IMG_private.jpg")
+    monkeypatch.setattr("handlers.on_upload.probe", lambda *_: (_ for _ in ()).throw(bug))
+    event = world.put("private.png", photo())
+    with capture_logs() as lines:
+        decision = on_upload(event, world.ctx)
+    assert (decision.kind, decision.code) == ("rejected", Code.INTERNAL)
+    assert world.reason(decision).error_code == Code.INTERNAL
+    assert [row.kind for row in world.log()] == ["rejected"]
+    assert "upload.failed" in [line["event"] for line in lines]
+    assert "private" not in str(lines)
+    assert on_upload(event, world.ctx).repeated
+
+
+def test_a_machine_in_trouble_refuses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file descriptor left, or no memory: the event comes again."""
+    monkeypatch.setattr("handlers.on_upload.probe", lambda *_: (_ for _ in ()).throw(OSError(24, "too many files")))
+    with pytest.raises(TransientError):
+        world.upload("a.png", photo())
+    assert world.documents() == {}

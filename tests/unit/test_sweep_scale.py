@@ -25,6 +25,10 @@ from tests.unit.sweep_town import Town
 _numbers = count(1)
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
 def crowd(town: Town, number: int, finished: bool) -> None:
     """Many uploads that were decided on long ago, without the cost of handling them one by one."""
     workflow = resolve("fast").ref
@@ -104,11 +108,11 @@ def test_a_pass_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
     def dies(bucket: str, key: str, version: str | None = None) -> bytes:
         if key.startswith("receipts/") and next(calls) >= 30:
-            raise RuntimeError("killed")
+            raise Killed
         return read(bucket, key, version)
 
     monkeypatch.setattr(town.store, "read", dies)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Killed):
         town.sweep()
     monkeypatch.setattr(town.store, "read", read)
     town.store.reads.clear()
