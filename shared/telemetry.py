@@ -66,7 +66,7 @@ EVENTS = {
     "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
     "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
-    "sweep.object_failed": "One object met a fault in `stage` of a pass, `error` raised at `where`; the others did not.",
+    "sweep.object_failed": "One object met a fault in `stage`, `error` raised at `where`; the pass went on.",
     "sweep.multiparts_kept": "The store cannot list or end uploads in parts, or may not; abandoned ones stay.",
     "callback.delivered": "A receiver answered a callback with 2xx.",
     "callback.disabled": "A receiver answered 410: it is not called again.",

@@ -89,6 +89,22 @@ def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> 
     assert backlog(ctx.settings)[topology.BULK].ready == before + 4
 
 
+@pytest.mark.parametrize("name", ["user", "filename", "params"])
+def test_a_value_that_is_no_text_hides_no_upload(ctx: Context, name: str) -> None:
+    """An app server may pass on whatever its users call their files."""
+    assert isinstance(ctx.store, S3Store)
+    bucket, client = ctx.settings.bucket_uploads, ctx.store.client
+    client.put_object(Bucket=bucket, Key="a.png", Body=photo(1), Metadata={name: "=?utf-7?q?+2AA-?="})
+    put(ctx, "b.png", photo(2))
+    found = 0
+    while found < 2:
+        report = until(ctx, lambda report: report.missed > 0)
+        found += report.missed
+        assert report.failed == 0
+    again = on_sweep(ctx)
+    assert (again.missed, again.failed, again.uploads, again.receipts) == (0, 0, 2, 2)
+
+
 def test_lost_messages_are_published_again(ctx: Context) -> None:
     """As many as are missing in the real queue."""
     for number in range(3):
