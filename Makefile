@@ -3,7 +3,13 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Every archive is one whose hash stands in a lock file; `make lock` writes these anew.
+LOCKED := $(PIP) --no-deps --require-hashes
+# Built by the locked setuptools, and nothing is fetched for it.
+OURS   := $(PIP) --no-deps --no-build-isolation
+# PyTorch's builds, and so their hashes, differ by device: its version is fixed, its build is the index's.
+TORCH  := $(PIP) -c constraints.txt torch torchvision
 N      ?= 200
 SEED   ?= 1
 MINUTES ?= 15
@@ -12,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test lint audit up down chaos soak bench clean
+.PHONY: install reference samples demo test lint lock audit sbom up down chaos soak bench clean
 
 install: $(VENV)/.base
 
@@ -20,21 +26,26 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Darkroom needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: pyproject.toml constraints.txt setup.py gpu_worker/engines/kernels/winograd.c | $(BIN)/python
-	$(PIP) -e .
+OURS_FROM := pyproject.toml setup.py gpu_worker/engines/kernels/winograd.c
+
+$(VENV)/.base: requirements/build.txt requirements/base.txt $(OURS_FROM) | $(BIN)/python
+	$(LOCKED) -r requirements/build.txt
+	$(LOCKED) -r requirements/base.txt
+	$(OURS) -e .
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.base
-	$(PIP) -e '.[demo]'
+$(VENV)/.demo: $(VENV)/.base requirements/demo.txt
+	$(LOCKED) -r requirements/demo.txt
 	touch $@
 
-$(VENV)/.test: $(VENV)/.base
-	$(PIP) -e '.[test]'
+$(VENV)/.test: $(VENV)/.base requirements/test.txt
+	$(LOCKED) -r requirements/test.txt
+	$(TORCH)
 	touch $@
 
 # The official code, for the parity tests: some minutes to install, in CI always.
-$(VENV)/.reference: $(VENV)/.test
-	$(PIP) -e '.[reference]'
+$(VENV)/.reference: $(VENV)/.test requirements/reference.txt
+	$(LOCKED) -r requirements/reference.txt
 	touch $@
 
 reference: $(VENV)/.reference
@@ -44,7 +55,7 @@ samples: $(VENV)/samples
 
 $(VENV)/samples: | $(BIN)/python
 	rm -rf $@.part && mkdir $@.part
-	$(PIP:install=download) --no-deps --no-binary pillow --dest $@.part pillow
+	$(PIP:install=download) -c constraints.txt --no-deps --no-binary pillow --dest $@.part pillow
 	tar -xf $@.part/*.tar.gz -C $@.part && mv $@.part $@
 
 demo: $(VENV)/.demo
@@ -53,11 +64,11 @@ demo: $(VENV)/.demo
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lint: $(VENV)/.test $(VENV)/audit/bin/pip-audit
+lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.audit $(VENV)/audit/bin/pip-audit $(AUDIT)
+	$(BIN)/python -m tests.audit $(VENV)/tools/bin/pip-audit $(AUDIT)
 
 # A seeded run under every fault; prints its ledger and fails if anything is lost or done twice.
 chaos: $(VENV)/.test
@@ -69,12 +80,25 @@ soak: $(VENV)/.test
 
 # Known vulnerabilities of every pinned version. In lint a vulnerability fails, and a service that cannot be reached is
 # told; here, that fails too.
-audit: $(VENV)/.test $(VENV)/audit/bin/pip-audit
-	$(BIN)/python -m tests.audit $(VENV)/audit/bin/pip-audit --complete
+audit: $(VENV)/.test $(VENV)/tools/.done
+	$(BIN)/python -m tests.audit $(VENV)/tools/bin/pip-audit --complete
 
-$(VENV)/audit/bin/pip-audit: | $(BIN)/python
-	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+# pip-audit and the writer of SBOMs, in an environment of their own: what they need is none of what Darkroom runs with.
+$(VENV)/tools/.done: requirements/tools.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/$(LOCKED:$(BIN)/%=%) -r requirements/tools.txt
+	touch $@
+
+# What an installed wheel and each image bring along, as CycloneDX with hashes: build/sbom/*.cdx.json.
+sbom: $(VENV)/tools/.done
+	mkdir -p build/sbom
+	for part in base services worker-cpu worker-gpu; do $(VENV)/tools/bin/cyclonedx-py requirements \
+	  --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON \
+	  -o build/sbom/$$part.cdx.json requirements/$$part.txt || exit 1; done
+
+# The lock files anew, from pyproject.toml and constraints.txt; needs `uv` (pip install uv).
+lock:
+	$(PYTHON) requirements/lock.py
 
 up: install
 	$(BIN)/darkroom up

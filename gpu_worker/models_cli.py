@@ -70,5 +70,6 @@ def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str
 
 
 def _line(row: dict[str, Any], width: int) -> str:
-    line = f"{row['name']:<{width}}  {row['state']:<9} {row['bytes'] / 1e6:8.1f} MB  {row['title']}"
+    size = f"{row['bytes'] / 1e6:8.1f} MB"
+    line = f"{row['name']:<{width}}  {row['state']:<9} {size}  {row['title']}  [{row['licence']}]"
     return f"{line}\n  {row['fault']}" if row["fault"] else line

@@ -1,0 +1,74 @@
+"""`python requirements/lock.py`: writes the lock files anew, every distribution with its version and its hashes.
+
+The versions come from constraints.txt, so that all locks agree; what belongs to a lock comes from pyproject.toml.
+PyTorch's builds differ by device and index, and so do their hashes: outside the CUDA image they are left to
+constraints.txt alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "requirements"
+PROJECT = ["pyproject.toml"]
+EXTRAS = {"base": [], "demo": ["demo"], "test": ["test"], "reference": ["test", "reference"]}
+IMAGES = ("services", "worker-cpu", "worker-gpu")
+TOOLS = {"build": ["setuptools", "wheel"], "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"]}
+BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
+"""Distributions whose builds differ by device."""
+
+
+def lock(name: str, sources: list[str], *options: str) -> None:
+    """Writes one lock file for Python 3.11 and newer on every platform."""
+    command = [
+        sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11",
+        "--generate-hashes", "--no-annotate", "--no-header", "--quiet", "--no-config", *options,
+    ]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    blocks = _blocks(done.stdout)
+    if name != "worker-gpu":
+        blocks = [block for block in blocks if not _by_device(block)]
+    (FOLDER / f"{name}.txt").write_text("".join(blocks))
+
+
+def _blocks(text: str) -> list[str]:
+    """One text for each distribution: its line and its hashes."""
+    blocks: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if line.startswith(" "):
+            blocks[-1] += line
+        else:
+            blocks.append(line)
+    return blocks
+
+
+def _by_device(block: str) -> bool:
+    name = block.partition("=")[0]
+    return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in BY_DEVICE)
+
+
+def main() -> None:
+    """Writes every lock file."""
+    constraints = ["--constraint", "constraints.txt"]
+    for name, extras in EXTRAS.items():
+        wanted = [option for extra in extras for option in ("--extra", extra)]
+        lock(name, PROJECT, *constraints, *wanted)
+    for image in IMAGES:
+        with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
+            script = [sys.executable, "infra/docker/requirements.py", image]
+            wanted_file.write(subprocess.run(script, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+            wanted_file.flush()
+            lock(image, [wanted_file.name], *constraints)
+    for name, packages in TOOLS.items():
+        with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
+            wanted_file.write("\n".join(packages))
+            wanted_file.flush()
+            lock(name, [wanted_file.name])
+
+
+if __name__ == "__main__":
+    main()
