@@ -25,8 +25,21 @@ BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
 def lock(name: str, sources: list[str], *options: str) -> None:
     """Writes one lock file for Python 3.11 and newer on every platform."""
     command = [
-        sys.executable, "-m", "uv", "pip", "compile", *sources, "--universal", "--python-version", "3.11",
-        "--generate-hashes", "--no-annotate", "--no-header", "--quiet", "--no-config", *options,
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        *sources,
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+        "--quiet",
+        "--no-config",
+        *options,
     ]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     blocks = _blocks(done.stdout)
