@@ -24,11 +24,7 @@ hypothesis.settings.load_profile("darkroom")
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Callable[[str], Path]]:
-    """Makes state directories.
-
-    Not below pytest's own folder: for root, PostgreSQL runs as another user, and every test run that starts beside this
-    one closes that folder to others again.
-    """
+    """Makes state directories, in a folder that is gone at the end: each holds some tens of megabytes."""
     with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
         yield lambda name: Path(tempfile.mkdtemp(prefix=name, dir=folder))
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from shared.errors import SettingsError
 from shared.heartbeat import fault_file
 
 LOOPBACK = "127.0.0.1"
+NEEDED = {"PATH", "LANG", "TZ"}
 MAX_LOG_BYTES = 20 << 20
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -44,15 +45,18 @@ class Program:
     """Most time until it makes that file: a worker verifies its models first. A stack's first start waits less."""
     fault: Callable[[], str] = str
     """Looked at again and again: what it will not get over by itself, told once. It is restarted then."""
+    of_strangers: bool = False
+    """It is not ours, as the servers: of the caller's environment it is given only what every program needs."""
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Start it now. Only ever from the supervisor's main thread: with that thread, its children end."""
         if self.beat:
             for sign in (self.beat, fault_file(self.beat)):  # of an earlier life
                 sign.unlink(missing_ok=True)
+        given = needed(environment) if self.of_strangers else environment
         with log.open("ab") as sink:
             return subprocess.Popen(
-                self.command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment | self.environment,
+                self.command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=given | self.environment,
                 cwd=self.folder, umask=0o077, preexec_fn=self._follow_parent,
                 # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops in order.
                 start_new_session=True, **as_user(self.user),
@@ -62,6 +66,11 @@ class Program:
         """Have the kernel stop this process when a supervisor dies that cannot do it any more."""
         if _libc is not None:
             _libc.prctl(_PR_SET_PDEATHSIG, int(self.stop_signal))
+
+
+def needed(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every program needs of an environment: no settings, keys or tokens of its caller."""
+    return {name: value for name, value in environment.items() if name in NEEDED or name.startswith("LC_")}
 
 
 def as_user(user: str | None) -> dict[str, Any]:

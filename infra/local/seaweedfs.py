@@ -51,7 +51,7 @@ def seaweedfs(state: State, settings: Settings) -> Program:
     return Program(
         "seaweedfs", command, lambda: _ready(state, settings), environment, folder,
         # Its volumes are closed at once; its filer then waits a quarter of a minute for streams that nobody ends.
-        stop_s=2.0, may_be_killed=True,
+        stop_s=2.0, may_be_killed=True, of_strangers=True,
         fault=FullDisk(state.path("logs", "seaweedfs.log"), state.folder),
     )  # fmt: skip
 

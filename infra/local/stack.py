@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -51,15 +53,18 @@ class Stack:
         self._lock = lock(folder)
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
-        if "api_port" in given.model_fields_set and not (given.api_port and free(given.api_port)):
+        known = State.known(folder)
+        own = _told_by_us(given, known) if known else set()
+        said = given.model_fields_set - own
+        if "api_port" in said and not (given.api_port and free(given.api_port)):
             self._lock.close()
             raise SettingsError(f"DARKROOM_API_PORT: {given.api_port} is no port, taken by another program, or not "
                                 "allowed to you; name another port, or none for a free one")  # fmt: skip
         self.state = State.load(folder)
-        self.settings = _complete(given, self.state)
-        self._given = given
+        self.settings = _complete(given, said, self.state)
+        self._said = said
         self._workers = 0 if servers_only else workers
-        self._supervisor = Supervisor(folder, _environment(folder), clock or SystemClock())
+        self._supervisor = Supervisor(folder, _environment(folder, own), clock or SystemClock())
         self._stop = threading.Event()
         self._ready_file = folder / "run" / READY
         self._ready_file.unlink(missing_ok=True)
@@ -97,7 +102,7 @@ class Stack:
 
     def _servers(self) -> Iterator[Program]:
         for setting, make in SERVERS.items():
-            if setting not in self._given.model_fields_set:
+            if setting not in self._said:
                 yield make(self.state, self.settings)
 
     def _prepare(self) -> None:
@@ -123,24 +128,41 @@ class Stack:
                        beat=ready, beat_timeout_s=self.settings.beat_timeout_s)  # fmt: skip
 
 
-def _complete(given: Settings, state: State) -> Settings:
-    """What the caller left open is ours. A server that is somebody else's keeps its own keys."""
+def _own(state: State) -> dict[str, Any]:
+    """The stack's own doors, and what opens them."""
     port, secret = state.ports, {name: SecretStr(value) for name, value in state.secrets.items()}
-    said = given.model_fields_set
-    api_port = given.api_port if "api_port" in said else port["api"]
-    ours = {
-        "api_port": api_port, "api_url": f"http://{LOOPBACK}:{api_port}",
+    return {
+        "api_port": port["api"], "api_url": f"http://{LOOPBACK}:{port['api']}",
         "api_key": secret["api_key"], "webhook_token": secret["webhook_token"], "pepper": secret["pepper"],
         "webhook_secret": SecretStr(f"whsec_{state.secrets['webhook_secret']}"),  # hexadecimal is base64, too
         "broker_url": SecretStr(f"redis://:{state.secrets['valkey']}@{LOOPBACK}:{port['valkey']}/0"),
         "database_url": SecretStr(f"postgresql://darkroom:{state.secrets['postgres']}@{LOOPBACK}:{port['postgres']}"
                                   "/darkroom"),
+        "s3_endpoint_url": f"http://{LOOPBACK}:{port['s3']}", "s3_region": "us-east-1",
+        "s3_access_key": secret["s3_access_key"], "s3_secret_key": secret["s3_secret_key"],
     }  # fmt: skip
-    if "s3_endpoint_url" not in said:
-        ours |= {
-            "s3_endpoint_url": f"http://{LOOPBACK}:{port['s3']}", "s3_region": "us-east-1",
-            "s3_access_key": secret["s3_access_key"], "s3_secret_key": secret["s3_secret_key"],
-        }  # fmt: skip
+
+
+def _told_by_us(given: Settings, known: State) -> set[str]:
+    """Settings that name nothing of somebody else's: this stack told them, as by `eval "$(darkroom env)"`."""
+    return {name for name, own in _own(known).items() if _is_own(getattr(given, name), own)} & given.model_fields_set
+
+
+def _is_own(value: Any, own: Any) -> bool:
+    """Also at a port of an earlier run: the password in the address was drawn for this stack alone."""
+    if value == own or not isinstance(value, SecretStr):
+        return bool(value == own)
+    told, ours = (urlsplit(secret.get_secret_value()) for secret in (value, own))
+    return ours.password is not None and (told.hostname, told.password) == (ours.hostname, ours.password)
+
+
+def _complete(given: Settings, said: Set[str], state: State) -> Settings:
+    """What the caller left open is ours. A server that is somebody else's keeps its own keys."""
+    ours = _own(state)
+    if "api_port" in said:
+        ours |= {"api_url": f"http://{LOOPBACK}:{given.api_port}"}
+    if "s3_endpoint_url" in said:
+        ours = {name: value for name, value in ours.items() if not name.startswith("s3_")}
     if not has_gpu(given):
         ours["default_workflow"] = "fast"
     return given.model_copy(update={name: value for name, value in ours.items() if name not in said})
@@ -155,12 +177,15 @@ def _stack_file(settings: Settings) -> str:
     return "".join(lines)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The environment of every process: the caller's, and where the stack's file lies.
+def _environment(folder: Path, own: Collection[str]) -> dict[str, str]:
+    """The environment of Darkroom's processes: the caller's, and where the stack's file lies.
 
+    Without what the stack told at an earlier run: what holds now is in its file.
     Modules come from where they are installed: not from the folder in which somebody happens to stand.
     """
-    return os.environ | {f"{PREFIX}STATE_DIR": str(folder), "PYTHONSAFEPATH": "1"}
+    told = {f"{PREFIX}{name.upper()}" for name in own}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in told}
+    return kept | {f"{PREFIX}STATE_DIR": str(folder), "PYTHONSAFEPATH": "1"}
 
 
 def has_gpu(settings: Settings) -> bool:

@@ -48,18 +48,24 @@ class State:
 
         Raises `SettingsError` where there are data whose secrets are gone.
         """
-        known = _read(folder / "state.json")
+        known = cls.known(folder)
         if known is None and (folder / "postgres").exists():
             raise SettingsError(
                 f"{folder} has data but no readable state.json with their secrets; put it back, or start elsewhere "
                 "with DARKROOM_STATE_DIR"
             )
-        known = known or {"ports": {}, "secrets": {}}
-        state = cls(folder, _with_ports(known["ports"]), dict(known["secrets"]))
+        known = known or cls(folder, {}, {})
+        state = cls(folder, _with_ports(known.ports), known.secrets)
         for name in SECRETS:
             state.secrets.setdefault(name, secrets.token_hex(20))
         state.save()
         return state
+
+    @classmethod
+    def known(cls, folder: Path) -> State | None:
+        """As the last run left it."""
+        found = _read(folder / "state.json")
+        return cls(folder, found["ports"], found["secrets"]) if found else None
 
     def save(self) -> None:
         write_private(self.path("state.json"), json.dumps({"ports": self.ports, "secrets": self.secrets}, indent=2))

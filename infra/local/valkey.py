@@ -19,7 +19,7 @@ def valkey(state: State, settings: Settings) -> Program:
     write_private(folder / "valkey.conf", _conf(state))
     client = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
     command = [str(Path(get_binary_path())), "valkey.conf"]
-    return Program("valkey", command, lambda: _answers(client), folder=folder)
+    return Program("valkey", command, lambda: _answers(client), folder=folder, of_strangers=True)
 
 
 def _conf(state: State) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -174,6 +175,25 @@ def test_a_server_of_somebody_else_is_used_and_not_started(steady: Running, run:
     ours = run("ours", DARKROOM_BROKER_URL=url)
     assert not any("valkey" in process.exe() for process in ours.servers())
     assert ours.settings.broker_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("told", [{"broker_url", "database_url", "api_url", "api_key"}, {"broker_url"}, {"api_url"}])
+def test_what_a_stack_told_its_clients_names_no_server_of_somebody_else(
+    run: Callable[..., Running], told: set[str]
+) -> None:
+    """`up` in a shell with the lines of `darkroom env`: the same servers again, also where a port had to change."""
+    first = run()
+    write(first.settings, "before")
+    told_as = {name: value for name, value in first.settings.variables().items() if name[9:].lower() in told}
+    assert len(told_as) == len(told)
+    ports = first.ports()
+    first.stop()
+    with socket.create_server(("127.0.0.1", ports["valkey"])), socket.create_server(("127.0.0.1", ports["api"])):
+        again = run(**told_as)
+    settings = Settings.load(state_dir=again.folder)
+    assert read(settings) == ["before"] * 3
+    assert settings.api_url == f"http://127.0.0.1:{again.ports()['api']}"
+    assert again.ports()["api"] != ports["api"]
 
 
 def test_what_the_environment_says_holds_for_the_whole_stack(run: Callable[..., Running]) -> None:

@@ -111,6 +111,26 @@ def test_up_crash_up_down(folder: Path) -> None:
     assert "darkroom up" in darkroom("env", state_dir=folder).stderr
 
 
+SHELL = """
+set -e -a
+eval "$("$0" -m infra.cli env)"
+set +a
+"$0" -m infra.cli down
+"$0" -m infra.cli up --detach
+"$0" -m infra.cli status --json
+"""
+
+
+def test_down_and_up_in_the_shell_of_its_clients(folder: Path) -> None:
+    """As the README has it: what `darkroom env` told is in the shell's environment, and the stack starts again."""
+    assert darkroom("up", "--detach", state_dir=folder).returncode == 0
+    shell = ["sh", "-c", SHELL, sys.executable]
+    env = os.environ | {"DARKROOM_STATE_DIR": str(folder)}
+    done = subprocess.run(shell, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {process["name"] for process in json.loads(done.stdout)["processes"]} == PROCESSES | {"worker"}
+
+
 def test_an_interrupted_start_leaves_nothing(folder: Path) -> None:
     """Ctrl-C during `up --detach`: what had been started stops, and the next `up` finds the place free."""
     command = [sys.executable, "-m", "infra.cli", "up", "--detach"]
