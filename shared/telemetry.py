@@ -62,6 +62,7 @@ EVENTS = {
     "log.refused": "The database refused one log event; it was set aside.",
     "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
     "task.republished": "A lost message, or a try that is due, was published by the sweep.",
+    "claim.dropped": "A claim was left behind by a worker that died at the end of its upload; the sweep took it away.",
     "document.damaged": "A receipt, record or claim cannot be read; `repaired` says whether it was made anew.",
     "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",

@@ -128,16 +128,31 @@ class Calls:
         ctx, bucket = self._ctx, self._ctx.settings.bucket_results
         try:
             receipt = read_receipt(ctx, seen.note.upload_id)
+        except NotFound:
+            return self._drop(task_id, seen)
         except PermanentError:
             return False  # the pass over the receipts repairs it
         if receipt.task_id != task_id or ended(ctx, task_id, receipt.upload_id):
-            return False
+            return self._drop(task_id, seen)
         passing("sweep.before_publish")
         ctx.publisher.publish(restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode())
         # Published before it is marked: a crash between the two costs one message too many, never one too few.
         claims.requeue(ctx.store, bucket, task_id, seen.attempt, seen.note)
         logger().info("task.republished", task_id=task_id, upload_id=receipt.upload_id, attempt=seen.attempt + 1)
         return True
+
+    def _drop(self, task_id: str, seen: Seen) -> bool:
+        """Forget a claim whose own upload has ended or asks for something else by now: whoever left it died just then.
+
+        It would shield the other uploads of the task, which look as if they were called in its turn, and are not.
+        """
+        store, bucket = self._ctx.store, self._ctx.settings.bucket_results
+        listed = [info.key for info in store.list(bucket, keys.claims(task_id))]
+        if listed and listed[-1] == seen.info.key:  # else a worker has just begun the next attempt
+            for key in reversed(listed):
+                store.delete(bucket, key)
+            logger().info("claim.dropped", task_id=task_id, upload_id=seen.note.upload_id, attempt=seen.attempt)
+        return False
 
 
 def ended(ctx: Context, task_id: str, upload_id: str) -> bool:

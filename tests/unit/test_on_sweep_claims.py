@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from handlers.sweep.calls import Calls
 from handlers.sweeper import Loop
 from shared import keys
 from shared.errors import NotFound
 from shared.storage import ObjectInfo, ObjectStore
-from tests.unit.sweep_town import LEASE_S, Town
+from tests.unit.sweep_town import LEASE_S, Town, photo
 from tests.waiting import eventually
 
 
@@ -154,3 +155,51 @@ def test_a_loop_that_waits_for_the_other_is_at_rest(town: Town) -> None:
         slow.release.set()
         threads[0].join()
     threads[1].join()
+
+
+@pytest.mark.parametrize("after", ["failed", "erased", "another task"])
+def test_a_claim_that_outlives_its_upload_shields_no_twin(town: Town, after: str) -> None:
+    """A worker died between an upload's end and its claim's; the message of the task's other upload was lost, too."""
+    data = photo(1)
+    first, twin = town.upload("a.png", data), town.upload("b.png", data)
+    town.claim(first)
+    if after == "failed":
+        town.fail(first)
+    elif after == "erased":
+        town.store.delete("results", keys.receipt(first))
+        town.store.delete("uploads", "a.png")
+    else:
+        town.upload("a.png", data, {"workflow": "anime"})
+    town.lose()
+    for _ in range(3):
+        town.later()
+        town.sweep()
+    assert town.messages().count(twin) == 1
+    assert not [
+        key for key in town.store.keys("results") if key.startswith(keys.claims(town.receipt(twin).task_id or ""))
+    ]
+    for _ in range(2):
+        town.later()
+        town.sweep()
+    assert town.messages().count(twin) == 1
+
+
+def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It began the next attempt between two looks of the sweep."""
+    data = photo(1)
+    first, twin = town.upload("a.png", data), town.upload("b.png", data)
+    town.claim(first)
+    town.fail(first)
+    town.later()
+    read, task = town.store.read, town.receipt(first).task_id or ""
+
+    def begins(bucket: str, key: str, version: str | None = None) -> bytes:
+        if key == keys.receipt(first):
+            town.claims("w2").take(task, twin)
+        return read(bucket, key, version)
+
+    calls = Calls(town.ctx)
+    monkeypatch.setattr(town.store, "read", begins)
+    calls.call_due()
+    held = [key for key in town.store.keys("results") if key.startswith("claims/")]
+    assert [key.rpartition("/")[2] for key in held] == ["0001.json", "0002.json"]

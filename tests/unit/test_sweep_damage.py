@@ -266,3 +266,26 @@ def test_a_record_without_receipt_and_upload_stays(town: Town) -> None:
     report = town.sweep()
     assert (report.damaged, report.missed, report.results_retired, report.republished) == (0, 0, 0, 0)
     assert {keys.record(record.task_id), record.result_key} <= set(town.store.keys("results"))
+
+
+@pytest.mark.parametrize(
+    "result", [b"", b"\x89PNG\r\n\x1a\n", b"x" * 40, None], ids=["empty", "head", "no PNG", "torn"]
+)
+def test_a_damaged_record_beside_a_short_result_lets_the_photo_be_restored_again(
+    town: Town, result: bytes | None
+) -> None:
+    """A disk that was full leaves both short: no result, and no end of the pass."""
+    upload, other = town.upload("a.png"), town.upload("b.png")
+    record = town.restore(upload)
+    whole = town.store.read("results", record.result_key)
+    about = {"bytes": str(len(whole)), "sha256": hashlib.sha256(whole).hexdigest()}
+    town.store.put("results", record.result_key, whole[:-9] if result is None else result, "image/png", about)
+    town.store.put("results", keys.record(record.task_id), b"", "application/json")
+    town.lose()
+    town.later()
+    report = town.sweep()
+    assert (report.damaged, report.repaired, report.failed) == (1, 1, 0)
+    assert other in town.messages()
+    town.later()
+    town.sweep()
+    assert sorted(town.messages()) == sorted([upload, other])
