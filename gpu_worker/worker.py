@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -39,7 +40,14 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.claims import RENEWALS, Claims
-from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable, TransientError
+from shared.errors import (
+    BrokerUnavailable,
+    Code,
+    ObjectUnreadable,
+    PermanentError,
+    StorageUnavailable,
+    TransientError,
+)
 from shared.failpoints import passing
 from shared.heartbeat import QUIET_S, Heartbeat, Pulse, give, own
 from shared.settings import Settings
@@ -50,6 +58,7 @@ PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
 
 DISK_WAIT_S = 15.0
+REFUSED_S = 5.0
 PAUSE_S = 10.0
 """A second's wait that takes longer means that the process was stopped, or the machine slept."""
 HAND_BACK_S = 5.0
@@ -70,12 +79,14 @@ class Worker:
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         plain = S3Store(settings)
         clock, store = plain.clock, cast(ObjectStore, Patient(plain, self._leave))
+        # Whatever the stages wait for, the claims are renewed.
+        beside = cast(ObjectStore, Patient(plain, self._leave))
         publisher = cast(Publisher, Patient(Publisher(settings), self._leave))
         self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
         self._outcomes = Outcomes(self._ctx)
         self._hand = Hand(settings.max_pixels_in_hand)
         self._prepare = Prepare(self._ctx, self._outcomes, lambda new: self._hand.wait_for_room(new, self.stop))
-        self._upkeep = Upkeep(self._ctx)
+        self._upkeep = Upkeep(replace(self._ctx, store=beside, claims=Claims(beside, settings, name)))
         self._finish = Finish(self._ctx, self._outcomes)
         self._engine = engines.select(settings)
         self._inbox = Inbox(clock)
@@ -145,7 +156,8 @@ class Worker:
         with suppress(StorageUnavailable):
             for job in self._hand.jobs():
                 if job is not but:
-                    self._outcomes.hand_back(job)
+                    with suppress(PermanentError):  # refused: that claim runs out by itself
+                        self._outcomes.hand_back(job)
 
     def _preparing(self) -> None:
         while not self.stop.is_set():
@@ -166,6 +178,11 @@ class Worker:
         try:
             with own().working():
                 begun = self._prepare.begin(delivery)
+        except ObjectUnreadable as error:
+            # The sweep calls for it again, once it can read what it has to say; nobody waits here for that.
+            logger().error("worker.failed_to_begin", code=error.code, detail=error.detail)
+            delivery.ack()
+            begun = None
         except Exception:
             # Nothing of the photo was touched yet: the fault is around it, and the delivery is looked at again.
             logger().exception("worker.failed_to_begin")
@@ -225,15 +242,26 @@ class Worker:
             took_s = self._ctx.clock.monotonic() - began_s
             job.busy_s += took_s
             metrics.SECONDS.labels(stage=name).observe(took_s)
-        except (StorageUnavailable, BrokerUnavailable):
-            return False  # only while leaving: the job stays in hand and is handed back
         except engines.DeviceLost:
             raise
         except Exception as error:
-            with suppress(StorageUnavailable, BrokerUnavailable):  # as above
-                self._broken(job, error)
+            # An outage is raised only while leaving: the job stays in hand and is handed back.
+            if not _is_outage(error) and self._ended(job, error):
                 self._hand.put_down(job)
             return False
+        return True
+
+    def _ended(self, job: Job, error: Exception) -> bool:
+        """Write down how the job ended. False: only while leaving, as above."""
+        try:
+            self._broken(job, error)
+        except Exception as fault:
+            if _is_outage(fault):
+                return False
+            # The store refuses to be told. The attempt counts, as its claim runs out; the message waits for that.
+            logger().exception("task.endless", task_id=job.task.task_id, upload_id=job.task.upload_id)
+            job.end()
+            self._inbox.park(job.delivery, REFUSED_S)
         return True
 
     def _broken(self, job: Job, error: Exception) -> None:
@@ -286,6 +314,10 @@ class Worker:
     def _stuck(self) -> str:
         """The stage that hangs, if one does."""
         return next((stage for stage, pulse in self._pulses.items() if pulse.quiet_s() > self.settings.stall_s), "")
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, StorageUnavailable | BrokerUnavailable) and not isinstance(error, ObjectUnreadable)
 
 
 def main(settings: Settings) -> int:

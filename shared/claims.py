@@ -136,7 +136,8 @@ class Claims:
             return Spent(attempt, Code.WORKER_CRASHED, f"{following.crashes} workers died while restoring this photo")
         if attempt - last.refused >= limits.max_attempts:
             detail = last.error_detail or "the worker died"
-            return Spent(attempt, Code.ATTEMPTS_EXHAUSTED, f"{attempt} attempts failed; the last one: {detail}")
+            code = Code.SOURCE_UNREADABLE if last.error_code == Code.SOURCE_UNREADABLE else Code.ATTEMPTS_EXHAUSTED
+            return Spent(attempt, code, f"{attempt} attempts failed; the last one: {detail}")
         return None
 
     def _write_new(self, task_id: str, attempt: int, note: ClaimNote) -> bool:

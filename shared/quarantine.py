@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from shared import keys
 from shared.documents import Source
-from shared.errors import PermanentError
+from shared.errors import ObjectUnreadable, PermanentError
 from shared.settings import Settings
 from shared.storage import ObjectInfo, ObjectStore
+from shared.telemetry import logger
 
 
 def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: Source) -> None:
@@ -18,6 +17,8 @@ def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: So
     of a later photo would be kept under the name of an earlier one, and no erasure would find it there.
     """
     original = ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
-    with suppress(PermanentError):
+    try:
         copy = keys.quarantined(upload_id, source.key)
         store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)
+    except (PermanentError, ObjectUnreadable) as error:
+        logger().warning("quarantine.no_copy", upload_id=upload_id, code=error.code)

@@ -20,8 +20,8 @@ ARCHIVED = "InvalidObjectState"
 """What must be fetched back first: nobody can read it, whatever else the store gives."""
 IMPOSSIBLE = ("KeyTooLongError", "InvalidURI")
 """No object can have such a key."""
-OF_THE_STORE = (408, 429, 503)
-"""Statuses of a store that is busy: they say nothing of the object."""
+OF_THE_STORE = (503, 507)
+"""Statuses of a store that is busy or full: they say nothing of the object."""
 
 ADVICE = "check its name, DARKROOM_S3_REGION and the access key"
 

@@ -61,7 +61,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._service: _Service | None = _Service(child)
 
-    def decode(self, data: bytes, pixels: int | None = None) -> Photo:
+    def decode(self, data: bytes | bytearray, pixels: int | None = None) -> Photo:
         """As `codec.decode`; `pixels`: what the header claims, from which the limits of memory and time follow.
 
         A crash counts when it happens twice, since a decoder is not the only thing that can kill a process. Raises
@@ -87,7 +87,7 @@ class Decoder:
                 self._service.close()
                 self._service = None
 
-    def _once(self, data: bytes, pixels: int | None) -> Photo:
+    def _once(self, data: bytes | bytearray, pixels: int | None) -> Photo:
         try:
             service, end = self._connected()
             try:
@@ -113,7 +113,7 @@ class Decoder:
         self._service = _Service(self._child)
         return self._service, self._service.connect()
 
-    def _ask(self, end: socket.socket, data: bytes, pixels: int) -> Photo:
+    def _ask(self, end: socket.socket, data: bytes | bytearray, pixels: int) -> Photo:
         settings = self._settings
         memory = min(BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * pixels, settings.decode_memory_bytes)
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)

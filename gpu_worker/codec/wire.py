@@ -80,7 +80,7 @@ class Link:
         self._end = end
         self._deadline_s = None if seconds is None else time.monotonic() + seconds
 
-    def send(self, message: Message, *blobs: memoryview | bytes) -> None:
+    def send(self, message: Message, *blobs: memoryview | bytes | bytearray) -> None:
         header = message.model_dump_json().encode()
         try:
             for blob in (_LENGTH.pack(len(header)) + header, *blobs):

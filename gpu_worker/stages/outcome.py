@@ -12,7 +12,7 @@ from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
-from shared.errors import Code, OtherRelease, PermanentError, TransientError
+from shared.errors import Code, ObjectUnreadable, OtherRelease, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.quarantine import keep_copy
@@ -22,8 +22,8 @@ from shared.telemetry import logger
 OTHER_RELEASE = timedelta(days=1)
 """So long a photo waits for a worker of its release; afterwards each try of another one counts."""
 
-NOT_THERE = frozenset({Code.SOURCE_CHANGED, Code.SOURCE_MISSING})
-"""What lies at the photo's key, if anything does, is another photo."""
+NOT_THERE = frozenset({Code.SOURCE_CHANGED, Code.SOURCE_MISSING, Code.SOURCE_UNREADABLE})
+"""What lies at the photo's key, if anything does, is another photo, or nothing that the store could copy."""
 
 
 class Outcomes:
@@ -83,7 +83,8 @@ class Outcomes:
         wait_s = policy.delay_s(job.claim.attempt if refused else made)
         if wait_s is None:
             detail = f"{made} attempts failed; the last one: {_sentence(error)}"
-            self._fail(job.delivery, job.receipt, Code.ATTEMPTS_EXHAUSTED, detail, job.claim.attempt)
+            code = error.code if isinstance(error, ObjectUnreadable) else Code.ATTEMPTS_EXHAUSTED
+            self._fail(job.delivery, job.receipt, code, detail, job.claim.attempt)
             return
         self._ctx.claims.fail(job.claim, error, wait_s, counts=not refused)
         job.delivery.ack()  # the claim says when the next try is due; the sweep calls for it
@@ -100,7 +101,12 @@ class Outcomes:
 
     def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
         """The task had used up its attempts before this one could begin."""
-        self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
+        try:
+            self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
+        except PermanentError:
+            # Its end cannot be written down. The sweep calls for it again; nobody waits here for it.
+            logger().exception("task.endless", task_id=receipt.task_id, upload_id=receipt.upload_id)
+            delivery.ack()
 
     def hand_back(self, job: Job) -> None:
         """The attempt was not made, as the worker leaves or lacks room; the delivery is not settled."""
@@ -144,7 +150,7 @@ class Outcomes:
             keep_copy(store, self._ctx.settings, reason.upload_id, source)
         if store.put_new(bucket, key, reason.to_bytes(), "application/json"):
             return reason
-        earlier = withdrawal.reason_of(store, self._ctx.settings, reason.upload_id, source.upload_time)
+        earlier = reason_of(self._ctx, reason)
         if earlier and earlier.error_code in withdrawal.WITHDRAWN:
             store.delete(bucket, keys.quarantined(reason.upload_id, source.key))
             return None

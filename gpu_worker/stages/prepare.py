@@ -16,10 +16,11 @@ from gpu_worker.stages.upkeep import reason_of
 from shared import claims, keys, withdrawal, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
-from shared.errors import Code, NotFound, OtherRelease, PermanentError
+from shared.errors import Code, NotFound, ObjectUnreadable, OtherRelease, PermanentError
 from shared.facts import of_processing, tell
 from shared.failpoints import passing
 from shared.messages import RestoreTask
+from shared.storage import ObjectInfo
 from shared.telemetry import logger
 from shared.workflows import ResolvedWorkflow
 
@@ -61,7 +62,11 @@ class Prepare:
             return None
         passing("worker.after_claim")
         job = Job(delivery, task, receipt, taken, self._ctx.clock.now())
-        return None if self._has_ended(job) else job
+        try:
+            return None if self._has_ended(job) else job
+        except ObjectUnreadable as error:  # its record
+            self._outcomes.broken(job, error)
+            return None
 
     def _has_ended(self, job: Job) -> bool:
         """Whether there is nothing to do. Asked with the claim in hand: nobody else is about to write an end now."""
@@ -122,16 +127,26 @@ class Prepare:
             ctx.store.delete(ctx.settings.bucket_results, key)
         return True
 
-    def _fetch(self, source: Source) -> bytes:
+    def _fetch(self, source: Source) -> bytearray:
+        """What the receipt says lies there, and not a byte of anything else."""
+        known = ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
         try:
-            data = self._ctx.store.read(source.bucket, source.key, source.version)
+            data = self._ctx.store.read_same(known)
         except NotFound as error:
             detail = "the upload was deleted before it was restored; upload it again"
             raise PermanentError(Code.SOURCE_MISSING, detail) from error
+        except PermanentError as error:
+            if error.code != Code.SOURCE_CHANGED:
+                raise
+            raise _changed() from error
         if hashlib.sha256(data).hexdigest() != source.sha256:
-            detail = "the upload was overwritten before it was restored; the later upload has a task of its own"
-            raise PermanentError(Code.SOURCE_CHANGED, detail)
+            raise _changed()
         return data
+
+
+def _changed() -> PermanentError:
+    detail = "the upload was overwritten before it was restored; the later upload has a task of its own"
+    return PermanentError(Code.SOURCE_CHANGED, detail)
 
 
 def _same(asked: WorkflowRef | None) -> ResolvedWorkflow:

@@ -11,19 +11,24 @@ from gpu_worker.stages.job import Job
 from shared import withdrawal
 from shared.claims import RENEWALS
 from shared.documents import Reason, Receipt
+from shared.errors import ObjectUnreadable, PermanentError
+from shared.telemetry import logger
 
 EVERY_S = 1.0
 """Progress is told at most this often."""
 
 
-def reason_of(ctx: Context, receipt: Receipt) -> Reason | None:
-    """Why this upload ended without a result, if it did."""
-    return withdrawal.reason_of(ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time)
+def reason_of(ctx: Context, upload: Receipt | Reason) -> Reason | None:
+    """Why this upload ended without a result, if it did. What the store does not give is as good as damaged."""
+    try:
+        return withdrawal.reason_of(ctx.store, ctx.settings, upload.upload_id, upload.source.upload_time)
+    except ObjectUnreadable:
+        return None
 
 
-def is_withdrawn(ctx: Context, receipt: Receipt) -> bool:
+def is_withdrawn(ctx: Context, upload: Receipt | Reason) -> bool:
     """Whether the owner cancelled or erased this upload."""
-    reason = reason_of(ctx, receipt)
+    reason = reason_of(ctx, upload)
     return reason is not None and reason.error_code in withdrawal.WITHDRAWN
 
 
@@ -39,7 +44,13 @@ class Upkeep:
             # Never after the job's end: a claim that was given up must not come back.
             with job.lock:
                 if not job.ended:
-                    self._renew(job)
+                    self._try_to_renew(job)
+
+    def _try_to_renew(self, job: Job) -> None:
+        try:
+            self._renew(job)
+        except PermanentError as error:  # the others' claims must not be late for it
+            logger().error("claim.refused", task_id=job.task.task_id, detail=error.detail)
 
     def _renew(self, job: Job) -> None:
         now_s = self._ctx.clock.monotonic()
