@@ -11,10 +11,12 @@ from uuid import uuid4
 import pytest
 
 from handlers.logbook import Logbook
+from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
 from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
+from tests.contract.ceph import Ceph, missing
 from tests.contract.databases import database
 from tests.fakes import MemoryStore
 
@@ -100,10 +102,26 @@ def hasty(settings: Settings) -> Settings:
     return settings.model_copy(update={"publish_timeout_s": 4})
 
 
-@pytest.fixture(params=["memory", "seaweedfs"])
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Settings]:
+    """A second S3 server, with the buckets; its settings."""
+    if without := missing():
+        _missing(f"Ceph ({', '.join(without)}: apt-get install radosgw ceph-mon ceph-osd)")
+    running = Ceph()
+    try:
+        running.start()
+        bootstrap(running.settings)
+        yield running.settings
+    finally:
+        running.stop()
+
+
+@pytest.fixture(params=["memory", "seaweedfs", "ceph"])
 def store(request: pytest.FixtureRequest) -> ObjectStore:
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "ceph":
+        return S3Store(request.getfixturevalue("ceph"))
     return S3Store(request.getfixturevalue("servers").settings)
 
 
