@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 
@@ -29,6 +30,7 @@ class Api:
         self._http = httpx.Client(base_url=url.rstrip("/"), headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT)
         self._store = httpx.Client(timeout=TIMEOUT)  # knows no key: signed requests need none
         self._url, self._ends = url, time.monotonic() + patience_s
+        self._trusted = {_origin(url)}
 
     def send(self, path: Path, wanted: dict[str, Any]) -> Ticketed:
         """Ask for a ticket and upload the file by its form. The same file and wish get the same ticket again."""
@@ -42,6 +44,7 @@ class Api:
             ident = hashlib.sha256(content + canonical_json(request)).hexdigest()
             ticket = self._ask("POST", "/v1/uploads", json=request, headers={"Idempotency-Key": ident})
             form = ticket["post"]
+            self._trusted.add(_origin(form["url"]))
             file.seek(0)
             try:
                 sent = self._store.post(form["url"], data=form["fields"], files={"file": (path.name, file)})
@@ -55,15 +58,31 @@ class Api:
         return self._ask("GET", f"/v1/uploads/{ticket}")
 
     def save(self, task_id: str, to: Path) -> None:
-        """The restored photo, by the link that the API gives."""
-        link = self._request("GET", f"/v1/tasks/{task_id}/result").headers["location"]
+        """The restored photo, by the link that the API gives: whole and as its record has it, or not at all.
+
+        Only a link to the API's own server, or to the store that took the photos, is followed.
+        """
+        link = urljoin(self._url, self._request("GET", f"/v1/tasks/{task_id}/result").headers["location"])
+        if _origin(link) not in self._trusted:
+            detail = (
+                f"the API gives a link to {_origin(link)} for {task_id}, which is neither its own server nor the store"
+            )
+            raise PermanentError(Code.STORAGE_UNAVAILABLE, detail)
+        awaited = self._ask("GET", f"/v1/tasks/{task_id}/record")["result_sha256"]
+        part, digest = to.with_name(f"{to.name}.part"), hashlib.sha256()
         try:
-            with self._store.stream("GET", link) as answer, to.open("wb") as file:
+            with self._store.stream("GET", link) as answer, part.open("wb") as file:
                 answer.raise_for_status()
                 for piece in answer.iter_bytes():
+                    digest.update(piece)
                     file.write(piece)
+            if digest.hexdigest() != awaited:
+                raise PermanentError(Code.INVALID_OUTPUT, f"the result of {task_id} is not what its record says")
+            part.replace(to)
         except httpx.HTTPError as error:
             raise TransientError(Code.STORAGE_UNAVAILABLE, f"the result of {task_id} cannot be fetched") from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._request(method, path, **request).json()
@@ -132,6 +151,12 @@ class Ticketed:
     def row(self) -> tuple[str, ...]:
         status = f"{self.status}: {self.fault}" if self.fault else self.status
         return self.path.name, status, self.task_id or self.ticket, "", "", str(self.saved_as or "")
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port: whom one talks to."""
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.host}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"
 
 
 def _pause_s(answer: httpx.Response) -> float | None:

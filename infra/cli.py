@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from infra.terminal import shown_lines
 from shared.errors import Code, DarkroomError, SettingsError
 
 COMMANDS: dict[str, str] = {
@@ -103,7 +104,7 @@ def main() -> None:
 
 
 def _say(detail: str, status: int) -> int:
-    print(f"darkroom: {detail}", file=sys.stderr)
+    print(f"darkroom: {shown_lines(detail)}", file=sys.stderr)
     return status
 
 

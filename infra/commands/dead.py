@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra.commands.no_stack import need_servers
+from infra.terminal import shown
 from shared.broker import dead, topology
 from shared.broker.dead import DeadLetter
 from shared.broker.depth import depth
@@ -40,7 +41,7 @@ def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     columns = ("id", "queue", "code", "at", "detail")
     table = Table(*(Column(name, overflow="fold") for name in columns))
     for letter in found:
-        table.add_row(*(getattr(letter, name) for name in columns))
+        table.add_row(*(shown(getattr(letter, name)) for name in columns))
     Console(markup=False).print(table)
 
 
@@ -52,7 +53,7 @@ def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOptio
         print(json.dumps(plain, indent=2))
         return
     for name, value in plain.items():
-        print(f"{name:10} {value}")
+        print(f"{name:10} {shown(value)}")
 
 
 @app.command()

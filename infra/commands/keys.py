@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from infra.commands.no_stack import need_servers
+from infra.terminal import shown
 from shared import access, identity
 from shared import keys as places
 from shared.access import ApiKey, Scope
@@ -64,7 +65,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         return
     for key in keys:
         state = "revoked" if key["revoked_at"] else f"until {key['expires_at'] or 'revoked'}"
-        print(key["id"], key["user_hash"], ",".join(key["scopes"]), state)
+        print(shown(key["id"]), shown(key["user_hash"]), ",".join(key["scopes"]), state)
 
 
 @app.command()

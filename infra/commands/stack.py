@@ -22,6 +22,7 @@ from infra.local import stack
 from infra.local.health import faults
 from infra.local.program import tail
 from infra.local.state import Pids, make_folders
+from infra.terminal import shown
 from shared import telemetry
 from shared.errors import Code, SettingsError, TransientError
 from shared.settings import PREFIX, Settings
@@ -113,7 +114,7 @@ def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> Non
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():
-        out.print(f"[red]✗[/] {part}: {escape(fault)}" if fault else f"[green]✓[/] {part}")
+        out.print(f"[red]✗[/] {part}: {escape(shown(fault))}" if fault else f"[green]✓[/] {part}")
 
 
 def _detach(folder: Path, workers: int) -> None:

@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from infra import uploads
 from infra.api_client import Api
 from infra.commands.no_stack import no_stack
+from infra.terminal import shown
 from infra.uploads import Upload
 from shared import models, workflows
 from shared.errors import PermanentError
@@ -255,7 +256,7 @@ def _show(photos: Sequence[Photo], as_json: bool) -> None:
     names = ("photo", "status", "task", "size", "seconds", "saved as")
     table = Table(*(Column(name, overflow="fold") for name in names))  # whole ids, however narrow the terminal
     for photo in photos:
-        table.add_row(*photo.row())
+        table.add_row(*(shown(cell) for cell in photo.row()))
     Console(markup=False).print(table)  # a file may be named [like this]
 
 

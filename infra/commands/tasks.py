@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra.commands.no_stack import no_stack
+from infra.terminal import shown
 from shared.errors import Code, NotFound, SettingsError, TransientError
 from shared.settings import Settings
 
@@ -52,10 +53,10 @@ def task(
     for row in found["uploads"]:
         for name, value in row.items():
             if value is not None:
-                console.print(f"{name:20} {value}")
+                console.print(f"{name:20} {shown(value)}")
         console.print()
     for event in found["events"]:
-        console.print(f"{event['at']}  {event['kind']:10}  {event['upload_id']}")
+        console.print(f"{shown(event['at'])}  {shown(event['kind']):10}  {shown(event['upload_id'])}")
 
 
 def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +91,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         seconds, at = row["duration_seconds"], row["upload_time"][:16].replace("T", " ")
         status = ": ".join(filter(None, (row["status"], row["error_code"])))
         size = f"{row['width']}×{row['height']}" if row["width"] else ""
-        table.add_row(at, status, row["workflow_type"] or "", row["image_filename"] or "", size,
-                      f"{seconds:.1f}" if seconds is not None else "", row["task_id"] or "")  # fmt: skip
+        taken = f"{seconds:.1f}" if seconds is not None else ""
+        cells = (at, status, row["workflow_type"], row["image_filename"], size, taken, row["task_id"])
+        table.add_row(*(shown(cell or "") for cell in cells))
     return table
 
 
