@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from handlers import metrics
 from handlers.context import Context
-from handlers.notifications import parse
+from handlers.notifications import UploadEvent, parse
 from handlers.on_upload import Decision, on_upload
 from shared.errors import MessageError, TransientError
 from shared.telemetry import logger
@@ -22,7 +22,7 @@ def take_in(body: bytes, headers: Mapping[str, str], ctx: Context, door: Door) -
     whole notification must come again, and what was decided already is found decided.
     """
     try:
-        decisions = [on_upload(event, ctx) for event in parse(body, headers, ctx.settings.bucket_uploads)]
+        decisions = _decide_all(parse(body, headers, ctx.settings.bucket_uploads), ctx)
     except MessageError as error:
         metrics.NOTIFICATIONS.labels(door=door, outcome="unreadable").inc()
         logger().warning("notification.unreadable", door=door, bytes=len(body), detail=error.detail[:200])
@@ -31,4 +31,17 @@ def take_in(body: bytes, headers: Mapping[str, str], ctx: Context, door: Door) -
         metrics.NOTIFICATIONS.labels(door=door, outcome="postponed").inc()
         raise
     metrics.NOTIFICATIONS.labels(door=door, outcome="read").inc()
+    return decisions
+
+
+def _decide_all(events: Sequence[UploadEvent], ctx: Context) -> list[Decision]:
+    """Every event is looked at before the first fault, a passing one if there is any, is raised: one hides no other."""
+    decisions, faults = [], []
+    for event in events:
+        try:
+            decisions.append(on_upload(event, ctx))
+        except Exception as error:
+            faults.append(error)
+    for fault in sorted(faults, key=lambda fault: not isinstance(fault, TransientError)):
+        raise fault
     return decisions

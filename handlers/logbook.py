@@ -25,7 +25,7 @@ from uuid import UUID
 
 import psycopg2
 from psycopg2 import extensions
-from psycopg2.errors import QueryCanceled
+from psycopg2.errors import ProgramLimitExceeded, QueryCanceled, StatementTooComplex
 
 from handlers.columns import Event, Row, as_row, fault_of, month_of
 from shared.errors import Code, DatabaseUnavailable
@@ -61,7 +61,7 @@ class Ending(NamedTuple):
     erased: bool = False
 
 
-_POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
+_POISON = (psycopg2.DataError, psycopg2.IntegrityError, ProgramLimitExceeded, StatementTooComplex, ValueError)
 """What a statement raises because of its values; every other error is about the database."""
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What the first use of a dead connection raises, and the second."""

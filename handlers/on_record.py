@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from handlers.logbook import Written
-from shared.errors import MessageError
+from shared.errors import Code, DatabaseUnavailable, MessageError, PermanentError
 from shared.messages import LogEvent
+from shared.telemetry import logger, raised_at
 
 
 class Diary(Protocol):
@@ -22,11 +23,29 @@ class Recorded:
     """All messages but `refused` (by position, with the reason) are committed."""
 
     written: Written
-    refused: Mapping[int, MessageError]
+    refused: Mapping[int, PermanentError]
 
 
 def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
-    """Write all that can be read. Raises `DatabaseUnavailable`: nothing is lost, say it all again later."""
+    """Write all that can be read. Raises `DatabaseUnavailable`: nothing is lost, say it all again later.
+
+    A message that meets a bug of ours is found in its batch and refused: it would hold the others up for ever.
+    """
+    try:
+        return _recorded(bodies, diary)
+    except (DatabaseUnavailable, OSError, MemoryError):  # about the surroundings
+        raise
+    except Exception as error:
+        if len(bodies) > 1:
+            middle = len(bodies) // 2
+            first, second = on_record(bodies[:middle], diary), on_record(bodies[middle:], diary)
+            later = {middle + position: fault for position, fault in second.refused.items()}
+            return Recorded(first.written + second.written, {**first.refused, **later})
+        logger().error("log.failed", error=type(error).__name__, where=raised_at(error))
+        return Recorded(Written(), {0: PermanentError(Code.INTERNAL, f"{type(error).__name__} while it was written")})
+
+
+def _recorded(bodies: Sequence[bytes], diary: Diary) -> Recorded:
     events, refused = [], {}
     for position, body in enumerate(bodies):
         try:

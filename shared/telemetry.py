@@ -59,6 +59,7 @@ EVENTS = {
     "broker.connected": "A consumer is connected and consuming.",
     "delivery.lost": "A settled delivery was no longer ours; its message comes again.",
     "log.written": "A batch of log events was committed.",
+    "log.failed": "One log event met a bug of ours, `error` raised at `where`; it alone was set aside.",
     "log.refused": "The database refused one log event; it was set aside.",
     "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
     "task.republished": "A lost message, or a try that is due, was published by the sweep.",
@@ -73,6 +74,7 @@ EVENTS = {
     "callback.disabled": "A receiver answered 410: it is not called again.",
     "callback.given_up": "Every try of a callback failed; it was set aside.",
     "callback.failed": "A try of a callback failed; the next follows in `delay_s`.",
+    "callback.unread": "What is known of one call cannot be read, `error` raised at `where`; the others are looked at.",
     "callback.postponed": "A try of a callback could not be begun: store or document is not to be had.",
     "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
 }

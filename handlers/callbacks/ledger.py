@@ -17,6 +17,7 @@ from shared import keys
 from shared.documents import Document
 from shared.errors import NotFound, PermanentError
 from shared.storage import ObjectInfo, ObjectStore
+from shared.telemetry import logger, raised_at
 
 Outcome = Literal["delivered", "disabled", "given_up"]
 JSON = "application/json"
@@ -76,13 +77,23 @@ class Ledger:
             latest[info.key.removeprefix(keys.callbacks_due()).partition("/")[0]] = info
         known, self._read = self._read, {}
         for upload_id, info in latest.items():
-            seen = known.get(info.key)
-            fresh = seen is None or seen[:2] != (info.last_modified, info.etag)
-            note = self._note(info) if fresh or seen is None else seen[2]
-            if note:
-                self._read[info.key] = info.last_modified, info.etag, note
-                attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
-                yield Due(upload_id, note.host, attempt, self._due_s(note, info))
+            try:
+                due = self._due(upload_id, info, known.get(info.key))
+            except Exception as error:  # of this object alone, or the list raises it for all
+                next(iter(self._store.list(self._bucket, info.key)), None)
+                logger().error("callback.unread", error=type(error).__name__, where=raised_at(error))
+                continue
+            if due:
+                yield due
+
+    def _due(self, upload_id: str, info: ObjectInfo, seen: tuple[datetime, str, Note] | None) -> Due | None:
+        fresh = seen is None or seen[:2] != (info.last_modified, info.etag)
+        note = self._note(info) if fresh or seen is None else seen[2]
+        if note is None:
+            return None
+        self._read[info.key] = info.last_modified, info.etag, note
+        attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
+        return Due(upload_id, note.host, attempt, self._due_s(note, info))
 
     def begin(self, due: Due) -> Due | None:
         """Begin the next try. None: somebody else did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from handlers.consume import settle
+from handlers.intake import take_in
 from shared.broker import topology
 from shared.broker.delivery import Delivery, Ruling
-from shared.errors import Code
+from shared.errors import Code, PermanentError, StorageUnavailable
 from shared.settings import Settings
 from tests.unit.test_http import notification
 from tests.unit.upload_world import World, photo
@@ -109,3 +111,23 @@ def test_a_bug_is_tried_again_and_then_set_aside(world: World) -> None:
     [ruling] = hand.rulings
     assert (ruling.code, store.calls) == (Code.INTERNAL, Settings(max_attempts=3).max_attempts)
     assert "RuntimeError in each of 3 attempts" in ruling.detail
+
+
+def test_one_event_of_a_notification_hides_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's object is refused, the second's is out of reach: the third is decided on, then it comes again."""
+    faults: dict[str, Exception] = {"a.png": PermanentError(Code.INTERNAL, "refused"), "b.png": StorageUnavailable("b")}
+    for name in ("a.png", "b.png", "c.png"):
+        world.put(name, photo())
+    opened = world.store.open
+
+    def broken(bucket: str, key: str, version: str | None = None) -> Any:
+        if key in faults:
+            raise faults[key]
+        return opened(bucket, key, version)
+
+    monkeypatch.setattr(world.store, "open", broken)
+    names = [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": name}}}
+             for name in ("a.png", "b.png", "c.png")]  # fmt: skip
+    with pytest.raises(StorageUnavailable):
+        take_in(json.dumps({"Records": names}).encode(), {}, world.ctx, "queue")
+    assert len(world.tasks()) == 1

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from handlers.callbacks.ledger import Ledger
 from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, Messenger
+from shared import keys
 from shared.broker import topology
 from shared.clock import SystemClock
 from shared.errors import Code, MessageError, PermanentError, StorageUnavailable
@@ -148,6 +149,30 @@ def test_a_look_that_goes_wrong_is_logged_and_made_again(office: Office, monkeyp
         eventually(lambda: office.post.done["good.example.com"] == 1, "the call")
     told = [line["exc_info"] for line in logs if line["event"] == "callback.postponed" and line["log_level"] == "error"]
     assert [type(error) for error in told] == [PermanentError, RuntimeError]
+
+
+def test_a_note_that_cannot_be_read_hides_no_other_call(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's object in our place, and one that the store does not give: the call behind them is made."""
+    monkeypatch.setattr("handlers.messenger.LOOK_S", 0.01)
+    hidden = "00000000-0000-4000-8000-000000000000"
+    office.store.put("results", keys.callbacks_due(hidden) + "0000.json", b"{}", "application/json")
+    office.store.put("results", keys.callbacks_due(hidden[:-1] + "1") + "notes.json", b"{}", "application/json")
+    read = office.store.read
+
+    def out_of_reach(bucket: str, key: str, version: str | None = None) -> bytes:
+        if hidden in key:
+            raise StorageUnavailable("AccessDenied")
+        return read(bucket, key, version)
+
+    monkeypatch.setattr(office.store, "read", out_of_reach)
+    other_process(office)
+    with capture_logs() as logs:
+        office.thread.start()
+        eventually(lambda: office.post.done["good.example.com"] == 1, "the call")
+    assert {line["error"] for line in logs if line["event"] == "callback.unread"} == {
+        "StorageUnavailable",
+        "ValueError",
+    }
 
 
 def test_a_look_that_hangs_is_seen(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

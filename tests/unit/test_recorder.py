@@ -87,6 +87,26 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written() -> None:
     assert recorded.written == Written(added=2)
 
 
+def test_a_message_that_meets_a_bug_holds_up_no_other(stage: Stage) -> None:
+    """It is found in its batch and set aside; the others are written, once each."""
+    good, bad = [body() for _ in range(5)], body()
+    write = stage.diary.write
+
+    def poisoned(events: Sequence[LogEvent]) -> Written:
+        if LogEvent.decode(bad).event_id in {event.event_id for event in events}:
+            raise RecursionError("IMG_private.jpg")
+        return write(events)
+
+    stage.diary.write = poisoned  # type: ignore[method-assign]
+    stage.deliver(*good[:2], bad, *good[2:])
+    stage.thread.start()
+    eventually(lambda: len(stage.settled) == 6, "6 settled deliveries")
+    assert [delivery.body for delivery, ruling in stage.settled if ruling.code == Code.INTERNAL] == [bad]
+    written = [event.encode() for batch in stage.diary.batches for event in batch]
+    assert sorted(written) == sorted(good)
+    assert "private" not in str([ruling for _, ruling in stage.settled])
+
+
 def test_a_batch_of_garbage_needs_no_database() -> None:
     diary = Diary()
     diary.down = True
