@@ -96,6 +96,11 @@ def fault_of(event: LogEvent) -> str | None:
     return None
 
 
+def uuid_of(event: LogEvent) -> str | None:
+    """Of the upload, as it is written; None where it is no UUID."""
+    return event.upload_id if _USUAL_UUID.fullmatch(event.upload_id) else None
+
+
 def month_of(event: LogEvent) -> tuple[int, int]:
     """Year and month of the upload in UTC, by which the tables are partitioned."""
     moment = _utc(event.upload_time)

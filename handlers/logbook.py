@@ -27,7 +27,7 @@ import psycopg2
 from psycopg2 import extensions
 from psycopg2.errors import ProgramLimitExceeded, QueryCanceled, StatementTooComplex
 
-from handlers.columns import Event, Row, as_row, fault_of, month_of
+from handlers.columns import Event, Row, as_row, fault_of, month_of, uuid_of
 from shared.errors import Code, DatabaseUnavailable
 from shared.failpoints import passing
 from shared.messages import LogEvent, Status
@@ -122,7 +122,11 @@ class Logbook:
                 written += self._reject(event, fault)
             else:
                 fit.append(event)
-        return written + self._write(fit) if fit else written
+        written += self._write(fit) if fit else Written()
+        ids = {uuid_of(event) for event in events if event.fields.get("error_code") == Code.ERASED} - {None}
+        if ids:
+            self._run(lambda cursor: cursor.execute(STATEMENTS["unreject"], {"uploads": list(ids)}))
+        return written
 
     def page(self, where: Filter, limit: int) -> list[Row]:
         """Uploads, newest first."""
@@ -133,8 +137,9 @@ class Logbook:
     def task(self, task_id: UUID, limit: int = 100) -> tuple[list[Row], list[Event]]:
         """The uploads of a task, the restored one first, and what happened to them, in order."""
         rows = self._read(STATEMENTS["rows_of_task"], {"task_id": str(task_id), "limit": limit})
-        uploads = [row["upload_id"] for row in rows]
-        events = self._read(STATEMENTS["events_of_uploads"], {"uploads": uploads, "limit": MAX_EVENTS})
+        pairs = {"uploads": [row["upload_id"] for row in rows], "times": [row["upload_time"] for row in rows]}
+        asked = pairs | {"task_id": str(task_id), "limit": MAX_EVENTS}
+        events = self._read(STATEMENTS["events_of_uploads"], asked)
         return [Row.model_validate(row) for row in rows], [Event.model_validate(event) for event in events]
 
     def ended(self, ends: Sequence[Ending]) -> set[str]:
@@ -183,7 +188,8 @@ class Logbook:
         # Escapes everything that PostgreSQL may refuse, so that this statement cannot be poisoned, too.
         body = json.dumps(event.model_dump(mode="json"))
         digest = hashlib.sha256(body.encode()).hexdigest()
-        values = {"digest": digest, "body": body, "reason": fault.replace("\x00", "")[:1000]}
+        reason = fault.replace("\x00", "")[:1000]
+        values = {"digest": digest, "body": body, "reason": reason, "upload_id": uuid_of(event)}
         self._run(lambda cursor: cursor.execute(STATEMENTS["reject"], values))
         logger().error("log.refused", digest=digest)
         return Written(rejected=1)

@@ -14,16 +14,16 @@ from handlers import metrics, orders
 from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.probe import probe
-from handlers.retelling import read_receipt, read_record, task_of
+from handlers.retelling import read_receipt, read_record, task_of, write_again
 from shared import facts, identity, keys
 from shared.broker import topology
-from shared.documents import Fault, Reason, Receipt, Source
+from shared.documents import Fault, Reason, Receipt, Source, Superseded
 from shared.errors import BrokerUnavailable, Code, DarkroomError, NotFound, PermanentError, TransientError
 from shared.failpoints import passing
 from shared.quarantine import keep_copy
 from shared.storage import ObjectInfo, ObjectStream
 from shared.telemetry import logger, raised_at
-from shared.withdrawal import reason_of, withdrawn_as
+from shared.withdrawal import ERASED, reason_of, withdrawn_as
 
 JSON = "application/json"
 
@@ -174,7 +174,8 @@ def _again(receipt: Receipt, ctx: Context) -> Decision | None:
 
 
 def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
-    """Tell the log the end of an upload that still waits: nobody else can, once its receipt is written over."""
+    """Keep its receipt, and tell the log its end if it still waits: nobody else can, once another is written there."""
+    write_again(ctx, Superseded.of(earlier))
     if earlier.decision != "queued" or earlier.task_id is None or _exists(ctx, keys.record(earlier.task_id)):
         return
     if reason_of(ctx.store, ctx.settings, earlier.upload_id, earlier.source.upload_time):
@@ -208,7 +209,14 @@ def _receipt(upload_id: str, ctx: Context) -> Receipt | None:
 
 
 def _is_same(earlier: Receipt, receipt: Receipt) -> bool:
-    return (earlier.source.upload_time, _signature(earlier)) == (receipt.source.upload_time, _signature(receipt))
+    """Whether both are of one upload: object times come in whole seconds, and all else is what its sender asked for."""
+    return _asked(earlier, receipt) == _asked(receipt, earlier)
+
+
+def _asked(receipt: Receipt, other: Receipt) -> tuple[object, ...]:
+    erased = ERASED in (receipt.source.key, other.source.key)  # which took the callback away
+    asked = receipt.source.upload_time, _signature(receipt), receipt.user_hash, receipt.priority
+    return asked if erased else (*asked, receipt.callback)
 
 
 def _signature(receipt: Receipt) -> str | None:

@@ -102,9 +102,18 @@ UPDATE darkroom.restoration_log log SET status = 'failed', image_filename = NULL
 FROM erased x WHERE (log.upload_id, log.upload_time) = (x.upload_id, x.upload_time)
 
 -- name: reject
--- An event that the tables above refuse, once.
-INSERT INTO darkroom.audit_reject (digest, body, reason) VALUES (%(digest)s, %(body)s, %(reason)s)
-ON CONFLICT (digest) DO NOTHING
+-- An event that the tables above refuse, once; of an erased photo none.
+INSERT INTO darkroom.audit_reject (digest, body, reason) SELECT %(digest)s, %(body)s, %(reason)s
+WHERE NOT EXISTS (
+    SELECT 1 FROM darkroom.restoration_event e
+    WHERE e.upload_id = %(upload_id)s::uuid AND e.fields->>'error_code' = 'erased'
+) ON CONFLICT (digest) DO NOTHING
+
+-- name: unreject
+-- What was set aside of erased uploads, taken away: body and reason quote the event, and the digest proves a guess.
+-- PostgreSQL cannot read every body as JSON, hence by what it contains.
+DELETE FROM darkroom.audit_reject r USING unnest(%(uploads)s::text[]) AS u (upload_id)
+WHERE strpos(r.body, u.upload_id) > 0
 
 -- name: page
 -- One page of uploads, newest first, after the cursor. Only the filters that are asked for are added (see logbook.py).
@@ -117,9 +126,12 @@ SELECT * FROM darkroom.restoration_log WHERE task_id = %(task_id)s
 ORDER BY status DESC, upload_time, upload_id LIMIT %(limit)s
 
 -- name: events_of_uploads
--- What is known of some uploads, in order.
-SELECT event_id, upload_id, task_id, kind, at, fields FROM darkroom.restoration_event
-WHERE upload_id = ANY(%(uploads)s::uuid[]) ORDER BY at, kind, event_id LIMIT %(limit)s
+-- What is known of some uploads of a task, in order. The same bytes at the same key, put at another time or by somebody
+-- else, share the id.
+SELECT e.event_id, e.upload_id, e.task_id, e.kind, e.at, e.fields
+FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
+JOIN darkroom.restoration_event e USING (upload_id, upload_time)
+WHERE e.task_id IS NULL OR e.task_id = %(task_id)s ORDER BY e.at, e.kind, e.event_id LIMIT %(limit)s
 
 -- name: ended
 -- Which of these uploads have their end in the diary: an erasure has the last word, and a failure is that of its retry.

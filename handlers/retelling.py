@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from handlers.context import Context
 from shared import facts, keys
-from shared.documents import Reason, Receipt, Record
-from shared.errors import NotFound
+from shared.documents import Reason, Receipt, Record, Superseded
+from shared.errors import NotFound, PermanentError
 from shared.messages import LogEvent, RestoreTask
 from shared.withdrawal import ERASED
 
@@ -14,6 +16,23 @@ def read_receipt(ctx: Context, upload_id: str) -> Receipt:
     """Raises `NotFound`, or `PermanentError(bad_document)`."""
     key = keys.receipt(upload_id)
     return Receipt.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+
+
+def read_earlier(ctx: Context, upload_id: str) -> list[Superseded]:
+    """The receipts that this upload's took the place of. What cannot be read is left out."""
+    found = []
+    for info in list(ctx.store.list(ctx.settings.bucket_results, keys.earlier(upload_id))):
+        with suppress(PermanentError):
+            found.append(Superseded.from_bytes(ctx.store.read(info.bucket, info.key), info.key))
+    return found
+
+
+def receipt_of(record: Record) -> Receipt:
+    """The receipt of the upload that a record is of, as far as the record tells it."""
+    return Receipt(
+        upload_id=record.upload_id, decision="queued", source=record.source, user_hash=record.user_hash,
+        priority="bulk", decided_at=record.queued_at, task_id=record.task_id, workflow=record.workflow,
+    )  # fmt: skip
 
 
 def read_record(ctx: Context, task_id: str) -> Record:
@@ -30,7 +49,7 @@ def read_reason(ctx: Context, upload_id: str) -> Reason:
 
 def write_again(ctx: Context, receipt: Receipt) -> None:
     """The same receipt, with a new age: the sweep looks at it as at a new one."""
-    ctx.store.put(ctx.settings.bucket_results, keys.receipt(receipt.upload_id), receipt.to_bytes(), "application/json")
+    ctx.store.put(ctx.settings.bucket_results, receipt.place(), receipt.to_bytes(), "application/json")
 
 
 def task_of(receipt: Receipt) -> RestoreTask:

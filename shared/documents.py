@@ -137,6 +137,20 @@ class Receipt(Document):
         return keys.receipt(self.upload_id)
 
 
+class Superseded(Receipt):
+    """`earlier/{upload_id}/…`: a receipt that another one took the place of, as the same bytes came again at the key.
+
+    What was made of the upload is still its owner's, to see and to erase.
+    """
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls.model_validate(receipt.model_dump())
+
+    def place(self) -> str:
+        return keys.earlier(self.upload_id, self.source.upload_time, self.task_id)
+
+
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime
 
 
 def result(task_id: str) -> str:
@@ -25,6 +26,12 @@ def receipt(upload_id: str) -> str:
 def receipt_prefix(upload_id: str) -> str:
     """Of the receipts of an upload's previews."""
     return f"receipts/{preview_upload(upload_id)}"
+
+
+def earlier(upload_id: str, upload_time: datetime | None = None, task_id: str | None = None) -> str:
+    """In the results bucket: the receipt of an upload whose bytes were put again at its key; or the prefix of all."""
+    name = f"{upload_time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{task_id or 'rejected'}.json" if upload_time else ""
+    return f"earlier/{upload_id}/{name}"
 
 
 def claims(task_id: str = "") -> str:

@@ -45,6 +45,11 @@ class ObjectInfo:
     served_at: datetime | None = None
 
     @property
+    def is_marker(self) -> bool:
+        """Whether it only says that the key was deleted, in a bucket with versions."""
+        return not self.etag
+
+    @property
     def age_s(self) -> float:
         """By the store's own clock, whatever ours says."""
         return ((self.served_at or self.last_modified) - self.last_modified).total_seconds()
@@ -130,6 +135,9 @@ class ObjectStore(Protocol):
 
     def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
         """Like `list`, with the version that a reader gets now where the bucket keeps versions."""
+
+    def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Like `list`, with all that is kept where the bucket keeps versions: those before, and delete markers."""
 
 
 _Opened = Any  # a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's methods
@@ -297,6 +305,18 @@ class S3Store:
                 for entry in page.get("Versions", []):
                     if entry["IsLatest"]:
                         yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
+
+    def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        with translated(bucket, prefix):
+            if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
+                yield from self.list(bucket, prefix)
+                return
+            for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+                for entry in page.get("Versions", []):
+                    yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
+                for marker in page.get("DeleteMarkers", []):
+                    when, version = marker["LastModified"], marker["VersionId"]
+                    yield ObjectInfo(bucket, marker["Key"], "", 0, when, version, served_at=_served_at(page))
 
 
 class _Stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from shared import keys
-from shared.documents import Reason, Record
+from shared.documents import Reason, Receipt, Record, Superseded
 from shared.errors import Code, PermanentError
 from shared.settings import Settings
 from shared.storage import ObjectStore
@@ -23,6 +23,16 @@ def reason_of(store: ObjectStore, settings: Settings, upload_id: str, upload_tim
     except PermanentError:  # as good as always there is none
         return None
     return reason if reason.source.upload_time == upload_time else None
+
+
+def was_erased(store: ObjectStore, settings: Settings, upload: Receipt | Reason) -> bool:
+    """Whether its bytes came again at its key, and its owner had this upload erased, before that or after."""
+    key = keys.earlier(upload.upload_id, upload.source.upload_time, upload.task_id)
+    try:
+        earlier = Superseded.from_bytes(store.read(settings.bucket_results, key), key)
+    except PermanentError:  # as good as always there is none
+        return False
+    return earlier.source.key == ERASED
 
 
 def withdrawn_as(store: ObjectStore, settings: Settings, record: Record) -> Code | None:

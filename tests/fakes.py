@@ -173,6 +173,13 @@ class MemoryStore:
         for info in self._listed(bucket, "", ""):
             yield info if bucket in self._versioning else replace(info, version=None)
 
+    def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        with self._lock, translated(bucket, prefix):
+            self._check("LIST", bucket, prefix)
+            listed = [key for key in self._order.get(bucket, []) if key.startswith(prefix)]
+            found = [self._told(one) for key in listed for one in reversed(self._objects[bucket, key])]
+        yield from (replace(info, metadata={}, content_type="") for info in found)
+
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         with translated(bucket, ""):
             self._check("LIST", bucket, "")

@@ -29,7 +29,12 @@ def reason_of(ctx: Context, upload: Receipt | Reason) -> Reason | None:
 def is_withdrawn(ctx: Context, upload: Receipt | Reason) -> bool:
     """Whether the owner cancelled or erased this upload."""
     reason = reason_of(ctx, upload)
-    return reason is not None and reason.error_code in withdrawal.WITHDRAWN
+    if reason is not None and reason.error_code in withdrawal.WITHDRAWN:
+        return True
+    try:
+        return withdrawal.was_erased(ctx.store, ctx.settings, upload)
+    except ObjectUnreadable:
+        return False
 
 
 class Upkeep:

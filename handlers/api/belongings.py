@@ -13,9 +13,9 @@ from handlers.api.state import record_of
 from handlers.context import Context
 from handlers.logbook import Filter, Logbook
 from handlers.problems import Problem
-from handlers.retelling import read_receipt
+from handlers.retelling import read_earlier, read_receipt, receipt_of
 from shared import claims
-from shared.documents import Receipt
+from shared.documents import Receipt, Superseded
 from shared.errors import NotFound
 
 HINTS = 10_000
@@ -56,14 +56,31 @@ class Belongings:
 
     def _seen(self, caller: Caller, task_id: str, upload_ids: Iterator[str]) -> Iterator[Receipt]:
         looked_at: set[str] = set()
+        is_known = False
         for upload_id in upload_ids:
             if upload_id in looked_at:
                 continue
             looked_at.add(upload_id)
-            with suppress(NotFound):
-                receipt = read_receipt(self._ctx, upload_id)
-                if receipt.task_id == task_id and caller.sees(receipt.user_hash):
-                    yield receipt
+            receipts = self._receipts(upload_id)
+            latest = found = next(receipts, None)
+            while found and found.task_id != task_id:
+                found = next(receipts, None)
+            if found and caller.sees(found.user_hash):
+                is_known = True
+                yield found
+                if latest and latest is not found and _are_one(latest, found):
+                    yield latest
+        record = None if is_known else record_of(self._ctx, task_id)
+        if record and not record.preview and caller.sees(record.user_hash):
+            # Its receipt is lost, or earlier releases wrote that of a later upload over it.
+            receipt = receipt_of(record)
+            yield Superseded.of(receipt) if any(self._receipts(record.upload_id)) else receipt
+
+    def _receipts(self, upload_id: str) -> Iterator[Receipt]:
+        """That of the upload, and those of earlier ones of the same bytes at its key, which may be somebody else's."""
+        with suppress(NotFound):
+            yield read_receipt(self._ctx, upload_id)
+        yield from read_earlier(self._ctx, upload_id)
 
     def _ids(self, task_id: str) -> Iterator[str]:
         if hinted := self._hints.get(task_id):
@@ -76,6 +93,12 @@ class Belongings:
         while rows := self._logbook.page(Filter(task_id=task_id, after=after), PAGE):
             yield from (str(row.upload_id) for row in rows)
             after = str(rows[-1].upload_id), rows[-1].upload_time
+
+
+def _are_one(latest: Receipt, earlier: Receipt) -> bool:
+    """Whether the log has one row for both: its owner put the same bytes twice in the same second."""
+    same = (earlier.source.upload_time, earlier.user_hash)
+    return (latest.source.upload_time, latest.user_hash) == same
 
 
 def unknown(task_id: UUID) -> Problem:

@@ -13,6 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from handlers import erasure
 from handlers.api import tickets
 from handlers.api.answers import refusals
 from handlers.api.belongings import Belongings
@@ -25,9 +26,9 @@ from handlers.problems import Problem
 from handlers.retelling import read_receipt, task_of
 from shared import identity, keys, workflows
 from shared.broker.topology import restore_queue
-from shared.documents import Glimpse, Receipt, Region
-from shared.errors import NotFound
-from shared.withdrawal import ERASED
+from shared.documents import Glimpse, Receipt, Region, Superseded
+from shared.errors import Code, NotFound
+from shared.withdrawal import ERASED, reason_of
 
 MAX_PX = 512
 """Longer side of a preview that names neither a size nor a region, before the work."""
@@ -94,13 +95,16 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         workflow = workflows.resolve(wanted.workflow, wanted.params).ref
         photo = _photo(ctx, belongings, caller, wanted.source)
         if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == ERASED:
-            raise Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
+            raise nothing()
+        if isinstance(photo, Superseded):
+            raise Problem(409, "the photo was put again at its key; preview that one", "already_ended")
         announce(0)
         glimpse = wanted.glimpse()
         told = glimpse.model_dump(exclude_none=True)
         task = identity.preview_id(photo.user_hash, photo.source.sha256, workflow.signature, told)
         # A preview of a preview is one of the photo.
-        upload = keys.preview_upload(photo.upload_id.split("/")[1] if photo.preview else photo.upload_id, task)
+        origin = photo.upload_id.split("/")[1] if photo.preview else photo.upload_id
+        upload = keys.preview_upload(origin, task)
         begun = photo.model_copy(update={
             "upload_id": upload, "decision": "queued", "priority": "interactive", "decided_at": ctx.clock.now(),
             "task_id": task, "workflow": workflow, "fault": None, "preview": glimpse, "retries": 0,
@@ -108,16 +112,25 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         })  # fmt: skip
         belongings.hint(task, upload)
         if record_of(ctx, task) is None:
-            _publish(ctx, begun)
+            _publish(ctx, origin, begun)
         return Begun(task_id=UUID(task), signature=workflow.signature)
 
     return router
 
 
-def _publish(ctx: Context, begun: Receipt) -> None:
+def nothing() -> Problem:
+    return Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
+
+
+def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
     """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins anew."""
     ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(begun.upload_id))
     ctx.store.put(ctx.settings.bucket_results, keys.receipt(begun.upload_id), begun.to_bytes(), "application/json")
+    # Asked after the receipt, not before: an erasure gives the photo its end first and looks for previews then.
+    reason = reason_of(ctx.store, ctx.settings, photo, begun.source.upload_time)
+    if reason and reason.error_code == Code.ERASED:
+        erasure.erase(ctx, begun.task_id or "", [begun])
+        raise nothing()
     ctx.publisher.publish(restore_queue("interactive", begun.lane), task_of(begun).encode())
 
 

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from handlers.context import Context
 from handlers.retelling import read_record, reason_of
 from shared import claims
-from shared.documents import Fault, Receipt, Record
-from shared.errors import PermanentError
+from shared.documents import Fault, Receipt, Record, Superseded
+from shared.errors import Code, PermanentError
 from shared.messages import Status
+from shared.withdrawal import ERASED
 
+SUPERSEDED_FAULT = Fault(
+    error_code=Code.SOURCE_CHANGED, error_detail="the upload was put again, with other wishes, before it was restored"
+)
+ERASED_FAULT = Fault(error_code=Code.ERASED, error_detail="its owner had it erased")
 ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
 
 
@@ -60,5 +65,9 @@ def fault_of(ctx: Context, receipt: Receipt) -> Fault | None:
     try:
         reason = reason_of(ctx, receipt)
     except PermanentError:
+        reason = None
+    if reason:
+        return Fault(error_code=reason.error_code, error_detail=reason.error_detail)
+    if not isinstance(receipt, Superseded):
         return None
-    return Fault(error_code=reason.error_code, error_detail=reason.error_detail) if reason else None
+    return ERASED_FAULT if receipt.source.key == ERASED else SUPERSEDED_FAULT

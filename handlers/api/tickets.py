@@ -51,12 +51,16 @@ def expiry(pepper: bytes, user_hash: str, ticket: UUID) -> datetime | None:
 def derive(ctx: Context, user_hash: str, key: str, request: dict[str, Any], expires_at: datetime) -> UUID:
     """The ticket of an `Idempotency-Key`. Raises `Problem` 409 when the key was used for another request."""
     ticket = UUID(identity.ticket(user_hash, key))
-    digest = hashlib.sha256(identity.canonical_json(request)).hexdigest()
+    told = identity.canonical_json(request)
+    # With a key: name and callback of an erased photo cannot be guessed from it.
+    pepper = ctx.settings.pepper.get_secret_value().encode()
+    digest = hmac.new(pepper, b"ticket request" + told, hashlib.sha256).hexdigest()
     drawn = Drawn(user_hash=user_hash, request=digest, expires_at=expires_at)
     bucket, name = ctx.settings.bucket_results, keys.ticket(str(ticket))
     if ctx.store.put_new(bucket, name, drawn.to_bytes(), "application/json"):
         return ticket
-    if Drawn.from_bytes(ctx.store.read(bucket, name), name).request != digest:
+    # Release 0.1 wrote a plain checksum, which this request, where it is the same, replaces.
+    if Drawn.from_bytes(ctx.store.read(bucket, name), name).request not in (digest, hashlib.sha256(told).hexdigest()):
         detail = "this Idempotency-Key was used for another request; send a new key with a new request"
         raise Problem(409, detail, "idempotency_conflict")
     ctx.store.put(bucket, name, drawn.to_bytes(), "application/json")  # the new URLs are good for longer

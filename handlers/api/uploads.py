@@ -169,20 +169,25 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
     @router.delete("/uploads/{ticket}", responses=refusals(404, 409), response_model_exclude_none=True)
     def erase(ticket: UUID, user: User = None, caller: Caller = remover) -> Erased:
         """Take an upload away, whatever became of it, with everything that was made of it."""
-        info = find(ctx, tickets.owner(ctx, caller, ticket, user)[0], ticket)
-        if info is None:
+        prefix = keys.upload(tickets.owner(ctx, caller, ticket, user)[0], str(ticket))
+        kept = [info for info in ctx.store.every_version(ctx.settings.bucket_uploads, prefix) if not info.is_marker]
+        if not kept:
             raise Problem(409, "nothing was uploaded for this ticket, or it is gone already", "nothing_there")
         try:
-            receipt = read_receipt(ctx, upload_id(info))
+            newest = read_receipt(ctx, upload_id(kept[0]))
         except NotFound:
             raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
-        if receipt.task_id is None:
-            withdraw.erase_rejected(ctx, receipt, info)
-            return Erased(ticket=ticket)
-        task_id = UUID(receipt.task_id)
-        belongings.hint(receipt.task_id, receipt.upload_id)
-        withdraw.erase(ctx, receipt.task_id, belongings.every(caller, task_id))
-        return Erased(ticket=ticket, task_id=task_id)
+        for info in kept:
+            with suppress(NotFound):  # one that was overwritten before it was looked at has nothing but its bytes
+                receipt = read_receipt(ctx, upload_id(info))
+                if receipt.task_id:
+                    belongings.hint(receipt.task_id, receipt.upload_id)
+                    withdraw.erase(ctx, receipt.task_id, belongings.every(caller, UUID(receipt.task_id)))
+                else:
+                    withdraw.erase_rejected(ctx, receipt, info)
+            if len(kept) > 1:
+                ctx.store.delete(info.bucket, info.key, info.version)
+        return Erased(ticket=ticket, task_id=UUID(newest.task_id) if newest.task_id else None)
 
     return router
 

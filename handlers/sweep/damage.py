@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.retelling import read_receipt, write_again
+from handlers.retelling import read_receipt, receipt_of, write_again
 from shared import __version__, keys, workflows
 from shared.documents import Document, Fault, ModelRef, Reason, Receipt, Record, WorkflowRef
 from shared.errors import Code, NotFound, PermanentError
@@ -58,12 +58,8 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
     record = _find(ctx, "processed/", Record, lambda found: found.upload_id == upload_id)
     if record is None:
         return _told("receipt", repaired=False)
-    receipt = Receipt(
-        upload_id=upload_id, decision="queued", source=record.source, user_hash=record.user_hash, priority="bulk",
-        decided_at=record.queued_at, task_id=record.task_id, workflow=record.workflow,
-    )  # fmt: skip
     keep(ctx, keys.receipt(upload_id))
-    ctx.store.put(ctx.settings.bucket_results, keys.receipt(upload_id), receipt.to_bytes(), JSON)
+    ctx.store.put(ctx.settings.bucket_results, keys.receipt(upload_id), receipt_of(record).to_bytes(), JSON)
     return _told("receipt", repaired=True)
 
 

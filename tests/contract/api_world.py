@@ -51,18 +51,22 @@ class ApiWorld:
         """A new photo of this user, decided on and in the log."""
         key = f"{uuid4()}/grandma.png"
         data = data or photo() + uuid4().bytes
-        self.store.put("uploads", key, data, "image/png", {"user": user, "workflow": "fast"})
-        decision = on_upload(UploadEvent("uploads", key, "create", None, None, None, None, None), self.ctx)
+        self.store.put(self.settings.bucket_uploads, key, data, "image/png", {"user": user, "workflow": "fast"})
+        return self.decide(key)
+
+    def decide(self, key: str) -> Receipt:
+        """What the handler decides on what lies at a key, with the log told."""
+        decision = on_upload(UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx)
         name = keys.receipt(decision.upload_id or "")
         self.record()
-        return Receipt.from_bytes(self.store.read("results", name), name)
+        return Receipt.from_bytes(self.store.read(self.settings.bucket_results, name), name)
 
     def record(self) -> None:
         bodies = self.publisher.bodies(topology.LOG)
         self.logbook.write([LogEvent.decode(body) for body in bodies])
         self.publisher.sent.clear()
 
-    def restore(self, receipt: Receipt) -> Record:
+    def restore(self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp") -> Record:
         """What a worker leaves behind; its log event is the caller's to write."""
         assert receipt.task_id
         assert receipt.workflow
@@ -73,9 +77,11 @@ class ApiWorld:
             "steps": [], "width": 1, "height": 1, "result_key": keys.result(task), "result_sha256": "ab" * 32,
             "result_bytes": 1, "attempts": 1, "queued_at": at, "started_at": at, "finished_at": at,
             "duration_seconds": 1, "queue_seconds": 1, "peak_memory_bytes": 1, "software": "0",
+            "preview": receipt.preview,
         }  # fmt: skip
         record = Record(**made)
-        self.store.put("results", keys.result(task), b"png", "image/png")
-        self.store.put("results", keys.preview(task), b"webp", "image/webp")
-        self.store.put("results", keys.record(task), record.to_bytes(), "application/json")
+        bucket = self.settings.bucket_results
+        self.store.put(bucket, keys.result(task), result, "image/png")
+        self.store.put(bucket, keys.preview(task), preview, "image/webp")
+        self.store.put(bucket, keys.record(task), record.to_bytes(), "application/json")
         return record

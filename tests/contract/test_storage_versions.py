@@ -133,3 +133,27 @@ def test_where_versions_are_suspended_the_version_null_is_written_over(store: Ob
     with pytest.raises(NotFound):
         store.read(versioned, "a")
     assert store.read(versioned, "a", first.version) == b"1"
+
+
+def test_all_that_is_kept_can_be_found_and_deleted(store: ObjectStore, versioned: str) -> None:
+    """Earlier versions, what was there before versions were kept, what is written after, and delete markers."""
+    for key in ("a/1", "a/1", "a/2", "b"):
+        store.put(versioned, key, b"1", "text/plain")
+    store.delete(versioned, "a/2")
+    suspend_versions(store, versioned)
+    store.put(versioned, "a/3", b"33", "text/plain")
+    kept = list(store.every_version(versioned, "a/"))
+    assert sorted((info.key, info.is_marker) for info in kept) == [
+        ("a/1", False), ("a/1", False), ("a/2", False), ("a/2", True), ("a/3", False),
+    ]  # fmt: skip
+    assert {info.etag for info in kept if info.key == "a/3"} == {store.head(versioned, "a/3").etag}
+    for info in kept:
+        store.delete(versioned, info.key, info.version)
+    assert list(store.every_version(versioned, "a/")) == []
+    assert [key for key, *_ in versions(store, versioned)] == ["b"]
+
+
+def test_where_no_versions_are_kept_every_version_is_the_object(store: ObjectStore, plain: str) -> None:
+    store.put(plain, "a", b"1", "text/plain")
+    store.put(plain, "a", b"2", "text/plain")
+    assert [(info.key, info.version) for info in store.every_version(plain, "")] == [("a", None)]

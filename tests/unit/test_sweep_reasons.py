@@ -152,8 +152,7 @@ def test_an_erasure_that_broke_off_is_finished(
     def killed(*_: Any) -> None:
         raise RuntimeError("killed")
 
-    module = withdraw if after == "_erase_previews" else erasure
-    monkeypatch.setattr(module, after, killed)
+    monkeypatch.setattr(erasure, after, killed)
     with pytest.raises(RuntimeError):
         erase(town, upload)
     monkeypatch.undo()

@@ -1,0 +1,142 @@
+"""Erased is erased: every byte of every version of every object, and every row, is searched for what is to be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from starlette.testclient import TestClient
+
+from handlers.notifications import UploadEvent
+from handlers.on_upload import on_upload
+from handlers.sweep import damage
+from infra.local.stack import Stack
+from shared import facts, keys
+from shared.documents import Receipt
+from shared.errors import Code
+from shared.messages import RestoreTask
+from shared.presign import META
+from shared.reopen import reopen
+from tests.contract.api_world import tenant
+from tests.contract.erasure_world import VERSIONS, ErasureWorld, Secrets, Versions, noise
+
+Make = Callable[[Versions], ErasureWorld]
+
+
+@pytest.fixture
+def make(servers: Stack, url: str) -> Make:
+    return lambda versions: ErasureWorld(servers.settings, url, versions)
+
+
+def asked(secret: Secrets, user: str) -> dict[str, str]:
+    return {"user": user, "workflow": "fast", "params": f'{{"sharpen": {secret.number()}}}', "filename": secret.word()}
+
+
+def erase_all(client: TestClient) -> None:
+    """Every task that the log has of a user."""
+    for task in {row["task_id"] for row in client.get("/v1/tasks").json()["items"] if row["task_id"]}:
+        answer = client.delete(f"/v1/tasks/{task}", params={"erase": True})
+        assert answer.status_code == 200, answer.text
+
+
+def by_ticket(world: ErasureWorld, client: TestClient, secret: Secrets, data: bytes) -> str:
+    """Something sent for a ticket with an `Idempotency-Key`; the ticket."""
+    name = secret.word()
+    wanted = {"filename": f"{name}.png", "content_type": "image/png", "workflow": "fast"}
+    issued = client.post("/v1/uploads", json=wanted, headers={"Idempotency-Key": str(uuid4())}).json()
+    fields = issued["post"]["fields"]
+    metadata = {name.removeprefix(META): value for name, value in fields.items() if name.startswith(META)}
+    world.store.put(world.settings.bucket_uploads, issued["key"], data, "image/png", metadata)
+    on_upload(UploadEvent(world.settings.bucket_uploads, issued["key"], "create"), world.ctx)
+    world.record()
+    return str(issued["ticket"])
+
+
+def restored(world: ErasureWorld, secret: Secrets, receipt: Receipt, name: str) -> None:
+    world.done(receipt, secret.picture(f"result {name}"), secret.picture(f"preview {name}"))
+
+
+def a_look(world: ErasureWorld, client: TestClient, secret: Secrets, receipt: Receipt) -> None:
+    """A preview, asked for and made."""
+    begun = client.post("/v1/previews", json={"source": {"task_id": receipt.task_id}, "workflow": "fast",
+                                              "params": {"sharpen": secret.number()}})  # fmt: skip
+    key = keys.receipt(keys.preview_upload(receipt.upload_id, begun.json()["task_id"]))
+    look = Receipt.from_bytes(world.store.read(world.settings.bucket_results, key), key)
+    world.restore(look, secret.picture("look"), secret.picture("look's preview"))
+
+
+def a_retry(world: ErasureWorld, receipt: Receipt) -> None:
+    task = RestoreTask(task_id=receipt.task_id or "", upload_id=receipt.upload_id, priority=receipt.priority,
+                       queued_at=receipt.decided_at)  # fmt: skip
+    publisher: Any = world.publisher
+    assert reopen(task, world.store, publisher, world.settings, world.ctx.clock.now())
+    world.record()
+
+
+@pytest.mark.parametrize("versions", VERSIONS)
+def test_nothing_is_left_of_what_is_erased(make: Make, versions: Versions) -> None:
+    """A life with everything in it, in buckets of every kind.
+
+    Photos are restored, put again with other wishes, looked ahead at, overwritten; they fail, are tried again, and fail
+    again; handler and log refuse some; documents are damaged and put aside.
+    """
+    world, secret, ann = make(versions), Secrets(), f"ann-{uuid4()}"
+    client = world.client(tenant(ann, world.settings))
+    folder, data = f"{uuid4()}/{secret.word()}", secret.picture("original", noise())
+
+    first = world.put(f"{folder}.png", data, **asked(secret, ann))
+    restored(world, secret, first, "first")
+    if versions == "kept later":
+        world.switch("Enabled")
+    second = world.put(f"{folder}.png", data, **asked(secret, ann))
+    restored(world, secret, second, "second")
+    a_look(world, client, secret, second)
+    world.put(f"{folder}-again.png", data, **asked(secret, ann))
+
+    failed = world.put(f"{folder}-failed.png", secret.picture("failed", noise()), **asked(secret, ann))
+    world.fail(failed, Code.DECODE_ERROR, f"cannot read {secret.word()}")
+    a_retry(world, failed)
+    world.fail(failed, Code.DECODE_ERROR, f"cannot read {secret.word()}")
+    damage.keep(world.ctx, keys.receipt(failed.upload_id))
+    damage.keep(world.ctx, keys.reason(failed.upload_id), world.settings.bucket_quarantine)
+
+    changed = world.put(f"{folder}-changed.png", secret.picture("changed", noise()), **asked(secret, ann))
+    if versions == "no longer kept":
+        world.switch("Suspended")
+    later = world.put(f"{folder}-changed.png", secret.picture("changed later", noise()), **asked(secret, ann))
+    world.fail(changed, Code.SOURCE_CHANGED)
+    restored(world, secret, later, "later")
+    told = facts.of_receipt(later, world.settings.bucket_results)
+    refused = told.model_copy(update={"event_id": str(uuid4()), "fields": told.fields | {"width": -1}})
+    assert world.logbook.write([refused]).rejected == 1
+
+    tickets = [by_ticket(world, client, secret, secret.picture("no photo")),
+               by_ticket(world, client, secret, secret.picture("sent", noise()))]  # fmt: skip
+    there = {what.partition(" in ")[0] for what in world.found(secret)}
+    assert there >= (set(secret.pictures) | secret.words) - ({"changed"} if versions == "none" else set())
+
+    for ticket in tickets:
+        assert client.delete(f"/v1/uploads/{ticket}").status_code == 200
+    erase_all(client)
+    world.record()
+    assert world.found(secret) == []
+    assert {row["error_code"] for row in client.get("/v1/tasks").json()["items"]} == {"erased"}
+    world.logbook.write([refused, told])  # they come once more, late
+    assert world.found(secret) == []
+
+
+@pytest.mark.parametrize("versions", ["none"])
+def test_the_last_upload_at_a_key_takes_the_earlier_ones_along(make: Make, versions: Versions) -> None:
+    """They share its id and its bytes: nobody sees any more that they were others."""
+    world, secret, ann = make(versions), Secrets(), f"ann-{uuid4()}"
+    client = world.client(tenant(ann, world.settings))
+    key, data = f"{uuid4()}/{secret.word()}.png", secret.picture("original", noise())
+    for name in ("first", "second", "third"):
+        last = world.put(key, data, **asked(secret, ann))
+        restored(world, secret, last, name)
+    assert client.delete(f"/v1/tasks/{last.task_id}", params={"erase": True}).status_code == 200
+    world.record()
+    assert world.found(secret) == []
+    assert {row["error_code"] for row in client.get("/v1/tasks").json()["items"]} == {"erased"}
