@@ -7,7 +7,9 @@ event may come twice, late, or for an object that is gone: the receipt says what
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Literal
 
 from handlers import metrics, orders
@@ -18,7 +20,15 @@ from handlers.retelling import read_receipt, read_record, task_of, write_again
 from shared import facts, identity, keys
 from shared.broker import topology
 from shared.documents import Fault, Reason, Receipt, Source, Superseded
-from shared.errors import BrokerUnavailable, Code, DarkroomError, NotFound, PermanentError, TransientError
+from shared.errors import (
+    BrokerUnavailable,
+    Code,
+    DarkroomError,
+    NotFound,
+    ObjectUnreadable,
+    PermanentError,
+    TransientError,
+)
 from shared.failpoints import passing
 from shared.quarantine import keep_copy
 from shared.storage import ObjectInfo, ObjectStream
@@ -40,7 +50,11 @@ class Decision:
 
 
 def on_upload(event: UploadEvent, ctx: Context) -> Decision:
-    """Decide on one upload. Raises `StorageUnavailable`: nothing was decided, the event must come again."""
+    """Decide on one upload. Raises `StorageUnavailable`: nothing was decided, the event must come again.
+
+    Raises `ObjectUnreadable` where it is this object alone that the store does not give; whoever called need not wait
+    for it: the sweep tries again, until that has lasted for too long and is the upload's end.
+    """
     started = ctx.clock.monotonic()
     decision = _decide(event, ctx)
     seconds = ctx.clock.monotonic() - started
@@ -67,6 +81,8 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
             receipt = _examine(stream, ctx)
     except NotFound:
         return _gone(event, ctx)
+    except ObjectUnreadable as error:
+        receipt = _unreadable(event, error, ctx)
     except PermanentError as error:  # a key that this store cannot hold
         return Decision("ignored", code=error.code)
     if receipt.decision == "queued" and _restored_before(receipt, ctx):
@@ -87,6 +103,33 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
         logger().error("upload.failed", upload_id=ident, error=type(error).__name__, where=raised_at(error))
         fault = Fault(error_code=Code.INTERNAL, error_detail=f"it could not be looked at ({type(error).__name__})")
         return _receipt_of(replace(stream.info, metadata={}), ctx).model_copy(update={"fault": fault})
+
+
+def _unreadable(event: UploadEvent, error: ObjectUnreadable, ctx: Context) -> Receipt:
+    """The end of an upload that the store has not given for long. Raises `error` before that.
+
+    A scanner may be at it, a key may be given back: the sweep had at least a few looks at it by then.
+    """
+    info = _told(event, ctx)
+    patience = timedelta(seconds=ctx.settings.lease_s + ctx.settings.retry_cap_s)
+    if info is None or ctx.clock.now() - info.last_modified <= patience:
+        raise error
+    detail = f"{error.detail}; when that is mended, upload it again"
+    receipt = _receipt_of(info, ctx).model_copy(update={"fault": Fault(error_code=error.code, error_detail=detail)})
+    with suppress(PermanentError):
+        receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, ctx.settings)})
+    return receipt
+
+
+def _told(event: UploadEvent, ctx: Context) -> ObjectInfo | None:
+    """What is known of an object that cannot be read: its head, or what the event says."""
+    try:
+        return ctx.store.head(event.bucket, event.key, event.version)
+    except (ObjectUnreadable, PermanentError):
+        if event.event_time is None or not (event.version or event.etag):
+            return None
+    etag, size = event.etag or "", event.size or 0
+    return ObjectInfo(event.bucket, event.key, etag, size, event.event_time, event.version)
 
 
 def _receipt_of(info: ObjectInfo, ctx: Context) -> Receipt:
@@ -232,7 +275,7 @@ def _set_aside(receipt: Receipt, ctx: Context) -> None:
     """Into the quarantine: a copy, made by the store itself, and the reason, which is the end of this upload."""
     assert receipt.fault is not None
     source, bucket = receipt.source, ctx.settings.bucket_quarantine
-    if receipt.fault.error_code != Code.TOO_LARGE:
+    if receipt.fault.error_code not in (Code.TOO_LARGE, Code.SOURCE_UNREADABLE):
         keep_copy(ctx.store, ctx.settings, receipt.upload_id, source)
     reason = Reason(
         upload_id=receipt.upload_id, status="rejected", error_code=receipt.fault.error_code,
