@@ -51,7 +51,7 @@ def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
 
 
 def lane(user: str, settings: Settings) -> int:
-    """The lane of the bulk queue in which this user's photos wait; `user`: the pseudonym."""
+    """The lane in which this user's photos wait; `user`: the pseudonym."""
     nobody = identity.user_hash(identity.ANONYMOUS, settings.pepper.get_secret_value().encode())
     return 0 if user == nobody else lane_of(user)
 

@@ -1,4 +1,4 @@
-"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; bulk lanes in turn."""
+"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; the lanes of each in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Inbox:
         self._clock = clock
         self._changed = threading.Condition()
         self._queues: dict[str, deque[Delivery]] = {queue: deque() for queue in topology.RESTORE}
-        self._lanes = deque(topology.LANES)
+        self._bulk = deque(topology.LANES)
+        self._interactive = deque((topology.PREVIEW, *topology.INTERACTIVE_LANES))
         self._parked: list[tuple[float, int, Delivery]] = []
         self._order = count()
         self._in_a_row = 0
@@ -48,16 +49,19 @@ class Inbox:
     def _pick(self) -> Delivery | None:
         if self._parked and self._parked[0][0] <= self._clock.monotonic():
             return heapq.heappop(self._parked)[2]
-        interactive, lane = self._queues[topology.INTERACTIVE], self._next_lane()
-        if interactive and not (lane and self._in_a_row >= BULK_TURN):
+        interactive, bulk = self._next_lane(self._interactive), self._next_lane(self._bulk)
+        if interactive and not (bulk and self._in_a_row >= BULK_TURN):
             self._in_a_row += 1
-            return interactive.popleft()
-        if lane is None:
+            return self._taken(self._interactive, interactive)
+        if bulk is None:
             return None
         self._in_a_row = 0
-        self._lanes.remove(lane)
-        self._lanes.append(lane)  # its next turn comes after everybody else's
-        return self._queues[lane].popleft()
+        return self._taken(self._bulk, bulk)
 
-    def _next_lane(self) -> str | None:
-        return next((lane for lane in self._lanes if self._queues[lane]), None)
+    def _next_lane(self, lanes: deque[str]) -> str | None:
+        return next((lane for lane in lanes if self._queues[lane]), None)
+
+    def _taken(self, lanes: deque[str], lane: str) -> Delivery:
+        lanes.remove(lane)
+        lanes.append(lane)  # its next turn comes after everybody else's
+        return self._queues[lane].popleft()

@@ -25,7 +25,7 @@ from handlers.on_upload import upload_id
 from handlers.problems import Problem
 from handlers.retelling import read_receipt, task_of
 from shared import identity, keys, workflows
-from shared.broker.topology import restore_queue
+from shared.broker.topology import PREVIEW
 from shared.documents import Glimpse, Receipt, Region, Superseded
 from shared.errors import Code, NotFound
 from shared.withdrawal import ERASED, reason_of
@@ -131,7 +131,7 @@ def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
     if reason and reason.error_code == Code.ERASED:
         erasure.erase(ctx, begun.task_id or "", [begun])
         raise nothing()
-    ctx.publisher.publish(restore_queue("interactive", begun.lane), task_of(begun).encode())
+    ctx.publisher.publish(PREVIEW, task_of(begun).encode())
 
 
 def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin) -> Receipt:

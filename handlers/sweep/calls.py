@@ -135,7 +135,9 @@ class Calls:
         if receipt.task_id != task_id or ended(ctx, task_id, receipt.upload_id):
             return self._drop(task_id, seen)
         passing("sweep.before_publish")
-        ctx.publisher.publish(restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode())
+        ctx.publisher.publish(
+            restore_queue(receipt.priority, receipt.lane, receipt.preview is not None), task_of(receipt).encode()
+        )
         # Published before it is marked: a crash between the two costs one message too many, never one too few.
         claims.requeue(ctx.store, bucket, task_id, seen.attempt, seen.note)
         logger().info("task.republished", task_id=task_id, upload_id=receipt.upload_id, attempt=seen.attempt + 1)

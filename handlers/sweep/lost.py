@@ -56,7 +56,7 @@ class Waiting:
 
 
 def waiting() -> dict[str, Waiting]:
-    return {queue: Waiting(queue) for queue in topology.RESTORE}
+    return {queue: Waiting(queue) for queue in topology.COUNTED}
 
 
 def publish_lost(work: Work, photos: Waiting, messages: Backlog, claimed: Mapping[str, Seen]) -> int:

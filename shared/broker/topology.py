@@ -1,8 +1,8 @@
 """The queues, by name. Each has a `.dead` beside it.
 
-Bulk work waits in lanes, which workers empty in turn, so that nobody waits behind somebody else's thousand photos: a
-user's photos share a lane, and with few lanes it may be another user's, too. Which lane a photo is in is written in its
-receipt; photos of nobody in particular are in lane 0.
+Work waits in lanes, which workers empty in turn, so that nobody waits behind somebody else's thousand photos: a user's
+photos share a lane, and with few lanes it may be another user's, too. Which lane a photo is in is written in its receipt;
+photos of nobody in particular are in lane 0. Interactive work has lanes of its own, fewer of them, as it is short.
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ CALLBACKS: Final = "darkroom.callbacks"
 
 LANES: Final = (BULK, *(f"{BULK}.{number}" for number in range(1, 9)))
 """Lane 0 and those that users are spread over. Never fewer than there were: receipts name them by number."""
+INTERACTIVE_LANES: Final = (INTERACTIVE, *(f"{INTERACTIVE}.{number}" for number in range(1, 5)))
+"""The same for interactive work; several lanes of a receipt share one of these."""
 
-RESTORE: Final = (INTERACTIVE, *LANES)
+PREVIEW: Final = "darkroom.restore.preview"
+"""Previews, which have a limit for each user, no row in the log, and nobody who misses them: they are counted by nobody,
+and so must not lie among photos whose messages the sweep counts."""
+
+COUNTED: Final = (*INTERACTIVE_LANES, *LANES)
+"""Where as many messages lie as photos wait."""
+RESTORE: Final = (PREVIEW, *COUNTED)
 ALL: Final = (UPLOADS, *RESTORE, LOG, CALLBACKS)
 
 
@@ -30,11 +38,15 @@ def dead(queue: str) -> str:
     return f"{queue}.dead"
 
 
-def restore_queue(priority: Priority, lane: int = 0) -> str:
+def restore_queue(priority: Priority, lane: int = 0, preview: bool = False) -> str:
     """A lane of an earlier or later release that this one does not have is lane 0."""
+    if preview:
+        return PREVIEW
+    if not 0 < lane < len(LANES):
+        lane = 0
     if priority == "interactive":
-        return INTERACTIVE
-    return LANES[lane] if lane < len(LANES) else BULK
+        return INTERACTIVE_LANES[(lane - 1) % (len(INTERACTIVE_LANES) - 1) + 1] if lane else INTERACTIVE
+    return LANES[lane]
 
 
 def lane_of(user_hash: str) -> int:

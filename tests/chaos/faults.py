@@ -198,7 +198,7 @@ def send_garbage(world: World, rng: random.Random) -> Iterator[None]:
     mark = rng.randbytes(8).hex()
     sent = {
         (queue, body.encode())
-        for queue in (topology.BULK, topology.INTERACTIVE, topology.LOG, topology.UPLOADS)
+        for queue in (topology.BULK, topology.INTERACTIVE, topology.PREVIEW, topology.LOG, topology.UPLOADS)
         for body in (f"not JSON {mark}", f'{{"v": 99, "mark": "{mark}"}}', f'"{mark * 8000}"')
     }
     publisher = Publisher(world.settings)

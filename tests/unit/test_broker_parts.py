@@ -27,12 +27,21 @@ def test_queue_names_are_the_contract() -> None:
     """Tests and operators outside the project use these names."""
     lanes = tuple(f"darkroom.restore.bulk.{number}" for number in range(1, 9))
     assert ("darkroom.restore.bulk", *lanes) == topology.LANES
-    assert ("darkroom.restore.interactive", *topology.LANES) == topology.RESTORE
+    interactive = tuple(f"darkroom.restore.interactive.{number}" for number in range(1, 5))
+    assert ("darkroom.restore.interactive", *interactive) == topology.INTERACTIVE_LANES
+    assert {"darkroom.restore.preview", *topology.INTERACTIVE_LANES, *topology.LANES} == set(topology.RESTORE)
     assert {"darkroom.uploads", *topology.RESTORE, "darkroom.log"} <= set(topology.ALL)
     assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
     assert topology.restore_queue("interactive") == topology.INTERACTIVE
     assert topology.restore_queue("bulk") == topology.BULK
-    assert topology.restore_queue("interactive", 3) == topology.INTERACTIVE
+    assert [topology.restore_queue("interactive", lane) for lane in (1, 4, 5, 8, 9)] == [
+        interactive[0],
+        interactive[3],
+        interactive[0],
+        interactive[3],
+        topology.INTERACTIVE,
+    ]
+    assert topology.restore_queue("interactive", 3, preview=True) == topology.PREVIEW
     assert [topology.restore_queue("bulk", lane) for lane in (1, 8, 9)] == [lanes[0], lanes[7], topology.BULK]
 
 

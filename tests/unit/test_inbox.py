@@ -53,6 +53,17 @@ def test_bulk_lanes_take_turns(inbox):
     assert names(inbox, 197) == [f"a{number}" for number in range(3, 200)]
 
 
+def test_interactive_lanes_and_previews_take_turns(inbox):
+    """Two hundred interactive photos of one user keep another's single one waiting for one photo, and a preview, too."""
+    lanes = topology.INTERACTIVE_LANES
+    for number in range(200):
+        inbox.put(Letter(lanes[2], f"a{number}"))
+    assert names(inbox, 2) == ["a0", "a1"]
+    inbox.put(Letter(lanes[3], "b"))
+    inbox.put(Letter(topology.PREVIEW, "a look"))
+    assert set(names(inbox, 3)) == {"b", "a look", "a2"}
+
+
 def test_every_eighth_photo_is_bulk_and_of_the_lane_whose_turn_it_is(inbox):
     """A flood of interactive work leaves the lanes their turns, one after the other."""
     for lane in (1, 2):

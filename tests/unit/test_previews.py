@@ -45,7 +45,7 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(world: World, 
     begun = answer.json()
     assert begun["signature"] == workflows.resolve("fast", {"scale": 2}).ref.signature
     assert begun["task_id"] != photo_task
-    (body,) = world.publisher.bodies(topology.INTERACTIVE)
+    (body,) = world.publisher.bodies(topology.PREVIEW)
     task = RestoreTask.decode(body)
     receipt = Receipt.from_bytes(world.store.read("results", keys.receipt(task.upload_id)), "receipt")
     assert (receipt.preview, receipt.task_id) == (Glimpse(max_px=512), begun["task_id"])
