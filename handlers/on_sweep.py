@@ -12,7 +12,7 @@ wait. Every age is reckoned by the store's own clock. What it does may be done t
 - an end that the diary does not know is told again, once the log queue is empty, and likewise a callback that nobody
   has in hand;
 - claims of tasks that nobody waits for are deleted, results without a record that nobody waits for are retired;
-- uploads in parts that were abandoned are ended (`sweep.parts`).
+- uploads in parts that were abandoned are ended (`sweep.parts`), previews of long ago deleted (`sweep.previews`).
 
 Of a bucket with versions the current version of each key counts; a version that was overwritten before it was looked
 at is superseded. A deleted or overwritten source is the worker's to find: it ends the photo with a reason.
@@ -34,6 +34,7 @@ from handlers.sweep.calls import Calls, Seen
 from handlers.sweep.ends import Ends
 from handlers.sweep.marks import Marks
 from handlers.sweep.parts import end_abandoned
+from handlers.sweep.previews import delete_expired
 from handlers.sweep.receipts import Diary, Receipts
 from handlers.sweep.tables import Unsettled, packed
 from handlers.sweep.uploads import look_at_uploads
@@ -94,6 +95,7 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
     if work.since is None:
         _clear_away(work, ends, receipts, claimed)
         end_abandoned(work)
+        delete_expired(work)
         work.marks.finished()
         memory.since, memory.unsettled = work.marks.reread, receipts.unsettled
 

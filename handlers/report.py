@@ -22,5 +22,6 @@ class SweepReport(BaseModel):
     claims_deleted: int = Field(default=0, description="Claims of tasks that nobody waits for.")
     results_retired: int = Field(default=0, description="Results that no record names, moved to the archive.")
     multiparts_ended: int = Field(default=0, description="Uploads in parts that were abandoned half way; ended.")
+    previews_expired: int = Field(default=0, description="Previews that were asked for long ago; deleted.")
     failed: int = Field(default=0, description="Objects that met a fault, and cost only themselves; for the next pass.")
     seconds: float = 0.0

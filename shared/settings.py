@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     limit_failures_per_min: Count = Field(300, description="Wrong keys and tokens from one address.")
     limit_bytes_per_min: Bytes = Field(20_000_000_000, description="Bytes announced by one user; untold: the most.")
     limit_queued_photos: Count = Field(10_000, description="Photos of one user that wait.")
+    limit_previews: Count = Field(8, description="Previews of one user that are under way.")
+    limit_preview_pixels_per_min: Pixels = Field(
+        200_000_000, description="Pixels out of the previews that one user asks for."
+    )
     max_request_bytes: Bytes = Field(64 << 10, description="Largest body of a request to /v1.")
     trusted_proxies: str = Field("", description="Addresses whose X-Forwarded-For and -Proto are believed, by commas.")
     cors_origins: str = Field("", description="Web pages that may use the API, by commas.")
@@ -84,6 +88,12 @@ class Settings(BaseSettings):
         604_800.0,
         ge=0,
         description="The sweep ends uploads in parts begun longer ago, their tickets' time at least; 0: never.",
+        json_schema_extra={"unit": "s"},
+    )
+    preview_expires_s: float = Field(
+        86_400.0,
+        ge=0,
+        description="The sweep deletes previews asked for longer ago; 0: never.",
         json_schema_extra={"unit": "s"},
     )
     max_pixels: Pixels = Field(120_000_000, description="Most pixels in, by the header's width x height.")

@@ -1,4 +1,4 @@
-"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; the lanes of each in turn."""
+"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; lanes in turn."""
 
 from __future__ import annotations
 

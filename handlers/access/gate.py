@@ -24,7 +24,7 @@ BODY_S = 30
 
 
 class Gate:
-    """Pure ASGI. A request that passes has a `Caller` and a `Limits.announce` of its own in its state."""
+    """Pure ASGI. A request that passes has its `Caller`, `Limits.announce` and `Limits.look_ahead` in its state."""
 
     def __init__(self, app: ASGIApp, ctx: Context, limits: Limits, addresses: Addresses) -> None:
         self._app, self._limits, self._addresses = app, limits, addresses
@@ -47,7 +47,9 @@ class Gate:
             await problems.response(problems.of_error(error))(scope, receive, send)
             return
         announce = partial(self._limits.announce, caller, address)
-        scope = {**scope, "state": {**scope.get("state", {}), "caller": caller, "announce": announce}}
+        look_ahead = partial(self._limits.look_ahead, caller, address)
+        state = {"caller": caller, "announce": announce, "look_ahead": look_ahead}
+        scope = {**scope, "state": {**scope.get("state", {}), **state}}
         await self._app(scope, receive, _adding(headers, send) if headers else send)
 
 

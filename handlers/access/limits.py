@@ -18,6 +18,7 @@ from shared.telemetry import logger
 
 Headers = list[tuple[bytes, bytes]]
 BYTES = "bytes"
+PIXELS = "preview-pixels"
 
 
 class Limits:
@@ -29,6 +30,7 @@ class Limits:
         self._bytes = Buckets(BYTES, settings.limit_bytes_per_min, clock)
         self._failures = Buckets("failures", settings.limit_failures_per_min, clock)
         self._waiting = Waiting(count, settings.limit_queued_photos, clock)
+        self._pixels = Buckets(PIXELS, settings.limit_preview_pixels_per_min, clock)
         self._told = Buckets("photos", 1, clock)
 
     def admit(self, caller: Caller, address: str) -> Headers:
@@ -57,6 +59,14 @@ class Limits:
         level = self._bytes.take(subject, size_bytes)
         if level.wait_s:
             self._refuse(self._bytes, level, caller, address)
+
+    def look_ahead(self, caller: Caller, address: str, pixels: int) -> None:
+        """Count one preview of so many pixels."""
+        if caller.operator:
+            return
+        level = self._pixels.take(_subject(caller, address), pixels)
+        if level.wait_s:
+            self._refuse(self._pixels, level, caller, address)
 
     def failed(self, address: str, reason: str) -> None:
         """Count a key or token that opened nothing; refuses the address once there were too many."""

@@ -28,6 +28,12 @@ async def authenticate(
     return caller
 
 
+async def looker(request: Request) -> Callable[[int], None]:
+    """Counts one preview of so many pixels against the caller's limits; raises `Problem` 429."""
+    look_ahead: Callable[[int], None] = request.state.look_ahead
+    return look_ahead
+
+
 async def announcer(request: Request) -> Callable[[int], None]:
     """Counts one photo of so many bytes against the caller's limits; raises `Problem` 429."""
     announce: Callable[[int], None] = request.state.announce

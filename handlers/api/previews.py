@@ -6,20 +6,24 @@ log, the sweep does not know of it, and whoever misses it asks again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from handlers import erasure
+from handlers.access.looks import Looks
 from handlers.api import tickets
 from handlers.api.answers import refusals
+from handlers.api.auth import looker
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
-from handlers.api.state import record_of
-from handlers.api.uploads import Announce, find
+from handlers.api.state import fault_of, record_of
+from handlers.api.uploads import find
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
@@ -29,6 +33,10 @@ from shared.broker.topology import PREVIEW
 from shared.documents import Glimpse, Receipt, Region, Superseded
 from shared.errors import Code, NotFound
 from shared.withdrawal import ERASED, reason_of
+
+RETRY_S = 5
+"""When somebody whose previews are all under way may ask again."""
+LookAhead = Annotated[Callable[[int], None], Depends(looker)]
 
 MAX_PX = 512
 """Longer side of a preview that names neither a size nor a region, before the work."""
@@ -88,17 +96,18 @@ class Begun(BaseModel):
 def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     router = APIRouter(tags=["previews"])
     uploader = needs("upload", who)
+    looks = Looks(ctx.settings.limit_previews)
 
     @router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
-    def look(wanted: Look, announce: Announce, caller: Caller = uploader) -> Begun:
+    def look(wanted: Look, count: LookAhead, caller: Caller = uploader) -> Begun:
         """Begin a preview, before all bulk work; its task is asked for, watched and fetched like any other."""
-        workflow = workflows.resolve(wanted.workflow, wanted.params).ref
+        resolved = workflows.resolve(wanted.workflow, wanted.params)
+        workflow = resolved.ref
         photo = _photo(ctx, belongings, caller, wanted.source)
         if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == ERASED:
             raise nothing()
         if isinstance(photo, Superseded):
             raise Problem(409, "the photo was put again at its key; preview that one", "already_ended")
-        announce(0)
         glimpse = wanted.glimpse()
         told = glimpse.model_dump(exclude_none=True)
         task = identity.preview_id(photo.user_hash, photo.source.sha256, workflow.signature, told)
@@ -112,6 +121,10 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         })  # fmt: skip
         belongings.hint(task, upload)
         if record_of(ctx, task) is None:
+            if not caller.operator and not looks.admits(caller.user_hash, task, partial(_has_ended, ctx, begun)):
+                detail = f"{looks.quota} previews of yours are under way; ask again when one of them is done"
+                raise Problem(429, detail, "too_many_previews", {"Retry-After": str(RETRY_S)})
+            count(round(_pixels(glimpse, photo) * resolved.scale**2))
             _publish(ctx, origin, begun)
         return Begun(task_id=UUID(task), signature=workflow.signature)
 
@@ -120,6 +133,20 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
 
 def nothing() -> Problem:
     return Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
+
+
+def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
+    """Pixels of what is looked at, before the work; of a photo whose size is not known, the most that they may be."""
+    if glimpse.region:
+        return glimpse.region.width * glimpse.region.height
+    longest = glimpse.max_px or MAX_PX
+    width, height = photo.source.width or longest, photo.source.height or longest
+    shrunk = min(1.0, longest / max(width, height))
+    return max(1, round(width * shrunk)) * max(1, round(height * shrunk))
+
+
+def _has_ended(ctx: Context, begun: Receipt) -> bool:
+    return record_of(ctx, begun.task_id or "") is not None or fault_of(ctx, begun) is not None
 
 
 def _publish(ctx: Context, photo: str, begun: Receipt) -> None:

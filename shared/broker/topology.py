@@ -1,8 +1,8 @@
 """The queues, by name. Each has a `.dead` beside it.
 
 Work waits in lanes, which workers empty in turn, so that nobody waits behind somebody else's thousand photos: a user's
-photos share a lane, and with few lanes it may be another user's, too. Which lane a photo is in is written in its receipt;
-photos of nobody in particular are in lane 0. Interactive work has lanes of its own, fewer of them, as it is short.
+photos share a lane, and with few lanes it may be another user's, too. Which lane a photo is in is written in its
+receipt; photos of nobody in particular are in lane 0. Interactive work has lanes of its own, fewer, as it is short.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ INTERACTIVE_LANES: Final = (INTERACTIVE, *(f"{INTERACTIVE}.{number}" for number 
 """The same for interactive work; several lanes of a receipt share one of these."""
 
 PREVIEW: Final = "darkroom.restore.preview"
-"""Previews, which have a limit for each user, no row in the log, and nobody who misses them: they are counted by nobody,
-and so must not lie among photos whose messages the sweep counts."""
+"""Previews have a limit for each user, no row in the log, and nobody who misses them: the sweep does not count them, so
+they must not lie among the photos whose messages it counts."""
 
 COUNTED: Final = (*INTERACTIVE_LANES, *LANES)
 """Where as many messages lie as photos wait."""

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from handlers import api, problems
-from handlers.api.auth import announcer, authenticate
+from handlers.api.auth import announcer, authenticate, looker
 from handlers.api.caller import SCOPES, Caller
 from handlers.context import Context
 from handlers.logbook import Logbook
@@ -45,6 +45,7 @@ class ApiWorld:
         app.include_router(api.build(self.ctx))
         app.dependency_overrides[authenticate] = lambda: caller
         app.dependency_overrides[announcer] = lambda: lambda _: None
+        app.dependency_overrides[looker] = lambda: lambda _: None
         return TestClient(app, follow_redirects=False)
 
     def upload(self, user: str, data: bytes | None = None) -> Receipt:

@@ -54,7 +54,7 @@ def test_bulk_lanes_take_turns(inbox):
 
 
 def test_interactive_lanes_and_previews_take_turns(inbox):
-    """Two hundred interactive photos of one user keep another's single one waiting for one photo, and a preview, too."""
+    """Behind two hundred interactive photos of one user, another's single one and a preview wait for one photo."""
     lanes = topology.INTERACTIVE_LANES
     for number in range(200):
         inbox.put(Letter(lanes[2], f"a{number}"))
