@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from infra.terminal import shown_lines
+from shared import __version__
 from shared.errors import Code, DarkroomError, SettingsError
 
 COMMANDS: dict[str, str] = {
@@ -60,31 +61,46 @@ GROUPS = ("bench", "storage", "dead", "keys")
 
 
 class LazyGroup(TyperGroup):
-    """Knows all names and help lines without importing a single command."""
+    """Knows all names and help lines without importing a single command, for `--help` and for a shell's completion."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        if cmd_name not in COMMANDS:
-            return None
-        if "--help" in sys.argv[1:2] or len(sys.argv) == 1:
-            return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
-        module = __import__(f"infra.commands.{MODULES[cmd_name]}", fromlist=["app"])
-        command = get_command(module.app)
-        if isinstance(command, TyperGroup) and cmd_name not in GROUPS:
-            return command.commands[cmd_name]
-        return command
+        """The command's name and its line."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, as it is run or completed."""
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if known and name else known, rest
+
+
+def _load(name: str) -> Any:
+    command = get_command(__import__(f"infra.commands.{MODULES[name]}", fromlist=["app"]).app)
+    if isinstance(command, TyperGroup) and name not in GROUPS:
+        return command.commands[name]
+    return command
 
 
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, add_completion=False, help="Darkroom restores photographs.",
+    cls=LazyGroup, no_args_is_help=True, help="Darkroom restores photographs.",
     rich_markup_mode=None,
 )  # fmt: skip
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and leave.")
+    ] = False,
+) -> None:
     """Darkroom restores photographs."""
 
 

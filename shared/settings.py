@@ -210,6 +210,11 @@ def unknown_variables() -> dict[str, str]:
     return found
 
 
+def wants_no_colour() -> bool:
+    """Whether the environment says `NO_COLOR`, as https://no-color.org has it."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()

@@ -15,7 +15,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from shared.settings import Settings, unknown_variables
+from shared.settings import Settings, unknown_variables, wants_no_colour
 
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
@@ -131,7 +131,9 @@ def configure(settings: Settings, process: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if pretty else [structlog.processors.format_exc_info]),
             # Not the renderer's own way with tracebacks: it prints every variable, keys and tokens among them.
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(
+                colors=not wants_no_colour(), exception_formatter=structlog.dev.plain_traceback
+            )
             if pretty
             else structlog.processors.JSONRenderer(),
         ],

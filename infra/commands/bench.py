@@ -44,18 +44,27 @@ def pipeline_command(
     print(f"total      median {figures.total_ms_median:.0f} ms")
 
 
-@app.command("engine", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command("engine")
 def engine_command(
-    ctx: typer.Context,
     folder: Annotated[Path | None, typer.Option(help="Photos to measure with; samples without it.")] = None,
+    workflows: Annotated[str, typer.Option(help="By commas.")] = "fast,enhance",
+    engines: Annotated[str, typer.Option(help="By commas; those that are missing are left out.")] = (
+        "realesrgan,ncnn,torch"
+    ),
+    rounds: Annotated[int, typer.Option(help="Counted rounds after a warm-up.", min=1)] = 5,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the ratios into this PNG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False,
 ) -> None:
-    """Our engines beside the official code: `--workflows --engines --rounds --plot FILE --json`."""
+    """Our engines beside the official code."""
+    given = [f"--workflows={workflows}", f"--engines={engines}", f"--rounds={rounds}"]
+    given += [f"--plot={plot}"] if plot else []
+    given += ["--json"] if as_json else []
     with tempfile.TemporaryDirectory() as made:
         if folder is None:
             folder = Path(made)
             for number, sample in enumerate(samples()):
                 (folder / f"{number}{Path(sample.key).suffix}").write_bytes(sample.data)
-        command = [sys.executable, "-m", "gpu_worker", "bench", "--folder", str(folder), *ctx.args]
+        command = [sys.executable, "-P", "-m", "gpu_worker", "bench", "--folder", str(folder), *given]
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from infra import cli
+from shared import __version__
 from shared.errors import Code, PermanentError, SettingsError
 from shared.settings import PREFIX, STACK_FILE, Settings
 
@@ -80,6 +81,7 @@ def test_help_lists_every_command_and_imports_none(run: Run) -> None:
 import sys
 sys.argv = ["darkroom", "--help"]
 from infra import cli
+from shared import __version__
 try:
     cli.main()
 except SystemExit:
@@ -98,6 +100,95 @@ def test_every_listed_command_exists(name: str) -> None:
     if isinstance(command, TyperGroup) and name not in cli.GROUPS:
         assert name in command.commands
     assert command.help or name not in cli.GROUPS
+
+
+AS_INSTALLED = [sys.executable, "-c", "import sys; sys.argv[0] = 'darkroom'; from infra.cli import main; main()"]
+HELP = {
+    "models": {"list", "verify", "pull", "add"},
+    "models pull": {"NAME", "--json"},
+    "models add": {"FILE", "--name", "--licence", "--json"},
+    "webhooks": {"test", "secret"},
+    "webhooks test": {"URL", "--json"},
+    "webhooks secret": {"--user", "--json"},
+    "log": {"rebuild"},
+    "log rebuild": {"--json"},
+    "storage": {"notifications"},
+    "storage notifications": {"enable", "show", "listen"},
+    "bench": {"pipeline", "engine", "throughput", "handlers", "recorder", "backlog", "sweep", "api"},
+    "bench engine": {"--folder", "--workflows", "--engines", "--rounds", "--plot", "--json"},
+    "keys": {"create", "list", "revoke"},
+    "keys create": {"--user", "--scopes", "--expires", "--callback", "--json"},
+    "dead": {"list", "show", "retry", "drop"},
+    "dead retry": {"ID", "--all", "--queue", "--json"},
+    "sweep": {"--since", "--dry-run", "--forever", "--json"},
+}
+"""Command → what its help must name."""
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_of_a_group_names_its_commands_and_of_a_command_its_options(run: Run, command: str) -> None:
+    """Here, not by a process of the wing that does the work."""
+    status, out, _ = run(*command.split(), "--help")
+    assert status == 0
+    assert all(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out) for word in HELP[command]), out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(run: Run, name: str) -> None:
+    """Status 0, its usage, and not a word on stderr."""
+    status, out, err = run(name, "--help")
+    assert (status, err) == (0, "")
+    assert re.search(rf"Usage: .* {name} ", out)
+
+
+def test_the_version_is_told(run: Run) -> None:
+    """That of the package, and nothing else."""
+    assert run("--version") == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("darkroom mo", {"models"}),
+        ("darkroom models p", {"pull"}),
+        ("darkroom models pull --j", {"--json"}),
+        ("darkroom keys create --ex", {"--expires"}),
+        ("darkroom --ver", {"--version"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(line: str, answers: set[str]) -> None:
+    """As the function that `--show-completion` prints asks."""
+    asking = {"_DARKROOM_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    asked = subprocess.run(AS_INSTALLED, capture_output=True, text=True, check=False, env=os.environ | asking)
+    assert set(asked.stdout.split()) == answers, asked.stderr
+
+
+def test_completion_is_shown_for_the_shell() -> None:
+    """What `--install-completion` would put into the shell's own files."""
+    asked = shlex.join([*AS_INSTALLED, "--show-completion"])
+    shell = subprocess.run(["bash", "-c", f"{asked}; :"], capture_output=True, text=True, check=True)
+    assert "_DARKROOM_COMPLETE" in shell.stdout, shell.stderr
+
+
+def test_no_colour_where_none_is_wanted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NO_COLOR` holds for tables and log lines, though a terminal is there."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    program = """
+from shared import telemetry
+from shared.settings import Settings
+telemetry.configure(Settings.given(log_format="pretty"), "test")
+telemetry.logger().warning("process.died", program="worker")
+"""
+
+    def lines() -> str:
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+
+    colour = re.compile(r"\x1b\[(\d+;)*[349]\d")
+    assert colour.search(lines())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "process.died" in lines()
+    assert not colour.search(lines())
+    assert not colour.search(run("workflows").out + run("keys", "--help").out + run("nonsense").err)
 
 
 def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
@@ -240,7 +331,7 @@ class TestWings:
         ("arguments", "becomes"),
         [
             (["handlers"], ["handlers", "http"]),
-            (["worker", "--flag", "x"], ["gpu_worker", "--flag", "x"]),
+            (["worker"], ["gpu_worker"]),
             (["recorder"], ["handlers", "recorder"]),
             (["callbacks"], ["handlers", "callbacks"]),
             (["webhooks", "test", "https://a.b/c"], ["handlers", "callbacks", "test", "https://a.b/c"]),
@@ -249,6 +340,8 @@ class TestWings:
             (["sweep", "--since", "2026-01-31"], ["handlers", "sweep", "--once", "--since", "2026-01-31"]),
             (["sweep", "--forever"], ["handlers", "sweep"]),
             (["models", "list", "--json"], ["gpu_worker", "models", "list", "--json"]),
+            (["models", "pull", "a", "b"], ["gpu_worker", "models", "pull", "a", "b"]),
+            (["models", "add", "x.pth", "--name", "x"], ["gpu_worker", "models", "add", "x.pth", "--name=x"]),
             (["log", "rebuild", "--json"], ["handlers", "rebuild", "--json"]),
         ],
     )
