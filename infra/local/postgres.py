@@ -36,7 +36,7 @@ def postgres(state: State, settings: Settings) -> Program:
     user = USER if os.geteuid() == 0 else None
     data, programs = state.path("postgres"), binaries()
     if user is not None:
-        _make_user(user)
+        make_user(user)
         programs = programs if _runs(programs, user) else _copy(programs, user)
     if not data.exists():
         _make(state, data, programs, user)
@@ -122,7 +122,7 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
     unfinished.rename(data)
 
 
-def _make_user(user: str) -> None:
+def make_user(user: str) -> None:
     if user not in {entry.pw_name for entry in pwd.getpwall()}:
         subprocess.run(["useradd", "--system", "--no-create-home", user], check=True)  # noqa: S607
 
