@@ -1,4 +1,4 @@
-"""Bucket notifications on MinIO-compatible servers (MinIO, RustFS), through the `minio` client.
+"""Bucket notifications on MinIO-compatible servers (MinIO, RustFS) and on Ceph, through the `minio` client.
 
 SeaweedFS reads them from `notification.toml`, Amazon S3 sends them by EventBridge or SQS: both are refused here with
 the way out, for the client would lose Amazon's EventBridge rules, and SeaweedFS takes the call for another one.
@@ -14,13 +14,15 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error
-from minio.notificationconfig import CommonConfig, NotificationConfig, QueueConfig
+from minio.notificationconfig import CommonConfig, NotificationConfig, QueueConfig, TopicConfig
 
 from shared.errors import Code, NotFound, SettingsError, StorageUnavailable
 from shared.settings import Settings
 
 RULE_ID = "darkroom-uploads"
 EVENT = "s3:ObjectCreated:*"
+TOPICS = "arn:aws:sns:"
+"""So begin Ceph's names, whatever is behind them; MinIO and RustFS have queues only."""
 IDLE_S = 120  # MinIO sends a blank every few seconds while nothing happens: longer silence is a dead connection
 
 
@@ -35,17 +37,21 @@ class BucketNotifications:
         """The bucket's rules, by kind, as JSON values. Raises `NotFound` where there is no bucket."""
         return _as_json(self._read())
 
-    def enable(self, queue_arn: str) -> bool:
-        """Have `queue_arn` told of every new object; other rules stay. False: it was so already."""
+    def enable(self, arn: str) -> bool:
+        """Have the queue, or the topic, told of every new object; other rules stay. False: it was so already."""
         config = self._read()
-        if any(_tells_all(rule, queue_arn) for rule in config.queue_config_list):
+        if _is_told_of_all(arn, config):
             return False
-        others = [rule for rule in config.queue_config_list if rule.config_id != RULE_ID]
-        ours = QueueConfig(events=[EVENT], config_id=RULE_ID, queue=queue_arn)
-        wanted = NotificationConfig(config.cloud_func_config_list, [*others, ours], config.topic_config_list)
+        queues = [rule for rule in config.queue_config_list if rule.config_id != RULE_ID]
+        topics = [rule for rule in config.topic_config_list if rule.config_id != RULE_ID]
+        if arn.startswith(TOPICS):
+            topics.append(TopicConfig(events=[EVENT], config_id=RULE_ID, topic=arn))
+        else:
+            queues.append(QueueConfig(events=[EVENT], config_id=RULE_ID, queue=arn))
+        wanted = NotificationConfig(config.cloud_func_config_list, queues, topics)
         with _translated(self.bucket):
             self._client.set_bucket_notification(self.bucket, wanted)
-        if not any(_tells_all(rule, queue_arn) for rule in self._read().queue_config_list):
+        if not _is_told_of_all(arn, self._read()):
             raise SettingsError("the object store accepted the rule but does not keep it: it has no notifications")
         return True
 
@@ -90,9 +96,14 @@ def _client(settings: Settings) -> Minio:
     )
 
 
-def _tells_all(rule: QueueConfig, queue_arn: str) -> bool:
-    filtered = rule.prefix_filter_rule or rule.suffix_filter_rule
-    return rule.queue == queue_arn and EVENT in rule.events and not filtered
+def _is_told_of_all(arn: str, config: NotificationConfig) -> bool:
+    """Whether a rule without a filter sends every new object there."""
+    rules: list[tuple[CommonConfig, str | None]] = [(rule, rule.queue) for rule in config.queue_config_list]
+    rules += [(rule, rule.topic) for rule in config.topic_config_list]
+    return any(
+        target == arn and EVENT in rule.events and not (rule.prefix_filter_rule or rule.suffix_filter_rule)
+        for rule, target in rules
+    )
 
 
 def _as_json(config: NotificationConfig) -> dict[str, Any]:

@@ -290,7 +290,8 @@ class S3Store:
         with translated(bucket, ""):
             for page in pages:
                 for entry in page.get("Uploads", []):
-                    yield Unfinished(bucket, entry["Key"], entry["UploadId"], entry["Initiated"], _served_at(page))
+                    begun = _whole_seconds(entry["Initiated"])
+                    yield Unfinished(bucket, entry["Key"], entry["UploadId"], begun, _served_at(page))
 
     def end(self, upload: Unfinished) -> None:
         with translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
@@ -346,10 +347,14 @@ def _served_at(response: Any) -> datetime:
     return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
+def _whole_seconds(told: datetime) -> datetime:
+    """Ceph tells parts of a second in listings, and nowhere else: the same object would have two times."""
+    return told.replace(microsecond=0)
+
+
 def _listed(bucket: str, entry: Any, page: Any) -> ObjectInfo:
     etag = entry["ETag"].strip('"')
-    # Ceph tells parts of a second here, and nowhere else: the same object would have two times.
-    when = entry["LastModified"].replace(microsecond=0)
+    when = _whole_seconds(entry["LastModified"])
     return ObjectInfo(bucket, entry["Key"], etag, entry["Size"], when, served_at=_served_at(page))
 
 

@@ -12,13 +12,15 @@ from infra.notifications import BucketNotifications
 from shared.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is set at the object store itself.")
-notifications = typer.Typer(no_args_is_help=True, help="Notifications of MinIO-compatible servers (MinIO, RustFS).")
+notifications = typer.Typer(no_args_is_help=True, help="Notifications of MinIO, RustFS and Ceph.")
 app.add_typer(notifications, name="notifications")
 
 
 @notifications.command()
 def enable(
-    arn: Annotated[str, typer.Argument(help="The server's own name of the target: arn:minio:sqs::DARKROOM:webhook")],
+    arn: Annotated[
+        str, typer.Argument(help="The server's own name of the target, such as arn:minio:sqs::DARKROOM:webhook")
+    ],
 ) -> None:
     """Have the target told of every new upload. Other rules stay; doing it twice changes nothing."""
     changed = BucketNotifications(Settings.load()).enable(arn)

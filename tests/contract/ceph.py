@@ -61,6 +61,8 @@ memstore device bytes = 2147483648
 osd class load list = *
 osd class default list = *
 rgw data = {folder}
+# A topic with a password is only taken over HTTPS, or from a proxy that says so.
+rgw trust forwarded https = true
 rgw frontends = beast endpoint=127.0.0.1:{port}
 """
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,22 @@ def test_nothing_lies_at_the_root(client: TestClient, method: str) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic the-token", "the-token", "Bearer the-token2", "Bearer th\u00e9"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic the-token",
+        "the-token",
+        "Bearer the-token2",
+        "Bearer th\u00e9",
+        "Basic",
+        "Basic =",
+        "Basic OnRoZS10b2tlbjI=",
+        "Basic dGhlLXRva2Vu",
+        "Basic /////w==",
+        "Basic th\u00e9",
+    ],
 )
 def test_without_the_token_nothing_is_even_read(world: World, client: TestClient, authorization: str) -> None:
     """Whatever is sent instead of it; an unreadable body gives nothing away."""
@@ -123,11 +139,19 @@ def test_without_the_token_nothing_is_even_read(world: World, client: TestClient
     assert not world.publisher.sent
 
 
+def test_a_server_that_has_only_an_address_sends_the_token_as_its_password(world: World, client: TestClient) -> None:
+    """Ceph takes `http://name:password@host/…`, whatever the name."""
+    world.put("a.png", photo())
+    authorization = {"Authorization": f"Basic {b64encode(b'darkroom:the-token').decode()}"}
+    assert client.post("/events/storage", content=notification("a.png"), headers=authorization).status_code == 200
+    assert len(world.tasks()) == 1
+
+
 def test_an_empty_secret_opens_nothing() -> None:
     """A door whose token was never set is closed."""
     world = World()
     client = TestClient(build(world.ctx, asked={}))
-    for authorization in ("", "Bearer", "Bearer "):
+    for authorization in ("", "Bearer", "Bearer ", "Basic Og=="):
         headers = {"Authorization": authorization}
         assert client.post("/events/storage", content=notification("a"), headers=headers).status_code == 401
 
