@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from shared.errors import NotFound, SettingsError, StorageUnavailable
 from shared.settings import Settings
@@ -10,23 +11,31 @@ from shared.storage import S3Store
 
 WARM_KEY = ".darkroom/warm"
 ONCE_KEY = ".darkroom/once"
+JSON = "application/json"
+MOVED = ".darkroom/moved.json"
+MOVES = {"access/keys/": "keys/", "tickets/": "tickets/"}
+"""Prefix among the results, in earlier releases → prefix in the bucket for access."""
 
 
 def buckets(settings: Settings) -> list[str]:
-    return [settings.bucket_uploads, settings.bucket_results, settings.bucket_quarantine, settings.bucket_archive]
+    return [
+        settings.bucket_uploads, settings.bucket_results, settings.bucket_quarantine, settings.bucket_archive,
+        settings.bucket_access,
+    ]  # fmt: skip
 
 
 def bootstrap(settings: Settings) -> list[str]:
-    """Create what is missing of the four buckets; returns the names of those created.
+    """Create what is missing of the buckets; returns the names of those created.
 
     Raises `StorageUnavailable`, and `PermanentError` where the store refuses, or is one that Darkroom cannot rely on.
     """
     store = S3Store(settings)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(len(buckets(settings))) as pool:
         made = [name for name in pool.map(lambda name: _ensure(store, settings, name), buckets(settings)) if name]
     for bucket in buckets(settings):
         if bucket != settings.bucket_uploads:  # there, what is put would be an upload
             require_one_winner(store, bucket)
+    _move_access(store, settings)
     return made
 
 
@@ -45,12 +54,38 @@ def require_one_winner(store: S3Store, bucket: str) -> None:
 
 
 def _ensure(store: S3Store, settings: Settings, bucket: str) -> str | None:
-    if not store.make_bucket(bucket):
+    if _is_there(store, bucket) or not store.make_bucket(bucket):
         return None
     if bucket != settings.bucket_uploads:  # there, it would be an upload
         store.put(bucket, WARM_KEY, b"warm", "text/plain")
         store.delete(bucket, WARM_KEY)
     return bucket
+
+
+def _is_there(store: S3Store, bucket: str) -> bool:
+    """Asked first: who may use a bucket need not have the right to make one."""
+    try:
+        store.client.head_bucket(Bucket=bucket)
+    except store.client.exceptions.ClientError:
+        return False
+    return True
+
+
+def _move_access(store: S3Store, settings: Settings) -> None:
+    """API keys and tickets lay among the results once: they go where only handlers read and write, and do so once.
+
+    Later nothing is taken from there any more: whoever may write results must not become able to make keys.
+    """
+    results, access = settings.bucket_results, settings.bucket_access
+    with suppress(NotFound):
+        store.head(access, MOVED)
+        return
+    for old, new in MOVES.items():
+        for info in list(store.list(results, old)):
+            # What is there already is as new or newer: a pass that was cut off has copied it.
+            store.put_new(access, new + info.key.removeprefix(old), store.read(results, info.key), JSON)
+            store.delete(results, info.key)
+    store.put(access, MOVED, b"{}", JSON)
 
 
 def reachable(settings: Settings) -> bool:

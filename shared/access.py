@@ -20,13 +20,13 @@ Scope = Literal["upload", "read", "delete", "admin"]
 USUAL: tuple[Scope, ...] = ("upload", "read", "delete")
 """What somebody may do who is told nothing else: everything with photos of their own."""
 
-PREFIX = "access/keys/"
+PREFIX = "keys/"
 _KEY = re.compile(r"drk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class ApiKey(Document):
-    """`access/keys/{id}.json` in the results bucket. `hash`: SHA-256 of the secret, 64 hex digits."""
+    """`keys/{id}.json` in the bucket for access. `hash`: SHA-256 of the secret, 64 hex digits."""
 
     id: str
     hash: str

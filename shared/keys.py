@@ -71,15 +71,27 @@ def reason(upload_id: str) -> str:
     return f"{upload_id}/reason.json"
 
 
-def quarantined(upload_id: str, source_key: str) -> str:
-    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason keeps the true key."""
-    name = plain(filename(source_key))
+def quarantined(upload_id: str, source_key: str, told: str | None = None) -> str:
+    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason keeps the true key.
+
+    `told`: the name that the sender told beside the key.
+    """
+    name = plain(filename(told or source_key))
     return f"{upload_id}/{name if name and name != 'reason.json' else 'original'}"
 
 
-def upload(user_hash: str, ticket: str, name: str = "") -> str:
-    """In the uploads bucket: what was sent for a ticket; without a name the prefix of it."""
-    return f"users/{user_hash}/{ticket}/{(plain(name) or 'photo') if name else ''}"
+def uploads(user_hash: str, ticket: str) -> str:
+    """Prefix in the uploads bucket of what was sent for a ticket; earlier releases let the caller name the object."""
+    return f"users/{user_hash}/{ticket}/"
+
+
+def upload(user_hash: str, ticket: str) -> str:
+    """In the uploads bucket: what is sent for a ticket.
+
+    Nothing of it is the caller's to choose. A store that verifies the signed path in two halves, one of them out of an
+    unsigned header, would take a last segment such as `results` for the bucket that the signed DELETE is meant for.
+    """
+    return f"{uploads(user_hash, ticket)}photo"
 
 
 def preview_upload(upload_id: str, preview_id: str = "") -> str:
@@ -93,7 +105,7 @@ def damaged(key: str) -> str:
 
 
 def ticket(ticket: str) -> str:
-    """In the results bucket: what a ticket with an `Idempotency-Key` was drawn for."""
+    """In the bucket for access: what a ticket with an `Idempotency-Key` was drawn for."""
     return f"tickets/{ticket}.json"
 
 

@@ -1,8 +1,10 @@
 """Requests that others may send to the object store in our name: signed here, by computation alone, sent by them.
 
 Everything that a signature fixes cannot be changed by who sends it: the key, the content type, every `x-amz-meta-`
-field. Addresses are those that clients reach: `DARKROOM_S3_PUBLIC_URL`, where it differs from our own. `now` is when a
-request begins to be good, by the store's own clock: the SDK, which takes this machine's, is not asked to sign.
+field. Uploads are signed by a key of their own, where there is one, which may do nothing else: what a sender smuggles
+past the store's check of signatures is then refused for want of the right. Addresses are those that clients reach:
+`DARKROOM_S3_PUBLIC_URL`, where it differs from our own. `now` is when a request begins to be good, by the store's own
+clock: the SDK, which takes this machine's, is not asked to sign.
 """
 
 from __future__ import annotations
@@ -53,20 +55,30 @@ class Multipart:
     abort: str
 
 
+def for_tickets(settings: Settings) -> Settings:
+    """The same with the key by which uploads are signed; without one the process's own stays."""
+    if not settings.s3_ticket_access_key.get_secret_value():
+        return settings
+    key = {"s3_access_key": settings.s3_ticket_access_key, "s3_secret_key": settings.s3_ticket_secret_key}
+    return settings.model_copy(update=key)
+
+
 class Presigner:
     """Thread-safe. The SDK is asked when it is first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._of_tickets = for_tickets(settings)
         self._bucket_url = cache(self._find_bucket_url)
 
     def get(self, bucket: str, key: str, expires_s: int, now: datetime) -> str:
         """A URL with which anybody may GET this object; it need not exist."""
-        return self._url("GET", bucket, key, {}, {}, expires_s, now)
+        who = _Signer.of(self._credentials, self._settings.s3_region, now)
+        return self._url(who, "GET", bucket, key, {}, {}, expires_s)
 
     def form(self, upload: Upload, max_bytes: int, expires_s: int, now: datetime) -> tuple[str, dict[str, str]]:
         """URL and fields of a form; the store refuses a file of no or more than `max_bytes` bytes."""
-        who = _Signer.of(self._credentials, self._settings.s3_region, now)
+        who = self._of_uploads(now)
         fields = {"key": upload.key, "Content-Type": upload.content_type, "success_action_status": "201"}
         fields |= {f"{META}{name}": value for name, value in upload.metadata.items()}
         fields |= {"x-amz-algorithm": ALGORITHM, "x-amz-credential": who.credential, "x-amz-date": who.moment}
@@ -81,38 +93,43 @@ class Presigner:
         return self._bucket_url(upload.bucket), fields | {"policy": encoded, "x-amz-signature": who.sign(encoded)}
 
     def put(self, upload: Upload, expires_s: int, now: datetime) -> tuple[str, dict[str, str]]:
-        """URL and headers of a PUT. A size that was told is signed, too: no other is taken."""
-        headers = {"Content-Type": upload.content_type}
+        """URL and headers of a PUT, which puts nothing over what is there. A size that was told is signed, too."""
+        headers = {"Content-Type": upload.content_type, "If-None-Match": "*"}
         headers |= {f"{META}{name}": value for name, value in upload.metadata.items()}
         if upload.bytes is not None:
             headers["Content-Length"] = str(upload.bytes)
-        return self._url("PUT", upload.bucket, upload.key, headers, {}, expires_s, now), headers
+        return self._url(self._of_uploads(now), "PUT", upload.bucket, upload.key, headers, {}, expires_s), headers
 
     def multipart(self, upload: Upload, part_bytes: int, expires_s: int, now: datetime) -> Multipart:
         """Begin an upload in parts, of `upload.bytes` in all. Raises `StorageUnavailable`."""
         assert upload.bytes is not None
         try:
-            begun = self._own.create_multipart_upload(
+            begun = self._uploading.create_multipart_upload(
                 Bucket=upload.bucket, Key=upload.key, ContentType=upload.content_type, Metadata=dict(upload.metadata)
             )
         except (BotoCoreError, ClientError, OSError) as error:
             raise StorageUnavailable(f"{type(error).__name__} on bucket {upload.bucket!r}") from error
-        place, parts = {"uploadId": begun["UploadId"]}, []
+        who, place, parts = self._of_uploads(now), {"uploadId": begun["UploadId"]}, []
         for number, start in enumerate(range(0, upload.bytes, part_bytes), 1):
             size = min(part_bytes, upload.bytes - start)
             headers, query = {"Content-Length": str(size)}, {"partNumber": str(number)} | place
-            parts.append((number, size, self._url("PUT", upload.bucket, upload.key, headers, query, expires_s, now)))
+            parts.append((number, size, self._url(who, "PUT", upload.bucket, upload.key, headers, query, expires_s)))
         complete, abort = (
-            self._url(method, upload.bucket, upload.key, {}, place, expires_s, now) for method in ("POST", "DELETE")
+            self._url(who, method, upload.bucket, upload.key, {}, place, expires_s) for method in ("POST", "DELETE")
         )
         return Multipart(begun["UploadId"], parts, complete, abort)
 
     def _url(
-        self, method: str, bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, str], expires_s: int,
-        now: datetime,
-    ) -> str:  # fmt: skip
+        self,
+        who: _Signer,
+        method: str,
+        bucket: str,
+        key: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        expires_s: int,
+    ) -> str:
         """`query` is in order of its names, which begin with small letters."""
-        who = _Signer.of(self._credentials, self._settings.s3_region, now)
         url = f"{self._bucket_url(bucket)}/{quote(key, safe='/-_.~')}"
         _, host, path, *_ = urlsplit(url)
         signed = sorted(({name.lower(): value for name, value in headers.items()} | {"host": host}).items())
@@ -133,6 +150,17 @@ class Presigner:
     @cached_property
     def _credentials(self) -> Any:
         return given_credentials(self._settings) or s3_session().get_credentials()
+
+    def _of_uploads(self, now: datetime) -> _Signer:
+        return _Signer.of(self._ticket_credentials, self._settings.s3_region, now)
+
+    @cached_property
+    def _ticket_credentials(self) -> Any:
+        return given_credentials(self._of_tickets) or self._credentials
+
+    @cached_property
+    def _uploading(self) -> S3Client:
+        return s3_client(s3_session(), self._of_tickets, StoreClock())
 
     @cached_property
     def _public(self) -> S3Client:

@@ -18,7 +18,7 @@ def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: So
     """
     original = ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
     try:
-        copy = keys.quarantined(upload_id, source.key)
+        copy = keys.quarantined(upload_id, source.key, source.filename)
         store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)
     except (PermanentError, ObjectUnreadable) as error:
         logger().warning("quarantine.no_copy", upload_id=upload_id, code=error.code)

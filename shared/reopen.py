@@ -39,7 +39,7 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
         _failure(receipt, store, settings)
     except PermanentError:
         return False  # its owner took it back meanwhile: the sweep finishes what he began
-    store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key))
+    store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key, again.source.filename))
     store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
     store.delete(settings.bucket_results, keys.callback_told(again.upload_id))  # its next end is told, too
     return True

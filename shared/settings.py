@@ -42,10 +42,19 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="Region of the object store.")
     s3_access_key: SecretStr = Field(SecretStr(""), description="Access key; empty means the SDK's own chain.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of the object store.")
+    s3_ticket_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key by which tickets are signed; empty: the process's own."
+    )
+    s3_ticket_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
+    s3_client_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key that `darkroom env` prints; empty: the process's own."
+    )
+    s3_client_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key, printed beside it.")
     bucket_uploads: str = Field("uploads", description="Bucket of the originals. Darkroom never writes to them.")
     bucket_results: str = Field("results", description="Bucket of results, records, previews and receipts.")
     bucket_quarantine: str = Field("quarantine", description="Bucket of what was refused, each with its reason.")
     bucket_archive: str = Field("archive", description="Bucket of what was retired.")
+    bucket_access: str = Field("access", description="Bucket of API keys and tickets, which only handlers may read.")
 
     broker_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="kombu URL of the broker.")
     database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL URL of the log database.")

@@ -85,7 +85,7 @@ class MemoryStore:
     def __init__(
         self,
         clock: FakeClock | None = None,
-        buckets: tuple[str, ...] = ("uploads", "results", "quarantine", "archive"),
+        buckets: tuple[str, ...] = ("uploads", "results", "quarantine", "archive", "access"),
         versioned: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock or FakeClock()

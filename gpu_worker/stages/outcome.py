@@ -152,7 +152,7 @@ class Outcomes:
             return reason
         earlier = reason_of(self._ctx, reason)
         if earlier and earlier.error_code in withdrawal.WITHDRAWN:
-            store.delete(bucket, keys.quarantined(reason.upload_id, source.key))
+            store.delete(bucket, keys.quarantined(reason.upload_id, source.key, source.filename))
             return None
         if earlier and earlier.retries == reason.retries:
             return earlier

@@ -61,7 +61,7 @@ class KeyRing:
     def _read(self, key_id: str) -> ApiKey | None:
         name = place(key_id)
         try:
-            return ApiKey.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_results, name), name)
+            return ApiKey.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_access, name), name)
         except NotFound:
             return None
         except PermanentError:  # it opens nothing until somebody repairs it

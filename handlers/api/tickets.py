@@ -2,7 +2,7 @@
 
 A ticket is drawn without asking anybody: a UUID (version 8) that holds when it expires, 42 random bits, and a MAC over
 both and the user, so that a ticket of nobody or of somebody else is known as such. With an `Idempotency-Key` it is
-derived instead (version 5), and a document in the results bucket keeps what it was for.
+derived instead (version 5), and a document in the bucket for access keeps what it was for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +44,9 @@ def draw(pepper: bytes, user_hash: str, expires_at: datetime) -> UUID:
 def expiry(pepper: bytes, user_hash: str, ticket: UUID) -> datetime | None:
     """When a drawn ticket expires; None: it was not drawn for this user."""
     raw, mac = ticket.bytes[:-MAC_BYTES], ticket.bytes[-MAC_BYTES:]
-    if not hmac.compare_digest(mac, _mac(pepper, user_hash, raw)):
+    # People ask for old tickets, too, and erase by them: those that release 0.1 drew are good until the next release.
+    good = (_mac(pepper, user_hash, raw), _old_mac(pepper, user_hash, raw))
+    if not any(hmac.compare_digest(mac, known) for known in good):
         return None
     return datetime.fromtimestamp(int.from_bytes(raw[:4], "big"), UTC)
 
@@ -56,7 +59,7 @@ def derive(ctx: Context, user_hash: str, key: str, request: dict[str, Any], expi
     pepper = ctx.settings.pepper.get_secret_value().encode()
     digest = hmac.new(pepper, b"ticket request" + told, hashlib.sha256).hexdigest()
     drawn = Drawn(user_hash=user_hash, request=digest, expires_at=expires_at)
-    bucket, name = ctx.settings.bucket_results, keys.ticket(str(ticket))
+    bucket, name = ctx.settings.bucket_access, keys.ticket(str(ticket))
     if ctx.store.put_new(bucket, name, drawn.to_bytes(), "application/json"):
         return ticket
     # Release 0.1 wrote a plain checksum, which this request, where it is the same, replaces.
@@ -75,7 +78,7 @@ def owner(ctx: Context, caller: Caller, ticket: UUID, user: str | None) -> tuple
         return user_hash, expires_at
     name = keys.ticket(str(ticket))
     try:
-        drawn = Drawn.from_bytes(ctx.store.read(ctx.settings.bucket_results, name), name)
+        drawn = Drawn.from_bytes(ctx.store.read(ctx.settings.bucket_access, name), name)
     except NotFound:
         drawn = None
     if drawn is None or not caller.sees(drawn.user_hash):
@@ -84,4 +87,18 @@ def owner(ctx: Context, caller: Caller, ticket: UUID, user: str | None) -> tuple
 
 
 def _mac(pepper: bytes, user_hash: str, raw: bytes) -> bytes:
-    return hmac.new(pepper, b"ticket" + user_hash.encode() + raw, hashlib.sha256).digest()[:MAC_BYTES]
+    """With a key of its own: the pepper itself makes pseudonyms, and no user's name may be a message of tickets."""
+    return _digest(_key(pepper), user_hash.encode() + raw)
+
+
+def _old_mac(pepper: bytes, user_hash: str, raw: bytes) -> bytes:
+    return _digest(pepper, b"ticket" + user_hash.encode() + raw)
+
+
+def _digest(key: bytes, message: bytes) -> bytes:
+    return hmac.new(key, message, hashlib.sha256).digest()[:MAC_BYTES]
+
+
+@lru_cache(maxsize=2)
+def _key(pepper: bytes) -> bytes:
+    return hmac.new(pepper, b"darkroom tickets", hashlib.sha512).digest()

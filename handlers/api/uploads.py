@@ -152,7 +152,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         else:
             asked = wanted.model_dump()
             ticket = await run_sync(tickets.derive, ctx, caller.user_hash, idempotency_key, asked, expires_at)
-        key = keys.upload(caller.user_hash, str(ticket), wanted.filename)
+        key = keys.upload(caller.user_hash, str(ticket))
         upload = Upload(ctx.settings.bucket_uploads, key, wanted.content_type, metadata, wanted.bytes)
         return await _signed(upload, ticket, now, ctx.settings, presigner)
 
@@ -194,7 +194,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
 
 def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
     """What was uploaded for a ticket; None: nothing."""
-    for info in ctx.store.list(ctx.settings.bucket_uploads, keys.upload(user_hash, str(ticket))):
+    for info in ctx.store.list(ctx.settings.bucket_uploads, keys.uploads(user_hash, str(ticket))):
         with suppress(NotFound):
             return ctx.store.head(info.bucket, info.key)
     return None

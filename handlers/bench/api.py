@@ -99,7 +99,7 @@ def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]
     pepper = settings.pepper.get_secret_value().encode()
     tenant, operator = identity.user_hash("bench", pepper), settings.api_key.get_secret_value()
     key, document = access.mint(tenant, access.USUAL, datetime.now(UTC))
-    S3Store(settings).put_new(settings.bucket_results, access.place(document.id), document.to_bytes(), "text/json")
+    S3Store(settings).put_new(settings.bucket_access, access.place(document.id), document.to_bytes(), "text/json")
     fill(settings, tenant, rows)
     page = "/v1/tasks?limit=10"
     asked = {

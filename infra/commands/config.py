@@ -61,10 +61,13 @@ def env() -> None:
     settings = Settings.load()
     if not settings.api_url:
         raise no_stack(settings)
+    access_key, secret_key = settings.s3_access_key, settings.s3_secret_key
+    if settings.s3_client_access_key.get_secret_value():
+        access_key, secret_key = settings.s3_client_access_key, settings.s3_client_secret_key
     values = {
         "AWS_ENDPOINT_URL": settings.s3_endpoint_url,
-        "AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value(),
-        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value(),
+        "AWS_ACCESS_KEY_ID": access_key.get_secret_value(),
+        "AWS_SECRET_ACCESS_KEY": secret_key.get_secret_value(),
         "AWS_REGION": settings.s3_region,
         "DARKROOM_BROKER_URL": settings.broker_url.get_secret_value(),
         "DARKROOM_DATABASE_URL": settings.database_url.get_secret_value(),

@@ -1,4 +1,4 @@
-"""`darkroom keys …`: who may use the API. The documents lie in the results bucket; a running door reads them there."""
+"""`darkroom keys …`: who may use the API. A running door reads the documents in their bucket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def create(
     told = _callback(callback, settings) if callback else None
     now = _time(store := S3Store(settings), settings)
     key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now), told)
-    store.put_new(settings.bucket_results, access.place(document.id), document.to_bytes(), "application/json")
+    store.put_new(settings.bucket_access, access.place(document.id), document.to_bytes(), "application/json")
     if as_json:
         print(json.dumps({"key": key} | _shown(document), indent=2))
         return
@@ -57,7 +57,7 @@ def list_keys(as_json: JsonOption = False) -> None:
     store = S3Store(settings)
     found = [
         ApiKey.from_bytes(store.read(info.bucket, info.key), info.key)
-        for info in store.list(settings.bucket_results, access.PREFIX)
+        for info in store.list(settings.bucket_access, access.PREFIX)
     ]
     keys = [_shown(key) for key in sorted(found, key=lambda key: key.created_at)]
     if as_json:
@@ -76,19 +76,19 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroo
     settings = need_servers()
     store, place = S3Store(settings), access.place(key_id)
     try:
-        key = ApiKey.from_bytes(store.read(settings.bucket_results, place), place)
+        key = ApiKey.from_bytes(store.read(settings.bucket_access, place), place)
     except NotFound as error:
         raise NotFound(Code.SOURCE_MISSING, f"no key {key_id}; `darkroom keys list` shows them") from error
     if key.revoked_at is None:
         key = key.model_copy(update={"revoked_at": store.clock.now()})
-        store.put(settings.bucket_results, place, key.to_bytes(), "application/json")
+        store.put(settings.bucket_access, place, key.to_bytes(), "application/json")
     print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
 
 
 def _time(store: S3Store, settings: Settings) -> datetime:
     """By the store's clock, which its answer tells: the doors go by it, too."""
     with suppress(NotFound):
-        store.head(settings.bucket_results, places.SWEEP)
+        store.head(settings.bucket_access, places.SWEEP)
     return store.clock.now()
 
 

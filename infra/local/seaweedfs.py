@@ -11,6 +11,7 @@ import httpx
 
 from infra.bootstrap import buckets, reachable
 from infra.local import certificates
+from infra.local.identities import identities
 from infra.local.program import LOOPBACK, Program, script
 from infra.local.state import State, write_private
 from shared.settings import Settings
@@ -26,7 +27,7 @@ SOCKETS = Path("/tmp")  # noqa: S108 - the server's own choice
 def seaweedfs(state: State, settings: Settings) -> Program:
     """The program. Its webhook tells the handlers' door of every upload, and of nothing else."""
     folder = state.folder_of("seaweedfs", "conf")
-    write_private(folder / "identities.json", _identities(settings))
+    write_private(folder / "identities.json", identities(state, settings))
     write_private(folder / "notification.toml", _notification(settings))
     certificates.draw(folder)
     write_private(folder / "security.toml", _security(state))
@@ -41,6 +42,7 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         script("weed"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-dir=../data",
         *ports, "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock",
         "-filer", "-s3", "-s3.config=identities.json", "-s3.iam=false", "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
         # Volumes grow as they are filled: many small ones cost nothing, and a small disk has room for all buckets.
         "-volume.max=200", "-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0",
@@ -127,15 +129,6 @@ def _has_room(state: State, bucket: str) -> bool:
         return bool(answer.json().get("fid"))
     except (httpx.HTTPError, ValueError):
         return False
-
-
-def _identities(settings: Settings) -> str:
-    keys = {
-        "accessKey": settings.s3_access_key.get_secret_value(),
-        "secretKey": settings.s3_secret_key.get_secret_value(),
-    }
-    rights = {"name": "darkroom", "actions": ["Admin", "Read", "Write", "List", "Tagging"], "credentials": [keys]}
-    return json.dumps({"identities": [rights]})
 
 
 def _notification(settings: Settings) -> str:

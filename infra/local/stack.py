@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from infra.bootstrap import bootstrap
+from infra.local.identities import ADMIN, CALLBACKS, WORKER, key_of, own_keys
 from infra.local.postgres import postgres
 from infra.local.program import LOOPBACK, Program
 from infra.local.seaweedfs import forget_sockets, seaweedfs
@@ -107,7 +108,7 @@ class Stack:
 
     def _prepare(self) -> None:
         with ThreadPoolExecutor(1) as pool:
-            made = pool.submit(bootstrap, self.settings)
+            made = pool.submit(bootstrap, self.settings.model_copy(update=self._key_of(ADMIN)))
             migrate(self.settings)
             made.result()
 
@@ -117,13 +118,19 @@ class Stack:
             yield self._process("handlers", "handlers", "http")
             yield self._process("recorder", "handlers", "recorder")
             yield self._process("sweep", "handlers", "sweep")
-            yield self._process("callbacks", "handlers", "callbacks")
-            yield from (self._process(name, "gpu_worker") for name in names)
+            yield self._process("callbacks", "handlers", "callbacks", role=CALLBACKS)
+            yield from (self._process(name, "gpu_worker", role=WORKER) for name in names)
 
-    def _process(self, name: str, *module: str) -> Program:
+    def _key_of(self, role: str) -> dict[str, SecretStr]:
+        """Settings of who has this role; none in a store of somebody else's, where all have the key that was given."""
+        return {} if "s3_endpoint_url" in self._said else key_of(self.state, role)
+
+    def _process(self, name: str, *module: str, role: str = "") -> Program:
         ready = ready_file(self.state.folder, name)
         command = [sys.executable, "-m", *module]
         environment = {f"{PREFIX}READY_FILE": str(ready), f"{PREFIX}METRICS_PORT": "0"}
+        for setting, secret in (self._key_of(role) if role else {}).items():
+            environment[f"{PREFIX}{setting.upper()}"] = secret.get_secret_value()
         return Program(name, command, ready.exists, environment, stop_s=self.settings.drain_s + SERVER_STOP_S,
                        beat=ready, beat_timeout_s=self.settings.beat_timeout_s)  # fmt: skip
 
@@ -139,7 +146,7 @@ def _own(state: State) -> dict[str, Any]:
         "database_url": SecretStr(f"postgresql://darkroom:{state.secrets['postgres']}@{LOOPBACK}:{port['postgres']}"
                                   "/darkroom"),
         "s3_endpoint_url": f"http://{LOOPBACK}:{port['s3']}", "s3_region": "us-east-1",
-        "s3_access_key": secret["s3_access_key"], "s3_secret_key": secret["s3_secret_key"],
+        **own_keys(state),
     }  # fmt: skip
 
 
@@ -161,6 +168,8 @@ def _complete(given: Settings, said: Set[str], state: State) -> Settings:
     ours = _own(state)
     if "api_port" in said:
         ours |= {"api_url": f"http://{LOOPBACK}:{given.api_port}"}
+    if said & {"s3_access_key", "s3_secret_key"}:  # whoever said it has it: clients get no other
+        ours = {name: value for name, value in ours.items() if not name.startswith("s3_client_")}
     if "s3_endpoint_url" in said:
         ours = {name: value for name, value in ours.items() if not name.startswith("s3_")}
     if not has_gpu(given):

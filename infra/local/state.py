@@ -24,7 +24,7 @@ PORTS = (
 )  # fmt: skip
 SECRETS = (
     "s3_access_key", "s3_secret_key", "valkey", "postgres", "api_key", "webhook_token",
-    "webhook_secret", "pepper", "seaweedfs",
+    "webhook_secret", "pepper", "seaweedfs", "s3_admin", "s3_handlers", "s3_ticket", "s3_worker", "s3_callbacks",
 )  # fmt: skip
 PORT_RANGE = range(20_000, 32_000)
 """Below the ports that systems give to clients: there, a client of a server that is away may take its port, or even

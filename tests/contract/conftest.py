@@ -15,6 +15,7 @@ from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
+from tests.admin import as_admin
 from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
 from tests.contract.ceph import Ceph, missing
 from tests.contract.databases import database
@@ -122,7 +123,7 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
         return MemoryStore()
     if request.param == "ceph":
         return S3Store(request.getfixturevalue("ceph"))
-    return S3Store(request.getfixturevalue("servers").settings)
+    return S3Store(as_admin(request.getfixturevalue("servers").settings))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from handlers.context import Context
 from handlers.on_sweep import on_sweep
 from infra.local.stack import Stack
 from shared import storage
-from shared.settings import Settings
 from shared.storage import S3Store, Unfinished
+from tests.admin import as_admin
 from tests.contract.test_sweep import ctx as ctx  # the fixture: buckets of this test's own
 
 DAY_S = 86_400
@@ -59,7 +59,7 @@ def test_abandoned_uploads_are_ended_in_pages(ctx: Context, monkeypatch: pytest.
 
 
 def test_a_bucket_without_any_lists_none(servers: Stack) -> None:
-    settings: Settings = servers.settings
+    settings = as_admin(servers.settings)
     store, name = S3Store(settings), f"empty-{uuid4().hex[:8]}"
     store.make_bucket(name)
     assert list(store.unfinished(name)) == []

@@ -93,7 +93,7 @@ class Town:
         settings, now = self.world.settings, SystemClock().now()
         text, document = access.mint(self.hash(user), scopes, now, now + timedelta(days=days))
         document = document.model_copy(update={"revoked_at": revoked_at})
-        self.world.store.put(settings.bucket_results, access.place(document.id), document.to_bytes(), "text/json")
+        self.world.store.put(settings.bucket_access, access.place(document.id), document.to_bytes(), "text/json")
         return text
 
     def token(self, user: str, secret: str = SECRET, lasts_s: int = 300, scope: str = " ".join(USUAL)) -> str:

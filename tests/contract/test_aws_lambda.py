@@ -19,6 +19,7 @@ from shared.broker.transports import connected
 from shared.documents import Receipt
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.admin import as_admin
 from tests.contract.databases import corner
 from tests.unit.sweep_town import photo
 from tests.unit.test_aws_lambda import batch, failed
@@ -31,7 +32,7 @@ def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     mark = uuid4().hex[:8]
     names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
     own: dict[str, Any] = {"broker_url": corner(servers.settings), "default_workflow": "fast"}
-    given = Settings.model_validate(servers.settings.model_dump(exclude_none=True) | names | own)
+    given = Settings.model_validate(as_admin(servers.settings).model_dump(exclude_none=True) | names | own)
     for name, value in given.variables(exclude={"state_dir", "ready_file"}).items():
         monkeypatch.setenv(name, value)
     for name in names.values():

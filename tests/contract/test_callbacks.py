@@ -31,6 +31,7 @@ from shared.broker.transports import connected
 from shared.errors import Code
 from shared.messages import CallbackDue
 from shared.settings import Settings
+from tests.admin import as_admin
 from tests.contract.brokers import dead_port
 from tests.contract.databases import corner
 from tests.contract.receivers import Counter, Receiver, huge, status, statuses, trickling
@@ -53,7 +54,7 @@ class Office:
             "webhook_secret": " ".join(SECRETS), "callback_http": True, "callback_allow": "127.0.0.1",
             "callback_timeout_s": TIMEOUT_S, "callback_retry_s": "0.2 0.2", "api_url": "https://photos.example.com",
         }  # fmt: skip
-        self._given = Settings.model_validate(servers.settings.model_dump(exclude_none=True) | names | own)
+        self._given = Settings.model_validate(as_admin(servers.settings).model_dump(exclude_none=True) | names | own)
         self._stack, self._ports, self._processes = stack, {443}, list[subprocess.Popen[bytes]]()
         self.ctx = Context.of(self._given)
         for name in names.values():

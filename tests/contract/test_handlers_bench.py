@@ -16,6 +16,7 @@ from shared.broker.depth import depth
 from shared.documents import Receipt
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.admin import as_admin
 from tests.contract.databases import corner, database
 from tests.contract.logbook_events import select
 
@@ -24,13 +25,14 @@ from tests.contract.logbook_events import select
 def settings(servers: Any) -> Iterator[Settings]:
     """The servers, with buckets, a database and a corner of the broker of this test's own."""
     names = [f"bench-{uuid4()}" for _ in range(3)]
-    store = S3Store(servers.settings)
+    admin = as_admin(servers.settings)
+    store = S3Store(admin)
     for name in names:
         store.make_bucket(name)
     buckets = dict(zip(("bucket_uploads", "bucket_results", "bucket_quarantine"), names, strict=True))
     with database(servers.settings) as url:
         own = {"database_url": url, "broker_url": corner(servers.settings), "log_batch": 20}
-        given = {name: getattr(servers.settings, name) for name in servers.settings.model_fields_set}
+        given = {name: getattr(admin, name) for name in admin.model_fields_set}
         yield Settings(**(given | own | buckets))
     for name in names:
         for info in store.list(name):

@@ -36,7 +36,7 @@ def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
     assert made["user_hash"] == identity.user_hash("a person's name", pepper)
     assert (made["id"], made["scopes"]) == (parsed[0], ["read"])
 
-    stored = S3Store(servers.settings).read("results", access.place(made["id"])).decode()
+    stored = S3Store(servers.settings).read("access", access.place(made["id"])).decode()
     assert parsed[1] not in stored
     assert "person" not in stored
 

@@ -85,7 +85,7 @@ def test_requests_for_others_to_send(servers: Any, prefix: str, skew_s: float) -
     assert (
         httpx.get(presigner.get("results", f"{prefix}a+b 中.txt", 60, now - timedelta(seconds=90))).status_code == 403
     )
-    upload = Upload("uploads", f"{prefix}x.png", "image/png", {"workflow": "fast"}, 3)
+    upload = Upload("uploads", f"users/{prefix}x.png", "image/png", {"workflow": "fast"}, 3)
     url, headers = presigner.put(upload, 60, now)
     assert httpx.put(url, content=b"png", headers=headers).status_code == 200
     url, fields = presigner.form(upload, 100, 60, now)

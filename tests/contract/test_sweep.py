@@ -23,6 +23,7 @@ from shared.documents import Reason
 from shared.errors import Code
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.admin import as_admin
 from tests.contract.databases import corner, database
 from tests.unit.sweep_town import photo
 
@@ -35,7 +36,7 @@ def ctx(servers: Any) -> Iterator[Context]:
     mark = uuid4().hex[:8]
     names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
     own: dict[str, Any] = {"lease_s": 0.001, "pepper": "p", "default_workflow": "fast"}
-    given = servers.settings.model_dump() | names | own | {"broker_url": corner(servers.settings)}
+    given = as_admin(servers.settings).model_dump() | names | own | {"broker_url": corner(servers.settings)}
     ctx = Context.of(Settings.model_validate(given))
     client = ctx.store.client if isinstance(ctx.store, S3Store) else None
     assert client

@@ -13,6 +13,7 @@ from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError, Stor
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.admin import as_admin
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 
 BIG = bytes(6 << 20)
@@ -35,7 +36,7 @@ def proxy(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProx
 
 @pytest.fixture
 def store(servers: Stack, proxy: FaultProxy) -> S3Store:
-    return S3Store(servers.settings.model_copy(update={"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}"}))
+    return S3Store(as_admin(servers.settings).model_copy(update={"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}"}))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from handlers.context import Context
 from shared.settings import Settings
 from shared.storage import S3Store
+from tests.admin import as_admin
 
 GATES = """
 import pathlib, time
@@ -63,12 +64,13 @@ class Gates:
 def buckets(ctx: Context, *names: str, versions: bool = False, **changes: Any) -> Iterator[Context]:
     """`ctx` with fresh buckets of these names (`results`) and `changes` of settings. They are removed at the end."""
     own = {f"bucket_{name}": f"{name}-{uuid4().hex[:8]}" for name in names}
-    client = cast(S3Store, ctx.store).client
+    settings = as_admin(ctx.settings)
+    client = S3Store(settings).client
     for bucket in own.values():
         client.create_bucket(Bucket=bucket)
         if versions:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    yield Context.of(Settings.model_validate(ctx.settings.model_dump() | own | changes))
+    yield Context.of(Settings.model_validate(settings.model_dump() | own | changes))
     for bucket in own.values():
         listed = client.list_object_versions(Bucket=bucket)
         for entry in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:

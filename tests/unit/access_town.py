@@ -32,7 +32,7 @@ class Town:
         return text, document
 
     def keep(self, document: ApiKey) -> None:
-        self.world.store.put("results", access.place(document.id), document.to_bytes(), "application/json")
+        self.world.store.put("access", access.place(document.id), document.to_bytes(), "application/json")
 
     def ask(self, key: str | None, path: str = "/v1/workflows", **headers: str) -> httpx2.Response:
         given = {"Authorization": f"Bearer {key}"} if key is not None else {}

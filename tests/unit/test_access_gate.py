@@ -35,7 +35,7 @@ def test_the_bucket_knows_no_key(town: Town) -> None:
     """256 random bits, of which only the hash is written down."""
     key, document = town.key()
     secret = key.rpartition("_")[2] if "_" not in key[21:] else key[21:]
-    stored = town.world.store.read("results", access.place(document.id)).decode()
+    stored = town.world.store.read("access", access.place(document.id)).decode()
     assert secret not in stored
     assert "ann" not in stored
     assert len(secret) == 43
@@ -92,7 +92,7 @@ def test_nothing_but_a_key_of_its_form_reaches_the_store(town: Town) -> None:
 
 def test_a_damaged_document_opens_nothing_and_is_told(town: Town) -> None:
     key, document = town.key()
-    town.world.store.put("results", access.place(document.id), b"{", "application/json")
+    town.world.store.put("access", access.place(document.id), b"{", "application/json")
     with structlog.testing.capture_logs() as lines:
         assert town.ask(key).status_code == 401
     assert [line["event"] for line in lines] == ["document.damaged"]

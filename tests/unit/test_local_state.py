@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import stat
@@ -24,6 +25,16 @@ def test_ports_and_secrets_stay(tmp_path: Path) -> None:
     assert State.load(tmp_path) == first
     assert len(set(first.ports.values())) == len(PORTS)
     assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+
+
+def test_a_folder_of_an_earlier_release_gets_the_secrets_that_are_new(tmp_path: Path) -> None:
+    """Those that it has stay: clients keep their key."""
+    first = State.load(tmp_path)
+    old = {name: secret for name, secret in first.secrets.items() if name in ("s3_access_key", "s3_secret_key")}
+    write_private(tmp_path / "state.json", json.dumps({"ports": first.ports, "secrets": old}))
+    second = State.load(tmp_path)
+    assert second.secrets.keys() == first.secrets.keys()
+    assert {name: second.secrets[name] for name in old} == old
 
 
 def test_a_port_taken_by_a_stranger_is_replaced_alone(tmp_path: Path) -> None:
