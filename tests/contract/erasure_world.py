@@ -24,6 +24,7 @@ from shared.errors import Code
 from shared.settings import Settings
 from tests.contract.api_world import ApiWorld
 from tests.unit.test_upkeep import Delivery
+from tests.waiting import eventually
 
 Versions = Literal["none", "kept", "kept later", "no longer kept"]
 VERSIONS: tuple[Versions, ...] = ("none", "kept", "kept later", "no longer kept")
@@ -97,6 +98,11 @@ class ErasureWorld(ApiWorld):
         self.record()
         assert decision.kind == "rejected"
         return decision.upload_id or ""
+
+    def next_second(self, receipt: Receipt) -> None:
+        """Wait until what is put now is younger than this upload: object times come in whole seconds."""
+        source = receipt.source
+        eventually(lambda: self.store.head(source.bucket, source.key).age_s >= 1, "the next second")
 
     def done(self, receipt: Receipt, result: bytes, preview: bytes) -> Record:
         """The worker's work, and the log's."""

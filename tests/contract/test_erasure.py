@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -9,11 +10,14 @@ from uuid import uuid4
 import pytest
 from starlette.testclient import TestClient
 
+from handlers.api.tickets import Drawn
+from handlers.api.uploads import Wanted
 from handlers.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from handlers.sweep import damage
 from infra.local.stack import Stack
-from shared import facts, keys
+from shared import facts, identity, keys
+from shared.broker import topology
 from shared.documents import Receipt
 from shared.errors import Code
 from shared.messages import RestoreTask
@@ -140,3 +144,75 @@ def test_the_last_upload_at_a_key_takes_the_earlier_ones_along(make: Make, versi
     world.record()
     assert world.found(secret) == []
     assert {row["error_code"] for row in client.get("/v1/tasks").json()["items"]} == {"erased"}
+
+
+def test_two_users_who_put_the_same_bytes_at_one_key_see_nothing_of_each_other(make: Make) -> None:
+    """The upload has one id. Each keeps what is his own: task, events, result, and the right to have it erased."""
+    world, secret = make("none"), Secrets()
+    key, data = f"{uuid4()}/a.png", noise()
+    users = [f"ann-{uuid4()}", f"bob-{uuid4()}"]
+    receipts: list[Receipt] = []
+    for user in users:
+        if receipts:
+            world.next_second(receipts[-1])
+        receipts.append(world.put(key, data, **asked(secret, user)))
+        restored(world, secret, receipts[-1], user)
+    assert receipts[0].upload_id == receipts[1].upload_id
+    clients = [world.client(tenant(user, world.settings)) for user in users]
+    for client, own, other in zip(clients, receipts, reversed(receipts), strict=True):
+        assert client.get(f"/v1/tasks/{other.task_id}").status_code == 404
+        shown = client.get(f"/v1/tasks/{own.task_id}")
+        assert [event["kind"] for event in shown.json()["events"]] == ["queued", "success"]
+        assert client.get(f"/v1/tasks/{own.task_id}/events", headers={"Last-Event-ID": "end"}).status_code == 204
+        told = shown.text + client.get("/v1/tasks").text
+        assert other.workflow
+        for theirs in (other.user_hash, other.task_id, str(other.workflow.params["sharpen"]), other.source.filename):
+            assert str(theirs) not in told
+    assert clients[0].delete(f"/v1/tasks/{receipts[0].task_id}", params={"erase": True}).status_code == 200
+    world.record()
+    assert clients[0].get("/v1/tasks").json()["items"][0]["error_code"] == "erased"
+    assert clients[1].get(f"/v1/tasks/{receipts[1].task_id}/result").status_code == 307
+    assert clients[1].get("/v1/tasks").json()["items"][0]["image_filename"] == receipts[1].source.filename
+
+
+def test_a_look_that_is_asked_for_while_the_photo_is_erased_leaves_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The erasure has looked for previews already when the preview's receipt is written."""
+    world, secret, ann = make("none"), Secrets(), f"ann-{uuid4()}"
+    client = world.client(tenant(ann, world.settings))
+    receipt = world.put(f"{uuid4()}/{secret.word()}.png", secret.picture("original", noise()), **asked(secret, ann))
+    put = world.store.put
+
+    def late(bucket: str, key: str, *rest: Any) -> Any:
+        if key.startswith("receipts/preview/"):
+            monkeypatch.undo()
+            assert client.delete(f"/v1/tasks/{receipt.task_id}", params={"erase": True}).status_code == 200
+        return put(bucket, key, *rest)
+
+    monkeypatch.setattr(world.store, "put", late)
+    source = {"task_id": receipt.task_id}
+    answer = client.post("/v1/previews", json={"source": source, "workflow": "fast"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "already_ended")
+    assert not world.publisher.bodies(topology.INTERACTIVE)
+    world.record()
+    assert world.found(secret) == []
+
+
+def test_what_a_ticket_was_drawn_for_cannot_be_guessed_from_its_document(make: Make) -> None:
+    """It keeps a checksum of the file's name with a key that only the handlers have."""
+    world = make("none")
+    client = world.client(tenant(f"ann-{uuid4()}", world.settings))
+    wanted = {"filename": "grandma.png", "content_type": "image/png"}
+    headers = {"Idempotency-Key": str(uuid4())}
+    ticket = client.post("/v1/uploads", json=wanted, headers=headers).json()["ticket"]
+    guessed = hashlib.sha256(identity.canonical_json(Wanted.model_validate(wanted).model_dump())).hexdigest()
+    bucket, key = world.settings.bucket_results, keys.ticket(ticket)
+    document = world.store.read(bucket, key)
+    assert guessed.encode() not in document
+    # One of release 0.1 is still the same request.
+    drawn = Drawn.from_bytes(document, key).model_copy(update={"request": guessed})
+    world.store.put(bucket, key, drawn.to_bytes(), "application/json")
+    assert client.post("/v1/uploads", json=wanted, headers=headers).json()["ticket"] == ticket
+    assert world.store.read(bucket, key).count(guessed.encode()) == 0
+    assert client.post("/v1/uploads", json=wanted | {"filename": "b.png"}, headers=headers).status_code == 409
