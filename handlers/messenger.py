@@ -1,7 +1,8 @@
 """The callbacks process: `darkroom.callbacks` → the ledger → calls, now and at every later try that is due.
 
 A message is only asked to be remembered: it is acknowledged once the ledger has the call, so no receiver, however slow,
-holds a message or a photo. First tries go before later ones, and no host takes more than its share of the threads.
+holds a message or a photo. First tries go before later ones, and no host and no user takes more than a share of the
+threads: a user may have many host names, and a host many users.
 
 `python -m handlers callbacks [test URL [--json] | secret --user U [--json]]`
 """
@@ -14,6 +15,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from handlers import metrics, webhooks
 from handlers.callbacks.ledger import Due, Ledger
@@ -39,6 +41,7 @@ AT_ONCE = 32
 LATER_AT_ONCE = AT_ONCE // 2
 """Of these, tries after the first: however many receivers are dead, others are called in time."""
 PER_HOST = 4
+PER_USER = 8
 HANDS = 4
 """Messages looked at at once."""
 LOOK = "look"
@@ -49,6 +52,10 @@ AGAIN_S = 5.0
 """A try that could not be begun, because a service is away, follows after this."""
 
 
+Share = tuple[Literal["host", "user"], str]
+MOST_OF = {"host": PER_HOST, "user": PER_USER}
+
+
 class Messenger:
     """Makes the calls that are due. Its memory copies the ledger; looking finds what other processes left."""
 
@@ -57,8 +64,10 @@ class Messenger:
         self._lines: tuple[list[tuple[float, str, Due]], ...] = ([], [])
         """First tries and later ones, by the time at which they are due."""
         self._known: dict[str, int] = {}
-        self._full: defaultdict[str, deque[Due]] = defaultdict(deque)
-        self._hosts: Counter[str] = Counter()
+        self._full: defaultdict[Share, deque[Due]] = defaultdict(deque)
+        """Calls that are due and wait until their host or user has less than its share."""
+        self._taken: Counter[Share] = Counter()
+        self._under_way = 0
         self._wake = threading.Condition()
         self._calling, self._looking = Pulse(), Pulse()
         store = watched(ctx.store, self._looking)
@@ -79,7 +88,7 @@ class Messenger:
         told = self._ledger.told(upload_id)
         if told is not None and told.outcome == "given_up":
             self._ledger.reopen(upload_id)  # a person took it from the dead queue
-        if due := self._ledger.order(upload_id, host):
+        if due := self._ledger.order(upload_id, host, receipt.user_hash):
             self._offer(due)
 
     def run(self, stop: threading.Event) -> None:
@@ -120,17 +129,19 @@ class Messenger:
 
     def _begin_due(self, pool: ThreadPoolExecutor) -> None:
         for line, most in zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True):
-            while line and line[0][0] <= self._now() and self._hosts.total() < most:
+            while line and line[0][0] <= self._now() and self._under_way < most:
                 due = heapq.heappop(line)[2]
-                if self._hosts[due.host] >= PER_HOST:
-                    self._full[due.host].append(due)
+                full = next((share for share in _shares(due) if self._taken[share] >= MOST_OF[share[0]]), None)
+                if full:
+                    self._full[full].append(due)
                 else:
-                    self._hosts[due.host] += 1
+                    self._taken.update(_shares(due))
+                    self._under_way += 1
                     pool.submit(self._call, due)
 
     def _pause_s(self) -> float:
         limits = zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True)
-        free = [line for line, most in limits if line and self._hosts.total() < most]  # else the end of a call wakes us
+        free = [line for line, most in limits if line and self._under_way < most]  # else the end of a call wakes us
         return min([IDLE_S, *(max(0.0, line[0][0] - self._now()) for line in free)])
 
     def _call(self, due: Due) -> None:
@@ -145,9 +156,11 @@ class Messenger:
             wait_s *= 12
             logger().error("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, exc_info=error)
         with self._wake:
-            self._hosts[due.host] -= 1
-            if waiting := self._full.get(due.host):
-                self._queue(waiting.popleft(), 0.0)
+            self._under_way -= 1
+            for share in _shares(due):
+                self._taken[share] -= 1
+                if waiting := self._full.get(share):
+                    self._queue(waiting.popleft(), 0.0)
             if left is None:
                 self._known.pop(due.upload_id, None)
             else:
@@ -195,6 +208,10 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
             calling.join()
     logger().info("process.stopped")
     return 0
+
+
+def _shares(due: Due) -> tuple[Share, Share]:
+    return ("host", due.host), ("user", due.user)
 
 
 def _host(url: str, settings: Settings) -> str:

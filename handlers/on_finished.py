@@ -41,7 +41,7 @@ def on_finished(due: Due, ctx: Context, ledger: Ledger, send: Send) -> Due | Non
     if call is None or (told is not None and told.event_id == call.event_id):
         ledger.forget(due.upload_id)
         return None
-    if ledger.is_off(call.url):
+    if ledger.is_off(call.url, call.user_hash):
         _finish(begun, call, ctx, ledger, "disabled", GONE, "the receiver answered 410 before")
         return None
     return _try(begun, call, ctx, ledger, send)
@@ -59,7 +59,7 @@ def _try(due: Due, call: Call, ctx: Context, ledger: Ledger, send: Send) -> Due 
     passing("callbacks.after_call")
     if outcome := _outcome(status):
         if outcome == "disabled":
-            ledger.switch(call.url, on=False)
+            ledger.switch_off(call.url, call.user_hash)
         _finish(due, call, ctx, ledger, outcome, status, detail)
         return None
     wait_s = Schedule.of(ctx.settings).delay_s(due.attempt)

@@ -57,7 +57,7 @@ def _test(options: argparse.Namespace, ctx: Context, ledger: Ledger, send: Send)
         detail = error.detail
     well = status in SUCCESS
     if well:
-        ledger.switch(options.url, on=True)
+        ledger.switch_on(options.url)
     told: dict[str, Any] = {"url": options.url, "webhook_id": ident, "status": status, "ok": well, "detail": detail}
     if options.json:
         print(json.dumps(told))

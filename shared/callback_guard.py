@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import Code, PermanentError, TransientError
@@ -38,6 +40,8 @@ REFUSED = tuple(map(ip_network, (
 )))  # fmt: skip
 GLOBAL_IPV6 = ip_network("2000::/3")
 """All else (loopback, unique local, link-local, multicast, IPv4-mapped, NAT64) is not given to public hosts."""
+
+_LOOKUPS = threading.BoundedSemaphore(64)
 
 _URL = re.compile(r"[!-~]+")
 _NAME = re.compile(r"(?!.{254})([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -88,7 +92,8 @@ def resolve(target: Target, settings: Settings, lookup: Lookup | None = None) ->
     """
     literal = _literal(target.host)
     try:
-        found = [literal] if literal else [ip_address(text) for text in (lookup or _lookup)(target.host, target.port)]
+        ask = lookup or partial(_lookup, within_s=settings.callback_timeout_s)
+        found = [literal] if literal else [ip_address(text) for text in ask(target.host, target.port)]
     except (OSError, ValueError) as error:
         raise TransientError(Code.INTERNAL, "the host name cannot be resolved") from error
     if not found:
@@ -150,8 +155,32 @@ def _ports(settings: Settings) -> set[int]:
     return {int(port) for port in re.split(r"[\s,]+", settings.callback_ports)}
 
 
-def _lookup(host: str, port: int) -> Iterable[str]:
-    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def _lookup(host: str, port: int, within_s: float) -> Iterable[str]:
+    """The system's resolver has no time limit of its own, and somebody else's name server may never answer.
+
+    So it is asked on a thread that may be left behind, of which there are only so many.
+    """
+    if not _LOOKUPS.acquire(timeout=within_s):
+        raise TimeoutError("too many names are being looked up")
+    answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.put([str(entry[4][0]) for entry in entries])
+        except OSError as error:
+            answers.put(error)
+        finally:
+            _LOOKUPS.release()
+
+    threading.Thread(target=ask, name="lookup", daemon=True).start()
+    try:
+        answer = answers.get(timeout=within_s)
+    except Empty:
+        raise TimeoutError("the name servers did not answer in time") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
 
 
 def _refused(rule: str) -> PermanentError:

@@ -58,9 +58,14 @@ def callback_told(upload_id: str) -> str:
     return f"callbacks/told/{upload_id}.json"
 
 
-def callback_off(url: str) -> str:
-    """There while the receiver at `url` wants no more calls."""
-    return f"callbacks/off/{hashlib.sha256(url.encode()).hexdigest()}.json"
+def callbacks_off() -> str:
+    """Prefix of the addresses that want no more calls."""
+    return "callbacks/off/"
+
+
+def callback_off(url: str, user: str = "") -> str:
+    """There while the receiver at `url` wants no more calls of this user."""
+    return f"{callbacks_off()}{user}/{hashlib.sha256(url.encode()).hexdigest()}.json"
 
 
 SWEEP = "sweep/state.json"

@@ -12,6 +12,7 @@ from handlers import problems
 from handlers.access.address import Addresses
 from handlers.access.keys import KeyRing
 from handlers.access.limits import Headers, Limits
+from handlers.access.shares import Shares
 from handlers.access.tokens import InvalidToken, Tokens
 from handlers.api.caller import SCOPES, Caller
 from handlers.context import Context
@@ -30,6 +31,7 @@ class Gate:
         self._app, self._limits, self._addresses = app, limits, addresses
         self._who = Identification(ctx, limits)
         self._max_bytes = ctx.settings.max_request_bytes
+        self._shares = Shares()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_guarded(scope["path"]):
@@ -50,7 +52,11 @@ class Gate:
         look_ahead = partial(self._limits.look_ahead, caller, address)
         state = {"caller": caller, "announce": announce, "look_ahead": look_ahead}
         scope = {**scope, "state": {**scope.get("state", {}), **state}}
-        await self._app(scope, receive, _adding(headers, send) if headers else send)
+        try:
+            async with self._shares.of(caller.user_hash, scope["path"]):
+                await self._app(scope, receive, _adding(headers, send) if headers else send)
+        except Problem as problem:  # of the share: the app answers its own
+            await problems.response(problem)(scope, receive, send)
 
 
 class Identification:

@@ -25,9 +25,10 @@ CLOCK_STEP_S = 1.0  # object times come in whole seconds
 
 
 class Note(Document):
-    """Content of one try. `status`, `detail`: how it failed."""
+    """Content of one try. `user`: the pseudonym of whose call it is. `status`, `detail`: how it failed."""
 
     host: str
+    user: str = ""
     state: Literal["waiting", "calling"]
     wait_s: float = 0.0
     status: int | None = None
@@ -55,6 +56,7 @@ class Due:
     host: str
     attempt: int
     due_s: float
+    user: str = ""
 
 
 class Ledger:
@@ -65,10 +67,10 @@ class Ledger:
         self._lease_s = 2 * timeout_s + CLOCK_STEP_S
         self._read: dict[str, tuple[datetime, str, Note]] = {}
 
-    def order(self, upload_id: str, host: str) -> Due | None:
+    def order(self, upload_id: str, host: str, user: str) -> Due | None:
         """Ask for a call. None: it was asked for before."""
-        new = self._create(upload_id, 0, Note(host=host, state="waiting"))
-        return Due(upload_id, host, 0, 0.0) if new else None
+        new = self._create(upload_id, 0, Note(host=host, user=user, state="waiting"))
+        return Due(upload_id, host, 0, 0.0, user) if new else None
 
     def look(self) -> Iterator[Due]:
         """Every call that is to be made, with its latest try. Reads only notes that changed."""
@@ -93,19 +95,19 @@ class Ledger:
             return None
         self._read[info.key] = info.last_modified, info.etag, note
         attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
-        return Due(upload_id, note.host, attempt, self._due_s(note, info))
+        return Due(upload_id, note.host, attempt, self._due_s(note, info), note.user)
 
     def begin(self, due: Due) -> Due | None:
         """Begin the next try. None: somebody else did."""
         attempt = due.attempt + 1
-        new = self._create(due.upload_id, attempt, Note(host=due.host, state="calling"))
-        return Due(due.upload_id, due.host, attempt, self._lease_s) if new else None
+        new = self._create(due.upload_id, attempt, Note(host=due.host, user=due.user, state="calling"))
+        return Due(due.upload_id, due.host, attempt, self._lease_s, due.user) if new else None
 
     def postpone(self, due: Due, wait_s: float, status: int | None, detail: str) -> Due:
         """The try failed; the next is due in `wait_s`."""
-        note = Note(host=due.host, state="waiting", wait_s=wait_s, status=status, detail=detail)
+        note = Note(host=due.host, user=due.user, state="waiting", wait_s=wait_s, status=status, detail=detail)
         self._store.put(self._bucket, keys.callback_due(due.upload_id, due.attempt), note.to_bytes(), JSON)
-        return Due(due.upload_id, due.host, due.attempt, wait_s)
+        return Due(due.upload_id, due.host, due.attempt, wait_s, due.user)
 
     def finish(self, told: Told) -> None:
         """Write the end down; nothing is due any more."""
@@ -136,19 +138,24 @@ class Ledger:
         """Forget how the call ended, so that it can be made again."""
         self._store.delete(self._bucket, keys.callback_told(upload_id))
 
-    def is_off(self, url: str) -> bool:
-        """Whether the receiver said that it wants no more calls (410)."""
+    def is_off(self, url: str, user: str) -> bool:
+        """Whether the receiver answered to a call of this user that it wants no more of them (410)."""
         try:
-            self._store.head(self._bucket, keys.callback_off(url))
+            self._store.head(self._bucket, keys.callback_off(url, user))
         except NotFound:
             return False
         return True
 
-    def switch(self, url: str, *, on: bool) -> None:
-        if on:
-            self._store.delete(self._bucket, keys.callback_off(url))
-        else:
-            self._store.put(self._bucket, keys.callback_off(url), b"{}", JSON)
+    def switch_off(self, url: str, user: str) -> None:
+        """No call of this user goes there any more. Whoever else named the address is called as before."""
+        self._store.put(self._bucket, keys.callback_off(url, user), b"{}", JSON)
+
+    def switch_on(self, url: str) -> None:
+        """Calls of everybody go there again."""
+        name = keys.callback_off(url).rpartition("/")[2]
+        for info in list(self._store.list(self._bucket, keys.callbacks_off())):
+            if info.key.endswith(f"/{name}"):
+                self._store.delete(self._bucket, info.key)
 
     def _create(self, upload_id: str, attempt: int, note: Note) -> bool:
         return self._store.put_new(self._bucket, keys.callback_due(upload_id, attempt), note.to_bytes(), JSON)

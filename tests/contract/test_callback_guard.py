@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,22 @@ def test_the_certificate_is_that_of_the_name(tmp_path: Path) -> None:
     finally:
         receiver.close()
     assert len(receiver.received) == 1
+
+
+def test_a_name_server_that_never_answers_holds_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's resolver knows no time limit: the call is given up for this try, and its thread is let go."""
+    asked, release = threading.Event(), threading.Event()
+
+    def never(*_: Any, **__: Any) -> list[Any]:
+        asked.set()
+        release.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    limits = Settings(callback_timeout_s=0.1)
+    try:
+        with pytest.raises(TransientError, match="cannot be resolved"):
+            resolve(check_url("https://hooks.example.com/", limits), limits)
+        assert asked.is_set()
+    finally:
+        release.set()

@@ -310,11 +310,12 @@ def test_the_command_tests_an_address(office: Office) -> None:
     done = test(good.url, "--json")
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True)
     assert Webhook(SECRETS[0]).verify(good.received[0].body, good.received[0].headers)["type"] == "webhook.test"
-    office.ledger.switch(gone.url, on=False)
+    for user in ("ann", "bob"):
+        office.ledger.switch_off(gone.url, user)
     assert test(gone.url).returncode == 1
-    assert office.ledger.is_off(gone.url)
+    assert office.ledger.is_off(gone.url, "ann")
     assert test(gone.url).returncode == 0
-    assert not office.ledger.is_off(gone.url)
+    assert not [user for user in ("ann", "bob") if office.ledger.is_off(gone.url, user)]
     refused = test("https://127.0.0.2/")
     assert refused.returncode == 1
     assert "not public" in refused.stdout

@@ -51,7 +51,7 @@ class Callbacks(World):
 
     def order(self, decision: Decision) -> Due:
         assert decision.upload_id
-        due = self.ledger.order(decision.upload_id, "hooks.example.com")
+        due = self.ledger.order(decision.upload_id, "hooks.example.com", "ann")
         assert due
         return due
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from handlers.callbacks.ledger import Ledger
-from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, Messenger
+from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, PER_USER, Messenger
 from shared import keys
 from shared.broker import topology
 from shared.clock import SystemClock
@@ -57,10 +57,11 @@ class Office(World):
         self.thread = threading.Thread(target=self.messenger.run, args=(self.stop,))
         self._number = 0
 
-    def message(self, host: str) -> bytes:
+    def message(self, host: str, user: str = "ann") -> bytes:
         """Of an upload that ended and asked to be told at this host."""
         self._number += 1
-        decision = self.upload(f"{self._number}.txt", b"no photo %d" % self._number, {"callback": f"https://{host}/"})
+        metadata = {"callback": f"https://{host}/", "user": user}
+        decision = self.upload(f"{self._number}.txt", b"no photo %d" % self._number, metadata)
         assert decision.kind == "rejected"
         return self.publisher.bodies(topology.CALLBACKS)[-1]
 
@@ -90,13 +91,38 @@ def test_a_dead_host_holds_no_more_than_its_share(office: Office) -> None:
     assert office.post.most["dead.example.com"] == PER_HOST
 
 
+def test_a_user_with_many_hosts_holds_no_more_than_a_share(office: Office) -> None:
+    """A name for each call takes no thread more; another user is called at once, and in the end everybody was."""
+    hosts = [f"slow{number}.example.com" for number in range(2 * AT_ONCE)]
+    office.post.held.update(hosts)
+    office.thread.start()
+    for host in hosts:
+        office.messenger.take_in(office.message(host, "ann"))
+    eventually(lambda: office.post.now.total() == PER_USER, "the user's share of calls")
+    office.messenger.take_in(office.message("good.example.com", "bob"))
+    eventually(lambda: office.post.done["good.example.com"] == 1, "the other user's call")
+    assert office.post.now.total() == PER_USER
+    office.post.release.set()
+    eventually(lambda: sum(office.post.done[host] for host in hosts) == len(hosts), "every call of the first user")
+
+
+def test_shares_of_hosts_and_users_that_overlap_end_in_every_call_made(office: Office) -> None:
+    """Two users call two hosts, each more often than both shares together allow: no call is forgotten in a line."""
+    office.thread.start()
+    for _ in range(PER_USER + PER_HOST):
+        for user in ("ann", "bob"):
+            for host in ("a.example.com", "b.example.com"):
+                office.messenger.take_in(office.message(host, user))
+    eventually(lambda: office.post.done.total() == 4 * (PER_USER + PER_HOST), "every call")
+
+
 def test_later_tries_leave_room_for_first_ones(office: Office) -> None:
     """However many receivers were dead before, what ends now is told now."""
     hosts = [f"dead{number}.example.com" for number in range(AT_ONCE)]
     office.post.held.update(hosts)
     for host in hosts:
-        upload_id = CallbackDue.decode(office.message(host)).upload_id
-        due = office.ledger.order(upload_id, host)
+        upload_id = CallbackDue.decode(office.message(host, user=host)).upload_id
+        due = office.ledger.order(upload_id, host, host)
         assert due
         begun = office.ledger.begin(due)
         assert begun
@@ -128,7 +154,7 @@ def test_an_outage_of_the_store_delays(office: Office, monkeypatch: pytest.Monke
 def other_process(office: Office) -> None:
     """Leaves a call in the ledger, of which this process hears by looking only."""
     upload_id = CallbackDue.decode(office.message("good.example.com")).upload_id
-    assert office.ledger.order(upload_id, "good.example.com")
+    assert office.ledger.order(upload_id, "good.example.com", "ann")
 
 
 def test_a_look_that_goes_wrong_is_logged_and_made_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

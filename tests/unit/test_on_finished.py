@@ -126,6 +126,17 @@ def test_410_ends_the_calls_to_an_address(world: Callbacks) -> None:
     assert [world.told(decision).outcome for decision in (first, second)] == ["disabled"] * 2
 
 
+def test_410_silences_an_address_for_nobody_but_the_user_whose_call_it_answered(world: Callbacks) -> None:
+    """Else whoever names somebody else's address, and gets it to answer 410, would end all calls to it."""
+    world.receiver.answers = [410, 204]
+    mine = world.upload("a.png", photo(), {"callback": URL, "user": "ann"})
+    yours = world.upload("b.png", photo(colour=91), {"callback": URL, "user": "bob"})
+    for decision in (mine, yours):
+        world.restore(decision)
+        assert world.try_once(world.order(decision)) is None
+    assert [world.told(decision).outcome for decision in (mine, yours)] == ["disabled", "delivered"]
+
+
 def test_a_killed_try_is_made_again(world: Callbacks) -> None:
     """A process that died between call and note leaves a try that is over after twice the time a call may take."""
     due = world.order(world.finished())

@@ -47,7 +47,7 @@ def test_a_lost_call_is_asked_for_again(town: Called, diary: TownDiary | None) -
     assert town.sweep(diary=diary, memory=memory).recalled == 1
     assert town.sweep(diary=diary, memory=memory).recalled == 0  # it waits in the queue
     assert town.asked() == [upload]
-    assert town.ledger.order(upload, "hooks.example.com")
+    assert town.ledger.order(upload, "hooks.example.com", "ann")
     assert town.sweep(diary=diary, memory=memory).recalled == 0
     assert len(memory.unsettled) == 0
 
