@@ -30,7 +30,7 @@ from shared.errors import TransientError
 
 STREAMS = 64
 """Streams at the same time in one process; each costs up to four calls to the store a second."""
-STREAMS_OF_ONE = 16
+STREAMS_OF_ONE = 8
 """Of these, of one user: nobody takes them all."""
 LOOKS_AT_ONCE = 4
 POLL_S = 1.0
