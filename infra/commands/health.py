@@ -11,6 +11,7 @@ import httpx
 import psutil
 import typer
 
+from infra.terminal import shown
 from shared.heartbeat import told_fault
 from shared.settings import Settings
 
@@ -25,7 +26,7 @@ def health(
 ) -> None:
     """Whether the process of this container is ready and still connected; says what is wrong otherwise."""
     if fault := check(Settings.load(), process):
-        typer.echo(f"{process}: {fault}", err=True)
+        typer.echo(f"{process}: {shown(fault)}", err=True)
         raise typer.Exit(1)
 
 

@@ -42,7 +42,7 @@ def listen(
     headers = {"Authorization": f"Bearer {settings.webhook_token.get_secret_value()}"}
     with httpx.Client(headers=headers, timeout=10) as client:
         for event in BucketNotifications(settings).listen():
-            typer.echo(json.dumps(event, ensure_ascii=False))
+            typer.echo(json.dumps(event))
             if forward and not _delivered(client, forward, event):
                 typer.echo("not delivered; the sweep will find this upload", err=True)
 

@@ -102,3 +102,12 @@ def test_sentences_of_a_server(
 
     monkeypatch.setattr(Settings, "load", fails)
     assert is_text(printed(["config"], monkeypatch, capsys))
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_what_a_door_says_of_itself(
+    attack: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The health check repeats the words of whatever answers at the port."""
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(503, text=attack))
+    assert is_text(printed(["health", "handlers"], monkeypatch, capsys))
