@@ -22,6 +22,7 @@ from shared.claims import Claims, Spent
 from shared.documents import Receipt, Record
 from shared.errors import Code
 from shared.settings import Settings
+from tests.admin import as_admin
 from tests.contract.api_world import ApiWorld
 from tests.unit.test_upkeep import Delivery
 from tests.waiting import eventually
@@ -30,7 +31,7 @@ Versions = Literal["none", "kept", "kept later", "no longer kept"]
 VERSIONS: tuple[Versions, ...] = ("none", "kept", "kept later", "no longer kept")
 WINDOW = 64
 """So many bytes in a row of a picture are a piece of it."""
-NAMES = ("bucket_uploads", "bucket_results", "bucket_quarantine", "bucket_archive")
+NAMES = ("bucket_uploads", "bucket_results", "bucket_quarantine", "bucket_archive", "bucket_access")
 
 
 def noise() -> bytes:
@@ -76,7 +77,7 @@ class ErasureWorld(ApiWorld):
     def __init__(self, settings: Settings, url: str, versions: Versions) -> None:
         prefix = f"e{uuid4().hex[:12]}"
         own: dict[str, Any] = {name: f"{prefix}-{name.removeprefix('bucket_')}" for name in NAMES}
-        super().__init__(settings.model_copy(update=own | {"database_url": SecretStr(url)}))
+        super().__init__(as_admin(settings).model_copy(update=own | {"database_url": SecretStr(url)}))
         self.url = url
         for bucket in buckets(self.settings):
             self.store.make_bucket(bucket)
