@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from handlers import metrics, orders
+from handlers import erasure, metrics, orders
 from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.probe import probe
 from handlers.retelling import read_receipt, read_record, task_of, write_again
 from shared import facts, identity, keys
 from shared.broker import topology
-from shared.documents import Fault, Reason, Receipt, Source, Superseded
+from shared.documents import Fault, Reason, Receipt, Refused, Source, Superseded
 from shared.errors import (
     BrokerUnavailable,
     Code,
@@ -87,7 +87,10 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
         return Decision("ignored", code=error.code)
     if receipt.decision == "queued" and _restored_before(receipt, ctx):
         receipt = receipt.model_copy(update={"decision": "duplicate"})
-    return _settle(receipt, ctx)
+    decision = _settle(receipt, ctx)
+    if decision.kind == receipt.decision == "rejected":
+        _take_away(receipt, ctx)
+    return decision
 
 
 def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
@@ -282,6 +285,25 @@ def _set_aside(receipt: Receipt, ctx: Context) -> None:
         error_detail=receipt.fault.error_detail, source=source, at=receipt.decided_at,
     )  # fmt: skip
     ctx.store.put(bucket, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
+
+
+def _take_away(receipt: Receipt, ctx: Context) -> None:
+    """What came by a ticket and was refused does not stay among the uploads, where its sender could fill the bucket.
+
+    Its reason stands, and a copy of it lies in quarantine; else only what is too large goes. May be repeated.
+    """
+    source, settings = receipt.source, ctx.settings
+    if receipt.fault is None or (ticket := keys.ticket_of(source.key)) is None:
+        return
+    if receipt.fault.error_code != Code.TOO_LARGE:
+        try:
+            copy = keys.quarantined(receipt.upload_id, source.key, source.filename)
+            ctx.store.head(settings.bucket_quarantine, copy)
+        except NotFound:
+            return
+    refused = Refused(upload_id=receipt.upload_id)  # the way to the receipt, once the object is no more
+    ctx.store.put(settings.bucket_results, keys.refused(ticket), refused.to_bytes(), JSON)
+    erasure.delete_original(ctx, receipt, source.key)
 
 
 def _publish(receipt: Receipt, ctx: Context) -> None:

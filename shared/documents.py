@@ -151,6 +151,12 @@ class Superseded(Receipt):
         return keys.earlier(self.upload_id, self.source.upload_time, self.task_id)
 
 
+class Refused(Document):
+    """`refused/{ticket}.json`: the upload of a ticket that was refused; its object lies in quarantine, if anywhere."""
+
+    upload_id: str
+
+
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
 

@@ -6,6 +6,8 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
+_TICKETED = re.compile(r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]")
+
 
 def result(task_id: str) -> str:
     return f"processed/{task_id}.png"
@@ -97,6 +99,17 @@ def upload(user_hash: str, ticket: str) -> str:
     unsigned header, would take a last segment such as `results` for the bucket that the signed DELETE is meant for.
     """
     return f"{uploads(user_hash, ticket)}photo"
+
+
+def ticket_of(source_key: str) -> str | None:
+    """The ticket that an upload came by; None: by none."""
+    found = _TICKETED.match(source_key)
+    return found[1] if found else None
+
+
+def refused(ticket: str) -> str:
+    """In the results bucket: which upload of a ticket was refused, and is taken away by now."""
+    return f"refused/{ticket}.json"
 
 
 def preview_upload(upload_id: str, preview_id: str = "") -> str:

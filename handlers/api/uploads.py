@@ -26,6 +26,7 @@ from handlers.problems import Problem
 from handlers.retelling import read_receipt
 from shared import keys, workflows
 from shared.callback_guard import check_url
+from shared.documents import Receipt, Refused
 from shared.errors import Code, NotFound, PermanentError
 from shared.messages import Priority, Status
 from shared.presign import META, Multipart, Presigner, Upload
@@ -160,21 +161,26 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
     def shown(ticket: UUID, user: User = None, caller: Caller = reader) -> UploadState:
         """What became of an upload."""
         user_hash, expires_at = tickets.owner(ctx, caller, ticket, user)
-        if (info := find(ctx, user_hash, ticket)) is None:
+        info = find(ctx, user_hash, ticket)
+        refused = _refused(ctx, user_hash, ticket) if info is None else None
+        if info is None and refused is None:
             return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
-        found = _state(ctx, ticket, upload_id(info))
-        belongings.hint(str(found.task_id), upload_id(info))
+        upload = upload_id(info) if info else str(refused and refused.upload_id)
+        found = _state(ctx, ticket, upload)
+        belongings.hint(str(found.task_id), upload)
         return found
 
     @router.delete("/uploads/{ticket}", responses=refusals(404, 409), response_model_exclude_none=True)
     def erase(ticket: UUID, user: User = None, caller: Caller = remover) -> Erased:
         """Take an upload away, whatever became of it, with everything that was made of it."""
-        prefix = keys.upload(tickets.owner(ctx, caller, ticket, user)[0], str(ticket))
+        user_hash = tickets.owner(ctx, caller, ticket, user)[0]
+        prefix = keys.uploads(user_hash, str(ticket))
         kept = [info for info in ctx.store.every_version(ctx.settings.bucket_uploads, prefix) if not info.is_marker]
-        if not kept:
+        refused = _refused(ctx, user_hash, ticket)
+        if not kept and refused is None:
             raise Problem(409, "nothing was uploaded for this ticket, or it is gone already", "nothing_there")
         try:
-            newest = read_receipt(ctx, upload_id(kept[0]))
+            newest = read_receipt(ctx, upload_id(kept[0])) if kept else refused
         except NotFound:
             raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
         for info in kept:
@@ -187,7 +193,10 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
                     withdraw.erase_rejected(ctx, receipt, info)
             if len(kept) > 1:
                 ctx.store.delete(info.bucket, info.key, info.version)
-        return Erased(ticket=ticket, task_id=UUID(newest.task_id) if newest.task_id else None)
+        if refused:
+            withdraw.erase_rejected(ctx, refused, None)
+            ctx.store.delete(ctx.settings.bucket_results, keys.refused(str(ticket)))  # last, as it leads to the others
+        return Erased(ticket=ticket, task_id=UUID(newest.task_id) if newest and newest.task_id else None)
 
     return router
 
@@ -198,6 +207,17 @@ def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
         with suppress(NotFound):
             return ctx.store.head(info.bucket, info.key)
     return None
+
+
+def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Receipt | None:
+    """What was decided on an upload for a ticket that was refused, and taken away; None: there was none."""
+    key = keys.refused(str(ticket))
+    try:
+        told = Refused.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
+        receipt = read_receipt(ctx, told.upload_id)
+    except NotFound:
+        return None
+    return receipt if receipt.user_hash == user_hash else None
 
 
 def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, str]:

@@ -35,10 +35,14 @@ def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
         erasure.end(ctx, receipt, Code.CANCELLED)
 
 
-def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo) -> None:
-    """The same for an upload that never became a task, which only `original` leads to: so it goes last."""
+def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo | None) -> None:
+    """The same for an upload that never became a task, which only `original` leads to: so it goes last.
+
+    None: it was taken away when it was refused.
+    """
     gone = erasure.blank(receipt)
     erasure.end(ctx, gone, Code.ERASED)
     write_again(ctx, gone)
     erasure.take_away_upload(ctx, gone)
-    erasure.delete_original(ctx, gone, original.key)
+    if original:
+        erasure.delete_original(ctx, gone, original.key)
