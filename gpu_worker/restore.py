@@ -16,6 +16,9 @@ from shared.errors import Code, PermanentError
 from shared.settings import Settings
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
+MAX_RESULT_BYTES = 5_000_000_000
+"""What S3 takes in one PUT. A PNG of a noisy scan is hardly smaller than its pixels."""
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -89,4 +92,12 @@ def _check_output_size(photo: Photo, workflow: ResolvedWorkflow, settings: Setti
             Code.TOO_MANY_PIXELS,
             f"{photo.width} x {photo.height} px at scale {workflow.scale:g} is {width} x {height} px out, the limit is "
             f"{settings.max_output_pixels} px; ask for a smaller scale or send a smaller photo",
+        )
+    in_colour = photo.pixels.shape[2] == 3 or any(step.kind == "colorize" for step in workflow.steps)
+    samples = (3 if in_colour else 1) + (photo.alpha is not None)
+    if (size := width * height * samples * photo.pixels.dtype.itemsize) > MAX_RESULT_BYTES:
+        raise PermanentError(
+            Code.TOO_MANY_PIXELS,
+            f"{width} x {height} px out are {size:,} bytes, and a store takes no file of more than "
+            f"{MAX_RESULT_BYTES:,} at once; ask for a smaller scale, or send a smaller photo or one of 8 bits",
         )

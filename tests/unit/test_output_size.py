@@ -1,0 +1,49 @@
+"""What no store would take is refused before the hours of work on it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from gpu_worker.engines import Engine
+from gpu_worker.photo import Photo
+from gpu_worker.restore import restore
+from shared.errors import Code, PermanentError
+from shared.settings import Settings
+from shared.workflows import resolve
+
+SIDE = 20_000
+
+
+class Begun(Exception):
+    """The work began."""
+
+
+class NoEngine:
+    """Told of a model, it has begun."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Begun(name)
+
+
+def tried(channels: int, dtype: type, alpha: bool = False, workflow: str = "enhance") -> None:
+    """Twice as wide and high. The pixels take no memory."""
+    pixels = np.broadcast_to(np.zeros((), dtype), (SIDE, SIDE, channels))
+    photo = Photo(pixels, pixels[..., 0] if alpha else None)
+    asked = resolve(workflow, {"scale": 2} if workflow == "enhance" else {})
+    restore(photo, asked, cast(Engine, NoEngine()), Settings(), lambda _: None)
+
+
+@pytest.mark.parametrize(("channels", "dtype", "alpha"), [(3, np.uint16, False), (3, np.uint8, True)])
+def test_a_png_above_the_limit_of_one_put_is_refused(channels: int, dtype: type, alpha: bool) -> None:
+    with pytest.raises(PermanentError, match="no file of more than 5,000,000,000") as raised:
+        tried(channels, dtype, alpha)
+    assert raised.value.code == Code.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (1, np.uint16)])
+def test_what_a_store_takes_is_begun(channels: int, dtype: type) -> None:
+    with pytest.raises(Begun):
+        tried(channels, dtype)
