@@ -13,14 +13,18 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a photo carries beside its pixels and keeps through restoration."""
+    """What a photo carries beside its pixels and keeps through restoration.
+
+    `greys`: what the 256 greys of the profile are in sRGB, three bytes each; None for a photo without one.
+    """
 
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    greys: bytes | None = None
 
-    def with_icc(self, icc: bytes | None) -> Metadata:
-        return replace(self, icc=icc)
+    def with_icc(self, icc: bytes | None, greys: bytes | None = None) -> Metadata:
+        return replace(self, icc=icc, greys=greys)
 
 
 @dataclass(frozen=True)

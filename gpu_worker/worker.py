@@ -87,7 +87,7 @@ class Worker:
         self._hand = Hand(settings.max_pixels_in_hand)
         self._prepare = Prepare(self._ctx, self._outcomes, lambda new: self._hand.wait_for_room(new, self.stop))
         self._upkeep = Upkeep(replace(self._ctx, store=beside, claims=Claims(beside, settings, name)))
-        self._finish = Finish(self._ctx, self._outcomes)
+        self._finish = Finish(self._ctx, self._outcomes, self._prepare.decoder)
         self._engine = engines.select(settings)
         self._inbox = Inbox(clock)
         prefetch = dict.fromkeys(topology.RESTORE, PREFETCH)

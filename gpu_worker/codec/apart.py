@@ -8,20 +8,37 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.codec.decode import Limits
-from gpu_worker.codec.wire import Answer, Confined, Decoded, Fault, Link, Request
+from gpu_worker.codec.wire import (
+    GREYS_BYTES,
+    Answer,
+    Asked,
+    Confined,
+    Conversion,
+    Converted,
+    Decoded,
+    Fault,
+    Link,
+    Request,
+)
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
 from shared.heartbeat import own
 from shared.settings import Settings
 from shared.telemetry import logger
+
+S = TypeVar("S", Decoded, Converted)
+T = TypeVar("T")
 
 CHILD = "gpu_worker.codec.child"
 # The largest need that was measured is 31 bytes a pixel (16-bit RGBA); the base is for libraries and their threads.
@@ -69,17 +86,27 @@ class Decoder:
         first may meet one that is about to end.
         """
         with self._lock:
+            ask = partial(self._ask, data, pixels or self._settings.max_pixels)
             try:
-                return self._once(data, pixels)
+                return self._once(ask)
             except TransientError as error:
                 logger().warning("decoder.gone", error=str(error))
             except _Died as died:
                 if died.signum in (signal.SIGALRM, signal.SIGXCPU):
                     raise self._fault(died) from died
             try:
-                return self._once(data, pixels)
+                return self._once(ask)
             except _Died as died:
                 raise self._fault(died) from died
+
+    def to_srgb(self, pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+        """Pixels of a preview (height, width, 3) in sRGB; as they are, where that fails: it is only to be looked at."""
+        with self._lock:
+            try:
+                return self._once(partial(self._ask_conversion, pixels, icc))
+            except (TransientError, PermanentError, _Died) as error:
+                logger().warning("preview.not_converted", error=type(error).__name__)
+                return pixels
 
     def close(self) -> None:
         with self._lock:
@@ -87,12 +114,12 @@ class Decoder:
                 self._service.close()
                 self._service = None
 
-    def _once(self, data: bytes | bytearray, pixels: int | None) -> Photo:
+    def _once(self, ask: Callable[[socket.socket], T]) -> T:
         try:
             service, end = self._connected()
             try:
                 with end:
-                    return self._ask(end, data, pixels or self._settings.max_pixels)
+                    return ask(end)
             except TimeoutError as error:
                 self._end(service)
                 raise self._died(int(signal.SIGALRM)) from error
@@ -113,21 +140,27 @@ class Decoder:
         self._service = _Service(self._child)
         return self._service, self._service.connect()
 
-    def _ask(self, end: socket.socket, data: bytes | bytearray, pixels: int) -> Photo:
+    def _ask(self, data: bytes | bytearray, pixels: int, end: socket.socket) -> Photo:
         settings = self._settings
         memory = min(BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * pixels, settings.decode_memory_bytes)
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
         request = Request(bytes=len(data), memory_bytes=memory, seconds=seconds, limits=self._limits)
         link = Link(end, seconds)
-        with own().waiting():
-            link.send(request, data)
-            try:
-                said = link.receive(Answer).said
-            except ValueError as error:
-                raise EOFError from error
-        if isinstance(said, Fault):
-            raise PermanentError(said.code, said.detail)
+        said = _said(link, Decoded, request, data)
         return self._photo(link, said)
+
+    def _ask_conversion(self, pixels: NDArray[np.uint8], icc: bytes, end: socket.socket) -> NDArray[np.uint8]:
+        height, width, _ = pixels.shape
+        memory, seconds = (
+            min(BASE_BYTES, self._settings.decode_memory_bytes),
+            min(BASE_S, self._settings.decode_seconds),
+        )
+        request = Conversion(width=width, height=height, icc=len(icc), memory_bytes=memory, seconds=seconds)
+        link = Link(end, seconds)
+        _said(link, Converted, request, np.ascontiguousarray(pixels).data.cast("B"), icc)
+        found = np.empty_like(pixels)
+        link.fill(found.data.cast("B"))
+        return found
 
     def _photo(self, link: Link, said: Decoded) -> Photo:
         """The arrays go straight to where they stay: a big picture into its scratch file."""
@@ -138,9 +171,9 @@ class Decoder:
             raise EOFError  # our own decoder never answers so
         pixels = self._filled(link, said.shape, said.dtype)
         alpha = self._filled(link, (height, width), said.dtype) if said.alpha else None
-        meta = Metadata(
-            None if said.icc is None else link.read(profile), None if said.exif is None else link.read(exif), said.dpi
-        )
+        icc = None if said.icc is None else link.read(profile)
+        greys = None if said.icc is None else link.read(GREYS_BYTES)
+        meta = Metadata(icc, None if said.exif is None else link.read(exif), said.dpi, greys)
         return Photo(pixels, alpha, meta, said.source_mode, said.notes)
 
     def _filled(self, link: Link, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -176,6 +209,21 @@ class Decoder:
             return PermanentError(Code.OUT_OF_MEMORY, detail)
         detail = f"the decoder crashed twice on this photo ({_name(died.signum)}); save it again in an ordinary form"
         return PermanentError(Code.DECODE_ERROR, detail)
+
+
+def _said(link: Link, kind: type[S], request: Request | Conversion, *blobs: bytes | bytearray | memoryview) -> S:
+    """Raises `PermanentError` with the photo's fault, `EOFError` where no answer is one of ours."""
+    with own().waiting():
+        link.send(Asked(asked=request), *blobs)
+        try:
+            said = link.receive(Answer).said
+        except ValueError as error:
+            raise EOFError from error
+    if isinstance(said, Fault):
+        raise PermanentError(said.code, said.detail)
+    if type(said) is not kind:
+        raise EOFError  # our own decoder never answers so
+    return said
 
 
 def _name(signum: int) -> str:

@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gpu_worker.codec import colour
 from gpu_worker.codec.confine import can_refuse_calls, refuse_calls
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
-from gpu_worker.codec.wire import Answer, Confined, Decoded, Fault, Link, Request
+from gpu_worker.codec.wire import Answer, Asked, Confined, Conversion, Converted, Decoded, Fault, Link, Request
 from gpu_worker.photo import Photo
-from shared.errors import PermanentError
+from shared.errors import Code, PermanentError
 
 _OPEN_FILES = 32
 _USUAL_PX = 1024
@@ -43,6 +44,7 @@ def main(control_fd: int) -> int:
     _die_with_parent()
     for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):  # what is loaded at first use is loaded once, not in every fork
         _answer(_picture(kind, 8), Limits())
+    colour.ready()
     usual = _picture("JPEG", _USUAL_PX)
     confined = _confine()
     gc.collect()
@@ -108,15 +110,21 @@ def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
 
 
 def _serve(link: Link) -> None:
-    request = link.receive(Request)
-    data = link.read(request.bytes)
-    _limit(request)
-    refuse_calls()
-    answer, blobs = _answer(data, request.limits)
+    request = link.receive(Asked).asked
+    if isinstance(request, Conversion):
+        pixels, icc = link.read(request.width * request.height * 3), link.read(request.icc)
+        _limit(request)
+        refuse_calls()
+        answer, blobs = _converted(request, pixels, icc)
+    else:
+        data = link.read(request.bytes)
+        _limit(request)
+        refuse_calls()
+        answer, blobs = _answer(data, request.limits)
     link.send(answer, *blobs)
 
 
-def _limit(request: Request) -> None:
+def _limit(request: Request | Conversion) -> None:
     # The worker's clock is the limit. Without a worker this one ends two decoding threads, and says so by its signal.
     seconds = math.ceil(2 * request.seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -145,6 +153,14 @@ def _answer(data: bytes, limits: Limits) -> tuple[Answer, list[memoryview | byte
     return Answer(said=Fault(code=fault.code, detail=_clean(fault.detail))), []
 
 
+def _converted(request: Conversion, pixels: bytes, icc: bytes) -> tuple[Answer, list[memoryview | bytes]]:
+    try:
+        image = Image.frombytes("RGB", (request.width, request.height), pixels)
+        return Answer(said=Converted()), [colour.to_srgb("RGB", icc)[0](image).tobytes()]
+    except Exception as error:
+        return Answer(said=Fault(code=Code.DECODE_ERROR, detail=_clean(f"{type(error).__name__}: {error}"))), []
+
+
 def _told(photo: Photo) -> tuple[Answer, list[memoryview | bytes]]:
     meta, pixels = photo.meta, photo.pixels
     said = Decoded.model_validate(
@@ -160,7 +176,10 @@ def _told(photo: Photo) -> tuple[Answer, list[memoryview | bytes]]:
         }
     )
     arrays = [np.ascontiguousarray(a) for a in (pixels, photo.alpha) if a is not None]
-    return Answer(said=said), [*(a.data.cast("B") for a in arrays), *(b for b in (meta.icc, meta.exif) if b)]
+    return Answer(said=said), [
+        *(a.data.cast("B") for a in arrays),
+        *(b for b in (meta.icc, meta.greys, meta.exif) if b),
+    ]
 
 
 def _clean(text: str) -> str:

@@ -1,40 +1,58 @@
-"""Colour spaces: which ICC profile fits which pixels, and the way to sRGB where pixels cannot stay in their own."""
+"""What profiles mean, by a library that was not written for strangers' files: it runs in the decoder's process only.
+
+So it is imported where it is first used, and `ready` has it loaded before that process may open no file any more.
+"""
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageCms
+import numpy as np
+from PIL import Image
 
-_SPACES = {1: b"GRAY", 3: b"RGB "}
-_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+from gpu_worker.codec import profiles
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
+
+LEVELS = 256
 
 
-def fits(icc: bytes, channels: int) -> bool:
-    """Whether `icc` is a profile for pixels of `channels` channels (1 grey, 3 RGB)."""
-    return icc[16:20] == _SPACES[channels] and _profile(icc) is not None
+def ready() -> None:
+    """Load and use the library once."""
+    greys(srgb(), 3)
 
 
 def usable(icc: bytes, channels: int) -> bool:
     """Whether pixels can be converted from `icc`: asked once where the photo is decoded, so that a profile which its
     library cannot digest shows there.
     """
-    if not fits(icc, channels):
+    if not profiles.fits(icc, channels) or _profile(icc) is None:
         return False
     try:
-        mode = "L" if channels == 1 else "RGB"
+        mode = _mode(channels)
         to_srgb(mode, icc)[0](Image.new(mode, (1, 1)))
-    except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
+    except (OSError, ValueError, TypeError, _cms().PyCMSError):
         return False
     return True
+
+
+def greys(icc: bytes, channels: int) -> bytes:
+    """What the 256 greys of a usable profile are in sRGB, three bytes each."""
+    ramp = Image.fromarray(np.arange(LEVELS, dtype=np.uint8)[np.newaxis])
+    mode = _mode(channels)
+    return to_srgb(mode, icc)[0](ramp.convert(mode)).tobytes()
 
 
 @cache
 def srgb() -> bytes:
     """An sRGB profile, the same bytes on every day (the library would write the time of its making)."""
-    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    cms = _cms()
+    made = bytearray(cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes())
     made[24:36] = bytes((0x07, 0xCE, 0, 2, 0, 9, 0, 6, 0, 49, 0, 0))
     made[84:100] = bytes(16)  # profile id: not calculated
     return bytes(made)
@@ -42,17 +60,21 @@ def srgb() -> bytes:
 
 def to_srgb(mode: str, icc: bytes | None) -> tuple[Callable[[Image.Image], Image.Image], str]:
     """A converter of pictures of `mode` (CMYK, LAB, RGB or L) to RGB in sRGB, and a note that says how it goes."""
-    source = ImageCms.createProfile("LAB") if mode == "LAB" else _profile(icc)
+    cms = _cms()
+    source = cms.createProfile("LAB") if mode == "LAB" else _profile(icc)
     if source is None:
         return lambda image: image.convert("RGB"), f"{mode} without a usable profile was converted to RGB by formula"
-    transform = ImageCms.buildTransform(
-        source, ImageCms.createProfile("sRGB"), mode, "RGB", _INTENT, ImageCms.Flags.BLACKPOINTCOMPENSATION
-    )
+    intent, flags = cms.Intent.RELATIVE_COLORIMETRIC, cms.Flags.BLACKPOINTCOMPENSATION
+    transform = cms.buildTransform(source, cms.createProfile("sRGB"), mode, "RGB", intent, flags)
     return lambda image: _applied(image, transform), f"{mode} was converted to sRGB"
 
 
+def _mode(channels: int) -> str:
+    return "L" if channels == 1 else "RGB"
+
+
 def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    result = ImageCms.applyTransform(image, transform)
+    result: Image.Image | None = _cms().applyTransform(image, transform)
     assert result is not None  # only in-place transforms return nothing
     return result
 
@@ -60,7 +82,13 @@ def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image
 def _profile(icc: bytes | None) -> ImageCms.ImageCmsProfile | None:
     if not icc or icc[36:40] != b"acsp":
         return None
+    cms = _cms()
     try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
+        made: ImageCms.ImageCmsProfile = cms.ImageCmsProfile(io.BytesIO(icc))
+    except (OSError, ValueError, TypeError, cms.PyCMSError):
         return None
+    return made
+
+
+def _cms() -> Any:
+    return importlib.import_module("PIL.ImageCms")

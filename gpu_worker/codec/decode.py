@@ -27,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from gpu_worker.codec import metadata, modes
+from gpu_worker.codec import colour, metadata, modes
 from gpu_worker.codec.whole import is_whole
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
@@ -82,8 +82,8 @@ def decode(data: bytes, limits: Limits) -> Photo:
         orientation = _orientation(image)
         channels = planes.pixels.shape[2]
         kept, meta_notes = metadata.kept(image, channels, limits.max_metadata_bytes, limits.keep_gps)
-        if planes.icc is not None:
-            kept = kept.with_icc(planes.icc)
+        if (icc := planes.icc or kept.icc) is not None:
+            kept = kept.with_icc(icc, colour.greys(icc, channels))
         return Photo(
             pixels=_upright(planes.pixels, orientation),
             alpha=None if planes.alpha is None else _upright(planes.alpha, orientation),

@@ -51,10 +51,13 @@ def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) ->
     icc = image.info.get("icc_profile")
     try:
         if not icc:
-            return profiles.declared(image, channels)
-        icc = icc[: int.from_bytes(icc[:4], "big")]  # what lies behind its own length is no part of a profile
-        if len(icc) <= max_bytes and colour.usable(icc, channels):
-            return bytes(icc)
+            made = profiles.declared(image, channels)
+            if made is None or colour.usable(made, channels):
+                return made
+        else:
+            icc = icc[: int.from_bytes(icc[:4], "big")]  # what lies behind its own length is no part of a profile
+            if len(icc) <= max_bytes and colour.usable(icc, channels):
+                return bytes(icc)
     except Exception:  # a nonsensical colour space is no reason to refuse a sound picture
         icc = None
     notes.append("the colour profile does not fit the pixels, or is too large, and was left out")

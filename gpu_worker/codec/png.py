@@ -12,7 +12,7 @@ from typing import IO
 
 from isal import isal_zlib
 
-from gpu_worker.codec import colour
+from gpu_worker.codec import profiles
 from gpu_worker.codec.bands import deflated_bands
 from gpu_worker.photo import Metadata, Photo
 from shared.heartbeat import own
@@ -70,7 +70,7 @@ class _Sink:
 
 def _write_metadata(sink: _Sink, meta: Metadata, channels: int) -> None:
     # A profile for other channels than these would make readers refuse the picture or show it wrong.
-    if meta.icc and colour.fits(meta.icc, channels):
+    if meta.icc and profiles.fits(meta.icc, channels):
         sink.chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc, 9))
     if meta.dpi:
         x, y = (round(dots / 0.0254) for dots in meta.dpi)  # per inch → per metre

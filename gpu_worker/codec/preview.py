@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpu_worker.codec import colour
+from gpu_worker.codec import profiles
 from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Photo
@@ -23,12 +23,22 @@ _QUALITY = 85
 _BAND_PIXELS = 2 << 20
 
 
-def preview(photo: Photo, settings: Settings, text: Mapping[str, str] | None = None) -> bytes:
+class Converter(Protocol):
+    """Whoever knows what a profile means."""
+
+    def to_srgb(self, pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+        """(height, width, 3) in the space of the profile → the same in sRGB."""
+
+
+def preview(
+    photo: Photo, settings: Settings, text: Mapping[str, str] | None = None, converter: Converter | None = None
+) -> bytes:
     """WebP of `photo`, with the visible label if the settings ask for it, and the XMP packet of `text`.
 
-    Made before the result itself is stamped, so that no label is drawn over another.
+    Made before the result itself is stamped, so that no label is drawn over another. A photo with a profile for
+    colours needs a `converter`.
     """
-    image = _small(photo, MAX_PX)
+    image = _small(photo, MAX_PX, converter)
     if settings.label_preview:
         image = _labelled(image, settings.label_text)
     file = io.BytesIO()
@@ -36,7 +46,7 @@ def preview(photo: Photo, settings: Settings, text: Mapping[str, str] | None = N
     return file.getvalue()
 
 
-def _small(photo: Photo, max_px: int) -> Image.Image:
+def _small(photo: Photo, max_px: int, converter: Converter | None) -> Image.Image:
     """RGB or RGBA in sRGB, no side above `max_px`, in memory that does not grow with the photo."""
     scale = min(1.0, max_px / max(photo.width, photo.height))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
@@ -44,12 +54,22 @@ def _small(photo: Photo, max_px: int) -> Image.Image:
     image = _reduced(photo, max(1, int(0.5 / scale))).resize(size, Image.Resampling.LANCZOS)
     alpha = image.getchannel("A") if image.mode.endswith("A") else None
     opaque = image.convert("L" if image.mode.startswith("L") else "RGB")
-    icc, channels = photo.meta.icc, photo.pixels.shape[2]
-    convert, _ = colour.to_srgb(opaque.mode, icc if icc and colour.fits(icc, channels) else None)
-    result = convert(opaque)
+    result = _in_srgb(opaque, photo, converter)
     if alpha is not None:
         result.putalpha(alpha)
     return result
+
+
+def _in_srgb(opaque: Image.Image, photo: Photo, converter: Converter | None) -> Image.Image:
+    meta, channels = photo.meta, photo.pixels.shape[2]
+    if meta.icc is None or not profiles.fits(meta.icc, channels):
+        return opaque.convert("RGB")
+    pixels = np.asarray(opaque)
+    if channels == 1 and meta.greys is not None:
+        return Image.fromarray(np.frombuffer(meta.greys, np.uint8).reshape(-1, 3)[pixels])
+    if converter is None:
+        raise ValueError("a photo with a colour profile needs somebody who knows what that means")
+    return Image.fromarray(converter.to_srgb(pixels, meta.icc))
 
 
 def _reduced(photo: Photo, factor: int) -> Image.Image:

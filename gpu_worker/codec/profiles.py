@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+_SPACES = {1: b"GRAY", 3: b"RGB "}
 _D65 = (0.3127, 0.3290)
 _SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _ADOBE_RGB = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _ADOBE_GAMMA = 563 / 256
 _D50 = np.array((0.9642, 1.0, 0.8249))
 _BRADFORD = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))
+
+
+def fits(icc: bytes | None, channels: int) -> bool:
+    """Whether `icc` says that it is a profile for pixels of `channels` channels. Nothing else of it is looked at."""
+    return icc is not None and icc[16:20] == _SPACES[channels] and icc[36:40] == b"acsp"
 
 
 def declared(image: Image.Image, channels: int) -> bytes | None:

@@ -10,10 +10,9 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from gpu_worker.codec import colour
-from gpu_worker.photo import Photo
+from gpu_worker.codec import profiles
+from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.bands import bands
 from shared.settings import Settings
@@ -25,10 +24,10 @@ SAME = 1
 
 def in_srgb(photo: Photo, settings: Settings) -> Photo:
     """`photo` with the tones of sRGB, and without a profile where it had another; the same photo when it is sRGB."""
-    icc, channels = photo.meta.icc, photo.pixels.shape[2]
-    if icc is None:
+    channels = photo.pixels.shape[2]
+    if photo.meta.icc is None:
         return photo
-    curve = _curve(icc, channels)
+    curve = _curve(photo.meta, channels)
     if np.abs(curve - np.arange(LEVELS)).max() <= SAME:
         # A grey profile does not fit the RGB picture that this one becomes.
         return photo if channels == 3 else photo.with_(meta=photo.meta.with_icc(None))
@@ -43,10 +42,9 @@ def in_srgb(photo: Photo, settings: Settings) -> Photo:
     return photo.with_(pixels=pixels, meta=photo.meta.with_icc(None), notes=(*photo.notes, note))
 
 
-def _curve(icc: bytes, channels: int) -> NDArray[np.float64]:
+def _curve(meta: Metadata, channels: int) -> NDArray[np.float64]:
     """What the 256 greys of the profile are in sRGB, 0..255."""
-    ramp = Image.fromarray(np.arange(LEVELS, dtype=np.uint8)[np.newaxis])
-    mode = "L" if channels == 1 else "RGB"
-    convert, _ = colour.to_srgb(mode, icc if colour.fits(icc, channels) else None)
-    greys = np.asarray(convert(ramp.convert(mode)), np.float64)
-    return cast(NDArray[np.float64], greys[0].mean(1))
+    if meta.greys is None or not profiles.fits(meta.icc, channels):
+        return np.arange(LEVELS, dtype=np.float64)
+    greys = np.frombuffer(meta.greys, np.uint8).reshape(LEVELS, 3)
+    return cast(NDArray[np.float64], greys.mean(1, dtype=np.float64))

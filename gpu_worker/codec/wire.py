@@ -1,7 +1,7 @@
 """What the worker and its decoder say to each other: a header in JSON, then raw bytes, over a socket.
 
 Nothing is unpickled and no memory is shared: a decoder that a hostile file has taken over can lie about its own
-photo's pixels, and do no more.
+photo's pixels, and do no more. Of its colour profile the worker reads two words of the header, and passes it on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from gpu_worker.codec.decode import Limits
 from shared.errors import Code
 
 HEADER_BYTES = 1 << 16
+GREYS_BYTES = 256 * 3
+MAX_SIDE_PX = 512
+"""Of a preview."""
 _LENGTH = struct.Struct(">I")
 _Size = Annotated[int, Field(ge=0)]
 _Side = Annotated[int, Field(ge=1)]
@@ -47,6 +50,24 @@ class Request(Message):
     limits: Limits
 
 
+class Conversion(Message):
+    """Pixels of a preview follow, three bytes each, then their colour profile: `icc` bytes. They come back in sRGB."""
+
+    width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+    icc: _Size
+    memory_bytes: _Size
+    seconds: float
+
+
+class Asked(Message):
+    asked: Request | Conversion
+
+
+class Converted(Message):
+    """As many pixels follow as were sent."""
+
+
 class Fault(Message):
     """Nothing follows."""
 
@@ -55,7 +76,7 @@ class Fault(Message):
 
 
 class Decoded(Message):
-    """A photo without its arrays. They follow: pixels, then alpha, ICC profile and EXIF as far as there are any."""
+    """A photo without its arrays. They follow: pixels, alpha, profile and its greys, EXIF, as far as there are any."""
 
     shape: tuple[_Side, _Side, Literal[1, 3]]
     dtype: Literal["uint8", "uint16"]
@@ -68,7 +89,7 @@ class Decoded(Message):
 
 
 class Answer(Message):
-    said: Fault | Decoded
+    said: Fault | Converted | Decoded
 
 
 class Link:

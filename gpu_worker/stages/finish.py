@@ -28,8 +28,9 @@ SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 class Finish:
     """The last stage: needs no device, runs while the next photo is on it."""
 
-    def __init__(self, ctx: Context, outcomes: Outcomes) -> None:
+    def __init__(self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoder | None) -> None:
         self._ctx = ctx
+        self._decoder = decoder
         self._outcomes = outcomes
 
     def __call__(self, job: Job) -> None:
@@ -64,7 +65,7 @@ class Finish:
         assert job.workflow is not None
         settings, photo = self._ctx.settings, job.restored.photo
         text = codec.texts(job.task.task_id, job.workflow, settings.label_producer)
-        preview = codec.preview(photo, settings, text)
+        preview = codec.preview(photo, settings, text, self._decoder)
         self._ctx.store.put(self._bucket, keys.preview(job.task.task_id), preview, "image/webp")
         if settings.label_result:
             codec.stamp(photo, settings.label_text)

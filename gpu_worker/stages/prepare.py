@@ -39,7 +39,7 @@ class Prepare:
         self._ctx = ctx
         self._outcomes = outcomes
         self._wait_for_room = wait_for_room
-        self._decoder = codec.Decoder(ctx.settings)
+        self.decoder = codec.Decoder(ctx.settings)
         self._waited_for: WeakSet[Delivery] = WeakSet()
 
     def begin(self, delivery: Delivery) -> Job | Later | None:
@@ -89,7 +89,7 @@ class Prepare:
         data = self._fetch(job.receipt.source)
         passing("worker.after_fetch")
         source = job.receipt.source
-        photo = self._decoder.decode(data, source.width * source.height if source.width and source.height else None)
+        photo = self.decoder.decode(data, source.width * source.height if source.width and source.height else None)
         asked = job.receipt.preview
         job.photo = glimpse(photo, asked, self._ctx.settings) if asked else photo
 

@@ -20,8 +20,10 @@ from pathlib import Path
 
 from gpu_worker.codec import child, decode
 from gpu_worker.codec.decode import Limits
+from gpu_worker.codec.wire import Answer, Conversion, Converted
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
+from tests.unit.codec_samples import quarters, saved
 
 
 def tell(what: object) -> Photo:
@@ -133,6 +135,21 @@ def act(data: bytes, limits: Limits) -> Photo:
     return ACTS[name](argument.decode()) if name in ACTS else decode(data, limits)
 
 
+def convert(request: Conversion, pixels: bytes, icc: bytes) -> tuple[Answer, list[memoryview | bytes]]:
+    """What a profile that took the process over would answer."""
+    if icc == b"more":
+        return Answer(said=Converted()), [b"\xff" * (len(pixels) + 1_000_000)]
+    if icc == b"less":
+        return Answer(said=Converted()), [b"\xff"]
+    if icc == b"photo":
+        return child._answer(saved(quarters(), "PNG"), Limits())
+    if icc in ACTS:
+        act(icc, Limits())
+    return honest(request, pixels, icc)
+
+
+honest = child._converted
+
 if __name__ == "__main__":
-    child.decode = act
+    child.decode, child._converted = act, convert
     sys.exit(child.main(int(sys.argv[1])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from gpu_worker.codec import check_label, corner, preview, profiles, stamp, texts
+from gpu_worker.codec import Decoder, check_label, corner, preview, profiles, stamp, texts
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import SettingsError
@@ -167,7 +168,8 @@ def test_preview_is_in_srgb() -> None:
     """A photo in a wider space is converted, so that a viewer without colour management shows it right."""
     wide = profiles.matrix_profile("wide", (0.3127, 0.3290), (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 2.2)
     photo = Photo(np.full((64, 64, 3), (100, 180, 100), np.uint8), meta=Metadata(icc=wide))
-    image = _opened(preview(photo, Settings(label_preview=False)))
+    with closing(Decoder(Settings())) as decoder:
+        image = _opened(preview(photo, Settings(label_preview=False), converter=decoder))
     red, green, _ = np.asarray(image)[32, 32].astype(int)
     assert red < 60
     assert abs(green - 181) < 6

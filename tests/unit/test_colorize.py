@@ -19,6 +19,7 @@ needs("torch", "torch")
 
 import cv2
 
+from gpu_worker.codec import colour
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import bands, bilinear
 from gpu_worker.steps import colorize
@@ -175,7 +176,7 @@ def profile(space: str) -> bytes:
 def test_an_srgb_photo_keeps_its_profile_and_its_tones() -> None:
     """Nothing to convert."""
     icc, pixels = profile("sRGB"), photo_like(30, 30)
-    found = coloured(Photo(pixels, meta=Metadata(icc=icc)), StandIn()).photo
+    found = coloured(Photo(pixels, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn()).photo
     assert found.meta.icc == icc
     assert np.array_equal(found.pixels, coloured(Photo(pixels), StandIn()).photo.pixels)
 
@@ -190,11 +191,13 @@ def test_other_tones_are_converted_and_noted() -> None:
     """A linear profile: its mid grey is bright in sRGB, and the result carries no profile that says otherwise."""
     icc = darker_profile(profile("sRGB"))
     grey = np.full((8, 8, 3), 128, np.uint8)
-    found = coloured(Photo(grey, meta=Metadata(icc=icc)), StandIn(), factor=0).photo
+    found = coloured(Photo(grey, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn(), factor=0).photo
     assert found.meta.icc is None
     assert "sRGB" in found.notes[-1]
     assert np.abs(found.pixels.astype(int) - 188).max() <= 2
-    deep = coloured(Photo(grey.astype(np.uint16) * 257, meta=Metadata(icc=icc)), StandIn(), factor=0).photo
+    deep = coloured(
+        Photo(grey.astype(np.uint16) * 257, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn(), factor=0
+    ).photo
     assert np.abs(deep.pixels / 257 - 188).max() <= 2
 
 

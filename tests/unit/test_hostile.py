@@ -77,16 +77,16 @@ class Doors:
             return f"failed: {_checked(error)}"
         finally:
             self._free.put(decoder)
-        self._stored(photo)
+        self._stored(photo, decoder)
         return "restored"
 
     @staticmethod
-    def _stored(photo: Photo) -> None:
+    def _stored(photo: Photo, decoder: Decoder) -> None:
         """What decoded can be written, too."""
         assert photo.pixels.size <= 3 * SETTINGS.max_pixels
         if photo.width * photo.height <= SMALL:
             write_png(photo, io.BytesIO(), {}, 1, threads=1)
-            preview(photo, Settings(label_preview=False))
+            preview(photo, Settings(label_preview=False), converter=decoder)
 
 
 def _checked(error: PermanentError) -> Code:

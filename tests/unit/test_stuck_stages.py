@@ -265,7 +265,7 @@ def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(floor: Floor, halt:
 
     ctx = floor.worker._ctx
     store: Any = Patient(SimpleNamespace(put_new=put_new), floor.worker._leave)
-    finish = Finish(replace(ctx, store=store), floor.worker._outcomes)
+    finish = Finish(replace(ctx, store=store), floor.worker._outcomes, None)
 
     def work(job: Job) -> None:
         job.restored = cast(Any, SimpleNamespace(engine="e", device="d"))

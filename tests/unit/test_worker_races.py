@@ -128,7 +128,7 @@ def test_a_store_that_wrote_the_record_and_answered_with_an_error(
         return False
 
     monkeypatch.setattr(store, "put_new", answers_5xx)
-    Finish(bench.ctx, bench.outcomes)(job)
+    Finish(bench.ctx, bench.outcomes, None)(job)
     assert len(stored(bench)) == (0 if erased else 3)
     assert kinds(bench) == ["queued", "failed" if erased else "success"]
     assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (1, "", None)
@@ -143,7 +143,7 @@ def test_what_no_attempt_stored_is_no_result(bench: Bench, metadata: dict[str, s
     """Somebody put something else, or half of it, where the result goes: the record speaks of what is there."""
     job, key = restored(bench), keys.result(bench.receipt.task_id or "")
     bench.world.store.put("results", key, b"", "image/png", metadata)
-    Finish(bench.ctx, bench.outcomes)(job)
+    Finish(bench.ctx, bench.outcomes, None)(job)
     record = Record.from_bytes(bench.world.store.read("results", keys.record(job.task.task_id)), "")
     data = bench.world.store.read("results", key)
     assert (record.result_sha256, record.result_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
@@ -161,7 +161,7 @@ def test_what_comes_and_goes_fails_no_photo(bench: Bench, monkeypatch: pytest.Mo
         return put_new(bucket, key, *args)
 
     monkeypatch.setattr(store, "put_new", conflict)
-    Finish(bench.ctx, bench.outcomes)(job)
+    Finish(bench.ctx, bench.outcomes, None)(job)
     assert len(refused) == 2
     assert kinds(bench) == ["queued", "success"]
     assert len(stored(bench)) == 3
@@ -172,6 +172,6 @@ def test_the_result_of_an_attempt_that_died_is_taken(bench: Bench) -> None:  # n
     job, key = restored(bench), keys.result(bench.receipt.task_id or "")
     about = {"sha256": "1" * 64, "bytes": "3", "engine": "torch", "device": "cuda"}
     bench.world.store.put("results", key, b"png", "image/png", about)
-    Finish(bench.ctx, bench.outcomes)(job)
+    Finish(bench.ctx, bench.outcomes, None)(job)
     record = Record.from_bytes(bench.world.store.read("results", keys.record(job.task.task_id)), "")
     assert (record.result_sha256, record.result_bytes, record.engine) == ("1" * 64, 3, "torch")
