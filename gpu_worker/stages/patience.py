@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ T = TypeVar("T")
 POLICY = RetryPolicy(base_s=0.5, cap_s=15.0, max_attempts=1_000_000)
 TRIES = 3
 """Of one object while others are given: a chunk may be on its way to another disk, a connection may break by chance."""
+HUNG_S = 10.0
+"""An object for which the store took longer to give nothing is not asked for again."""
 WRITES = ("put", "put_new", "copy")
 """A full store refuses these and answers all others: they have a circuit of their own."""
 
@@ -31,10 +34,11 @@ class Patient:
     a service does not hang, however long a call takes: sockets have limits of their own.
     """
 
-    def __init__(self, service: Any, stop: threading.Event) -> None:
+    def __init__(self, service: Any, stop: threading.Event, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._service = service
         self._stop = stop
-        self._circuits = {True: Breaker(POLICY), False: Breaker(POLICY)}
+        self._monotonic = monotonic
+        self._circuits = {is_write: Breaker(POLICY, monotonic=monotonic) for is_write in (True, False)}
         self._outage: TransientError = StorageUnavailable("not asked, as it did not answer before")
 
     def __getattr__(self, name: str) -> Any:
@@ -54,12 +58,14 @@ class Patient:
         tries = 0
         while True:
             if not (wait_s := circuit.admit()):
+                asked_s = self._monotonic()
                 try:
                     result = call()
                 except ObjectUnreadable as error:
                     self._answered(circuit)
                     tries += 1
-                    if (delay_s := policy.delay_s(tries)) is None or self._stop.is_set():
+                    hung = self._monotonic() - asked_s > HUNG_S
+                    if hung or (delay_s := policy.delay_s(tries)) is None or self._stop.is_set():
                         raise
                     logger().warning("object.unreadable", code=error.code, detail=error.detail, delay_s=delay_s)
                     wait_s = delay_s
