@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from handlers.logbook import Written
-from handlers.report import SweepReport
+from handlers.report import Look, SweepReport
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings
@@ -54,9 +54,17 @@ class SweepFigures:
         self._found = _counter("darkroom_sweep_found_total", "kind", registry)
         for kind in self.KINDS:
             self._found.labels(kind=kind)
+        name = "darkroom_sweep_look_seconds"
+        self._look_seconds = Gauge(name, METRICS[name], registry=registry)
         self._seconds = Gauge("darkroom_sweep_seconds", METRICS["darkroom_sweep_seconds"], registry=registry)
         name = "darkroom_sweep_last_pass_time_seconds"
         self._ended = Gauge(name, METRICS[name], registry=registry)
+
+    def looked(self, look: Look) -> None:
+        """One look at new uploads ended."""
+        self._found.labels(kind="missed").inc(look.missed)
+        self._found.labels(kind="failed").inc(look.failed)
+        self._look_seconds.set(look.seconds)
 
     def passed(self, report: SweepReport, now_s: float) -> None:
         """One whole pass ended at Unix time `now_s`."""

@@ -25,3 +25,13 @@ class SweepReport(BaseModel):
     previews_expired: int = Field(default=0, description="Previews that were asked for long ago; deleted.")
     failed: int = Field(default=0, description="Objects that met a fault, and cost only themselves; for the next pass.")
     seconds: float = 0.0
+
+
+class Look(BaseModel):
+    """Counts of one look at what was uploaded of late, between two passes."""
+
+    uploads: int = Field(default=0, description="Objects in the uploads bucket.")
+    new: int = Field(default=0, description="Of these, asked about: new, or not yet seen with a receipt.")
+    missed: int = Field(default=0, description="Uploads whose notification was lost; decided on now.")
+    failed: int = Field(default=0, description="Uploads that met a fault; for the next look.")
+    seconds: float = 0.0

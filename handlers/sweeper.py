@@ -1,7 +1,8 @@
-"""The sweep process: a quick look for tries that are due, all the time, and a whole pass every now and then.
+"""The sweep process: quick looks at tries that are due and at new uploads, all the time, and now and then a whole pass.
 
-A pass lists every object, so the pause grows with what it took: at a million uploads the sweep still rests four fifths
-of the time. `python -m handlers sweep [--once [--since ISO] [--dry-run] [--json]]`.
+A look at new uploads lists `uploads` alone, every `sweep_interval_s`, or as long apart as it takes. A pass lists every
+object, so the pause grows with what it took: passes rest four fifths of the time.
+`python -m handlers sweep [--once [--since ISO] [--dry-run] [--json]]`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from handlers import metrics
 from handlers.context import Context
 from handlers.logbook import Logbook
 from handlers.on_sweep import Memory, on_sweep
+from handlers.sweep.arrivals import Arrivals
 from handlers.sweep.calls import Calls
 from handlers.watched import PATIENCE_S, watched
 from shared import operations
@@ -31,12 +33,20 @@ REST = 4.0
 
 
 class Loop:
-    """One of the two loops of the process. `well`: whether its last round succeeded."""
+    """One of the loops of the process. `well`: whether its last round succeeded."""
 
     def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
         self.pulse, self.well = Pulse(ctx.clock.monotonic), True
         self.ctx = replace(ctx, store=watched(ctx.store, self.pulse))
         self.calls: Calls = Calls(self.ctx, self.pulse, beside.calls if beside else None)
+
+    def begin(
+        self, name: str, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event
+    ) -> threading.Thread:
+        """`run` on a thread of its own."""
+        thread = threading.Thread(target=self.run, args=(work, pause_s, stop), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def run(self, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
         """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
@@ -72,31 +82,38 @@ def _forever(ctx: Context, diary: Logbook | None) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     looks = Loop(ctx)
-    passes = Loop(ctx, beside=looks)
-    _beat(settings, passes, looks)
+    passes, news = Loop(ctx, beside=looks), Loop(ctx, beside=looks)
+    _beat(settings, {"pass": passes, "calls": looks, "arrivals": news})
     logger().info("process.started")
     memory, figures = Memory(calls=passes.calls), metrics.SweepFigures()
-    look_s = min(LOOK_S, settings.sweep_interval_s)
-    looking = threading.Thread(
-        target=looks.run, args=(looks.calls.call_due, lambda _: look_s, stop), name="calls", daemon=True
-    )
-    looking.start()
+    arrivals, interval_s = Arrivals(news.ctx), settings.sweep_interval_s
+
+    def one_look() -> float:
+        look = arrivals.look()
+        figures.looked(look)
+        return look.seconds
+
+    looking = [
+        looks.begin("calls", looks.calls.call_due, lambda _: min(LOOK_S, interval_s), stop),
+        news.begin("arrivals", one_look, lambda took_s: max(interval_s, took_s), stop),
+    ]
 
     def one_pass() -> float:
         report = on_sweep(passes.ctx, diary=diary, memory=memory)
         figures.passed(report, ctx.clock.now().timestamp())
         return report.seconds
 
-    passes.run(one_pass, lambda took_s: max(settings.sweep_interval_s, REST * took_s), stop)
-    looking.join()
+    passes.run(one_pass, lambda took_s: max(interval_s, REST * took_s), stop)
+    for thread in looking:
+        thread.join()
     logger().info("process.stopped")
 
 
-def _beat(settings: Settings, passes: Loop, looks: Loop) -> None:
+def _beat(settings: Settings, loops: Mapping[str, Loop]) -> None:
     metrics.REGISTRY.register(metrics.QueueDepths(settings))
-    parts = {"pass": passes.pulse.quiet_s, "calls": looks.pulse.quiet_s}
+    parts = {name: loop.pulse.quiet_s for name, loop in loops.items()}
     heartbeat = Heartbeat(settings, parts, dict.fromkeys(parts, PATIENCE_S))
-    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {"pass": passes.well, "calls": looks.well})
+    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {name: loop.well for name, loop in loops.items()})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -72,6 +72,8 @@ def callback_off(url: str, user: str = "") -> str:
 
 SWEEP = "sweep/state.json"
 """In the results bucket: how far the sweep has come."""
+ARRIVALS = "sweep/arrivals.json"
+"""And how far its looks at what was uploaded of late."""
 
 
 def reason(upload_id: str) -> str:

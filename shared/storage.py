@@ -133,8 +133,11 @@ class ObjectStore(Protocol):
     def end(self, upload: Unfinished) -> None:
         """Drop an upload in parts with all its parts. One that is over by now is no error."""
 
-    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
-        """Like `list`, with the version that a reader gets now where the bucket keeps versions."""
+    def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Like `list`, with the version that a reader gets now where the bucket keeps versions.
+
+        Those are listed from their beginning: SeaweedFS does not go on from the middle of folders.
+        """
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         """Like `list`, with all that is kept where the bucket keeps versions: those before, and delete markers."""
@@ -297,10 +300,10 @@ class S3Store:
         with translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
             self.client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
 
-    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
+    def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
         with translated(bucket, ""):
             if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
-                yield from self.list(bucket)  # the same, and cheaper for every server
+                yield from self.list(bucket, start_after=start_after)  # the same, and cheaper for every server
                 return
             for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 for entry in page.get("Versions", []):

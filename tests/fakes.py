@@ -169,8 +169,8 @@ class MemoryStore:
         for info in self._listed(bucket, prefix, start_after):
             yield replace(info, version=None)
 
-    def list_versions(self, bucket: str) -> Iterator[ObjectInfo]:
-        for info in self._listed(bucket, "", ""):
+    def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        for info in self._listed(bucket, "", "" if bucket in self._versioning else start_after):
             yield info if bucket in self._versioning else replace(info, version=None)
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:

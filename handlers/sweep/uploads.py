@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from handlers.context import Context
 from handlers.notifications import UploadEvent
-from handlers.on_upload import on_upload, upload_id
+from handlers.on_upload import Decision, on_upload, upload_id
 from handlers.sweep import damage
 from handlers.sweep.receipts import Receipts
 from handlers.sweep.tables import packed, text
@@ -42,6 +43,11 @@ def _is_decided(work: Work, info: ObjectInfo, ident: str) -> bool:
     """False: it met a fault, and the next pass finds it again."""
     if work.dry_run:
         return True
+    return work.apart.step("uploads", ident, partial(decide, work.ctx, info)) is not None
+
+
+def decide(ctx: Context, info: ObjectInfo) -> Decision:
+    """Give it to `on_upload`, as its notification would have."""
     passing("sweep.before_publish")
     event = UploadEvent(info.bucket, info.key, "create", info.version, info.etag, info.bytes, None, info.last_modified)
-    return work.apart.step("uploads", ident, partial(on_upload, event, work.ctx)) is not None
+    return on_upload(event, ctx)

@@ -15,6 +15,8 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
 from handlers.report import SweepReport
 from handlers.retelling import facts_of, read_receipt
+from handlers.sweep import arrivals
+from handlers.sweep.arrivals import Arrivals
 from shared import facts, keys
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
@@ -91,6 +93,37 @@ def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> 
         again = on_sweep(ctx, memory=memory)
         assert (again.missed, again.republished, again.waiting, again.uploads) == (0, 0, 4, 4)
     assert backlog(ctx.settings)[topology.BULK].ready == before + 4
+
+
+@pytest.mark.parametrize("versions", [False, True], ids=["plain", "versioned"])
+def test_a_look_at_new_uploads_finds_each_lost_notification(
+    ctx: Context, versions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In ranges that begin at whatever keys, in whatever order the store lists folders; some of them deleted since."""
+    assert isinstance(ctx.store, S3Store)
+    monkeypatch.setattr(arrivals, "RANGE", 3)
+    bucket, client = ctx.settings.bucket_uploads, ctx.store.client
+    if versions:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    names = [*KEYS, *(f"{folder}{name}.png" for folder in ("", "a/", "a-b/", "a/b/") for name in "xz")]
+    looks = Arrivals(ctx)
+    looks.look()
+    for number, name in enumerate(names):
+        put(ctx, name, photo(number))
+    ends, found = time.monotonic() + 120, 0
+    while found < len(names):
+        assert time.monotonic() < ends, found
+        look = looks.look()
+        assert (look.uploads >= len(names), look.failed) == (True, 0)
+        found += look.missed
+    for name in names[::4]:
+        client.delete_object(Bucket=bucket, Key=name)
+    put(ctx, "a/new.png", photo(99))
+    while found < len(names) + 1:
+        assert time.monotonic() < ends, found
+        found += looks.look().missed
+    assert looks.look().missed == 0
+    assert on_sweep(ctx).missed == 0
 
 
 @pytest.mark.parametrize("name", ["user", "filename", "params"])
