@@ -22,7 +22,7 @@ class Stop(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         self.waits.append(timeout or 0.0)
-        self.clock.advance(timeout or 0.0)
+        self.clock.advance((timeout or 0.0) + 0.001)  # it counts in whole microseconds
         return False
 
 
