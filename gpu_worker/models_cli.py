@@ -16,6 +16,7 @@ from gpu_worker.models import pull
 from shared.errors import DarkroomError
 from shared.models import Model, get, registry, use_local
 from shared.settings import Settings
+from shared.workflows import presets
 
 
 def main(argv: list[str]) -> int:
@@ -55,7 +56,8 @@ def _added(parser: argparse.ArgumentParser, asked: argparse.Namespace, settings:
 
 def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"name": model.name, "title": model.title, "licence": model.licence, "sha256": model.sha256}
-    row |= {"bytes": sum(file.bytes or 0 for file in model.files), "state": "missing", "fault": None}
+    row |= {"bytes": sum(file.bytes or 0 for file in model.files), "workflows": _uses(model)}
+    row |= {"state": "missing", "fault": None}
     try:
         if action == "pull":
             pull.pull(model, settings, sys.stderr)
@@ -69,7 +71,13 @@ def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str
     return row
 
 
+def _uses(model: Model) -> list[str]:
+    """The workflows that need it, unless they are told to use another one."""
+    return [name for name, workflow in presets().items() if any(step.model == model.name for step in workflow.steps)]
+
+
 def _line(row: dict[str, Any], width: int) -> str:
     size = f"{row['bytes'] / 1e6:8.1f} MB"
     line = f"{row['name']:<{width}}  {row['state']:<9} {size}  {row['title']}  [{row['licence']}]"
+    line += f"; for {', '.join(row['workflows'])}" if row["workflows"] else ""
     return f"{line}\n  {row['fault']}" if row["fault"] else line

@@ -23,9 +23,10 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from gpu_worker import codec, engines, models
+from gpu_worker import abilities, codec, engines, models
 from gpu_worker.restore import restore
 from gpu_worker.stages import metrics
+from gpu_worker.stages.announcer import Announcer
 from gpu_worker.stages.context import Context
 from gpu_worker.stages.finish import Finish
 from gpu_worker.stages.hand import Hand
@@ -85,10 +86,16 @@ class Worker:
         self._ctx = Context(settings, store, publisher, Claims(store, settings, name), clock)
         self._outcomes = Outcomes(self._ctx)
         self._hand = Hand(settings.max_pixels_in_hand)
-        self._prepare = Prepare(self._ctx, self._outcomes, lambda new: self._hand.wait_for_room(new, self.stop))
+        self._engine = engines.select(settings)
+        self._prepare = Prepare(
+            self._ctx,
+            self._outcomes,
+            lambda new: self._hand.wait_for_room(new, self.stop),
+            lambda workflow: abilities.check(workflow, self._engine, settings),
+        )
         self._upkeep = Upkeep(replace(self._ctx, store=beside, claims=Claims(beside, settings, name)))
         self._finish = Finish(self._ctx, self._outcomes, self._prepare.decoder)
-        self._engine = engines.select(settings)
+        self._announcer = Announcer(plain, settings, clock, lambda: abilities.survey(self._engine, settings))
         self._inbox = Inbox(clock)
         prefetch = dict.fromkeys(topology.RESTORE, PREFETCH)
         self._consumer = Consumer(settings, prefetch, self._inbox.put, is_alive=lambda: not self._stuck())
@@ -107,6 +114,7 @@ class Worker:
         """Blocks until the worker has drained; the exit status. Raises `PermanentError` when weights are wrong."""
         models.verify_installed(self.settings)
         codec.check_label(self.settings)
+        self._announcer.look()  # before the first photo
         closing = threading.Event()
         threads = [
             self._start("consumer", lambda: self._consumer.run(closing)),
@@ -114,6 +122,7 @@ class Worker:
             self._start("restore", self._restoring),
             self._start("finish", self._finishing),
             self._start("watch", lambda: self._watching(closing)),
+            self._start("announce", lambda: self._announcer.run(closing)),
         ]
         operations.start(self.settings, self._heartbeat, metrics.REGISTRY, lambda: {
             "broker": self._consumer.silent_s() < operations.FRESH_S,

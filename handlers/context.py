@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.broker.publisher import Publisher as BrokerPublisher
 from shared.clock import Clock
 from shared.errors import SettingsError
+from shared.offers import Offers
 from shared.settings import Settings
 from shared.storage import ObjectStore, S3Store
 
@@ -27,6 +28,11 @@ class Context:
     store: ObjectStore
     publisher: Publisher
     clock: Clock
+    offers: Offers = field(init=False, compare=False)
+    """What the workers can do."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offers", Offers(self.store, self.settings))  # it is frozen
 
     @classmethod
     def of(cls, settings: Settings) -> Context:

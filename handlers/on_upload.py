@@ -17,7 +17,7 @@ from handlers.context import Context
 from handlers.notifications import UploadEvent
 from handlers.probe import probe
 from handlers.retelling import read_receipt, read_record, task_of, write_again
-from shared import facts, identity, keys
+from shared import facts, identity, keys, workflows
 from shared.broker import topology
 from shared.documents import Fault, Reason, Receipt, Refused, Source, Superseded
 from shared.errors import (
@@ -87,6 +87,8 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
         return Decision("ignored", code=error.code)
     if receipt.decision == "queued" and _restored_before(receipt, ctx):
         receipt = receipt.model_copy(update={"decision": "duplicate"})
+    if receipt.decision == "queued" and ctx.settings.unavailable == "reject":
+        receipt = _offered(receipt, ctx)
     decision = _settle(receipt, ctx)
     if decision.kind == receipt.decision == "rejected":
         _take_away(receipt, ctx)
@@ -184,6 +186,19 @@ def _restored_before(receipt: Receipt, ctx: Context) -> bool:
     except PermanentError:
         return False
     return not record.is_of(receipt) and withdrawn_as(ctx.store, ctx.settings, record) is None
+
+
+def _offered(receipt: Receipt, ctx: Context) -> Receipt:
+    """Rejected where no worker can run it. What was restored before needs no worker any more."""
+    assert receipt.workflow is not None
+    assert receipt.task_id is not None
+    try:
+        ctx.offers.check(workflows.resolve(receipt.workflow.name, receipt.workflow.params))
+    except PermanentError as error:
+        if not _exists(ctx, keys.record(receipt.task_id)):
+            fault = Fault(error_code=error.code, error_detail=error.detail)
+            return receipt.model_copy(update={"decision": "rejected", "fault": fault, "task_id": None})
+    return receipt
 
 
 def _settle(receipt: Receipt, ctx: Context) -> Decision:

@@ -62,6 +62,8 @@ def of_error(error: DarkroomError) -> Problem:
         return Problem(404, error.detail, error.code)
     if isinstance(error, MessageError):
         return Problem(400, error.detail, error.code)
+    if error.code == Code.WORKFLOW_UNAVAILABLE:
+        return Problem(409, error.detail, error.code)
     return Problem(422 if isinstance(error, PermanentError) else 500, error.detail, error.code)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import mimetypes
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,10 +169,11 @@ def _pause_s(answer: httpx.Response) -> float | None:
 
 
 def _refused(answer: httpx.Response) -> PermanentError | TransientError:
-    try:
-        detail = answer.json()["detail"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        detail = f"HTTP {answer.status_code} {answer.reason_phrase}"
+    code, detail = "", f"HTTP {answer.status_code} {answer.reason_phrase}"
+    with suppress(json.JSONDecodeError, KeyError, TypeError):
+        code, detail = answer.json()["code"], answer.json()["detail"]
+    if code == Code.WORKFLOW_UNAVAILABLE:
+        return PermanentError(Code.WORKFLOW_UNAVAILABLE, f"{detail}; nothing was uploaded")
     if answer.status_code == 404:
         return NotFound(Code.SOURCE_MISSING, detail)
     return SettingsError(detail) if answer.status_code < 500 else TransientError(Code.INTERNAL, detail)

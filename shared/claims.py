@@ -16,7 +16,7 @@ from typing import Literal
 
 from shared import keys
 from shared.documents import Document
-from shared.errors import Code, NotFound, TransientError
+from shared.errors import Code, DarkroomError, NotFound
 from shared.settings import Settings
 from shared.storage import ObjectInfo, ObjectStore
 
@@ -112,14 +112,18 @@ class Claims:
         """Say that the holder lives, and how far it is."""
         self._write(claim, claim.note.model_copy(update={"progress": round(progress, 3)}))
 
-    def fail(self, claim: Claim, error: TransientError | Exception, wait_s: float, counts: bool = True) -> None:
+    def fail(self, claim: Claim, error: Exception, wait_s: float, counts: bool = True) -> None:
         """End the attempt; the next is due in `wait_s`."""
-        code = error.code if isinstance(error, TransientError) else Code.INTERNAL
-        detail = error.detail if isinstance(error, TransientError) else f"{type(error).__name__}: {error}"
+        code = error.code if isinstance(error, DarkroomError) else Code.INTERNAL
+        detail = error.detail if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
         self._write(claim, claim.note.model_copy(update={
             "state": "failed", "wait_s": wait_s, "error_code": code, "error_detail": detail[:500],
             "refused": claim.note.refused + (not counts),
         }))  # fmt: skip
+        if not counts and claim.attempt > 2:
+            # One that is refused for weeks leaves no row of claims behind: the last one knows how many there were, and
+            # the first one keeps anybody from beginning anew.
+            self._store.delete(self._bucket, keys.claim(claim.task_id, claim.attempt - 1))
 
     def forget(self, task_id: str, attempts: int) -> None:
         """The task reached its end: forget its attempts."""

@@ -23,6 +23,7 @@ class Code(StrEnum):
     UNKNOWN_WORKFLOW = "unknown_workflow"
     BAD_PARAMETER = "bad_parameter"
     BAD_METADATA = "bad_metadata"
+    WORKFLOW_UNAVAILABLE = "workflow_unavailable"
     # decided by the worker, from the pixels
     DECODE_ERROR = "decode_error"
     UNSUPPORTED_MODE = "unsupported_mode"
@@ -76,6 +77,14 @@ class OtherRelease(TransientError):
 
 class NotFound(PermanentError):
     """The object, model or document that was asked for does not exist."""
+
+
+class Missing(NotFound):
+    """A model or a package that the work needs is not on this machine; `command` says how it is brought there."""
+
+    def __init__(self, because: str, command: str) -> None:
+        super().__init__(Code.MODEL_MISSING, f"{because}; {command}")
+        self.because, self.command = because, command
 
 
 class SettingsError(PermanentError):

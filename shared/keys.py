@@ -76,6 +76,22 @@ ARRIVALS = "sweep/arrivals.json"
 """And how far its looks at what was uploaded of late."""
 
 
+WORKERS = "workers/"
+"""Prefix in the results bucket of what the workers can do: see `shared.offers`."""
+
+
+def worker(kind: str, host: str) -> str:
+    return f"{WORKERS}{kind}-{host}.json"
+
+
+def kind_of_worker(key: str) -> str:
+    return key.removeprefix(WORKERS).partition("-")[0]
+
+
+def host_of_worker(key: str) -> str:
+    return key.rpartition("-")[2].removesuffix(".json")
+
+
 def reason(upload_id: str) -> str:
     return f"{upload_id}/reason.json"
 

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     cors_origins: str = Field("", description="Web pages that may use the API, by commas.")
 
     default_workflow: str = Field("enhance", description="Workflow of an upload that names none.")
+    unavailable: Literal["reject", "wait"] = Field(
+        "reject", description="What becomes of an upload for a workflow that no worker can run."
+    )
     max_upload_bytes: Bytes = Field(50_000_000, description="Largest upload accepted.")
     upload_expires_s: Seconds = Field(900.0, ge=1, le=604800, description="How long a signed upload is good.")
     multipart_bytes: Bytes = Field(16 << 20, ge=5 << 20, description="Larger uploads are offered parts of this size.")

@@ -59,6 +59,10 @@ class Engine(Protocol):
     batch: int
     """Most windows in one call."""
 
+    def check(self, model: Model) -> None:
+        """Raises `Missing` where this engine cannot run such a model; says nothing about its files."""
+        ...
+
     def load(self, model: Model) -> Network:
         """The network of `model`, from the cache or read and verified now. Raises as `gpu_worker.models.verify`."""
         ...

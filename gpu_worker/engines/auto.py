@@ -7,7 +7,7 @@ import threading
 
 from gpu_worker.engines import Engine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
-from shared.errors import Code, NotFound
+from shared.errors import Missing
 from shared.installation import how_to_add
 from shared.models import Model
 from shared.settings import Settings
@@ -22,7 +22,7 @@ class AutoEngine(NcnnEngine):
         self._importing = threading.Lock()
 
     def serving(self, model: Model) -> Engine:
-        """Raises `NotFound(model_missing)` naming the extra to install when `model` needs torch and it is not there."""
+        """Raises `Missing` naming the extra to install when `model` needs torch and it is not there."""
         if model.file("ncnn-bin") is not None:
             return self
         with self._importing:
@@ -30,12 +30,14 @@ class AutoEngine(NcnnEngine):
                 self._torch = self._make_torch(model)
             return self._torch
 
+    def check(self, model: Model) -> None:
+        if model.file("ncnn-bin") is not None:
+            return
+        if any(importlib.util.find_spec(package) is None for package in ("torch", "spandrel")):
+            raise Missing(f"model {model.name} needs PyTorch", how_to_add("torch"))
+
     def _make_torch(self, model: Model) -> Engine:
-        if importlib.util.find_spec("torch") is None:
-            raise NotFound(
-                Code.MODEL_MISSING,
-                f"model {model.name} runs on PyTorch only, which is not installed; {how_to_add('torch')}",
-            )
+        self.check(model)
         from gpu_worker.engines.torch_engine import TorchEngine
 
         return TorchEngine(self._settings, "cpu")

@@ -27,7 +27,7 @@ from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from gpu_worker.tiles import Rect
-from shared.errors import Code, NotFound, PermanentError
+from shared.errors import Code, Missing, NotFound, PermanentError
 from shared.installation import how_to_add
 from shared.models import Model
 from shared.settings import Settings
@@ -147,6 +147,10 @@ class NcnnEngine:
         self.lanes = 1 if self._own else self._threads
         self._settings = settings
         self._cache: ModelCache[Network] = ModelCache(ROOMY_MODELS if memory.available_bytes() > ROOMY_BYTES else 1)
+
+    def check(self, model: Model) -> None:
+        if model.file("ncnn-bin") is None or model.architecture not in BYTES_PER_PX:
+            raise Missing(f"model {model.name} has no ncnn weights", "set DARKROOM_ENGINE=auto for the workers")
 
     def load(self, model: Model) -> Network:
         return self._cache.get(model.name, lambda: self._read(model))

@@ -28,7 +28,7 @@ from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute, within_memory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
-from shared.errors import Code, NotFound, PermanentError
+from shared.errors import Code, Missing, PermanentError
 from shared.models import Model
 from shared.settings import Settings
 
@@ -89,6 +89,11 @@ class ReferenceEngine:
         torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         self._cache: ModelCache[ReferenceNetwork] = ModelCache(capacity=1)
 
+    def check(self, model: Model) -> None:
+        if model.architecture not in BYTES_PER_PX:
+            detail = f"the official Real-ESRGAN code does not run model {model.name}"
+            raise Missing(detail, "set DARKROOM_ENGINE=torch for the workers")
+
     def load(self, model: Model) -> ReferenceNetwork:
         return self._cache.get(model.name, lambda: self._read(model))
 
@@ -98,11 +103,7 @@ class ReferenceEngine:
 
     def _read(self, model: Model) -> ReferenceNetwork:
         upsampler_of, rrdb_of, srvgg_of = compat.realesrgan()
-        if model.architecture not in BYTES_PER_PX:
-            raise NotFound(
-                Code.MODEL_MISSING,
-                f"the official Real-ESRGAN code does not run model {model.name}; use DARKROOM_ENGINE=torch",
-            )
+        self.check(model)
         state = weights.load(model, self._settings)
         network = _rrdb(rrdb_of, state) if model.architecture == "rrdb" else _srvgg(srvgg_of, state, model.scale)
         with tempfile.TemporaryDirectory() as folder:

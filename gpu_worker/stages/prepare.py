@@ -35,11 +35,19 @@ class Later:
 class Prepare:
     """The first stage. Everything that needs no device happens here, one photo ahead of the device."""
 
-    def __init__(self, ctx: Context, outcomes: Outcomes, wait_for_room: Callable[[Receipt], bool]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        outcomes: Outcomes,
+        wait_for_room: Callable[[Receipt], bool],
+        check: Callable[[ResolvedWorkflow], None] = lambda _: None,
+    ) -> None:
+        """`check` raises `Missing` for a workflow that this worker cannot run."""
         self._ctx = ctx
         self._outcomes = outcomes
         self._wait_for_room = wait_for_room
         self.decoder = codec.Decoder(ctx.settings)
+        self._check = check
         self._waited_for: WeakSet[Delivery] = WeakSet()
 
     def begin(self, delivery: Delivery) -> Job | Later | None:
@@ -82,10 +90,15 @@ class Prepare:
         return True
 
     def load(self, job: Job) -> None:
-        """Fetch, verify and decode. Raises `PermanentError` with the photo's fault."""
+        """Fetch, verify and decode. Raises `PermanentError` with the photo's fault.
+
+        Before any of it `OtherRelease`, or `Missing`, where another worker may be able to do it and this one is not:
+        then the photo still waits, and the log is told nothing else.
+        """
+        job.workflow = _same(job.receipt.workflow)
+        self._check(job.workflow)
         fact = of_processing(job.receipt, job.claim.attempt, job.started_at)
         tell(self._ctx.publisher, fact, job.receipt)
-        job.workflow = _same(job.receipt.workflow)
         data = self._fetch(job.receipt.source)
         passing("worker.after_fetch")
         source = job.receipt.source

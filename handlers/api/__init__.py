@@ -21,5 +21,5 @@ def build(ctx: Context) -> APIRouter:
     router.include_router(tasks.build(ctx, presigner, belongings, logbook, who))
     router.include_router(previews.build(ctx, belongings, who))
     router.include_router(events.build(ctx, belongings, who))
-    router.include_router(catalogue.build(logbook, who))
+    router.include_router(catalogue.build(ctx, logbook, who))
     return router

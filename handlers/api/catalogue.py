@@ -6,13 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.api.answers import refusals
 from handlers.api.caller import Authenticate, Caller, needs
+from handlers.context import Context
 from handlers.logbook import Filter, Logbook
 from shared import workflows
 from shared.messages import Status
+from shared.offers import Lack
 
 
 class Offer(BaseModel):
@@ -25,6 +27,8 @@ class Offer(BaseModel):
     steps: list[str]
     models: list[str]
     params_schema: dict[str, Any]
+    available: bool = Field(description="Whether some worker can run it, with the models that are its defaults.")
+    unavailable: Lack | None = Field(None, description="What the workers lack for it, and what makes it available.")
 
 
 class Count(BaseModel):
@@ -43,14 +47,17 @@ class Count(BaseModel):
     uploads: int
 
 
-def build(logbook: Logbook, who: Authenticate) -> APIRouter:
+def build(ctx: Context, logbook: Logbook, who: Authenticate) -> APIRouter:
     router = APIRouter(tags=["catalogue"])
     reader = needs("read", who)
 
     @router.get("/workflows", responses=refusals(), dependencies=[reader])
     def offered() -> list[Offer]:
-        """Every workflow, with the JSON Schema of its parameters."""
-        return [_offer(workflow) for workflow in workflows.presets().values()]
+        """Every workflow, with the JSON Schema of its parameters, and whether there is a worker for it."""
+        return [
+            _offer(workflow, ctx.offers.lack(workflows.resolve(workflow.name)))
+            for workflow in workflows.presets().values()
+        ]
 
     @router.get("/stats", responses=refusals())
     def stats(days: Annotated[int, Query(ge=1, le=366)] = 30, caller: Caller = reader) -> list[Count]:
@@ -62,9 +69,9 @@ def build(logbook: Logbook, who: Authenticate) -> APIRouter:
     return router
 
 
-def _offer(workflow: workflows.Workflow) -> Offer:
+def _offer(workflow: workflows.Workflow, lack: Lack | None) -> Offer:
     return Offer(
         name=workflow.name, version=workflow.version, title=workflow.title, description=workflow.description,
         steps=[step.step for step in workflow.steps], models=[step.model for step in workflow.steps if step.model],
-        params_schema=workflow.params_schema(),
+        params_schema=workflow.params_schema(), available=lack is None, unavailable=lack,
     )  # fmt: skip

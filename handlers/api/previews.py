@@ -102,6 +102,7 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     def look(wanted: Look, count: LookAhead, caller: Caller = uploader) -> Begun:
         """Begin a preview, before all bulk work; its task is asked for, watched and fetched like any other."""
         resolved = workflows.resolve(wanted.workflow, wanted.params)
+        ctx.offers.check(resolved)
         workflow = resolved.ref
         photo = _photo(ctx, belongings, caller, wanted.source)
         if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == ERASED:

@@ -144,7 +144,11 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         wanted: Wanted, announce: Announce, idempotency_key: IdempotencyKey = None, caller: Caller = uploader
     ) -> Ticket:
         """A ticket for one upload, and the signed requests that bring it to the store."""
-        metadata = _metadata(wanted, caller, ctx.settings)
+        workflow = workflows.resolve(wanted.workflow or ctx.settings.default_workflow, wanted.params)
+        metadata = _metadata(wanted, workflow.ref.name, caller, ctx.settings)
+        if not ctx.offers.is_fresh:
+            await run_sync(ctx.offers.refresh)
+        ctx.offers.check(workflow)
         announce(wanted.bytes or ctx.settings.max_upload_bytes)
         now = ctx.clock.now().replace(microsecond=0)
         expires_at = now + timedelta(seconds=int(ctx.settings.upload_expires_s))
@@ -220,10 +224,11 @@ def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Receipt | None:
     return receipt if receipt.user_hash == user_hash else None
 
 
-def _metadata(wanted: Wanted, caller: Caller, settings: Settings) -> dict[str, str]:
-    """What the object will say of itself. Raises `PermanentError` for what `on_upload` would refuse later."""
-    name = wanted.workflow or settings.default_workflow
-    workflows.resolve(name, wanted.params)
+def _metadata(wanted: Wanted, name: str, caller: Caller, settings: Settings) -> dict[str, str]:
+    """What the object will say of itself; `name` is its workflow's.
+
+    Raises `PermanentError` for what `on_upload` would refuse later.
+    """
     if wanted.bytes and wanted.bytes > settings.max_upload_bytes:
         rule = f"{wanted.bytes:,} bytes; an upload may have {settings.max_upload_bytes:,} (DARKROOM_MAX_UPLOAD_BYTES)"
         raise PermanentError(Code.TOO_LARGE, rule)

@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.commands.no_stack import no_stack
 from shared import workflows as presets
+from shared.offers import Lack, Offers
 from shared.settings import PREFIX, Settings, unknown_variables
+from shared.storage import S3Store
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
@@ -80,13 +83,31 @@ def env() -> None:
 
 @app.command()
 def workflows(as_json: JsonOption = False) -> None:
-    """The workflows and their parameters."""
-    known = presets.presets().values()
+    """The workflows, their parameters, and whether a worker of the running stack can run them."""
+    known, settings = presets.presets().values(), Settings.load()
+    lacks = _lacks(settings)
     if as_json:
-        print(json.dumps([w.model_dump() | {"params_schema": w.params_schema()} for w in known], indent=2))
+        told = [
+            w.model_dump()
+            | {"params_schema": w.params_schema(), "available": not lacks.get(w.name)}
+            | {"unavailable": lack.model_dump() if (lack := lacks.get(w.name)) else None}
+            for w in known
+        ]
+        print(json.dumps(told, indent=2))
         return
-    table = Table("workflow", "version", "what it does", "parameters")
+    table = Table("workflow", "version", "what it does", "parameters", "available")
     for workflow in known:
         parameters = "\n".join(f"{name}: {spec.rule()}" for name, spec in workflow.parameters().items())
-        table.add_row(workflow.name, str(workflow.version), workflow.description, parameters)
+        lack = lacks.get(workflow.name)
+        available = f"no: {lack.because}; {lack.command}" if lack else "yes" if workflow.name in lacks else "not known"
+        table.add_row(workflow.name, str(workflow.version), workflow.description, parameters, escape(available))
     Console().print(table)
+
+
+def _lacks(settings: Settings) -> dict[str, Lack | None]:
+    """By workflow, what the workers lack for it. Nothing where there is no stack, or no worker has said anything."""
+    if not settings.s3_endpoint_url and not settings.api_url:
+        return {}
+    offers = Offers(S3Store(settings), settings)
+    offers.refresh()
+    return {name: offers.lack(presets.resolve(name)) for name in presets.presets()} if offers.known else {}

@@ -22,10 +22,12 @@ from infra.commands.no_stack import no_stack
 from infra.terminal import shown
 from infra.uploads import Upload
 from shared import models, workflows
-from shared.errors import PermanentError
+from shared.errors import Code, PermanentError
 from shared.identity import canonical_json
+from shared.offers import Offers, sentence
 from shared.settings import Settings
 from shared.storage import S3Store
+from shared.workflows import ResolvedWorkflow
 
 app = typer.Typer(add_completion=False)
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif"}
@@ -151,7 +153,17 @@ def _by_bucket(settings: Settings, workflow: str | None, params: str, priority: 
         raise no_stack(settings)
     models.use_local(settings.models_dir)
     metadata, store = _metadata(workflow or settings.default_workflow, params, priority), S3Store(settings)
+    _tell_unavailable(store, settings, workflows.resolve(metadata["workflow"], _params(params)))
     return lambda path: Submitted(store, settings, path, _send(store, settings, path, metadata))
+
+
+def _tell_unavailable(store: S3Store, settings: Settings, workflow: ResolvedWorkflow) -> None:
+    """Before anything is sent. Raises `PermanentError(workflow_unavailable)` for what would be refused."""
+    lack = Offers(store, settings).lack(workflow)
+    if lack and settings.unavailable == "reject":
+        raise PermanentError(Code.WORKFLOW_UNAVAILABLE, f"{sentence(workflow, lack)}; nothing was uploaded")
+    if lack:
+        console.print(f"{sentence(workflow, lack)}; it waits for that", markup=False)
 
 
 def _by_api(api: Api, workflow: str | None, params: str, priority: str) -> Callable[[Path], Photo]:

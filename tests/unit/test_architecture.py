@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 WINGS = ("handlers", "gpu_worker", "infra")
 STOREYS = (
-    "photo", "pixels", "tiles", "codec", "models", "engines", "tile_runner", "steps", "restore", "stages", "worker",
-    "models_cli", "bench", "__main__",
+    "photo", "pixels", "tiles", "codec", "models", "engines", "tile_runner", "steps", "abilities", "restore", "stages",
+    "worker", "models_cli", "bench", "__main__",
 )  # fmt: skip
 """The worker's modules and packages, from the ground up."""
 FILES = sorted(path for part in (*WINGS, "shared") for path in (ROOT / part).rglob("*.py"))
