@@ -12,7 +12,8 @@ PLACES = {
     "uploads/a.png": "uploads/", "uploads/users/u/t/photo": "uploads/users/u/", "results/processed/t.png": "results/",
     "results/previews/t.webp": "results/previews/", "results/claims/t/0001.json": "results/claims/t/",
     "results/receipts/u.json": "results/receipts/", "results/callbacks/due/u/0001.json": "results/callbacks/due/",
-    "results/sweep/state.json": "results/", "quarantine/u/reason.json": "quarantine/u/", "archive/a": "archive/",
+    "results/workers/k-h.json": "results/workers/", "results/sweep/state.json": "results/",
+    "quarantine/u/reason.json": "quarantine/u/", "archive/a": "archive/",
     "access/keys/k.json": "access/keys/", "access/tickets/t.json": "access/tickets/",
 }  # fmt: skip
 """An object of each kind, and from where its neighbours are listed."""
@@ -24,6 +25,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "worker": {place: {"get", "list"} for place in PLACES if place.startswith(("uploads/", "results/"))} | {
         "results/processed/t.png": EVERYTHING, "results/previews/t.webp": EVERYTHING,
         "results/claims/t/0001.json": EVERYTHING, "quarantine/u/reason.json": EVERYTHING,
+        "results/workers/k-h.json": EVERYTHING,
     },
     "callbacks": {
         "results/receipts/u.json": {"get"}, "results/processed/t.png": {"get"}, "quarantine/u/reason.json": {"get"},
