@@ -148,6 +148,11 @@ class Logbook:
         values = {name: list(column) for name, column in zip(Ending._fields, columns, strict=True)}
         return {row["upload_id"] for row in self._read(STATEMENTS["ended"], values)}
 
+    def twins(self, erased: Sequence[Ending]) -> list[UploadKey]:
+        """Uploads of the same tasks that the log did not know of when these were erased."""
+        values = {"upload_id": [end.upload_id for end in erased], "upload_time": [end.upload_time for end in erased]}
+        return [(str(row["upload_id"]), row["upload_time"]) for row in self._read(STATEMENTS["twins"], values)]
+
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Number of uploads by day, workflow_type, model_size, status and error_code."""
         return self._where("counts", where, {})

@@ -142,6 +142,16 @@ JOIN darkroom.restoration_log l USING (upload_id, upload_time)
 WHERE l.error_code IS NOT DISTINCT FROM 'erased'
    OR (NOT t.erased AND l.status >= t.least AND l.retries >= t.retries)
 
+-- name: twins
+-- Uploads that shared the task of an erased one, and were put before its erasure: whoever erased it could not know of
+-- them, as the log did not. Object times come in whole seconds: what may be younger is left.
+SELECT DISTINCT twin.upload_id, twin.upload_time
+FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[]) AS t (upload_id, upload_time)
+JOIN darkroom.restoration_event e USING (upload_id, upload_time)
+JOIN darkroom.restoration_log twin ON twin.task_id = e.task_id
+WHERE e.fields->>'error_code' = 'erased' AND twin.error_code IS DISTINCT FROM 'erased'
+  AND twin.upload_time + interval '1 second' <= e.at
+
 -- name: counts
 -- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.
 SELECT (upload_time AT TIME ZONE 'UTC')::date AS day, workflow_type, model_size, status, error_code, count(*) AS uploads

@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from shared.errors import NotFound, SettingsError, StorageUnavailable
+from shared.errors import NotFound, PermanentError, SettingsError, StorageUnavailable
+from shared.s3_errors import translated
 from shared.settings import Settings
 from shared.storage import S3Store
+from shared.telemetry import logger
 
 WARM_KEY = ".darkroom/warm"
 ONCE_KEY = ".darkroom/once"
@@ -36,7 +38,21 @@ def bootstrap(settings: Settings) -> list[str]:
         if bucket != settings.bucket_uploads:  # there, what is put would be an upload
             require_one_winner(store, bucket)
     _move_access(store, settings)
+    if versioned := [name for name in buckets(settings) if name != settings.bucket_uploads and keeps(store, name)]:
+        detail = (
+            "erasing deletes all versions, for which the handlers' key needs s3:GetBucketVersioning, "
+            "s3:ListBucketVersions and s3:DeleteObjectVersion; whatever else is written anew or deleted stays as a "
+            "version: give these buckets a lifecycle rule that expires noncurrent versions"
+        )
+        logger().warning("buckets.keep_versions", buckets=versioned, detail=detail)
     return made
+
+
+def keeps(store: S3Store, bucket: str) -> bool:
+    """Whether a bucket keeps versions, or did. Where this key may not ask, the first erasure says so."""
+    with suppress(StorageUnavailable, PermanentError), translated(bucket, ""):
+        return "Status" in store.client.get_bucket_versioning(Bucket=bucket)
+    return False
 
 
 def require_one_winner(store: S3Store, bucket: str) -> None:

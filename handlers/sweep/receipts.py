@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from handlers import erasure
 from handlers.callbacks.ledger import Ledger
-from handlers.logbook import Ending
+from handlers.logbook import Ending, UploadKey
 from handlers.retelling import facts_of, read_receipt
 from handlers.sweep import lost
 from handlers.sweep.apart import ident_of
@@ -30,6 +31,8 @@ class Diary(Protocol):
     """What of `handlers.logbook.Logbook` the sweep needs."""
 
     def ended(self, ends: Sequence[Ending]) -> set[str]: ...
+
+    def twins(self, erased: Sequence[Ending]) -> list[UploadKey]: ...
 
 
 class Receipts:
@@ -169,12 +172,23 @@ class Receipts:
             return set()
         try:
             known = self._known(diary, list(ends.values()))
+            # Told after its twins were, the erasure is known after them, too.
+            erased = [end for end in ends.values() if end.erased and end.upload_id in known]
+            for upload_id, upload_time in diary.twins(erased) if erased else []:
+                self._work.apart.step("twin", upload_id, partial(self._erase, upload_id, upload_time))
         except DatabaseUnavailable:
             self._diary_is_down = True  # asked again by the next pass
             return set()
         if topology.LOG in self._idle:
             self._retell([end.upload_id for end in ends.values() if end.upload_id not in known])
         return {packed(upload_id) for upload_id in known}
+
+    def _erase(self, upload_id: str, upload_time: datetime) -> None:
+        """What its owner would have erased with its task, had the log known of it."""
+        ctx = self._work.ctx
+        receipt = read_receipt(ctx, upload_id)
+        if receipt.source.upload_time == upload_time and receipt.task_id and not self._work.dry_run:
+            erasure.erase(ctx, receipt.task_id, [receipt])
 
     def _known(self, diary: Diary, ends: list[Ending]) -> set[str]:
         """Ids of those ends that the diary has; one that it cannot be asked about costs the others nothing."""

@@ -58,8 +58,11 @@ class ApiWorld:
     def decide(self, key: str) -> Receipt:
         """What the handler decides on what lies at a key, with the log told."""
         decision = on_upload(UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx)
-        name = keys.receipt(decision.upload_id or "")
         self.record()
+        return self.receipt(decision.upload_id or "")
+
+    def receipt(self, upload_id: str) -> Receipt:
+        name = keys.receipt(upload_id)
         return Receipt.from_bytes(self.store.read(self.settings.bucket_results, name), name)
 
     def record(self) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from handlers.api.tickets import Drawn
 from handlers.api.uploads import Wanted
 from handlers.notifications import UploadEvent
+from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload
 from handlers.sweep import damage
+from infra.bootstrap import bootstrap, buckets
 from infra.local.stack import Stack
 from shared import facts, identity, keys
 from shared.broker import topology
+from shared.broker.depth import Backlog
 from shared.documents import Receipt
 from shared.errors import Code
 from shared.messages import RestoreTask
@@ -25,6 +30,7 @@ from shared.presign import META
 from shared.reopen import reopen
 from tests.contract.api_world import tenant
 from tests.contract.erasure_world import VERSIONS, ErasureWorld, Secrets, Versions, noise
+from tests.waiting import eventually
 
 Make = Callable[[Versions], ErasureWorld]
 
@@ -199,6 +205,48 @@ def test_a_look_that_is_asked_for_while_the_photo_is_erased_leaves_nothing(
     assert not world.publisher.bodies(topology.INTERACTIVE)
     world.record()
     assert world.found(secret) == []
+
+
+def test_an_upload_of_the_photo_that_the_log_did_not_know_of_yet_is_erased_by_the_sweep(make: Make) -> None:
+    """Its event was on its way; what came after the erasure is another wish, and stays."""
+    world, secret, ann = make("none"), Secrets(), f"ann-{uuid4()}"
+    world.ctx = replace(world.ctx, settings=world.settings.model_copy(update={"lease_s": 0.5}))
+    client, data = world.client(tenant(ann, world.settings)), secret.picture("original", noise())
+    wishes = asked(secret, ann)
+    first = world.put(f"{uuid4()}/{secret.word()}.png", data, **wishes)
+    restored(world, secret, first, "first")
+    key = f"{uuid4()}/{secret.word()}.png"
+    world.store.put(world.settings.bucket_uploads, key, data, "image/png", wishes)
+    twin = on_upload(UploadEvent(world.settings.bucket_uploads, key, "create"), world.ctx)
+    assert (twin.kind, twin.task_id) == ("duplicate", first.task_id)
+    untold, world.publisher.sent = list(world.publisher.sent), []
+    world.next_second(world.receipt(twin.upload_id or ""))
+    assert client.delete(f"/v1/tasks/{first.task_id}", params={"erase": True}).status_code == 200
+    world.publisher.sent[:0] = untold
+    world.record()
+    assert world.found(secret) != []
+
+    def swept() -> bool:
+        on_sweep(world.ctx, diary=world.logbook, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)))
+        world.record()
+        return not world.found(secret)
+
+    eventually(swept, "the twin's erasure")
+    again = world.put(key, data, **wishes)
+    on_sweep(world.ctx, diary=world.logbook, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)))
+    assert world.receipt(again.upload_id) == again
+
+
+@pytest.mark.parametrize(("versions", "told"), [("none", 0), ("kept", 1), ("no longer kept", 1)])
+def test_bootstrap_says_that_buckets_keep_versions(make: Make, versions: Versions, told: int) -> None:
+    """Once for all of them; the uploads' versions are uploads of their own."""
+    world = make(versions)
+    if versions == "no longer kept":
+        world.switch("Suspended")
+    with capture_logs() as logs:
+        bootstrap(world.settings)
+    names = [entry["buckets"] for entry in logs if entry["event"] == "buckets.keep_versions"]
+    assert names == [buckets(world.settings)[1:]] * told
 
 
 def test_what_a_ticket_was_drawn_for_cannot_be_guessed_from_its_document(make: Make) -> None:
