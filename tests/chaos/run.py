@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from shared import identity
 from shared.errors import StorageUnavailable
+from shared.storage import S3Store
+from tests.admin import as_admin
 from tests.chaos import faults
 from tests.chaos.footprint import Footprint
 from tests.chaos.judge import Verdict, judge
@@ -73,7 +75,7 @@ def run(
     """Start a stack in `folder`, break it by `plan` (a fault, and the files that arrive meanwhile), and judge."""
     done = Run(seed)
     with _world(folder, seed) as world, footprint.taken(folder) if footprint else nullcontext():
-        world.store.client.put_bucket_versioning(  # so that a second writing would show
+        S3Store(as_admin(world.settings)).client.put_bucket_versioning(  # so that a second writing would show
             Bucket=world.settings.bucket_results, VersioningConfiguration={"Status": "Enabled"}
         )
         coming = drafts(seed)
