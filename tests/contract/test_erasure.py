@@ -266,3 +266,18 @@ def test_what_a_ticket_was_drawn_for_cannot_be_guessed_from_its_document(make: M
     assert client.post("/v1/uploads", json=wanted, headers=headers).json()["ticket"] == ticket
     assert world.store.read(bucket, key).count(guessed.encode()) == 0
     assert client.post("/v1/uploads", json=wanted | {"filename": "b.png"}, headers=headers).status_code == 409
+
+
+def test_every_version_that_was_sent_for_a_ticket_is_erased_by_it(make: Make) -> None:
+    """Looked at or not: a URL that was signed without the condition took another photo, too."""
+    world, secret = make("kept"), Secrets()
+    client = world.client(tenant(f"ann-{uuid4()}", world.settings))
+    ticket = by_ticket(world, client, secret, secret.picture("first", noise()))
+    (info,) = world.store.list(world.settings.bucket_uploads)
+    metadata = world.store.head(info.bucket, info.key).metadata
+    for name in ("never looked at", "second"):
+        world.store.put(info.bucket, info.key, secret.picture(name, noise()), "image/png", metadata)
+    world.decide(info.key)
+    assert client.delete(f"/v1/uploads/{ticket}").status_code == 200
+    world.record()
+    assert world.found(secret) == []
