@@ -1,7 +1,7 @@
 """`bench sweep`: what a pass over a full bucket costs where nothing was lost: requests, seconds, memory.
 
 Three passes over the same objects: by a process that knows nothing of them, by the same process again, and by a fresh
-one that goes by what the bucket keeps of the passes before.
+one that goes by what the bucket keeps of the passes before. And two looks at new uploads, of which there are none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from handlers.bench.figures import Figures
 from handlers.bench.quiet import quiet
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
+from handlers.sweep.arrivals import Arrivals
 from shared import identity, keys
 from shared.documents import Receipt, Record, Source
 from shared.settings import Settings
@@ -58,11 +59,29 @@ def measure(settings: Settings, objects: int) -> dict[str, Figures]:
     process.join()
     assert process.exitcode == 0, "the objects could not be made"
     memory = Memory()
-    return {
+    passes = {
         "first pass": _pass(settings, objects, memory),
         "next pass": _pass(settings, objects, memory),
         "fresh process": _pass(settings, objects, Memory()),
     }
+    return passes | looks(settings, objects)
+
+
+def looks(settings: Settings, objects: int) -> dict[str, Figures]:
+    """What it costs to look for lost notifications between two passes: the first time, and each time after it."""
+    ctx = Context.of(settings)
+    store = Counted(cast(S3Store, ctx.store))
+    arrivals = Arrivals(replace(ctx, store=cast(ObjectStore, store)))
+    rows = {}
+    for name in ("first look", "next look"):
+        store.requests.clear()
+        resident = Resident({"sweep": os.getpid()})
+        with resident.watched():
+            look = arrivals.look()
+        assert (look.missed, look.failed) == (0, 0), look
+        assert look.uploads >= objects, look
+        rows[name] = _row(look.seconds, store, resident)
+    return rows
 
 
 def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
@@ -73,8 +92,12 @@ def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
         report = on_sweep(replace(ctx, store=cast(ObjectStore, store)), memory=memory)
     assert (report.uploads, report.receipts) == (objects, objects), report
     assert report.missed == report.republished == report.failed == 0, report
+    return _row(report.seconds, store, resident)
+
+
+def _row(seconds: float, store: Counted, resident: Resident) -> Figures:
     return {
-        "seconds": report.seconds, "requests": store.requests.total(),
+        "seconds": seconds, "requests": store.requests.total(),
         "lists": store.requests["ListObjectsV2"], "reads": store.requests["read"], **resident.rows()["sweep"],
     }  # fmt: skip
 
