@@ -7,14 +7,20 @@ from uuid import uuid4
 
 import pytest
 
+from handlers.context import Context
+from handlers.notifications import UploadEvent
+from handlers.on_upload import Decision, on_upload
 from infra.local.stack import Stack
-from shared import s3_http
+from shared import keys, s3_http
 from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError, StorageUnavailable
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from shared.storage import S3Store
 from tests.admin import as_admin
+from tests.contract.databases import corner
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.system.client import photo
+from tests.waiting import eventually
 
 BIG = bytes(6 << 20)
 ARCHIVED = Fault(403, "InvalidObjectState", ("GET", "COPY"))
@@ -152,3 +158,31 @@ def test_names_with_blanks_are_witnesses(store: S3Store, proxy: FaultProxy) -> N
     with pytest.raises(ObjectUnreadable):
         store.read(name, "bad")
     assert proxy.asked["GET", f"{name}/a b+ü&.png"] == 1
+
+
+def test_the_handler_ends_it_when_it_has_lasted_for_long(servers: Stack, proxy: FaultProxy) -> None:
+    """By the store's clock; until then the event must come again, and another upload is decided on at once."""
+    changed = {"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}", "broker_url": corner(servers.settings)}
+    limits = {"lease_s": 1.0, "retry_cap_s": 1.0, "pepper": uuid4().hex, "default_workflow": "fast"}
+    ctx = Context.of(Settings.model_validate(servers.settings.model_dump() | changed | limits))
+    bucket = ctx.settings.bucket_uploads
+    bad, good = (f"unreadable/{uuid4()}.png" for _ in range(2))
+    put = ctx.store.put(bucket, bad, photo(), "image/png", {"user": "ann"})
+    proxy.faults[f"{bucket}/{bad}"] = Fault(403)
+    event = UploadEvent(bucket, bad, "create", None, put.etag, None, None, put.last_modified)
+    with pytest.raises(ObjectUnreadable):
+        on_upload(event, ctx)
+    ctx.store.put(bucket, good, photo(), "image/png", {"user": "bob"})
+    assert on_upload(UploadEvent(bucket, good, "create"), ctx).kind == "queued"
+
+    def tried() -> Decision | None:
+        try:
+            return on_upload(event, ctx)
+        except ObjectUnreadable:
+            return None
+
+    decision = eventually(tried, "its end")
+    assert (decision.kind, decision.code) == ("rejected", Code.SOURCE_UNREADABLE)
+    assert decision.upload_id
+    kept = [info.key for info in ctx.store.list(ctx.settings.bucket_quarantine, f"{decision.upload_id}/")]
+    assert kept == [keys.reason(decision.upload_id)]
