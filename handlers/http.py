@@ -24,7 +24,7 @@ from handlers.notifications import MAX_BYTES
 from handlers.overload import SparingPublisher, Turns
 from handlers.problems import Problem
 from handlers.readiness import Check, answers, checks_of
-from shared import __version__, keys, operations
+from shared import __version__, keys, operations, upload_forms
 from shared.errors import DarkroomError
 from shared.heartbeat import Heartbeat, Pulse
 from shared.settings import Settings
@@ -186,6 +186,8 @@ def main(settings: Settings) -> None:
     SIGTERM and SIGINT let it finish what it is at. Raises what ended the queue door, if anything did.
     """
     ctx = Context.of(settings)
+    if not settings.s3_ticket_access_key.get_secret_value():
+        logger().warning("tickets.own_key", detail=upload_forms.OWN_KEY)
     ctx = replace(ctx, publisher=SparingPublisher(ctx.publisher))
     stop = threading.Event()
     door = consume.QueueDoor(ctx, stop)

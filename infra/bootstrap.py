@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from infra import upload_forms
 from shared.errors import NotFound, PermanentError, SettingsError, StorageUnavailable
 from shared.s3_errors import translated
 from shared.settings import Settings
@@ -38,6 +39,7 @@ def bootstrap(settings: Settings) -> list[str]:
         if bucket != settings.bucket_uploads:  # there, what is put would be an upload
             require_one_winner(store, bucket)
     _move_access(store, settings)
+    upload_forms.check(store, settings)
     if versioned := [name for name in buckets(settings) if name != settings.bucket_uploads and keeps(store, name)]:
         detail = (
             "erasing deletes all versions, for which the handlers' key needs s3:GetBucketVersioning, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,11 +20,12 @@ from handlers.api.answers import Ended, refusals
 from handlers.api.auth import announcer
 from handlers.api.belongings import Belongings
 from handlers.api.caller import Authenticate, Caller, needs
+from handlers.api.safe_forms import SafeForms
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.problems import Problem
 from handlers.retelling import read_receipt
-from shared import keys, workflows
+from shared import keys, upload_forms, workflows
 from shared.callback_guard import check_url
 from shared.documents import Receipt, Refused
 from shared.errors import Code, NotFound, PermanentError
@@ -90,12 +91,15 @@ class Parts(BaseModel):
 
 
 class Ticket(BaseModel):
-    """Send the file by one of `post`, `put` and, where it is there, `multipart`, until `expires_at`."""
+    """Send the file by one of `post`, `put` and `multipart`, until `expires_at`.
+
+    `put` is null where `darkroom bootstrap` found that the store does not check all that is sent with it.
+    """
 
     ticket: UUID
     key: str
     post: Form
-    put: Put
+    put: Put | None
     multipart: Parts | None = None
     expires_at: datetime
 
@@ -136,7 +140,7 @@ IdempotencyKey = Annotated[str | None, Header(
 
 
 def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authenticate) -> APIRouter:
-    router = APIRouter(tags=["uploads"])
+    router, forms = APIRouter(tags=["uploads"]), SafeForms(ctx)
     uploader, reader, remover = needs("upload", who), needs("read", who), needs("delete", who)
 
     @router.post("/uploads", status_code=201, responses=refusals(400, 408, 409, 413))
@@ -159,7 +163,8 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
             ticket = await run_sync(tickets.derive, ctx, caller.user_hash, idempotency_key, asked, expires_at)
         key = keys.upload(caller.user_hash, str(ticket))
         upload = Upload(ctx.settings.bucket_uploads, key, wanted.content_type, metadata, wanted.bytes)
-        return await _signed(upload, ticket, now, ctx.settings, presigner)
+        offered = await forms.safe()
+        return await _signed(upload, ticket, now, ctx.settings, presigner, offered)
 
     @router.get("/uploads/{ticket}", responses=refusals(404), response_model_exclude_none=True)
     def shown(ticket: UUID, user: User = None, caller: Caller = reader) -> UploadState:
@@ -248,16 +253,25 @@ def _metadata(wanted: Wanted, name: str, caller: Caller, settings: Settings) -> 
     return metadata
 
 
-async def _signed(upload: Upload, ticket: UUID, now: datetime, settings: Settings, presigner: Presigner) -> Ticket:
+async def _signed(
+    upload: Upload,
+    ticket: UUID,
+    now: datetime,
+    settings: Settings,
+    presigner: Presigner,
+    offered: Collection[upload_forms.Form],
+) -> Ticket:
     lasts_s = int(settings.upload_expires_s)
     form_url, fields = presigner.form(upload, settings.max_upload_bytes, lasts_s, now)
-    put_url, headers = presigner.put(upload, lasts_s, now)
-    multipart = None
-    if upload.bytes and upload.bytes > settings.multipart_bytes:
+    put = multipart = None
+    if "put" in offered:
+        put_url, headers = presigner.put(upload, lasts_s, now)
+        put = Put(url=put_url, headers=headers)
+    if "multipart" in offered and upload.bytes and upload.bytes > settings.multipart_bytes:
         begin = partial(presigner.multipart, upload, settings.multipart_bytes, lasts_s, now)
         multipart = _parts(await run_sync(begin))
     return Ticket(
-        ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields), put=Put(url=put_url, headers=headers),
+        ticket=ticket, key=upload.key, post=Form(url=form_url, fields=fields), put=put,
         multipart=multipart, expires_at=now + timedelta(seconds=lasts_s),
     )  # fmt: skip
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from infra import bootstrap as buckets
 from infra import migrate as migrations
 from infra.commands.no_stack import need_servers
+from shared import upload_forms
 from shared.settings import Settings
+from shared.storage import S3Store
 
 app = typer.Typer(add_completion=False)
 
@@ -21,7 +25,10 @@ def migrate() -> None:
 
 @app.command()
 def bootstrap() -> None:
-    """Create the buckets that are missing."""
+    """Create the buckets that are missing, and see which uploads by ticket are safe on this store."""
     settings = need_servers()
     created = buckets.bootstrap(settings)
     print("\n".join(created) if created else "nothing to create")
+    print(f"uploads by ticket, safe on this store: {', '.join(upload_forms.read(S3Store(settings), settings).safe)}")
+    if not settings.s3_ticket_access_key.get_secret_value():
+        print(f"darkroom: {upload_forms.OWN_KEY}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -13,6 +14,7 @@ import yaml
 
 from infra.cli import COMMANDS
 from infra.docker.requirements import WITHOUT, name, requirements
+from infra.local.identities import ticket_policy
 from shared.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -235,3 +237,9 @@ def test_files_that_are_mounted_exist(service: dict[str, Any]) -> None:
             assert rest == ["/containers", "ro"]  # the engine's own folder
             continue
         assert source in COMPOSE["volumes"] or ((ROOT / source).is_file() and rest[-1] == "ro")
+
+
+def test_the_policy_of_tickets_is_the_one_that_is_documented() -> None:
+    """What people copy for a store of their own is what the embedded store has, and what is tried there."""
+    text = (DOCKER / "README.md").read_text().partition("<!-- ticket policy -->\n```json\n")[2].partition("```")[0]
+    assert json.loads(text) == ticket_policy("uploads")
