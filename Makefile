@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test lint lock audit sbom up down chaos soak bench clean
+.PHONY: install reference samples demo test containers lint lock audit sbom up down chaos soak bench clean
 
 install: $(VENV)/.base
 
@@ -63,6 +63,14 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# compose.yaml in containers, in a podman of its own. Needs root, and what .ci/run installs for it; no image is pulled.
+containers: $(VENV)/.test $(VENV)/podman-compose/bin/podman-compose
+	$(BIN)/python -m pytest tests/containers
+
+$(VENV)/podman-compose/bin/podman-compose: | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/podman-compose
+	$(VENV)/podman-compose/bin/python -m pip install --quiet --disable-pip-version-check podman-compose==1.6.0
 
 lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .

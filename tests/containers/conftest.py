@@ -1,0 +1,49 @@
+"""Containers: compose.yaml on a real engine. Not part of `make test`: `make containers` runs it, and so does CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from tests.containers import images
+from tests.containers.deployment import Deployment
+from tests.containers.engine import Engine
+
+VENV = images.ROOT / ".venv"
+COMPOSE = VENV / "podman-compose/bin/podman-compose"
+PROGRAMS = ("podman", "runc", "debootstrap", "catatonit")
+STAND_INS = {"object-store": "seaweedfs", "broker": "rabbitmq", "database": "postgres"}
+"""Service of compose.yaml → the Containerfile of its image's stand-in."""
+
+
+def missing() -> str:
+    """Why there are no containers here, or nothing."""
+    for program in PROGRAMS:
+        if not (shutil.which(program) or Path("/usr/libexec/podman", program).exists()):
+            return f"{program} is not installed"
+    if os.geteuid() != 0:
+        return "only root may unpack a Debian and set up bridged networks"
+    return "" if COMPOSE.exists() else "podman-compose is not installed; `make containers` does it"
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The whole of compose.yaml, up and well."""
+    if why := missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{why}, and CI must have it")
+        pytest.skip(why)
+    engine = Engine(VENV / "containers", COMPOSE)
+    made = Deployment(engine, tmp_path_factory.mktemp("deployment"), f"darkroom-{token_hex(3)}")
+    servers = {name: made.services[service]["image"] for service, name in STAND_INS.items()}
+    try:
+        made.build(images.build(engine, servers))
+        made.up()
+        yield made
+    finally:
+        made.down("--volumes")
