@@ -53,6 +53,8 @@ def _stand_in(engine: Engine, name: str, image: str, wheels: Path) -> None:
         f"{wheels}:/wheels:ro",
         "--build-arg",
         f"PYTHON_IMAGE={python_image()}",
+        "--build-arg",
+        f"WHEELS={wheels.name}",
         "--tag",
         full,
         "--file",

@@ -27,12 +27,14 @@ COLOURS = itertools.product(range(20, 250, 40), repeat=3)
 
 
 @pytest.fixture(scope="session")
-def app(deployment: Deployment) -> App:
-    return App(deployment)
+def app(deployment: Deployment) -> Iterator[App]:
+    made = App(deployment)
+    with made.api:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def first(app: App) -> Iterator[str]:
+def first(app: App) -> str:
     """The task of the first photo."""
     return app.restored(app.upload(next(COLOURS)))
 
