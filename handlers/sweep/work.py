@@ -38,11 +38,14 @@ class Work:
         return self.report.dry_run
 
     def read(self, infos: Sequence[ObjectInfo]) -> Iterator[tuple[ObjectInfo, bytes]]:
-        """These objects, in order. What is gone is left out, and so is, until the next pass, what cannot be read."""
+        """These objects, in order. What is gone is left out, and so is, until the next pass, what cannot be read.
+
+        Gone is what is no longer listed: a store may deny for a while what it lists.
+        """
         for info, data in self.apart.each("read", self.pool, self._read, infos, ident_of):
             if isinstance(data, bytes):
                 yield info, data
-            elif data is not None:
+            else:
                 self.again(info)
 
     def again(self, info: ObjectInfo) -> None:
