@@ -148,7 +148,9 @@ class Settings(BaseSettings):
 
     log_batch: Count = Field(500, description="Most log rows written in one transaction.")
     log_flush_s: Seconds = Field(0.5, description="Longest time a log row waits for its batch.")
-    sweep_interval_s: Seconds = Field(30.0, description="Pause between two sweeps.")
+    sweep_interval_s: Seconds = Field(
+        30.0, description="Pause between two looks at new uploads; the least between two sweeps."
+    )
 
     webhook_secret: SecretStr = Field(SecretStr(""), description="Signs callbacks (`whsec_…`); several, by blanks.")
     callback_http: bool = Field(False, description="Let callbacks go to http://, too.")

@@ -282,8 +282,9 @@ class S3Store:
         )
         with translated(bucket, prefix):
             for page in pages:
+                at = _served_at(page)
                 for entry in page.get("Contents", []):
-                    yield _listed(bucket, entry, page)
+                    yield _listed(bucket, entry, at)
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         # SeaweedFS orders them by id, and goes on by the id alone: hence no start and no order here.
@@ -308,7 +309,7 @@ class S3Store:
             for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 for entry in page.get("Versions", []):
                     if entry["IsLatest"]:
-                        yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
+                        yield replace(_listed(bucket, entry, _served_at(page)), version=entry["VersionId"])
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(bucket, prefix):
@@ -317,7 +318,7 @@ class S3Store:
                 return
             for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Versions", []):
-                    yield replace(_listed(bucket, entry, page), version=entry["VersionId"])
+                    yield replace(_listed(bucket, entry, _served_at(page)), version=entry["VersionId"])
                 for marker in page.get("DeleteMarkers", []):
                     when, version = marker["LastModified"], marker["VersionId"]
                     yield ObjectInfo(bucket, marker["Key"], "", 0, when, version, served_at=_served_at(page))
@@ -355,10 +356,10 @@ def _whole_seconds(told: datetime) -> datetime:
     return told.replace(microsecond=0)
 
 
-def _listed(bucket: str, entry: Any, page: Any) -> ObjectInfo:
+def _listed(bucket: str, entry: Any, served_at: datetime) -> ObjectInfo:
     etag = entry["ETag"].strip('"')
     when = _whole_seconds(entry["LastModified"])
-    return ObjectInfo(bucket, entry["Key"], etag, entry["Size"], when, served_at=_served_at(page))
+    return ObjectInfo(bucket, entry["Key"], etag, entry["Size"], when, served_at=served_at)
 
 
 def _info(bucket: str, key: str, answer: BaseHTTPResponse) -> ObjectInfo:

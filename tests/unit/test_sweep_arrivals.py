@@ -76,8 +76,8 @@ def test_a_look_among_a_hundred_thousand_settled_objects_costs_their_listing_alo
     assert store.requests.total() - store.requests["LIST uploads"] == 2  # how far it has come
 
 
-def test_a_lost_notification_is_found_within_two_intervals_of_a_million_uploads() -> None:
-    """As a listing page takes its time on S3, and a range its pages: the look lists eight ranges side by side."""
+def test_a_million_uploads_keep_no_look_waiting_for_the_store() -> None:
+    """By what S3 takes for its pages, eight ranges side by side; what we take to read them comes to that."""
     town, store = town_of()
     uploads = 20_000
     settled(town, uploads)
