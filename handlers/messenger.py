@@ -131,13 +131,29 @@ class Messenger:
         for line, most in zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True):
             while line and line[0][0] <= self._now() and self._under_way < most:
                 due = heapq.heappop(line)[2]
-                full = next((share for share in _shares(due) if self._taken[share] >= MOST_OF[share[0]]), None)
-                if full:
+                if full := self._full_share(due):
                     self._full[full].append(due)
+                    for share in _shares(due):
+                        self._let_next(share)  # its turn there, if it had one, is another's
                 else:
                     self._taken.update(_shares(due))
                     self._under_way += 1
                     pool.submit(self._call, due)
+
+    def _full_share(self, due: Due) -> Share | None:
+        return next((share for share in _shares(due) if self._taken[share] >= MOST_OF[share[0]]), None)
+
+    def _let_next(self, share: Share) -> None:
+        """Where the share has room again, queue the first that waits for it and for nothing else by now."""
+        waiting = self._full.get(share)
+        while waiting and self._taken[share] < MOST_OF[share[0]]:
+            due = waiting.popleft()
+            if not (full := self._full_share(due)):
+                self._queue(due, 0.0)
+                break
+            self._full[full].append(due)
+        if not waiting:
+            self._full.pop(share, None)
 
     def _pause_s(self) -> float:
         limits = zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True)
@@ -157,10 +173,11 @@ class Messenger:
             logger().error("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, exc_info=error)
         with self._wake:
             self._under_way -= 1
+            self._taken.subtract(_shares(due))
             for share in _shares(due):
-                self._taken[share] -= 1
-                if waiting := self._full.get(share):
-                    self._queue(waiting.popleft(), 0.0)
+                self._let_next(share)
+                if not self._taken[share]:
+                    del self._taken[share]
             if left is None:
                 self._known.pop(due.upload_id, None)
             else:

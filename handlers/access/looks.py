@@ -13,7 +13,7 @@ from collections.abc import Callable
 from handlers.access.buckets import MOST
 
 Ended = Callable[[], bool]
-"""Whether one preview has a record, or a reason why it has none. Raises `StorageUnavailable`."""
+"""Whether one preview has a record, a reason why it has none, or was deleted. Raises `StorageUnavailable`."""
 
 
 class Looks:
@@ -42,5 +42,12 @@ class Looks:
                 begun.pop(one, None)
             if len(begun) >= self.quota and task_id not in begun:
                 return False
-            begun[task_id] = ended
+            begun.setdefault(task_id, ended)
             return True
+
+    def forget(self, user_hash: str, task_id: str, ended: Ended) -> None:
+        """The preview was not begun after all; one that was under way already, with another `ended`, still is."""
+        with self._lock:
+            begun = self._users.get(user_hash, {})
+            if begun.get(task_id) is ended:
+                del begun[task_id]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -36,6 +37,8 @@ from shared.withdrawal import ERASED, reason_of
 
 RETRY_S = 5
 """When somebody whose previews are all under way may ask again."""
+UNWRITTEN_S = 60.0
+"""Age at which a preview without a receipt is not one that is only being begun."""
 LookAhead = Annotated[Callable[[int], None], Depends(looker)]
 
 MAX_PX = 512
@@ -122,11 +125,16 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         })  # fmt: skip
         belongings.hint(task, upload)
         if record_of(ctx, task) is None:
-            if not caller.operator and not looks.admits(caller.user_hash, task, partial(_has_ended, ctx, begun)):
+            has_ended = partial(_has_ended, ctx, begun)
+            if not caller.operator and not looks.admits(caller.user_hash, task, has_ended):
                 detail = f"{looks.quota} previews of yours are under way; ask again when one of them is done"
                 raise Problem(429, detail, "too_many_previews", {"Retry-After": str(RETRY_S)})
-            count(round(_pixels(glimpse, photo) * resolved.scale**2))
-            _publish(ctx, origin, begun)
+            try:
+                count(round(_pixels(glimpse, photo) * resolved.scale**2))
+                _publish(ctx, origin, begun)
+            except Exception:
+                looks.forget(caller.user_hash, task, has_ended)
+                raise
         return Begun(task_id=UUID(task), signature=workflow.signature)
 
     return router
@@ -147,7 +155,15 @@ def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
 
 
 def _has_ended(ctx: Context, begun: Receipt) -> bool:
-    return record_of(ctx, begun.task_id or "") is not None or fault_of(ctx, begun) is not None
+    if record_of(ctx, begun.task_id or "") is not None or fault_of(ctx, begun) is not None:
+        return True
+    if ctx.clock.now() - begun.decided_at < timedelta(seconds=UNWRITTEN_S):
+        return False  # its receipt may not be written yet
+    try:
+        ctx.store.head(ctx.settings.bucket_results, keys.receipt(begun.upload_id))
+    except NotFound:
+        return True  # the sweep deleted it, with its record or reason
+    return False
 
 
 def _publish(ctx: Context, photo: str, begun: Receipt) -> None:

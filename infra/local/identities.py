@@ -64,7 +64,7 @@ def ticket_policy(uploads: str) -> dict[str, Any]:
 def _of_worker(settings: Settings) -> list[str]:
     """It looks at other objects of a bucket, too, to tell one that cannot be read from a store that gives none."""
     results = settings.bucket_results
-    written = [f"{results}/{part}" for part in ("processed", "previews", "claims")]
+    written = [f"{results}/{part}" for part in ("processed", "previews", "claims", "workers")]
     return _rights([], [settings.bucket_uploads, results], [*written, settings.bucket_quarantine])
 
 

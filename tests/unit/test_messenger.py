@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +28,7 @@ class Post:
     def __init__(self) -> None:
         self.held: set[str] = set()
         self.release = threading.Event()
+        self.free = defaultdict[str, threading.Event](threading.Event)
         self.now, self.most, self.done = Counter[str](), Counter[str](), Counter[str]()
         self.answer = 204
         self._lock = threading.Lock()
@@ -39,7 +40,8 @@ class Post:
             self.now[host] += 1
             self.most[host] = max(self.most[host], self.now[host])
         if host in self.held:
-            self.release.wait()
+            while not (self.release.wait(0.02) or self.free[host].is_set()):
+                pass
         with self._lock:
             self.now[host] -= 1
             self.done[host] += 1
@@ -114,6 +116,27 @@ def test_shares_of_hosts_and_users_that_overlap_end_in_every_call_made(office: O
             for host in ("a.example.com", "b.example.com"):
                 office.messenger.take_in(office.message(host, user))
     eventually(lambda: office.post.done.total() == 4 * (PER_USER + PER_HOST), "every call")
+
+
+def test_whoever_waits_for_a_host_does_not_wait_for_its_other_callers_user(office: Office) -> None:
+    """The host is free again, and those of its callers who came first have a full share of their own elsewhere."""
+    slow = [f"slow{number}.example.com" for number in range(PER_USER)]
+    office.post.held.update([*slow, "shared.example.com"])
+    office.thread.start()
+    for _ in range(PER_HOST):
+        office.messenger.take_in(office.message("shared.example.com", "bob"))
+    eventually(lambda: office.post.now["shared.example.com"] == PER_HOST, "the shared host's share of calls")
+    for _ in range(PER_HOST):
+        office.messenger.take_in(office.message("shared.example.com", "ann"))
+    office.messenger.take_in(office.message("shared.example.com", "bob"))
+    waiting = lambda: sum(map(len, office.messenger._full.values()))  # noqa: E731
+    eventually(lambda: waiting() == PER_HOST + 1, "more than the host's share to wait")
+    for host in slow:
+        office.messenger.take_in(office.message(host, "ann"))
+    eventually(lambda: sum(office.post.now[host] for host in slow) == PER_USER, "the first user's share elsewhere")
+    office.post.held.remove("shared.example.com")
+    office.post.free["shared.example.com"].set()
+    eventually(lambda: office.post.done["shared.example.com"] == PER_HOST + 1, "the other user's calls")
 
 
 def test_later_tries_leave_room_for_first_ones(office: Office) -> None:

@@ -63,6 +63,32 @@ def test_a_preview_that_has_ended_makes_room_for_another() -> None:
     assert look(town, key, ticket, 4).status_code == 429
 
 
+def test_a_preview_that_the_sweep_deleted_holds_no_place() -> None:
+    """It had ended; of one whose message was lost nothing is left, either."""
+    town = AccessTown(limit_previews=2)
+    key, ticket = begun(town)
+    for left in (1, 2):
+        task = look(town, key, ticket, left).json()["task_id"]
+        (receipt,) = [info for info in town.world.store.list("results", "receipts/preview/") if task in info.key]
+        town.world.store.delete("results", receipt.key)
+    town.world.clock.advance(60)
+    assert look(town, key, ticket, 3).status_code == 202
+
+
+def test_a_look_that_was_refused_holds_no_place() -> None:
+    """For its pixels, or because its task could not be published: it is under way nowhere."""
+    town = AccessTown(limit_previews=2, limit_preview_pixels_per_min=160_000)
+    key, ticket = begun(town)
+    answers = [look(town, key, ticket, left) for left in range(4)]
+    assert [answer.json().get("code") for answer in answers] == [None] + ["too_many_requests"] * 3
+    town.world.clock.advance(60)
+    town.world.publisher.refused.add(topology.PREVIEW)
+    assert look(town, key, ticket, 5).status_code == 503
+    town.world.publisher.refused.clear()
+    town.world.clock.advance(60)
+    assert look(town, key, ticket, 6).status_code == 202
+
+
 def test_the_pixels_of_previews_are_counted_and_come_back_within_a_minute() -> None:
     """A region of 100 × 100 pixels, four times larger, is 160,000 pixels."""
     town = AccessTown(limit_preview_pixels_per_min=320_000)
