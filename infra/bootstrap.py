@@ -82,10 +82,11 @@ def _ensure(store: S3Store, settings: Settings, bucket: str) -> str | None:
 
 def _is_there(store: S3Store, bucket: str) -> bool:
     """Asked first: who may use a bucket need not have the right to make one."""
-    try:
-        store.client.head_bucket(Bucket=bucket)
-    except store.client.exceptions.ClientError:
-        return False
+    with translated(bucket, ""):  # what is no answer of the store
+        try:
+            store.client.head_bucket(Bucket=bucket)
+        except store.client.exceptions.ClientError:
+            return False
     return True
 
 
