@@ -224,7 +224,8 @@ def test_only_sources_reach_the_builder() -> None:
     assert lines[0] == "*"
     assert "**/*.env" in lines
     assert {line[1:] for line in lines if line[0] == "!"} == {
-        "pyproject.toml", "setup.py", "constraints.txt", "README.md", "shared", "handlers", "gpu_worker", "infra",
+        "pyproject.toml", "setup.py", "constraints.txt", "README.md", "LICENSE", "NOTICE", "requirements",
+        "shared", "handlers", "gpu_worker", "infra",
     }  # fmt: skip
 
 

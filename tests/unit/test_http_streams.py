@@ -31,7 +31,7 @@ def test_one_user_takes_no_more_than_a_share_of_the_streams(monkeypatch: pytest.
         decision = world.upload(f"{user}.png", photo(), {"user": user})
         world.restore(decision)
         text, document = access.mint(identity.user_hash(user, b"pepper"), ("read",), now)
-        world.store.put("results", access.place(document.id), document.to_bytes(), "application/json")
+        world.store.put("access", access.place(document.id), document.to_bytes(), "application/json")
         tasks[user], keys[user] = decision.task_id or "", text
     with serving(http.build(world.ctx, asked={}), world) as port, ExitStack() as open_:
 
