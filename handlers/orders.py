@@ -25,12 +25,15 @@ MAX_VALUE_CHARS = 2048
 MAX_PARAMS_BYTES = 2048
 MAX_FILENAME_CHARS = 255
 
+NO_CALLBACK = "none"
+"""What a signed upload says where nobody is to be called: a field that is not there could be added by its sender."""
+
 _OWNED = re.compile(r"users/([0-9a-f]{64})/")
 _CHOSEN = re.compile(r"incoming/([^/]+)/.")
 _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNORECASE)
 """What SDKs and browsers write. Python knows codecs beside these that are no charsets, slow, or make no text."""
 
-_READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
+READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def lane(user: str, settings: Settings) -> int:
 def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
     """Raises `PermanentError`: `bad_metadata`, `unknown_workflow`, `bad_parameter`, each with the rule."""
     for given, value in metadata.items():
-        if given.lower() in _READ and len(value) > MAX_VALUE_CHARS:
+        if given.lower() in READ and len(value) > MAX_VALUE_CHARS:
             detail = f"{given.lower()} has {len(value)} characters; object metadata may have {MAX_VALUE_CHARS}"
             raise PermanentError(Code.BAD_METADATA, detail)
     priority = _value(metadata, "priority") or "bulk"
@@ -75,7 +78,7 @@ def callback(metadata: Mapping[str, str], settings: Settings) -> str | None:
     """Whom to call at the end. Raises `PermanentError(bad_parameter)` for where no call may go."""
     # As it is: percent-escapes belong to the URL.
     url = next((value.strip() for name, value in metadata.items() if name.lower() == "callback"), "")
-    if not url:
+    if url in ("", NO_CALLBACK):
         return None
     check_url(url, settings)
     return url

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from handlers import orders
 from handlers.api import state, tickets, withdraw
 from handlers.api.answers import Ended, refusals
 from handlers.api.auth import announcer
@@ -238,9 +239,11 @@ def _metadata(wanted: Wanted, name: str, caller: Caller, settings: Settings) -> 
         rule = f"{wanted.bytes:,} bytes; an upload may have {settings.max_upload_bytes:,} (DARKROOM_MAX_UPLOAD_BYTES)"
         raise PermanentError(Code.TOO_LARGE, rule)
     metadata = {
-        # All are given, and so all are signed: whoever sends the upload can add none of these.
+        # All are given, and so all are signed: whoever sends the upload can add none of these. A store may take what a
+        # form does not name from the headers of its request, which no signature covers.
         "workflow": name, "params": json.dumps(wanted.params, separators=(",", ":")).replace("%", "%25"),
         "user": caller.user_hash, "priority": wanted.priority, "filename": quote(wanted.filename, safe=""),
+        "callback": orders.NO_CALLBACK,
     }  # fmt: skip
     callback = caller.callback if wanted.callback is None else wanted.callback
     if callback is not None:

@@ -14,6 +14,7 @@ from handlers.context import Context
 from handlers.http import build
 from handlers.notifications import UploadEvent
 from handlers.on_upload import on_upload
+from handlers.orders import READ
 from infra.local.stack import Stack
 from shared import identity
 from shared.clock import SystemClock
@@ -129,6 +130,18 @@ def test_nothing_is_added_to_a_put_or_a_form(client: TestClient, servers: Stack,
     if send(issued, photo(), **added).status_code == 201:
         assert decide(servers, issued["key"]).user_hash == issued["key"].split("/")[1]
         assert "X-Amz-Meta-User" in added
+
+
+@pytest.mark.parametrize("name", sorted(READ))
+def test_nothing_that_is_read_is_taken_from_the_headers_of_a_form(
+    client: TestClient, servers: Stack, name: str
+) -> None:
+    """No signature covers them, and the store takes from there what the form does not name."""
+    issued = issue(client)
+    files, headers = {"file": ("x", photo(), "image/png")}, {f"x-amz-meta-{name}": "https://example.com/theirs"}
+    httpx.post(issued["post"]["url"], data=issued["post"]["fields"], files=files, headers=headers)
+    found = S3Store(servers.settings).head("uploads", issued["key"]).metadata
+    assert "https://example.com/theirs" not in found.values()
 
 
 @pytest.mark.parametrize("name", ["x-amz-meta-user", "x-amz-meta-params", "Content-Type"])
