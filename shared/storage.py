@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 PAGE = 1000
-"""Unfinished uploads in one answer: SeaweedFS would give ten times as many."""
+"""Objects in one answer, and unfinished uploads, of which SeaweedFS would give ten times as many."""
 META = "x-amz-meta-"
 
 
@@ -277,14 +277,18 @@ class S3Store:
             self._http.request("DELETE", bucket, key, version)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, StartAfter=start_after
-        )
+        # From key to key: a token is XML as it comes, and SeaweedFS writes the key into it, which XML may not hold.
+        asked: Any = {"StartAfter": start_after}
         with translated(bucket, prefix):
-            for page in pages:
-                at = _served_at(page)
-                for entry in page.get("Contents", []):
+            while True:
+                page = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **asked)
+                entries, at = page.get("Contents", []), _served_at(page)
+                for entry in entries:
                     yield _listed(bucket, entry, at)
+                if not page.get("IsTruncated"):
+                    return
+                token = page.get("NextContinuationToken", "")
+                asked = {"StartAfter": entries[-1]["Key"]} if entries else {"ContinuationToken": token}
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         # SeaweedFS orders them by id, and goes on by the id alone: hence no start and no order here.

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import AwareDatetime
+
 from handlers.context import Context
 from handlers.on_upload import upload_id
 from handlers.report import Look
@@ -43,7 +45,7 @@ Known = tuple[str, str, datetime]
 class Looked(Document):
     """`sweep/arrivals.json`: every upload with an older time was seen to have its receipt."""
 
-    since: datetime | None = None
+    since: AwareDatetime | None = None
 
 
 @dataclass

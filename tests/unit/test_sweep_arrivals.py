@@ -174,7 +174,7 @@ def test_a_process_that_begins_anew_goes_on_where_the_last_one_was() -> None:
     town.put("a.png")
     town.later(7200)
     assert Arrivals(town.ctx).look().missed == 1
-    for state in (b"{", b"", None):
+    for state in (b"{", b"", b'{"since": "2026-01-01T00:00:00"}', None):
         town.put(f"{state!r}.png")
         if state is None:
             town.store.delete("results", keys.ARRIVALS)
