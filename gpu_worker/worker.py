@@ -44,7 +44,7 @@ from shared.claims import RENEWALS, Claims
 from shared.errors import (
     BrokerUnavailable,
     Code,
-    ObjectUnreadable,
+    ObjectRefused,
     PermanentError,
     StorageUnavailable,
     TransientError,
@@ -165,7 +165,7 @@ class Worker:
         with suppress(StorageUnavailable):
             for job in self._hand.jobs():
                 if job is not but:
-                    with suppress(PermanentError):  # refused: that claim runs out by itself
+                    with suppress(PermanentError, ObjectRefused):  # that claim runs out by itself
                         self._outcomes.hand_back(job)
 
     def _preparing(self) -> None:
@@ -187,8 +187,8 @@ class Worker:
         try:
             with own().working():
                 begun = self._prepare.begin(delivery)
-        except ObjectUnreadable as error:
-            # The sweep calls for it again, once it can read what it has to say; nobody waits here for that.
+        except ObjectRefused as error:
+            # The sweep calls for it again, once the store gives or takes what was refused; nobody waits here for that.
             logger().error("worker.failed_to_begin", code=error.code, detail=error.detail)
             delivery.ack()
             begun = None
@@ -293,8 +293,7 @@ class Worker:
             if now_s() - waits_since_s > PAUSE_S:
                 awake_since_s = now_s()
             self._judge(now_s() - awake_since_s)
-            with suppress(StorageUnavailable):  # only while leaving
-                self._upkeep.look_after(self._hand.jobs())
+            self._upkeep.look_after(self._hand.jobs())
 
     def _judge(self, awake_s: float) -> None:
         """Nothing shows life while the whole process stands still, so all have their time again after that."""
@@ -326,7 +325,7 @@ class Worker:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, StorageUnavailable | BrokerUnavailable) and not isinstance(error, ObjectUnreadable)
+    return isinstance(error, StorageUnavailable | BrokerUnavailable) and not isinstance(error, ObjectRefused)
 
 
 def main(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from handlers.context import Context
 from handlers.intake import take_in
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
-from shared.errors import Code, ObjectUnreadable, PermanentError, TransientError
+from shared.errors import Code, ObjectRefused, PermanentError, TransientError
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from shared.telemetry import logger
@@ -27,7 +27,7 @@ def settle(delivery: Delivery, ctx: Context, stop: threading.Event) -> None:
 def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings, stop: threading.Event) -> None:
     """Do the work of one message and settle it: passing faults are waited out, lasting ones set it aside.
 
-    Nobody waits for one object that the store does not give, though it gives others: the sweep takes that over. Left
+    Nobody waits for one object that the store refuses, and no other: the sweep takes that over. Left
     unsettled when the process leaves; another one gets it then.
     """
     policy = RetryPolicy(settings.retry_base_s, settings.retry_cap_s, settings.max_attempts)
@@ -37,7 +37,7 @@ def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings
         try:
             work()
             return delivery.ack()
-        except ObjectUnreadable as error:
+        except ObjectRefused as error:
             logger().warning("message.left_to_sweep", queue=delivery.queue, code=error.code, detail=error.detail)
             return delivery.ack()
         except PermanentError as error:

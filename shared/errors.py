@@ -108,12 +108,20 @@ class StorageUnavailable(TransientError):
         super().__init__(Code.STORAGE_UNAVAILABLE, detail)
 
 
-class ObjectUnreadable(StorageUnavailable):
-    """The store gives other objects, and not this one: a refusal by policy, an archived object, a damaged chunk.
+class ObjectRefused(StorageUnavailable):
+    """The store refuses this one object, and does the same for others.
 
     To whom every fault of the store is the same it is one of them. Nobody else need wait behind it, and a try of a
     photo that meets it counts.
     """
+
+
+class ObjectUnwritable(ObjectRefused):
+    """The store takes, or deletes, other objects, and not this one."""
+
+
+class ObjectUnreadable(ObjectRefused):
+    """The store gives other objects, and not this one: a refusal by policy, an archived object, a damaged chunk."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

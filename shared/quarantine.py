@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import keys
 from shared.documents import Source
-from shared.errors import ObjectUnreadable, PermanentError
+from shared.errors import ObjectRefused, PermanentError
 from shared.settings import Settings
 from shared.storage import ObjectInfo, ObjectStore
 from shared.telemetry import logger
@@ -20,5 +20,5 @@ def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: So
     try:
         copy = keys.quarantined(upload_id, source.key, source.filename)
         store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)
-    except (PermanentError, ObjectUnreadable) as error:
+    except (PermanentError, ObjectRefused) as error:
         logger().warning("quarantine.no_copy", upload_id=upload_id, code=error.code)

@@ -11,6 +11,7 @@ import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ReadTimeoutError
 from botocore.utils import parse_timestamp
 
 from shared.clock import StoreClock
@@ -73,8 +74,12 @@ def _keep_time(client: S3Client, clock: StoreClock) -> None:
     def begin(request: Any, **_: Any) -> None:
         request.context |= {NOW: clock.now(), ASKED: clock.monotonic()}
 
-    def listen(response: Any, request_dict: Any, attempts: int, **_: Any) -> float | None:
+    def listen(
+        response: Any, request_dict: Any, attempts: int, caught_exception: Exception | None = None, **_: Any
+    ) -> float | None:
         """Seconds until the request is tried again; None leaves it to the SDK's own rules."""
+        if isinstance(caught_exception, ReadTimeoutError):
+            raise caught_exception  # silence is not asked again: see `S3Http`
         if response is None:
             return None
         was_wrong = heard(clock, response[0].headers.get("Date"), request_dict["context"][ASKED])

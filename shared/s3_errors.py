@@ -14,19 +14,19 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError, StorageUnavailable
+from shared.errors import Code, NotFound, ObjectUnreadable, ObjectUnwritable, PermanentError, StorageUnavailable
 
 ARCHIVED = "InvalidObjectState"
 """What must be fetched back first: nobody can read it, whatever else the store gives."""
 IMPOSSIBLE = ("KeyTooLongError", "InvalidURI")
 """No object can have such a key."""
-OF_THE_STORE = (503, 507)
-"""Statuses of a store that is busy or full: they say nothing of the object."""
 
 ADVICE = "check its name, DARKROOM_S3_REGION and the access key"
 
 Others = Callable[[], bool | None]
 """Whether the store gives other objects of the bucket now; None: it answers, and has no other."""
+Takes = Callable[[], bool]
+"""Whether the store does with another key of the bucket what it refused to do with this one."""
 
 
 class AlreadyThere(Exception):
@@ -83,6 +83,29 @@ def giving(bucket: str, key: str, others: Others) -> Iterator[None]:
             raise
 
 
+@contextmanager
+def taking(bucket: str, key: str, takes: Takes) -> Iterator[None]:
+    """As `translated`, for what writes or deletes one object: raises `ObjectUnwritable` where that is at fault.
+
+    A store that is full, or closed, says the same of every key. Whether it takes another one tells them apart.
+    """
+    with translated(bucket, key):
+        try:
+            yield
+        except (ClientError, HTTPError) as error:
+            if not _may_be_the_key(error) or not takes():
+                raise
+            detail = f"the store does that for other keys of bucket {bucket!r}, and not for this one: {_said(error)}"
+            raise ObjectUnwritable(detail) from error
+
+
+def _may_be_the_key(error: Exception) -> bool:
+    if not isinstance(error, ClientError):
+        return not isinstance(error, ConnectTimeoutError)  # nobody was asked for anything
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status >= 500 or status in (401, 403, 408, 429)
+
+
 def _said(error: Exception) -> str:
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
 
@@ -92,8 +115,8 @@ def _may_be_the_object(error: Exception) -> bool:
         return not isinstance(error, ConnectTimeoutError)  # nobody was asked for anything
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if status >= 500:
-        return status not in OF_THE_STORE
-    return status in (400, 401, 403) and _said(error) not in IMPOSSIBLE
+        return True
+    return status in (400, 401, 403, 429) and _said(error) not in IMPOSSIBLE
 
 
 def _is_the_object(error: Exception, others: bool | None) -> bool:

@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, ParamValidation
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import check_dns_name, get_environ_proxies
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from shared import __version__
 from shared.clock import StoreClock
@@ -78,7 +78,7 @@ class S3Http:
 
     `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
     part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
-    usual ones. `clock` is put right by every answer. `retry`: None means `RETRY`. `read_s`: longest silence.
+    usual ones. `clock` is put right by every answer. `retry`, `read_s`: longest silence; None means `RETRY`, `READ_S`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class S3Http:
         sleep: Callable[[float], None] = time.sleep,
         clock: StoreClock | None = None,
         retry: RetryPolicy | None = None,
-        read_s: float = READ_S,
+        read_s: float | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._region = region
@@ -100,7 +100,7 @@ class S3Http:
         self._sleep = sleep
         self._clock = clock or StoreClock()
         self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(endpoint)
-        self._pools = _pools(self._proxy, verify, read_s)
+        self._pools = _pools(self._proxy, verify, read_s or READ_S)
         self._retry = retry
 
     def request(
@@ -114,7 +114,7 @@ class S3Http:
     ) -> BaseHTTPResponse:
         """The server's answer, of a GET with its body still to read. A file is sent from its beginning.
 
-        Passing faults are tried again, `RETRY` says how often.
+        Passing faults are tried again, `RETRY` says how often; silence is not.
         """
         return self._ask(method, self.url(bucket, key, version), dict(headers or {}), body)
 
@@ -131,6 +131,8 @@ class S3Http:
             asked_s = self._clock.monotonic()
             try:
                 answer = self._send(method, url, dict(headers), body)
+            except ReadTimeoutError:
+                raise  # whoever waited for that long asks whether it is this object, before he waits again
             except HTTPError:
                 if (delay_s := retry.delay_s(attempt)) is None:
                     raise
@@ -169,7 +171,7 @@ class S3Http:
         StoreTimeAuth(credentials, "s3", self._region).add_auth(cast(AWSRequest, request))
         headers["User-Agent"] = f"darkroom/{__version__}"
         if method == "PUT":
-            headers["Content-Length"] = str(_size(body))
+            headers["Content-Length"] = str(size_of(body))
         # Not through the pools' own `urlopen`, which would tidy the path: `a/../b` is a key like any other.
         target = url if self._proxy and url.startswith("http:") else url[url.index("/", len("https://")) :]
         return self._pools.connection_from_url(url).urlopen(
@@ -211,7 +213,7 @@ def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     return {f"x-amz-meta-{name}": value for name, value in metadata.items()}
 
 
-def _size(body: Body) -> int:
+def size_of(body: Body) -> int:
     if isinstance(body, bytes):
         return len(body)
     size = body.seek(0, SEEK_END)

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
 
+from shared import keys
 from shared.clock import StoreClock
 from shared.errors import Code, NotFound, PermanentError
 from shared.s3_client import given_credentials, s3_client, s3_session
-from shared.s3_errors import AlreadyThere, giving, translated
-from shared.s3_http import ONCE, Body, S3Http, metadata_headers
+from shared.s3_errors import AlreadyThere, giving, taking, translated
+from shared.s3_http import ONCE, Body, S3Http, metadata_headers, size_of
 from shared.s3_probe import SILENCE_S, Probe
 from shared.settings import Settings
 
@@ -28,6 +29,8 @@ CHUNK_BYTES = 1 << 20
 PAGE = 1000
 """Objects in one answer, and unfinished uploads, of which SeaweedFS would give ten times as many."""
 META = "x-amz-meta-"
+PROBE = ".darkroom/probe"
+"""Written and deleted at once, in other buckets than that for results: see `keys.probe`."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class ObjectStream(Protocol):
 class ObjectStore(Protocol):
     """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot answer.
 
-    What reads one object raises `ObjectUnreadable`, which is one, where the store gives others and not this.
+    What reads one object raises `ObjectUnreadable`, which is one, where the store gives others and not this; what
+    writes or deletes one raises `ObjectUnwritable`, likewise.
     """
 
     def open(self, bucket: str, key: str, version: str | None = None) -> _Opened:
@@ -166,6 +170,7 @@ class S3Store:
             clock=self.clock,
         )
         self._http, self._probe = http(), Probe(http(retry=ONCE, read_s=SILENCE_S))
+        self._uploads, self._results = settings.bucket_uploads, settings.bucket_results
 
     def make_bucket(self, bucket: str) -> bool:
         """Create a bucket in the client's region. False: it is there already."""
@@ -197,6 +202,17 @@ class S3Store:
 
     def _giving(self, bucket: str, key: str) -> AbstractContextManager[None]:
         return giving(bucket, key, lambda: self._probe.others(bucket, key))
+
+    def _taking(
+        self, method: str, bucket: str, key: str, size: int = 0, headers: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[None]:
+        return taking(bucket, key, lambda: self._takes(method, bucket, key, size, headers or {}))
+
+    def _takes(self, method: str, bucket: str, key: str, size: int, headers: Mapping[str, str]) -> bool:
+        if method == "PUT" and bucket == self._uploads:
+            return False  # what is put there is an upload
+        place = keys.probe(key) if bucket == self._results else PROBE
+        return self._probe.takes(method, bucket, place, size, headers)
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
         with self.open(bucket, key, version) as stream:
@@ -244,7 +260,7 @@ class S3Store:
     def _put(
         self, bucket: str, key: str, data: Body, headers: Mapping[str, str], metadata: Mapping[str, str] | None
     ) -> ObjectInfo:
-        with translated(bucket, key):
+        with self._taking("PUT", bucket, key, size_of(data), headers):
             told = {**headers, **metadata_headers(metadata or {})}
             answer = self._http.request("PUT", bucket, key, headers=told, body=data).headers
         now = parsedate_to_datetime(answer["Date"])
@@ -255,12 +271,17 @@ class S3Store:
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
         condition: Any = {"CopySourceIfMatch": f'"{if_match}"'} if if_match else {}
         try:
-            with self._giving(source.bucket, source.key):
+            # A store that is full does not say whether it is the source that it means.
+            with giving(source.bucket, source.key, lambda: self._copies(source, bucket, key)):
                 self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin, **condition)
             if if_match and not source.version:
                 self._still_lies_there(source, if_match, bucket, key)
         except AlreadyThere as error:
             raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten") from error
+
+    def _copies(self, source: ObjectInfo, bucket: str, key: str) -> bool | None:
+        """Whether others of the source's bucket are given, and the other bucket takes as much."""
+        return self._takes("PUT", bucket, key, source.bytes, {}) and self._probe.others(source.bucket, source.key)
 
     def _still_lies_there(self, source: ObjectInfo, etag: str, bucket: str, copy: str) -> None:
         """Ceph 16 copies what lies there by now, whatever the condition says: its copy is taken back."""
@@ -273,7 +294,7 @@ class S3Store:
         raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten")
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        with translated(bucket, key):
+        with self._taking("DELETE", bucket, key):
             self._http.request("DELETE", bucket, key, version)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
-from shared.s3_errors import Others, giving, translated
+from shared.s3_errors import Others, giving, taking, translated
 from shared.s3_http import metadata_headers
 from shared.storage import CHUNK_BYTES, ObjectInfo, Unfinished
 from tests.refusals import METHODS, Refusal
@@ -129,7 +129,7 @@ class MemoryStore:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        with translated(bucket, key):
+        with taking(bucket, key, partial(self._takes, "PUT", bucket)):
             metadata_headers(metadata or {})
             put = self._write(bucket, key, data, content_type, metadata)
         return replace(put, bytes=0, content_type="", metadata={}, served_at=put.last_modified)  # what the answer tells
@@ -143,7 +143,7 @@ class MemoryStore:
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
         with self._lock:
-            with translated(bucket, key):
+            with taking(bucket, key, partial(self._takes, "PUT", bucket)):
                 self._check("PUT", bucket, key)
             if self._current(bucket, key):
                 return False
@@ -151,13 +151,15 @@ class MemoryStore:
             return True
 
     def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
-        others = partial(self._gives_others, source.bucket, source.key)
+        def others() -> bool | None:
+            return self._takes("PUT", bucket) and self._gives_others(source.bucket, source.key)
+
         with self._lock, giving(source.bucket, source.key, others):
             found = self._find("COPY", source.bucket, source.key, source.version, if_match)
             self._write(bucket, key, found.data, found.info.content_type, found.info.metadata)
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        with self._lock, translated(bucket, key):
+        with self._lock, taking(bucket, key, partial(self._takes, "DELETE", bucket)):
             self._check("DELETE", bucket, key)
             gone = version or (None if self._versioning.get(bucket) else NULL)
             kept = [found for found in self._objects.get((bucket, key), []) if found.info.version != gone]
@@ -237,7 +239,7 @@ class MemoryStore:
         ]
 
     def refuse(self, bucket: str, key: str, refusal: Refusal, *methods: str) -> None:
-        """From now on the key is refused, to these methods or to all; it is listed as before."""
+        """From now on the key is refused, to these methods or to all; it is listed as before. Without a key all are."""
         for method in methods or [method for method in METHODS if method != "LIST"]:
             self._refused[bucket, key, method] = refusal
 
@@ -316,6 +318,12 @@ class MemoryStore:
             return False
         return bool(well) if others else None
 
+    def _takes(self, method: str, bucket: str) -> bool:
+        """As `shared.s3_probe` finds it out: whether it is done with a key that nobody has refused by its name."""
+        if self.unavailable or (method == "PUT" and bucket == "uploads"):
+            return False
+        return bucket in self._buckets and (bucket, "", method) not in self._refused
+
     def _listed(self, bucket: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Each page as it is when it is asked for."""
         while True:
@@ -344,7 +352,7 @@ class MemoryStore:
             raise ParamValidationError(report="the key is empty")
         if len(key.encode()) > MOST_OF_KEY:
             raise _refused(method, 400, "KeyTooLongError")
-        refusal = self._refused.get((bucket, key, method))
+        refusal = self._refused.get((bucket, key, method)) or self._refused.get((bucket, "", method))
         if refusal is not None and refusal.hangs:
             raise ReadTimeoutError(cast(Any, None), "", "no answer")
         if refusal is not None and not refusal.is_cut:

@@ -19,18 +19,24 @@ HOP = ("connection", "transfer-encoding", "keep-alive")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is answered in place of the object. With `status` 200 it is the object, its body cut in the middle."""
+    """What is answered in place of the object. With `status` 200 it is the object, its body cut in the middle; with
+    `hangs` nothing is, for as long as the proxy runs.
+    """
 
     status: int
     code: str = ""
     methods: tuple[str, ...] = READS
+    hangs: bool = False
+
+
+FULL = Fault(507, "InsufficientStorage")
 
 
 class FaultProxy(ThreadingHTTPServer):
     """Listens on `port`, passes on to `target_port` with the request's own `Host`, so that signatures hold.
 
     `faults`: by `bucket/key`. `asked` counts requests by method and `bucket/key`, `given` the bytes of bodies of GETs.
-    A copy is a request for its source, by the method `COPY`.
+    A copy is a request for its source, by the method `COPY`. Bodies of more than `most_bytes` find no room.
     """
 
     daemon_threads = True
@@ -41,6 +47,8 @@ class FaultProxy(ThreadingHTTPServer):
         self.faults: dict[str, Fault] = {}
         self.asked: Counter[tuple[str, str]] = Counter()
         self.given: Counter[str] = Counter()
+        self.ends = threading.Event()
+        self.most_bytes: int | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that leaves in the middle is no fault of ours."""
@@ -53,6 +61,7 @@ def fault_proxy(target_port: int) -> Iterator[FaultProxy]:
         try:
             yield proxy
         finally:
+            proxy.ends.set()
             proxy.shutdown()
 
 
@@ -67,8 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         method = "COPY" if source else self.command
         self.server.asked[method, place] += 1
         fault = self.server.faults.get(place)
-        if fault and method in fault.methods:
-            if fault.status == 200:
+        if self.server.most_bytes is not None and len(body) > self.server.most_bytes:
+            self._refuse(FULL)
+        elif fault and method in fault.methods:
+            if fault.hangs:
+                self.server.ends.wait()
+                self.close_connection = True
+            elif fault.status == 200:
                 self._pass_on(place, body, is_cut=True)
             else:
                 self._refuse(fault)

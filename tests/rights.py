@@ -14,6 +14,8 @@ PLACES = {
     "results/receipts/u.json": "results/receipts/", "results/callbacks/due/u/0001.json": "results/callbacks/due/",
     "results/workers/k-h.json": "results/workers/", "results/sweep/state.json": "results/",
     "quarantine/u/reason.json": "quarantine/u/", "archive/a": "archive/",
+    "results/processed/.darkroom-probe": "results/processed/", "results/receipts/.darkroom-probe": "results/receipts/",
+    "results/callbacks/.darkroom-probe": "results/callbacks/", "quarantine/.darkroom/probe": "quarantine/.darkroom/",
     "access/keys/k.json": "access/keys/", "access/tickets/t.json": "access/tickets/",
 }  # fmt: skip
 """An object of each kind, and from where its neighbours are listed."""
@@ -25,11 +27,14 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "worker": {place: {"get", "list"} for place in PLACES if place.startswith(("uploads/", "results/"))} | {
         "results/processed/t.png": EVERYTHING, "results/previews/t.webp": EVERYTHING,
         "results/claims/t/0001.json": EVERYTHING, "quarantine/u/reason.json": EVERYTHING,
-        "results/workers/k-h.json": EVERYTHING,
+        "results/workers/k-h.json": EVERYTHING, "results/processed/.darkroom-probe": EVERYTHING,
+        "quarantine/.darkroom/probe": EVERYTHING,
     },
     "callbacks": {
         "results/receipts/u.json": {"get"}, "results/processed/t.png": {"get"}, "quarantine/u/reason.json": {"get"},
-        "results/callbacks/due/u/0001.json": EVERYTHING,
+        "results/callbacks/due/u/0001.json": EVERYTHING, "results/callbacks/.darkroom-probe": EVERYTHING,
+        "results/receipts/.darkroom-probe": {"get"}, "results/processed/.darkroom-probe": {"get"},
+        "quarantine/.darkroom/probe": {"get"},
     },
     "client": {place: EVERYTHING for place in PLACES if not place.startswith("access/")},
 }  # fmt: skip

@@ -21,7 +21,8 @@ class Job:
     """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it.
 
     `busy_s`: time that stages spent on it so far; between two stages it waits. `progress`: fraction of the inference
-    that is done. `withdrawn`: its owner took it back. The claim belongs to the upkeep, under `lock`, until `ended`.
+    that is done. `withdrawn`: its owner took it back. The claim belongs to the upkeep, under `lock`, until
+    `ended`. `refused_s`: when the store last refused it.
     """
 
     delivery: Delivery
@@ -37,6 +38,7 @@ class Job:
     progress: float = 0.0
     told: float = 0.0
     renewed_s: float = float("-inf")
+    refused_s: float = float("-inf")
     withdrawn: bool = False
     ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -12,7 +12,15 @@ from shared import facts, keys, withdrawal
 from shared.broker.consumer import Delivery
 from shared.claims import Spent
 from shared.documents import Reason, Receipt, Record
-from shared.errors import Code, DarkroomError, Missing, ObjectUnreadable, OtherRelease, PermanentError
+from shared.errors import (
+    Code,
+    DarkroomError,
+    Missing,
+    ObjectRefused,
+    ObjectUnreadable,
+    OtherRelease,
+    PermanentError,
+)
 from shared.failpoints import passing
 from shared.messages import LogEvent
 from shared.quarantine import keep_copy
@@ -112,7 +120,7 @@ class Outcomes:
         """The task had used up its attempts before this one could begin."""
         try:
             self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
-        except PermanentError:
+        except (PermanentError, ObjectRefused):
             # Its end cannot be written down. The sweep calls for it again; nobody waits here for it.
             logger().exception("task.endless", task_id=receipt.task_id, upload_id=receipt.upload_id)
             delivery.ack()
@@ -137,12 +145,12 @@ class Outcomes:
         task_id, end = receipt.task_id or "", self._quarantine(reason, with_copy=receipt.preview is None)
         if end is None:
             delivery.ack()
-            self._ctx.claims.forget(task_id, attempts)
+            self._forget(task_id, attempts)
             self._dropped(receipt)
             return
         self._tell(facts.of_reason(end), receipt)
         delivery.dead(end.error_code, end.error_detail)
-        self._ctx.claims.forget(task_id, attempts)
+        self._forget(task_id, attempts)
         metrics.PHOTOS.labels(outcome="failed").inc()
         logger().error(
             "task.failed", task_id=task_id, upload_id=receipt.upload_id, code=code, detail=detail, attempts=attempts
@@ -180,7 +188,14 @@ class Outcomes:
         job.end()
         passing("worker.before_ack")
         job.delivery.ack()
-        self._ctx.claims.forget(job.task.task_id, job.claim.attempt)
+        self._forget(job.task.task_id, job.claim.attempt)
+
+    def _forget(self, task_id: str, attempts: int) -> None:
+        """Its end stands, whatever becomes of its claims: the sweep deletes those for which nobody waits."""
+        try:
+            self._ctx.claims.forget(task_id, attempts)
+        except (PermanentError, ObjectRefused) as error:
+            logger().warning("claim.left", task_id=task_id, detail=error.detail)
 
 
 def _sentence(error: Exception) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from shared.breaker import Breaker
-from shared.errors import BrokerUnavailable, ObjectUnreadable, StorageUnavailable, TransientError
+from shared.errors import BrokerUnavailable, ObjectRefused, StorageUnavailable, TransientError
 from shared.heartbeat import own
 from shared.retry import RetryPolicy
 from shared.telemetry import logger
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 POLICY = RetryPolicy(base_s=0.5, cap_s=15.0, max_attempts=1_000_000)
 TRIES = 3
-"""Of one object while others are given: a chunk may be on its way to another disk, a connection may break by chance."""
+"""Of one object that alone is refused: a chunk may be on its way to another disk, a connection may break by chance."""
 HUNG_S = 10.0
-"""An object for which the store took longer to give nothing is not asked for again."""
+"""An object about which the store was silent for longer is not asked for again."""
 WRITES = ("put", "put_new", "copy")
 """A full store refuses these and answers all others: they have a circuit of their own."""
 
@@ -29,7 +29,7 @@ class Patient:
     """Calls a service again until it answers. An outage is no fault of a photo: no attempt is counted.
 
     All threads share a circuit breaker: while the service is away one of them asks at a time, the others wait for it.
-    For one object that the store does not give, though it gives others, nobody waits: that is raised after a few tries.
+    For one object that the store refuses, and no other, nobody waits: that is raised after a few tries.
     When `stop` is set the outage is raised, so that a worker can leave while a service is down. A thread that waits for
     a service does not hang, however long a call takes: sockets have limits of their own.
     """
@@ -61,13 +61,13 @@ class Patient:
                 asked_s = self._monotonic()
                 try:
                     result = call()
-                except ObjectUnreadable as error:
+                except ObjectRefused as error:
                     self._answered(circuit)
                     tries += 1
                     hung = self._monotonic() - asked_s > HUNG_S
                     if hung or (delay_s := policy.delay_s(tries)) is None or self._stop.is_set():
                         raise
-                    logger().warning("object.unreadable", code=error.code, detail=error.detail, delay_s=delay_s)
+                    logger().warning("object.refused", code=error.code, detail=error.detail, delay_s=delay_s)
                     wait_s = delay_s
                 except (StorageUnavailable, BrokerUnavailable) as error:
                     self._outage = error

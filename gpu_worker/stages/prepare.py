@@ -16,7 +16,7 @@ from gpu_worker.stages.upkeep import reason_of
 from shared import claims, keys, withdrawal, workflows
 from shared.broker.consumer import Delivery
 from shared.documents import Receipt, Record, Source, WorkflowRef
-from shared.errors import Code, NotFound, ObjectUnreadable, OtherRelease, PermanentError
+from shared.errors import Code, NotFound, ObjectRefused, OtherRelease, PermanentError
 from shared.facts import of_processing, tell
 from shared.failpoints import passing
 from shared.messages import RestoreTask
@@ -72,7 +72,7 @@ class Prepare:
         job = Job(delivery, task, receipt, taken, self._ctx.clock.now())
         try:
             return None if self._has_ended(job) else job
-        except ObjectUnreadable as error:  # its record
+        except ObjectRefused as error:  # its record
             self._outcomes.broken(job, error)
             return None
 

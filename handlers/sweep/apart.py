@@ -11,7 +11,7 @@ from typing import TypeVar
 from handlers.context import Context
 from handlers.sweep.tables import Entry, packed, text
 from shared import keys
-from shared.errors import BrokerUnavailable, ObjectUnreadable, StorageUnavailable
+from shared.errors import BrokerUnavailable, ObjectRefused, StorageUnavailable
 from shared.storage import ObjectInfo
 from shared.telemetry import logger, raised_at
 
@@ -55,7 +55,7 @@ class Apart:
         """One object met an error that was caught elsewhere."""
         if isinstance(error, BrokerUnavailable):
             raise error
-        if isinstance(error, StorageUnavailable) and not isinstance(error, ObjectUnreadable):
+        if isinstance(error, StorageUnavailable) and not isinstance(error, ObjectRefused):
             store_answers(self._ctx)
         self.failed += 1
         logger().error("sweep.object_failed", stage=stage, object=ident, error=type(error).__name__,

@@ -7,10 +7,11 @@ costs one listing of the few tasks in work, and reads a claim only when it has c
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from handlers.context import Context
 from handlers.retelling import read_receipt, task_of
@@ -22,8 +23,11 @@ from shared.claims import ClaimNote
 from shared.errors import NotFound, PermanentError
 from shared.failpoints import passing
 from shared.heartbeat import Pulse
+from shared.retry import RetryPolicy
 from shared.storage import ObjectInfo
 from shared.telemetry import logger
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,16 @@ class Seen:
 
 
 class Known:
-    """The claims that were read, shared by the loops of a process; `lock` goes to the one that looks."""
+    """The claims that were read, shared by the loops of a process; `lock` goes to the one that looks.
+
+    `rests`, by stage and task: how often in a row a step failed, and until when it is let be.
+    """
 
     def __init__(self, ctx: Context) -> None:
         self.lock = threading.Lock()
         self.apart = Apart(ctx)
         self.read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+        self.rests: dict[tuple[str, str], tuple[int, float]] = {}
 
 
 class Calls:
@@ -61,6 +69,7 @@ class Calls:
         self._ctx, self._pulse = ctx, pulse or Pulse()
         self._known: Known = beside._known if beside else Known(ctx)
         self._damaged: list[ObjectInfo] = []
+        self._policy = RetryPolicy(ctx.settings.retry_base_s, ctx.settings.retry_cap_s, 1_000_000)
 
     def look(self) -> dict[str, Seen]:
         """The latest claim of every task that has one, by task id. Raises `StorageUnavailable`."""
@@ -70,11 +79,10 @@ class Calls:
     def call_due(self) -> int:
         """Publish every try that is due; their number. Raises `StorageUnavailable`, `BrokerUnavailable`."""
         with self._turn():
-            step = self._known.apart.step
             due = [(task_id, seen) for task_id, seen in self._look().items() if seen.due]
-            called = [step("calls", task_id, partial(self._call, task_id, seen)) for task_id, seen in due]
+            called = [self._step("calls", task_id, partial(self._call, task_id, seen)) for task_id, seen in due]
             for info in self._damaged:
-                step("damage", ident_of(info), partial(self._remove_damaged, info))
+                self._step("damage", ident_of(info), partial(self._remove_damaged, info))
             return sum(map(bool, called))
 
     def failed(self) -> int:
@@ -95,12 +103,27 @@ class Calls:
             task_id, _, name = info.key.removeprefix(keys.claims()).partition("/")
             if packed(task_id) and name.removesuffix(".json").isdecimal():
                 latest[task_id] = info
-        step = self._known.apart.step
-        looked = {task_id: step("claims", task_id, partial(self._see, info)) for task_id, info in latest.items()}
+        known = self._known
+        known.rests = {place: rest for place, rest in known.rests.items() if place[1] in latest}
+        looked = {task_id: self._step("claims", task_id, partial(self._see, info)) for task_id, info in latest.items()}
         found = {task_id: seen for task_id, seen in looked.items() if seen}
-        read = self._known.read
-        self._known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
+        read = known.read
+        known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
         return found
+
+    def _step(self, stage: str, task_id: str, step: Callable[[], T]) -> T | None:
+        """As `Apart.step`. One that failed is left alone for a while, which grows: the store may be silent about it."""
+        known, now_s = self._known, self._ctx.clock.monotonic()
+        in_a_row, until_s = known.rests.pop((stage, task_id), (0, now_s))
+        if now_s < until_s:
+            known.rests[stage, task_id] = in_a_row, until_s
+            return None
+        before = known.apart.failed
+        result = known.apart.step(stage, task_id, step)
+        if known.apart.failed > before:
+            delay_s = self._policy.delay_s(in_a_row + 1) or self._policy.cap_s
+            known.rests[stage, task_id] = in_a_row + 1, self._ctx.clock.monotonic() + delay_s
+        return result
 
     def _remove_damaged(self, info: ObjectInfo) -> None:
         if info.age_s > self._ctx.settings.lease_s:  # else it may be in the middle of being written

@@ -57,7 +57,7 @@ class WatchedStore(MemoryStore):
     def _check(self, method: str, bucket: str, key: str) -> None:
         call = (method, bucket, key)
         self.calls[call] = None
-        if (bucket, key, method) in self._refused:
+        if method != "LIST" and {(bucket, key, method), (bucket, "", method)} & self._refused.keys():
             self.asked[call] += 1
             if self.asked[call] > ENDLESS:
                 raise Endless(" ".join(call))
@@ -118,15 +118,18 @@ class Mill:
         """Notifications, then the worker, then a sweep, and time passes."""
         self.store.asked.clear()
         if self.told:
-            for key in sorted(self.ids):
-                with suppress(DarkroomError):  # whoever brought it does not come again
-                    on_upload(UploadEvent("uploads", key, "create"), self.town.ctx)
+            self.tell()
         self._work()
         self.store.asked.clear()
         with suppress(StorageUnavailable):
             on_sweep(self.town.ctx, backlogs=self.town.backlogs, memory=self.memory)
         self.town.clock.advance(ROUND_S)
         self.told = False
+
+    def tell(self) -> None:
+        for key in sorted(self.ids):
+            with suppress(DarkroomError):  # whoever brought it does not come again
+                on_upload(UploadEvent("uploads", key, "create"), self.town.ctx)
 
     def _work(self) -> None:
         """Everything that waits, as the three threads would do it."""

@@ -14,6 +14,7 @@ from handlers.sweeper import Loop
 from shared import keys
 from shared.errors import NotFound
 from shared.storage import ObjectInfo, ObjectStore
+from tests.refusals import FORBIDDEN
 from tests.unit.sweep_town import LEASE_S, Town, photo
 from tests.waiting import eventually
 
@@ -203,3 +204,19 @@ def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(town: Town, monkeypat
     calls.call_due()
     held = [key for key in town.store.keys("results") if key.startswith("claims/")]
     assert [key.rpartition("/")[2] for key in held] == ["0001.json", "0002.json"]
+
+
+def test_a_claim_that_cannot_be_marked_is_called_again_ever_later(town: Town) -> None:
+    """It is published before it is marked; a message at each look would fill the queue."""
+    claim = town.claim(town.upload("a.png"))
+    town.lose()
+    town.later()
+    town.store.refuse("results", keys.claim(claim.task_id, 1), FORBIDDEN, "PUT")
+    calls = Calls(town.ctx)
+    for _ in range(50):
+        calls.call_due()
+        town.clock.advance(2)
+    assert 2 <= len(town.messages()) <= 8
+    town.store.allow()
+    town.later(town.ctx.settings.retry_cap_s)
+    assert (calls.call_due(), calls.call_due()) == (1, 0)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gpu_worker.stages.patience import HUNG_S, TRIES, Patient
-from shared.errors import ObjectUnreadable, StorageUnavailable
+from shared.errors import ObjectRefused, ObjectUnreadable, ObjectUnwritable, StorageUnavailable
 from tests.fakes import FakeClock
 
 
@@ -41,12 +41,14 @@ class Service:
             raise self.answers.pop(0)
         return b"data"
 
+    put = read
+
 
 def patient_with(service: Service, stop: Stop) -> Patient:
     return Patient(service, stop, stop.clock.monotonic)
 
 
-BAD, AWAY = ObjectUnreadable("this one"), StorageUnavailable("all")
+BAD, UNWANTED, AWAY = ObjectUnreadable("this one"), ObjectUnwritable("this one"), StorageUnavailable("all")
 
 
 @pytest.fixture
@@ -54,15 +56,16 @@ def service() -> Service:
     return Service()
 
 
-def test_one_object_is_tried_a_few_times(service: Service) -> None:
+@pytest.mark.parametrize(("call", "refusal"), [("read", BAD), ("put", UNWANTED)])
+def test_one_object_is_tried_a_few_times(service: Service, call: str, refusal: ObjectRefused) -> None:
     stop = Stop()
     patient = patient_with(service, stop)
-    service.answers = [BAD] * (TRIES + 1)
-    with pytest.raises(ObjectUnreadable):
-        patient.read()
+    service.answers = [refusal] * (TRIES + 1)
+    with pytest.raises(ObjectRefused):
+        getattr(patient, call)()
     assert (service.asked, len(stop.waits)) == (TRIES, TRIES - 1)
     service.answers.clear()
-    assert patient.read() == b"data"
+    assert getattr(patient, call)() == b"data"
     assert len(stop.waits) == TRIES - 1  # the circuit is closed: nobody else has to wait
 
 

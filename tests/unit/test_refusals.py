@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.refusals import REFUSALS
+from tests.refusals import BROKEN, BUSY, FORBIDDEN, HANGING, REFUSALS, Refusal
 from tests.unit.refusal_mill import OTHERS, OURS, Call, Endless, Mill, refused
 
 WAYS = {
@@ -16,14 +16,6 @@ WAYS = {
 }
 ROUNDS = 12
 """All attempts of a photo, with the waits between them."""
-
-
-def is_the_stores(kind: str, call: Call) -> bool:
-    """Whether the store is said to be busy, or a write is refused that a store which is full or closed refuses, too.
-
-    A worker takes both for an outage, whatever the key, and waits: nothing counts as an attempt meanwhile.
-    """
-    return kind == "busy" or (call[0] in ("PUT", "DELETE") and kind in ("forbidden", "archived", "broken", "hanging"))
 
 
 def calls(patch: pytest.MonkeyPatch, folder: Path, way: dict[str, bool]) -> list[Call]:
@@ -52,8 +44,22 @@ def test_one_key_that_is_refused_costs_its_photo_alone(
                 if not mill.turn(ROUNDS, OURS):
                     wrong[call] = "no end, ever"
             except Endless:
-                if not is_the_stores(kind, call):
-                    wrong[call] = "waits without end"
+                wrong[call] = "waits without end"
             except Exception as error:
                 wrong[call] = repr(error)
     assert not wrong, "\n".join(f"{what}: {' '.join(call)}" for call, what in wrong.items())
+
+
+@pytest.mark.parametrize("refusal", [FORBIDDEN, BROKEN, BUSY, HANGING], ids=["closed", "full", "busy", "silent"])
+def test_a_store_that_takes_nothing_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal
+) -> None:
+    """It may be full: no attempt counts, and with room again every photo is restored."""
+    mill = Mill(monkeypatch, tmp_path)
+    mill.tell()
+    mill.store.refuse("results", "", refusal, "PUT")
+    with pytest.raises(Endless):
+        mill.round()
+    mill.store.allow()
+    assert mill.turn(4, *OTHERS, OURS)
+    assert [mill.town.record(mill.ids[key]).attempts for key in (*OTHERS, OURS)] == [1, 1, 1]

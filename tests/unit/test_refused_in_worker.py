@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
 from gpu_worker.stages.job import Job
 from shared import claims, keys
 from shared.claims import Spent
 from shared.errors import Code, ObjectUnreadable, PermanentError
-from tests.refusals import BROKEN, KMS_DISABLED, WANTS_A_KEY, Refusal
+from tests.refusals import BROKEN, FORBIDDEN, KMS_DISABLED, WANTS_A_KEY, Refusal
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
+from tests.waiting import eventually
 
 NO_PICTURE = PermanentError(Code.DECODE_ERROR, "no picture in it")
 
@@ -44,6 +48,45 @@ def test_a_claim_that_the_store_refuses_makes_no_other_late(bench: Bench) -> Non
     refused.progress = good.progress = 0.5
     bench.upkeep.look_after([refused, good])
     assert bench.progress() == 0.5
+
+
+def test_a_claim_about_which_the_store_is_silent_makes_no_other_late(
+    bench: Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is renewed beside the others, and not once more while that has not ended."""
+    silent, answer, put = bench.begin(), threading.Event(), bench.world.store.put
+    bench.decision = bench.world.upload("b.png", photo(colour=4))
+    bench.receipt = bench.world.receipt(bench.decision)
+    bench.delivery.body = bench.world.tasks()[-1].encode()
+    good, asked = bench.begin(), []
+
+    def put_in_time(bucket: str, key: str, *rest: Any) -> Any:
+        if key == keys.claim(silent.task.task_id, 1):
+            asked.append(key)
+            answer.wait()
+        return put(bucket, key, *rest)
+
+    monkeypatch.setattr("gpu_worker.stages.upkeep.EVERY_S", 0.01)
+    monkeypatch.setattr(bench.world.store, "put", put_in_time)
+    try:
+        for progress in (0.25, 0.5):
+            silent.progress = good.progress = progress
+            eventually(
+                lambda: bench.upkeep.look_after([silent, good]) or bench.progress() == good.progress, "a renewal"
+            )
+    finally:
+        answer.set()
+    assert asked == [keys.claim(silent.task.task_id, 1)]
+
+
+def test_an_end_stands_although_its_claim_cannot_be_deleted(bench: Bench) -> None:  # noqa: F811
+    """Nothing counts as a failure after that; the sweep clears the claim away."""
+    job = bench.begin()
+    bench.world.store.refuse("results", keys.claim(job.task.task_id, 1), FORBIDDEN, "DELETE")
+    bench.outcomes.broken(job, NO_PICTURE)
+    assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR
+    assert bench.delivery.code == Code.DECODE_ERROR
 
 
 def test_a_reason_that_cannot_be_read_is_none(bench: Bench) -> None:  # noqa: F811
