@@ -310,14 +310,15 @@ def _take_away(receipt: Receipt, ctx: Context) -> None:
     source, settings = receipt.source, ctx.settings
     if receipt.fault is None or (ticket := keys.ticket_of(source.key)) is None:
         return
+    refused = Refused(upload_id=receipt.upload_id)  # the way to the receipt, once the object is no more
+    link = keys.refused(ticket, receipt.upload_id)
+    ctx.store.put(settings.bucket_results, link, refused.to_bytes(), JSON)
     if receipt.fault.error_code != Code.TOO_LARGE:
         try:
             copy = keys.quarantined(receipt.upload_id, source.key, source.filename)
             ctx.store.head(settings.bucket_quarantine, copy)
         except NotFound:
             return
-    refused = Refused(upload_id=receipt.upload_id)  # the way to the receipt, once the object is no more
-    ctx.store.put(settings.bucket_results, keys.refused(ticket), refused.to_bytes(), JSON)
     erasure.delete_original(ctx, receipt, source.key)
 
 

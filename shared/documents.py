@@ -152,7 +152,7 @@ class Superseded(Receipt):
 
 
 class Refused(Document):
-    """`refused/{ticket}.json`: the upload of a ticket that was refused; its object lies in quarantine, if anywhere."""
+    """`refused/{ticket}/{upload_id}.json`: an upload of a ticket that was refused; its object lies in quarantine."""
 
     upload_id: str
 

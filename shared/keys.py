@@ -133,9 +133,9 @@ def ticket_of(source_key: str) -> str | None:
     return found[1] if found else None
 
 
-def refused(ticket: str) -> str:
-    """In the results bucket: which upload of a ticket was refused, and is taken away by now."""
-    return f"refused/{ticket}.json"
+def refused(ticket: str, upload_id: str = "") -> str:
+    """In the results bucket: that an upload of a ticket was refused, and is taken away by now; or the prefix of all."""
+    return f"refused/{ticket}/{upload_id}.json" if upload_id else f"refused/{ticket}/"
 
 
 def preview_upload(upload_id: str, preview_id: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -172,7 +172,7 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         """What became of an upload."""
         user_hash, expires_at = tickets.owner(ctx, caller, ticket, user)
         info = find(ctx, user_hash, ticket)
-        refused = _refused(ctx, user_hash, ticket) if info is None else None
+        refused = next(_refused(ctx, user_hash, ticket), None) if info is None else None
         if info is None and refused is None:
             return UploadState(ticket=ticket, status="expired" if ctx.clock.now() > expires_at else "waiting")
         upload = upload_id(info) if info else str(refused and refused.upload_id)
@@ -186,11 +186,11 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
         user_hash = tickets.owner(ctx, caller, ticket, user)[0]
         prefix = keys.uploads(user_hash, str(ticket))
         kept = [info for info in ctx.store.every_version(ctx.settings.bucket_uploads, prefix) if not info.is_marker]
-        refused = _refused(ctx, user_hash, ticket)
-        if not kept and refused is None:
+        refused = list(_refused(ctx, user_hash, ticket))
+        if not kept and not refused:
             raise Problem(409, "nothing was uploaded for this ticket, or it is gone already", "nothing_there")
         try:
-            newest = read_receipt(ctx, upload_id(kept[0])) if kept else refused
+            newest = read_receipt(ctx, upload_id(kept[0])) if kept else refused[0]
         except NotFound:
             raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
         for info in kept:
@@ -203,10 +203,11 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, who: Authe
                     withdraw.erase_rejected(ctx, receipt, info)
             if len(kept) > 1:
                 ctx.store.delete(info.bucket, info.key, info.version)
-        if refused:
-            withdraw.erase_rejected(ctx, refused, None)
-            ctx.store.delete(ctx.settings.bucket_results, keys.refused(str(ticket)))  # last, as it leads to the others
-        return Erased(ticket=ticket, task_id=UUID(newest.task_id) if newest and newest.task_id else None)
+        for receipt in refused:
+            withdraw.erase_rejected(ctx, receipt, None)
+            link = keys.refused(str(ticket), receipt.upload_id)
+            ctx.store.delete(ctx.settings.bucket_results, link)  # last, as it leads to the others
+        return Erased(ticket=ticket, task_id=UUID(newest.task_id) if newest.task_id else None)
 
     return router
 
@@ -219,15 +220,15 @@ def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
     return None
 
 
-def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Receipt | None:
-    """What was decided on an upload for a ticket that was refused, and taken away; None: there was none."""
-    key = keys.refused(str(ticket))
-    try:
-        told = Refused.from_bytes(ctx.store.read(ctx.settings.bucket_results, key), key)
-        receipt = read_receipt(ctx, told.upload_id)
-    except NotFound:
-        return None
-    return receipt if receipt.user_hash == user_hash else None
+def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Iterator[Receipt]:
+    """What was decided on uploads for a ticket that were refused, and taken away; the latest first."""
+    listed = ctx.store.list(ctx.settings.bucket_results, keys.refused(str(ticket)))
+    for info in sorted(listed, key=lambda info: info.last_modified, reverse=True):
+        with suppress(NotFound):
+            told = Refused.from_bytes(ctx.store.read(info.bucket, info.key), info.key)
+            receipt = read_receipt(ctx, told.upload_id)
+            if receipt.user_hash == user_hash:
+                yield receipt
 
 
 def _metadata(wanted: Wanted, name: str, caller: Caller, settings: Settings) -> dict[str, str]:

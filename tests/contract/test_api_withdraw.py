@@ -211,12 +211,28 @@ def test_an_erasure_by_ticket_that_broke_off_is_done_by_the_next(world: ApiWorld
     """What leads from the ticket to all else is there until that is gone."""
     ann = world.client(tenant(name(), world.settings))
     made = put_by_ticket(world, ann, b"no photo")
-    path, link = f"/v1/uploads/{made['ticket']}", keys.refused(made["ticket"])
+    path, link = f"/v1/uploads/{made['ticket']}", keys.refused(made["ticket"], made["upload"])
     told = world.store.read("results", link)
     assert ann.delete(path).status_code == 200
     world.store.put("results", link, told, "application/json")
     assert ann.delete(path).status_code == 200
     assert list(world.store.list("results", link)) == []
+
+
+def test_everything_that_was_refused_of_a_ticket_is_erased_by_it(world: ApiWorld) -> None:
+    """A form may be sent again, and each time it is another upload; what follows the last is not all."""
+    ann = world.client(tenant(name(), world.settings))
+    made = put_by_ticket(world, ann, b"no photo")
+    uploads = [made["upload"]]
+    metadata = world.store.head("quarantine", keys.quarantined(made["upload"], "", "grandma.png")).metadata
+    for data in (b"no photo, either", photo() + uuid4().bytes):
+        world.store.put("uploads", made["key"], data, "image/png", metadata)
+        uploads.append(str(on_upload(UploadEvent("uploads", made["key"], "create"), world.ctx).upload_id))
+    assert ann.delete(f"/v1/uploads/{made['ticket']}").status_code == 200
+    for upload in uploads:
+        assert [info.key for info in world.store.list("quarantine", upload)] == [keys.reason(upload)]
+        assert b"grandma" not in world.store.read("results", keys.receipt(upload))
+    assert list(world.store.list("results", keys.refused(made["ticket"]))) == []
 
 
 def test_a_photo_is_erased_by_its_ticket_with_all_of_its_task(world: ApiWorld) -> None:
