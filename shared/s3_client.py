@@ -1,4 +1,4 @@
-"""The SDK's client, for what is asked rarely: listings, buckets, copies; and its credentials."""
+"""The SDK's client, for what is asked rarely: buckets, copies, uploads in parts; and its credentials."""
 
 from __future__ import annotations
 

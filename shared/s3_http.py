@@ -1,4 +1,4 @@
-"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object) without the SDK's machinery around them.
+"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object; listings) without the SDK's machinery around them.
 
 The SDK spends three quarters of a small request on building, dispatching and parsing it. Here a request is a URL, a
 few headers and a body, on the HTTP library that the SDK uses, too; credentials, signatures, proxies and certificates
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from io import SEEK_END
 from typing import IO, Any, cast
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -48,7 +48,6 @@ _PASSING_CODES = {
     "ConditionalRequestConflict",
 }  # fmt: skip
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
-_KEY = re.compile(rb"<Key>([^<]+)</Key>")
 
 Body = bytes | IO[bytes]
 
@@ -74,7 +73,7 @@ class StoreTimeAuth(S3SigV4Auth):
 
 
 class S3Http:
-    """Requests for single objects, on a pool of connections. Thread-safe.
+    """Requests for single objects and pages of listings, on a pool of connections. Thread-safe.
 
     `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
     part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
@@ -118,23 +117,25 @@ class S3Http:
         """
         return self._ask(method, self.url(bucket, key, version), dict(headers or {}), body)
 
-    def some_keys(self, bucket: str) -> list[str]:
-        """The first thousand or fewer, each percent-encoded by the server and decoded here."""
-        answer = self._ask("GET", f"{self._place(bucket)}/?encoding-type=url&list-type=2", {}, b"")
-        return [unquote_plus(key.decode()) for key in _KEY.findall(answer.data)]
+    def listing(self, bucket: str, query: Mapping[str, str]) -> BaseHTTPResponse:
+        """One page, which was read to its end: a connection that breaks is a passing fault, too."""
+        told = "&".join(f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query))
+        return self._ask("GET", f"{self._place(bucket)}/?{told}", {}, b"", is_whole=True)
 
-    def _ask(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
+    def _ask(
+        self, method: str, url: str, headers: dict[str, str], body: Body, is_whole: bool = False
+    ) -> BaseHTTPResponse:
         retry = self._retry or RETRY
         attempt = 0
         while True:
             attempt += 1
             asked_s = self._clock.monotonic()
             try:
-                answer = self._send(method, url, dict(headers), body)
-            except ReadTimeoutError:
-                raise  # whoever waited for that long asks whether it is this object, before he waits again
-            except HTTPError:
-                if (delay_s := retry.delay_s(attempt)) is None:
+                answer = self._send(method, url, dict(headers), body, is_whole)
+            except HTTPError as broken:
+                # Whoever waited for so long for an object asks whether it is this one, before he waits again.
+                was_silent = isinstance(broken, ReadTimeoutError) and not is_whole
+                if was_silent or (delay_s := retry.delay_s(attempt)) is None:
                     raise
             else:
                 was_wrong = heard(self._clock, answer.headers.get("Date"), asked_s)
@@ -160,7 +161,7 @@ class S3Http:
             return f"{self._endpoint}/{quote(bucket, safe='')}"
         return f"{scheme}://{bucket}.{host}"
 
-    def _send(self, method: str, url: str, headers: dict[str, str], body: Body) -> BaseHTTPResponse:
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Body, is_whole: bool) -> BaseHTTPResponse:
         """One attempt, signed for now."""
         if not isinstance(body, bytes):
             body.seek(0)
@@ -182,7 +183,7 @@ class S3Http:
             retries=False,
             redirect=False,
             assert_same_host=False,
-            preload_content=method != "GET",
+            preload_content=is_whole or method != "GET",
             decode_content=False,
         )
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from shared.errors import StorageUnavailable
 from shared.s3_http import S3Http
+from shared.s3_listing import objects
 
 SILENCE_S = 5.0
 """A store that takes longer now to give one byte is no witness against an object."""
@@ -30,9 +32,10 @@ class Probe:
     def others(self, bucket: str, key: str) -> bool | None:
         """Whether the store gives other objects of `bucket` now; None: it answers, and has no other."""
         try:
-            known = [other for other in self._http.some_keys(bucket) if other != key]
-        except (ClientError, BotoCoreError, HTTPError):
+            page = next(objects(self._http, bucket))
+        except (ClientError, BotoCoreError, HTTPError, StorageUnavailable):
             return False
+        known = [info.key for info in page if info.key != key]
         if not known:
             return None
         return any(self._gives(bucket, other) for other in random.sample(known, min(SAMPLE, len(known))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
 
-from shared import keys
+from shared import keys, s3_listing
 from shared.clock import StoreClock
 from shared.errors import Code, NotFound, PermanentError
+from shared.objects import ObjectInfo as ObjectInfo
 from shared.s3_client import given_credentials, s3_client, s3_session
 from shared.s3_errors import AlreadyThere, giving, taking, translated
 from shared.s3_http import ONCE, Body, S3Http, metadata_headers, size_of
@@ -26,36 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 1 << 20
-PAGE = 1000
-"""Objects in one answer, and unfinished uploads, of which SeaweedFS would give ten times as many."""
 META = "x-amz-meta-"
 PROBE = ".darkroom/probe"
 """Written and deleted at once, in other buckets than that for results: see `keys.probe`."""
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """What the store says of an object. `served_at` is the store's own clock at the time of the answer."""
-
-    bucket: str
-    key: str
-    etag: str
-    bytes: int
-    last_modified: datetime
-    version: str | None = None
-    content_type: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    served_at: datetime | None = None
-
-    @property
-    def is_marker(self) -> bool:
-        """Whether it only says that the key was deleted, in a bucket with versions."""
-        return not self.etag
-
-    @property
-    def age_s(self) -> float:
-        """By the store's own clock, whatever ours says."""
-        return ((self.served_at or self.last_modified) - self.last_modified).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -151,7 +125,7 @@ _Opened = Any  # a context manager yielding ObjectStream; typing.ContextManager 
 
 
 class S3Store:
-    """`ObjectStore` on any S3-compatible server: one object at a time through `S3Http`, all else through boto3.
+    """`ObjectStore` on any S3-compatible server: single objects and listings through `S3Http`, all else through boto3.
 
     `clock` is the store's time, as its answers tell it.
     """
@@ -298,28 +272,19 @@ class S3Store:
             self._http.request("DELETE", bucket, key, version)
 
     def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
-        # From key to key: a token is XML as it comes, and SeaweedFS writes the key into it, which XML may not hold.
-        asked: Any = {"StartAfter": start_after}
         with translated(bucket, prefix):
-            while True:
-                page = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **asked)
-                entries, at = page.get("Contents", []), _served_at(page)
-                for entry in entries:
-                    yield _listed(bucket, entry, at)
-                if not page.get("IsTruncated"):
-                    return
-                token = page.get("NextContinuationToken", "")
-                asked = {"StartAfter": entries[-1]["Key"]} if entries else {"ContinuationToken": token}
+            for page in s3_listing.objects(self._http, bucket, prefix, start_after):
+                yield from page
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         # SeaweedFS orders them by id, and goes on by the id alone: hence no start and no order here.
         pages = self.client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=bucket, PaginationConfig={"PageSize": PAGE}
+            Bucket=bucket, PaginationConfig={"PageSize": s3_listing.PAGE}
         )
         with translated(bucket, ""):
             for page in pages:
                 for entry in page.get("Uploads", []):
-                    begun = _whole_seconds(entry["Initiated"])
+                    begun = entry["Initiated"].replace(microsecond=0)  # Ceph tells parts of a second here alone
                     yield Unfinished(bucket, entry["Key"], entry["UploadId"], begun, _served_at(page))
 
     def end(self, upload: Unfinished) -> None:
@@ -331,22 +296,16 @@ class S3Store:
             if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
                 yield from self.list(bucket, start_after=start_after)  # the same, and cheaper for every server
                 return
-            for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-                for entry in page.get("Versions", []):
-                    if entry["IsLatest"]:
-                        yield replace(_listed(bucket, entry, _served_at(page)), version=entry["VersionId"])
+            for page in s3_listing.versions(self._http, bucket, is_all=False):
+                yield from page
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(bucket, prefix):
             if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
                 yield from self.list(bucket, prefix)
                 return
-            for page in self.client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
-                for entry in page.get("Versions", []):
-                    yield replace(_listed(bucket, entry, _served_at(page)), version=entry["VersionId"])
-                for marker in page.get("DeleteMarkers", []):
-                    when, version = marker["LastModified"], marker["VersionId"]
-                    yield ObjectInfo(bucket, marker["Key"], "", 0, when, version, served_at=_served_at(page))
+            for page in s3_listing.versions(self._http, bucket, prefix):
+                yield from page
 
 
 class _Stream:
@@ -374,17 +333,6 @@ def _whole(stream: ObjectStream) -> bytearray:
 
 def _served_at(response: Any) -> datetime:
     return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-
-
-def _whole_seconds(told: datetime) -> datetime:
-    """Ceph tells parts of a second in listings, and nowhere else: the same object would have two times."""
-    return told.replace(microsecond=0)
-
-
-def _listed(bucket: str, entry: Any, served_at: datetime) -> ObjectInfo:
-    etag = entry["ETag"].strip('"')
-    when = _whole_seconds(entry["LastModified"])
-    return ObjectInfo(bucket, entry["Key"], etag, entry["Size"], when, served_at=served_at)
 
 
 def _info(bucket: str, key: str, answer: BaseHTTPResponse) -> ObjectInfo:

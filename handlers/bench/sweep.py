@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, cast
@@ -21,11 +22,13 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.sweep.arrivals import Arrivals
 from shared import identity, keys
 from shared.documents import Receipt, Record, Source
+from shared.s3_listing import PAGE
 from shared.settings import Settings
-from shared.storage import ObjectStore, S3Store
+from shared.storage import ObjectInfo, ObjectStore, S3Store
 from shared.workflows import resolve
 
 WRITERS = 16
+LISTINGS = ("list", "list_versions")
 ONE_REQUEST = ("open", "read", "head", "put", "put_new", "delete")
 
 
@@ -42,6 +45,8 @@ class Counted:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if name in LISTINGS:
+            return lambda *args, **kwargs: self._listed(method(*args, **kwargs))
         if name not in ONE_REQUEST:
             return method
 
@@ -50,6 +55,12 @@ class Counted:
             return method(*args, **kwargs)
 
         return counted
+
+    def _listed(self, listed: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
+        self.requests["page"] += 1
+        for number, info in enumerate(listed):
+            self.requests["page"] += bool(number) and number % PAGE == 0
+            yield info
 
 
 def measure(settings: Settings, objects: int) -> dict[str, Figures]:
@@ -98,7 +109,7 @@ def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
 def _row(seconds: float, store: Counted, resident: Resident) -> Figures:
     return {
         "seconds": seconds, "requests": store.requests.total(),
-        "lists": store.requests["ListObjectsV2"], "reads": store.requests["read"], **resident.rows()["sweep"],
+        "lists": store.requests["page"], "reads": store.requests["read"], **resident.rows()["sweep"],
     }  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def test_a_listing_goes_on_behind_every_key(store: ObjectStore, prefix: str, mon
 
     Ceph 16 answers 500 where it would have to name such a key.
     """
-    monkeypatch.setattr("shared.storage.PAGE", 1)
+    monkeypatch.setattr("shared.s3_listing.PAGE", 1)
     names = ["a", "m\x01a", "m\x01b", "mm", "n/\x1f", "n/b", "n/\uffff1", "n/\uffff2", "n/\uffff3", "z"]
     for name in names:
         store.put(BUCKET, prefix + name, b"1", "image/png")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from handlers.sweep.calls import Calls
 from handlers.sweeper import Loop
@@ -220,3 +221,21 @@ def test_a_claim_that_cannot_be_marked_is_called_again_ever_later(town: Town) ->
     town.store.allow()
     town.later(town.ctx.settings.retry_cap_s)
     assert (calls.call_due(), calls.call_due()) == (1, 0)
+
+
+def test_a_claim_that_cannot_be_read_is_told_of_ever_more_rarely(town: Town) -> None:
+    """It is called as soon as it is read again."""
+    claim = town.claim(town.upload("a.png"))
+    town.lose()
+    town.later()
+    town.store.refuse("results", keys.claim(claim.task_id, 1), FORBIDDEN)
+    calls = Calls(town.ctx)
+    with capture_logs() as lines:
+        for _ in range(100):
+            assert calls.call_due() == 0
+            town.clock.advance(2)
+    told = [line for line in lines if line["event"] == "sweep.object_failed"]
+    assert 2 <= len(told) <= 12
+    town.store.allow()
+    town.later(town.ctx.settings.retry_cap_s)
+    assert calls.call_due() == 1
