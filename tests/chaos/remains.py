@@ -28,14 +28,15 @@ ASKED_OR_KILLED = (0, -9, -15)
 def leaks(world: World) -> list[str]:
     """Secrets in logs and dead letters; and users, their pseudonyms and their keys in what is ours of these.
 
-    The store's own log names the keys that are deleted, or told to nobody.
+    The store's own log names the keys that are deleted, or told to nobody, and by the id of his key who asked for what.
     """
     letters = (f"{letter.body!r} {letter.detail} {letter.headers}" for letter in dead.letters(world.settings))
     places = {path.name: path.read_text(errors="replace") for path in _logs(world.folder)}
     places["dead letters"] = "\n".join(letters)
     secret, private = list(_secrets(world.settings)), list(_private(world.settings))
+    theirs = [(what, word) for what, word in secret if not what.endswith("_access_key")]
     return [f"{what} in {place}" for place, text in places.items()
-            for what, word in (secret if place.startswith(SERVERS) else secret + private) if word in text]  # fmt: skip
+            for what, word in (theirs if place.startswith(SERVERS) else secret + private) if word in text]  # fmt: skip
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
