@@ -82,6 +82,8 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
     except NotFound:
         return _gone(event, ctx)
     except ObjectUnreadable as error:
+        if not _is_listed(event, ctx):
+            return _gone(event, ctx)  # or never there, as at a key that this store cannot hold
         receipt = _unreadable(event, error, ctx)
     except PermanentError as error:  # a key that this store cannot hold
         return Decision("ignored", code=error.code)
@@ -108,6 +110,13 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
         logger().error("upload.failed", upload_id=ident, error=type(error).__name__, where=raised_at(error))
         fault = Fault(error_code=Code.INTERNAL, error_detail=f"it could not be looked at ({type(error).__name__})")
         return _receipt_of(replace(stream.info, metadata={}), ctx).model_copy(update={"fault": fault})
+
+
+def _is_listed(event: UploadEvent, ctx: Context) -> bool:
+    """Whether the store knows an object that it does not give; some refuse an impossible key in the same words."""
+    with suppress(PermanentError):
+        return any(info.key == event.key for info in ctx.store.list(event.bucket, event.key))
+    return False
 
 
 def _unreadable(event: UploadEvent, error: ObjectUnreadable, ctx: Context) -> Receipt:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local.stack import Stack
+from shared import telemetry
 from shared.settings import PREFIX, Settings
 
 
@@ -17,7 +18,9 @@ def own_servers() -> Iterator[Mapping[str, str]]:
     """The environment in which a process finds them. A server that the caller's environment names is used as it is."""
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         state_dir = Path(folder) / "state"
-        stack = Stack(Settings.given(state_dir=state_dir), servers_only=True)
+        given = Settings.given(state_dir=state_dir)
+        telemetry.configure(given, "bench")  # to stderr: stdout is for figures
+        stack = Stack(given, servers_only=True)
         try:
             stack.start()
             yield os.environ | {f"{PREFIX}STATE_DIR": str(state_dir), "PYTHONSAFEPATH": "1"}

@@ -41,8 +41,8 @@ from shared.settings import Settings
 wrong = json.loads(sys.argv[1])
 
 class Skewed(Stack):
-    def _process(self, name, *module):
-        program = super()._process(name, *module)
+    def _process(self, name, *module, **options):
+        program = super()._process(name, *module, **options)
         return replace(program, environment=program.environment | wrong[name])
 
 stack = Skewed(Settings.given())

@@ -64,7 +64,9 @@ def test_of_two_workers_at_the_same_point_one_restores_the_photo(versioned: Cont
 
     written = writes(ctx)
     claims = [json.loads(note) for key, notes in written.items() if key.startswith("claims/") for note in notes]
-    ends = {key: len(notes) for key, notes in written.items() if not key.startswith(("claims/", "receipts/"))}
+    ends = {
+        key: len(notes) for key, notes in written.items() if not key.startswith(("claims/", "receipts/", "workers/"))
+    }
     print(f"FAULT=F29 injected=2 winners=1 writes={len(claims)}+{sum(ends.values())}")
     assert claims
     assert {note["worker"].split("-")[-2] for note in claims} == {str(winner.process.pid)}

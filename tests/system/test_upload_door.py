@@ -132,13 +132,15 @@ def test_every_key_is_queued(handlers: Handlers, key: str) -> None:
 
 def test_metadata_choose_workflow_and_queue(handlers: Handlers) -> None:
     """As a client's SDK sends them, non-ASCII included."""
-    before = depth(handlers.settings)[topology.INTERACTIVE]
+    before = depth(handlers.settings)
     order = {"workflow": "anime", "params": '{"scale": 2}', "priority": "interactive", "user": "J%C3%BCrg"}
     receipt = handlers.receipt(handlers.put("ordered.jpg", photo(100), **order))
     assert receipt.workflow
     assert (receipt.workflow.name, receipt.workflow.params["scale"]) == ("anime", 2.0)
     assert receipt.priority == "interactive"
-    eventually(lambda: depth(handlers.settings)[topology.INTERACTIVE] == before + 1, "the message", 120)
+    queue = topology.restore_queue("interactive", receipt.lane)
+    assert receipt.lane > 0  # of somebody who has a name
+    eventually(lambda: depth(handlers.settings)[queue] == before[queue] + 1, "the message", 120)
 
 
 @pytest.mark.parametrize(
