@@ -60,7 +60,7 @@ def test_one_key_is_told_from_the_store(
     call(store, bucket, name)()
 
 
-@pytest.mark.parametrize(("fault", "name"), zip(FAULTS.values(), [*CALLS, "put"], strict=True), ids=FAULTS.keys())
+@pytest.mark.parametrize(("fault", "name"), list(zip(FAULTS.values(), [*CALLS, "put"], strict=True)), ids=FAULTS.keys())
 def test_a_store_that_takes_nothing_is_away(
     store: S3Store, proxy: FaultProxy, bucket: str, fault: Fault, name: str
 ) -> None:
