@@ -40,10 +40,15 @@ def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
 def end(ctx: Context, receipt: Receipt, code: Code) -> None:
     """Write down and tell that its owner took an upload back."""
     reason = Reason(
-        upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code=code,
-        error_detail=SENTENCES[code], source=receipt.source, at=ctx.clock.now(),
+        upload_id=receipt.upload_id,
+        task_id=receipt.task_id,
+        status="failed",
+        error_code=code,
+        error_detail=SENTENCES[code],
+        source=receipt.source,
+        at=ctx.clock.now(),
         retries=receipt.retries,
-    )  # fmt: skip
+    )
     ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
     if isinstance(receipt, Superseded):
         write_again(ctx, receipt)  # the reason's place is the later upload's

@@ -30,9 +30,15 @@ def read_earlier(ctx: Context, upload_id: str) -> list[Superseded]:
 def receipt_of(record: Record) -> Receipt:
     """The receipt of the upload that a record is of, as far as the record tells it."""
     return Receipt(
-        upload_id=record.upload_id, decision="queued", source=record.source, user_hash=record.user_hash,
-        priority="bulk", decided_at=record.queued_at, task_id=record.task_id, workflow=record.workflow,
-    )  # fmt: skip
+        upload_id=record.upload_id,
+        decision="queued",
+        source=record.source,
+        user_hash=record.user_hash,
+        priority="bulk",
+        decided_at=record.queued_at,
+        task_id=record.task_id,
+        workflow=record.workflow,
+    )
 
 
 def read_record(ctx: Context, task_id: str) -> Record:

@@ -22,9 +22,12 @@ MOVES = {"access/keys/": "keys/", "tickets/": "tickets/"}
 
 def buckets(settings: Settings) -> list[str]:
     return [
-        settings.bucket_uploads, settings.bucket_results, settings.bucket_quarantine, settings.bucket_archive,
+        settings.bucket_uploads,
+        settings.bucket_results,
+        settings.bucket_quarantine,
+        settings.bucket_archive,
         settings.bucket_access,
-    ]  # fmt: skip
+    ]
 
 
 def bootstrap(settings: Settings) -> list[str]:

@@ -252,9 +252,14 @@ class MemoryStore:
         return tuple(info.key for info in self.list(bucket))
 
     def _write(
-        self, bucket: str, key: str, data: bytes | IO[bytes], content_type: str, metadata: Mapping[str, str] | None,
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None,
         etag: str = "",
-    ) -> ObjectInfo:  # fmt: skip
+    ) -> ObjectInfo:
         with self._lock:
             self._check("PUT", bucket, key)
             if not isinstance(data, bytes):

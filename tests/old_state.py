@@ -44,9 +44,13 @@ def photo(shade: int) -> bytes:
 
 def contents(environment: dict[str, str]) -> dict[str, str]:
     """Bucket and key → SHA-256, of all that an upgrade leaves as it is."""
-    s3 = boto3.client("s3", endpoint_url=environment["DARKROOM_S3_ENDPOINT_URL"], region_name="us-east-1",
-                      aws_access_key_id=environment["DARKROOM_S3_ACCESS_KEY"],
-                      aws_secret_access_key=environment["DARKROOM_S3_SECRET_KEY"])  # fmt: skip
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=environment["DARKROOM_S3_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id=environment["DARKROOM_S3_ACCESS_KEY"],
+        aws_secret_access_key=environment["DARKROOM_S3_SECRET_KEY"],
+    )
     found = {}
     for bucket, prefix in KEPT.items():
         for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
@@ -61,8 +65,9 @@ def make(python: str, folder: Path) -> dict[str, Any]:
     env["DARKROOM_STATE_DIR"] = str(folder)
 
     def darkroom(*arguments: str) -> str:
-        return subprocess.run([python, "-P", "-m", "infra.cli", *arguments], env=env, check=True, text=True,
-                              stdout=subprocess.PIPE).stdout  # fmt: skip
+        return subprocess.run(
+            [python, "-P", "-m", "infra.cli", *arguments], env=env, check=True, text=True, stdout=subprocess.PIPE
+        ).stdout
 
     darkroom("up", "--detach")
     try:
@@ -77,8 +82,11 @@ def make(python: str, folder: Path) -> dict[str, Any]:
         key = json.loads(darkroom("keys", "create", "--user=ann", "--expires=never", "--json"))["key"]
         api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
         data = photo(100)
-        ticket = api.post("/v1/uploads", json=REQUEST | {"bytes": len(data)},
-                          headers={"Idempotency-Key": IDEMPOTENCY}).raise_for_status().json()  # fmt: skip
+        ticket = (
+            api.post("/v1/uploads", json=REQUEST | {"bytes": len(data)}, headers={"Idempotency-Key": IDEMPOTENCY})
+            .raise_for_status()
+            .json()
+        )
         form = ticket["post"]
         httpx.post(form["url"], data=form["fields"], files={"file": ("second.png", data)}).raise_for_status()
 

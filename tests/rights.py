@@ -9,35 +9,52 @@ from botocore.exceptions import ClientError
 EVERYTHING = {"put", "get", "list", "delete"}
 BUCKETS = ("uploads", "results", "quarantine", "archive", "access")
 PLACES = {
-    "uploads/a.png": "uploads/", "uploads/users/u/t/photo": "uploads/users/u/", "results/processed/t.png": "results/",
-    "results/previews/t.webp": "results/previews/", "results/claims/t/0001.json": "results/claims/t/",
-    "results/receipts/u.json": "results/receipts/", "results/callbacks/due/u/0001.json": "results/callbacks/due/",
-    "results/workers/k-h.json": "results/workers/", "results/sweep/state.json": "results/",
-    "quarantine/u/reason.json": "quarantine/u/", "archive/a": "archive/",
-    "results/processed/.darkroom-probe": "results/processed/", "results/receipts/.darkroom-probe": "results/receipts/",
-    "results/callbacks/.darkroom-probe": "results/callbacks/", "quarantine/.darkroom/probe": "quarantine/.darkroom/",
-    "access/keys/k.json": "access/keys/", "access/tickets/t.json": "access/tickets/",
-}  # fmt: skip
+    "uploads/a.png": "uploads/",
+    "uploads/users/u/t/photo": "uploads/users/u/",
+    "results/processed/t.png": "results/",
+    "results/previews/t.webp": "results/previews/",
+    "results/claims/t/0001.json": "results/claims/t/",
+    "results/receipts/u.json": "results/receipts/",
+    "results/callbacks/due/u/0001.json": "results/callbacks/due/",
+    "results/workers/k-h.json": "results/workers/",
+    "results/sweep/state.json": "results/",
+    "quarantine/u/reason.json": "quarantine/u/",
+    "archive/a": "archive/",
+    "results/processed/.darkroom-probe": "results/processed/",
+    "results/receipts/.darkroom-probe": "results/receipts/",
+    "results/callbacks/.darkroom-probe": "results/callbacks/",
+    "quarantine/.darkroom/probe": "quarantine/.darkroom/",
+    "access/keys/k.json": "access/keys/",
+    "access/tickets/t.json": "access/tickets/",
+}
 """An object of each kind, and from where its neighbours are listed."""
 
 RIGHTS: dict[str, dict[str, set[str]]] = {
     "admin": dict.fromkeys(PLACES, EVERYTHING),
     "handlers": dict.fromkeys(PLACES, EVERYTHING),
     "ticket": {"uploads/users/u/t/photo": {"put"}},
-    "worker": {place: {"get", "list"} for place in PLACES if place.startswith(("uploads/", "results/"))} | {
-        "results/processed/t.png": EVERYTHING, "results/previews/t.webp": EVERYTHING,
-        "results/claims/t/0001.json": EVERYTHING, "quarantine/u/reason.json": EVERYTHING,
-        "results/workers/k-h.json": EVERYTHING, "results/processed/.darkroom-probe": EVERYTHING,
+    "worker": {place: {"get", "list"} for place in PLACES if place.startswith(("uploads/", "results/"))}
+    | {
+        "results/processed/t.png": EVERYTHING,
+        "results/previews/t.webp": EVERYTHING,
+        "results/claims/t/0001.json": EVERYTHING,
+        "quarantine/u/reason.json": EVERYTHING,
+        "results/workers/k-h.json": EVERYTHING,
+        "results/processed/.darkroom-probe": EVERYTHING,
         "quarantine/.darkroom/probe": EVERYTHING,
     },
     "callbacks": {
-        "results/receipts/u.json": {"get"}, "results/processed/t.png": {"get"}, "quarantine/u/reason.json": {"get"},
-        "results/callbacks/due/u/0001.json": EVERYTHING, "results/callbacks/.darkroom-probe": EVERYTHING,
-        "results/receipts/.darkroom-probe": {"get"}, "results/processed/.darkroom-probe": {"get"},
+        "results/receipts/u.json": {"get"},
+        "results/processed/t.png": {"get"},
+        "quarantine/u/reason.json": {"get"},
+        "results/callbacks/due/u/0001.json": EVERYTHING,
+        "results/callbacks/.darkroom-probe": EVERYTHING,
+        "results/receipts/.darkroom-probe": {"get"},
+        "results/processed/.darkroom-probe": {"get"},
         "quarantine/.darkroom/probe": {"get"},
     },
     "client": {place: EVERYTHING for place in PLACES if not place.startswith("access/")},
-}  # fmt: skip
+}
 """Role → place → what it may do there; what is not named it may not."""
 
 LOOKS = {"versioning", "versions", "parts"}

@@ -58,8 +58,9 @@ class Apart:
         if isinstance(error, StorageUnavailable) and not isinstance(error, ObjectRefused):
             store_answers(self._ctx)
         self.failed += 1
-        logger().error("sweep.object_failed", stage=stage, object=ident, error=type(error).__name__,
-                       where=raised_at(error))  # fmt: skip
+        logger().error(
+            "sweep.object_failed", stage=stage, object=ident, error=type(error).__name__, where=raised_at(error)
+        )
 
 
 def store_answers(ctx: Context) -> None:

@@ -27,10 +27,11 @@ def own_keys(state: State) -> dict[str, SecretStr]:
     ticket = key_of(state, "ticket")
     return {
         **key_of(state, "handlers"),
-        "s3_ticket_access_key": ticket["s3_access_key"], "s3_ticket_secret_key": ticket["s3_secret_key"],
+        "s3_ticket_access_key": ticket["s3_access_key"],
+        "s3_ticket_secret_key": ticket["s3_secret_key"],
         "s3_client_access_key": SecretStr(state.secrets["s3_access_key"]),
         "s3_client_secret_key": SecretStr(state.secrets["s3_secret_key"]),
-    }  # fmt: skip
+    }
 
 
 def identities(state: State, settings: Settings) -> str:
@@ -55,9 +56,10 @@ def identities(state: State, settings: Settings) -> str:
 def ticket_policy(uploads: str) -> dict[str, Any]:
     """What the key may do by which tickets are signed: whatever a ticket's holder adds to a request, nothing else."""
     may = {
-        "Effect": "Allow", "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+        "Effect": "Allow",
+        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
         "Resource": [f"arn:aws:s3:::{uploads}/users/*"],
-    }  # fmt: skip
+    }
     return {"Version": "2012-10-17", "Statement": [may]}
 
 

@@ -45,8 +45,9 @@ def postgres(state: State, settings: Settings) -> Program:
         "-p", str(state.ports["postgres"]), "-c", "unix_socket_directories=", "-c", "max_connections=50",
     ]  # fmt: skip
     url = settings.database_url.get_secret_value()
-    return Program("postgres", command, lambda: _answers(url), folder=data, user=user, stop_signal=signal.SIGINT,
-                   of_strangers=True)  # fmt: skip
+    return Program(
+        "postgres", command, lambda: _answers(url), folder=data, user=user, stop_signal=signal.SIGINT, of_strangers=True
+    )
 
 
 def binaries() -> Path:
@@ -110,11 +111,28 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
     if user is not None:
         for owned in (unfinished, password):
             shutil.chown(owned, user)
-    command = [str(programs / "initdb"), "-D", HERE if user else str(unfinished), "-U", "darkroom",
-               "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--pwfile=/dev/stdin"]  # fmt: skip
+    command = [
+        str(programs / "initdb"),
+        "-D",
+        HERE if user else str(unfinished),
+        "-U",
+        "darkroom",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--pwfile=/dev/stdin",
+    ]
     with state.path("logs", "postgres.log").open("ab") as log, password.open("rb") as told:
-        status = subprocess.run(command, check=False, stdin=told, stdout=log, stderr=log, cwd=unfinished,
-                                env=needed(os.environ), **as_user(user)).returncode  # fmt: skip
+        status = subprocess.run(
+            command,
+            check=False,
+            stdin=told,
+            stdout=log,
+            stderr=log,
+            cwd=unfinished,
+            env=needed(os.environ),
+            **as_user(user),
+        ).returncode
     if status:
         why = tail(Path(log.name))
         raise TransientError(Code.INTERNAL, f"the log database cannot be made in {data}; {log.name} ends with:\n{why}")

@@ -35,8 +35,12 @@ def leaks(world: World) -> list[str]:
     places["dead letters"] = "\n".join(letters)
     secret, private = list(_secrets(world.settings)), list(_private(world.settings))
     theirs = [(what, word) for what, word in secret if not what.endswith("_access_key")]
-    return [f"{what} in {place}" for place, text in places.items()
-            for what, word in (theirs if place.startswith(SERVERS) else secret + private) if word in text]  # fmt: skip
+    return [
+        f"{what} in {place}"
+        for place, text in places.items()
+        for what, word in (theirs if place.startswith(SERVERS) else secret + private)
+        if word in text
+    ]
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:

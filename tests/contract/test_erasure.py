@@ -70,16 +70,22 @@ def restored(world: ErasureWorld, secret: Secrets, receipt: Receipt, name: str) 
 
 def a_look(world: ErasureWorld, client: TestClient, secret: Secrets, receipt: Receipt) -> None:
     """A preview, asked for and made."""
-    begun = client.post("/v1/previews", json={"source": {"task_id": receipt.task_id}, "workflow": "fast",
-                                              "params": {"sharpen": secret.number()}})  # fmt: skip
+    begun = client.post(
+        "/v1/previews",
+        json={"source": {"task_id": receipt.task_id}, "workflow": "fast", "params": {"sharpen": secret.number()}},
+    )
     key = keys.receipt(keys.preview_upload(receipt.upload_id, begun.json()["task_id"]))
     look = Receipt.from_bytes(world.store.read(world.settings.bucket_results, key), key)
     world.restore(look, secret.picture("look"), secret.picture("look's preview"))
 
 
 def a_retry(world: ErasureWorld, receipt: Receipt) -> None:
-    task = RestoreTask(task_id=receipt.task_id or "", upload_id=receipt.upload_id, priority=receipt.priority,
-                       queued_at=receipt.decided_at)  # fmt: skip
+    task = RestoreTask(
+        task_id=receipt.task_id or "",
+        upload_id=receipt.upload_id,
+        priority=receipt.priority,
+        queued_at=receipt.decided_at,
+    )
     publisher: Any = world.publisher
     assert reopen(task, world.store, publisher, world.settings, world.ctx.clock.now())
     world.record()
@@ -122,8 +128,10 @@ def test_nothing_is_left_of_what_is_erased(make: Make, versions: Versions) -> No
     refused = told.model_copy(update={"event_id": str(uuid4()), "fields": told.fields | {"width": -1}})
     assert world.logbook.write([refused]).rejected == 1
 
-    tickets = [by_ticket(world, client, secret, secret.picture("no photo")),
-               by_ticket(world, client, secret, secret.picture("sent", noise()))]  # fmt: skip
+    tickets = [
+        by_ticket(world, client, secret, secret.picture("no photo")),
+        by_ticket(world, client, secret, secret.picture("sent", noise())),
+    ]
     there = {what.partition(" in ")[0] for what in world.found(secret)}
     assert there >= (set(secret.pictures) | secret.words) - ({"changed"} if versions == "none" else set())
 

@@ -14,10 +14,29 @@ from tests.contract.stores import drop_bucket, keep_versions, make_bucket, versi
 from tests.fakes import MemoryStore
 
 KEYS = [
-    "&<>\"'.jpg", "&amp;.jpg", "&#65;.jpg", "</Key>", "<Key>x</Key>.jpg", "]]>", "<!DOCTYPE a>", "a b.jpg", "a+b.jpg",
-    "100%.jpg", "%2F.jpg", "%20", "🖼️.jpg", "中文/照片.jpg", "e\u0301.jpg", "\u0085\u2028.jpg", "\x01\x1f\x7f.jpg",
-    "a\tb\r\nc.jpg", "folder/", "~", "x" * 255, ("🖼" * 50 + "/") * 5 + "é" * 9 + "x",
-]  # fmt: skip
+    "&<>\"'.jpg",
+    "&amp;.jpg",
+    "&#65;.jpg",
+    "</Key>",
+    "<Key>x</Key>.jpg",
+    "]]>",
+    "<!DOCTYPE a>",
+    "a b.jpg",
+    "a+b.jpg",
+    "100%.jpg",
+    "%2F.jpg",
+    "%20",
+    "🖼️.jpg",
+    "中文/照片.jpg",
+    "e\u0301.jpg",
+    "\u0085\u2028.jpg",
+    "\x01\x1f\x7f.jpg",
+    "a\tb\r\nc.jpg",
+    "folder/",
+    "~",
+    "x" * 255,
+    ("🖼" * 50 + "/") * 5 + "é" * 9 + "x",
+]
 DOUBLE = "a//b.jpg"
 """SeaweedFS keeps it as `a/b.jpg`."""
 

@@ -144,8 +144,12 @@ def test_all_that_is_kept_can_be_found_and_deleted(store: ObjectStore, versioned
     store.put(versioned, "a/3", b"33", "text/plain")
     kept = list(store.every_version(versioned, "a/"))
     assert sorted((info.key, info.is_marker) for info in kept) == [
-        ("a/1", False), ("a/1", False), ("a/2", False), ("a/2", True), ("a/3", False),
-    ]  # fmt: skip
+        ("a/1", False),
+        ("a/1", False),
+        ("a/2", False),
+        ("a/2", True),
+        ("a/3", False),
+    ]
     assert {info.etag for info in kept if info.key == "a/3"} == {store.head(versioned, "a/3").etag}
     for info in kept:
         store.delete(versioned, info.key, info.version)

@@ -21,9 +21,12 @@ def client_of(servers: Stack, role: str) -> Any:
     (known,) = [identity for identity in identities if identity["name"] == f"darkroom-{role}"]
     key = known["credentials"][0]
     return boto3.client(
-        "s3", endpoint_url=servers.settings.s3_endpoint_url, region_name="us-east-1",
-        aws_access_key_id=key["accessKey"], aws_secret_access_key=key["secretKey"],
-    )  # fmt: skip
+        "s3",
+        endpoint_url=servers.settings.s3_endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=key["accessKey"],
+        aws_secret_access_key=key["secretKey"],
+    )
 
 
 @pytest.fixture(scope="module")

@@ -67,9 +67,11 @@ def test_one_object_is_told_from_the_store(
     info = store.put(bucket, "bad", b"bad", "text/plain")
     proxy.faults[f"{bucket}/bad"] = Fault(fault.status, fault.code, ("GET", "HEAD", "COPY"))
     calls: dict[str, Callable[[], object]] = {
-        "read": lambda: store.read(bucket, "bad"), "head": lambda: store.head(bucket, "bad"),
-        "open": lambda: store.open(bucket, "bad").__enter__(), "copy": lambda: store.copy(info, bucket, "copied"),
-    }  # fmt: skip
+        "read": lambda: store.read(bucket, "bad"),
+        "head": lambda: store.head(bucket, "bad"),
+        "open": lambda: store.open(bucket, "bad").__enter__(),
+        "copy": lambda: store.copy(info, bucket, "copied"),
+    }
     with pytest.raises(ObjectUnreadable) as raised:
         calls[call]()
     assert raised.value.code == Code.SOURCE_UNREADABLE

@@ -28,9 +28,10 @@ from tests.waiting import eventually
 SCRIPT = Path(__file__).parents[2] / "infra/docker/seaweedfs.sh"
 DEADLINE_S = 180.0
 CLIENT = {
-    "uploads/a.png": rights.EVERYTHING, "uploads/users/u/t/photo": rights.EVERYTHING,
+    "uploads/a.png": rights.EVERYTHING,
+    "uploads/users/u/t/photo": rights.EVERYTHING,
     **{place: {"get", "list"} for place in rights.PLACES if place.startswith(("results/", "quarantine/"))},
-}  # fmt: skip
+}
 """It puts photos and reads what became of them; nothing else."""
 RIGHTS = rights.RIGHTS | {"client": CLIENT}
 ROLES = tuple(RIGHTS)

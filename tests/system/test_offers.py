@@ -102,8 +102,9 @@ def test_what_is_offered_runs(base: BaseInstall, workflow: str) -> None:
     path = f"/v1/uploads/{issued.json()['ticket']}"
     ended = eventually(
         lambda: state if (state := base.api.get(path).json())["status"] in ("success", "failed", "rejected") else None,
-        f"the end of {workflow}", PATIENCE_S,
-    )  # fmt: skip
+        f"the end of {workflow}",
+        PATIENCE_S,
+    )
     assert ended["status"] == "success", ended
 
 
@@ -214,8 +215,9 @@ def test_a_photo_is_rejected_until_a_worker_has_its_model(own: Context, tmp_path
         written = own.store.head(own.settings.bucket_uploads, "b.png").last_modified
         eventually(
             lambda: own.store.put(own.settings.bucket_uploads, "clock", b"", "text/plain").last_modified > written,
-            "a later second", 60,
-        )  # fmt: skip
+            "a later second",
+            60,
+        )
         again = put(rejecting, "b.png")
         assert (again.kind, again.upload_id, again.repeated) == ("queued", first.upload_id, False)
         eventually(lambda: record(own, again.task_id or ""), "the record", 240)

@@ -74,8 +74,12 @@ class Handlers:
         self.store = S3Store(servers.settings)
         self.log = folder / "http.log"
         ready = folder / "ready"
-        given = {"STATE_DIR": str(servers.settings.state_dir), "READY_FILE": str(ready), "DEFAULT_WORKFLOW": "fast",
-                 "METRICS_PORT": "0"}  # fmt: skip
+        given = {
+            "STATE_DIR": str(servers.settings.state_dir),
+            "READY_FILE": str(ready),
+            "DEFAULT_WORKFLOW": "fast",
+            "METRICS_PORT": "0",
+        }
         env = os.environ | {f"DARKROOM_{name}": value for name, value in (given | environment).items()}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "handlers", "http"], env=env, stderr=log)

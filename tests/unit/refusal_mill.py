@@ -71,9 +71,15 @@ class Mill:
         self.town = Town()
         self.store = WatchedStore(self.town.clock, BUCKETS)
         settings = Settings(
-            pepper="p", default_workflow="fast", lease_s=LEASE_S, retry_base_s=1, retry_cap_s=5, scratch_dir=folder,
-            s3_endpoint_url="http://127.0.0.1:1", broker_url="redis://127.0.0.1:1/0",  # type: ignore[arg-type]
-        )  # fmt: skip
+            pepper="p",
+            default_workflow="fast",
+            lease_s=LEASE_S,
+            retry_base_s=1,
+            retry_cap_s=5,
+            scratch_dir=folder,
+            s3_endpoint_url="http://127.0.0.1:1",
+            broker_url="redis://127.0.0.1:1/0",  # type: ignore[arg-type]
+        )
         self.town.store = self.store  # type: ignore[assignment]
         self.town.ctx = Context(settings, self.store, self.town.publisher, self.town.clock)
         self.told, self.broken = told, broken

@@ -126,8 +126,10 @@ def test_one_event_of_a_notification_hides_no_other(world: World, monkeypatch: p
         return opened(bucket, key, version)
 
     monkeypatch.setattr(world.store, "open", broken)
-    names = [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": name}}}
-             for name in ("a.png", "b.png", "c.png")]  # fmt: skip
+    names = [
+        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": name}}}
+        for name in ("a.png", "b.png", "c.png")
+    ]
     with pytest.raises(StorageUnavailable):
         take_in(json.dumps({"Records": names}).encode(), {}, world.ctx, "queue")
     assert len(world.tasks()) == 1

@@ -23,8 +23,12 @@ PHOTO = photo()
 
 characters = st.characters(codec=None, exclude_categories=())
 plain = st.text(characters, max_size=60)
-words = st.builds("=?{}?{}?{}?=".format, st.sampled_from([*CODECS, "utf-8", "iso-8859-1", "windows-1252", "x", ""]),
-                  st.sampled_from("qQbBx"), st.one_of(st.sampled_from(WORDS), plain))  # fmt: skip
+words = st.builds(
+    "=?{}?{}?{}?=".format,
+    st.sampled_from([*CODECS, "utf-8", "iso-8859-1", "windows-1252", "x", ""]),
+    st.sampled_from("qQbBx"),
+    st.one_of(st.sampled_from(WORDS), plain),
+)
 escaped = st.binary(max_size=20).map(lambda data: "".join(f"%{byte:02x}" for byte in data))
 raw = st.binary(max_size=60).map(lambda data: data.decode("latin-1"))
 split = st.sampled_from(["a\r\nx-amz-meta-user: b", "a\nb", "\r\n\r\n<html>", "a\0b", "%0d%0aSet-Cookie: a", "%00"])

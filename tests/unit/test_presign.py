@@ -38,8 +38,14 @@ def sdk(endpoint: str) -> Any:
 def test_a_put_is_the_sdks(endpoint: str) -> None:
     """To the byte: Amazon's own addresses and others."""
     signed = Presigner(SETTINGS.model_copy(update={"s3_public_url": endpoint})).put(UPLOAD, 900, NOW)[0]
-    asked = {"Bucket": UPLOAD.bucket, "Key": UPLOAD.key, "ContentType": UPLOAD.content_type,
-             "Metadata": dict(UPLOAD.metadata), "ContentLength": 77, "IfNoneMatch": "*"}  # fmt: skip
+    asked = {
+        "Bucket": UPLOAD.bucket,
+        "Key": UPLOAD.key,
+        "ContentType": UPLOAD.content_type,
+        "Metadata": dict(UPLOAD.metadata),
+        "ContentLength": 77,
+        "IfNoneMatch": "*",
+    }
     assert signed == sdk(endpoint).generate_presigned_url("put_object", asked, 900)
 
 

@@ -19,10 +19,29 @@ from shared.storage import ObjectInfo, S3Store
 DATE = "Mon, 23 Nov 2026 04:24:01 GMT"
 SPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 KEYS = [
-    "plain.jpg", "a b+c.jpg", "100%.jpg", "%2F", "%252F", "a//b", "/", "a/", "&<>\"'", "&amp;", "&quot;x&#34;", "]]>",
-    "<Key>x</Key>", "</Contents>", "<!DOCTYPE a>", "<?x?>", "中文/照片.jpg", "🖼️.jpg", "e\u0301", "\u0085\u2028",
-    "x" * 1024, "🖼" * 256,
-]  # fmt: skip
+    "plain.jpg",
+    "a b+c.jpg",
+    "100%.jpg",
+    "%2F",
+    "%252F",
+    "a//b",
+    "/",
+    "a/",
+    "&<>\"'",
+    "&amp;",
+    "&quot;x&#34;",
+    "]]>",
+    "<Key>x</Key>",
+    "</Contents>",
+    "<!DOCTYPE a>",
+    "<?x?>",
+    "中文/照片.jpg",
+    "🖼️.jpg",
+    "e\u0301",
+    "\u0085\u2028",
+    "x" * 1024,
+    "🖼" * 256,
+]
 CONTROLS = ["\x01\x1f\x7f", "a\r\nb\tc\r", "\x00"]
 """What XML cannot carry, or only as a reference."""
 

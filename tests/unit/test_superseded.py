@@ -131,8 +131,9 @@ def test_a_photo_whose_receipt_is_lost_is_erased_by_its_record(world: World) -> 
     assert world.store.keys("uploads") == ()
 
 
-@pytest.mark.parametrize("asked", [{"user": "bob"}, {"priority": "interactive"}, {"callback": "https://example.com/"},
-                                   SCALE_2])  # fmt: skip
+@pytest.mark.parametrize(
+    "asked", [{"user": "bob"}, {"priority": "interactive"}, {"callback": "https://example.com/"}, SCALE_2]
+)
 def test_other_wishes_in_the_same_second_are_another_upload(world: World, asked: dict[str, str]) -> None:
     """Object times come in whole seconds. A repeated event, though, is of the same upload."""
     first = put(world)

@@ -72,9 +72,14 @@ def printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 ROW = {
-    "upload_time": "2026-01-01T00:00:00Z", "status": "success", "error_code": None, "workflow_type": "fast",
-    "width": 1, "height": 1, "duration_seconds": 1.0,
-}  # fmt: skip
+    "upload_time": "2026-01-01T00:00:00Z",
+    "status": "success",
+    "error_code": None,
+    "workflow_type": "fast",
+    "width": 1,
+    "height": 1,
+    "duration_seconds": 1.0,
+}
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
