@@ -100,10 +100,14 @@ class Heartbeat:
                          if seconds > self._patience_s.get(name, QUIET_S))  # fmt: skip
 
     def start(self, address: str = "") -> None:
-        """The process is ready: beat from now on. `address` of its figures is left in the file."""
+        """The process is ready: beat from now on. `address` of its figures is left in the file.
+
+        On a full disk it is left there as soon as there is room: no process ends for want of it.
+        """
         if self._file:
-            self._file.write_text(address)
-            threading.Thread(target=self._run, args=(self._file,), name="heartbeat", daemon=True).start()
+            told = _told(self._file, address)
+            arguments = (self._file, address, told)
+            threading.Thread(target=self._run, args=arguments, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -118,9 +122,19 @@ class Heartbeat:
                 file.touch()
                 fault_file(file).unlink(missing_ok=True)
 
-    def _run(self, file: Path) -> None:
+    def _run(self, file: Path, address: str, told: bool) -> None:
         while not self._stop.wait(self._every_s):
-            self.beat(file)
+            told = told or _told(file, address)
+            if told:
+                self.beat(file)
+
+
+def _told(file: Path, address: str) -> bool:
+    try:
+        file.write_text(address)
+    except OSError:
+        return False
+    return True
 
 
 def fault_file(ready_file: Path) -> Path:

@@ -260,3 +260,16 @@ def test_a_program_that_hangs_before_its_first_beat_is_restarted(tmp_path: Path,
         assert stuck == [("p", "no sign of life since its start")]
     finally:
         supervisor.stop()
+
+
+def test_a_disk_without_room_at_the_start_ends_no_process(tmp_path: Path) -> None:
+    """A missing folder stands for the full disk: the address is told once it can be written, and not before."""
+    file = tmp_path / "run" / "ready"
+    beats = Heartbeat(Settings(ready_file=file, beat_timeout_s=1), {})
+    beats.start("http://127.0.0.1:1")
+    try:
+        assert not file.exists()
+        file.parent.mkdir()
+        eventually(lambda: file.exists() and file.read_text() == "http://127.0.0.1:1", "the address in the file")
+    finally:
+        beats.stop()
