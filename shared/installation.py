@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "darkroom-restoration"
@@ -17,8 +17,21 @@ def how_to_add(extra: str) -> str:
     A checkout installs itself again, an installed wheel comes from the package index, and an image has no pip. The
     sentence stands in errors that users read, so it names no folder of this machine.
     """
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         return f"run the image darkroom-worker-gpu, which has the part `{extra}`: nothing can be installed in this one"
     if (ROOT / "pyproject.toml").is_file():
         return f"run `pip install -c constraints.txt -e '.[{extra}]'` in Darkroom's checkout"
     return f"run `pip install '{DISTRIBUTION}[{extra}]'`"
+
+
+def _has_pip() -> bool:
+    """Whether pip is installed beside Darkroom.
+
+    The metadata is asked, not the import system: setuptools hooks the search for pip, and warns there of modules that
+    other packages imported before.
+    """
+    try:
+        metadata.distribution("pip")
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -37,9 +39,15 @@ def test_an_installed_wheel_comes_from_the_package_index(monkeypatch: pytest.Mon
 
 
 def test_an_image_has_no_pip_and_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(name: str) -> object | None:
-        return None if name == "pip" else object()
+    def not_installed(name: str) -> metadata.Distribution:
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(importlib.util, "find_spec", found)
+    monkeypatch.setattr(metadata, "distribution", not_installed)
     assert "run the image darkroom-worker-gpu" in installation.how_to_add("torch")
     assert "pip install" not in installation.how_to_add("torch")
+
+
+def test_pip_is_found_whatever_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setuptools hooks the import system's search for pip, and warns there if somebody imported distutils before."""
+    monkeypatch.setitem(sys.modules, "distutils", ModuleType("distutils"))
+    assert "pip install" in installation.how_to_add("torch")
