@@ -1,6 +1,8 @@
-"""The one part of Darkroom that is compiled; everything else about the package stands in pyproject.toml.
+"""The one part of Darkroom that is compiled; everything else about the package stands
+in pyproject.toml.
 
-Optional: without a C compiler the installation goes on, and ncnn's convolutions are used.
+Optional: without a C compiler the installation goes on, and ncnn's convolutions are
+used.
 """
 
 from setuptools import Extension, setup

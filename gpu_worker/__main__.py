@@ -1,4 +1,6 @@
-"""`python -m gpu_worker`: the worker process. With `models …`: its models. With `bench …`: its engines, measured."""
+"""`python -m gpu_worker`: the worker process. With `models …`: its models. With `bench
+…`: its engines, measured.
+"""
 
 from __future__ import annotations
 

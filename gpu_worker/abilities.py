@@ -1,4 +1,6 @@
-"""What this worker can do, found out without loading anything: what it announces, and what it refuses."""
+"""What this worker can do, found out without loading anything: what it announces, and
+what it refuses.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ NEEDS = {"colorize": "cv2", "faces": "cv2"}
 
 
 def survey(engine: Engine, settings: Settings) -> Announcement:
-    """What there is at this moment; model files that are new, or have changed, are verified.
+    """What there is at this moment; model files that are new, or have changed, are
+    verified.
 
     Raises `SettingsError` where the list of added models cannot be read.
     """
@@ -35,30 +38,45 @@ def survey(engine: Engine, settings: Settings) -> Announcement:
         engine=engine.name,
         steps={kind: tuple(_of_step(kind)) for kind in KINDS},
         models={
-            name: Ability(sha256=model.sha256, lacks=(*_of_engine(engine, model), *_of_files(model, settings)))
+            name: Ability(
+                sha256=model.sha256,
+                lacks=(*_of_engine(engine, model), *_of_files(model, settings)),
+            )
             for name, model in sorted(registry().items())
         },
     )
 
 
 def check(workflow: ResolvedWorkflow, engine: Engine, settings: Settings) -> None:
-    """Raises `Missing` with all that this worker lacks for `workflow`. What is there is verified when it is loaded."""
+    """Raises `Missing` with all that this worker lacks for `workflow`. What is there is
+    verified when it is loaded.
+    """
     lacks: list[Lack] = []
     for step in workflow.steps:
         lacks += _of_step(step.kind)
         if step.model is not None:
             lacks += _of_engine(engine, step.model)
-            lacks += [] if models.is_present(step.model, settings) else [_absent(step.model)]
+            lacks += (
+                [] if models.is_present(step.model, settings) else [_absent(step.model)]
+            )
     if lacks:
         whole = together(lacks)
-        raise Missing(f"this worker cannot run {workflow.ref.name!r}: {whole.because}", whole.command)
+        raise Missing(
+            f"this worker cannot run {workflow.ref.name!r}: {whole.because}",
+            whole.command,
+        )
 
 
 def _of_step(kind: str) -> list[Lack]:
     package = NEEDS.get(kind)
     if package is None or importlib.util.find_spec(package):
         return []
-    return [Lack(because=f"step {kind} needs the package {package}", command=how_to_add("torch"))]
+    return [
+        Lack(
+            because=f"step {kind} needs the package {package}",
+            command=how_to_add("torch"),
+        )
+    ]
 
 
 def _of_engine(engine: Engine, model: Model) -> list[Lack]:
@@ -77,15 +95,30 @@ def _of_files(model: Model, settings: Settings) -> list[Lack]:
     except PermanentError as error:
         if error.code != Code.MODEL_CORRUPT:  # gone between the two looks
             return [_absent(model)]
-        return [Lack(because=f"model {model.name} is damaged on the worker's machine", command=models.way_out(model))]
+        return [
+            Lack(
+                because=f"model {model.name} is damaged on the worker's machine",
+                command=models.way_out(model),
+            )
+        ]
     return []
 
 
 def _absent(model: Model) -> Lack:
-    return Lack(because=f"model {model.name} is not on the worker's machine", command=models.way_out(model))
+    return Lack(
+        because=f"model {model.name} is not on the worker's machine",
+        command=models.way_out(model),
+    )
 
 
 def _host(settings: Settings) -> str:
-    """The same for every worker of this installation with these settings, and nobody's who is not one of them."""
-    where = [socket.gethostname(), sys.prefix, str(models.folder(settings).absolute()), settings.engine]
+    """The same for every worker of this installation with these settings, and nobody's
+    who is not one of them.
+    """
+    where = [
+        socket.gethostname(),
+        sys.prefix,
+        str(models.folder(settings).absolute()),
+        settings.engine,
+    ]
     return hashlib.sha256(canonical_json(where)).hexdigest()[:16]

@@ -15,7 +15,8 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 class Metadata:
     """What a photo carries beside its pixels and keeps through restoration.
 
-    `greys`: what the 256 greys of the profile are in sRGB, three bytes each; None for a photo without one.
+    `greys`: what the 256 greys of the profile are in sRGB, three bytes each; None for a
+    photo without one.
     """
 
     icc: bytes | None = None
@@ -31,10 +32,12 @@ class Metadata:
 class Photo:
     """Upright pixels with their metadata.
 
-    `pixels`: (height, width, channels), uint8 or uint16 over the type's full range, C-contiguous; channels is 1 (grey)
-    or 3 (RGB order), gamma-encoded in the space of `meta.icc` (sRGB without one). `alpha`: (height, width), same
-    dtype, straight (not premultiplied), or None. The EXIF orientation is already applied.
-    `source_mode`: the file's own mode, in Pillow's words. `notes`: what a reader of the record should know.
+    `pixels`: (height, width, channels), uint8 or uint16 over the type's full range,
+    C-contiguous; channels is 1 (grey) or 3 (RGB order), gamma-encoded in the space of
+    `meta.icc` (sRGB without one). `alpha`: (height, width), same dtype, straight (not
+    premultiplied), or None. The EXIF orientation is already applied. `source_mode`: the
+    file's own mode, in Pillow's words. `notes`: what a reader of the record should
+    know.
     """
 
     pixels: Pixels

@@ -1,4 +1,6 @@
-"""`python -m handlers http|recorder|sweep|rebuild|callbacks|bench`: one process of the handlers, put together here."""
+"""`python -m handlers http|recorder|sweep|rebuild|callbacks|bench`: one process of the
+handlers, put together here.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,20 @@ PROCESSES = {
     "callbacks": "handlers.messenger",
     "bench": "handlers.bench.cli",
 }
-"""Each module has `main(settings)`. Only the one asked for is imported: no process needs what it does not use."""
+"""Each module has `main(settings)`. Only the one asked for is imported: no process
+needs what it does not use.
+"""
 
 WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks", "bench"}
-"""Their `main(settings, arguments)` takes what follows on the command line and may return an exit status."""
+"""Their `main(settings, arguments)` takes what follows on the command line and may
+return an exit status.
+"""
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 2 for wrong usage or wrong settings, 1 where the work could not be done."""
+    """Exit status 2 for wrong usage or wrong settings, 1 where the work could not be
+    done.
+    """
     name, rest = (arguments or [""])[0], arguments[1:]
     if name not in PROCESSES or (rest and name not in WITH_ARGUMENTS):
         print(f"usage: python -m handlers {'|'.join(PROCESSES)}", file=sys.stderr)

@@ -1,9 +1,12 @@
-"""Entry points for AWS Lambda: the same triggers as in the other doors, one function each.
+"""Entry points for AWS Lambda: the same triggers as in the other doors, one function
+each.
 
-`handlers.aws_lambda.on_object_created` takes S3's events directly, by SQS, SNS and EventBridge; `on_record` takes
-batches of `darkroom.log`; `on_sweep` is for a schedule (its event may hold `since` and `dry_run`). For SQS the first
-two answer with the messages to be delivered again, those that met a passing fault (`ReportBatchItemFailures` must be
-on). What nobody can use is put into the `.dead` queue with its reason, as by the other doors.
+`handlers.aws_lambda.on_object_created` takes S3's events directly, by SQS, SNS and
+EventBridge; `on_record` takes batches of `darkroom.log`; `on_sweep` is for a schedule
+(its event may hold `since` and `dry_run`). For SQS the first two answer with the
+messages to be delivered again, those that met a passing fault
+(`ReportBatchItemFailures` must be on). What nobody can use is put into the `.dead`
+queue with its reason, as by the other doors.
 """
 
 from __future__ import annotations
@@ -23,7 +26,12 @@ from handlers.logbook import Logbook
 from shared import models, telemetry
 from shared.broker import topology
 from shared.broker.envelope import Content, opened
-from shared.errors import BrokerUnavailable, DatabaseUnavailable, PermanentError, TransientError
+from shared.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    PermanentError,
+    TransientError,
+)
 from shared.settings import Settings
 from shared.telemetry import logger
 
@@ -45,10 +53,14 @@ def _logbook() -> Logbook:
 
 
 def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """Decide on uploads. Outside SQS a passing fault is raised: then AWS delivers the event again."""
+    """Decide on uploads. Outside SQS a passing fault is raised: then AWS delivers the
+    event again.
+    """
     ctx = _context()
     if (messages := _messages(event)) is not None:
-        return _failures(ident for ident, content in messages.items() if not _took_in(content, ctx))
+        return _failures(
+            ident for ident, content in messages.items() if not _took_in(content, ctx)
+        )
     body = json.dumps(event).encode()
     try:
         decisions = take_in(body, {}, ctx, "function")
@@ -63,27 +75,38 @@ def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
     ctx, messages = _context(), _messages(event) or {}
     idents, contents = list(messages), list(messages.values())
     try:
-        recorded = record_trigger.on_record([content.body for content in contents], _logbook())
+        recorded = record_trigger.on_record(
+            [content.body for content in contents], _logbook()
+        )
     except DatabaseUnavailable as error:
         logger().warning("log.postponed", events=len(idents), detail=error.detail)
         return _failures(idents)
     refused = recorded.refused.items()
-    return _failures(idents[n] for n, error in refused if not _is_aside(ctx, topology.LOG, contents[n], error))
+    return _failures(
+        idents[n]
+        for n, error in refused
+        if not _is_aside(ctx, topology.LOG, contents[n], error)
+    )
 
 
 def on_sweep(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """One pass; its report. A passing fault is raised; the next pass begins where this one began."""
+    """One pass; its report. A passing fault is raised; the next pass begins where this
+    one began.
+    """
     ctx, since = _context(), event.get("since")
     diary = _logbook() if ctx.settings.database_url.get_secret_value() else None
     begin = datetime.fromisoformat(since) if since else None
-    return sweep_trigger.on_sweep(ctx, begin, bool(event.get("dry_run")), diary=diary).model_dump()
+    return sweep_trigger.on_sweep(
+        ctx, begin, bool(event.get("dry_run")), diary=diary
+    ).model_dump()
 
 
 def _messages(event: Event) -> dict[str, Content] | None:
     """The messages of an SQS batch by their ids; None for an event of another kind."""
     records = event.get("Records")
     if not isinstance(records, list) or not all(
-        isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records
+        isinstance(record, dict) and record.get("eventSource") == "aws:sqs"
+        for record in records
     ):
         return None
     return {record["messageId"]: opened(record["body"].encode()) for record in records}
@@ -94,8 +117,14 @@ def _failures(idents: Iterable[str]) -> dict[str, Any]:
 
 
 def _took_in(content: Content, ctx: Context) -> bool:
-    """Whether this message is done with. One bad message of a batch costs the others nothing."""
-    headers = {name.lower(): value for name, value in content.headers.items() if isinstance(value, str)}
+    """Whether this message is done with. One bad message of a batch costs the others
+    nothing.
+    """
+    headers = {
+        name.lower(): value
+        for name, value in content.headers.items()
+        if isinstance(value, str)
+    }
     try:
         take_in(content.body, headers, ctx, "function")
     except PermanentError as error:
@@ -108,7 +137,9 @@ def _took_in(content: Content, ctx: Context) -> bool:
     return True
 
 
-def _is_aside(ctx: Context, queue: str, content: Content, error: PermanentError) -> bool:
+def _is_aside(
+    ctx: Context, queue: str, content: Content, error: PermanentError
+) -> bool:
     try:
         _set_aside(ctx, queue, content, error)
     except BrokerUnavailable:
@@ -116,8 +147,17 @@ def _is_aside(ctx: Context, queue: str, content: Content, error: PermanentError)
     return True
 
 
-def _set_aside(ctx: Context, queue: str, content: Content, error: PermanentError) -> None:
-    headers = {name: value for name, value in content.headers.items() if isinstance(value, str)}
-    reason = {"code": str(error.code), "detail": error.detail[:1000], "queue": queue, "at": ctx.clock.now().isoformat()}
+def _set_aside(
+    ctx: Context, queue: str, content: Content, error: PermanentError
+) -> None:
+    headers = {
+        name: value for name, value in content.headers.items() if isinstance(value, str)
+    }
+    reason = {
+        "code": str(error.code),
+        "detail": error.detail[:1000],
+        "queue": queue,
+        "at": ctx.clock.now().isoformat(),
+    }
     ctx.publisher.publish(topology.dead(queue), content.body, headers | reason)
     logger().warning("message.dead", queue=queue, code=error.code)

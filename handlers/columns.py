@@ -1,4 +1,6 @@
-"""The columns of `darkroom.restoration_log`, with their types: what an event may fill, and what the API shows."""
+"""The columns of `darkroom.restoration_log`, with their types: what an event may fill,
+and what the API shows.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,41 @@ _USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Columns(BaseModel):
-    """What the `fields` of an event may fill. Everything is optional: an event tells what it knows."""
+    """What the `fields` of an event may fill. Everything is optional: an event tells
+    what it knows.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    user_id: Text | None = Field(None, description="Pseudonym of the user: HMAC-SHA256, 64 hex digits.")
-    image_filename: Text | None = Field(None, description="Last part of the upload's key.")
+    user_id: Text | None = Field(
+        None, description="Pseudonym of the user: HMAC-SHA256, 64 hex digits."
+    )
+    image_filename: Text | None = Field(
+        None, description="Last part of the upload's key."
+    )
     workflow_type: Text | None = None
     workflow_version: Int32 | None = None
-    model_size: Int32 | None = Field(None, description="Side of the colour network's input [px].")
-    params: dict[str, Any] | None = Field(None, description="Every parameter of the resolved workflow.")
-    signature: Text | None = Field(None, description="16 hex digits that name workflow, parameters and models.")
+    model_size: Int32 | None = Field(
+        None, description="Side of the colour network's input [px]."
+    )
+    params: dict[str, Any] | None = Field(
+        None, description="Every parameter of the resolved workflow."
+    )
+    signature: Text | None = Field(
+        None, description="16 hex digits that name workflow, parameters and models."
+    )
     error_code: Text | None = None
     error_detail: Text | None = None
-    result_url: Text | None = Field(None, description="Where the result lies: `s3://bucket/key`.")
+    result_url: Text | None = Field(
+        None, description="Where the result lies: `s3://bucket/key`."
+    )
     duration_seconds: Number | None = None
     queue_seconds: Number | None = None
     attempts: Int32 | None = None
-    retries: Int32 | None = Field(None, description="How often a person gave it a fresh start after it had failed.")
+    retries: Int32 | None = Field(
+        None,
+        description="How often a person gave it a fresh start after it had failed.",
+    )
     width: Int32 | None = Field(None, description="Of the upload, by its header [px].")
     height: Int32 | None = Field(None, description="Of the upload, by its header [px].")
     bytes: Int64 | None = Field(None, description="Size of the upload.")
@@ -52,10 +71,14 @@ class Row(Columns):
     """One row: one upload."""
 
     upload_id: UUID
-    upload_time: datetime = Field(description="LastModified of the upload, by the store's clock.")
+    upload_time: datetime = Field(
+        description="LastModified of the upload, by the store's clock."
+    )
     task_id: UUID | None = None
     status: Status
-    updated_at: datetime | None = Field(None, description="When the diary last learned something of this upload.")
+    updated_at: datetime | None = Field(
+        None, description="When the diary last learned something of this upload."
+    )
 
 
 class Event(BaseModel):
@@ -74,17 +97,26 @@ class Event(BaseModel):
 def as_row(event: LogEvent) -> dict[str, Any]:
     """The event as `darkroom.restoration_event` has it."""
     return {
-        "event_id": event.event_id, "upload_id": event.upload_id, "upload_time": _utc(event.upload_time).isoformat(),
-        "task_id": event.task_id, "kind": event.kind, "at": _utc(event.at).isoformat(),
-        "fields": {name: value for name, value in event.fields.items() if value is not None},
-    }  # fmt: skip
+        "event_id": event.event_id,
+        "upload_id": event.upload_id,
+        "upload_time": _utc(event.upload_time).isoformat(),
+        "task_id": event.task_id,
+        "kind": event.kind,
+        "at": _utc(event.at).isoformat(),
+        "fields": {
+            name: value for name, value in event.fields.items() if value is not None
+        },
+    }
 
 
 def fault_of(event: LogEvent) -> str | None:
-    """What makes an event unfit for the tables. Found here, event by event, so that the order cannot matter."""
+    """What makes an event unfit for the tables. Found here, event by event, so that the
+    order cannot matter.
+    """
     try:
         for value in filter(None, (event.event_id, event.upload_id, event.task_id)):
-            if not _USUAL_UUID.fullmatch(value):  # a tenth of the recorder's time would go into UUID()
+            # a tenth of the recorder's time would go into UUID()
+            if not _USUAL_UUID.fullmatch(value):
                 UUID(value)
         Columns.model_validate(event.fields)
         _utc(event.upload_time), _utc(event.at)

@@ -1,4 +1,6 @@
-"""The queue door: notifications from `darkroom.uploads` (AMQP, SQS, Redis) → the same triggers as over HTTP."""
+"""The queue door: notifications from `darkroom.uploads` (AMQP, SQS, Redis) → the same
+triggers as over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,37 @@ AT_ONCE = 4
 
 
 def settle(delivery: Delivery, ctx: Context, stop: threading.Event) -> None:
-    """Take one notification in, however long the store is down: what waits in the broker waits well."""
-    headers = {name.lower(): value for name, value in delivery.headers.items() if isinstance(value, str)}
-    patiently(delivery, lambda: take_in(delivery.body, headers, ctx, "queue"), ctx.settings, stop)
-
-
-def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings, stop: threading.Event) -> None:
-    """Do the work of one message and settle it: passing faults are waited out, lasting ones set it aside.
-
-    Nobody waits for one object that the store refuses, and no other: the sweep takes that over. Left
-    unsettled when the process leaves; another one gets it then.
+    """Take one notification in, however long the store is down: what waits in the
+    broker waits well.
     """
-    policy = RetryPolicy(settings.retry_base_s, settings.retry_cap_s, settings.max_attempts)
+    headers = {
+        name.lower(): value
+        for name, value in delivery.headers.items()
+        if isinstance(value, str)
+    }
+    patiently(
+        delivery,
+        lambda: take_in(delivery.body, headers, ctx, "queue"),
+        ctx.settings,
+        stop,
+    )
+
+
+def patiently(
+    delivery: Delivery,
+    work: Callable[[], object],
+    settings: Settings,
+    stop: threading.Event,
+) -> None:
+    """Do the work of one message and settle it: passing faults are waited out, lasting
+    ones set it aside.
+
+    Nobody waits for one object that the store refuses, and no other: the sweep takes
+    that over. Left unsettled when the process leaves; another one gets it then.
+    """
+    policy = RetryPolicy(
+        settings.retry_base_s, settings.retry_cap_s, settings.max_attempts
+    )
     attempt = 0
     while not stop.is_set():
         attempt += 1
@@ -38,7 +59,12 @@ def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings
             work()
             return delivery.ack()
         except ObjectRefused as error:
-            logger().warning("message.left_to_sweep", queue=delivery.queue, code=error.code, detail=error.detail)
+            logger().warning(
+                "message.left_to_sweep",
+                queue=delivery.queue,
+                code=error.code,
+                detail=error.detail,
+            )
             return delivery.ack()
         except PermanentError as error:
             return delivery.dead(error.code, error.detail)
@@ -47,7 +73,10 @@ def patiently(delivery: Delivery, work: Callable[[], object], settings: Settings
         except Exception as error:
             logger().error("notification.failed", exc_info=error)
             if (delay := policy.delay_s(attempt)) is None:
-                return delivery.dead(Code.INTERNAL, f"{type(error).__name__} in each of {attempt} attempts")
+                return delivery.dead(
+                    Code.INTERNAL,
+                    f"{type(error).__name__} in each of {attempt} attempts",
+                )
             delay_s = delay
         stop.wait(delay_s)
     return None
@@ -60,13 +89,17 @@ class QueueDoor:
         self._ctx = ctx
         self._stop = stop
         self._pool = ThreadPoolExecutor(AT_ONCE, "uploads")
-        self._consumer = Consumer(ctx.settings, {topology.UPLOADS: AT_ONCE}, self._on_delivery)
+        self._consumer = Consumer(
+            ctx.settings, {topology.UPLOADS: AT_ONCE}, self._on_delivery
+        )
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
 
     def start(self, on_end: Callable[[], object]) -> None:
         """`on_end` is called when consuming ends for whatever reason."""
-        self._thread = threading.Thread(target=self._run, args=(on_end,), name="consumer")
+        self._thread = threading.Thread(
+            target=self._run, args=(on_end,), name="consumer"
+        )
         self._thread.start()
 
     def is_running(self) -> bool:

@@ -15,11 +15,20 @@ from shared.storage import ObjectStore, S3Store
 
 
 class Publisher(Protocol):
-    """The broker's side that writes. Both raise `BrokerUnavailable` within `publish_timeout_s`."""
+    """The broker's side that writes. Both raise `BrokerUnavailable` within
+    `publish_timeout_s`.
+    """
 
-    def publish(self, queue: str, body: bytes, headers: Mapping[str, str] | None = None) -> None: ...
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None: ...
 
-    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None: ...
+    def publish_many(
+        self,
+        queue: str,
+        bodies: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,14 @@ class Context:
     """What the workers can do."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "offers", Offers(self.store, self.settings))  # it is frozen
+        # it is frozen
+        object.__setattr__(self, "offers", Offers(self.store, self.settings))
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
-        """On the real services. Raises `SettingsError` where users would be stored without a secret."""
+        """On the real services. Raises `SettingsError` where users would be stored
+        without a secret.
+        """
         if not settings.pepper.get_secret_value():
             detail = "DARKROOM_PEPPER is empty: set a long random secret and keep it, users are found again only by it"
             raise SettingsError(detail)

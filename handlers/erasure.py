@@ -1,6 +1,8 @@
-"""Erasing: first every upload gets its end, which a worker that has it in hand respects; then all is taken away.
+"""Erasing: first every upload gets its end, which a worker that has it in hand
+respects; then all is taken away.
 
-Of buckets with versions all versions go. What a crash leaves is taken away by whoever is asked again, or by the sweep.
+Of buckets with versions all versions go. What a crash leaves is taken away by whoever
+is asked again, or by the sweep.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ SENTENCES = {
 
 
 def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
-    """Take away a task with all of its uploads. May be repeated: a second call finds whatever a crash left."""
+    """Take away a task with all of its uploads. May be repeated: a second call finds
+    whatever a crash left.
+    """
     for receipt in uploads:
-        end(ctx, blank(receipt), Code.ERASED)  # first: a worker that has it in hand cleans up behind itself
+        # first: a worker that has it in hand cleans up behind itself
+        end(ctx, blank(receipt), Code.ERASED)
     for task in {task_id, *(receipt.task_id for receipt in uploads if receipt.task_id)}:
         take_away_results(ctx, task)
     for receipt in uploads:
@@ -52,10 +57,16 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
     ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
     if isinstance(receipt, Superseded):
         write_again(ctx, receipt)  # the reason's place is the later upload's
-        facts.tell(ctx.publisher, facts.of_reason(reason), receipt)  # nobody tells it again
+        # nobody tells it again
+        facts.tell(ctx.publisher, facts.of_reason(reason), receipt)
         logger().info("task.withdrawn", **ids, code=code)
         return
-    ctx.store.put(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
+    ctx.store.put(
+        ctx.settings.bucket_quarantine,
+        keys.reason(receipt.upload_id),
+        reason.to_bytes(),
+        JSON,
+    )
     try:
         facts.tell(ctx.publisher, facts.of_reason(reason), receipt)
     except BrokerUnavailable as error:  # the sweep tells it again
@@ -68,7 +79,14 @@ def blank(receipt: R) -> R:
     workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
     source = receipt.source.model_copy(update={"key": ERASED, "filename": None})
     fault = receipt.fault and receipt.fault.model_copy(update={"error_detail": ERASED})
-    return receipt.model_copy(update={"source": source, "workflow": workflow, "fault": fault, "callback": None})
+    return receipt.model_copy(
+        update={
+            "source": source,
+            "workflow": workflow,
+            "fault": fault,
+            "callback": None,
+        }
+    )
 
 
 def take_away_results(ctx: Context, task_id: str) -> None:
@@ -81,7 +99,8 @@ def take_away_results(ctx: Context, task_id: str) -> None:
 
 
 def take_away_upload(ctx: Context, receipt: Receipt) -> None:
-    """Original, copies, previews, earlier uploads of the same bytes at its key, and what the receipt says.
+    """Original, copies, previews, earlier uploads of the same bytes at its key, and
+    what the receipt says.
 
     May be repeated.
     """
@@ -97,7 +116,8 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
             delete_original(ctx, receipt, receipt.source.key)
     delete_copies(ctx, receipt.upload_id)
     if receipt != blank(receipt):
-        write_again(ctx, blank(receipt))  # last: until here the receipt says where the original lies
+        # last: until here the receipt says where the original lies
+        write_again(ctx, blank(receipt))
     _only_current(ctx, ctx.settings.bucket_results, receipt.place())
 
 
@@ -111,18 +131,28 @@ def delete_copies(ctx: Context, upload_id: str) -> None:
 
 
 def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
-    """What was uploaded, unless something else, or somebody else's, lies at its key by now."""
+    """What was uploaded, unless something else, or somebody else's, lies at its key by
+    now.
+    """
     source = receipt.source
 
     def is_it(info: ObjectInfo) -> bool:
-        if source.version or info.etag != source.etag or info.version not in (None, "", "null"):
+        if (
+            source.version
+            or info.etag != source.etag
+            or info.version not in (None, "", "null")
+        ):
             return bool(source.version) and info.version == source.version
         with suppress(NotFound):
             found = ctx.store.head(source.bucket, key, info.version)
-            return orders.user_hash(key, found.metadata, ctx.settings) == receipt.user_hash
+            return (
+                orders.user_hash(key, found.metadata, ctx.settings) == receipt.user_hash
+            )
         return False
 
-    kept = [info for info in ctx.store.every_version(source.bucket, key) if info.key == key]
+    kept = [
+        info for info in ctx.store.every_version(source.bucket, key) if info.key == key
+    ]
     gone = [info for info in kept if is_it(info)]
     if all(info in gone or info.is_marker for info in kept):
         gone = kept  # a marker keeps the name
@@ -145,13 +175,24 @@ def _erase_earlier(ctx: Context, earlier: Superseded) -> None:
 
 def _erase_previews(ctx: Context, photo: Receipt) -> None:
     """Looks ahead are pictures of it, too."""
-    for info in list(ctx.store.list(ctx.settings.bucket_results, keys.receipt_prefix(photo.upload_id))):
+    for info in list(
+        ctx.store.list(
+            ctx.settings.bucket_results, keys.receipt_prefix(photo.upload_id)
+        )
+    ):
         with suppress(NotFound):
-            receipt = Receipt.from_bytes(ctx.store.read(info.bucket, info.key), info.key)
+            receipt = Receipt.from_bytes(
+                ctx.store.read(info.bucket, info.key), info.key
+            )
             erase(ctx, receipt.task_id or "", [receipt])
 
 
-def _take_away(ctx: Context, bucket: str, prefix: str, doomed: Callable[[ObjectInfo], bool] = lambda _: True) -> None:
+def _take_away(
+    ctx: Context,
+    bucket: str,
+    prefix: str,
+    doomed: Callable[[ObjectInfo], bool] = lambda _: True,
+) -> None:
     """What is kept under a prefix, in all versions."""
     for info in list(ctx.store.every_version(bucket, prefix)):
         if doomed(info):
@@ -164,4 +205,9 @@ def _only_current(ctx: Context, bucket: str, key: str) -> None:
         current = ctx.store.head(bucket, key).version or "null"
     except NotFound:
         current = None
-    _take_away(ctx, bucket, key, lambda info: info.key == key and (info.version or "null") != current)
+    _take_away(
+        ctx,
+        bucket,
+        key,
+        lambda info: info.key == key and (info.version or "null") != current,
+    )

@@ -34,29 +34,45 @@ BODY_S = 30
 """Longest time in which a notification's bytes must arrive."""
 REQUESTS_AT_ONCE = 512
 SILENT_S = 60.0
-"""A consumer that has not heard the broker for longer only looks alive, unless the broker itself is down."""
+"""A consumer that has not heard the broker for longer only looks alive, unless the
+broker itself is down.
+"""
 SHUTDOWN_S = 20
 HEAR_S = 30.0
 """Between two looks at the store's clock."""
 
 
 class Door(Protocol):
-    """The queue door beside this one: does it run, and for how many seconds has it not heard the broker?"""
+    """The queue door beside this one: does it run, and for how many seconds has it not
+    heard the broker?
+    """
 
     def is_running(self) -> bool: ...
 
     def silent_s(self) -> float: ...
 
 
-def build(ctx: Context, door: Door | None = None, asked: Mapping[str, Check] | None = None) -> FastAPI:
+def build(
+    ctx: Context, door: Door | None = None, asked: Mapping[str, Check] | None = None
+) -> FastAPI:
     """The app. `asked`: which services `/readyz` asks; None means the real ones."""
-    # A redirect to the address without its last slash would go where `Host` says, by http, and take the key there.
-    app = FastAPI(title="Darkroom", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    # A redirect to the address without its last slash would go where `Host` says, by
+    # http, and take the key there.
+    app = FastAPI(
+        title="Darkroom",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     problems.install(app)
     failed = access.install(app, ctx)
     app.include_router(api.build(ctx))
     app.include_router(_events(ctx, failed), include_in_schema=False)
-    app.include_router(_health(checks_of(ctx) if asked is None else asked, door), include_in_schema=False)
+    app.include_router(
+        _health(checks_of(ctx) if asked is None else asked, door),
+        include_in_schema=False,
+    )
     return app
 
 
@@ -83,7 +99,8 @@ def _events(ctx: Context, failed: access.Failed) -> APIRouter:
 def _authorise(request: Request, settings: Settings, failed: access.Failed) -> None:
     expected = settings.webhook_token.get_secret_value()
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":  # all that a server can send which has nothing but an address to set: Ceph
+    # all that a server can send which has nothing but an address to set: Ceph
+    if scheme.lower() == "basic":
         given = _password(given)
     # Compared as bytes and in constant time; an empty secret opens nothing.
     same = compare_digest(given.strip().encode(), expected.encode())
@@ -116,12 +133,21 @@ async def _body(request: Request) -> bytes:
                 else:
                     return bytes(received)
     except TimeoutError:
-        raise Problem(408, f"the notification did not arrive within {BODY_S} s", "slow") from None
-    raise Problem(413, f"a notification may have {MAX_BYTES:,} bytes", "too_large", {"Connection": "close"})
+        raise Problem(
+            408, f"the notification did not arrive within {BODY_S} s", "slow"
+        ) from None
+    raise Problem(
+        413,
+        f"a notification may have {MAX_BYTES:,} bytes",
+        "too_large",
+        {"Connection": "close"},
+    )
 
 
 def _health(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
-    """What a balancer asks. Strangers ask, too: which service is away and every figure are told on `metrics_port`."""
+    """What a balancer asks. Strangers ask, too: which service is away and every figure
+    are told on `metrics_port`.
+    """
     router = APIRouter()
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
@@ -129,20 +155,27 @@ def _health(checks: Mapping[str, Check], door: Door | None) -> APIRouter:
         """200 while this process works; 503 when it should be restarted."""
         alive = door is None or door.is_running()
         if alive and door and door.silent_s() > SILENT_S:
-            alive = not await checks["broker"].passes()  # silence of a broker that others can hear
-        return JSONResponse({"status": "ok" if alive else "stuck"}, 200 if alive else 503)
+            # silence of a broker that others can hear
+            alive = not await checks["broker"].passes()
+        return JSONResponse(
+            {"status": "ok" if alive else "stuck"}, 200 if alive else 503
+        )
 
     @router.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> Response:
         """200 when what an upload needs can be reached."""
         ready = all((await answers(checks)).values())
-        return JSONResponse({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)
+        return JSONResponse(
+            {"status": "ok" if ready else "unavailable"}, 200 if ready else 503
+        )
 
     return router
 
 
 def _keep_time(ctx: Context, stop: threading.Event) -> None:
-    """The store's answers tell its time; who is asked for nothing but tickets, which need none, would not hear it."""
+    """The store's answers tell its time; who is asked for nothing but tickets, which
+    need none, would not hear it.
+    """
     while True:
         with suppress(DarkroomError):
             ctx.store.head(ctx.settings.bucket_results, keys.SWEEP)
@@ -151,28 +184,51 @@ def _keep_time(ctx: Context, stop: threading.Event) -> None:
 
 
 def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How the app is served: who is slow is cut off, and what it has no route for (WebSockets) is not spoken."""
+    """How the app is served: who is slow is cut off, and what it has no route for
+    (WebSockets) is not spoken.
+    """
     return uvicorn.Config(
-        app, settings.api_host, settings.api_port, http=PatientProtocol, ws="none", log_config=None, access_log=False,
-        server_header=False, limit_concurrency=REQUESTS_AT_ONCE, timeout_graceful_shutdown=SHUTDOWN_S,
-        proxy_headers=False,  # uvicorn would believe everybody on this machine; handlers.access knows whom to believe
-    )  # fmt: skip
+        app,
+        settings.api_host,
+        settings.api_port,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=REQUESTS_AT_ONCE,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        # uvicorn would believe everybody on this machine; handlers.access knows whom to
+        # believe
+        proxy_headers=False,
+    )
 
 
 class _Server(uvicorn.Server):
     """Beats once its socket listens, and as long as its event loop turns."""
 
     def __init__(
-        self, config: uvicorn.Config, settings: Settings, door: consume.QueueDoor, checks: Mapping[str, Check]
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        door: consume.QueueDoor,
+        checks: Mapping[str, Check],
     ) -> None:
         super().__init__(config)
         self._pulse = Pulse()
         self._settings, self._checks = settings, checks
-        self._heartbeat = Heartbeat(settings, {"consumer": door.stuck_s, "event loop": self._pulse.quiet_s})
+        self._heartbeat = Heartbeat(
+            settings, {"consumer": door.stuck_s, "event loop": self._pulse.quiet_s}
+        )
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        operations.start(self._settings, self._heartbeat, metrics.REGISTRY, lambda: asyncio.run(answers(self._checks)))
+        operations.start(
+            self._settings,
+            self._heartbeat,
+            metrics.REGISTRY,
+            lambda: asyncio.run(answers(self._checks)),
+        )
         logger().info("process.started")
 
     async def on_tick(self, counter: int) -> bool:
@@ -181,9 +237,11 @@ class _Server(uvicorn.Server):
 
 
 def main(settings: Settings) -> None:
-    """Entry point of the process: the HTTP door, and beside it the queue door on a thread of its own.
+    """Entry point of the process: the HTTP door, and beside it the queue door on a
+    thread of its own.
 
-    SIGTERM and SIGINT let it finish what it is at. Raises what ended the queue door, if anything did.
+    SIGTERM and SIGINT let it finish what it is at. Raises what ended the queue door, if
+    anything did.
     """
     ctx = Context.of(settings)
     if not settings.s3_ticket_access_key.get_secret_value():
@@ -192,11 +250,16 @@ def main(settings: Settings) -> None:
     stop = threading.Event()
     door = consume.QueueDoor(ctx, stop)
     checks = checks_of(ctx)
-    server = _Server(config_of(build(ctx, door, checks), settings), settings, door, checks)
-    # uvicorn handles the signals while it runs and raises them once more when it is done: then it is enough.
+    server = _Server(
+        config_of(build(ctx, door, checks), settings), settings, door, checks
+    )
+    # uvicorn handles the signals while it runs and raises them once more when it is
+    # done: then it is enough.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)
-    threading.Thread(target=_keep_time, args=(ctx, stop), name="time", daemon=True).start()
+    threading.Thread(
+        target=_keep_time, args=(ctx, stop), name="time", daemon=True
+    ).start()
     door.start(on_end=lambda: setattr(server, "should_exit", True))
     try:
         server.run()

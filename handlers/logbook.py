@@ -1,7 +1,8 @@
 """The diary. The only file that speaks PostgreSQL; its statements are in `queries.sql`.
 
-Everything here may be repeated: a fact is one row however often it is told, and the row of an upload is computed from
-all its facts. So a lost connection means: connect again, say it again.
+Everything here may be repeated: a fact is one row however often it is told, and the row
+of an upload is computed from all its facts. So a lost connection means: connect again,
+say it again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from shared.telemetry import logger
 CONNECT_S = 3
 STATEMENT_S = 8
 ANSWER_S = 10
-"""Longer than the server's own limit: it ends the wait only when the server itself is frozen."""
+"""Longer than the server's own limit: it ends the wait only when the server itself is
+frozen.
+"""
 CONNECTIONS = 4
 MAX_EVENTS = 500
 """Most events shown of one task."""
@@ -50,8 +53,8 @@ UploadKey = tuple[str, datetime]
 class Ending(NamedTuple):
     """An end that the bucket knows: of the row of `upload_id` and `upload_time`.
 
-    `least`: what the row must say, or a higher rank. `retries`: fresh starts before it failed. `erased`: nothing else
-    will do.
+    `least`: what the row must say, or a higher rank. `retries`: fresh starts before it
+    failed. `erased`: nothing else will do.
     """
 
     upload_id: str
@@ -61,8 +64,16 @@ class Ending(NamedTuple):
     erased: bool = False
 
 
-_POISON = (psycopg2.DataError, psycopg2.IntegrityError, ProgramLimitExceeded, StatementTooComplex, ValueError)
-"""What a statement raises because of its values; every other error is about the database."""
+_POISON = (
+    psycopg2.DataError,
+    psycopg2.IntegrityError,
+    ProgramLimitExceeded,
+    StatementTooComplex,
+    ValueError,
+)
+"""What a statement raises because of its values; every other error is about the
+database.
+"""
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """What the first use of a dead connection raises, and the second."""
 
@@ -86,12 +97,18 @@ class Written:
     rejected: int = 0
 
     def __add__(self, other: Written) -> Written:
-        return Written(self.added + other.added, self.repeated + other.repeated, self.rejected + other.rejected)
+        return Written(
+            self.added + other.added,
+            self.repeated + other.repeated,
+            self.rejected + other.rejected,
+        )
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which uploads a page shows; `after` is the key of the last upload of the page before."""
+    """Which uploads a page shows; `after` is the key of the last upload of the page
+    before.
+    """
 
     user_id: str | None = None
     status: str | None = None
@@ -104,17 +121,23 @@ class Filter:
 
 @dataclass
 class Logbook:
-    """Thread-safe; connects when it is first used. Every method raises `DatabaseUnavailable` within seconds."""
+    """Thread-safe; connects when it is first used. Every method raises
+    `DatabaseUnavailable` within seconds.
+    """
 
     settings: Settings
     _idle: queue.LifoQueue[Any] = field(default_factory=queue.LifoQueue, init=False)
-    _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(CONNECTIONS), init=False)
+    _places: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(CONNECTIONS), init=False
+    )
     _months: set[tuple[int, int]] = field(default_factory=set, init=False)
 
     def write(self, events: Sequence[LogEvent]) -> Written:
-        """Store events and bring the rows of their uploads up to date. Returns after the commit.
+        """Store events and bring the rows of their uploads up to date. Returns after
+        the commit.
 
-        An event that the tables refuse is set aside in `darkroom.audit_reject` and holds nobody up.
+        An event that the tables refuse is set aside in `darkroom.audit_reject` and
+        holds nobody up.
         """
         written, fit = Written(), []
         for event in events:
@@ -123,9 +146,17 @@ class Logbook:
             else:
                 fit.append(event)
         written += self._write(fit) if fit else Written()
-        ids = {uuid_of(event) for event in events if event.fields.get("error_code") == Code.ERASED} - {None}
+        ids = {
+            uuid_of(event)
+            for event in events
+            if event.fields.get("error_code") == Code.ERASED
+        } - {None}
         if ids:
-            self._run(lambda cursor: cursor.execute(STATEMENTS["unreject"], {"uploads": list(ids)}))
+            self._run(
+                lambda cursor: cursor.execute(
+                    STATEMENTS["unreject"], {"uploads": list(ids)}
+                )
+            )
         return written
 
     def page(self, where: Filter, limit: int) -> list[Row]:
@@ -135,23 +166,45 @@ class Logbook:
         return [Row.model_validate(row) for row in self._where("page", where, values)]
 
     def task(self, task_id: UUID, limit: int = 100) -> tuple[list[Row], list[Event]]:
-        """The uploads of a task, the restored one first, and what happened to them, in order."""
-        rows = self._read(STATEMENTS["rows_of_task"], {"task_id": str(task_id), "limit": limit})
-        pairs = {"uploads": [row["upload_id"] for row in rows], "times": [row["upload_time"] for row in rows]}
+        """The uploads of a task, the restored one first, and what happened to them, in
+        order.
+        """
+        rows = self._read(
+            STATEMENTS["rows_of_task"], {"task_id": str(task_id), "limit": limit}
+        )
+        pairs = {
+            "uploads": [row["upload_id"] for row in rows],
+            "times": [row["upload_time"] for row in rows],
+        }
         asked = pairs | {"task_id": str(task_id), "limit": MAX_EVENTS}
         events = self._read(STATEMENTS["events_of_uploads"], asked)
-        return [Row.model_validate(row) for row in rows], [Event.model_validate(event) for event in events]
+        return [Row.model_validate(row) for row in rows], [
+            Event.model_validate(event) for event in events
+        ]
 
     def ended(self, ends: Sequence[Ending]) -> set[str]:
-        """Ids of those uploads whose row says that they ended so. An end that was told before another is no answer."""
+        """Ids of those uploads whose row says that they ended so. An end that was told
+        before another is no answer.
+        """
         columns = zip(*ends, strict=True) if ends else repeat([], len(Ending._fields))
-        values = {name: list(column) for name, column in zip(Ending._fields, columns, strict=True)}
+        values = {
+            name: list(column)
+            for name, column in zip(Ending._fields, columns, strict=True)
+        }
         return {row["upload_id"] for row in self._read(STATEMENTS["ended"], values)}
 
     def twins(self, erased: Sequence[Ending]) -> list[UploadKey]:
-        """Uploads of the same tasks that the log did not know of when these were erased."""
-        values = {"upload_id": [end.upload_id for end in erased], "upload_time": [end.upload_time for end in erased]}
-        return [(str(row["upload_id"]), row["upload_time"]) for row in self._read(STATEMENTS["twins"], values)]
+        """Uploads of the same tasks that the log did not know of when these were
+        erased.
+        """
+        values = {
+            "upload_id": [end.upload_id for end in erased],
+            "upload_time": [end.upload_time for end in erased],
+        }
+        return [
+            (str(row["upload_id"]), row["upload_time"])
+            for row in self._read(STATEMENTS["twins"], values)
+        ]
 
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Number of uploads by day, workflow_type, model_size, status and error_code."""
@@ -159,7 +212,11 @@ class Logbook:
 
     def waiting(self, user_id: str, most: int) -> int:
         """Uploads of one user that have no end yet, counted up to `most`."""
-        return int(self._read(STATEMENTS["waiting"], {"user_id": user_id, "most": most})[0]["uploads"])
+        return int(
+            self._read(STATEMENTS["waiting"], {"user_id": user_id, "most": most})[0][
+                "uploads"
+            ]
+        )
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -180,37 +237,61 @@ class Logbook:
     def _add(self, events: list[LogEvent], cursor: Any) -> int:
         cursor.execute(STATEMENTS["take_turn"])
         for year, month in set(map(month_of, events)) - self._months:
-            cursor.execute(STATEMENTS["ensure_month"], {"moment": datetime(year, month, 1, tzinfo=UTC)})
+            cursor.execute(
+                STATEMENTS["ensure_month"],
+                {"moment": datetime(year, month, 1, tzinfo=UTC)},
+            )
         rows = json.dumps([as_row(event) for event in events])
         if added := _fetch(STATEMENTS["add_events"], {"events": rows}, cursor):
-            uploads = {"uploads": [row["upload_id"] for row in added], "times": [row["upload_time"] for row in added]}
-            if any(row["error_code"] == Code.ERASED for row in _fetch(STATEMENTS["fold"], uploads, cursor)):
+            uploads = {
+                "uploads": [row["upload_id"] for row in added],
+                "times": [row["upload_time"] for row in added],
+            }
+            if any(
+                row["error_code"] == Code.ERASED
+                for row in _fetch(STATEMENTS["fold"], uploads, cursor)
+            ):
                 cursor.execute(STATEMENTS["blank"], uploads)
         passing("recorder.before_commit")
         return len(added)
 
     def _reject(self, event: LogEvent, fault: str) -> Written:
-        # Escapes everything that PostgreSQL may refuse, so that this statement cannot be poisoned, too.
+        # Escapes everything that PostgreSQL may refuse, so that this statement cannot
+        # be poisoned, too.
         body = json.dumps(event.model_dump(mode="json"))
         digest = hashlib.sha256(body.encode()).hexdigest()
         reason = fault.replace("\x00", "")[:1000]
-        values = {"digest": digest, "body": body, "reason": reason, "upload_id": uuid_of(event)}
+        values = {
+            "digest": digest,
+            "body": body,
+            "reason": reason,
+            "upload_id": uuid_of(event),
+        }
         self._run(lambda cursor: cursor.execute(STATEMENTS["reject"], values))
         logger().error("log.refused", digest=digest)
         return Written(rejected=1)
 
-    def _where(self, name: str, where: Filter, values: dict[str, Any]) -> list[dict[str, Any]]:
+    def _where(
+        self, name: str, where: Filter, values: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         """A statement with the conditions that `where` sets."""
-        wanted = [text for name, text in _CONDITIONS.items() if getattr(where, name) is not None]
+        wanted = [
+            text
+            for name, text in _CONDITIONS.items()
+            if getattr(where, name) is not None
+        ]
         statement = STATEMENTS[name].format(conditions=" AND ".join(wanted) or "true")
         return self._read(statement, asdict(where) | values)
 
     def _read(self, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        # One statement is a transaction by itself: BEGIN and COMMIT would be two more waits.
+        # One statement is a transaction by itself: BEGIN and COMMIT would be two more
+        # waits.
         return self._run(partial(_fetch, statement, values), autocommit=True)
 
     def _run(self, work: Callable[[Any], T], autocommit: bool = False) -> T:
-        """Do `work(cursor)` in one transaction. A connection that lay idle may be dead: then once more on a new one."""
+        """Do `work(cursor)` in one transaction. A connection that lay idle may be dead:
+        then once more on a new one.
+        """
         with self._place():
             try:
                 if (connection := self._take_idle()) is not None:
@@ -224,17 +305,24 @@ class Logbook:
             except _POISON:
                 raise
             except psycopg2.Error as error:
-                raise DatabaseUnavailable(f"{type(error).__name__}: {str(error).strip()[:200]}") from error
+                raise DatabaseUnavailable(
+                    f"{type(error).__name__}: {str(error).strip()[:200]}"
+                ) from error
 
     def _take_idle(self) -> Any:
         with suppress(queue.Empty):
             return self._idle.get_nowait()
         return None
 
-    def _transaction(self, connection: Any, work: Callable[[Any], T], autocommit: bool) -> T:
+    def _transaction(
+        self, connection: Any, work: Callable[[Any], T], autocommit: bool
+    ) -> T:
         try:
             connection.autocommit = autocommit
-            with nullcontext() if autocommit else connection, connection.cursor() as cursor:
+            with (
+                nullcontext() if autocommit else connection,
+                connection.cursor() as cursor,
+            ):
                 result = work(cursor)
         except _POISON:
             self._idle.put(connection)  # rolled back, still good
@@ -259,20 +347,33 @@ def _connect(settings: Settings) -> Any:
     if not (url := settings.database_url.get_secret_value()):
         raise DatabaseUnavailable("DARKROOM_DATABASE_URL is not set")
     return psycopg2.connect(
-        url, application_name="darkroom", connect_timeout=CONNECT_S,
-        keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=ANSWER_S * 1000,
-        # A writer that freezes in mid-transaction must not keep the others waiting for its turn to end.
+        url,
+        application_name="darkroom",
+        connect_timeout=CONNECT_S,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=ANSWER_S * 1000,
+        # A writer that freezes in mid-transaction must not keep the others waiting for
+        # its turn to end.
         options=f"-c timezone=UTC -c statement_timeout={STATEMENT_S}s"
-                f" -c idle_in_transaction_session_timeout={ANSWER_S}s",
-    )  # fmt: skip
+        f" -c idle_in_transaction_session_timeout={ANSWER_S}s",
+    )
 
 
 def _wait(connection: Any) -> None:
-    """psycopg2's wait for the server, with an end: a frozen server keeps its sockets open and never answers."""
-    ends = time.monotonic() + (CONNECT_S if connection.status == extensions.STATUS_SETUP else ANSWER_S)
+    """psycopg2's wait for the server, with an end: a frozen server keeps its sockets
+    open and never answers.
+    """
+    ends = time.monotonic() + (
+        CONNECT_S if connection.status == extensions.STATUS_SETUP else ANSWER_S
+    )
     while (state := connection.poll()) != extensions.POLL_OK:
         waiting = select.poll()
-        waiting.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
+        waiting.register(
+            connection.fileno(),
+            select.POLLIN if state == extensions.POLL_READ else select.POLLOUT,
+        )
         if not waiting.poll(max(0.0, ends - time.monotonic()) * 1000):
             raise psycopg2.OperationalError("the database did not answer in time")
 
@@ -285,7 +386,9 @@ def _fetch(statement: str, values: dict[str, Any], cursor: Any) -> list[dict[str
 
 def _load(path: Path) -> dict[str, str]:
     parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
-    bodies = (re.sub(r"^--.*\n", "", part, flags=re.MULTILINE).strip() for part in parts[2::2])
+    bodies = (
+        re.sub(r"^--.*\n", "", part, flags=re.MULTILINE).strip() for part in parts[2::2]
+    )
     return dict(zip(parts[1::2], bodies, strict=True))
 
 

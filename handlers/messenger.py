@@ -1,8 +1,10 @@
-"""The callbacks process: `darkroom.callbacks` → the ledger → calls, now and at every later try that is due.
+"""The callbacks process: `darkroom.callbacks` → the ledger → calls, now and at every
+later try that is due.
 
-A message is only asked to be remembered: it is acknowledged once the ledger has the call, so no receiver, however slow,
-holds a message or a photo. First tries go before later ones, and no host and no user takes more than a share of the
-threads: a user may have many host names, and a host many users.
+A message is only asked to be remembered: it is acknowledged once the ledger has the
+call, so no receiver, however slow, holds a message or a photo. First tries go before
+later ones, and no host and no user takes more than a share of the threads: a user may
+have many host names, and a host many users.
 
 `python -m handlers callbacks [test URL [--json] | secret --user U [--json]]`
 """
@@ -39,14 +41,18 @@ from shared.telemetry import logger
 
 AT_ONCE = 32
 LATER_AT_ONCE = AT_ONCE // 2
-"""Of these, tries after the first: however many receivers are dead, others are called in time."""
+"""Of these, tries after the first: however many receivers are dead, others are called
+in time.
+"""
 PER_HOST = 4
 PER_USER = 8
 HANDS = 4
 """Messages looked at at once."""
 LOOK = "look"
 LOOK_S, REST = 10.0, 4.0
-"""Pause between two looks into the ledger, or in times of what the last one took: only what other processes left."""
+"""Pause between two looks into the ledger, or in times of what the last one took: only
+what other processes left.
+"""
 IDLE_S = 0.5
 AGAIN_S = 5.0
 """A try that could not be begun, because a service is away, follows after this."""
@@ -57,7 +63,9 @@ MOST_OF = {"host": PER_HOST, "user": PER_USER}
 
 
 class Messenger:
-    """Makes the calls that are due. Its memory copies the ledger; looking finds what other processes left."""
+    """Makes the calls that are due. Its memory copies the ledger; looking finds what
+    other processes left.
+    """
 
     def __init__(self, ctx: Context, ledger: Ledger, send: Send) -> None:
         self._ctx, self._ledger, self._send = ctx, ledger, send
@@ -65,18 +73,23 @@ class Messenger:
         """First tries and later ones, by the time at which they are due."""
         self._known: dict[str, int] = {}
         self._full: defaultdict[Share, deque[Due]] = defaultdict(deque)
-        """Calls that are due and wait until their host or user has less than its share."""
+        """Calls that are due and wait until their host or user has less than its share.
+        """
         self._taken: Counter[Share] = Counter()
         self._under_way = 0
         self._wake = threading.Condition()
         self._calling, self._looking = Pulse(), Pulse()
         store = watched(ctx.store, self._looking)
-        self._seen = Ledger(store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s)
+        self._seen = Ledger(
+            store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s
+        )
         self.parts = {"messenger": self._calling.quiet_s, LOOK: self._looking.quiet_s}
         """What shows signs of life, for the `Heartbeat`."""
 
     def take_in(self, body: bytes) -> None:
-        """A message: the call is in the ledger when this returns. Raises what `Ledger` and a useless message raise."""
+        """A message: the call is in the ledger when this returns. Raises what `Ledger`
+        and a useless message raise.
+        """
         upload_id = CallbackDue.decode(body).upload_id
         try:
             receipt = read_receipt(self._ctx, upload_id)
@@ -93,7 +106,9 @@ class Messenger:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`; calls under way are finished."""
-        looking = threading.Thread(target=self._look, args=(stop,), name=LOOK, daemon=True)
+        looking = threading.Thread(
+            target=self._look, args=(stop,), name=LOOK, daemon=True
+        )
         looking.start()
         with ThreadPoolExecutor(AT_ONCE, "call") as pool:
             while not stop.is_set():
@@ -125,7 +140,9 @@ class Messenger:
                 self._wake.notify()
 
     def _queue(self, due: Due, wait_s: float) -> None:
-        heapq.heappush(self._lines[due.attempt > 0], (self._now() + wait_s, due.upload_id, due))
+        heapq.heappush(
+            self._lines[due.attempt > 0], (self._now() + wait_s, due.upload_id, due)
+        )
 
     def _begin_due(self, pool: ThreadPoolExecutor) -> None:
         for line, most in zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True):
@@ -134,17 +151,27 @@ class Messenger:
                 if full := self._full_share(due):
                     self._full[full].append(due)
                     for share in _shares(due):
-                        self._let_next(share)  # its turn there, if it had one, is another's
+                        # its turn there, if it had one, is another's
+                        self._let_next(share)
                 else:
                     self._taken.update(_shares(due))
                     self._under_way += 1
                     pool.submit(self._call, due)
 
     def _full_share(self, due: Due) -> Share | None:
-        return next((share for share in _shares(due) if self._taken[share] >= MOST_OF[share[0]]), None)
+        return next(
+            (
+                share
+                for share in _shares(due)
+                if self._taken[share] >= MOST_OF[share[0]]
+            ),
+            None,
+        )
 
     def _let_next(self, share: Share) -> None:
-        """Where the share has room again, queue the first that waits for it and for nothing else by now."""
+        """Where the share has room again, queue the first that waits for it and for
+        nothing else by now.
+        """
         waiting = self._full.get(share)
         while waiting and self._taken[share] < MOST_OF[share[0]]:
             due = waiting.popleft()
@@ -157,7 +184,8 @@ class Messenger:
 
     def _pause_s(self) -> float:
         limits = zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True)
-        free = [line for line, most in limits if line and self._under_way < most]  # else the end of a call wakes us
+        # else the end of a call wakes us
+        free = [line for line, most in limits if line and self._under_way < most]
         return min([IDLE_S, *(max(0.0, line[0][0] - self._now()) for line in free)])
 
     def _call(self, due: Due) -> None:
@@ -167,10 +195,20 @@ class Messenger:
             left = on_finished(due, self._ctx, self._ledger, self._send)
             wait_s = left.due_s if left else 0.0
         except (TransientError, PermanentError) as error:
-            logger().warning("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, detail=error.code)
+            logger().warning(
+                "callback.postponed",
+                upload_id=due.upload_id,
+                delay_s=wait_s,
+                detail=error.code,
+            )
         except Exception as error:
             wait_s *= 12
-            logger().error("callback.postponed", upload_id=due.upload_id, delay_s=wait_s, exc_info=error)
+            logger().error(
+                "callback.postponed",
+                upload_id=due.upload_id,
+                delay_s=wait_s,
+                exc_info=error,
+            )
         with self._wake:
             self._under_way -= 1
             self._taken.subtract(_shares(due))
@@ -190,7 +228,9 @@ class Messenger:
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """Entry point of the process; SIGTERM and SIGINT end it. Raises `SettingsError` without a secret."""
+    """Entry point of the process; SIGTERM and SIGINT end it. Raises `SettingsError`
+    without a secret.
+    """
     store = S3Store(settings)
     ctx = Context(settings, store, Publisher(settings), store.clock)
     ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
@@ -208,15 +248,32 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     with ThreadPoolExecutor(HANDS, "messages") as hands:
 
         def on_delivery(delivery: Delivery) -> None:
-            hands.submit(patiently, delivery, lambda: messenger.take_in(delivery.body), settings, stop)
+            hands.submit(
+                patiently,
+                delivery,
+                lambda: messenger.take_in(delivery.body),
+                settings,
+                stop,
+            )
 
         consumer = Consumer(settings, {topology.CALLBACKS: 2 * HANDS}, on_delivery)
-        calling = threading.Thread(target=_run, args=(messenger, stop), name="messenger")
+        calling = threading.Thread(
+            target=_run, args=(messenger, stop), name="messenger"
+        )
         calling.start()
-        heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, **messenger.parts}, {LOOK: PATIENCE_S})
-        operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {
-            "broker": consumer.silent_s() < operations.FRESH_S,
-        })  # fmt: skip
+        heartbeat = Heartbeat(
+            settings,
+            {"consumer": consumer.stuck_s, **messenger.parts},
+            {LOOK: PATIENCE_S},
+        )
+        operations.start(
+            settings,
+            heartbeat,
+            metrics.REGISTRY,
+            lambda: {
+                "broker": consumer.silent_s() < operations.FRESH_S,
+            },
+        )
         logger().info("process.started")
         try:
             consumer.run(stop)
@@ -232,7 +289,9 @@ def _shares(due: Due) -> tuple[Share, Share]:
 
 
 def _host(url: str, settings: Settings) -> str:
-    """For the share of each. Where no call may go any more the tries fail, each with the rule: settings change."""
+    """For the share of each. Where no call may go any more the tries fail, each with
+    the rule: settings change.
+    """
     try:
         return check_url(url, settings).host
     except PermanentError:

@@ -1,11 +1,19 @@
-"""Metrics of the handlers; their names and meanings are listed in `shared.telemetry.METRICS`."""
+"""Metrics of the handlers; their names and meanings are listed in
+`shared.telemetry.METRICS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -18,13 +26,23 @@ from shared.telemetry import METRICS
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
-UPLOADS = Counter("darkroom_uploads_total", METRICS["darkroom_uploads_total"], ["decision"], registry=REGISTRY)
+UPLOADS = Counter(
+    "darkroom_uploads_total",
+    METRICS["darkroom_uploads_total"],
+    ["decision"],
+    registry=REGISTRY,
+)
 UPLOAD_SECONDS = Histogram(
-    "darkroom_upload_seconds", METRICS["darkroom_upload_seconds"], registry=REGISTRY,
+    "darkroom_upload_seconds",
+    METRICS["darkroom_upload_seconds"],
+    registry=REGISTRY,
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
-)  # fmt: skip
+)
 NOTIFICATIONS = Counter(
-    "darkroom_notifications_total", METRICS["darkroom_notifications_total"], ["door", "outcome"], registry=REGISTRY
+    "darkroom_notifications_total",
+    METRICS["darkroom_notifications_total"],
+    ["door", "outcome"],
+    registry=REGISTRY,
 )
 
 
@@ -34,9 +52,11 @@ class RecorderFigures:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._events = _counter("darkroom_log_events_total", "outcome", registry)
         self._seconds = Histogram(
-            "darkroom_log_batch_seconds", METRICS["darkroom_log_batch_seconds"], registry=registry,
+            "darkroom_log_batch_seconds",
+            METRICS["darkroom_log_batch_seconds"],
+            registry=registry,
             buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
-        )  # fmt: skip
+        )
 
     def written(self, written: Written, unreadable: int, seconds: float) -> None:
         """One batch was settled, `seconds` after it was in hand."""
@@ -48,7 +68,16 @@ class RecorderFigures:
 class SweepFigures:
     """Of the sweep process alone."""
 
-    KINDS = ("missed", "republished", "called", "retold", "recalled", "damaged", "repaired", "failed")
+    KINDS = (
+        "missed",
+        "republished",
+        "called",
+        "retold",
+        "recalled",
+        "damaged",
+        "repaired",
+        "failed",
+    )
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._found = _counter("darkroom_sweep_found_total", "kind", registry)
@@ -56,7 +85,11 @@ class SweepFigures:
             self._found.labels(kind=kind)
         name = "darkroom_sweep_look_seconds"
         self._look_seconds = Gauge(name, METRICS[name], registry=registry)
-        self._seconds = Gauge("darkroom_sweep_seconds", METRICS["darkroom_sweep_seconds"], registry=registry)
+        self._seconds = Gauge(
+            "darkroom_sweep_seconds",
+            METRICS["darkroom_sweep_seconds"],
+            registry=registry,
+        )
         name = "darkroom_sweep_last_pass_time_seconds"
         self._ended = Gauge(name, METRICS[name], registry=registry)
 
@@ -75,7 +108,9 @@ class SweepFigures:
 
 
 class QueueDepths(Collector):
-    """Asks the broker whenever somebody asks for figures; while it is away, there are none."""
+    """Asks the broker whenever somebody asks for figures; while it is away, there are
+    none.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

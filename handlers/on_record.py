@@ -27,9 +27,11 @@ class Recorded:
 
 
 def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
-    """Write all that can be read. Raises `DatabaseUnavailable`: nothing is lost, say it all again later.
+    """Write all that can be read. Raises `DatabaseUnavailable`: nothing is lost, say it
+    all again later.
 
-    A message that meets a bug of ours is found in its batch and refused: it would hold the others up for ever.
+    A message that meets a bug of ours is found in its batch and refused: it would hold
+    the others up for ever.
     """
     try:
         return _recorded(bodies, diary)
@@ -38,11 +40,23 @@ def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
     except Exception as error:
         if len(bodies) > 1:
             middle = len(bodies) // 2
-            first, second = on_record(bodies[:middle], diary), on_record(bodies[middle:], diary)
-            later = {middle + position: fault for position, fault in second.refused.items()}
+            first, second = (
+                on_record(bodies[:middle], diary),
+                on_record(bodies[middle:], diary),
+            )
+            later = {
+                middle + position: fault for position, fault in second.refused.items()
+            }
             return Recorded(first.written + second.written, {**first.refused, **later})
         logger().error("log.failed", error=type(error).__name__, where=raised_at(error))
-        return Recorded(Written(), {0: PermanentError(Code.INTERNAL, f"{type(error).__name__} while it was written")})
+        return Recorded(
+            Written(),
+            {
+                0: PermanentError(
+                    Code.INTERNAL, f"{type(error).__name__} while it was written"
+                )
+            },
+        )
 
 
 def _recorded(bodies: Sequence[bytes], diary: Diary) -> Recorded:

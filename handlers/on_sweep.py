@@ -1,21 +1,28 @@
-"""Trigger: look whether anything was lost between uploads, receipts, results and the diary, and make it good.
+"""Trigger: look whether anything was lost between uploads, receipts, results and the
+diary, and make it good.
 
-One pass lists the four places once, in key order, and keeps 24 bytes for each id (`sweep.tables`), so a million uploads
-fit into some 80 MB. It reads only documents that are new since the last pass (`sweep.marks`), and remembers those that
-wait. Every age is reckoned by the store's own clock. What it does may be done twice, or beside another sweep:
+One pass lists the four places once, in key order, and keeps 24 bytes for each id
+(`sweep.tables`), so a million uploads fit into some 80 MB. It reads only documents that
+are new since the last pass (`sweep.marks`), and remembers those that wait. Every age is
+reckoned by the store's own clock. What it does may be done twice, or beside another
+sweep:
 
-- an upload older than `lease_s` without a receipt, or younger than its receipt, is given to `on_upload`;
-- a try that is due is published (`sweep.calls`), and so are as many waiting photos as messages are missing
-  (`sweep.lost`); everything else that waits is left alone;
+- an upload older than `lease_s` without a receipt, or younger than its receipt, is
+  given to `on_upload`;
+- a try that is due is published (`sweep.calls`), and so are as many waiting photos as
+  messages are missing (`sweep.lost`); everything else that waits is left alone;
 - a document that cannot be read is made anew (`sweep.damage`);
 - an erasure that broke off is finished (`sweep.reasons`);
-- an end that the diary does not know is told again, once the log queue is empty, and likewise a callback that nobody
-  has in hand;
-- claims of tasks that nobody waits for are deleted, results without a record that nobody waits for are retired;
-- uploads in parts that were abandoned are ended (`sweep.parts`), previews of long ago deleted (`sweep.previews`).
+- an end that the diary does not know is told again, once the log queue is empty, and
+  likewise a callback that nobody has in hand;
+- claims of tasks that nobody waits for are deleted, results without a record that
+  nobody waits for are retired;
+- uploads in parts that were abandoned are ended (`sweep.parts`), previews of long ago
+  deleted (`sweep.previews`).
 
-Of a bucket with versions the current version of each key counts; a version that was overwritten before it was looked
-at is superseded. A deleted or overwritten source is the worker's to find: it ends the photo with a reason.
+Of a bucket with versions the current version of each key counts; a version that was
+overwritten before it was looked at is superseded. A deleted or overwritten source is
+the worker's to find: it ends the photo with a reason.
 """
 
 from __future__ import annotations
@@ -48,7 +55,9 @@ READERS = 8
 
 @dataclass
 class Memory:
-    """What a process that sweeps again and again need not read twice; without it the watermark in the bucket counts."""
+    """What a process that sweeps again and again need not read twice; without it the
+    watermark in the bucket counts.
+    """
 
     since: datetime | None = None
     unsettled: Unsettled = field(default_factory=Unsettled)
@@ -59,18 +68,30 @@ Backlogs = Callable[[], Mapping[str, Backlog]]
 """The messages of every queue."""
 
 
-def on_sweep(ctx: Context, since: datetime | None = None, dry_run: bool = False, *, diary: Diary | None = None,
-             memory: Memory | None = None, backlogs: Backlogs | None = None) -> SweepReport:  # fmt: skip
+def on_sweep(
+    ctx: Context,
+    since: datetime | None = None,
+    dry_run: bool = False,
+    *,
+    diary: Diary | None = None,
+    memory: Memory | None = None,
+    backlogs: Backlogs | None = None,
+) -> SweepReport:
     """One pass. `since`: look only at what is younger, and clear nothing away.
 
-    Raises `StorageUnavailable`, `BrokerUnavailable`: the next pass begins where this one began.
+    Raises `StorageUnavailable`, `BrokerUnavailable`: the next pass begins where this
+    one began.
     """
     started = ctx.clock.monotonic()
     report = SweepReport(dry_run=dry_run)
-    marks = Marks.open(ctx.store, ctx.settings.bucket_results, dry_run or since is not None)
+    marks = Marks.open(
+        ctx.store, ctx.settings.bucket_results, dry_run or since is not None
+    )
     with ThreadPoolExecutor(READERS, "sweep") as pool:
         work = Work(ctx, marks, report, pool, since, Apart(ctx))
-        _pass(work, diary, memory or Memory(), backlogs or (lambda: backlog(ctx.settings)))
+        _pass(
+            work, diary, memory or Memory(), backlogs or (lambda: backlog(ctx.settings))
+        )
     report.failed = work.apart.taken()
     report.seconds = round(ctx.clock.monotonic() - started, 3)
     logger().info("sweep.finished", **report.model_dump())
@@ -86,10 +107,16 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
     claimed = calls.look()
     receipts = Receipts(work, ends, claimed, diary, memory.unsettled, idle)
     work.report.receipts = len(receipts.times)
-    messages = backlogs()  # after the look at the photos: what came in meanwhile makes the count careful, not greedy
+    # after the look at the photos: what came in meanwhile makes the count careful, not
+    # greedy
+    messages = backlogs()
     for photos in receipts.waiting.values():
-        work.report.republished += lost.publish_lost(work, photos, messages[photos.queue], claimed)
-    work.report.called = sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
+        work.report.republished += lost.publish_lost(
+            work, photos, messages[photos.queue], claimed
+        )
+    work.report.called = (
+        sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
+    )
     look_at_uploads(work, receipts)
     work.apart.failed += calls.failed()
     if work.since is None:
@@ -100,12 +127,19 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
         memory.since, memory.unsettled = work.marks.reread, receipts.unsettled
 
 
-def _clear_away(work: Work, ends: Ends, receipts: Receipts, claimed: Mapping[str, Seen]) -> None:
+def _clear_away(
+    work: Work, ends: Ends, receipts: Receipts, claimed: Mapping[str, Seen]
+) -> None:
     ends.retire_orphans(receipts.waited_for)
     for task_id, seen in claimed.items():
-        waits = packed(task_id) in receipts.waited_for or packed(seen.note.upload_id) in receipts.unread
+        waits = (
+            packed(task_id) in receipts.waited_for
+            or packed(seen.note.upload_id) in receipts.unread
+        )
         if not waits and seen.info.age_s > work.ctx.settings.lease_s:
-            forgotten = work.dry_run or work.apart.step("claims", task_id, partial(_forget, work, task_id))
+            forgotten = work.dry_run or work.apart.step(
+                "claims", task_id, partial(_forget, work, task_id)
+            )
             work.report.claims_deleted += bool(forgotten)
 
 

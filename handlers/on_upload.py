@@ -1,8 +1,10 @@
-"""Trigger: an object was put into the uploads bucket → a decision, written down, and a task for the workers.
+"""Trigger: an object was put into the uploads bucket → a decision, written down, and a
+task for the workers.
 
-The order of the effects is the design: the receipt (`put_new`) comes before the message, so a crash between them
-leaves a receipt without a message, which the sweep finds; a broker that is down costs a delay, never an upload. Any
-event may come twice, late, or for an object that is gone: the receipt says what was decided before.
+The order of the effects is the design: the receipt (`put_new`) comes before the
+message, so a crash between them leaves a receipt without a message, which the sweep
+finds; a broker that is down costs a delay, never an upload. Any event may come twice,
+late, or for an object that is gone: the receipt says what was decided before.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one event. `repeated`: it was decided before, nothing was done now."""
+    """What became of one event. `repeated`: it was decided before, nothing was done
+    now.
+    """
 
     kind: Literal["queued", "duplicate", "rejected", "ignored"]
     upload_id: str | None = None
@@ -50,10 +54,12 @@ class Decision:
 
 
 def on_upload(event: UploadEvent, ctx: Context) -> Decision:
-    """Decide on one upload. Raises `StorageUnavailable`: nothing was decided, the event must come again.
+    """Decide on one upload. Raises `StorageUnavailable`: nothing was decided, the event
+    must come again.
 
-    Raises `ObjectUnreadable` where it is this object alone that the store does not give; whoever called need not wait
-    for it: the sweep tries again, until that has lasted for too long and is the upload's end.
+    Raises `ObjectUnreadable` where it is this object alone that the store does not
+    give; whoever called need not wait for it: the sweep tries again, until that has
+    lasted for too long and is the upload's end.
     """
     started = ctx.clock.monotonic()
     decision = _decide(event, ctx)
@@ -62,20 +68,28 @@ def on_upload(event: UploadEvent, ctx: Context) -> Decision:
     metrics.UPLOADS.labels(decision=name).inc()
     metrics.UPLOAD_SECONDS.observe(seconds)
     logger().info(
-        f"upload.{name}", upload_id=decision.upload_id, task_id=decision.task_id, decision=decision.kind,
-        code=decision.code, repeated=decision.repeated, own_ms=round(seconds * 1000, 1),
-    )  # fmt: skip
+        f"upload.{name}",
+        upload_id=decision.upload_id,
+        task_id=decision.task_id,
+        decision=decision.kind,
+        code=decision.code,
+        repeated=decision.repeated,
+        own_ms=round(seconds * 1000, 1),
+    )
     return decision
 
 
 def upload_id(info: ObjectInfo) -> str:
-    """Id of the upload that an object is; `info` of a GET or HEAD, a listing does not tell versions."""
+    """Id of the upload that an object is; `info` of a GET or HEAD, a listing does not
+    tell versions.
+    """
     return identity.upload_id(info.bucket, info.key, _version(info) or info.etag)
 
 
 def _decide(event: UploadEvent, ctx: Context) -> Decision:
     if event.bucket != ctx.settings.bucket_uploads:
-        return Decision("ignored")  # whatever a door lets through: our own output never triggers us
+        # whatever a door lets through: our own output never triggers us
+        return Decision("ignored")
     try:
         with ctx.store.open(event.bucket, event.key, event.version) as stream:
             receipt = _examine(stream, ctx)
@@ -83,7 +97,8 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
         return _gone(event, ctx)
     except ObjectUnreadable as error:
         if not _is_listed(event, ctx):
-            return _gone(event, ctx)  # or never there, as at a key that this store cannot hold
+            # or never there, as at a key that this store cannot hold
+            return _gone(event, ctx)
         receipt = _unreadable(event, error, ctx)
     except PermanentError as error:  # a key that this store cannot hold
         return Decision("ignored", code=error.code)
@@ -98,40 +113,64 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
 
 
 def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
-    """The decision about one object, not written yet. Whatever cannot be decided on is refused: it would never be."""
+    """The decision about one object, not written yet. Whatever cannot be decided on is
+    refused: it would never be.
+    """
     try:
         return _judged(stream, ctx)
     except DarkroomError:
         raise
     except (OSError, MemoryError) as error:  # this machine's, not the photo's
-        raise TransientError(Code.INTERNAL, f"{type(error).__name__} while an upload was looked at") from error
+        raise TransientError(
+            Code.INTERNAL, f"{type(error).__name__} while an upload was looked at"
+        ) from error
     except Exception as error:
         ident = upload_id(stream.info)
-        logger().error("upload.failed", upload_id=ident, error=type(error).__name__, where=raised_at(error))
-        fault = Fault(error_code=Code.INTERNAL, error_detail=f"it could not be looked at ({type(error).__name__})")
-        return _receipt_of(replace(stream.info, metadata={}), ctx).model_copy(update={"fault": fault})
+        logger().error(
+            "upload.failed",
+            upload_id=ident,
+            error=type(error).__name__,
+            where=raised_at(error),
+        )
+        fault = Fault(
+            error_code=Code.INTERNAL,
+            error_detail=f"it could not be looked at ({type(error).__name__})",
+        )
+        return _receipt_of(replace(stream.info, metadata={}), ctx).model_copy(
+            update={"fault": fault}
+        )
 
 
 def _is_listed(event: UploadEvent, ctx: Context) -> bool:
-    """Whether the store knows an object that it does not give; some refuse an impossible key in the same words."""
+    """Whether the store knows an object that it does not give; some refuse an
+    impossible key in the same words.
+    """
     with suppress(PermanentError):
-        return any(info.key == event.key for info in ctx.store.list(event.bucket, event.key))
+        return any(
+            info.key == event.key for info in ctx.store.list(event.bucket, event.key)
+        )
     return False
 
 
 def _unreadable(event: UploadEvent, error: ObjectUnreadable, ctx: Context) -> Receipt:
-    """The end of an upload that the store has not given for long. Raises `error` before that.
+    """The end of an upload that the store has not given for long. Raises `error` before
+    that.
 
-    A scanner may be at it, a key may be given back: the sweep had at least a few looks at it by then.
+    A scanner may be at it, a key may be given back: the sweep had at least a few looks
+    at it by then.
     """
     info = _told(event, ctx)
     patience = timedelta(seconds=ctx.settings.lease_s + ctx.settings.retry_cap_s)
     if info is None or ctx.clock.now() - info.last_modified <= patience:
         raise error
     detail = f"{error.detail}; when that is mended, upload it again"
-    receipt = _receipt_of(info, ctx).model_copy(update={"fault": Fault(error_code=error.code, error_detail=detail)})
+    receipt = _receipt_of(info, ctx).model_copy(
+        update={"fault": Fault(error_code=error.code, error_detail=detail)}
+    )
     with suppress(PermanentError):
-        receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, ctx.settings)})
+        receipt = receipt.model_copy(
+            update={"callback": orders.callback(info.metadata, ctx.settings)}
+        )
     return receipt
 
 
@@ -143,44 +182,76 @@ def _told(event: UploadEvent, ctx: Context) -> ObjectInfo | None:
         if event.event_time is None or not (event.version or event.etag):
             return None
     etag, size = event.etag or "", event.size or 0
-    return ObjectInfo(event.bucket, event.key, etag, size, event.event_time, event.version)
+    return ObjectInfo(
+        event.bucket, event.key, etag, size, event.event_time, event.version
+    )
 
 
 def _receipt_of(info: ObjectInfo, ctx: Context) -> Receipt:
     """Before anything is known of the photo."""
     user = orders.user_hash(info.key, info.metadata, ctx.settings)
     return Receipt(
-        upload_id=upload_id(info), decision="rejected", source=_source(info), priority="bulk", user_hash=user,
-        lane=orders.lane(user, ctx.settings), decided_at=ctx.clock.now(),
-    )  # fmt: skip
+        upload_id=upload_id(info),
+        decision="rejected",
+        source=_source(info),
+        priority="bulk",
+        user_hash=user,
+        lane=orders.lane(user, ctx.settings),
+        decided_at=ctx.clock.now(),
+    )
 
 
 def _judged(stream: ObjectStream, ctx: Context) -> Receipt:
     info, settings = stream.info, ctx.settings
     receipt = _receipt_of(info, ctx)
     try:
-        receipt = receipt.model_copy(update={"callback": orders.callback(info.metadata, settings)})
+        receipt = receipt.model_copy(
+            update={"callback": orders.callback(info.metadata, settings)}
+        )
         order = orders.order(info.key, info.metadata, settings)
-        receipt = receipt.model_copy(update={"priority": order.priority, "workflow": order.workflow.ref})
+        receipt = receipt.model_copy(
+            update={"priority": order.priority, "workflow": order.workflow.ref}
+        )
         probed = probe(stream.chunks(), settings, order.workflow.scale, info.bytes)
     except PermanentError as error:
-        return receipt.model_copy(update={"fault": Fault(error_code=error.code, error_detail=error.detail)})
+        return receipt.model_copy(
+            update={"fault": Fault(error_code=error.code, error_detail=error.detail)}
+        )
     header = probed.header
-    source = receipt.source.model_copy(update={
-        "bytes": probed.bytes, "sha256": probed.sha256, "format": header.format,
-        "width": header.width, "height": header.height, "mode": header.mode,
-    })  # fmt: skip
-    task = identity.task_id(receipt.user_hash, probed.sha256, order.workflow.ref.signature)
-    return receipt.model_copy(update={"decision": "queued", "source": source, "task_id": task})
+    source = receipt.source.model_copy(
+        update={
+            "bytes": probed.bytes,
+            "sha256": probed.sha256,
+            "format": header.format,
+            "width": header.width,
+            "height": header.height,
+            "mode": header.mode,
+        }
+    )
+    task = identity.task_id(
+        receipt.user_hash, probed.sha256, order.workflow.ref.signature
+    )
+    return receipt.model_copy(
+        update={"decision": "queued", "source": source, "task_id": task}
+    )
 
 
 def _source(info: ObjectInfo) -> Source:
-    return Source(bucket=info.bucket, key=info.key, version=_version(info), etag=info.etag, bytes=info.bytes,
-                  upload_time=info.last_modified, filename=orders.filename(info.metadata))  # fmt: skip
+    return Source(
+        bucket=info.bucket,
+        key=info.key,
+        version=_version(info),
+        etag=info.etag,
+        bytes=info.bytes,
+        upload_time=info.last_modified,
+        filename=orders.filename(info.metadata),
+    )
 
 
 def _version(info: ObjectInfo) -> str | None:
-    """None in a bucket without versions, also where the store calls that the version `null`."""
+    """None in a bucket without versions, also where the store calls that the version
+    `null`.
+    """
     return info.version if info.version not in ("", "null") else None
 
 
@@ -194,24 +265,35 @@ def _restored_before(receipt: Receipt, ctx: Context) -> bool:
         record = read_record(ctx, receipt.task_id)
     except PermanentError:
         return False
-    return not record.is_of(receipt) and withdrawn_as(ctx.store, ctx.settings, record) is None
+    return (
+        not record.is_of(receipt)
+        and withdrawn_as(ctx.store, ctx.settings, record) is None
+    )
 
 
 def _offered(receipt: Receipt, ctx: Context) -> Receipt:
-    """Rejected where no worker can run it. What was restored before needs no worker any more."""
+    """Rejected where no worker can run it. What was restored before needs no worker any
+    more.
+    """
     assert receipt.workflow is not None
     assert receipt.task_id is not None
     try:
-        ctx.offers.check(workflows.resolve(receipt.workflow.name, receipt.workflow.params))
+        ctx.offers.check(
+            workflows.resolve(receipt.workflow.name, receipt.workflow.params)
+        )
     except PermanentError as error:
         if not _exists(ctx, keys.record(receipt.task_id)):
             fault = Fault(error_code=error.code, error_detail=error.detail)
-            return receipt.model_copy(update={"decision": "rejected", "fault": fault, "task_id": None})
+            return receipt.model_copy(
+                update={"decision": "rejected", "fault": fault, "task_id": None}
+            )
     return receipt
 
 
 def _settle(receipt: Receipt, ctx: Context) -> Decision:
-    """Write the decision down, then tell the others; or find that it was written down before."""
+    """Write the decision down, then tell the others; or find that it was written down
+    before.
+    """
     rejected = receipt.decision == "rejected"
     if rejected:
         if earlier := _decided_before(receipt, ctx):
@@ -219,45 +301,82 @@ def _settle(receipt: Receipt, ctx: Context) -> Decision:
         _set_aside(receipt, ctx)
     passing("handler.before_receipt")
     bucket, key = ctx.settings.bucket_results, keys.receipt(receipt.upload_id)
-    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON) and (earlier := _again(receipt, ctx)):
+    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON) and (
+        earlier := _again(receipt, ctx)
+    ):
         return earlier
     _publish(receipt, ctx)
     return _decision(receipt)
 
 
 def _again(receipt: Receipt, ctx: Context) -> Decision | None:
-    """Where the upload has a receipt by now: None when this one takes its place, and is to be told of."""
+    """Where the upload has a receipt by now: None when this one takes its place, and is
+    to be told of.
+    """
     earlier = _receipt(receipt.upload_id, ctx)
     if earlier == receipt:
-        return None  # ours: the store wrote it, answered with an error, and was asked again
+        # ours: the store wrote it, answered with an error, and was asked again
+        return None
     if earlier and _is_same(earlier, receipt):
         return _decision(earlier, repeated=True)
-    # The same bytes were put again at the same key: another upload with the same id, and its own end.
+    # The same bytes were put again at the same key: another upload with the same id,
+    # and its own end.
     if earlier:
         _supersede(earlier, receipt, ctx)
-    ended = reason_of(ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time) is not None
+    ended = (
+        reason_of(
+            ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time
+        )
+        is not None
+    )
     if receipt.decision != "rejected" and not ended:
         ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id))
-    ctx.store.put(ctx.settings.bucket_results, keys.receipt(receipt.upload_id), receipt.to_bytes(), JSON)
+    ctx.store.put(
+        ctx.settings.bucket_results,
+        keys.receipt(receipt.upload_id),
+        receipt.to_bytes(),
+        JSON,
+    )
     # Its receipt was damaged, and its end is known: nothing is to be done any more.
-    return _decision(receipt, repeated=True) if ended and receipt.decision != "rejected" else None
+    return (
+        _decision(receipt, repeated=True)
+        if ended and receipt.decision != "rejected"
+        else None
+    )
 
 
 def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
-    """Keep its receipt, and tell the log its end if it still waits: nobody else can, once another is written there."""
+    """Keep its receipt, and tell the log its end if it still waits: nobody else can,
+    once another is written there.
+    """
     write_again(ctx, Superseded.of(earlier))
-    if earlier.decision != "queued" or earlier.task_id is None or _exists(ctx, keys.record(earlier.task_id)):
+    if (
+        earlier.decision != "queued"
+        or earlier.task_id is None
+        or _exists(ctx, keys.record(earlier.task_id))
+    ):
         return
-    if reason_of(ctx.store, ctx.settings, earlier.upload_id, earlier.source.upload_time):
+    if reason_of(
+        ctx.store, ctx.settings, earlier.upload_id, earlier.source.upload_time
+    ):
         return
     if earlier.task_id == later.task_id:
-        event = facts.of_duplicate(earlier, later.decided_at, ctx.settings.bucket_results)
+        event = facts.of_duplicate(
+            earlier, later.decided_at, ctx.settings.bucket_results
+        )
     else:
-        event = facts.of_reason(Reason(
-            upload_id=earlier.upload_id, task_id=earlier.task_id, status="failed", error_code=Code.SOURCE_CHANGED,
-            error_detail="the upload was put again, with other wishes, before it was restored", source=earlier.source,
-            retries=earlier.retries, at=later.decided_at,
-        ))  # fmt: skip
+        event = facts.of_reason(
+            Reason(
+                upload_id=earlier.upload_id,
+                task_id=earlier.task_id,
+                status="failed",
+                error_code=Code.SOURCE_CHANGED,
+                error_detail="the upload was put again, with other wishes, before it was restored",
+                source=earlier.source,
+                retries=earlier.retries,
+                at=later.decided_at,
+            )
+        )
     try:
         ctx.publisher.publish(topology.LOG, event.encode())
     except BrokerUnavailable as error:
@@ -267,7 +386,11 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
 def _decided_before(receipt: Receipt, ctx: Context) -> Decision | None:
     """The earlier decision on the same upload."""
     earlier = _receipt(receipt.upload_id, ctx)
-    return _decision(earlier, repeated=True) if earlier and _is_same(earlier, receipt) else None
+    return (
+        _decision(earlier, repeated=True)
+        if earlier and _is_same(earlier, receipt)
+        else None
+    )
 
 
 def _receipt(upload_id: str, ctx: Context) -> Receipt | None:
@@ -279,13 +402,21 @@ def _receipt(upload_id: str, ctx: Context) -> Receipt | None:
 
 
 def _is_same(earlier: Receipt, receipt: Receipt) -> bool:
-    """Whether both are of one upload: object times come in whole seconds, and all else is what its sender asked for."""
+    """Whether both are of one upload: object times come in whole seconds, and all else
+    is what its sender asked for.
+    """
     return _asked(earlier, receipt) == _asked(receipt, earlier)
 
 
 def _asked(receipt: Receipt, other: Receipt) -> tuple[object, ...]:
-    erased = ERASED in (receipt.source.key, other.source.key)  # which took the callback away
-    asked = receipt.source.upload_time, _signature(receipt), receipt.user_hash, receipt.priority
+    # which took the callback away
+    erased = ERASED in (receipt.source.key, other.source.key)
+    asked = (
+        receipt.source.upload_time,
+        _signature(receipt),
+        receipt.user_hash,
+        receipt.priority,
+    )
     return asked if erased else (*asked, receipt.callback)
 
 
@@ -295,31 +426,42 @@ def _signature(receipt: Receipt) -> str | None:
 
 def _decision(receipt: Receipt, repeated: bool = False) -> Decision:
     code = receipt.fault.error_code if receipt.fault else None
-    return Decision(receipt.decision, receipt.upload_id, receipt.task_id, code, repeated)
+    return Decision(
+        receipt.decision, receipt.upload_id, receipt.task_id, code, repeated
+    )
 
 
 def _set_aside(receipt: Receipt, ctx: Context) -> None:
-    """Into the quarantine: a copy, made by the store itself, and the reason, which is the end of this upload."""
+    """Into the quarantine: a copy, made by the store itself, and the reason, which is
+    the end of this upload.
+    """
     assert receipt.fault is not None
     source, bucket = receipt.source, ctx.settings.bucket_quarantine
     if receipt.fault.error_code not in (Code.TOO_LARGE, Code.SOURCE_UNREADABLE):
         keep_copy(ctx.store, ctx.settings, receipt.upload_id, source)
     reason = Reason(
-        upload_id=receipt.upload_id, status="rejected", error_code=receipt.fault.error_code,
-        error_detail=receipt.fault.error_detail, source=source, at=receipt.decided_at,
-    )  # fmt: skip
+        upload_id=receipt.upload_id,
+        status="rejected",
+        error_code=receipt.fault.error_code,
+        error_detail=receipt.fault.error_detail,
+        source=source,
+        at=receipt.decided_at,
+    )
     ctx.store.put(bucket, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
 
 
 def _take_away(receipt: Receipt, ctx: Context) -> None:
-    """What came by a ticket and was refused does not stay among the uploads, where its sender could fill the bucket.
+    """What came by a ticket and was refused does not stay among the uploads, where its
+    sender could fill the bucket.
 
-    Its reason stands, and a copy of it lies in quarantine; else only what is too large goes. May be repeated.
+    Its reason stands, and a copy of it lies in quarantine; else only what is too large
+    goes. May be repeated.
     """
     source, settings = receipt.source, ctx.settings
     if receipt.fault is None or (ticket := keys.ticket_of(source.key)) is None:
         return
-    refused = Refused(upload_id=receipt.upload_id)  # the way to the receipt, once the object is no more
+    # the way to the receipt, once the object is no more
+    refused = Refused(upload_id=receipt.upload_id)
     link = keys.refused(ticket, receipt.upload_id)
     ctx.store.put(settings.bucket_results, link, refused.to_bytes(), JSON)
     if receipt.fault.error_code != Code.TOO_LARGE:
@@ -332,13 +474,22 @@ def _take_away(receipt: Receipt, ctx: Context) -> None:
 
 
 def _publish(receipt: Receipt, ctx: Context) -> None:
-    """The task, then the log event. What the broker does not take is left to the sweep: the receipt is there."""
+    """The task, then the log event. What the broker does not take is left to the sweep:
+    the receipt is there.
+    """
     try:
         if receipt.decision == "queued" and receipt.task_id:
             passing("handler.before_publish")
-            ctx.publisher.publish(topology.restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode())
+            ctx.publisher.publish(
+                topology.restore_queue(receipt.priority, receipt.lane),
+                task_of(receipt).encode(),
+            )
             passing("handler.after_publish")
-        facts.tell(ctx.publisher, facts.of_receipt(receipt, ctx.settings.bucket_results), receipt)
+        facts.tell(
+            ctx.publisher,
+            facts.of_receipt(receipt, ctx.settings.bucket_results),
+            receipt,
+        )
     except BrokerUnavailable as error:
         _untold(receipt, error)
 
@@ -349,17 +500,31 @@ def _untold(receipt: Receipt, error: BrokerUnavailable) -> None:
 
 
 def _gone(event: UploadEvent, ctx: Context) -> Decision:
-    """The object was deleted before it was looked at. The log says so, unless the upload was decided on before."""
+    """The object was deleted before it was looked at. The log says so, unless the
+    upload was decided on before.
+    """
     revision = event.version or event.etag
     if revision is None or event.event_time is None:
         return Decision("ignored", code=Code.SOURCE_MISSING)
     receipt = Receipt(
-        upload_id=identity.upload_id(event.bucket, event.key, revision), decision="rejected", priority="bulk",
-        source=Source(bucket=event.bucket, key=event.key, version=event.version, etag=event.etag or "",
-                      bytes=event.size or 0, upload_time=event.event_time),
-        user_hash=orders.user_hash(event.key, {}, ctx.settings), decided_at=ctx.clock.now(),
-        fault=Fault(error_code=Code.SOURCE_MISSING, error_detail="the upload was deleted before it was looked at"),
-    )  # fmt: skip
+        upload_id=identity.upload_id(event.bucket, event.key, revision),
+        decision="rejected",
+        priority="bulk",
+        source=Source(
+            bucket=event.bucket,
+            key=event.key,
+            version=event.version,
+            etag=event.etag or "",
+            bytes=event.size or 0,
+            upload_time=event.event_time,
+        ),
+        user_hash=orders.user_hash(event.key, {}, ctx.settings),
+        decided_at=ctx.clock.now(),
+        fault=Fault(
+            error_code=Code.SOURCE_MISSING,
+            error_detail="the upload was deleted before it was looked at",
+        ),
+    )
     if not _exists(ctx, keys.receipt(receipt.upload_id)):
         _publish(receipt, ctx)
     return Decision("ignored", receipt.upload_id, code=Code.SOURCE_MISSING)

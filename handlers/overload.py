@@ -1,4 +1,6 @@
-"""What keeps the HTTP door open while a service behind it is slow or away: few threads, short waits, quick refusals."""
+"""What keeps the HTTP door open while a service behind it is slow or away: few threads,
+short waits, quick refusals.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,27 @@ TURN_S = 5.0
 """Longest wait for a turn."""
 FAILURES = 3
 POLICY = RetryPolicy(base_s=0.5, cap_s=2.0, max_attempts=1_000_000)
-"""A client library has tried several times before it counts as one failure; notifications are worth a quick return."""
+"""A client library has tried several times before it counts as one failure;
+notifications are worth a quick return.
+"""
 
 
 class Turns:
-    """Work on threads, `AT_ONCE` at a time. Refuses with 503 and a time, rather than let requests pile up."""
+    """Work on threads, `AT_ONCE` at a time. Refuses with 503 and a time, rather than
+    let requests pile up.
+    """
 
     def __init__(self, turn_s: float = TURN_S, circuit: Breaker | None = None) -> None:
         self._turn_s, self._circuit = turn_s, circuit or Breaker(POLICY, FAILURES)
-        self._turns, self._threads = anyio.CapacityLimiter(AT_ONCE), anyio.CapacityLimiter(AT_ONCE)
+        self._turns, self._threads = (
+            anyio.CapacityLimiter(AT_ONCE),
+            anyio.CapacityLimiter(AT_ONCE),
+        )
 
     async def take(self, work: Callable[[], T]) -> T:
-        """Raises `Problem(503)` at once while the store is away or too many wait, else within `turn_s`."""
+        """Raises `Problem(503)` at once while the store is away or too many wait, else
+        within `turn_s`.
+        """
         if self._turns.statistics().tasks_waiting >= WAITING:
             raise _busy()
         turn = object()
@@ -52,23 +63,38 @@ class Turns:
             self._turns.release_on_behalf_of(turn)
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        # On the thread, whose work ends also when the client has left: a probe always has an outcome.
+        # On the thread, whose work ends also when the client has left: a probe always
+        # has an outcome.
         if wait_s := self._circuit.admit():
             detail = "the object store did not answer a moment ago"
-            raise Problem(503, detail, Code.STORAGE_UNAVAILABLE, {"Retry-After": str(ceil(wait_s))})
+            raise Problem(
+                503,
+                detail,
+                Code.STORAGE_UNAVAILABLE,
+                {"Retry-After": str(ceil(wait_s))},
+            )
         return _through(self._circuit, work, Code.STORAGE_UNAVAILABLE)
 
 
 class SparingPublisher:
-    """Asks a broker that is away now and then only: the sweep publishes what it did not take, nobody waits for it."""
+    """Asks a broker that is away now and then only: the sweep publishes what it did not
+    take, nobody waits for it.
+    """
 
     def __init__(self, publisher: Publisher, circuit: Breaker | None = None) -> None:
         self._publisher, self._circuit = publisher, circuit or Breaker(POLICY)
 
-    def publish(self, queue: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
         self._call(lambda: self._publisher.publish(queue, body, headers))
 
-    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None:
+    def publish_many(
+        self,
+        queue: str,
+        bodies: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._call(lambda: self._publisher.publish_many(queue, bodies, headers))
 
     def _call(self, call: Callable[[], None]) -> None:
@@ -83,13 +109,20 @@ def _busy() -> Problem:
 
 
 def _through(circuit: Breaker, call: Callable[[], T], code: Code) -> T:
-    """An admitted call; its outcome is told to the circuit. `code`: that of the error which says "away"."""
+    """An admitted call; its outcome is told to the circuit. `code`: that of the error
+    which says "away".
+    """
     try:
         result = call()
     except BaseException as error:
         if isinstance(error, TransientError) and error.code == code:
             if delay_s := circuit.failed():
-                logger().warning("service.lost", code=code, detail=error.detail, delay_s=round(delay_s, 1))
+                logger().warning(
+                    "service.lost",
+                    code=code,
+                    detail=error.detail,
+                    delay_s=round(delay_s, 1),
+                )
         else:
             _back(circuit, code)
         raise

@@ -1,4 +1,6 @@
-"""Is an upload fit to restore? One bounded pass over its bytes: hash, magic bytes, header, end; no pixel is decoded."""
+"""Is an upload fit to restore? One bounded pass over its bytes: hash, magic bytes,
+header, end; no pixel is decoded.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,24 @@ class Probed:
     header: Header
 
 
-def probe(chunks: Iterator[bytes], settings: Settings, scale: float, told_bytes: int = 0) -> Probed:
-    """Read the body to its end. `scale`: output side over input side, for the limit of the output. `told_bytes`: the
-    size that the store tells, which spares reading what is too large.
+def probe(
+    chunks: Iterator[bytes], settings: Settings, scale: float, told_bytes: int = 0
+) -> Probed:
+    """Read the body to its end. `scale`: output side over input side, for the limit of
+    the output. `told_bytes`: the size that the store tells, which spares reading what
+    is too large.
 
-    Raises `PermanentError` with `empty_file`, `too_large`, `unsupported_format`, `truncated`, `too_many_pixels` or
-    `animated`. What is refused early is not read to its end.
+    Raises `PermanentError` with `empty_file`, `too_large`, `unsupported_format`,
+    `truncated`, `too_many_pixels` or `animated`. What is refused early is not read to
+    its end.
     """
     stream = Forward(chunks, settings.max_upload_bytes)
     stream.check_size(told_bytes)
     head = stream.peek(headers.HEAD_BYTES)
     if not head:
-        raise PermanentError(Code.EMPTY_FILE, "the file is empty (0 bytes); upload it again")
+        raise PermanentError(
+            Code.EMPTY_FILE, "the file is empty (0 bytes); upload it again"
+        )
     parser = headers.parser_for(head)
     if parser is None:
         detail = f"this is {headers.describe(head)}; photos are accepted as {ACCEPTED}"

@@ -1,4 +1,6 @@
-"""Can this process do its work? Asked of the services it needs, quickly, whatever state they are in."""
+"""Can this process do its work? Asked of the services it needs, quickly, whatever state
+they are in.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def checks_of(ctx: Context) -> Mapping[str, Check]:
         for bucket in (ctx.settings.bucket_uploads, ctx.settings.bucket_results):
             next(iter(ctx.store.list(bucket, "readiness/")), None)
 
-    return {"storage": Check(storage), "broker": Check(lambda: depth.check(ctx.settings))}
+    return {
+        "storage": Check(storage),
+        "broker": Check(lambda: depth.check(ctx.settings)),
+    }
 
 
 async def answers(checks: Mapping[str, Check]) -> dict[str, bool]:
@@ -35,7 +40,9 @@ async def answers(checks: Mapping[str, Check]) -> dict[str, bool]:
 
 
 class Check:
-    """Asks one question on a thread of its own; a question that hangs is not asked again meanwhile."""
+    """Asks one question on a thread of its own; a question that hangs is not asked
+    again meanwhile.
+    """
 
     def __init__(self, question: Question) -> None:
         self._question = question
@@ -48,7 +55,9 @@ class Check:
         if answer is None or (answer.done() and monotonic() - self._asked > FRESH_S):
             answer = self._answer = self._ask()
         try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answer)), ANSWER_S)
+            await asyncio.wait_for(
+                asyncio.shield(asyncio.wrap_future(answer)), ANSWER_S
+            )
         except Exception:
             return False
         return True
@@ -65,6 +74,7 @@ class Check:
             else:
                 answer.set_result(None)
 
-        # Not a pool: its threads would keep the process from leaving while a service hangs.
+        # Not a pool: its threads would keep the process from leaving while a service
+        # hangs.
         threading.Thread(target=run, name="readiness", daemon=True).start()
         return answer

@@ -1,7 +1,8 @@
 """The diary, written again from the bucket: `python -m handlers rebuild [--json]`.
 
-Every event is derived from a document exactly as it was at first, so a rebuild beside a diary that is whole changes
-nothing, and one beside a diary that lost a part fills the gap. Nothing in the bucket is changed.
+Every event is derived from a document exactly as it was at first, so a rebuild beside a
+diary that is whole changes nothing, and one beside a diary that lost a part fills the
+gap. Nothing in the bucket is changed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ ONLY_THE_DATABASE_KNEW = (
 
 
 class RebuildReport(BaseModel):
-    """Counts. `added` events were new to the diary, `repeated` ones it knew; `damaged` documents could not be read."""
+    """Counts. `added` events were new to the diary, `repeated` ones it knew; `damaged`
+    documents could not be read.
+    """
 
     receipts: int = 0
     records_alone: int = 0
@@ -55,16 +58,22 @@ class Diary(Protocol):
 
 
 def rebuild(ctx: Context, diary: Diary) -> RebuildReport:
-    """Tell the diary all that the bucket knows. Raises `StorageUnavailable`, `DatabaseUnavailable`: run it again."""
+    """Tell the diary all that the bucket knows. Raises `StorageUnavailable`,
+    `DatabaseUnavailable`: run it again.
+    """
     with ThreadPoolExecutor(READERS, "rebuild") as pool:
         one = _Rebuild(ctx, diary, pool)
         one.run()
-    logger().info("rebuild.finished", **one.report.model_dump(exclude={"only_the_database_knew"}))
+    logger().info(
+        "rebuild.finished", **one.report.model_dump(exclude={"only_the_database_knew"})
+    )
     return one.report
 
 
 class _Rebuild:
-    """Documents are read side by side, a chunk at a time; of all others only the ids are kept, 24 bytes apiece."""
+    """Documents are read side by side, a chunk at a time; of all others only the ids
+    are kept, 24 bytes apiece.
+    """
 
     def __init__(self, ctx: Context, diary: Diary, pool: ThreadPoolExecutor) -> None:
         self.report = RebuildReport()
@@ -79,12 +88,18 @@ class _Rebuild:
 
         def of_upload(ident: str) -> list[LogEvent]:
             events = facts_of(self._ctx, read_receipt(self._ctx, ident))
-            return [*events, *self._erasure(ident)] if packed(ident) in reasons else events
+            return (
+                [*events, *self._erasure(ident)] if packed(ident) in reasons else events
+            )
 
         for events in self._tell(receipts, of_upload):
             self.report.receipts += 1
             for event in events:
-                place = records.place(packed(event.task_id or "")) if event.kind == "success" else None
+                place = (
+                    records.place(packed(event.task_id or ""))
+                    if event.kind == "success"
+                    else None
+                )
                 if place is not None:
                     told[place] = True
         alone = [records[place] for place, known in enumerate(told) if not known]
@@ -97,7 +112,9 @@ class _Rebuild:
         for _ in self._tell(alone, events_of):
             self.report.records_alone += 1
         alone = [upload for upload in reasons if upload not in receipts]
-        for _ in self._tell(alone, lambda ident: [facts.of_reason(read_reason(self._ctx, ident))]):
+        for _ in self._tell(
+            alone, lambda ident: [facts.of_reason(read_reason(self._ctx, ident))]
+        ):
             self.report.reasons_alone += 1
 
     def _erasure(self, ident: str) -> list[LogEvent]:
@@ -116,8 +133,12 @@ class _Rebuild:
                 found.add(ident, info.last_modified)
         return found
 
-    def _tell(self, idents: Iterable[bytes], read: Callable[[str], list[LogEvent]]) -> Iterator[list[LogEvent]]:
-        """Tell the diary what `read` knows of each; the events of each document that could be read."""
+    def _tell(
+        self, idents: Iterable[bytes], read: Callable[[str], list[LogEvent]]
+    ) -> Iterator[list[LogEvent]]:
+        """Tell the diary what `read` knows of each; the events of each document that
+        could be read.
+        """
 
         def events_of(ident: bytes) -> list[LogEvent] | None:
             try:
@@ -142,9 +163,13 @@ class _Rebuild:
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """`python -m handlers rebuild [--json]`. Raises `TransientError`: store or database could not be reached."""
+    """`python -m handlers rebuild [--json]`. Raises `TransientError`: store or database
+    could not be reached.
+    """
     parser = argparse.ArgumentParser("python -m handlers rebuild")
-    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
+    parser.add_argument(
+        "--json", action="store_true", help="print nothing but one JSON object"
+    )
     options = parser.parse_args(arguments)
     report = rebuild(Context.of(settings), Logbook(settings))
     print(report.model_dump_json() if options.json else _lines(report))
@@ -154,4 +179,10 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
 def _lines(report: RebuildReport) -> str:
     counts = report.model_dump(exclude={"only_the_database_knew"})
     known = (f"  - {thing}" for thing in report.only_the_database_knew)
-    return "\n".join([*(f"{name:14} {value}" for name, value in counts.items()), "only the database knew:", *known])
+    return "\n".join(
+        [
+            *(f"{name:14} {value}" for name, value in counts.items()),
+            "only the database knew:",
+            *known,
+        ]
+    )

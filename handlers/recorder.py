@@ -1,7 +1,8 @@
-"""The recorder process: `darkroom.log` → batches → the diary, acknowledged after the commit.
+"""The recorder process: `darkroom.log` → batches → the diary, acknowledged after the
+commit.
 
-While the database is down the batch in hand is kept and tried again, and the prefetch bounds what else is held: the
-log waits in the broker, and no photo notices.
+While the database is down the batch in hand is kept and tried again, and the prefetch
+bounds what else is held: the log waits in the broker, and no photo notices.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ IDLE_S = 0.2
 
 
 class Recorder:
-    """Deliveries come in through `put` from any thread; `run` writes them until `stop` is set."""
+    """Deliveries come in through `put` from any thread; `run` writes them until `stop`
+    is set.
+    """
 
     def __init__(
-        self, settings: Settings, diary: Diary, stop: threading.Event, figures: metrics.RecorderFigures | None = None
+        self,
+        settings: Settings,
+        diary: Diary,
+        stop: threading.Event,
+        figures: metrics.RecorderFigures | None = None,
     ) -> None:
         self._settings = settings
         self._diary = diary
@@ -46,7 +53,9 @@ class Recorder:
         """Whether the diary took what it was last given."""
 
     def put(self, delivery: Delivery) -> None:
-        """Take a delivery in hand. Once the recorder is leaving it is left unsettled, for another one."""
+        """Take a delivery in hand. Once the recorder is leaving it is left unsettled,
+        for another one.
+        """
         if not self._stop.is_set():
             self._inbox.put(delivery)
 
@@ -59,7 +68,9 @@ class Recorder:
             writable = self._record(self._batch())
 
     def _batch(self) -> list[Delivery]:
-        """At most `log_batch` deliveries; none waits longer than `log_flush_s` for the others."""
+        """At most `log_batch` deliveries; none waits longer than `log_flush_s` for the
+        others.
+        """
         self.pulse.beat()
         batch: list[Delivery] = []
         wait_s = IDLE_S
@@ -89,13 +100,22 @@ class Recorder:
                 delivery.ack()
         written = recorded.written
         if self._figures:
-            self._figures.written(written, len(recorded.refused), time.monotonic() - began)
-        logger().info("log.written", added=written.added, repeated=written.repeated, rejected=written.rejected,
-                      unreadable=len(recorded.refused))  # fmt: skip
+            self._figures.written(
+                written, len(recorded.refused), time.monotonic() - began
+            )
+        logger().info(
+            "log.written",
+            added=written.added,
+            repeated=written.repeated,
+            rejected=written.rejected,
+            unreadable=len(recorded.refused),
+        )
         return True
 
     def _persist(self, bodies: list[bytes]) -> Recorded | None:
-        """Committed, however long it takes; None: the recorder had to leave first, the broker has them still."""
+        """Committed, however long it takes; None: the recorder had to leave first, the
+        broker has them still.
+        """
         attempt = 0
         while True:
             self.pulse.beat()
@@ -105,7 +125,12 @@ class Recorder:
                 self.writes = False
                 attempt += 1
                 delay_s = PATIENCE.delay_s(attempt) or PATIENCE.cap_s
-                logger().warning("log.postponed", events=len(bodies), delay_s=round(delay_s, 2), detail=error.detail)
+                logger().warning(
+                    "log.postponed",
+                    events=len(bodies),
+                    delay_s=round(delay_s, 2),
+                    detail=error.detail,
+                )
                 if self._stop.wait(delay_s):
                     return None
             else:
@@ -114,7 +139,9 @@ class Recorder:
 
 
 def main(settings: Settings) -> None:
-    """Entry point of the process; SIGTERM and SIGINT let it write what it has and leave."""
+    """Entry point of the process; SIGTERM and SIGINT let it write what it has and
+    leave.
+    """
     stop, drained = threading.Event(), threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
@@ -122,14 +149,23 @@ def main(settings: Settings) -> None:
     recorder = Recorder(settings, logbook, stop, metrics.RecorderFigures())
     # Twice a batch: the next one arrives while this one is written.
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
-    heartbeat = Heartbeat(settings, {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s})
-    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {
-        "broker": consumer.silent_s() < operations.FRESH_S, "database": recorder.writes,
-    })  # fmt: skip
+    heartbeat = Heartbeat(
+        settings, {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s}
+    )
+    operations.start(
+        settings,
+        heartbeat,
+        metrics.REGISTRY,
+        lambda: {
+            "broker": consumer.silent_s() < operations.FRESH_S,
+            "database": recorder.writes,
+        },
+    )
     logger().info("process.started")
     with ThreadPoolExecutor(1, "writer") as pool:
         writing = pool.submit(recorder.run)
-        writing.add_done_callback(lambda _: drained.set())  # also when it broke: then the process must end, too
+        # also when it broke: then the process must end, too
+        writing.add_done_callback(lambda _: drained.set())
         try:
             consumer.run(drained)
         finally:

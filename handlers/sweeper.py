@@ -1,8 +1,10 @@
-"""The sweep process: quick looks at tries that are due and at new uploads, all the time, and now and then a whole pass.
+"""The sweep process: quick looks at tries that are due and at new uploads, all the
+time, and now and then a whole pass.
 
-A look at new uploads lists `uploads` alone, every `sweep_interval_s`, or as long apart as it takes. A pass lists every
-object, so the pause grows with what it took: passes rest four fifths of the time.
-`python -m handlers sweep [--once [--since ISO] [--dry-run] [--json]]`.
+A look at new uploads lists `uploads` alone, every `sweep_interval_s`, or as long apart
+as it takes. A pass lists every object, so the pause grows with what it took: passes
+rest four fifths of the time. `python -m handlers sweep [--once [--since ISO]
+[--dry-run] [--json]]`.
 """
 
 from __future__ import annotations
@@ -38,17 +40,30 @@ class Loop:
     def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
         self.pulse, self.well = Pulse(ctx.clock.monotonic), True
         self.ctx = replace(ctx, store=watched(ctx.store, self.pulse))
-        self.calls: Calls = Calls(self.ctx, self.pulse, beside.calls if beside else None)
+        self.calls: Calls = Calls(
+            self.ctx, self.pulse, beside.calls if beside else None
+        )
 
     def begin(
-        self, name: str, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event
+        self,
+        name: str,
+        work: Callable[[], float],
+        pause_s: Callable[[float], float],
+        stop: threading.Event,
     ) -> threading.Thread:
         """`run` on a thread of its own."""
-        thread = threading.Thread(target=self.run, args=(work, pause_s, stop), name=name, daemon=True)
+        thread = threading.Thread(
+            target=self.run, args=(work, pause_s, stop), name=name, daemon=True
+        )
         thread.start()
         return thread
 
-    def run(self, work: Callable[[], float], pause_s: Callable[[float], float], stop: threading.Event) -> None:
+    def run(
+        self,
+        work: Callable[[], float],
+        pause_s: Callable[[float], float],
+        stop: threading.Event,
+    ) -> None:
         """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
         result = 0.0
         while not stop.is_set():
@@ -60,15 +75,25 @@ class Loop:
                 self.well = False
                 known = isinstance(error, TransientError)
                 told = str(error) if known else type(error).__name__
-                logger().error("sweep.failed", delay_s=pause_s(result), detail=told, exc_info=None if known else error)
+                logger().error(
+                    "sweep.failed",
+                    delay_s=pause_s(result),
+                    detail=told,
+                    exc_info=None if known else error,
+                )
             self.pulse.rest()
             stop.wait(pause_s(result))
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """Entry point of the process; SIGTERM and SIGINT end it. Raises what a single pass (`--once`) raised."""
+    """Entry point of the process; SIGTERM and SIGINT end it. Raises what a single pass
+    (`--once`) raised.
+    """
     options = _parser().parse_args(arguments)
-    ctx, diary = Context.of(settings), Logbook(settings) if settings.database_url.get_secret_value() else None
+    ctx, diary = (
+        Context.of(settings),
+        Logbook(settings) if settings.database_url.get_secret_value() else None,
+    )
     if not options.once:
         _forever(ctx, diary)
         return 0
@@ -94,7 +119,9 @@ def _forever(ctx: Context, diary: Logbook | None) -> None:
         return look.seconds
 
     looking = [
-        looks.begin("calls", looks.calls.call_due, lambda _: min(LOOK_S, interval_s), stop),
+        looks.begin(
+            "calls", looks.calls.call_due, lambda _: min(LOOK_S, interval_s), stop
+        ),
         news.begin("arrivals", one_look, lambda took_s: max(interval_s, took_s), stop),
     ]
 
@@ -113,15 +140,30 @@ def _beat(settings: Settings, loops: Mapping[str, Loop]) -> None:
     metrics.REGISTRY.register(metrics.QueueDepths(settings))
     parts = {name: loop.pulse.quiet_s for name, loop in loops.items()}
     heartbeat = Heartbeat(settings, parts, dict.fromkeys(parts, PATIENCE_S))
-    operations.start(settings, heartbeat, metrics.REGISTRY, lambda: {name: loop.well for name, loop in loops.items()})
+    operations.start(
+        settings,
+        heartbeat,
+        metrics.REGISTRY,
+        lambda: {name: loop.well for name, loop in loops.items()},
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m handlers sweep")
     parser.add_argument("--once", action="store_true", help="one pass, then leave")
-    parser.add_argument("--since", type=_moment, help="look only at what is younger (ISO 8601, UTC without a zone)")
-    parser.add_argument("--dry-run", action="store_true", help="change nothing, count what would be done")
-    parser.add_argument("--json", action="store_true", help="print nothing but one JSON object")
+    parser.add_argument(
+        "--since",
+        type=_moment,
+        help="look only at what is younger (ISO 8601, UTC without a zone)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="change nothing, count what would be done",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print nothing but one JSON object"
+    )
     return parser
 
 

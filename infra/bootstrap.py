@@ -1,4 +1,6 @@
-"""Make the buckets that Darkroom needs, and warm them: the first object in a fresh bucket can take seconds."""
+"""Make the buckets that Darkroom needs, and warm them: the first object in a fresh
+bucket can take seconds.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,28 @@ def buckets(settings: Settings) -> list[str]:
 def bootstrap(settings: Settings) -> list[str]:
     """Create what is missing of the buckets; returns the names of those created.
 
-    Raises `StorageUnavailable`, and `PermanentError` where the store refuses, or is one that Darkroom cannot rely on.
+    Raises `StorageUnavailable`, and `PermanentError` where the store refuses, or is one
+    that Darkroom cannot rely on.
     """
     store = S3Store(settings)
     with ThreadPoolExecutor(len(buckets(settings))) as pool:
-        made = [name for name in pool.map(lambda name: _ensure(store, settings, name), buckets(settings)) if name]
+        made = [
+            name
+            for name in pool.map(
+                lambda name: _ensure(store, settings, name), buckets(settings)
+            )
+            if name
+        ]
     for bucket in buckets(settings):
         if bucket != settings.bucket_uploads:  # there, what is put would be an upload
             require_one_winner(store, bucket)
     _move_access(store, settings)
     upload_forms.check(store, settings)
-    if versioned := [name for name in buckets(settings) if name != settings.bucket_uploads and keeps(store, name)]:
+    if versioned := [
+        name
+        for name in buckets(settings)
+        if name != settings.bucket_uploads and keeps(store, name)
+    ]:
         detail = (
             "erasing deletes all versions, for which the handlers' key needs s3:GetBucketVersioning, "
             "s3:ListBucketVersions and s3:DeleteObjectVersion; whatever else is written anew or deleted stays as a "
@@ -54,14 +67,18 @@ def bootstrap(settings: Settings) -> list[str]:
 
 
 def keeps(store: S3Store, bucket: str) -> bool:
-    """Whether a bucket keeps versions, or did. Where this key may not ask, the first erasure says so."""
+    """Whether a bucket keeps versions, or did. Where this key may not ask, the first
+    erasure says so.
+    """
     with suppress(StorageUnavailable, PermanentError), translated(bucket, ""):
         return "Status" in store.client.get_bucket_versioning(Bucket=bucket)
     return False
 
 
 def require_one_winner(store: S3Store, bucket: str) -> None:
-    """Raises `SettingsError` where the store lets a second writer win: then no work would be done only once."""
+    """Raises `SettingsError` where the store lets a second writer win: then no work
+    would be done only once.
+    """
     first = store.put(bucket, ONCE_KEY, b"first", "text/plain")
     second = store.put_new(bucket, ONCE_KEY, b"second", "text/plain")
     written = store.head(bucket, ONCE_KEY)
@@ -94,9 +111,11 @@ def _is_there(store: S3Store, bucket: str) -> bool:
 
 
 def _move_access(store: S3Store, settings: Settings) -> None:
-    """API keys and tickets lay among the results once: they go where only handlers read and write, and do so once.
+    """API keys and tickets lay among the results once: they go where only handlers read
+    and write, and do so once.
 
-    Later nothing is taken from there any more: whoever may write results must not become able to make keys.
+    Later nothing is taken from there any more: whoever may write results must not
+    become able to make keys.
     """
     results, access = settings.bucket_results, settings.bucket_access
     with suppress(NotFound):
@@ -104,8 +123,14 @@ def _move_access(store: S3Store, settings: Settings) -> None:
         return
     for old, new in MOVES.items():
         for info in list(store.list(results, old)):
-            # What is there already is as new or newer: a pass that was cut off has copied it.
-            store.put_new(access, new + info.key.removeprefix(old), store.read(results, info.key), JSON)
+            # What is there already is as new or newer: a pass that was cut off has
+            # copied it.
+            store.put_new(
+                access,
+                new + info.key.removeprefix(old),
+                store.read(results, info.key),
+                JSON,
+            )
             store.delete(results, info.key)
     store.put(access, MOVED, b"{}", JSON)
 

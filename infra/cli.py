@@ -1,4 +1,6 @@
-"""The command `darkroom`. Commands live in `infra.commands`; each is imported only when it is run."""
+"""The command `darkroom`. Commands live in `infra.commands`; each is imported only when
+it is run.
+"""
 
 from __future__ import annotations
 
@@ -40,35 +42,64 @@ COMMANDS: dict[str, str] = {
     "bootstrap": "Create the buckets.",
     "storage": "Notifications of MinIO-compatible servers.",
     "health": "The health check of a container.",
-}  # fmt: skip
-"""Command → its line in `darkroom --help`; the module `infra.commands.{modules}` has it under `app`."""
+}
+"""Command → its line in `darkroom --help`; the module `infra.commands.{modules}` has it
+under `app`.
+"""
 
 MODULES = {
-    "up": "stack", "down": "stack", "status": "stack", "env": "config", "config": "config",
-    "keys": "keys", "submit": "submit",
-    "tasks": "tasks", "task": "tasks", "workflows": "config", "models": "wings", "demo": "demo", "bench": "bench",
-    "handlers": "wings", "worker": "wings", "recorder": "wings", "sweep": "wings", "log": "wings",
-    "callbacks": "wings", "webhooks": "wings",
+    "up": "stack",
+    "down": "stack",
+    "status": "stack",
+    "env": "config",
+    "config": "config",
+    "keys": "keys",
+    "submit": "submit",
+    "tasks": "tasks",
+    "task": "tasks",
+    "workflows": "config",
+    "models": "wings",
+    "demo": "demo",
+    "bench": "bench",
+    "handlers": "wings",
+    "worker": "wings",
+    "recorder": "wings",
+    "sweep": "wings",
+    "log": "wings",
+    "callbacks": "wings",
+    "webhooks": "wings",
     "dead": "dead",
-    "migrate": "setup", "bootstrap": "setup", "storage": "storage",
+    "migrate": "setup",
+    "bootstrap": "setup",
+    "storage": "storage",
     "health": "health",
-}  # fmt: skip
+}
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """No error of the program: where it was told to read or write, it cannot."""
-OF_A_SERVER = (Code.STORAGE_UNAVAILABLE, Code.BROKER_UNAVAILABLE, Code.DATABASE_UNAVAILABLE)
+OF_A_SERVER = (
+    Code.STORAGE_UNAVAILABLE,
+    Code.BROKER_UNAVAILABLE,
+    Code.DATABASE_UNAVAILABLE,
+)
 GROUPS = ("bench", "storage", "dead", "keys")
 """Modules whose whole app is one command with sub-commands."""
 
 
 class LazyGroup(TyperGroup):
-    """Knows all names and help lines without importing a single command, for `--help` and for a shell's completion."""
+    """Knows all names and help lines without importing a single command, for `--help`
+    and for a shell's completion.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
         """The command's name and its line."""
-        return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        return (
+            TyperCommand(cmd_name, help=COMMANDS[cmd_name])
+            if cmd_name in COMMANDS
+            else None
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, as it is run or completed."""
@@ -77,16 +108,20 @@ class LazyGroup(TyperGroup):
 
 
 def _load(name: str) -> Any:
-    command = get_command(__import__(f"infra.commands.{MODULES[name]}", fromlist=["app"]).app)
+    command = get_command(
+        __import__(f"infra.commands.{MODULES[name]}", fromlist=["app"]).app
+    )
     if isinstance(command, TyperGroup) and name not in GROUPS:
         return command.commands[name]
     return command
 
 
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, help="Darkroom restores photographs.",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    help="Darkroom restores photographs.",
     rich_markup_mode=None,
-)  # fmt: skip
+)
 
 
 def _tell_version(asked: bool) -> None:
@@ -98,7 +133,13 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and leave.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_tell_version,
+            is_eager=True,
+            help="Tell the version and leave.",
+        ),
     ] = False,
 ) -> None:
     """Darkroom restores photographs."""
@@ -116,7 +157,12 @@ def main() -> None:
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        sys.exit(_say(f"{error.filename or 'a file'}: {error.strerror}; make room, or name another place", 1))
+        sys.exit(
+            _say(
+                f"{error.filename or 'a file'}: {error.strerror}; make room, or name another place",
+                1,
+            )
+        )
 
 
 def _say(detail: str, status: int) -> int:

@@ -1,4 +1,6 @@
-"""Apply the numbered SQL files of `infra/migrations` to the log database, in order, each once."""
+"""Apply the numbered SQL files of `infra/migrations` to the log database, in order,
+each once.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,16 @@ class Migration:
 
 
 def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
-    """The files `NNNN_name.sql` of `folder`, in order. Raises `SettingsError` on a gap or a wrong name."""
+    """The files `NNNN_name.sql` of `folder`, in order. Raises `SettingsError` on a gap
+    or a wrong name.
+    """
     found = []
     for number, path in enumerate(sorted(folder.glob("*.sql")), 1):
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", path.name)
         if match is None or int(match[1]) != number:
-            raise SettingsError(f"migration {path.name}: expected {number:04d}_name.sql")
+            raise SettingsError(
+                f"migration {path.name}: expected {number:04d}_name.sql"
+            )
         found.append(Migration(number, match[2], path.read_text()))
     return found
 
@@ -49,23 +55,31 @@ def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 def migrate(settings: Settings, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing, all of it or nothing; returns the names applied.
 
-    Raises `PermanentError` when a file fails or was edited after it was applied, `TransientError` when the database is
-    away, `SettingsError` when none is named.
+    Raises `PermanentError` when a file fails or was edited after it was applied,
+    `TransientError` when the database is away, `SettingsError` when none is named.
     """
     url = settings.database_url.get_secret_value()
     if not url:
-        raise SettingsError("DARKROOM_DATABASE_URL is not set and no stack is running; start one with `darkroom up`")
+        raise SettingsError(
+            "DARKROOM_DATABASE_URL is not set and no stack is running; start one with `darkroom up`"
+        )
     try:
         connection = psycopg2.connect(url, connect_timeout=5)
     except psycopg2.OperationalError as error:
-        raise TransientError(Code.DATABASE_UNAVAILABLE, "the log database cannot be reached") from error
+        raise TransientError(
+            Code.DATABASE_UNAVAILABLE, "the log database cannot be reached"
+        ) from error
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
             cursor.execute(_LEDGER)
             cursor.execute("select version, sha256 from darkroom.schema_migration")
             applied = dict(cursor.fetchall())
-            return [f"{m.version:04d}_{m.name}" for m in migrations(folder) if _apply(cursor, m, applied)]
+            return [
+                f"{m.version:04d}_{m.name}"
+                for m in migrations(folder)
+                if _apply(cursor, m, applied)
+            ]
     finally:
         connection.close()
 

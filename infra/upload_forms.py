@@ -1,7 +1,9 @@
-"""Tries on the object store what the holder of a ticket might try: which forms of signed uploads are safe there.
+"""Tries on the object store what the holder of a ticket might try: which forms of
+signed uploads are safe there.
 
-Signed as tickets are, by the same key: what a store lets through but the key may not do is harmless, and safe.
-Where all is well nothing is made; what a store should not have made is removed again.
+Signed as tickets are, by the same key: what a store lets through but the key may not do
+is harmless, and safe. Where all is well nothing is made; what a store should not have
+made is removed again.
 """
 
 from __future__ import annotations
@@ -34,11 +36,17 @@ JSON = "application/json"
 
 
 def check(store: S3Store, settings: Settings) -> UploadForms:
-    """Find out, write it down for the API, and say it. Raises `SettingsError` where tickets cannot work at all."""
+    """Find out, write it down for the API, and say it. Raises `SettingsError` where
+    tickets cannot work at all.
+    """
     tries = _Tries(store, settings)
     unsafe: set[Form] = set()
     with tries.secret(), tries.parts() as parts:
-        unsafe |= {"put"} if tries.put_copies() or tries.put_adds() or tries.put_publishes() else set()
+        unsafe |= (
+            {"put"}
+            if tries.put_copies() or tries.put_adds() or tries.put_publishes()
+            else set()
+        )
         unsafe |= {"multipart"} if tries.part_copies(parts) else set()
         unsafe |= {"put", "multipart"} if tries.is_cut() else set()
     found = UploadForms(safe=tuple(form for form in ALL if form not in unsafe))
@@ -64,13 +72,20 @@ class _Tries:
 
     def __post_init__(self) -> None:
         # Asked where this process reaches the store: clients may reach it elsewhere.
-        self._presigner = Presigner(self.settings.model_copy(update={"s3_public_url": ""}))
+        self._presigner = Presigner(
+            self.settings.model_copy(update={"s3_public_url": ""})
+        )
         self._secret = secrets.token_bytes(4096)
 
     @contextmanager
     def secret(self) -> Iterator[None]:
         """Something among the results, which no ticket may read."""
-        self.store.put(self.settings.bucket_results, HIDDEN, self._secret, "application/octet-stream")
+        self.store.put(
+            self.settings.bucket_results,
+            HIDDEN,
+            self._secret,
+            "application/octet-stream",
+        )
         try:
             yield
         finally:
@@ -78,16 +93,24 @@ class _Tries:
 
     @contextmanager
     def parts(self) -> Iterator[Multipart]:
-        """An upload in parts, of which the first is sent: this must be possible. It is ended without an object."""
+        """An upload in parts, of which the first is sent: this must be possible. It is
+        ended without an object.
+        """
         upload = self._upload()
         try:
             parts = self._presigner.multipart(upload, PART_BYTES, GOOD_S, self._now())
         except DarkroomError as error:
-            raise SettingsError(f"{_key()} cannot begin an upload under users/: {error.detail}") from error
+            raise SettingsError(
+                f"{_key()} cannot begin an upload under users/: {error.detail}"
+            ) from error
         try:
-            sent = httpx.put(parts.parts[0][2], content=bytes(PART_BYTES), timeout=ANSWER_S)
+            sent = httpx.put(
+                parts.parts[0][2], content=bytes(PART_BYTES), timeout=ANSWER_S
+            )
             if not sent.is_success:
-                raise SettingsError(f"{_key()} cannot put under users/: the store answers HTTP {sent.status_code}")
+                raise SettingsError(
+                    f"{_key()} cannot put under users/: the store answers HTTP {sent.status_code}"
+                )
             yield parts
         finally:
             ended = httpx.delete(parts.abort, timeout=ANSWER_S)
@@ -96,33 +119,53 @@ class _Tries:
 
     def put_copies(self) -> bool:
         """An unsigned header makes the PUT a copy of what its sender may not read."""
-        with self._put({"x-amz-copy-source": f"/{self.settings.bucket_results}/{HIDDEN}"}) as key:
-            return key is not None and self.store.read(self.settings.bucket_uploads, key) == self._secret
+        with self._put(
+            {"x-amz-copy-source": f"/{self.settings.bucket_results}/{HIDDEN}"}
+        ) as key:
+            return (
+                key is not None
+                and self.store.read(self.settings.bucket_uploads, key) == self._secret
+            )
 
     def put_adds(self) -> bool:
         """An unsigned header adds to what the object says of itself."""
         with self._put({"x-amz-meta-added": "yes"}) as key:
-            return key is not None and "added" in self.store.head(self.settings.bucket_uploads, key).metadata
+            return (
+                key is not None
+                and "added"
+                in self.store.head(self.settings.bucket_uploads, key).metadata
+            )
 
     def put_publishes(self) -> bool:
         """An unsigned header lets everybody read the object."""
         with self._put({"x-amz-acl": "public-read"}) as key:
             if key is None:
                 return False
-            url = self._presigner.get(self.settings.bucket_uploads, key, GOOD_S, self._now()).partition("?")[0]
+            url = self._presigner.get(
+                self.settings.bucket_uploads, key, GOOD_S, self._now()
+            ).partition("?")[0]
             return httpx.get(url, timeout=ANSWER_S).is_success
 
     def part_copies(self, parts: Multipart) -> bool:
         """The same as `put_copies`, with a part."""
         number, size, url = parts.parts[1]
         copied = {"x-amz-copy-source": f"/{self.settings.bucket_results}/{HIDDEN}"}
-        if not httpx.put(url, headers=copied, content=bytes(size), timeout=ANSWER_S).is_success:
+        if not httpx.put(
+            url, headers=copied, content=bytes(size), timeout=ANSWER_S
+        ).is_success:
             return False
-        listed = self.store.client.list_parts(Bucket=self.settings.bucket_uploads, Key=KEY, UploadId=parts.upload_id)
-        return any(part["PartNumber"] == number and part["Size"] != size for part in listed.get("Parts", []))
+        listed = self.store.client.list_parts(
+            Bucket=self.settings.bucket_uploads, Key=KEY, UploadId=parts.upload_id
+        )
+        return any(
+            part["PartNumber"] == number and part["Size"] != size
+            for part in listed.get("Parts", [])
+        )
 
     def is_cut(self) -> bool:
-        """A signature counts for a path of which one half is sent in a header: so the rest of it is a bucket's name."""
+        """A signature counts for a path of which one half is sent in a header: so the
+        rest of it is a bucket's name.
+        """
         bucket = f"darkroom-check-{uuid4().hex[:12]}"
         upload = self._upload(KEY.rpartition("/")[0] + f"/{bucket}")
         url, headers = self._presigner.put(upload, GOOD_S, self._now())
@@ -142,10 +185,17 @@ class _Tries:
 
     @contextmanager
     def _put(self, added: dict[str, str]) -> Iterator[str | None]:
-        """A PUT with what is not signed; the key where it was taken, and the object is removed afterwards."""
+        """A PUT with what is not signed; the key where it was taken, and the object is
+        removed afterwards.
+        """
         upload = self._upload()
         url, headers = self._presigner.put(upload, GOOD_S, self._now())
-        if not httpx.put(url, headers={**headers, **added}, content=bytes(PART_BYTES * 2), timeout=ANSWER_S).is_success:
+        if not httpx.put(
+            url,
+            headers={**headers, **added},
+            content=bytes(PART_BYTES * 2),
+            timeout=ANSWER_S,
+        ).is_success:
             yield None
             return
         try:
@@ -154,7 +204,13 @@ class _Tries:
             self.store.delete(upload.bucket, upload.key)
 
     def _upload(self, key: str = KEY) -> Upload:
-        return Upload(self.settings.bucket_uploads, key, "application/octet-stream", {}, PART_BYTES * 2)
+        return Upload(
+            self.settings.bucket_uploads,
+            key,
+            "application/octet-stream",
+            {},
+            PART_BYTES * 2,
+        )
 
     def _now(self) -> datetime:
         return self.store.clock.now()

@@ -1,4 +1,5 @@
-"""Sending photos and waiting for what becomes of them: what `submit`, the demo and the benchmarks share.
+"""Sending photos and waiting for what becomes of them: what `submit`, the demo and the
+benchmarks share.
 
 Everything is read from the bucket, which is the truth; no process of Darkroom is asked.
 """
@@ -16,7 +17,9 @@ from shared.storage import ObjectInfo, S3Store
 
 @dataclass
 class Upload:
-    """One upload on its way; `receipt`, then `record` or `reason`, appear as it goes. `reason` ends it badly."""
+    """One upload on its way; `receipt`, then `record` or `reason`, appear as it goes.
+    `reason` ends it badly.
+    """
 
     upload_id: str
     receipt: Receipt | None = None
@@ -29,7 +32,9 @@ class Upload:
 
     @property
     def state(self) -> str:
-        """What a person is told: uploaded, queued, restored, duplicate, rejected or failed."""
+        """What a person is told: uploaded, queued, restored, duplicate, rejected or
+        failed.
+        """
         if self.reason is not None:
             return self.reason.status
         if self.receipt is None:

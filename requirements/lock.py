@@ -1,8 +1,9 @@
-"""`python requirements/lock.py`: writes the lock files anew, every distribution with its version and its hashes.
+"""`python requirements/lock.py`: writes the lock files anew, every distribution with
+its version and its hashes.
 
-The versions come from constraints.txt, so that all locks agree; what belongs to a lock comes from pyproject.toml.
-PyTorch's builds differ by device and index, and so do their hashes: outside the CUDA image they are left to
-constraints.txt alone.
+The versions come from constraints.txt, so that all locks agree; what belongs to a lock
+comes from pyproject.toml. PyTorch's builds differ by device and index, and so do their
+hashes: outside the CUDA image they are left to constraints.txt alone.
 """
 
 from __future__ import annotations
@@ -15,9 +16,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
 PROJECT = ["pyproject.toml"]
-EXTRAS = {"base": [], "demo": ["demo"], "test": ["test"], "reference": ["test", "reference"]}
+EXTRAS = {
+    "base": [],
+    "demo": ["demo"],
+    "test": ["test"],
+    "reference": ["test", "reference"],
+}
 IMAGES = ("services", "worker-cpu", "worker-gpu")
-TOOLS = {"build": ["setuptools", "wheel"], "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"]}
+TOOLS = {
+    "build": ["setuptools", "wheel"],
+    "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"],
+}
 BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
 """Distributions whose builds differ by device."""
 
@@ -61,7 +70,10 @@ def _blocks(text: str) -> list[str]:
 
 def _by_device(block: str) -> bool:
     name = block.partition("=")[0]
-    return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in BY_DEVICE)
+    return any(
+        name.startswith(one[:-1]) if one.endswith("*") else name == one
+        for one in BY_DEVICE
+    )
 
 
 def main() -> None:
@@ -73,7 +85,11 @@ def main() -> None:
     for image in IMAGES:
         with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
             script = [sys.executable, "infra/docker/requirements.py", image]
-            wanted_file.write(subprocess.run(script, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+            wanted_file.write(
+                subprocess.run(
+                    script, cwd=ROOT, check=True, capture_output=True, text=True
+                ).stdout
+            )
             wanted_file.flush()
             lock(image, [wanted_file.name], *constraints)
     for name, packages in TOOLS.items():

@@ -1,3 +1,5 @@
-"""The ground both wings stand on: contracts, identity, storage, broker, telemetry. Imports no wing."""
+"""The ground both wings stand on: contracts, identity, storage, broker, telemetry.
+Imports no wing.
+"""
 
 __version__ = "0.1.0"

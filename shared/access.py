@@ -1,8 +1,9 @@
 """API keys: what they look like, and what is kept of them.
 
-A key is `drk_{id}_{secret}`. The bucket holds a document under its id with the SHA-256 of the secret, never the secret.
-A slow hash (argon2, bcrypt) protects what people think up; these are 256 random bits, which nobody finds by trying, and
-a fast hash lets the door check every request.
+A key is `drk_{id}_{secret}`. The bucket holds a document under its id with the SHA-256
+of the secret, never the secret. A slow hash (argon2, bcrypt) protects what people think
+up; these are 256 random bits, which nobody finds by trying, and a fast hash lets the
+door check every request.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from shared.documents import Document
 
 Scope = Literal["upload", "read", "delete", "admin"]
 USUAL: tuple[Scope, ...] = ("upload", "read", "delete")
-"""What somebody may do who is told nothing else: everything with photos of their own."""
+"""What somebody may do who is told nothing else: everything with photos of their own.
+"""
 
 PREFIX = "keys/"
 _KEY = re.compile(r"drk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
@@ -26,7 +28,9 @@ _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class ApiKey(Document):
-    """`keys/{id}.json` in the bucket for access. `hash`: SHA-256 of the secret, 64 hex digits."""
+    """`keys/{id}.json` in the bucket for access. `hash`: SHA-256 of the secret, 64 hex
+    digits.
+    """
 
     id: str
     hash: str
@@ -46,19 +50,31 @@ class ApiKey(Document):
         """Why the key is good no more."""
         if self.revoked_at is not None and self.revoked_at <= now:
             return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else None
+        return (
+            "expired"
+            if self.expires_at is not None and self.expires_at <= now
+            else None
+        )
 
 
 def mint(
-    user_hash: str, scopes: tuple[Scope, ...], now: datetime, expires_at: datetime | None = None,
+    user_hash: str,
+    scopes: tuple[Scope, ...],
+    now: datetime,
+    expires_at: datetime | None = None,
     callback: str | None = None,
-) -> tuple[str, ApiKey]:  # fmt: skip
+) -> tuple[str, ApiKey]:
     """A new key, which is shown once, and the document that stays."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     document = ApiKey(
-        id=key_id, hash=_hash(secret), user_hash=user_hash, scopes=scopes, created_at=now, expires_at=expires_at,
+        id=key_id,
+        hash=_hash(secret),
+        user_hash=user_hash,
+        scopes=scopes,
+        created_at=now,
+        expires_at=expires_at,
         callback=callback,
-    )  # fmt: skip
+    )
     return f"drk_{key_id}_{secret}", document
 
 

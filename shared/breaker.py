@@ -1,7 +1,9 @@
-"""A circuit breaker: who finds a service away spares it, and himself, further calls until one of them gets through.
+"""A circuit breaker: who finds a service away spares it, and himself, further calls
+until one of them gets through.
 
-Closed, everybody may call. Failures in a row open it: nobody calls for a while that grows. Then it is half open: one
-call goes through as a probe; its outcome closes the circuit or opens it for longer. Thread-safe, and waits for nobody.
+Closed, everybody may call. Failures in a row open it: nobody calls for a while that
+grows. Then it is half open: one call goes through as a probe; its outcome closes the
+circuit or opens it for longer. Thread-safe, and waits for nobody.
 """
 
 from __future__ import annotations
@@ -17,9 +19,16 @@ PROBE_S = 0.5
 
 
 class Breaker:
-    """`failures` in a row open it, for as long as `policy` says of the first, second, … failed probe."""
+    """`failures` in a row open it, for as long as `policy` says of the first, second, …
+    failed probe.
+    """
 
-    def __init__(self, policy: RetryPolicy, failures: int = 1, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        failures: int = 1,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._policy, self._allowed, self._monotonic = policy, failures, monotonic
         self._lock = threading.Lock()
         self._in_a_row = 0
@@ -28,7 +37,9 @@ class Breaker:
         self._probing = False
 
     def admit(self) -> float:
-        """0: make the call, and say `failed` or `answered`. Otherwise seconds after which to ask here again."""
+        """0: make the call, and say `failed` or `answered`. Otherwise seconds after
+        which to ask here again.
+        """
         with self._lock:
             if not self._openings:
                 return 0.0
@@ -44,9 +55,13 @@ class Breaker:
         with self._lock:
             self._in_a_row += 1
             # Calls that were under way when it opened say nothing new.
-            if self._probing or (not self._openings and self._in_a_row >= self._allowed):
+            if self._probing or (
+                not self._openings and self._in_a_row >= self._allowed
+            ):
                 self._openings += 1
-                self._until_s = self._monotonic() + (self._policy.delay_s(self._openings) or self._policy.cap_s)
+                self._until_s = self._monotonic() + (
+                    self._policy.delay_s(self._openings) or self._policy.cap_s
+                )
             self._probing = False
             return max(0.0, self._until_s - self._monotonic())
 

@@ -1,6 +1,8 @@
-"""The JSON documents in the buckets: what was decided (receipt), done (record) or refused (reason).
+"""The JSON documents in the buckets: what was decided (receipt), done (record) or
+refused (reason).
 
-They are the truth that everything else is rebuilt from, so each carries a version and all that it refers to.
+They are the truth that everything else is rebuilt from, so each carries a version and
+all that it refers to.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ class Part(BaseModel):
 
 
 class Document(Part):
-    """One object in a bucket; a missing or wrong field is an error with the object's name."""
+    """One object in a bucket; a missing or wrong field is an error with the object's
+    name.
+    """
 
     VERSION: ClassVar[int] = 1
 
@@ -47,17 +51,24 @@ class Document(Part):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "body"
-            raise PermanentError(Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}") from error
+            raise PermanentError(
+                Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}"
+            ) from error
         if document.v != cls.VERSION:
-            detail = f"{name}: version {document.v}; this code reads version {cls.VERSION}"
+            detail = (
+                f"{name}: version {document.v}; this code reads version {cls.VERSION}"
+            )
             raise PermanentError(Code.BAD_DOCUMENT, detail)
         if "/" in name and document.place() not in (None, name):
-            raise PermanentError(Code.BAD_DOCUMENT, f"{name}: its ids belong to {document.place()}")
+            raise PermanentError(
+                Code.BAD_DOCUMENT, f"{name}: its ids belong to {document.place()}"
+            )
         return document
 
 
 class Source(Part):
-    """The uploaded object as the handler saw it. `width`, `height` [px] are the header's, before orientation.
+    """The uploaded object as the handler saw it. `width`, `height` [px] are the
+    header's, before orientation.
 
     `filename`: its true name, where the key could not hold it.
     """
@@ -77,7 +88,9 @@ class Source(Part):
 
 
 class WorkflowRef(Part):
-    """A resolved workflow by name: enough to resolve it again and see that it is still the same."""
+    """A resolved workflow by name: enough to resolve it again and see that it is still
+    the same.
+    """
 
     name: str
     version: int
@@ -107,14 +120,18 @@ class Region(Part):
 
 
 class Glimpse(Part):
-    """What a preview shows: a `region`, or the whole photo with at most `max_px` on its longer side before the work."""
+    """What a preview shows: a `region`, or the whole photo with at most `max_px` on its
+    longer side before the work.
+    """
 
     region: Region | None = None
     max_px: int | None = Field(None, ge=16, le=2048)
 
 
 class Receipt(Document):
-    """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`: see `broker.topology`."""
+    """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`:
+    see `broker.topology`.
+    """
 
     upload_id: str
     decision: Literal["queued", "duplicate", "rejected"]
@@ -128,7 +145,9 @@ class Receipt(Document):
     fault: Fault | None = None
     preview: Glimpse | None = None
     retries: int = 0
-    """How often a person gave it a fresh start after it had failed; the last time at `retried_at`."""
+    """How often a person gave it a fresh start after it had failed; the last time at
+    `retried_at`.
+    """
     retried_at: datetime | None = None
     callback: str | None = None
     """The URL that is called when the upload has ended."""
@@ -138,7 +157,8 @@ class Receipt(Document):
 
 
 class Superseded(Receipt):
-    """`earlier/{upload_id}/…`: a receipt that another one took the place of, as the same bytes came again at the key.
+    """`earlier/{upload_id}/…`: a receipt that another one took the place of, as the
+    same bytes came again at the key.
 
     What was made of the upload is still its owner's, to see and to erase.
     """
@@ -152,7 +172,9 @@ class Superseded(Receipt):
 
 
 class Refused(Document):
-    """`refused/{ticket}/{upload_id}.json`: an upload of a ticket that was refused; its object lies in quarantine."""
+    """`refused/{ticket}/{upload_id}.json`: an upload of a ticket that was refused; its
+    object lies in quarantine.
+    """
 
     upload_id: str
 
@@ -182,7 +204,9 @@ class StepTime(Part):
 
 
 class Record(Document):
-    """`processed/{task_id}.json`: what was done to one photo, enough to do it again. Written last: it commits."""
+    """`processed/{task_id}.json`: what was done to one photo, enough to do it again.
+    Written last: it commits.
+    """
 
     task_id: str
     upload_id: str
@@ -214,5 +238,10 @@ class Record(Document):
         return keys.record(self.task_id)
 
     def is_of(self, upload: Receipt | Reason) -> bool:
-        """Whether it was made for this very upload, and not for another that shares the task, or the key."""
-        return (self.upload_id, self.source.upload_time) == (upload.upload_id, upload.source.upload_time)
+        """Whether it was made for this very upload, and not for another that shares the
+        task, or the key.
+        """
+        return (self.upload_id, self.source.upload_time) == (
+            upload.upload_id,
+            upload.source.upload_time,
+        )

@@ -1,8 +1,10 @@
-"""Every error Darkroom raises on purpose. The class says what happens next, the code says what went wrong.
+"""Every error Darkroom raises on purpose. The class says what happens next, the code
+says what went wrong.
 
-`PermanentError`: trying again cannot help. The photo ends as `rejected` (by the handler) or `failed` (by the
-worker) with the code and the sentence. `TransientError`: the same call may succeed later; the worker retries it
-under `shared.retry`. Anything else that escapes is a bug and is treated as transient until the attempts run out.
+`PermanentError`: trying again cannot help. The photo ends as `rejected` (by the
+handler) or `failed` (by the worker) with the code and the sentence. `TransientError`:
+the same call may succeed later; the worker retries it under `shared.retry`. Anything
+else that escapes is a bug and is treated as transient until the attempts run out.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Code(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     SOURCE_MISSING = "source_missing"
     SOURCE_CHANGED = "source_changed"
-    SOURCE_UNREADABLE = "source_unreadable"  # or by the handler, which could not look at it either
+    # or by the handler, which could not look at it either
+    SOURCE_UNREADABLE = "source_unreadable"
     MODEL_MISSING = "model_missing"
     MODEL_CORRUPT = "model_corrupt"
     WORKER_CRASHED = "worker_crashed"
@@ -52,7 +55,9 @@ class Code(StrEnum):
 
 
 class DarkroomError(Exception):
-    """An error with a `code` for machines and a sentence for people (what, which rule, the way out)."""
+    """An error with a `code` for machines and a sentence for people (what, which rule,
+    the way out).
+    """
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(detail)
@@ -72,7 +77,9 @@ class TransientError(DarkroomError):
 
 
 class OtherRelease(TransientError):
-    """A worker of another release can do it, this one cannot. No attempt is made, so none counts."""
+    """A worker of another release can do it, this one cannot. No attempt is made, so
+    none counts.
+    """
 
 
 class NotFound(PermanentError):
@@ -80,7 +87,9 @@ class NotFound(PermanentError):
 
 
 class Missing(NotFound):
-    """A model or a package that the work needs is not on this machine; `command` says how it is brought there."""
+    """A model or a package that the work needs is not on this machine; `command` says
+    how it is brought there.
+    """
 
     def __init__(self, because: str, command: str) -> None:
         super().__init__(Code.MODEL_MISSING, f"{because}; {command}")
@@ -88,14 +97,18 @@ class Missing(NotFound):
 
 
 class SettingsError(PermanentError):
-    """A setting is missing or out of its range; raised at start, before any work is taken."""
+    """A setting is missing or out of its range; raised at start, before any work is
+    taken.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(Code.SETTINGS, detail)
 
 
 class MessageError(PermanentError):
-    """The bytes of a message are not a message of ours; it goes to the `.dead` queue with this reason."""
+    """The bytes of a message are not a message of ours; it goes to the `.dead` queue
+    with this reason.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(Code.BAD_MESSAGE, detail)
@@ -111,8 +124,8 @@ class StorageUnavailable(TransientError):
 class ObjectRefused(StorageUnavailable):
     """The store refuses this one object, and does the same for others.
 
-    To whom every fault of the store is the same it is one of them. Nobody else need wait behind it, and a try of a
-    photo that meets it counts.
+    To whom every fault of the store is the same it is one of them. Nobody else need
+    wait behind it, and a try of a photo that meets it counts.
     """
 
 
@@ -121,7 +134,9 @@ class ObjectUnwritable(ObjectRefused):
 
 
 class ObjectUnreadable(ObjectRefused):
-    """The store gives other objects, and not this one: a refusal by policy, an archived object, a damaged chunk."""
+    """The store gives other objects, and not this one: a refusal by policy, an archived
+    object, a damaged chunk.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -136,7 +151,9 @@ class BrokerUnavailable(TransientError):
 
 
 class DatabaseUnavailable(TransientError):
-    """The log database could not be reached or did not answer in time. No photo waits for it."""
+    """The log database could not be reached or did not answer in time. No photo waits
+    for it.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(Code.DATABASE_UNAVAILABLE, detail)

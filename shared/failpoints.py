@@ -1,7 +1,9 @@
-"""Named points at which a process kills itself or hangs, so that tests can put a fault exactly where it hurts.
+"""Named points at which a process kills itself or hangs, so that tests can put a fault
+exactly where it hurts.
 
-`DARKROOM_FAILPOINT=name:n` sends SIGKILL to the process the n-th time it passes `name`; with `name:n:hang` this
-passage never ends instead. Several are separated by commas. Without the setting a point costs one dictionary look-up.
+`DARKROOM_FAILPOINT=name:n` sends SIGKILL to the process the n-th time it passes `name`;
+with `name:n:hang` this passage never ends instead. Several are separated by commas.
+Without the setting a point costs one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -13,12 +15,24 @@ import threading
 
 from shared.errors import SettingsError
 
-NAMES = frozenset({
-    "handler.before_receipt", "handler.before_publish", "handler.after_publish",
-    "worker.before_claim", "worker.after_claim", "worker.after_fetch", "worker.after_inference",
-    "worker.after_result", "worker.after_record", "worker.before_ack",
-    "recorder.before_commit", "recorder.after_commit", "sweep.before_publish", "callbacks.after_call",
-})  # fmt: skip
+NAMES = frozenset(
+    {
+        "handler.before_receipt",
+        "handler.before_publish",
+        "handler.after_publish",
+        "worker.before_claim",
+        "worker.after_claim",
+        "worker.after_fetch",
+        "worker.after_inference",
+        "worker.after_result",
+        "worker.after_record",
+        "worker.before_ack",
+        "recorder.before_commit",
+        "recorder.after_commit",
+        "sweep.before_publish",
+        "callbacks.after_call",
+    }
+)
 
 _armed: dict[str, int] = {}
 _hanging: set[str] = set()
@@ -26,12 +40,16 @@ _lock = threading.Lock()
 
 
 def arm(spec: str) -> None:
-    """Arm the points of `spec` (`name:n[:hang][,…]`); an unknown name or count is a `SettingsError`."""
+    """Arm the points of `spec` (`name:n[:hang][,…]`); an unknown name or count is a
+    `SettingsError`.
+    """
     armed, hanging = {}, set()
     for part in filter(None, spec.split(",")):
         found = re.fullmatch(r"([a-z_.]+)(?::([1-9][0-9]*))?(:hang)?", part)
         if not found or found[1] not in NAMES:
-            raise SettingsError(f"DARKROOM_FAILPOINT: {part!r} is not `name:n[:hang]` with a name of {sorted(NAMES)}")
+            raise SettingsError(
+                f"DARKROOM_FAILPOINT: {part!r} is not `name:n[:hang]` with a name of {sorted(NAMES)}"
+            )
         armed[found[1]] = int(found[2] or 1)
         if found[3]:
             hanging.add(found[1])
@@ -42,7 +60,9 @@ def arm(spec: str) -> None:
 
 
 def passing(name: str) -> None:
-    """The process passes the point `name`; if it was armed for this passage, this call does not return."""
+    """The process passes the point `name`; if it was armed for this passage, this call
+    does not return.
+    """
     if name not in _armed:
         return
     with _lock:

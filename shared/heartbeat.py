@@ -1,8 +1,10 @@
-"""Signs of life: a process touches its ready file again and again, as long as it truly works.
+"""Signs of life: a process touches its ready file again and again, as long as it truly
+works.
 
-A thread looks at every loop of the process and touches the file only while none of them is quiet. The supervisor, or a
-container's health check, compares the file's age with `beat_timeout_s`: so a process that is stopped, that hangs, or
-in which one loop hangs is noticed alike. Waiting for a service that is away is no silence.
+A thread looks at every loop of the process and touches the file only while none of them
+is quiet. The supervisor, or a container's health check, compares the file's age with
+`beat_timeout_s`: so a process that is stopped, that hangs, or in which one loop hangs
+is noticed alike. Waiting for a service that is away is no silence.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from shared.settings import Settings
 
 EVERY_S = 2.0
 QUIET_S = 60.0
-"""A loop that showed nothing for longer hangs. Longer than every time limit of a single call to a service."""
+"""A loop that showed nothing for longer hangs. Longer than every time limit of a single
+call to a service.
+"""
 
 Quiet = Callable[[], float]
 """Seconds since a part of the process last showed that it works."""
@@ -45,7 +49,9 @@ class Pulse:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """What happens here must not take long without a `beat`. Afterwards it rests, if it rested before."""
+        """What happens here must not take long without a `beat`. Afterwards it rests,
+        if it rested before.
+        """
         rested = self._at_s is None
         self.beat()
         try:
@@ -55,7 +61,9 @@ class Pulse:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """What happens here may take any time, or has a limit of its own. Afterwards all is as before."""
+        """What happens here may take any time, or has a limit of its own. Afterwards
+        all is as before.
+        """
         rested = self._at_s is None
         self.rest()
         try:
@@ -83,10 +91,15 @@ def give(pulse: Pulse) -> None:
 
 
 class Heartbeat:
-    """Beats for a process made of `parts`; each is `QUIET_S` patient, unless `patience_s` says otherwise."""
+    """Beats for a process made of `parts`; each is `QUIET_S` patient, unless
+    `patience_s` says otherwise.
+    """
 
     def __init__(
-        self, settings: Settings, parts: Mapping[str, Quiet], patience_s: Mapping[str, float] | None = None
+        self,
+        settings: Settings,
+        parts: Mapping[str, Quiet],
+        patience_s: Mapping[str, float] | None = None,
     ) -> None:
         self._file = settings.ready_file
         self._every_s = min(EVERY_S, settings.beat_timeout_s / 4)
@@ -96,18 +109,25 @@ class Heartbeat:
     def fault(self) -> str:
         """What hangs, in words; nothing while all is well."""
         quiet = {name: quiet_s() for name, quiet_s in self._parts.items()}
-        return ", ".join(f"{name}: no sign of life for {seconds:.0f} s" for name, seconds in quiet.items()
-                         if seconds > self._patience_s.get(name, QUIET_S))  # fmt: skip
+        return ", ".join(
+            f"{name}: no sign of life for {seconds:.0f} s"
+            for name, seconds in quiet.items()
+            if seconds > self._patience_s.get(name, QUIET_S)
+        )
 
     def start(self, address: str = "") -> None:
-        """The process is ready: beat from now on. `address` of its figures is left in the file.
+        """The process is ready: beat from now on. `address` of its figures is left in
+        the file.
 
-        On a full disk it is left there as soon as there is room: no process ends for want of it.
+        On a full disk it is left there as soon as there is room: no process ends for
+        want of it.
         """
         if self._file:
             told = _told(self._file, address)
             arguments = (self._file, address, told)
-            threading.Thread(target=self._run, args=arguments, name="heartbeat", daemon=True).start()
+            threading.Thread(
+                target=self._run, args=arguments, name="heartbeat", daemon=True
+            ).start()
 
     def stop(self) -> None:
         self._stop.set()
@@ -115,7 +135,9 @@ class Heartbeat:
     def beat(self, file: Path) -> None:
         """Touch the file, or leave what is wrong beside it."""
         fault = self.fault()
-        with suppress(OSError):  # a full or vanished disk is not a process that hangs; its owner sees a file grow old
+        # a full or vanished disk is not a process that hangs; its owner sees a file
+        # grow old
+        with suppress(OSError):
             if fault:
                 fault_file(file).write_text(fault)
             else:

@@ -1,4 +1,6 @@
-"""Identity is derived, never drawn: the same input gives the same id on every machine, forever."""
+"""Identity is derived, never drawn: the same input gives the same id on every machine,
+forever.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,22 @@ from typing import Any
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6f1d3f0e-0f3a-5d0c-9a55-64a81b8f0d2e")
-"""Root of every Darkroom id. Changing it renames every task there ever was: never change it."""
+"""Root of every Darkroom id. Changing it renames every task there ever was: never
+change it.
+"""
 
 ANONYMOUS = "anonymous"
 
 
 def canonical_json(value: Any) -> bytes:
     """The one byte form of a JSON value: sorted keys, no blanks, UTF-8, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    ).encode()
 
 
 def _derive(*parts: str) -> str:
@@ -40,13 +50,19 @@ def task_id(user_hash: str, sha256: str, signature: str) -> str:
 
 
 def upload_id(bucket: str, key: str, version: str) -> str:
-    """`version` is the object's version id, or its ETag (without quotes) in a bucket without versions."""
+    """`version` is the object's version id, or its ETag (without quotes) in a bucket
+    without versions.
+    """
     return _derive("upload", bucket, key, version.strip('"'))
 
 
-def preview_id(user_hash: str, sha256: str, signature: str, glimpse: dict[str, Any]) -> str:
+def preview_id(
+    user_hash: str, sha256: str, signature: str, glimpse: dict[str, Any]
+) -> str:
     """Task id of a preview: never that of the photo, which it is no result of."""
-    return _derive("preview", user_hash, sha256, signature, canonical_json(glimpse).decode())
+    return _derive(
+        "preview", user_hash, sha256, signature, canonical_json(glimpse).decode()
+    )
 
 
 def ticket(user_hash: str, key: str) -> str:

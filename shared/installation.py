@@ -6,7 +6,9 @@ from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "darkroom-restoration"
-"""Darkroom's name on a package index; `darkroom` is somebody else's there, and is only our command."""
+"""Darkroom's name on a package index; `darkroom` is somebody else's there, and is only
+our command.
+"""
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,8 +16,9 @@ ROOT = Path(__file__).parent.parent
 def how_to_add(extra: str) -> str:
     """A sentence's end that says how this installation gets the optional part `extra`.
 
-    A checkout installs itself again, an installed wheel comes from the package index, and an image has no pip. The
-    sentence stands in errors that users read, so it names no folder of this machine.
+    A checkout installs itself again, an installed wheel comes from the package index,
+    and an image has no pip. The sentence stands in errors that users read, so it names
+    no folder of this machine.
     """
     if not _has_pip():
         return f"run the image darkroom-worker-gpu, which has the part `{extra}`: nothing can be installed in this one"
@@ -27,8 +30,8 @@ def how_to_add(extra: str) -> str:
 def _has_pip() -> bool:
     """Whether pip is installed beside Darkroom.
 
-    The metadata is asked, not the import system: setuptools hooks the search for pip, and warns there of modules that
-    other packages imported before.
+    The metadata is asked, not the import system: setuptools hooks the search for pip,
+    and warns there of modules that other packages imported before.
     """
     try:
         metadata.distribution("pip")

@@ -1,4 +1,6 @@
-"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/-]` only."""
+"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/-]`
+only.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
-_TICKETED = re.compile(r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]")
+_TICKETED = re.compile(
+    r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]"
+)
 
 
 def result(task_id: str) -> str:
@@ -30,9 +34,17 @@ def receipt_prefix(upload_id: str) -> str:
     return f"receipts/{preview_upload(upload_id)}"
 
 
-def earlier(upload_id: str, upload_time: datetime | None = None, task_id: str | None = None) -> str:
-    """In the results bucket: the receipt of an upload whose bytes were put again at its key; or the prefix of all."""
-    name = f"{upload_time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{task_id or 'rejected'}.json" if upload_time else ""
+def earlier(
+    upload_id: str, upload_time: datetime | None = None, task_id: str | None = None
+) -> str:
+    """In the results bucket: the receipt of an upload whose bytes were put again at its
+    key; or the prefix of all.
+    """
+    name = (
+        f"{upload_time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{task_id or 'rejected'}.json"
+        if upload_time
+        else ""
+    )
     return f"earlier/{upload_id}/{name}"
 
 
@@ -47,7 +59,9 @@ def claim(task_id: str, attempt: int) -> str:
 
 
 def callbacks_due(upload_id: str = "") -> str:
-    """Prefix of the calls that are still to be made, for one upload or for all: see `handlers.callbacks.ledger`."""
+    """Prefix of the calls that are still to be made, for one upload or for all: see
+    `handlers.callbacks.ledger`.
+    """
     return f"callbacks/due/{upload_id}/" if upload_id else "callbacks/due/"
 
 
@@ -85,9 +99,11 @@ def worker(kind: str, host: str) -> str:
 
 
 def probe(key: str) -> str:
-    """In the results bucket, for a moment: what is written to see whether anything is taken beside `key`.
+    """In the results bucket, for a moment: what is written to see whether anything is
+    taken beside `key`.
 
-    Rights end at folders, so it lies in that of the key; by its name it is no document of any kind.
+    Rights end at folders, so it lies in that of the key; by its name it is no document
+    of any kind.
     """
     return f"{key.partition('/')[0]}/.darkroom-probe"
 
@@ -105,7 +121,8 @@ def reason(upload_id: str) -> str:
 
 
 def quarantined(upload_id: str, source_key: str, told: str | None = None) -> str:
-    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason keeps the true key.
+    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason
+    keeps the true key.
 
     `told`: the name that the sender told beside the key.
     """
@@ -114,15 +131,18 @@ def quarantined(upload_id: str, source_key: str, told: str | None = None) -> str
 
 
 def uploads(user_hash: str, ticket: str) -> str:
-    """Prefix in the uploads bucket of what was sent for a ticket; earlier releases let the caller name the object."""
+    """Prefix in the uploads bucket of what was sent for a ticket; earlier releases let
+    the caller name the object.
+    """
     return f"users/{user_hash}/{ticket}/"
 
 
 def upload(user_hash: str, ticket: str) -> str:
     """In the uploads bucket: what is sent for a ticket.
 
-    Nothing of it is the caller's to choose. A store that verifies the signed path in two halves, one of them out of an
-    unsigned header, would take a last segment such as `results` for the bucket that the signed DELETE is meant for.
+    Nothing of it is the caller's to choose. A store that verifies the signed path in
+    two halves, one of them out of an unsigned header, would take a last segment such as
+    `results` for the bucket that the signed DELETE is meant for.
     """
     return f"{uploads(user_hash, ticket)}photo"
 
@@ -134,12 +154,16 @@ def ticket_of(source_key: str) -> str | None:
 
 
 def refused(ticket: str, upload_id: str = "") -> str:
-    """In the results bucket: that an upload of a ticket was refused, and is taken away by now; or the prefix of all."""
+    """In the results bucket: that an upload of a ticket was refused, and is taken away
+    by now; or the prefix of all.
+    """
     return f"refused/{ticket}/{upload_id}.json" if upload_id else f"refused/{ticket}/"
 
 
 def preview_upload(upload_id: str, preview_id: str = "") -> str:
-    """Stands for the upload id of a preview: the sweep and the rebuild take no notice of such receipts and reasons."""
+    """Stands for the upload id of a preview: the sweep and the rebuild take no notice
+    of such receipts and reasons.
+    """
     return f"preview/{upload_id}/{preview_id}"
 
 

@@ -1,7 +1,8 @@
-"""The registry of models (`models.json`): names, checksums, where their files come from, what they need.
+"""The registry of models (`models.json`): names, checksums, where their files come
+from, what they need.
 
-Both wings read it: the handler because a model's checksum is part of a task's identity, the worker to find and
-verify the files (`gpu_worker.models`).
+Both wings read it: the handler because a model's checksum is part of a task's identity,
+the worker to find and verify the files (`gpu_worker.models`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from shared.errors import Code, NotFound, SettingsError
 
 REGISTRY = Path(__file__).with_name("models.json")
 LOCAL = "local.json"
-"""In the models folder: models that were added on this machine, in the form of the registry."""
+"""In the models folder: models that were added on this machine, in the form of the
+registry.
+"""
 
 Architecture = Literal["rrdb", "srvgg", "scunet", "ddcolor", "gfpgan", "auto"]
 """`auto`: whatever spandrel finds in the weights."""
@@ -25,7 +28,9 @@ _folders: list[Path] = []
 
 
 class ModelFile(BaseModel):
-    """One file of a model: inside an installed package (`package` + `path`) or to be pulled from `url`."""
+    """One file of a model: inside an installed package (`package` + `path`) or to be
+    pulled from `url`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,11 +43,13 @@ class ModelFile(BaseModel):
 
 
 class Model(BaseModel):
-    """One model. `sha256` is that of its weights and enters every signature that uses it.
+    """One model. `sha256` is that of its weights and enters every signature that uses
+    it.
 
-    `scale`: output side over input side. `overlap_px`: input pixels of context that a tile needs on each side so
-    that its seam is invisible; `overlap_exact`: an output pixel depends on no more than these, so that tiles give what
-    the whole picture gives. `align_px`: sides and tile starts must be multiples of it.
+    `scale`: output side over input side. `overlap_px`: input pixels of context that a
+    tile needs on each side so that its seam is invisible; `overlap_exact`: an output
+    pixel depends on no more than these, so that tiles give what the whole picture
+    gives. `align_px`: sides and tile starts must be multiples of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +82,9 @@ def registry() -> dict[str, Model]:
 
 
 def local(folder: Path) -> list[Model]:
-    """What was added in models folder `folder`. Raises `SettingsError` naming the file and its fault."""
+    """What was added in models folder `folder`. Raises `SettingsError` naming the file
+    and its fault.
+    """
     path = folder.expanduser() / LOCAL
     try:
         return _MODELS.validate_json(path.read_bytes())
@@ -83,7 +92,9 @@ def local(folder: Path) -> list[Model]:
         return []
     except ValidationError as error:
         first = error.errors()[0]
-        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise SettingsError(
+            f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
 
 
 def save_local(folder: Path, models: list[Model]) -> None:
@@ -94,7 +105,9 @@ def save_local(folder: Path, models: list[Model]) -> None:
 
 
 def use_local(folder: Path) -> None:
-    """From now on this process knows the models of `folder`, too, also those that are added while it runs."""
+    """From now on this process knows the models of `folder`, too, also those that are
+    added while it runs.
+    """
     if folder not in _folders:
         _folders.append(folder)
     for model in local(folder):
@@ -108,5 +121,8 @@ def get(name: str) -> Model:
             use_local(folder)
     model = registry().get(name)
     if model is None:
-        raise NotFound(Code.MODEL_MISSING, f"no model {name!r} in the registry; there are {', '.join(registry())}")
+        raise NotFound(
+            Code.MODEL_MISSING,
+            f"no model {name!r} in the registry; there are {', '.join(registry())}",
+        )
     return model

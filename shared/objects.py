@@ -9,7 +9,9 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What the store says of an object. `served_at` is the store's own clock at the time of the answer."""
+    """What the store says of an object. `served_at` is the store's own clock at the
+    time of the answer.
+    """
 
     bucket: str
     key: str
@@ -29,4 +31,6 @@ class ObjectInfo:
     @property
     def age_s(self) -> float:
         """By the store's own clock, whatever ours says."""
-        return ((self.served_at or self.last_modified) - self.last_modified).total_seconds()
+        return (
+            (self.served_at or self.last_modified) - self.last_modified
+        ).total_seconds()

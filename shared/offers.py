@@ -1,9 +1,12 @@
-"""What the workers can do, by what they announced: so that a photo is refused before it is sent, not after.
+"""What the workers can do, by what they announced: so that a photo is refused before it
+is sent, not after.
 
-Each worker leaves a document in the results bucket, `workers/{kind}-{host}.json`, when it starts and when that changes
-(a model was pulled). `kind` is derived from what it says, `host` from where it is installed: workers that can do the
-same are read once, however many there are, and one that changed takes the place of what it said before. The documents
-stay while no worker runs. One that was not renewed for `STALE` counts only while there is none that is younger.
+Each worker leaves a document in the results bucket, `workers/{kind}-{host}.json`, when
+it starts and when that changes (a model was pulled). `kind` is derived from what it
+says, `host` from where it is installed: workers that can do the same are read once,
+however many there are, and one that changed takes the place of what it said before. The
+documents stay while no worker runs. One that was not renewed for `STALE` counts only
+while there is none that is younger.
 """
 
 from __future__ import annotations
@@ -31,14 +34,18 @@ MOST = 50
 
 
 class Lack(Part):
-    """Why something cannot be done, and the command that makes it possible: ends of a sentence, without their dot."""
+    """Why something cannot be done, and the command that makes it possible: ends of a
+    sentence, without their dot.
+    """
 
     because: str
     command: str
 
 
 class Ability(Part):
-    """What stands between a worker and one model; nothing: it can run it. `sha256`: of the weights that it means."""
+    """What stands between a worker and one model; nothing: it can run it. `sha256`: of
+    the weights that it means.
+    """
 
     sha256: str
     lacks: tuple[Lack, ...] = ()
@@ -56,21 +63,35 @@ class Announcement(Document):
     @property
     def kind(self) -> str:
         """Sixteen digits of all that it says, but for who says it."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude={"host"}))).hexdigest()[:16]
+        return hashlib.sha256(
+            canonical_json(self.model_dump(mode="json", exclude={"host"}))
+        ).hexdigest()[:16]
 
     def place(self) -> str:
         return keys.worker(self.kind, self.host)
 
     def lacks(self, workflow: ResolvedWorkflow) -> list[Lack]:
-        """What such a worker lacks for this very workflow, its models included; nothing: it can run it."""
+        """What such a worker lacks for this very workflow, its models included;
+        nothing: it can run it.
+        """
         found: list[Lack] = []
         for step in workflow.steps:
-            other = Lack(because=f"release {self.release} has no step {step.kind}", command="run newer workers")
+            other = Lack(
+                because=f"release {self.release} has no step {step.kind}",
+                command="run newer workers",
+            )
             found += self.steps.get(step.kind, (other,))
             if step.model is not None:
                 ability, name = self.models.get(step.model.name), step.model.name
-                unknown = Lack(because=f"the workers know no such model as {name}", command=_adding(name))
-                found += ability.lacks if ability and ability.sha256 == step.model.sha256 else (unknown,)
+                unknown = Lack(
+                    because=f"the workers know no such model as {name}",
+                    command=_adding(name),
+                )
+                found += (
+                    ability.lacks
+                    if ability and ability.sha256 == step.model.sha256
+                    else (unknown,)
+                )
         return list(dict.fromkeys(found))
 
 
@@ -90,9 +111,11 @@ def sentence(workflow: ResolvedWorkflow, lack: Lack) -> str:
 
 
 class Offers:
-    """What the workers announced, remembered for `KNOWN_FOR_S`. Thread-safe; one thread asks, the others go on.
+    """What the workers announced, remembered for `KNOWN_FOR_S`. Thread-safe; one thread
+    asks, the others go on.
 
-    What is not known counts as available: nothing was announced yet, or the store is away.
+    What is not known counts as available: nothing was announced yet, or the store is
+    away.
     """
 
     def __init__(self, store: ObjectStore, settings: Settings) -> None:
@@ -112,18 +135,24 @@ class Offers:
         return bool(self._known)
 
     def lack(self, workflow: ResolvedWorkflow) -> Lack | None:
-        """What is missing where it is missing least; None: some worker can run it, or nobody knows."""
+        """What is missing where it is missing least; None: some worker can run it, or
+        nobody knows.
+        """
         self.refresh()
         each = [announced.lacks(workflow) for announced in self._known.values()]
         return together(min(each, key=len)) if each and all(each) else None
 
     def check(self, workflow: ResolvedWorkflow) -> None:
-        """Raises `PermanentError(workflow_unavailable)` with the command that makes it available."""
+        """Raises `PermanentError(workflow_unavailable)` with the command that makes it
+        available.
+        """
         if lack := self.lack(workflow):
             raise PermanentError(Code.WORKFLOW_UNAVAILABLE, sentence(workflow, lack))
 
     def refresh(self) -> None:
-        """Ask the store, unless that was done a moment ago. Its troubles change nothing of what is known."""
+        """Ask the store, unless that was done a moment ago. Its troubles change nothing
+        of what is known.
+        """
         if self.is_fresh or not self._asking.acquire(blocking=False):
             return
         try:
@@ -143,10 +172,13 @@ class Offers:
 
     def _read(self, info: ObjectInfo) -> Announcement | None:
         try:
-            return Announcement.from_bytes(self._store.read(info.bucket, info.key), info.key)
+            return Announcement.from_bytes(
+                self._store.read(info.bucket, info.key), info.key
+            )
         except NotFound:
             return None
-        except PermanentError as error:  # of a later release, or damaged: its worker writes it again
+        # of a later release, or damaged: its worker writes it again
+        except PermanentError as error:
             logger().warning("worker.unknown", document=info.key, detail=error.detail)
             return None
 
@@ -157,4 +189,6 @@ def _latest(listed: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     for info in sorted(listed, key=lambda info: info.last_modified):
         youngest[keys.kind_of_worker(info.key)] = info
     kinds = sorted(youngest.values(), key=lambda info: info.last_modified, reverse=True)
-    return [info for info in kinds if info.last_modified > kinds[0].last_modified - STALE][:MOST]
+    return [
+        info for info in kinds if info.last_modified > kinds[0].last_modified - STALE
+    ][:MOST]

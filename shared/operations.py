@@ -20,15 +20,25 @@ State = Callable[[], Mapping[str, bool]]
 """Of each service that the process needs: was it there, when it was last asked?"""
 
 
-def start(settings: Settings, heartbeat: Heartbeat, registry: CollectorRegistry, state: State) -> None:
-    """The process is ready: begin its heartbeat, and listen on `metrics_port`, if there is one."""
+def start(
+    settings: Settings, heartbeat: Heartbeat, registry: CollectorRegistry, state: State
+) -> None:
+    """The process is ready: begin its heartbeat, and listen on `metrics_port`, if there
+    is one.
+    """
     if settings.metrics_port is None:
         heartbeat.start()
         return
     host = settings.metrics_host
-    server = (_Server6 if ":" in host else _Server)((host, settings.metrics_port), _handler(heartbeat, registry, state))
-    threading.Thread(target=server.serve_forever, name="operations", daemon=True).start()
-    heartbeat.start(f"http://{f'[{host}]' if ':' in host else host}:{server.server_address[1]}")
+    server = (_Server6 if ":" in host else _Server)(
+        (host, settings.metrics_port), _handler(heartbeat, registry, state)
+    )
+    threading.Thread(
+        target=server.serve_forever, name="operations", daemon=True
+    ).start()
+    heartbeat.start(
+        f"http://{f'[{host}]' if ':' in host else host}:{server.server_address[1]}"
+    )
 
 
 class _Server(ThreadingHTTPServer):
@@ -39,7 +49,9 @@ class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
-def _handler(heartbeat: Heartbeat, registry: CollectorRegistry, state: State) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    heartbeat: Heartbeat, registry: CollectorRegistry, state: State
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_S
 
@@ -52,7 +64,10 @@ def _handler(heartbeat: Heartbeat, registry: CollectorRegistry, state: State) ->
                 self._json(503 if fault else 200, {"status": fault or "ok"})
             elif path == "/readyz":
                 there = state()
-                told = {name: "ok" if well else "unavailable" for name, well in there.items()}
+                told = {
+                    name: "ok" if well else "unavailable"
+                    for name, well in there.items()
+                }
                 self._json(200 if all(there.values()) else 503, told)
             else:
                 self._json(404, {"status": "there are /healthz, /readyz and /metrics"})

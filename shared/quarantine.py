@@ -10,13 +10,24 @@ from shared.storage import ObjectInfo, ObjectStore
 from shared.telemetry import logger
 
 
-def keep_copy(store: ObjectStore, settings: Settings, upload_id: str, source: Source) -> None:
-    """Have the store copy the very bytes that the upload was. Raises `StorageUnavailable`.
+def keep_copy(
+    store: ObjectStore, settings: Settings, upload_id: str, source: Source
+) -> None:
+    """Have the store copy the very bytes that the upload was. Raises
+    `StorageUnavailable`.
 
-    Where these are gone, others lie at their key by now, or the store refuses, the reason stands without a copy: that
-    of a later photo would be kept under the name of an earlier one, and no erasure would find it there.
+    Where these are gone, others lie at their key by now, or the store refuses, the
+    reason stands without a copy: that of a later photo would be kept under the name of
+    an earlier one, and no erasure would find it there.
     """
-    original = ObjectInfo(source.bucket, source.key, source.etag, source.bytes, source.upload_time, source.version)
+    original = ObjectInfo(
+        source.bucket,
+        source.key,
+        source.etag,
+        source.bytes,
+        source.upload_time,
+        source.version,
+    )
     try:
         copy = keys.quarantined(upload_id, source.key, source.filename)
         store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)

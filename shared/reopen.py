@@ -1,7 +1,9 @@
-"""A photo that had failed gets a fresh start: nothing in the buckets says any more that it ended or was tried.
+"""A photo that had failed gets a fresh start: nothing in the buckets says any more that
+it ended or was tried.
 
-The order is the design: the receipt is written first, and with a new age, so that the sweep looks at it again; a crash
-after that leaves a photo that waits without a message, which the sweep finds, or one that is reopened once more.
+The order is the design: the receipt is written first, and with a new age, so that the
+sweep looks at it again; a crash after that leaves a photo that waits without a message,
+which the sweep finds, or one that is reopened once more.
 """
 
 from __future__ import annotations
@@ -22,8 +24,15 @@ class Publisher(Protocol):
     def publish(self, queue: str, body: bytes) -> None: ...
 
 
-def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings: Settings, now: datetime) -> bool:
-    """Take back the end of the upload that `task` is about. False: it has not failed, nothing was changed.
+def reopen(
+    task: RestoreTask,
+    store: ObjectStore,
+    publisher: Publisher,
+    settings: Settings,
+    now: datetime,
+) -> bool:
+    """Take back the end of the upload that `task` is about. False: it has not failed,
+    nothing was changed.
 
     Raises `StorageUnavailable`, `BrokerUnavailable`: call it again.
     """
@@ -31,22 +40,36 @@ def reopen(task: RestoreTask, store: ObjectStore, publisher: Publisher, settings
         receipt = _read(task, store, settings)
     except PermanentError:
         return False  # the worker will say what is wrong with it
-    again = receipt.model_copy(update={"retries": receipt.retries + 1, "retried_at": now})
-    store.put(settings.bucket_results, keys.receipt(again.upload_id), again.to_bytes(), "application/json")
+    again = receipt.model_copy(
+        update={"retries": receipt.retries + 1, "retried_at": now}
+    )
+    store.put(
+        settings.bucket_results,
+        keys.receipt(again.upload_id),
+        again.to_bytes(),
+        "application/json",
+    )
     facts.tell(publisher, facts.of_receipt(again, settings.bucket_results), again)
     _forget_attempts(task.task_id, store, settings)
     try:
         _failure(receipt, store, settings)
     except PermanentError:
-        return False  # its owner took it back meanwhile: the sweep finishes what he began
-    store.delete(settings.bucket_quarantine, keys.quarantined(again.upload_id, again.source.key, again.source.filename))
+        # its owner took it back meanwhile: the sweep finishes what he began
+        return False
+    store.delete(
+        settings.bucket_quarantine,
+        keys.quarantined(again.upload_id, again.source.key, again.source.filename),
+    )
     store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
-    store.delete(settings.bucket_results, keys.callback_told(again.upload_id))  # its next end is told, too
+    # its next end is told, too
+    store.delete(settings.bucket_results, keys.callback_told(again.upload_id))
     return True
 
 
 def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
-    """The receipt. Raises `PermanentError` where there is none for this task, or its photo has not failed."""
+    """The receipt. Raises `PermanentError` where there is none for this task, or its
+    photo has not failed.
+    """
     key = keys.receipt(task.upload_id)
     receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
     if receipt.task_id != task.task_id:
@@ -56,7 +79,9 @@ def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
 
 
 def _failure(receipt: Receipt, store: ObjectStore, settings: Settings) -> None:
-    """Raises `PermanentError` where the photo has not failed. What its owner took back stays so."""
+    """Raises `PermanentError` where the photo has not failed. What its owner took back
+    stays so.
+    """
     key = keys.reason(receipt.upload_id)
     reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
     if reason.status != "failed" or reason.error_code in WITHDRAWN:

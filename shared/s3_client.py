@@ -1,4 +1,6 @@
-"""The SDK's client, for what is asked rarely: buckets, copies, uploads in parts; and its credentials."""
+"""The SDK's client, for what is asked rarely: buckets, copies, uploads in parts; and
+its credentials.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.utils import parse_timestamp
 
 from shared.clock import StoreClock
-from shared.s3_http import CONNECT_S, CONNECTIONS, NOW, READ_S, RETRY, StoreTimeAuth, heard
+from shared.s3_http import (
+    CONNECT_S,
+    CONNECTIONS,
+    NOW,
+    READ_S,
+    RETRY,
+    StoreTimeAuth,
+    heard,
+)
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,21 +38,33 @@ AUTH_TYPE_MAPS[STORE_TIME] = StoreTimeAuth
 
 
 def s3_session() -> botocore.session.Session:
-    """A session that reads times quickly: the SDK's way of it takes four fifths of the time of a listing."""
+    """A session that reads times quickly: the SDK's way of it takes four fifths of the
+    time of a listing.
+    """
     session = botocore.session.get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
+    session.get_component("response_parser_factory").set_parser_defaults(
+        timestamp_parser=timestamp
+    )
     return session
 
 
 def timestamp(value: Any) -> datetime:
     try:
-        return datetime.fromisoformat(value) if value[4] == "-" else parsedate_to_datetime(value)
+        return (
+            datetime.fromisoformat(value)
+            if value[4] == "-"
+            else parsedate_to_datetime(value)
+        )
     except (TypeError, ValueError, IndexError):
         return parse_timestamp(value)
 
 
-def s3_client(session: botocore.session.Session, settings: Settings, clock: StoreClock) -> S3Client:
-    """Requests are signed by `clock`, and their answers put it right; what it presigns is not."""
+def s3_client(
+    session: botocore.session.Session, settings: Settings, clock: StoreClock
+) -> S3Client:
+    """Requests are signed by `clock`, and their answers put it right; what it presigns
+    is not.
+    """
     client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url or None,
@@ -57,7 +79,8 @@ def s3_client(session: botocore.session.Session, settings: Settings, clock: Stor
             # Other servers than Amazon's do not all know the newer trailing checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            signature_version="s3v4",  # presigned URLs would else be signed in a way that newer regions refuse
+            # presigned URLs would else be signed in a way that newer regions refuse
+            signature_version="s3v4",
             s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
         ),
     )
@@ -75,14 +98,22 @@ def _keep_time(client: S3Client, clock: StoreClock) -> None:
         request.context |= {NOW: clock.now(), ASKED: clock.monotonic()}
 
     def listen(
-        response: Any, request_dict: Any, attempts: int, caught_exception: Exception | None = None, **_: Any
+        response: Any,
+        request_dict: Any,
+        attempts: int,
+        caught_exception: Exception | None = None,
+        **_: Any,
     ) -> float | None:
-        """Seconds until the request is tried again; None leaves it to the SDK's own rules."""
+        """Seconds until the request is tried again; None leaves it to the SDK's own
+        rules.
+        """
         if isinstance(caught_exception, ReadTimeoutError):
             raise caught_exception  # silence is not asked again: see `S3Http`
         if response is None:
             return None
-        was_wrong = heard(clock, response[0].headers.get("Date"), request_dict["context"][ASKED])
+        was_wrong = heard(
+            clock, response[0].headers.get("Date"), request_dict["context"][ASKED]
+        )
         refused = response[0].status_code >= 300
         return 0.0 if was_wrong and refused and attempts < RETRY.max_attempts else None
 
@@ -94,5 +125,8 @@ def _keep_time(client: S3Client, clock: StoreClock) -> None:
 
 def given_credentials(settings: Settings) -> Credentials | None:
     """None: the SDK's own chain has to find some."""
-    key, secret = settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value()
+    key, secret = (
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+    )
     return Credentials(key, secret) if key and secret else None

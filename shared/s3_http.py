@@ -1,9 +1,12 @@
-"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object; listings) without the SDK's machinery around them.
+"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object; listings) without the
+SDK's machinery around them.
 
-The SDK spends three quarters of a small request on building, dispatching and parsing it. Here a request is a URL, a
-few headers and a body, on the HTTP library that the SDK uses, too; credentials, signatures, proxies and certificates
-are as the SDK has them. What the server refuses is raised as the SDK's `ClientError`, what breaks as urllib3's
-`HTTPError`. Requests are signed for the server's time: one that is signed for another quarter of an hour is refused.
+The SDK spends three quarters of a small request on building, dispatching and parsing
+it. Here a request is a URL, a few headers and a body, on the HTTP library that the SDK
+uses, too; credentials, signatures, proxies and certificates are as the SDK has them.
+What the server refuses is raised as the SDK's `ClientError`, what breaks as urllib3's
+`HTTPError`. Requests are signed for the server's time: one that is signed for another
+quarter of an hour is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ CONNECTIONS = 32
 BLOCK_BYTES = 1 << 18
 """Of a file, sent at a time."""
 RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
-"""Of one request. What lasts longer is a fault of the store, and its callers' patience."""
+"""Of one request. What lasts longer is a fault of the store, and its callers' patience.
+"""
 
 ONCE = RetryPolicy(base_s=0.0, cap_s=0.0, max_attempts=1)
 
@@ -44,9 +48,13 @@ NOW = "darkroom.now"
 
 _PASSING_STATUSES = {429, 500, 502, 503, 504}
 _PASSING_CODES = {
-    "RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete", "SlowDown", "Throttling",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "PriorRequestNotComplete",
+    "SlowDown",
+    "Throttling",
     "ConditionalRequestConflict",
-}  # fmt: skip
+}
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 
 Body = bytes | IO[bytes]
@@ -65,7 +73,9 @@ class _Unsigned:
 
 
 class StoreTimeAuth(S3SigV4Auth):
-    """Signs for the time that `request.context` has as `NOW`; the SDK knows this machine's only."""
+    """Signs for the time that `request.context` has as `NOW`; the SDK knows this
+    machine's only.
+    """
 
     def _modify_request_before_signing(self, request: AWSRequest) -> None:
         request.context["timestamp"] = request.context[NOW].strftime(SIGV4_TIMESTAMP)
@@ -73,11 +83,14 @@ class StoreTimeAuth(S3SigV4Auth):
 
 
 class S3Http:
-    """Requests for single objects and pages of listings, on a pool of connections. Thread-safe.
+    """Requests for single objects and pages of listings, on a pool of connections.
+    Thread-safe.
 
-    `credentials`: None means that none were found, and every request says so. `path_style`: the bucket is the first
-    part of the path; otherwise of the host name, where it can be. `verify`: a file of certificate authorities, or the
-    usual ones. `clock` is put right by every answer. `retry`, `read_s`: longest silence; None means `RETRY`, `READ_S`.
+    `credentials`: None means that none were found, and every request says so.
+    `path_style`: the bucket is the first part of the path; otherwise of the host name,
+    where it can be. `verify`: a file of certificate authorities, or the usual ones.
+    `clock` is put right by every answer. `retry`, `read_s`: longest silence; None means
+    `RETRY`, `READ_S`.
     """
 
     def __init__(
@@ -98,7 +111,9 @@ class S3Http:
         self._path_style = path_style
         self._sleep = sleep
         self._clock = clock or StoreClock()
-        self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(endpoint)
+        self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(
+            endpoint
+        )
         self._pools = _pools(self._proxy, verify, read_s or READ_S)
         self._retry = retry
 
@@ -111,19 +126,33 @@ class S3Http:
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
     ) -> BaseHTTPResponse:
-        """The server's answer, of a GET with its body still to read. A file is sent from its beginning.
+        """The server's answer, of a GET with its body still to read. A file is sent
+        from its beginning.
 
         Passing faults are tried again, `RETRY` says how often; silence is not.
         """
-        return self._ask(method, self.url(bucket, key, version), dict(headers or {}), body)
+        return self._ask(
+            method, self.url(bucket, key, version), dict(headers or {}), body
+        )
 
     def listing(self, bucket: str, query: Mapping[str, str]) -> BaseHTTPResponse:
-        """One page, which was read to its end: a connection that breaks is a passing fault, too."""
-        told = "&".join(f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query))
-        return self._ask("GET", f"{self._place(bucket)}/?{told}", {}, b"", is_whole=True)
+        """One page, which was read to its end: a connection that breaks is a passing
+        fault, too.
+        """
+        told = "&".join(
+            f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query)
+        )
+        return self._ask(
+            "GET", f"{self._place(bucket)}/?{told}", {}, b"", is_whole=True
+        )
 
     def _ask(
-        self, method: str, url: str, headers: dict[str, str], body: Body, is_whole: bool = False
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Body,
+        is_whole: bool = False,
     ) -> BaseHTTPResponse:
         retry = self._retry or RETRY
         attempt = 0
@@ -133,7 +162,8 @@ class S3Http:
             try:
                 answer = self._send(method, url, dict(headers), body, is_whole)
             except HTTPError as broken:
-                # Whoever waited for so long for an object asks whether it is this one, before he waits again.
+                # Whoever waited for so long for an object asks whether it is this one,
+                # before he waits again.
                 was_silent = isinstance(broken, ReadTimeoutError) and not is_whole
                 if was_silent or (delay_s := retry.delay_s(attempt)) is None:
                     raise
@@ -142,8 +172,12 @@ class S3Http:
                 if answer.status < 300:
                     return answer
                 error = _refusal(method, answer)
-                # Refused for the time that it was signed for, perhaps; a HEAD is not told for what.
-                if not (was_wrong or _is_passing(error)) or (delay_s := retry.delay_s(attempt)) is None:
+                # Refused for the time that it was signed for, perhaps; a HEAD is not
+                # told for what.
+                if (
+                    not (was_wrong or _is_passing(error))
+                    or (delay_s := retry.delay_s(attempt)) is None
+                ):
                     raise error
             self._sleep(delay_s)
 
@@ -156,25 +190,38 @@ class S3Http:
 
     def _place(self, bucket: str) -> str:
         scheme, host, *_ = urlsplit(self._endpoint)
-        # A certificate for *.s3.amazonaws.com covers no bucket with dots, nor does DNS allow every bucket's name.
+        # A certificate for *.s3.amazonaws.com covers no bucket with dots, nor does DNS
+        # allow every bucket's name.
         if self._path_style or "." in bucket or not check_dns_name(bucket):
             return f"{self._endpoint}/{quote(bucket, safe='')}"
         return f"{scheme}://{bucket}.{host}"
 
-    def _send(self, method: str, url: str, headers: dict[str, str], body: Body, is_whole: bool) -> BaseHTTPResponse:
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], body: Body, is_whole: bool
+    ) -> BaseHTTPResponse:
         """One attempt, signed for now."""
         if not isinstance(body, bytes):
             body.seek(0)
         if self._credentials is None:
             raise NoCredentialsError
-        credentials = self._credentials.get_frozen_credentials()  # renewed here, if they are of the kind that ends
-        request = _Unsigned(method, url, headers, body, context={NOW: self._clock.now()})
-        StoreTimeAuth(credentials, "s3", self._region).add_auth(cast(AWSRequest, request))
+        # renewed here, if they are of the kind that ends
+        credentials = self._credentials.get_frozen_credentials()
+        request = _Unsigned(
+            method, url, headers, body, context={NOW: self._clock.now()}
+        )
+        StoreTimeAuth(credentials, "s3", self._region).add_auth(
+            cast(AWSRequest, request)
+        )
         headers["User-Agent"] = f"darkroom/{__version__}"
         if method == "PUT":
             headers["Content-Length"] = str(size_of(body))
-        # Not through the pools' own `urlopen`, which would tidy the path: `a/../b` is a key like any other.
-        target = url if self._proxy and url.startswith("http:") else url[url.index("/", len("https://")) :]
+        # Not through the pools' own `urlopen`, which would tidy the path: `a/../b` is a
+        # key like any other.
+        target = (
+            url
+            if self._proxy and url.startswith("http:")
+            else url[url.index("/", len("https://")) :]
+        )
         return self._pools.connection_from_url(url).urlopen(
             method,
             target,
@@ -189,7 +236,9 @@ class S3Http:
 
 
 def heard(clock: StoreClock, date: str | None, asked_s: float) -> bool:
-    """Whether the `Date` of an answer to what was asked at `asked_s` (monotonic) put `clock` right."""
+    """Whether the `Date` of an answer to what was asked at `asked_s` (monotonic) put
+    `clock` right.
+    """
     try:
         return date is not None and clock.heard(parsedate_to_datetime(date), asked_s)
     except ValueError:
@@ -198,19 +247,28 @@ def heard(clock: StoreClock, date: str | None, asked_s: float) -> bool:
 
 def _pools(proxy: str | None, verify: str | bool, read_s: float) -> PoolManager:
     options: Any = {
-        "timeout": Timeout(connect=CONNECT_S, read=read_s), "maxsize": CONNECTIONS, "blocksize": BLOCK_BYTES,
-        "cert_reqs": "CERT_REQUIRED", "ca_certs": get_cert_path(cast(bool, verify)),
-    }  # fmt: skip
+        "timeout": Timeout(connect=CONNECT_S, read=read_s),
+        "maxsize": CONNECTIONS,
+        "blocksize": BLOCK_BYTES,
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": get_cert_path(cast(bool, verify)),
+    }
     if proxy is None:
         return PoolManager(**options)
-    return ProxyManager(proxy, proxy_headers=ProxyConfiguration().proxy_headers_for(proxy), **options)
+    return ProxyManager(
+        proxy, proxy_headers=ProxyConfiguration().proxy_headers_for(proxy), **options
+    )
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Raises `ParamValidationError` for what a header cannot carry: anything but ASCII, as the SDK has it."""
+    """Raises `ParamValidationError` for what a header cannot carry: anything but ASCII,
+    as the SDK has it.
+    """
     for name, value in metadata.items():
         if not (name + value).isascii() or not (name + value).isprintable():
-            raise ParamValidationError(report=f"metadata {name!r} may hold printable ASCII characters only")
+            raise ParamValidationError(
+                report=f"metadata {name!r} may hold printable ASCII characters only"
+            )
     return {f"x-amz-meta-{name}": value for name, value in metadata.items()}
 
 
@@ -226,7 +284,10 @@ def _refusal(method: str, answer: BaseHTTPResponse) -> ClientError:
     """The server's refusal; one to HEAD has no body, and its status must do."""
     found = _CODE.search(answer.data)
     code = found[1].decode() if found else str(answer.status)
-    told: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": answer.status}}
+    told: Any = {
+        "Error": {"Code": code, "Message": ""},
+        "ResponseMetadata": {"HTTPStatusCode": answer.status},
+    }
     return ClientError(told, method)
 
 

@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 META = "x-amz-meta-"
 PROBE = ".darkroom/probe"
-"""Written and deleted at once, in other buckets than that for results: see `keys.probe`."""
+"""Written and deleted at once, in other buckets than that for results: see
+`keys.probe`.
+"""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An upload in parts that was begun and neither completed nor ended. Times are the store's."""
+    """An upload in parts that was begun and neither completed nor ended. Times are the
+    store's.
+    """
 
     bucket: str
     key: str
@@ -51,14 +55,17 @@ class ObjectStream(Protocol):
     info: ObjectInfo
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of at most 1 MiB; raises `StorageUnavailable` when the connection breaks."""
+        """The body in pieces of at most 1 MiB; raises `StorageUnavailable` when the
+        connection breaks.
+        """
 
 
 class ObjectStore(Protocol):
-    """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot answer.
+    """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot
+    answer.
 
-    What reads one object raises `ObjectUnreadable`, which is one, where the store gives others and not this; what
-    writes or deletes one raises `ObjectUnwritable`, likewise.
+    What reads one object raises `ObjectUnreadable`, which is one, where the store gives
+    others and not this; what writes or deletes one raises `ObjectUnwritable`, likewise.
     """
 
     def open(self, bucket: str, key: str, version: str | None = None) -> _Opened:
@@ -70,7 +77,8 @@ class ObjectStore(Protocol):
     def read_same(self, known: ObjectInfo) -> bytearray:
         """The body of an object that is known, once in memory; raises `NotFound`.
 
-        Raises `PermanentError(source_changed)` without reading it where another lies there by now.
+        Raises `PermanentError(source_changed)` without reading it where another lies
+        there by now.
         """
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
@@ -94,38 +102,59 @@ class ObjectStore(Protocol):
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
-        """Write only where nothing is (`If-None-Match: *`). False: somebody was first, nothing was written."""
+        """Write only where nothing is (`If-None-Match: *`). False: somebody was first,
+        nothing was written.
+        """
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
-        """Copy inside the store, metadata kept. With an ETag: `NotFound` where something else lies there by now."""
+    def copy(
+        self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
+    ) -> None:
+        """Copy inside the store, metadata kept. With an ETag: `NotFound` where
+        something else lies there by now.
+        """
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        """Deleting what is not there is no error. A bucket with versions keeps them all, but for one that is named."""
+        """Deleting what is not there is no error. A bucket with versions keeps them
+        all, but for one that is named.
+        """
 
-    def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
-        """Objects in key order, page by page, in constant memory; without version, type and metadata."""
+    def list(
+        self, bucket: str, prefix: str = "", start_after: str = ""
+    ) -> Iterator[ObjectInfo]:
+        """Objects in key order, page by page, in constant memory; without version, type
+        and metadata.
+        """
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         """Uploads in parts that were begun, in no order, page by page."""
 
     def end(self, upload: Unfinished) -> None:
-        """Drop an upload in parts with all its parts. One that is over by now is no error."""
+        """Drop an upload in parts with all its parts. One that is over by now is no
+        error.
+        """
 
     def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Like `list`, with the version that a reader gets now where the bucket keeps versions.
+        """Like `list`, with the version that a reader gets now where the bucket keeps
+        versions.
 
-        Those are listed from their beginning: SeaweedFS does not go on from the middle of folders.
+        Those are listed from their beginning: SeaweedFS does not go on from the middle
+        of folders.
         """
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Like `list`, with all that is kept where the bucket keeps versions: those before, and delete markers."""
+        """Like `list`, with all that is kept where the bucket keeps versions: those
+        before, and delete markers.
+        """
 
 
-_Opened = Any  # a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's methods
+# a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's
+# methods
+_Opened = Any
 
 
 class S3Store:
-    """`ObjectStore` on any S3-compatible server: single objects and listings through `S3Http`, all else through boto3.
+    """`ObjectStore` on any S3-compatible server: single objects and listings through
+    `S3Http`, all else through boto3.
 
     `clock` is the store's time, as its answers tell it.
     """
@@ -150,23 +179,37 @@ class S3Store:
         """Create a bucket in the client's region. False: it is there already."""
         region: Any = self.client.meta.region_name
         # Amazon's oldest region must not be named, and other servers know none.
-        elsewhere = region != "us-east-1" and urlsplit(self.client.meta.endpoint_url).netloc.endswith("amazonaws.com")
-        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+        elsewhere = region != "us-east-1" and urlsplit(
+            self.client.meta.endpoint_url
+        ).netloc.endswith("amazonaws.com")
+        place: Any = (
+            {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            if elsewhere
+            else {}
+        )
         with translated(bucket, ""):
             try:
                 self.client.create_bucket(Bucket=bucket, **place)
-            except (self.client.exceptions.BucketAlreadyOwnedByYou, self.client.exceptions.BucketAlreadyExists):
-                self.client.head_bucket(Bucket=bucket)  # somebody else's is refused here
+            except (
+                self.client.exceptions.BucketAlreadyOwnedByYou,
+                self.client.exceptions.BucketAlreadyExists,
+            ):
+                # somebody else's is refused here
+                self.client.head_bucket(Bucket=bucket)
                 return False
         return True
 
     @contextmanager
-    def open(self, bucket: str, key: str, version: str | None = None) -> Iterator[ObjectStream]:
+    def open(
+        self, bucket: str, key: str, version: str | None = None
+    ) -> Iterator[ObjectStream]:
         with self._opened(bucket, key, version) as stream:
             yield stream
 
     @contextmanager
-    def _opened(self, bucket: str, key: str, version: str | None, **headers: str) -> Iterator[_Stream]:
+    def _opened(
+        self, bucket: str, key: str, version: str | None, **headers: str
+    ) -> Iterator[_Stream]:
         with self._giving(bucket, key):
             answer = self._http.request("GET", bucket, key, version, headers)
         try:
@@ -178,11 +221,20 @@ class S3Store:
         return giving(bucket, key, lambda: self._probe.others(bucket, key))
 
     def _taking(
-        self, method: str, bucket: str, key: str, size: int = 0, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        size: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[None]:
-        return taking(bucket, key, lambda: self._takes(method, bucket, key, size, headers or {}))
+        return taking(
+            bucket, key, lambda: self._takes(method, bucket, key, size, headers or {})
+        )
 
-    def _takes(self, method: str, bucket: str, key: str, size: int, headers: Mapping[str, str]) -> bool:
+    def _takes(
+        self, method: str, bucket: str, key: str, size: int, headers: Mapping[str, str]
+    ) -> bool:
         if method == "PUT" and bucket == self._uploads:
             return False  # what is put there is an upload
         place = keys.probe(key) if bucket == self._results else PROBE
@@ -196,12 +248,16 @@ class S3Store:
         bucket, key = known.bucket, known.key
         try:
             # Not every server heeds the condition, so its answer is compared, too.
-            with self._opened(bucket, key, known.version, **{"If-Match": f'"{known.etag}"'}) as stream:
+            with self._opened(
+                bucket, key, known.version, **{"If-Match": f'"{known.etag}"'}
+            ) as stream:
                 if (stream.info.etag, stream.info.bytes) == (known.etag, known.bytes):
                     return _whole(stream)
         except AlreadyThere:
             pass
-        raise PermanentError(Code.SOURCE_CHANGED, f"another object lies at {bucket}/{key} by now")
+        raise PermanentError(
+            Code.SOURCE_CHANGED, f"another object lies at {bucket}/{key} by now"
+        )
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         with self._giving(bucket, key):
@@ -226,75 +282,126 @@ class S3Store:
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
         try:
-            self._put(bucket, key, data, {"Content-Type": content_type, "If-None-Match": "*"}, metadata)
+            self._put(
+                bucket,
+                key,
+                data,
+                {"Content-Type": content_type, "If-None-Match": "*"},
+                metadata,
+            )
         except AlreadyThere:
             return False
         return True
 
     def _put(
-        self, bucket: str, key: str, data: Body, headers: Mapping[str, str], metadata: Mapping[str, str] | None
+        self,
+        bucket: str,
+        key: str,
+        data: Body,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str] | None,
     ) -> ObjectInfo:
         with self._taking("PUT", bucket, key, size_of(data), headers):
             told = {**headers, **metadata_headers(metadata or {})}
-            answer = self._http.request("PUT", bucket, key, headers=told, body=data).headers
+            answer = self._http.request(
+                "PUT", bucket, key, headers=told, body=data
+            ).headers
         now = parsedate_to_datetime(answer["Date"])
-        return ObjectInfo(bucket, key, answer["ETag"].strip('"'), 0, now, answer.get("x-amz-version-id"), served_at=now)
+        return ObjectInfo(
+            bucket,
+            key,
+            answer["ETag"].strip('"'),
+            0,
+            now,
+            answer.get("x-amz-version-id"),
+            served_at=now,
+        )
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
+    def copy(
+        self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
+    ) -> None:
         version: Any = {"VersionId": source.version} if source.version else {}
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
         condition: Any = {"CopySourceIfMatch": f'"{if_match}"'} if if_match else {}
         try:
             # A store that is full does not say whether it is the source that it means.
-            with giving(source.bucket, source.key, lambda: self._copies(source, bucket, key)):
-                self.client.copy_object(Bucket=bucket, Key=key, CopySource=origin, **condition)
+            with giving(
+                source.bucket, source.key, lambda: self._copies(source, bucket, key)
+            ):
+                self.client.copy_object(
+                    Bucket=bucket, Key=key, CopySource=origin, **condition
+                )
             if if_match and not source.version:
                 self._still_lies_there(source, if_match, bucket, key)
         except AlreadyThere as error:
-            raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten") from error
+            raise NotFound(
+                Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten"
+            ) from error
 
     def _copies(self, source: ObjectInfo, bucket: str, key: str) -> bool | None:
-        """Whether others of the source's bucket are given, and the other bucket takes as much."""
-        return self._takes("PUT", bucket, key, source.bytes, {}) and self._probe.others(source.bucket, source.key)
+        """Whether others of the source's bucket are given, and the other bucket takes
+        as much.
+        """
+        return self._takes("PUT", bucket, key, source.bytes, {}) and self._probe.others(
+            source.bucket, source.key
+        )
 
-    def _still_lies_there(self, source: ObjectInfo, etag: str, bucket: str, copy: str) -> None:
-        """Ceph 16 copies what lies there by now, whatever the condition says: its copy is taken back."""
+    def _still_lies_there(
+        self, source: ObjectInfo, etag: str, bucket: str, copy: str
+    ) -> None:
+        """Ceph 16 copies what lies there by now, whatever the condition says: its copy
+        is taken back.
+        """
         try:
             if self.head(source.bucket, source.key).etag == etag:
                 return
         except NotFound:
             pass  # nobody can tell what was copied
         self.delete(bucket, copy)
-        raise NotFound(Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten")
+        raise NotFound(
+            Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten"
+        )
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         with self._taking("DELETE", bucket, key):
             self._http.request("DELETE", bucket, key, version)
 
-    def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, bucket: str, prefix: str = "", start_after: str = ""
+    ) -> Iterator[ObjectInfo]:
         with translated(bucket, prefix):
             for page in s3_listing.objects(self._http, bucket, prefix, start_after):
                 yield from page
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
-        # SeaweedFS orders them by id, and goes on by the id alone: hence no start and no order here.
+        # SeaweedFS orders them by id, and goes on by the id alone: hence no start and
+        # no order here.
         pages = self.client.get_paginator("list_multipart_uploads").paginate(
             Bucket=bucket, PaginationConfig={"PageSize": s3_listing.PAGE}
         )
         with translated(bucket, ""):
             for page in pages:
                 for entry in page.get("Uploads", []):
-                    begun = entry["Initiated"].replace(microsecond=0)  # Ceph tells parts of a second here alone
-                    yield Unfinished(bucket, entry["Key"], entry["UploadId"], begun, _served_at(page))
+                    # Ceph tells parts of a second here alone
+                    begun = entry["Initiated"].replace(microsecond=0)
+                    yield Unfinished(
+                        bucket, entry["Key"], entry["UploadId"], begun, _served_at(page)
+                    )
 
     def end(self, upload: Unfinished) -> None:
-        with translated(upload.bucket, upload.key), suppress(self.client.exceptions.NoSuchUpload):
-            self.client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+        with (
+            translated(upload.bucket, upload.key),
+            suppress(self.client.exceptions.NoSuchUpload),
+        ):
+            self.client.abort_multipart_upload(
+                Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id
+            )
 
     def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
         with translated(bucket, ""):
             if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
-                yield from self.list(bucket, start_after=start_after)  # the same, and cheaper for every server
+                # the same, and cheaper for every server
+                yield from self.list(bucket, start_after=start_after)
                 return
             for page in s3_listing.versions(self._http, bucket, is_all=False):
                 yield from page
@@ -310,7 +417,10 @@ class S3Store:
 
 class _Stream:
     def __init__(
-        self, info: ObjectInfo, body: BaseHTTPResponse, giving: Callable[[str, str], AbstractContextManager[None]]
+        self,
+        info: ObjectInfo,
+        body: BaseHTTPResponse,
+        giving: Callable[[str, str], AbstractContextManager[None]],
     ) -> None:
         self.info = info
         self._body = body
@@ -318,12 +428,15 @@ class _Stream:
 
     def chunks(self) -> Iterator[bytes]:
         with self._giving(self.info.bucket, self.info.key):
-            while chunk := self._body.read(CHUNK_BYTES):  # raises where less comes than was promised
+            # raises where less comes than was promised
+            while chunk := self._body.read(CHUNK_BYTES):
                 yield chunk
 
 
 def _whole(stream: ObjectStream) -> bytearray:
-    """A body of the size that its server told: put together in place, so that it is in memory once."""
+    """A body of the size that its server told: put together in place, so that it is in
+    memory once.
+    """
     data, at = bytearray(stream.info.bytes), 0
     for chunk in stream.chunks():
         data[at : at + len(chunk)] = chunk
@@ -345,6 +458,10 @@ def _info(bucket: str, key: str, answer: BaseHTTPResponse) -> ObjectInfo:
         parsedate_to_datetime(headers["Last-Modified"]),
         headers.get("x-amz-version-id"),
         headers.get("Content-Type", ""),
-        {name.lower()[len(META) :]: value for name, value in headers.items() if name.lower().startswith(META)},
+        {
+            name.lower()[len(META) :]: value
+            for name, value in headers.items()
+            if name.lower().startswith(META)
+        },
         parsedate_to_datetime(headers["Date"]),
     )

@@ -1,7 +1,9 @@
-"""Logging: JSON in containers, pretty on a terminal; event names are dotted past facts (`task.restored`).
+"""Logging: JSON in containers, pretty on a terminal; event names are dotted past facts
+(`task.restored`).
 
-Every event name that Darkroom logs is listed here with its meaning. Names, keys and user ids of people are never
-logged: an upload is its `upload_id`, a user is not mentioned.
+Every event name that Darkroom logs is listed here with its meaning. Names, keys and
+user ids of people are never logged: an upload is its `upload_id`, a user is not
+mentioned.
 """
 
 from __future__ import annotations
@@ -99,13 +101,19 @@ METRICS = {
 
 
 def raised_at(error: BaseException) -> str:
-    """File and line, for a log that must not have the error's own words: they may quote what a person wrote."""
+    """File and line, for a log that must not have the error's own words: they may quote
+    what a person wrote.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    return (
+        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    )
 
 
 def logger() -> structlog.stdlib.BoundLogger:
-    """A logger; bind ids once per message, then log one canonical line per unit of work."""
+    """A logger; bind ids once per message, then log one canonical line per unit of
+    work.
+    """
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger())
 
 
@@ -123,7 +131,9 @@ class _Lines:
 
 def configure(settings: Settings, process: str) -> None:
     """Set up logging of this process to stderr; called once by each entry point."""
-    pretty = settings.log_format == "pretty" or (settings.log_format == "auto" and sys.stderr.isatty())
+    pretty = settings.log_format == "pretty" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
     level = getattr(logging, settings.log_level.upper())
     structlog.configure(
         processors=[
@@ -132,9 +142,11 @@ def configure(settings: Settings, process: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if pretty else [structlog.processors.format_exc_info]),
-            # Not the renderer's own way with tracebacks: it prints every variable, keys and tokens among them.
+            # Not the renderer's own way with tracebacks: it prints every variable, keys
+            # and tokens among them.
             structlog.dev.ConsoleRenderer(
-                colors=not wants_no_colour(), exception_formatter=structlog.dev.plain_traceback
+                colors=not wants_no_colour(),
+                exception_formatter=structlog.dev.plain_traceback,
             )
             if pretty
             else structlog.processors.JSONRenderer(),
@@ -143,6 +155,10 @@ def configure(settings: Settings, process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lines())),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(name)s %(levelname)s %(message)s",
+    )
     for variable, meant in unknown_variables().items():
         logger().warning("setting.unknown", variable=variable, nearest=meant or None)

@@ -1,4 +1,6 @@
-"""Which forms of signed uploads are safe on the object store at hand: found out by `bootstrap`, heeded by the API."""
+"""Which forms of signed uploads are safe on the object store at hand: found out by
+`bootstrap`, heeded by the API.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ class UploadForms(Document):
 
 
 def read(store: ObjectStore, settings: Settings) -> UploadForms:
-    """What was found out. Where nobody has tried, every form is offered. Raises `StorageUnavailable`."""
+    """What was found out. Where nobody has tried, every form is offered. Raises
+    `StorageUnavailable`.
+    """
     try:
-        return UploadForms.from_bytes(store.read(settings.bucket_access, PLACE), "upload-forms.json")
+        return UploadForms.from_bytes(
+            store.read(settings.bucket_access, PLACE), "upload-forms.json"
+        )
     except NotFound:
         return UploadForms()

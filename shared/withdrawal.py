@@ -15,8 +15,12 @@ ERASED = "erased"
 """Stands for the key of an erased original."""
 
 
-def reason_of(store: ObjectStore, settings: Settings, upload_id: str, upload_time: datetime) -> Reason | None:
-    """Why this upload (and not an earlier one of the same bytes at its key) ended without a result, if it did."""
+def reason_of(
+    store: ObjectStore, settings: Settings, upload_id: str, upload_time: datetime
+) -> Reason | None:
+    """Why this upload (and not an earlier one of the same bytes at its key) ended
+    without a result, if it did.
+    """
     key = keys.reason(upload_id)
     try:
         reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
@@ -25,8 +29,12 @@ def reason_of(store: ObjectStore, settings: Settings, upload_id: str, upload_tim
     return reason if reason.source.upload_time == upload_time else None
 
 
-def was_erased(store: ObjectStore, settings: Settings, upload: Receipt | Reason) -> bool:
-    """Whether its bytes came again at its key, and its owner had this upload erased, before that or after."""
+def was_erased(
+    store: ObjectStore, settings: Settings, upload: Receipt | Reason
+) -> bool:
+    """Whether its bytes came again at its key, and its owner had this upload erased,
+    before that or after.
+    """
     key = keys.earlier(upload.upload_id, upload.source.upload_time, upload.task_id)
     try:
         earlier = Superseded.from_bytes(store.read(settings.bucket_results, key), key)
@@ -36,9 +44,11 @@ def was_erased(store: ObjectStore, settings: Settings, upload: Receipt | Reason)
 
 
 def withdrawn_as(store: ObjectStore, settings: Settings, record: Record) -> Code | None:
-    """`cancelled` or `erased`, where a record was written for an upload that had been taken back.
+    """`cancelled` or `erased`, where a record was written for an upload that had been
+    taken back.
 
-    Its worker is about to see that, or died before it could. Who wants to share the result must do without.
+    Its worker is about to see that, or died before it could. Who wants to share the
+    result must do without.
     """
     reason = reason_of(store, settings, record.upload_id, record.source.upload_time)
     return reason.error_code if reason and reason.error_code in WITHDRAWN else None

@@ -1,4 +1,6 @@
-"""The real servers, and a whole stack, started once a session when the first test needs them."""
+"""The real servers, and a whole stack, started once a session when the first test needs
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,18 @@ hypothesis.settings.load_profile("darkroom")
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Callable[[str], Path]]:
-    """Makes state directories, in a folder that is gone at the end: each holds some tens of megabytes."""
+    """Makes state directories, in a folder that is gone at the end: each holds some
+    tens of megabytes.
+    """
     with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
         yield lambda name: Path(tempfile.mkdtemp(prefix=name, dir=folder))
 
 
 @contextmanager
 def only_servers(folder: Path) -> Iterator[Stack]:
-    """Object store, broker and log database, with buckets and schema, but no process of Darkroom."""
+    """Object store, broker and log database, with buckets and schema, but no process of
+    Darkroom.
+    """
     running = Stack(Settings.given(state_dir=folder), servers_only=True)
     try:
         running.start()
@@ -47,11 +53,17 @@ def servers(state_dir: Callable[[str], Path]) -> Iterator[Stack]:
         yield running
 
 
-def darkroom(*arguments: str, state_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does, with a state directory and further `DARKROOM_*` variables."""
+def darkroom(
+    *arguments: str, state_dir: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does, with a state directory and further `DARKROOM_*`
+    variables.
+    """
     env = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)} | environment
     command = [sys.executable, "-m", "infra.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=env, check=False, timeout=300
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Tests of an optional part are skipped where it is not installed, and fail in CI, which installs all of them."""
+"""Tests of an optional part are skipped where it is not installed, and fail in CI,
+which installs all of them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ def needs(package: str, extra: str) -> None:
 def needs_kernels() -> None:
     """Call where our own convolutions are tested; CI has a C compiler."""
     if kernels.library() is None:
-        _without("the kernels were not compiled; install a C compiler, then `pip install -e .`", module=False)
+        _without(
+            "the kernels were not compiled; install a C compiler, then `pip install -e .`",
+            module=False,
+        )
 
 
 def _without(reason: str, module: bool) -> None:

@@ -1,4 +1,6 @@
-"""In-memory stand-ins for the ports. They behave like the real things and pass the same contract suites."""
+"""In-memory stand-ins for the ports. They behave like the real things and pass the same
+contract suites.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ MOST_OF_KEY = 1024
 class FakeClock:
     """Time that only a test moves."""
 
-    def __init__(self, start: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) -> None:
+    def __init__(
+        self, start: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    ) -> None:
         self.current = start
         self._started = start
 
@@ -51,7 +55,9 @@ class FakeClock:
 
 @dataclass(frozen=True)
 class _Object:
-    """One version of a key. `info.version` is `null` for what was written without versioning."""
+    """One version of a key. `info.version` is `null` for what was written without
+    versioning.
+    """
 
     info: ObjectInfo
     data: bytes
@@ -59,7 +65,9 @@ class _Object:
 
 
 class _Stream:
-    def __init__(self, info: ObjectInfo, data: bytes, is_cut: bool, others: Others) -> None:
+    def __init__(
+        self, info: ObjectInfo, data: bytes, is_cut: bool, others: Others
+    ) -> None:
         self.info = info
         self._data = data
         self._is_cut = is_cut
@@ -75,17 +83,26 @@ class _Stream:
 
 
 class MemoryStore:
-    """`shared.storage.ObjectStore` in a dictionary, held to what real stores do by the same contract suite.
+    """`shared.storage.ObjectStore` in a dictionary, held to what real stores do by the
+    same contract suite.
 
-    Object times come in whole seconds, as over HTTP, listings page by page. Errors are those of an S3 server, told by
-    the translation that is in use, so that what it makes of them is tested, too. Set `unavailable` to make every call
-    raise `StorageUnavailable`; `refuse` does so for one key. Buckets in `versioned` keep all versions.
+    Object times come in whole seconds, as over HTTP, listings page by page. Errors are
+    those of an S3 server, told by the translation that is in use, so that what it makes
+    of them is tested, too. Set `unavailable` to make every call raise
+    `StorageUnavailable`; `refuse` does so for one key. Buckets in `versioned` keep all
+    versions.
     """
 
     def __init__(
         self,
         clock: FakeClock | None = None,
-        buckets: tuple[str, ...] = ("uploads", "results", "quarantine", "archive", "access"),
+        buckets: tuple[str, ...] = (
+            "uploads",
+            "results",
+            "quarantine",
+            "archive",
+            "access",
+        ),
         versioned: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock or FakeClock()
@@ -100,12 +117,23 @@ class MemoryStore:
         self._lock = threading.RLock()
 
     @contextmanager
-    def open(self, bucket: str, key: str, version: str | None = None, if_match: str | None = None) -> Iterator[_Stream]:
+    def open(
+        self,
+        bucket: str,
+        key: str,
+        version: str | None = None,
+        if_match: str | None = None,
+    ) -> Iterator[_Stream]:
         others = partial(self._gives_others, bucket, key)
         with giving(bucket, key, others):
             found = self._find("GET", bucket, key, version, if_match)
         refusal = self._refused.get((bucket, key, "GET"))
-        yield _Stream(self._told(found), found.data, refusal is not None and refusal.is_cut, others)
+        yield _Stream(
+            self._told(found),
+            found.data,
+            refusal is not None and refusal.is_cut,
+            others,
+        )
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
         with self.open(bucket, key, version) as stream:
@@ -114,7 +142,10 @@ class MemoryStore:
     def read_same(self, known: ObjectInfo) -> bytearray:
         with self.open(known.bucket, known.key, known.version) as stream:
             if (stream.info.etag, stream.info.bytes) != (known.etag, known.bytes):
-                raise PermanentError(Code.SOURCE_CHANGED, f"another object lies at {known.bucket}/{known.key} by now")
+                raise PermanentError(
+                    Code.SOURCE_CHANGED,
+                    f"another object lies at {known.bucket}/{known.key} by now",
+                )
             return bytearray().join(stream.chunks())
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
@@ -132,7 +163,10 @@ class MemoryStore:
         with taking(bucket, key, partial(self._takes, "PUT", bucket)):
             metadata_headers(metadata or {})
             put = self._write(bucket, key, data, content_type, metadata)
-        return replace(put, bytes=0, content_type="", metadata={}, served_at=put.last_modified)  # what the answer tells
+        # what the answer tells
+        return replace(
+            put, bytes=0, content_type="", metadata={}, served_at=put.last_modified
+        )
 
     def put_new(
         self,
@@ -150,36 +184,60 @@ class MemoryStore:
             self.put(bucket, key, data, content_type, metadata)
             return True
 
-    def copy(self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None) -> None:
+    def copy(
+        self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
+    ) -> None:
         def others() -> bool | None:
-            return self._takes("PUT", bucket) and self._gives_others(source.bucket, source.key)
+            return self._takes("PUT", bucket) and self._gives_others(
+                source.bucket, source.key
+            )
 
         with self._lock, giving(source.bucket, source.key, others):
-            found = self._find("COPY", source.bucket, source.key, source.version, if_match)
-            self._write(bucket, key, found.data, found.info.content_type, found.info.metadata)
+            found = self._find(
+                "COPY", source.bucket, source.key, source.version, if_match
+            )
+            self._write(
+                bucket, key, found.data, found.info.content_type, found.info.metadata
+            )
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         with self._lock, taking(bucket, key, partial(self._takes, "DELETE", bucket)):
             self._check("DELETE", bucket, key)
             gone = version or (None if self._versioning.get(bucket) else NULL)
-            kept = [found for found in self._objects.get((bucket, key), []) if found.info.version != gone]
+            kept = [
+                found
+                for found in self._objects.get((bucket, key), [])
+                if found.info.version != gone
+            ]
             if bucket in self._versioning and not version:
-                kept.append(_Object(self._info(bucket, key, "", 0), b"", is_marker=True))
+                kept.append(
+                    _Object(self._info(bucket, key, "", 0), b"", is_marker=True)
+                )
             self._keep(bucket, key, kept)
 
-    def list(self, bucket: str, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, bucket: str, prefix: str = "", start_after: str = ""
+    ) -> Iterator[ObjectInfo]:
         for info in self._listed(bucket, prefix, start_after):
             yield replace(info, version=None)
 
     def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        for info in self._listed(bucket, "", "" if bucket in self._versioning else start_after):
+        for info in self._listed(
+            bucket, "", "" if bucket in self._versioning else start_after
+        ):
             yield info if bucket in self._versioning else replace(info, version=None)
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         with self._lock, translated(bucket, prefix):
             self._check("LIST", bucket, prefix)
-            listed = [key for key in self._order.get(bucket, []) if key.startswith(prefix)]
-            found = [self._told(one) for key in listed for one in reversed(self._objects[bucket, key])]
+            listed = [
+                key for key in self._order.get(bucket, []) if key.startswith(prefix)
+            ]
+            found = [
+                self._told(one)
+                for key in listed
+                for one in reversed(self._objects[bucket, key])
+            ]
         yield from (replace(info, metadata={}, content_type="") for info in found)
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
@@ -197,9 +255,16 @@ class MemoryStore:
     # From here on: what only tests do.
 
     def arrive(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: Mapping[str, str] | None = None
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        """Write as any client may, with metadata that ours would not send; the facts of what is there then."""
+        """Write as any client may, with metadata that ours would not send; the facts of
+        what is there then.
+        """
         with translated(bucket, key):
             return self._write(bucket, key, data, content_type, metadata)
 
@@ -210,19 +275,27 @@ class MemoryStore:
         return begun
 
     def complete(
-        self, upload: Unfinished, parts: Sequence[bytes], content_type: str, metadata: Mapping[str, str] | None = None
+        self,
+        upload: Unfinished,
+        parts: Sequence[bytes],
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
         """Its ETag is that of the parts' own, and says how many there were."""
         etag = f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
         del self._begun[upload.upload_id]
         with translated(upload.bucket, upload.key):
-            return self._write(upload.bucket, upload.key, b"".join(parts), content_type, metadata, etag)
+            return self._write(
+                upload.bucket, upload.key, b"".join(parts), content_type, metadata, etag
+            )
 
     def make_bucket(self, bucket: str) -> None:
         self._buckets = (*self._buckets, bucket)
 
     def keep_versions(self, bucket: str) -> None:
-        """From now on the bucket keeps all versions; what was there before is the version `null`."""
+        """From now on the bucket keeps all versions; what was there before is the
+        version `null`.
+        """
         self._versioning[bucket] = True
 
     def suspend_versions(self, bucket: str) -> None:
@@ -230,16 +303,24 @@ class MemoryStore:
         self._versioning[bucket] = False
 
     def versions(self, bucket: str) -> builtins.list[tuple[str, str, bytes | None]]:
-        """Everything that is kept: keys, versions and bytes, oldest first; None is a delete marker."""
+        """Everything that is kept: keys, versions and bytes, oldest first; None is a
+        delete marker.
+        """
         return [
-            (found.info.key, found.info.version or NULL, None if found.is_marker else found.data)
+            (
+                found.info.key,
+                found.info.version or NULL,
+                None if found.is_marker else found.data,
+            )
             for (place, _), kept in sorted(self._objects.items())
             for found in kept
             if place == bucket
         ]
 
     def refuse(self, bucket: str, key: str, refusal: Refusal, *methods: str) -> None:
-        """From now on the key is refused, to these methods or to all; it is listed as before. Without a key all are."""
+        """From now on the key is refused, to these methods or to all; it is listed as
+        before. Without a key all are.
+        """
         for method in methods or [method for method in METHODS if method != "LIST"]:
             self._refused[bucket, key, method] = refusal
 
@@ -265,8 +346,12 @@ class MemoryStore:
             if not isinstance(data, bytes):
                 data.seek(0)
                 data = data.read()
-            named = {name.lower(): value.strip() for name, value in (metadata or {}).items()}
-            info = self._info(bucket, key, etag or hashlib.md5(data).hexdigest(), len(data))
+            named = {
+                name.lower(): value.strip() for name, value in (metadata or {}).items()
+            }
+            info = self._info(
+                bucket, key, etag or hashlib.md5(data).hexdigest(), len(data)
+            )
             info = replace(info, content_type=content_type, metadata=named)
             kept = self._objects.get((bucket, key), [])
             kept = [found for found in kept if found.info.version != info.version]
@@ -298,14 +383,23 @@ class MemoryStore:
         kept = self._objects.get((bucket, key))
         return None if not kept or kept[-1].is_marker else kept[-1]
 
-    def _find(self, method: str, bucket: str, key: str, version: str | None, if_match: str | None = None) -> _Object:
+    def _find(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        version: str | None,
+        if_match: str | None = None,
+    ) -> _Object:
         with self._lock:
             self._check(method, bucket, key)
             if not version:
                 found = self._current(bucket, key)
             else:
                 kept = self._objects.get((bucket, key), [])
-                found = next((found for found in kept if found.info.version == version), None)
+                found = next(
+                    (found for found in kept if found.info.version == version), None
+                )
         if found is None:
             raise _refused(method, 404, "NoSuchVersion" if version else "NoSuchKey")
         if found.is_marker:
@@ -317,14 +411,26 @@ class MemoryStore:
     def _gives_others(self, bucket: str, key: str) -> bool | None:
         """As `shared.s3_probe` finds it out, of all others instead of a few."""
         with self._lock:
-            others = [other for other in self._order.get(bucket, []) if other != key and self._current(bucket, other)]
-            well = [other for other in others if (bucket, other, "GET") not in self._refused]
-        if self.unavailable or bucket not in self._buckets or (bucket, "", "LIST") in self._refused:
+            others = [
+                other
+                for other in self._order.get(bucket, [])
+                if other != key and self._current(bucket, other)
+            ]
+            well = [
+                other for other in others if (bucket, other, "GET") not in self._refused
+            ]
+        if (
+            self.unavailable
+            or bucket not in self._buckets
+            or (bucket, "", "LIST") in self._refused
+        ):
             return False
         return bool(well) if others else None
 
     def _takes(self, method: str, bucket: str) -> bool:
-        """As `shared.s3_probe` finds it out: whether it is done with a key that nobody has refused by its name."""
+        """As `shared.s3_probe` finds it out: whether it is done with a key that nobody
+        has refused by its name.
+        """
         if self.unavailable or (method == "PUT" and bucket == "uploads"):
             return False
         return bucket in self._buckets and (bucket, "", method) not in self._refused
@@ -337,9 +443,16 @@ class MemoryStore:
                 order = self._order.get(bucket, [])
                 begin = bisect_left(order, prefix.encode(), key=str.encode)
                 begin = max(begin, bisect_right(order, after.encode(), key=str.encode))
-                asked = takewhile(lambda key: key.startswith(prefix), islice(order, begin, None))
-                found = (current for key in asked if (current := self._current(bucket, key)))
-                page = [replace(each.info, metadata={}, content_type="") for each in islice(found, self.page)]
+                asked = takewhile(
+                    lambda key: key.startswith(prefix), islice(order, begin, None)
+                )
+                found = (
+                    current for key in asked if (current := self._current(bucket, key))
+                )
+                page = [
+                    replace(each.info, metadata={}, content_type="")
+                    for each in islice(found, self.page)
+                ]
             at = self._now()
             for info in page:
                 yield replace(info, served_at=at)
@@ -357,7 +470,9 @@ class MemoryStore:
             raise ParamValidationError(report="the key is empty")
         if len(key.encode()) > MOST_OF_KEY:
             raise _refused(method, 400, "KeyTooLongError")
-        refusal = self._refused.get((bucket, key, method)) or self._refused.get((bucket, "", method))
+        refusal = self._refused.get((bucket, key, method)) or self._refused.get(
+            (bucket, "", method)
+        )
         if refusal is not None and refusal.hangs:
             raise ReadTimeoutError(cast(Any, None), "", "no answer")
         if refusal is not None and not refusal.is_cut:
@@ -368,9 +483,14 @@ class MemoryStore:
 
 
 def _refused(method: str, status: int, code: str) -> ClientError:
-    """The refusal as the client has it: the answer to a HEAD has no body, so its status must do."""
+    """The refusal as the client has it: the answer to a HEAD has no body, so its status
+    must do.
+    """
     told: Any = {"Code": str(status) if method == "HEAD" else code, "Message": ""}
-    return ClientError({"Error": told, "ResponseMetadata": cast(Any, {"HTTPStatusCode": status})}, method)
+    return ClientError(
+        {"Error": told, "ResponseMetadata": cast(Any, {"HTTPStatusCode": status})},
+        method,
+    )
 
 
 @dataclass(frozen=True)
@@ -381,18 +501,27 @@ class Sent:
 
 
 class MemoryPublisher:
-    """`shared.broker.Publisher` into a list. Queues named in `refused` raise `BrokerUnavailable`."""
+    """`shared.broker.Publisher` into a list. Queues named in `refused` raise
+    `BrokerUnavailable`.
+    """
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.refused: set[str] = set()
 
-    def publish(self, queue: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
         if queue in self.refused:
             raise BrokerUnavailable("the broker did not confirm in time")
         self.sent.append(Sent(queue, body, dict(headers or {})))
 
-    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None:
+    def publish_many(
+        self,
+        queue: str,
+        bodies: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         for body in bodies:
             self.publish(queue, body, headers)
 

@@ -1,4 +1,6 @@
-"""An HTTP proxy before a real S3 server that spoils single keys, and counts what is given of each."""
+"""An HTTP proxy before a real S3 server that spoils single keys, and counts what is
+given of each.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ HOP = ("connection", "transfer-encoding", "keep-alive")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is answered in place of the object. With `status` 200 it is the object, its body cut in the middle; with
-    `hangs` nothing is, for as long as the proxy runs.
+    """What is answered in place of the object. With `status` 200 it is the object, its
+    body cut in the middle; with `hangs` nothing is, for as long as the proxy runs.
     """
 
     status: int
@@ -33,10 +35,12 @@ FULL = Fault(507, "InsufficientStorage")
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """Listens on `port`, passes on to `target_port` with the request's own `Host`, so that signatures hold.
+    """Listens on `port`, passes on to `target_port` with the request's own `Host`, so
+    that signatures hold.
 
-    `faults`: by `bucket/key`. `asked` counts requests by method and `bucket/key`, `given` the bytes of bodies of GETs.
-    A copy is a request for its source, by the method `COPY`. Bodies of more than `most_bytes` find no room.
+    `faults`: by `bucket/key`. `asked` counts requests by method and `bucket/key`,
+    `given` the bytes of bodies of GETs. A copy is a request for its source, by the
+    method `COPY`. Bodies of more than `most_bytes` find no room.
     """
 
     daemon_threads = True
@@ -92,7 +96,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
     def _refuse(self, fault: Fault) -> None:
-        body = f"<?xml version='1.0'?><Error><Code>{fault.code}</Code></Error>".encode() if fault.code else b""
+        body = (
+            f"<?xml version='1.0'?><Error><Code>{fault.code}</Code></Error>".encode()
+            if fault.code
+            else b""
+        )
         self.send_response(fault.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -100,9 +108,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _pass_on(self, place: str, body: bytes, is_cut: bool = False) -> None:
-        line = http.client.HTTPConnection("127.0.0.1", self.server.target_port, timeout=60)
+        line = http.client.HTTPConnection(
+            "127.0.0.1", self.server.target_port, timeout=60
+        )
         try:
-            line.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            line.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
             for name, value in self.headers.items():
                 line.putheader(name, value)
             line.endheaders(body)
@@ -117,7 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             self.end_headers()
             left = int(size or 0) // 2 if is_cut else None
-            while self.command != "HEAD" and (block := answer.read(BLOCK if left is None else min(BLOCK, left))):
+            while self.command != "HEAD" and (
+                block := answer.read(BLOCK if left is None else min(BLOCK, left))
+            ):
                 self.wfile.write(block)
                 if self.command == "GET":
                     self.server.given[place] += len(block)

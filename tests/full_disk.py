@@ -1,4 +1,6 @@
-"""A folder on a disk that is soon full: a tiny file system of its own, or, for who may not mount one, a file limit."""
+"""A folder on a disk that is soon full: a tiny file system of its own, or, for who may
+not mount one, a file limit.
+"""
 
 from __future__ import annotations
 

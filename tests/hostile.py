@@ -1,7 +1,8 @@
-"""Hostile files: bombs, polyglots, strangers in a photo's clothes, broken structures, absurd metadata, hostile keys.
+"""Hostile files: bombs, polyglots, strangers in a photo's clothes, broken structures,
+absurd metadata, hostile keys.
 
-All are made here from a seed, none is stored. `corpus()` gives the same files on every day; most are malformed, the
-rest are sound photos that carry something they should not.
+All are made here from a seed, none is stored. `corpus()` gives the same files on every
+day; most are malformed, the rest are sound photos that carry something they should not.
 """
 
 from __future__ import annotations
@@ -44,38 +45,63 @@ Files = Iterator[tuple[str, bytes]]
 def truncated() -> Files:
     """Cut at every boundary of the structure, and in the middle of every field."""
     for name, data in sound().items():
-        ends = {at + n for at, size in _fields(name, data) for n in (0, size // 2, size)}
-        yield from ((f"cut/{end}-{name}", data[:end]) for end in sorted(ends) if 0 < end < len(data))
+        ends = {
+            at + n for at, size in _fields(name, data) for n in (0, size // 2, size)
+        }
+        yield from (
+            (f"cut/{end}-{name}", data[:end])
+            for end in sorted(ends)
+            if 0 < end < len(data)
+        )
 
 
 def overflowed() -> Files:
-    """Every field of the structure in turn: zero, one, the largest, the largest signed, one more, one less."""
+    """Every field of the structure in turn: zero, one, the largest, the largest signed,
+    one more, one less.
+    """
     for name, data in sound().items():
         for at, size in _fields(name, data):
             for value in _extremes(data[at : at + size]):
-                yield f"field/{at}-{value.hex()}-{name}", data[:at] + value + data[at + size :]
+                yield (
+                    f"field/{at}-{value.hex()}-{name}",
+                    data[:at] + value + data[at + size :],
+                )
 
 
 def _extremes(old: bytes) -> list[bytes]:
     size = len(old)
     number = int.from_bytes(old, "big")
-    values = [0, 1, 256**size - 1, 256**size // 2 - 1, (number + 1) % 256**size, (number - 1) % 256**size]
+    values = [
+        0,
+        1,
+        256**size - 1,
+        256**size // 2 - 1,
+        (number + 1) % 256**size,
+        (number - 1) % 256**size,
+    ]
     found = [value.to_bytes(size, "big") for value in values]
     return [value for value in dict.fromkeys(found) if value != old][:4]
 
 
 def _fields(name: str, data: bytes) -> list[tuple[int, int]]:
-    """(offset, bytes) of the structure's fields: at most 24 a file, spread over all of it."""
+    """(offset, bytes) of the structure's fields: at most 24 a file, spread over all of
+    it.
+    """
     found = sorted(FIELDS[name.rpartition(".")[2]](data))
     step = max(1, len(found) // 24)
     return found[::step][:24]
 
 
 def mutated() -> Files:
-    """Bytes changed, put in, cut out and doubled at random, most of them near the beginning."""
+    """Bytes changed, put in, cut out and doubled at random, most of them near the
+    beginning.
+    """
     for name, data in sound().items():
         for number in range(MUTANTS):
-            yield f"mutant/{number}-{name}", _mutant(data, random.Random(f"{SEED} {name} {number}"))
+            yield (
+                f"mutant/{number}-{name}",
+                _mutant(data, random.Random(f"{SEED} {name} {number}")),
+            )
 
 
 def _mutant(data: bytes, rng: random.Random) -> bytes:
@@ -98,11 +124,15 @@ def _mutant(data: bytes, rng: random.Random) -> bytes:
 def strangers() -> Files:
     """What is no photo: under its own extension, and under those of photos."""
     for name, data in STRANGERS.items():
-        yield from ((f"stranger/{name}.{extension}", data) for extension in (name, "jpg", "png"))
+        yield from (
+            (f"stranger/{name}.{extension}", data) for extension in (name, "jpg", "png")
+        )
 
 
 def liars() -> Files:
-    """A format's magic bytes with another's body: the extension, the beginning and the rest say different things."""
+    """A format's magic bytes with another's body: the extension, the beginning and the
+    rest say different things.
+    """
     magics = [
         b"\xff\xd8\xff\xe0",
         PNG_MAGIC,
@@ -115,11 +145,16 @@ def liars() -> Files:
     ]
     bodies = [*list(STRANGERS.values())[:12], *sound().values()]
     for number, magic in enumerate(magics):
-        yield from ((f"liar/{number}-{other}.jpg", magic + body) for other, body in enumerate(bodies))
+        yield from (
+            (f"liar/{number}-{other}.jpg", magic + body)
+            for other, body in enumerate(bodies)
+        )
 
 
 def polyglots() -> Files:
-    """Sound photos that are also something else. They may be restored; the result is made of pixels alone."""
+    """Sound photos that are also something else. They may be restored; the result is
+    made of pixels alone.
+    """
     tails = {
         "zip": _zip(),
         "exe": STRANGERS["exe"],
@@ -128,8 +163,13 @@ def polyglots() -> Files:
         "pdf": STRANGERS["pdf"],
     }
     for name, data in sound().items():
-        yield from ((f"polyglot/{kind}-{name}", data + tail) for kind, tail in tails.items())
-    yield "polyglot/js.gif", b"GIF89a/*" + bytes(4) + sound()["photo.gif"][13:] + b"*/=1;alert(1)//"
+        yield from (
+            (f"polyglot/{kind}-{name}", data + tail) for kind, tail in tails.items()
+        )
+    yield (
+        "polyglot/js.gif",
+        b"GIF89a/*" + bytes(4) + sound()["photo.gif"][13:] + b"*/=1;alert(1)//",
+    )
     yield "polyglot/js.bmp", b"BM/*" + sound()["photo.bmp"][4:] + b"*/=1;alert(1)"
     yield "polyglot/html.jpg", segment(0xFE, STRANGERS["html"])
     yield "polyglot/php.png", png_with(chunk(b"tEXt", b"c\0" + STRANGERS["php"]))
@@ -138,7 +178,8 @@ def polyglots() -> Files:
 def _zip() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("PLANTED.txt"), "PLANTED zip")  # at a date of its own
+        # at a date of its own
+        archive.writestr(zipfile.ZipInfo("PLANTED.txt"), "PLANTED zip")
     return file.getvalue()
 
 
@@ -160,4 +201,6 @@ GROUPS: dict[str, Callable[[], Files]] = {
     "metadata": metadata,
     "keys": keys,
 }
-"""By kind. Nearly all of `polyglots` and half of `keys` are sound photos; every other file is malformed or no photo."""
+"""By kind. Nearly all of `polyglots` and half of `keys` are sound photos; every other
+file is malformed or no photo.
+"""

@@ -126,7 +126,12 @@ def absurd_exif() -> dict[str, bytes]:
 
     def ifd(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
         body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-        return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+        return (
+            b"II*\0\x08\0\0\0"
+            + struct.pack("<H", len(entries))
+            + body
+            + struct.pack("<I", following)
+        )
 
     return {
         "claims": ifd((0x010F, 2, 100_000_000, 8)),

@@ -1,4 +1,6 @@
-"""Where the fields of a file's structure lie, for each format: what a hostile file gets wrong on purpose."""
+"""Where the fields of a file's structure lie, for each format: what a hostile file gets
+wrong on purpose.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ Field = tuple[int, int]
 
 def chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk of a PNG with its checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return (
+        struct.pack(">I", len(body))
+        + kind
+        + body
+        + struct.pack(">I", zlib.crc32(kind + body))
+    )
 
 
 def _png(data: bytes) -> Iterator[Field]:
@@ -22,7 +29,11 @@ def _png(data: bytes) -> Iterator[Field]:
         length, kind = struct.unpack_from(">I4s", data, at)
         yield from ((at, 4), (at + 4, 4), (at + 8 + length, 4))
         if kind == b"IHDR":
-            yield from ((at + 8, 4), (at + 12, 4), *((at + 16 + n, 1) for n in range(5)))
+            yield from (
+                (at + 8, 4),
+                (at + 12, 4),
+                *((at + 16 + n, 1) for n in range(5)),
+            )
         elif length > 4:
             yield at + 8, 2
         at += 12 + length
@@ -46,7 +57,15 @@ def _webp(data: bytes) -> Iterator[Field]:
     at = 12
     while at + 8 <= len(data):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
-        yield from ((at, 4), (at + 4, 4), (at + 8, 1), (at + 9, 2), (at + 11, 3), (at + 14, 2), (at + 16, 2))
+        yield from (
+            (at, 4),
+            (at + 4, 4),
+            (at + 8, 1),
+            (at + 9, 2),
+            (at + 11, 3),
+            (at + 14, 2),
+            (at + 16, 2),
+        )
         at += 8 + length + length % 2
 
 
@@ -62,7 +81,19 @@ def _tiff(data: bytes) -> Iterator[Field]:
 
 
 def _bmp(data: bytes) -> Iterator[Field]:
-    yield from ((2, 4), (10, 4), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 4), (34, 4), (46, 4), (50, 4))
+    yield from (
+        (2, 4),
+        (10, 4),
+        (14, 4),
+        (18, 4),
+        (22, 4),
+        (26, 2),
+        (28, 2),
+        (30, 4),
+        (34, 4),
+        (46, 4),
+        (50, 4),
+    )
 
 
 def _gif(data: bytes) -> Iterator[Field]:
@@ -71,7 +102,14 @@ def _gif(data: bytes) -> Iterator[Field]:
     while data[at] != 0x3B:
         yield at, 1
         if data[at] == 0x2C:
-            yield from ((at + 1, 2), (at + 3, 2), (at + 5, 2), (at + 7, 2), (at + 9, 1), (at + 10, 1))
+            yield from (
+                (at + 1, 2),
+                (at + 3, 2),
+                (at + 5, 2),
+                (at + 7, 2),
+                (at + 9, 1),
+                (at + 10, 1),
+            )
             at += 11 + 3 * 2 ** ((data[at + 9] & 7) + 1) * (data[at + 9] >> 7)
         else:
             at += 2
@@ -98,5 +136,12 @@ def _heif(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field
 
 
 FIELDS: dict[str, Callable[[bytes], Iterator[Field]]] = {
-    "png": _png, "jpg": _jpeg, "webp": _webp, "tif": _tiff, "bmp": _bmp, "gif": _gif, "avif": _heif, "heic": _heif,
-}  # fmt: skip
+    "png": _png,
+    "jpg": _jpeg,
+    "webp": _webp,
+    "tif": _tiff,
+    "bmp": _bmp,
+    "gif": _gif,
+    "avif": _heif,
+    "heic": _heif,
+}

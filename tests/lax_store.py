@@ -1,4 +1,6 @@
-"""A store that checks nothing: whatever comes is sent on to a real one, signed anew in its administrator's name."""
+"""A store that checks nothing: whatever comes is sent on to a real one, signed anew in
+its administrator's name.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from shared.settings import Settings
 
 SIGNATURE = ("x-amz-date", "x-amz-content-sha256", "authorization")
 OF_SIGNATURE = tuple(
-    f"x-amz-{name}" for name in ("algorithm", "credential", "date", "expires", "signedheaders", "signature")
+    f"x-amz-{name}"
+    for name in (
+        "algorithm",
+        "credential",
+        "date",
+        "expires",
+        "signedheaders",
+        "signature",
+    )
 )
 KEPT = ("content-type", "if-match", "if-none-match", "range")
 
@@ -25,26 +35,46 @@ KEPT = ("content-type", "if-match", "if-none-match", "range")
 @contextmanager
 def lax_store(admin: Settings) -> Iterator[str]:
     """Its URL, before the store of an administrator's settings."""
-    credentials = Credentials(admin.s3_access_key.get_secret_value(), admin.s3_secret_key.get_secret_value())
+    credentials = Credentials(
+        admin.s3_access_key.get_secret_value(), admin.s3_secret_key.get_secret_value()
+    )
 
     class Handler(BaseHTTPRequestHandler):
         def _pass_on(self) -> None:
             path, _, query = self.path.partition("?")
-            asked = [(n, v) for n, v in parse_qsl(query, keep_blank_values=True) if n.lower() not in OF_SIGNATURE]
-            line = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in asked)
+            asked = [
+                (n, v)
+                for n, v in parse_qsl(query, keep_blank_values=True)
+                if n.lower() not in OF_SIGNATURE
+            ]
+            line = "&".join(
+                f"{quote(name, safe='')}={quote(value, safe='')}"
+                for name, value in asked
+            )
             url = f"{admin.s3_endpoint_url}{path}" + (f"?{line}" if line else "")
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {
                 name: value
                 for name, value in self.headers.items()
-                if name.lower() in KEPT or (name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE)
+                if name.lower() in KEPT
+                or (name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE)
             }
             request = AWSRequest(self.command, url, headers, body)
             S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
-            answer = httpx.request(self.command, url, headers=dict(request.headers.items()), content=body, timeout=60)
+            answer = httpx.request(
+                self.command,
+                url,
+                headers=dict(request.headers.items()),
+                content=body,
+                timeout=60,
+            )
             self.send_response_only(answer.status_code)
             for name, value in answer.headers.items():
-                if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                if name.lower() not in (
+                    "connection",
+                    "transfer-encoding",
+                    "content-length",
+                ):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()

@@ -1,11 +1,14 @@
-"""Makes `tests/data/old_state.tar.xz`: the state directory of a stack of commit 9eef664, as its `down` left it.
+"""Makes `tests/data/old_state.tar.xz`: the state directory of a stack of commit
+9eef664, as its `down` left it.
 
     python -m tests.old_state PYTHON
 
-PYTHON is the interpreter of a virtual environment in which a checkout of that commit is installed. Two photos were
-restored (one by the bucket, one through the API by a key's ticket), and a text was refused. What must still be there
-after an upgrade is in `expected.json` beside the state. PostgreSQL was stopped, and its write-ahead log begun anew
-(`pg_resetwal`, segments of 1 MB), which takes nothing from the data; logs and pids are left out.
+PYTHON is the interpreter of a virtual environment in which a checkout of that commit is
+installed. Two photos were restored (one by the bucket, one through the API by a key's
+ticket), and a text was refused. What must still be there after an upgrade is in
+`expected.json` beside the state. PostgreSQL was stopped, and its write-ahead log begun
+anew (`pg_resetwal`, segments of 1 MB), which takes nothing from the data; logs and pids
+are left out.
 """
 
 from __future__ import annotations
@@ -32,13 +35,20 @@ from tests.waiting import eventually
 ARCHIVE = Path(__file__).parent / "data" / "old_state.tar.xz"
 KEPT = {"uploads": "", "quarantine": "", "results": "processed/"}
 """Bucket → what must lie there unchanged."""
-REQUEST = {"filename": "second.png", "content_type": "image/png", "workflow": "fast", "params": {"scale": 2}}
+REQUEST = {
+    "filename": "second.png",
+    "content_type": "image/png",
+    "workflow": "fast",
+    "params": {"scale": 2},
+}
 IDEMPOTENCY = "of-the-second-photo"
 
 
 def photo(shade: int) -> bytes:
     file = io.BytesIO()
-    Image.linear_gradient("L").resize((48, 32)).point(lambda value: (value + shade) % 256).save(file, "PNG")
+    Image.linear_gradient("L").resize((48, 32)).point(
+        lambda value: (value + shade) % 256
+    ).save(file, "PNG")
     return file.getvalue()
 
 
@@ -53,7 +63,9 @@ def contents(environment: dict[str, str]) -> dict[str, str]:
     )
     found = {}
     for bucket, prefix in KEPT.items():
-        for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
+        for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get(
+            "Contents", []
+        ):
             body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
             found[f"{bucket}/{entry['Key']}"] = hashlib.sha256(body).hexdigest()
     return found
@@ -61,44 +73,95 @@ def contents(environment: dict[str, str]) -> dict[str, str]:
 
 def make(python: str, folder: Path) -> dict[str, Any]:
     """Run a stack of that commit in `folder`; returns what must outlive an upgrade."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("DARKROOM_")
+    }
     env["DARKROOM_STATE_DIR"] = str(folder)
 
     def darkroom(*arguments: str) -> str:
         return subprocess.run(
-            [python, "-P", "-m", "infra.cli", *arguments], env=env, check=True, text=True, stdout=subprocess.PIPE
+            [python, "-P", "-m", "infra.cli", *arguments],
+            env=env,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
         ).stdout
 
     darkroom("up", "--detach")
     try:
-        lines = (line.split("=", 1) for line in (folder / "stack.env").read_text().splitlines())
+        lines = (
+            line.split("=", 1)
+            for line in (folder / "stack.env").read_text().splitlines()
+        )
         stack = {name: value.strip("'") for name, value in lines}
         url = stack["DARKROOM_API_URL"]
         with tempfile.TemporaryDirectory() as sent:
             (Path(sent) / "first.png").write_bytes(photo(0))
-            darkroom("submit", f"{sent}/first.png", "--workflow=fast", '--params={"scale": 2}', "--wait")
+            darkroom(
+                "submit",
+                f"{sent}/first.png",
+                "--workflow=fast",
+                '--params={"scale": 2}',
+                "--wait",
+            )
             (Path(sent) / "broken.png").write_bytes(b"no photo at all")
-            subprocess.run([python, "-P", "-m", "infra.cli", "submit", f"{sent}/broken.png", "--wait"], env=env)
-        key = json.loads(darkroom("keys", "create", "--user=ann", "--expires=never", "--json"))["key"]
-        api = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+            subprocess.run(
+                [
+                    python,
+                    "-P",
+                    "-m",
+                    "infra.cli",
+                    "submit",
+                    f"{sent}/broken.png",
+                    "--wait",
+                ],
+                env=env,
+            )
+        key = json.loads(
+            darkroom("keys", "create", "--user=ann", "--expires=never", "--json")
+        )["key"]
+        api = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60
+        )
         data = photo(100)
         ticket = (
-            api.post("/v1/uploads", json=REQUEST | {"bytes": len(data)}, headers={"Idempotency-Key": IDEMPOTENCY})
+            api.post(
+                "/v1/uploads",
+                json=REQUEST | {"bytes": len(data)},
+                headers={"Idempotency-Key": IDEMPOTENCY},
+            )
             .raise_for_status()
             .json()
         )
         form = ticket["post"]
-        httpx.post(form["url"], data=form["fields"], files={"file": ("second.png", data)}).raise_for_status()
+        httpx.post(
+            form["url"], data=form["fields"], files={"file": ("second.png", data)}
+        ).raise_for_status()
 
         def row_of_the_second() -> bool:
             state = api.get(f"/v1/uploads/{ticket['ticket']}").json()
-            return state["status"] == "success" and len(json.loads(darkroom("tasks", "--json"))) == 3
+            return (
+                state["status"] == "success"
+                and len(json.loads(darkroom("tasks", "--json"))) == 3
+            )
 
         eventually(row_of_the_second, "the second photo", 120)
         rows = json.loads(darkroom("tasks", "--json"))
-        assert sorted(row["status"] for row in rows) == ["rejected", "success", "success"]
+        assert sorted(row["status"] for row in rows) == [
+            "rejected",
+            "success",
+            "success",
+        ]
         task = api.get(f"/v1/uploads/{ticket['ticket']}").json()["task_id"]
-        return {"key": key, "ticket": ticket["ticket"], "task": task, "rows": rows, "contents": contents(stack)}
+        return {
+            "key": key,
+            "ticket": ticket["ticket"],
+            "task": task,
+            "rows": rows,
+            "contents": contents(stack),
+        }
     finally:
         darkroom("down")
 
@@ -116,7 +179,9 @@ def main(python: str) -> None:
         with tarfile.open(ARCHIVE, "w:xz", preset=9) as archive:
             for path in sorted(folder.rglob("*")):
                 name = path.relative_to(folder)
-                if name.parts[0] not in ("logs", "run") and (path.is_file() or path.is_dir()):
+                if name.parts[0] not in ("logs", "run") and (
+                    path.is_file() or path.is_dir()
+                ):
                     archive.add(path, str(name), recursive=False)
 
 

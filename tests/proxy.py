@@ -1,4 +1,6 @@
-"""A TCP proxy before a real server that makes the network bad: silence, latency, a narrow line, resets."""
+"""A TCP proxy before a real server that makes the network bad: silence, latency, a
+narrow line, resets.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ AT_REST_S = 0.005
 
 
 class Proxy:
-    """Listens on `port` and passes on to `target_port`, both on loopback. Faults begin and end at once.
+    """Listens on `port` and passes on to `target_port`, both on loopback. Faults begin
+    and end at once.
 
     `pairs` counts the connections that were made, `broken` those that were reset.
     """
@@ -35,16 +38,20 @@ class Proxy:
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def swallow(self) -> None:
-        """Half-open: every connection lives on and no byte arrives any more, in no direction, without a word.
+        """Half-open: every connection lives on and no byte arrives any more, in no
+        direction, without a word.
 
-        Those that are open now stay so for ever, as behind a router that forgot them; new ones work after `heal`.
+        Those that are open now stay so for ever, as behind a router that forgot them;
+        new ones work after `heal`.
         """
         self._silent = True
         for pair in list(self._pairs):
             pair.dead = True
 
     def heal(self) -> None:
-        """New connections are as good as direct ones; old ones are, too, unless they were swallowed."""
+        """New connections are as good as direct ones; old ones are, too, unless they
+        were swallowed.
+        """
         self._silent, self._delay_s, self._rate, self._fraction = False, 0.0, None, 0.0
 
     def delay(self, seconds: float) -> None:
@@ -71,7 +78,10 @@ class Proxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -82,15 +92,21 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._target_port), timeout=5)
+                server = socket.create_connection(
+                    ("127.0.0.1", self._target_port), timeout=5
+                )
             except OSError:
                 _reset(client)
                 continue
             pair = _Pair(client, server, self._silent)
             self._pairs.append(pair)
             self.pairs += 1
-            threading.Thread(target=self._pump, args=(pair, client, server), daemon=True).start()
-            threading.Thread(target=self._pump, args=(pair, server, client), daemon=True).start()
+            threading.Thread(
+                target=self._pump, args=(pair, client, server), daemon=True
+            ).start()
+            threading.Thread(
+                target=self._pump, args=(pair, server, client), daemon=True
+            ).start()
 
     def _pump(self, pair: _Pair, source: socket.socket, sink: socket.socket) -> None:
         asks = source is pair.client
@@ -105,10 +121,14 @@ class Proxy:
             self._forget(pair)
 
     def _receive(self, pair: _Pair, source: socket.socket, asks: bool) -> bytes:
-        """The next bytes, when they are due. Raises `OSError` where the connection ends here."""
+        """The next bytes, when they are due. Raises `OSError` where the connection ends
+        here.
+        """
         began = time.monotonic()
         rate = self._rate
-        data = source.recv(CHUNK if rate is None else max(1, min(CHUNK, int(rate / 10))))
+        data = source.recv(
+            CHUNK if rate is None else max(1, min(CHUNK, int(rate / 10)))
+        )
         if not data or pair.dead:
             return data
         if time.monotonic() - began > AT_REST_S and self._delay_s:
@@ -132,7 +152,9 @@ class Proxy:
 class _Pair:
     """The two ends of one connection. `dead`: nothing is passed on any more."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, dead: bool) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, dead: bool
+    ) -> None:
         self.client, self.server, self.dead = client, server, dead
         self.asking = False
         for end in (client, server):

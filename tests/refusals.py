@@ -1,4 +1,6 @@
-"""How a store refuses one object: the same kinds for the store in memory and for the proxy before a real one."""
+"""How a store refuses one object: the same kinds for the store in memory and for the
+proxy before a real one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 class Refusal:
     """What is answered for the key, in place of the object.
 
-    With `status` 200 it is a body that ends early (`is_cut`), or no answer at all (`hangs`).
+    With `status` 200 it is a body that ends early (`is_cut`), or no answer at all
+    (`hangs`).
     """
 
     status: int
@@ -19,7 +22,9 @@ class Refusal:
 
 
 FORBIDDEN = Refusal(403, "AccessDenied")
-"""By a policy for objects with a tag, or the key of an encryption that is not ours to use."""
+"""By a policy for objects with a tag, or the key of an encryption that is not ours to
+use.
+"""
 ARCHIVED = Refusal(403, "InvalidObjectState")
 """Moved to where it must be fetched back from first."""
 KMS_DISABLED = Refusal(400, "KMS.DisabledException")
@@ -45,4 +50,6 @@ REFUSALS = {
 }
 
 METHODS = ("GET", "HEAD", "PUT", "COPY", "DELETE", "LIST")
-"""`COPY` is refused by its source, `PUT` by what it writes; `LIST` by the prefix that is listed."""
+"""`COPY` is refused by its source, `PUT` by what it writes; `LIST` by the prefix that
+is listed.
+"""

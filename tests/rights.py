@@ -1,4 +1,6 @@
-"""Who may do what in an object store of ours: identity × action. A new identity or action must be entered here."""
+"""Who may do what in an object store of ours: identity × action. A new identity or
+action must be entered here.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "admin": dict.fromkeys(PLACES, EVERYTHING),
     "handlers": dict.fromkeys(PLACES, EVERYTHING),
     "ticket": {"uploads/users/u/t/photo": {"put"}},
-    "worker": {place: {"get", "list"} for place in PLACES if place.startswith(("uploads/", "results/"))}
+    "worker": {
+        place: {"get", "list"}
+        for place in PLACES
+        if place.startswith(("uploads/", "results/"))
+    }
     | {
         "results/processed/t.png": EVERYTHING,
         "results/previews/t.webp": EVERYTHING,
@@ -53,7 +59,9 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "results/processed/.darkroom-probe": {"get"},
         "quarantine/.darkroom/probe": {"get"},
     },
-    "client": {place: EVERYTHING for place in PLACES if not place.startswith("access/")},
+    "client": {
+        place: EVERYTHING for place in PLACES if not place.startswith("access/")
+    },
 }
 """Role → place → what it may do there; what is not named it may not."""
 
@@ -71,11 +79,17 @@ def found(client: Any, admin: Any, role: str) -> dict[str, set[str]]:
         admin.put_object(**at, Body=b"1")
         tries: list[tuple[str, Any, dict[str, Any]]] = [
             ("get", client.get_object, at),
-            ("list", client.list_objects_v2, {"Bucket": bucket, "Prefix": around.partition("/")[2]}),
+            (
+                "list",
+                client.list_objects_v2,
+                {"Bucket": bucket, "Prefix": around.partition("/")[2]},
+            ),
             ("put", client.put_object, at | {"Body": role.encode()}),
             ("delete", client.delete_object, at),
         ]
-        if allowed := {name for name, call, arguments in tries if is_allowed(call, **arguments)}:
+        if allowed := {
+            name for name, call, arguments in tries if is_allowed(call, **arguments)
+        }:
             may[place] = allowed
     return may
 
@@ -92,13 +106,28 @@ def is_allowed(call: Any, **arguments: Any) -> bool:
 
 
 def bucket_rights(client: Any, role: str) -> set[str]:
-    """What it may do with buckets themselves, and what it may smuggle into a place that it may write."""
-    rules = {"Rules": [{"ID": "x", "Status": "Enabled", "Prefix": "of-a-test/", "Expiration": {"Days": 1}}]}
+    """What it may do with buckets themselves, and what it may smuggle into a place that
+    it may write.
+    """
+    rules = {
+        "Rules": [
+            {
+                "ID": "x",
+                "Status": "Enabled",
+                "Prefix": "of-a-test/",
+                "Expiration": {"Days": 1},
+            }
+        ]
+    }
     tries = {
         "make": lambda: client.create_bucket(Bucket=f"new-{role}"),
         "delete": lambda: client.delete_bucket(Bucket="spare"),
-        "rule": lambda: client.put_bucket_lifecycle_configuration(Bucket="uploads", LifecycleConfiguration=rules),
-        "keep": lambda: client.put_bucket_versioning(Bucket="uploads", VersioningConfiguration={"Status": "Suspended"}),
+        "rule": lambda: client.put_bucket_lifecycle_configuration(
+            Bucket="uploads", LifecycleConfiguration=rules
+        ),
+        "keep": lambda: client.put_bucket_versioning(
+            Bucket="uploads", VersioningConfiguration={"Status": "Suspended"}
+        ),
         "versioning": lambda: client.get_bucket_versioning(Bucket="uploads"),
         "versions": lambda: client.list_object_versions(Bucket="uploads"),
         "parts": lambda: client.list_multipart_uploads(Bucket="uploads"),

@@ -1,4 +1,6 @@
-"""Engines measured: `darkroom bench engine` beside the official code, `bench bare` one alone, as a reference."""
+"""Engines measured: `darkroom bench engine` beside the official code, `bench bare` one
+alone, as a reference.
+"""
 
 from __future__ import annotations
 

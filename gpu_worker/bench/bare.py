@@ -1,4 +1,6 @@
-"""`python -m gpu_worker bench bare`: the engine alone, photo in memory to photo in memory, as fast as it goes."""
+"""`python -m gpu_worker bench bare`: the engine alone, photo in memory to photo in
+memory, as fast as it goes.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from shared.settings import Settings
 
 
 def main(argv: list[str]) -> int:
-    """Prints `{"photos": …, "seconds": …}`; the first photo is restored once before, and not counted."""
-    parser = argparse.ArgumentParser(prog="python -m gpu_worker bench bare", description=__doc__)
+    """Prints `{"photos": …, "seconds": …}`; the first photo is restored once before,
+    and not counted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m gpu_worker bench bare", description=__doc__
+    )
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--workflow", required=True)
     parser.add_argument("--photos", type=int, help="only so many of them")
@@ -23,7 +29,10 @@ def main(argv: list[str]) -> int:
     settings = Settings.load()
     engine, workflow = engines.select(settings), workflows.resolve(given.workflow)
     limits = codec.Limits.of(settings)
-    photos = [codec.decode(path.read_bytes(), limits) for path in sorted(given.folder.iterdir())[: given.photos]]
+    photos = [
+        codec.decode(path.read_bytes(), limits)
+        for path in sorted(given.folder.iterdir())[: given.photos]
+    ]
     restore(photos[0], workflow, engine, settings, lambda _: None)
     began_s = time.perf_counter()
     for photo in photos:

@@ -1,4 +1,6 @@
-"""One engine in a process of its own, so that its peak memory is its own, answering one request at a time."""
+"""One engine in a process of its own, so that its peak memory is its own, answering one
+request at a time.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`seconds` from bytes to bytes; `pixels` (h, w, 1 or 3) uint8; `fault` instead of a result."""
+    """`seconds` from bytes to bytes; `pixels` (h, w, 1 or 3) uint8; `fault` instead of
+    a result.
+    """
 
     seconds: float = 0.0
     pixels: np.ndarray | None = None
@@ -49,14 +53,19 @@ class EngineProcess:
         self.engine = engine
         context = multiprocessing.get_context("spawn")
         self._pipe, child_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(engine, child_end), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(engine, child_end), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._process.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._process.terminate()
         self._process.join()
@@ -104,16 +113,28 @@ def _ours(request: Request, engine: engines.Engine, settings: Settings) -> np.nd
     photo = codec.decode(request.data, codec.Limits.of(settings))
     workflow = workflows.resolve(request.workflow)
     restored: Photo = restore(photo, workflow, engine, settings, lambda _: None).photo
-    codec.write_png(restored, io.BytesIO(), codec.texts("bench", workflow), settings.png_level)
+    codec.write_png(
+        restored, io.BytesIO(), codec.texts("bench", workflow), settings.png_level
+    )
     return np.asarray(restored.pixels)
 
 
-def _official(request: Request, engine: engines.Engine, settings: Settings) -> np.ndarray:  # noqa: ARG001
+def _official(
+    request: Request,
+    engine: engines.Engine,
+    settings: Settings,  # noqa: ARG001
+) -> np.ndarray:
     """As the official script does it: read, enhance and write with OpenCV."""
     import cv2
 
-    image = np.atleast_3d(np.asarray(cv2.imdecode(np.frombuffer(request.data, np.uint8), cv2.IMREAD_ANYCOLOR)))
-    (step, *_) = [step for step in workflows.resolve(request.workflow).steps if step.model]
+    image = np.atleast_3d(
+        np.asarray(
+            cv2.imdecode(np.frombuffer(request.data, np.uint8), cv2.IMREAD_ANYCOLOR)
+        )
+    )
+    (step, *_) = [
+        step for step in workflows.resolve(request.workflow).steps if step.model
+    ]
     assert step.model is not None
     rgb = np.ascontiguousarray(image[:, :, ::-1])
     (output,) = engine.load(step.model).upscale([rgb], alone=True)

@@ -1,4 +1,6 @@
-"""The bench as a picture: speed against the official code, one bar an engine, its spread as a line."""
+"""The bench as a picture: speed against the official code, one bar an engine, its
+spread as a line.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,15 @@ def plot(lines: list[dict[str, Any]], path: Path) -> None:
     image.save(path)
 
 
-def _bar(draw: ImageDraw.ImageDraw, top: int, line: dict[str, Any], scale: float) -> None:
+def _bar(
+    draw: ImageDraw.ImageDraw, top: int, line: dict[str, Any], scale: float
+) -> None:
     font, middle = ImageFont.load_default(16), top + BAR_PX // 2
     draw.text((20, top + 7), f"{line['workflow']} {line['engine']}", INK, font)
-    ratio, colour = line["ratio_to_reference"], BAR if line["engine"] == "realesrgan" else OWN
+    ratio, colour = (
+        line["ratio_to_reference"],
+        BAR if line["engine"] == "realesrgan" else OWN,
+    )
     draw.rectangle([LEFT, top, LEFT + ratio * scale, top + BAR_PX], fill=colour)
     low, high = LEFT + line["ratio_low"] * scale, LEFT + line["ratio_high"] * scale
     draw.line([(low, middle), (high, middle)], INK, 2)

@@ -1,4 +1,6 @@
-"""Bytes ↔ pixels: decode an upload into a `Photo`, write a result as PNG and a preview as WebP, label both."""
+"""Bytes ↔ pixels: decode an upload into a `Photo`, write a result as PNG and a preview
+as WebP, label both.
+"""
 
 from gpu_worker.codec.apart import Decoder
 from gpu_worker.codec.corner import check_label, stamp
@@ -7,4 +9,14 @@ from gpu_worker.codec.labels import texts
 from gpu_worker.codec.png import Written, write_png
 from gpu_worker.codec.preview import preview
 
-__all__ = ["Decoder", "Limits", "Written", "check_label", "decode", "preview", "stamp", "texts", "write_png"]
+__all__ = [
+    "Decoder",
+    "Limits",
+    "Written",
+    "check_label",
+    "decode",
+    "preview",
+    "stamp",
+    "texts",
+    "write_png",
+]

@@ -1,4 +1,6 @@
-"""Decoding apart from the worker: a file that crashes, stalls or inflates its decoder costs one photo."""
+"""Decoding apart from the worker: a file that crashes, stalls or inflates its decoder
+costs one photo.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +43,20 @@ S = TypeVar("S", Decoded, Converted)
 T = TypeVar("T")
 
 CHILD = "gpu_worker.codec.child"
-# The largest need that was measured is 31 bytes a pixel (16-bit RGBA); the base is for libraries and their threads.
+# The largest need that was measured is 31 bytes a pixel (16-bit RGBA); the base is for
+# libraries and their threads.
 BASE_BYTES, PER_PIXEL_BYTES, PER_BYTE = 256 << 20, 40, 4
-# The slowest that was measured took a quarter of this a pixel, on a busy machine; the base is for a machine that swaps.
+# The slowest that was measured took a quarter of this a pixel, on a busy machine; the
+# base is for a machine that swaps.
 BASE_S, PER_PIXEL_S = 15.0, 1e-6
-# All that the process is told, beside where our code is: little address space, and a heap that is kept once touched.
+# All that the process is told, beside where our code is: little address space, and a
+# heap that is kept once touched.
 _ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-}  # fmt: skip
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 _START_S = 60.0
 _END_S = 5.0
 _PROFILE_BYTES = 1 << 16
@@ -57,7 +64,9 @@ _PROFILE_BYTES = 1 << 16
 
 
 class _Died(Exception):
-    """The process of a photo ended without an answer. `signum`: what ended it, 0 for its own exit."""
+    """The process of a photo ended without an answer. `signum`: what ended it, 0 for
+    its own exit.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -65,10 +74,12 @@ class _Died(Exception):
 
 
 class Decoder:
-    """`codec.decode` in a process of its own for every photo. For one thread at a time; others wait.
+    """`codec.decode` in a process of its own for every photo. For one thread at a time;
+    others wait.
 
-    The process has no secrets, no settings, where the kernel allows it no network, and limits of memory
-    (`decode_memory_bytes`), time (`decode_seconds`), files and output. The decoders are loaded from the start, once.
+    The process has no secrets, no settings, where the kernel allows it no network, and
+    limits of memory (`decode_memory_bytes`), time (`decode_seconds`), files and output.
+    The decoders are loaded from the start, once.
     """
 
     def __init__(self, settings: Settings, child: str = CHILD) -> None:
@@ -79,11 +90,13 @@ class Decoder:
         self._service: _Service | None = _Service(child)
 
     def decode(self, data: bytes | bytearray, pixels: int | None = None) -> Photo:
-        """As `codec.decode`; `pixels`: what the header claims, from which the limits of memory and time follow.
+        """As `codec.decode`; `pixels`: what the header claims, from which the limits of
+        memory and time follow.
 
-        A crash counts when it happens twice, since a decoder is not the only thing that can kill a process. Raises
-        `PermanentError` with the photo's fault, `TransientError` when no decoder could be started, in two tries: the
-        first may meet one that is about to end.
+        A crash counts when it happens twice, since a decoder is not the only thing that
+        can kill a process. Raises `PermanentError` with the photo's fault,
+        `TransientError` when no decoder could be started, in two tries: the first may
+        meet one that is about to end.
         """
         with self._lock:
             ask = partial(self._ask, data, pixels or self._settings.max_pixels)
@@ -100,7 +113,9 @@ class Decoder:
                 raise self._fault(died) from died
 
     def to_srgb(self, pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
-        """Pixels of a preview (height, width, 3) in sRGB; as they are, where that fails: it is only to be looked at."""
+        """Pixels of a preview (height, width, 3) in sRGB; as they are, where that
+        fails: it is only to be looked at.
+        """
         with self._lock:
             try:
                 return self._once(partial(self._ask_conversion, pixels, icc))
@@ -132,7 +147,9 @@ class Decoder:
             raise TransientError(Code.INTERNAL, detail) from error
 
     def _connected(self) -> tuple[_Service, socket.socket]:
-        """A connection to the process for one photo, of a new service where the old one is gone."""
+        """A connection to the process for one photo, of a new service where the old one
+        is gone.
+        """
         if self._service:
             with suppress(OSError, _Gone):
                 return self._service, self._service.connect()
@@ -142,38 +159,61 @@ class Decoder:
 
     def _ask(self, data: bytes | bytearray, pixels: int, end: socket.socket) -> Photo:
         settings = self._settings
-        memory = min(BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * pixels, settings.decode_memory_bytes)
+        memory = min(
+            BASE_BYTES + PER_BYTE * len(data) + PER_PIXEL_BYTES * pixels,
+            settings.decode_memory_bytes,
+        )
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
-        request = Request(bytes=len(data), memory_bytes=memory, seconds=seconds, limits=self._limits)
+        request = Request(
+            bytes=len(data), memory_bytes=memory, seconds=seconds, limits=self._limits
+        )
         link = Link(end, seconds)
         said = _said(link, Decoded, request, data)
         return self._photo(link, said)
 
-    def _ask_conversion(self, pixels: NDArray[np.uint8], icc: bytes, end: socket.socket) -> NDArray[np.uint8]:
+    def _ask_conversion(
+        self, pixels: NDArray[np.uint8], icc: bytes, end: socket.socket
+    ) -> NDArray[np.uint8]:
         height, width, _ = pixels.shape
         memory, seconds = (
             min(BASE_BYTES, self._settings.decode_memory_bytes),
             min(BASE_S, self._settings.decode_seconds),
         )
-        request = Conversion(width=width, height=height, icc=len(icc), memory_bytes=memory, seconds=seconds)
+        request = Conversion(
+            width=width,
+            height=height,
+            icc=len(icc),
+            memory_bytes=memory,
+            seconds=seconds,
+        )
         link = Link(end, seconds)
-        _said(link, Converted, request, np.ascontiguousarray(pixels).data.cast("B"), icc)
+        _said(
+            link, Converted, request, np.ascontiguousarray(pixels).data.cast("B"), icc
+        )
         found = np.empty_like(pixels)
         link.fill(found.data.cast("B"))
         return found
 
     def _photo(self, link: Link, said: Decoded) -> Photo:
-        """The arrays go straight to where they stay: a big picture into its scratch file."""
+        """The arrays go straight to where they stay: a big picture into its scratch
+        file.
+        """
         height, width, _ = said.shape
         profile, exif = said.icc or 0, said.exif or 0
         most = self._limits.max_metadata_bytes
-        if height * width > self._limits.max_pixels or profile > max(most, _PROFILE_BYTES) or exif > most:
+        if (
+            height * width > self._limits.max_pixels
+            or profile > max(most, _PROFILE_BYTES)
+            or exif > most
+        ):
             raise EOFError  # our own decoder never answers so
         pixels = self._filled(link, said.shape, said.dtype)
         alpha = self._filled(link, (height, width), said.dtype) if said.alpha else None
         icc = None if said.icc is None else link.read(profile)
         greys = None if said.icc is None else link.read(GREYS_BYTES)
-        meta = Metadata(icc, None if said.exif is None else link.read(exif), said.dpi, greys)
+        meta = Metadata(
+            icc, None if said.exif is None else link.read(exif), said.dpi, greys
+        )
         return Photo(pixels, alpha, meta, said.source_mode, said.notes)
 
     def _filled(self, link: Link, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -182,7 +222,9 @@ class Decoder:
         return array
 
     def _status(self, service: _Service) -> int:
-        """A process that has said its last word and stays is no better than one that crashed: it is ended."""
+        """A process that has said its last word and stays is no better than one that
+        crashed: it is ended.
+        """
         try:
             return service.status(_END_S)
         except TimeoutError:
@@ -211,8 +253,15 @@ class Decoder:
         return PermanentError(Code.DECODE_ERROR, detail)
 
 
-def _said(link: Link, kind: type[S], request: Request | Conversion, *blobs: bytes | bytearray | memoryview) -> S:
-    """Raises `PermanentError` with the photo's fault, `EOFError` where no answer is one of ours."""
+def _said(
+    link: Link,
+    kind: type[S],
+    request: Request | Conversion,
+    *blobs: bytes | bytearray | memoryview,
+) -> S:
+    """Raises `PermanentError` with the photo's fault, `EOFError` where no answer is one
+    of ours.
+    """
     with own().waiting():
         link.send(Asked(asked=request), *blobs)
         try:
@@ -236,7 +285,9 @@ def _name(signum: int) -> str:
 
 
 def _tell(confined: Confined) -> None:
-    """For the operator: on this machine, what a photo that takes its decoder over cannot do."""
+    """For the operator: on this machine, what a photo that takes its decoder over
+    cannot do.
+    """
     network, calls = Confined.NETWORK in confined, Confined.CALLS in confined
     tell = logger().info if calls else logger().warning
     tell("decoder.confined", network=network, system_calls=calls)
@@ -247,7 +298,9 @@ class _Gone(Exception):
 
 
 class _Service:
-    """The running `codec.child`. It says four bytes when it is ready: at first what confines it, then each status."""
+    """The running `codec.child`. It says four bytes when it is ready: at first what
+    confines it, then each status.
+    """
 
     def __init__(self, child: str) -> None:
         root = Path(__file__).parents[2]
@@ -258,13 +311,16 @@ class _Service:
                 pass_fds=(theirs.fileno(),),
                 env=_ENVIRONMENT | {"PYTHONPATH": str(root)},
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # one kill reaches its forks, too; a terminal's Ctrl-C reaches neither
+                # one kill reaches its forks, too; a terminal's Ctrl-C reaches neither
+                start_new_session=True,
             )
         self._owes_s = _START_S
         self._is_new = True
 
     def connect(self) -> socket.socket:
-        """A connection to a fresh process for one photo, once there is no other. Raises `_Gone`, `OSError`."""
+        """A connection to a fresh process for one photo, once there is no other. Raises
+        `_Gone`, `OSError`.
+        """
         if self._owes_s:
             said = self._read(self._owes_s)
             if self._is_new:
@@ -279,7 +335,9 @@ class _Service:
         return ours
 
     def status(self, seconds: float) -> int:
-        """The signal that ended the last photo's process, 0 if it ended itself. Raises `_Gone`, `TimeoutError`."""
+        """The signal that ended the last photo's process, 0 if it ended itself. Raises
+        `_Gone`, `TimeoutError`.
+        """
         found = self._read(seconds)
         return os.WTERMSIG(found) if os.WIFSIGNALED(found) else 0
 

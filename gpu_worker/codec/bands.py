@@ -1,7 +1,9 @@
-"""The pixels of a PNG: bands of rows, filtered with numpy and deflated each on its own, in order.
+"""The pixels of a PNG: bands of rows, filtered with numpy and deflated each on its own,
+in order.
 
-Neither the number of threads nor their timing changes a byte. Another release of the deflate libraries, or another
-kind of processor, may choose other bytes for the same pixels.
+Neither the number of threads nor their timing changes a byte. Another release of the
+deflate libraries, or another kind of processor, may choose other bytes for the same
+pixels.
 """
 
 from __future__ import annotations
@@ -21,19 +23,24 @@ from gpu_worker.pixels import scratch
 
 BAND_BYTES = 1 << 20
 Bytes = NDArray[np.uint8]
-# No divisor of the periods that block codecs (8) and enlarging networks (2, 4) leave in the rows.
+# No divisor of the periods that block codecs (8) and enlarging networks (2, 4) leave in
+# the rows.
 _SAMPLE_EVERY = 7
 _SUB, _UP, _AVERAGE = 1, 2, 3
 
 
-def deflated_bands(photo: Photo, level: int, threads: int) -> Iterator[tuple[Bytes, bytes]]:
+def deflated_bands(
+    photo: Photo, level: int, threads: int
+) -> Iterator[tuple[Bytes, bytes]]:
     """Filtered and deflated bands in order; at most `threads` + 1 are in memory."""
     samples = photo.pixels.shape[2] + (photo.alpha is not None)
     rows = max(1, BAND_BYTES // (photo.width * samples * photo.pixels.dtype.itemsize))
     with ThreadPoolExecutor(threads, "png") as pool:
         waiting: deque[Future[tuple[Bytes, bytes]]] = deque()
         for top in range(0, photo.height, rows):
-            waiting.append(pool.submit(_band, photo, top, min(top + rows, photo.height), level))
+            waiting.append(
+                pool.submit(_band, photo, top, min(top + rows, photo.height), level)
+            )
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -44,14 +51,18 @@ def _band(photo: Photo, top: int, bottom: int, level: int) -> tuple[Bytes, bytes
     rows = _rows(photo, max(top - 1, 0), bottom)
     if top == 0:
         rows = np.concatenate((np.zeros_like(rows[:1]), rows))
-    step = photo.pixels.dtype.itemsize * (photo.pixels.shape[2] + (photo.alpha is not None))
+    step = photo.pixels.dtype.itemsize * (
+        photo.pixels.shape[2] + (photo.alpha is not None)
+    )
     filtered = _filtered(rows[1:], rows[:-1], step, level)
     scratch.drop_rows(photo, top, bottom)
     return filtered, min((deflate(filtered) for deflate in _DEFLATES[level]), key=len)
 
 
 def _rows(photo: Photo, top: int, bottom: int) -> Bytes:
-    """Rows as PNG stores them: (rows, bytes), alpha interleaved, most significant byte first."""
+    """Rows as PNG stores them: (rows, bytes), alpha interleaved, most significant byte
+    first.
+    """
     block: NDArray[Any] = photo.pixels[top:bottom]
     if photo.alpha is not None:
         block = np.concatenate((block, photo.alpha[top:bottom, :, None]), axis=2)
@@ -61,10 +72,16 @@ def _rows(photo: Photo, top: int, bottom: int) -> Bytes:
 
 
 def _filtered(rows: Bytes, above: Bytes, step: int, level: int) -> Bytes:
-    """Each row with its filter type in front: one filter for the whole band, the best by a sample of its rows."""
+    """Each row with its filter type in front: one filter for the whole band, the best
+    by a sample of its rows.
+    """
     left = np.zeros_like(rows)
     left[:, step:] = rows[:, :-step]
-    kind = _UP if level == 0 else min(_PREDICTORS, key=lambda k: _cost(k, rows, left, above))
+    kind = (
+        _UP
+        if level == 0
+        else min(_PREDICTORS, key=lambda k: _cost(k, rows, left, above))
+    )
     result = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     result[:, 0] = kind
     np.subtract(rows, _PREDICTORS[kind](left, above), out=result[:, 1:])
@@ -72,8 +89,11 @@ def _filtered(rows: Bytes, above: Bytes, step: int, level: int) -> Bytes:
 
 
 def _cost(kind: int, rows: Bytes, left: Bytes, above: Bytes) -> int:
-    """Sum of the sample's residuals as signed bytes: what is close to zero deflates well."""
-    # Not the first row: at the top of the picture it has nothing above it and would speak for the whole band.
+    """Sum of the sample's residuals as signed bytes: what is close to zero deflates
+    well.
+    """
+    # Not the first row: at the top of the picture it has nothing above it and would
+    # speak for the whole band.
     every = slice(_SAMPLE_EVERY // 2, None, _SAMPLE_EVERY)
     residual = rows[every] - _PREDICTORS[kind](left[every], above[every])
     return int(np.abs(residual.view(np.int8).astype(np.int16)).sum())
@@ -98,7 +118,8 @@ def _igzip(data: Bytes) -> bytes:
 
 
 def _runs(data: Bytes) -> bytes:
-    # Photographic residuals hold few true repeats; looking for runs only is smaller and faster than looking for all.
+    # Photographic residuals hold few true repeats; looking for runs only is smaller and
+    # faster than looking for all.
     stream = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
     return stream.compress(data.data) + stream.flush(zlib.Z_FULL_FLUSH)
 
@@ -109,6 +130,11 @@ def _repeats(data: Bytes) -> bytes:
 
 
 _DEFLATES: tuple[tuple[Callable[[Bytes], bytes], ...], ...] = (
-    (_igzip,), (_igzip,), (_runs,), (_runs, _repeats),
-)  # fmt: skip
-"""By level. ISA-L's own levels 2 and 3 were measured: slower than its level 1, and no smaller on photographs."""
+    (_igzip,),
+    (_igzip,),
+    (_runs,),
+    (_runs, _repeats),
+)
+"""By level. ISA-L's own levels 2 and 3 were measured: slower than its level 1, and no
+smaller on photographs.
+"""

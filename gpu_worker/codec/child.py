@@ -1,7 +1,9 @@
-"""`python -m gpu_worker.codec.child FD`: decodes photos, each in a forked process of its own under limits.
+"""`python -m gpu_worker.codec.child FD`: decodes photos, each in a forked process of
+its own under limits.
 
-This process has the decoders loaded and looks at no file itself. Its fork waits for one photo, with memory already at
-hand, so that a process of its own costs a photo little time; and nothing of one photo is left when the next comes.
+This process has the decoders loaded and looks at no file itself. Its fork waits for one
+photo, with memory already at hand, so that a process of its own costs a photo little
+time; and nothing of one photo is left when the next comes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,17 @@ from PIL import Image
 from gpu_worker.codec import colour
 from gpu_worker.codec.confine import can_refuse_calls, refuse_calls
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
-from gpu_worker.codec.wire import Answer, Asked, Confined, Conversion, Converted, Decoded, Fault, Link, Request
+from gpu_worker.codec.wire import (
+    Answer,
+    Asked,
+    Confined,
+    Conversion,
+    Converted,
+    Decoded,
+    Fault,
+    Link,
+    Request,
+)
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 
@@ -37,12 +49,14 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 def main(control_fd: int) -> int:
     """Serve until the worker's end of the control socket is closed.
 
-    Each byte on it brings a connection about one photo; its process's wait status goes back in four bytes. The first
-    four say that this process is ready, and what confines a photo's process (`wire.Confined`).
+    Each byte on it brings a connection about one photo; its process's wait status goes
+    back in four bytes. The first four say that this process is ready, and what confines
+    a photo's process (`wire.Confined`).
     """
     control = socket.socket(fileno=control_fd)
     _die_with_parent()
-    for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):  # what is loaded at first use is loaded once, not in every fork
+    # what is loaded at first use is loaded once, not in every fork
+    for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):
         _answer(_picture(kind, 8), Limits())
     colour.ready()
     usual = _picture("JPEG", _USUAL_PX)
@@ -64,14 +78,21 @@ def _picture(kind: str, side_px: int) -> bytes:
 
 
 def _confine() -> Confined:
-    """No network where the kernel lets us leave it, no new privileges, and nobody listens to what decoders print."""
-    left = _libc("unshare", _CLONE_NEWNET) == 0 or _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    """No network where the kernel lets us leave it, no new privileges, and nobody
+    listens to what decoders print.
+    """
+    left = (
+        _libc("unshare", _CLONE_NEWNET) == 0
+        or _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    )
     _libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
-    return (Confined.NETWORK if left else Confined(0)) | (Confined.CALLS if can_refuse_calls() else Confined(0))
+    return (Confined.NETWORK if left else Confined(0)) | (
+        Confined.CALLS if can_refuse_calls() else Confined(0)
+    )
 
 
 def _die_with_parent() -> None:
@@ -100,7 +121,8 @@ def _one_photo(control: socket.socket, usual: bytes) -> int:
 
 
 def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
-    _answer(usual, Limits())  # the heap it leaves behind is worth more than half of a photo's time
+    # the heap it leaves behind is worth more than half of a photo's time
+    _answer(usual, Limits())
     message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not message:
         return _NO_MORE
@@ -112,7 +134,10 @@ def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
 def _serve(link: Link) -> None:
     request = link.receive(Asked).asked
     if isinstance(request, Conversion):
-        pixels, icc = link.read(request.width * request.height * 3), link.read(request.icc)
+        pixels, icc = (
+            link.read(request.width * request.height * 3),
+            link.read(request.icc),
+        )
         _limit(request)
         refuse_calls()
         answer, blobs = _converted(request, pixels, icc)
@@ -125,7 +150,8 @@ def _serve(link: Link) -> None:
 
 
 def _limit(request: Request | Conversion) -> None:
-    # The worker's clock is the limit. Without a worker this one ends two decoding threads, and says so by its signal.
+    # The worker's clock is the limit. Without a worker this one ends two decoding
+    # threads, and says so by its signal.
     seconds = math.ceil(2 * request.seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     limits = [
@@ -153,12 +179,21 @@ def _answer(data: bytes, limits: Limits) -> tuple[Answer, list[memoryview | byte
     return Answer(said=Fault(code=fault.code, detail=_clean(fault.detail))), []
 
 
-def _converted(request: Conversion, pixels: bytes, icc: bytes) -> tuple[Answer, list[memoryview | bytes]]:
+def _converted(
+    request: Conversion, pixels: bytes, icc: bytes
+) -> tuple[Answer, list[memoryview | bytes]]:
     try:
         image = Image.frombytes("RGB", (request.width, request.height), pixels)
-        return Answer(said=Converted()), [colour.to_srgb("RGB", icc)[0](image).tobytes()]
+        return Answer(said=Converted()), [
+            colour.to_srgb("RGB", icc)[0](image).tobytes()
+        ]
     except Exception as error:
-        return Answer(said=Fault(code=Code.DECODE_ERROR, detail=_clean(f"{type(error).__name__}: {error}"))), []
+        return Answer(
+            said=Fault(
+                code=Code.DECODE_ERROR,
+                detail=_clean(f"{type(error).__name__}: {error}"),
+            )
+        ), []
 
 
 def _told(photo: Photo) -> tuple[Answer, list[memoryview | bytes]]:

@@ -1,6 +1,8 @@
-"""What profiles mean, by a library that was not written for strangers' files: it runs in the decoder's process only.
+"""What profiles mean, by a library that was not written for strangers' files: it runs
+in the decoder's process only.
 
-So it is imported where it is first used, and `ready` has it loaded before that process may open no file any more.
+So it is imported where it is first used, and `ready` has it loaded before that process
+may open no file any more.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ def ready() -> None:
 
 
 def usable(icc: bytes, channels: int) -> bool:
-    """Whether pixels can be converted from `icc`: asked once where the photo is decoded, so that a profile which its
-    library cannot digest shows there.
+    """Whether pixels can be converted from `icc`: asked once where the photo is
+    decoded, so that a profile which its library cannot digest shows there.
     """
     if not profiles.fits(icc, channels) or _profile(icc) is None:
         return False
@@ -50,7 +52,9 @@ def greys(icc: bytes, channels: int) -> bytes:
 
 @cache
 def srgb() -> bytes:
-    """An sRGB profile, the same bytes on every day (the library would write the time of its making)."""
+    """An sRGB profile, the same bytes on every day (the library would write the time of
+    its making).
+    """
     cms = _cms()
     made = bytearray(cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes())
     made[24:36] = bytes((0x07, 0xCE, 0, 2, 0, 9, 0, 6, 0, 49, 0, 0))
@@ -58,14 +62,22 @@ def srgb() -> bytes:
     return bytes(made)
 
 
-def to_srgb(mode: str, icc: bytes | None) -> tuple[Callable[[Image.Image], Image.Image], str]:
-    """A converter of pictures of `mode` (CMYK, LAB, RGB or L) to RGB in sRGB, and a note that says how it goes."""
+def to_srgb(
+    mode: str, icc: bytes | None
+) -> tuple[Callable[[Image.Image], Image.Image], str]:
+    """A converter of pictures of `mode` (CMYK, LAB, RGB or L) to RGB in sRGB, and a
+    note that says how it goes.
+    """
     cms = _cms()
     source = cms.createProfile("LAB") if mode == "LAB" else _profile(icc)
     if source is None:
-        return lambda image: image.convert("RGB"), f"{mode} without a usable profile was converted to RGB by formula"
+        return lambda image: image.convert(
+            "RGB"
+        ), f"{mode} without a usable profile was converted to RGB by formula"
     intent, flags = cms.Intent.RELATIVE_COLORIMETRIC, cms.Flags.BLACKPOINTCOMPENSATION
-    transform = cms.buildTransform(source, cms.createProfile("sRGB"), mode, "RGB", intent, flags)
+    transform = cms.buildTransform(
+        source, cms.createProfile("sRGB"), mode, "RGB", intent, flags
+    )
     return lambda image: _applied(image, transform), f"{mode} was converted to sRGB"
 
 

@@ -1,7 +1,9 @@
-"""System calls that decoding a photo never needs are refused by the kernel (seccomp), in the photo's own process.
+"""System calls that decoding a photo never needs are refused by the kernel (seccomp),
+in the photo's own process.
 
-A refused call returns an error and kills nothing, so that a library which tries one goes on as on a system without it.
-What is refused is listed, rather than what is allowed: the next libc may need what this one does not.
+A refused call returns an error and kills nothing, so that a library which tries one
+goes on as on a system without it. What is refused is listed, rather than what is
+allowed: the next libc may need what this one does not.
 """
 
 from __future__ import annotations
@@ -45,11 +47,16 @@ _TABLE = """
     171, clock_adjtime 305 266, sethostname 170 161, setdomainname 171 162, iopl 172 -, ioperm 173 -, modify_ldt
     154 -, vhangup 153 58,
 """
-"""Name, number on x86_64, number on aarch64: files, network, programs, other processes, and the rest of the kernel."""
+"""Name, number on x86_64, number on aarch64: files, network, programs, other processes,
+and the rest of the kernel.
+"""
 
 _NEWEST = 451
-"""Above it no number is known here: they get the answer of an older kernel, as x32's numbers (from 1 << 30) do."""
-_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the table, AUDIT_ARCH_…
+"""Above it no number is known here: they get the answer of an older kernel, as x32's
+numbers (from 1 << 30) do.
+"""
+# column of the table, AUDIT_ARCH_…
+_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _CLONE, _CLONE3, _FCNTL = (56, 220), (435, 435), (72, 25)
 _PRCTL, _PRLIMIT, _SECCOMP = (157, 167), (302, 261), (317, 277)
 _KILLS = ((62, 129), (200, 130), (234, 131))  # kill, tkill, tgkill
@@ -62,24 +69,44 @@ _Step = tuple[int, int, int, int]
 
 
 def refuse_calls() -> bool:
-    """From now on, in every thread. No new privileges must have been asked for. False where it cannot be had."""
+    """From now on, in every thread. No new privileges must have been asked for. False
+    where it cannot be had.
+    """
     if not _is_known():
         return False
     machine = platform.machine()
     steps = program(machine, os.getpid())
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    filters = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    code = ctypes.create_string_buffer(
+        b"".join(struct.pack("=HBBI", *step) for step in steps)
+    )
+    filters = ctypes.create_string_buffer(
+        struct.pack("@HP", len(steps), ctypes.addressof(code))
+    )
     number = _SECCOMP[_MACHINES[machine][0]]
     call = ctypes.CDLL(None).syscall
-    return bool(call(ctypes.c_long(number), ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(_TSYNC), filters) == 0)
+    return bool(
+        call(
+            ctypes.c_long(number),
+            ctypes.c_long(_SET_MODE_FILTER),
+            ctypes.c_long(_TSYNC),
+            filters,
+        )
+        == 0
+    )
 
 
 def _is_known() -> bool:
-    return sys.platform == "linux" and platform.machine() in _MACHINES and sys.maxsize > 1 << 32
+    return (
+        sys.platform == "linux"
+        and platform.machine() in _MACHINES
+        and sys.maxsize > 1 << 32
+    )
 
 
 def can_refuse_calls() -> bool:
-    """Whether `refuse_calls` will hold in processes of this one: asked with a filter that cannot be read."""
+    """Whether `refuse_calls` will hold in processes of this one: asked with a filter
+    that cannot be read.
+    """
     if not _is_known():
         return False
     number = _SECCOMP[_MACHINES[platform.machine()][0]]
@@ -92,19 +119,32 @@ def can_refuse_calls() -> bool:
 def program(machine: str, pid: int) -> list[_Step]:
     """The filter of process `pid` as BPF: code, jump if true, jump if false, constant."""
     column, arch = _MACHINES[machine]
-    refused = [entry.split()[1 + column] for entry in _TABLE.replace("\n", " ").split(",") if entry.strip()]
+    refused = [
+        entry.split()[1 + column]
+        for entry in _TABLE.replace("\n", " ").split(",")
+        if entry.strip()
+    ]
     steps: list[_Step] = [
-        (_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, arch), _fail(errno.EPERM),
-        (_LOAD, 0, 0, _NUMBER_AT), (_GREATER, 0, 1, _NEWEST), _fail(errno.ENOSYS),
-        (_EQUAL, 0, 1, _CLONE3[column]), _fail(errno.ENOSYS),  # its flags cannot be seen; libc falls back to clone
-    ]  # fmt: skip
+        (_LOAD, 0, 0, _ARCH_AT),
+        (_EQUAL, 1, 0, arch),
+        _fail(errno.EPERM),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_GREATER, 0, 1, _NEWEST),
+        _fail(errno.ENOSYS),
+        # its flags cannot be seen; libc falls back to clone
+        (_EQUAL, 0, 1, _CLONE3[column]),
+        _fail(errno.ENOSYS),
+    ]
     for number in refused:
         if number != "-":
             steps += [(_EQUAL, 0, 1, int(number)), _fail(errno.EPERM)]
-    steps += _argument(_CLONE[column], 0, (_ANY_BIT, 1, 0, _CLONE_THREAD))  # threads, no processes
+    # threads, no processes
+    steps += _argument(_CLONE[column], 0, (_ANY_BIT, 1, 0, _CLONE_THREAD))
     for kill in _KILLS:
-        steps += _argument(kill[column], 0, (_EQUAL, 1, 0, pid))  # abort() signals itself
-    for command in (_F_SETOWN, _F_SETOWN_EX):  # would have the kernel send signals to others
+        # abort() signals itself
+        steps += _argument(kill[column], 0, (_EQUAL, 1, 0, pid))
+    # would have the kernel send signals to others
+    for command in (_F_SETOWN, _F_SETOWN_EX):
         steps += _argument(_FCNTL[column], 1, (_EQUAL, 0, 1, command))
     steps += _argument(_PRCTL[column], 0, (_EQUAL, 0, 1, _PR_SET_PDEATHSIG))
     for half in (2, 2.5):  # limits may be read
@@ -113,9 +153,17 @@ def program(machine: str, pid: int) -> list[_Step]:
 
 
 def _argument(number: int, index: float, passes: _Step) -> list[_Step]:
-    """Refuse call `number` unless its argument `passes`; a half index is an argument's upper half."""
+    """Refuse call `number` unless its argument `passes`; a half index is an argument's
+    upper half.
+    """
     at = _ARGUMENTS_AT + int(index * 8)
-    return [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, at), passes, _fail(errno.EPERM), (_LOAD, 0, 0, _NUMBER_AT)]
+    return [
+        (_EQUAL, 0, 4, number),
+        (_LOAD, 0, 0, at),
+        passes,
+        _fail(errno.EPERM),
+        (_LOAD, 0, 0, _NUMBER_AT),
+    ]
 
 
 def _fail(code: int) -> _Step:

@@ -1,4 +1,6 @@
-"""The visible label: a short text in the lower right corner of a picture, in any script the font has."""
+"""The visible label: a short text in the lower right corner of a picture, in any script
+the font has.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,14 @@ _MIN_PX = 10
 
 
 def check_label(settings: Settings) -> None:
-    """Raises `SettingsError` where a label is asked for that the fonts at hand cannot draw. Called at start."""
+    """Raises `SettingsError` where a label is asked for that the fonts at hand cannot
+    draw. Called at start.
+    """
     if not (settings.label_preview or settings.label_result):
         return
-    if missing := sorted(set(settings.label_text) - {c for c in settings.label_text if _has_glyph(c)}):
+    if missing := sorted(
+        set(settings.label_text) - {c for c in settings.label_text if _has_glyph(c)}
+    ):
         raise SettingsError(
             f"DARKROOM_LABEL_TEXT: no font at hand has {''.join(missing)!r}; "
             "install pylopdf-fonts-zh-cn, or choose a text in Latin letters"
@@ -31,7 +37,9 @@ def check_label(settings: Settings) -> None:
 
 
 def stamp(photo: Photo, text: str) -> None:
-    """Draw `text` into the lower right corner of `photo`, in place; only that corner is touched."""
+    """Draw `text` into the lower right corner of `photo`, in place; only that corner is
+    touched.
+    """
     patch = _patch(text, photo.width, photo.height)
     if patch is None:
         return
@@ -40,7 +48,8 @@ def stamp(photo: Photo, text: str) -> None:
     top = np.iinfo(corner.dtype).max
     ground = corner * (1 - _SHADE)
     if photo.alpha is not None:
-        # The label must show where the picture is transparent; what hides there must not.
+        # The label must show where the picture is transparent; what hides there must
+        # not.
         ground *= photo.alpha[-height:, -width:, None] / top
         photo.alpha[-height:, -width:] = top
     letters = patch[..., None]
@@ -48,7 +57,9 @@ def stamp(photo: Photo, text: str) -> None:
 
 
 def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
-    """Coverage 0…1 of the letters on their dark ground, (height, width); None in a picture too small for any."""
+    """Coverage 0…1 of the letters on their dark ground, (height, width); None in a
+    picture too small for any.
+    """
     size = max(_MIN_PX, round(min(width, height) * _HEIGHT))
     box = _font(size).getbbox(text)
     if box[2] > width * _WIDTH:
@@ -70,7 +81,9 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Noto Sans SC where its package is installed, else Pillow's own font, which has Latin letters."""
+    """Noto Sans SC where its package is installed, else Pillow's own font, which has
+    Latin letters.
+    """
     try:
         path = str(import_module("pylopdf_fonts_zh_cn").sans_path())
     except ImportError:
@@ -81,6 +94,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _has_glyph(character: str) -> bool:
-    # A font draws every character it lacks as the same box, that of a code point nobody has.
+    # A font draws every character it lacks as the same box, that of a code point nobody
+    # has.
     font = _font(24)
-    return character.isspace() or bytes(font.getmask(character)) != bytes(font.getmask("\U0010ffff"))
+    return character.isspace() or bytes(font.getmask(character)) != bytes(
+        font.getmask("\U0010ffff")
+    )

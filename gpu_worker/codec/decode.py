@@ -34,18 +34,32 @@ from shared.errors import Code, PermanentError
 from shared.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
-"""Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of phones."""
+"""Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of
+phones.
+"""
 
-# Imported by name: for a format that it misses, Pillow would load every decoder it has, EPS and all.
-_PLUGINS = (AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, WebPImagePlugin)
-AvifImagePlugin.DEFAULT_MAX_THREADS = 2  # by default one for each core, and each takes address space
+# Imported by name: for a format that it misses, Pillow would load every decoder it has,
+# EPS and all.
+_PLUGINS = (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    WebPImagePlugin,
+)
+# by default one for each core, and each takes address space
+AvifImagePlugin.DEFAULT_MAX_THREADS = 2
 pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
-# Pillow's own size check warns above one limit and fails above another, through process-wide state; ours is exact.
+# Pillow's own size check warns above one limit and fails above another, through
+# process-wide state; ours is exact.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-# Pillow reads uncompressed TIFF itself, but 16-bit separate planes wrongly; libtiff reads every layout one way.
+# Pillow reads uncompressed TIFF itself, but 16-bit separate planes wrongly; libtiff
+# reads every layout one way.
 TiffImagePlugin.READ_LIBTIFF = True
-# A scanner's ICC profile in a PNG may exceed Pillow's 1 MiB; what we keep is limited by `Limits`.
+# A scanner's ICC profile in a PNG may exceed Pillow's 1 MiB; what we keep is limited by
+# `Limits`.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 
 _ORIENTATION_TAG = 0x0112
@@ -54,8 +68,9 @@ _SUBFILE_TAG = 254
 
 @dataclass(frozen=True)
 class Limits:
-    """What a decode may cost and what it may keep. `max_pixels`: width times height of the header; `max_frames`:
-    pictures or pages in one file, of which the first is decoded.
+    """What a decode may cost and what it may keep. `max_pixels`: width times height of
+    the header; `max_frames`: pictures or pages in one file, of which the first is
+    decoded.
     """
 
     max_pixels: int = 120_000_000
@@ -65,23 +80,32 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.max_pixels, settings.max_metadata_bytes, settings.keep_gps, settings.max_frames)
+        return cls(
+            settings.max_pixels,
+            settings.max_metadata_bytes,
+            settings.keep_gps,
+            settings.max_frames,
+        )
 
 
 def decode(data: bytes, limits: Limits) -> Photo:
     """The photo in `data`: whole, upright, as `Photo` describes.
 
-    Raises `PermanentError`: `decode_error`, `unsupported_mode`, `too_many_pixels`, `animated`, `out_of_memory`.
+    Raises `PermanentError`: `decode_error`, `unsupported_mode`, `too_many_pixels`,
+    `animated`, `out_of_memory`.
     """
     with _faults(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check(image, data, limits)
         notes = _pages(image, data, limits.max_frames)
         planes = modes.planes(image, data)
-        # Pillow turns TIFF pages by itself while loading them, so the tag is read only now.
+        # Pillow turns TIFF pages by itself while loading them, so the tag is read only
+        # now.
         orientation = _orientation(image)
         channels = planes.pixels.shape[2]
-        kept, meta_notes = metadata.kept(image, channels, limits.max_metadata_bytes, limits.keep_gps)
+        kept, meta_notes = metadata.kept(
+            image, channels, limits.max_metadata_bytes, limits.keep_gps
+        )
         if (icc := planes.icc or kept.icc) is not None:
             kept = kept.with_icc(icc, colour.greys(icc, channels))
         return Photo(
@@ -107,7 +131,8 @@ def _faults(data: bytes) -> Iterator[None]:
     except PermanentError:
         raise
     except Exception as error:
-        # Libraries whose memory runs out often say nothing but that they cannot decode: the C library knows better.
+        # Libraries whose memory runs out often say nothing but that they cannot decode:
+        # the C library knows better.
         short = isinstance(error, MemoryError) or last_error.value == errno.ENOMEM
         raise out_of_memory() if short else _fault(error, data) from error
 
@@ -118,15 +143,18 @@ def _fault(error: Exception, data: bytes) -> PermanentError:
             return modes.unsupported(layout)
         detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
         return PermanentError(Code.DECODE_ERROR, detail)
-    # Hostile files make decoders raise nearly anything (seen: OSError, ValueError, TypeError, SyntaxError,
-    # KeyError, struct.error): whatever comes out of a decoder is the file's fault, and trying again cannot help.
+    # Hostile files make decoders raise nearly anything (seen: OSError, ValueError,
+    # TypeError, SyntaxError, KeyError, struct.error): whatever comes out of a decoder
+    # is the file's fault, and trying again cannot help.
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     detail = f"the photo is damaged and cannot be decoded to its end ({reason}); upload an intact copy"
     return PermanentError(Code.DECODE_ERROR, detail)
 
 
 def _errno() -> ctypes.c_int:
-    """The C library's `errno` of this thread, or a number of our own where it cannot be reached."""
+    """The C library's `errno` of this thread, or a number of our own where it cannot be
+    reached.
+    """
     try:
         place = ctypes.CDLL(None).__errno_location
     except AttributeError:
@@ -141,10 +169,13 @@ def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
     if width * height > limits.max_pixels:
         detail = f"{width} x {height} pixels are more than the limit of {limits.max_pixels:,}; scale the photo down"
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)
-    if image.format in ("PNG", "WEBP", "GIF", "AVIF") and getattr(image, "is_animated", False):
+    if image.format in ("PNG", "WEBP", "GIF", "AVIF") and getattr(
+        image, "is_animated", False
+    ):
         detail = f"this {image.format} is an animation; Darkroom restores still photos, upload a single frame"
         raise PermanentError(Code.ANIMATED, detail)
-    if image.format == "PNG":  # its checksums are not looked at while decoding: a wrong pixel would go unnoticed
+    # its checksums are not looked at while decoding: a wrong pixel would go unnoticed
+    if image.format == "PNG":
         with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
             copy.verify()
         if not is_whole(data):
@@ -155,8 +186,13 @@ def _pages(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
     """Notes about further pictures in the file; they are left out."""
     if image.format == "TIFF":
         if int(image.getexif().get(_SUBFILE_TAG, 0)) & 1:
-            raise modes.unsupported("a TIFF that begins with a reduced preview, as camera raw files do")
-        count, note = _tiff_pages(data, most), "the file has several pages; only the first was restored"
+            raise modes.unsupported(
+                "a TIFF that begins with a reduced preview, as camera raw files do"
+            )
+        count, note = (
+            _tiff_pages(data, most),
+            "the file has several pages; only the first was restored",
+        )
     elif image.format in ("MPO", "HEIF"):
         count = getattr(image, "n_frames", 1)
         note = "the file has several pictures; only the main one was restored"
@@ -175,7 +211,8 @@ def _tiff_pages(data: bytes, most: int) -> int:
         for page in range(1, most + 1):
             try:
                 image.seek(page)
-            except Exception:  # the end, or a damaged further page, which is no reason to refuse the first
+            # the end, or a damaged further page, which is no reason to refuse the first
+            except Exception:
                 return page
     return most + 1
 

@@ -1,7 +1,8 @@
-"""Honest labels inside the file: what was done, by what, and that a model had a hand in it.
+"""Honest labels inside the file: what was done, by what, and that a model had a hand in
+it.
 
-XMP `Iptc4xmpExt:DigitalSourceType` takes a term of the IPTC's vocabulary; `TC260:AIGC` is the field that
-GB 45438-2025 asks for; PNG text says the same for people.
+XMP `Iptc4xmpExt:DigitalSourceType` takes a term of the IPTC's vocabulary; `TC260:AIGC`
+is the field that GB 45438-2025 asks for; PNG text says the same for people.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from shared.workflows import ResolvedWorkflow
 
 SOFTWARE = f"Darkroom {__version__}"
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-# These steps put in what the photo did not hold (colours, facial detail), by a generative model.
+# These steps put in what the photo did not hold (colours, facial detail), by a
+# generative model.
 _INVENTING = frozenset({"colorize", "faces"})
 
 
-def texts(task_id: str, workflow: ResolvedWorkflow, producer: str = "Darkroom") -> dict[str, str]:
-    """PNG text of a result, keyword → value, with the XMP packet. `producer`: who answers for the result."""
+def texts(
+    task_id: str, workflow: ResolvedWorkflow, producer: str = "Darkroom"
+) -> dict[str, str]:
+    """PNG text of a result, keyword → value, with the XMP packet. `producer`: who
+    answers for the result.
+    """
     ref = workflow.ref
     return {
         "Software": SOFTWARE,
@@ -33,12 +39,15 @@ def texts(task_id: str, workflow: ResolvedWorkflow, producer: str = "Darkroom") 
 
 
 def source_type(workflow: ResolvedWorkflow) -> str:
-    """The IPTC term: `algorithmicallyEnhanced` where the photo's own content was corrected or enlarged,
-    `compositeWithTrainedAlgorithmicMedia` where a model also added content. Never `trainedAlgorithmicMedia`, which
-    says that the whole picture was generated.
+    """The IPTC term: `algorithmicallyEnhanced` where the photo's own content was
+    corrected or enlarged, `compositeWithTrainedAlgorithmicMedia` where a model also
+    added content. Never `trainedAlgorithmicMedia`, which says that the whole picture
+    was generated.
     """
     invents = any(step.kind in _INVENTING for step in workflow.steps)
-    return _SOURCE_TYPES + ("compositeWithTrainedAlgorithmicMedia" if invents else "algorithmicallyEnhanced")
+    return _SOURCE_TYPES + (
+        "compositeWithTrainedAlgorithmicMedia" if invents else "algorithmicallyEnhanced"
+    )
 
 
 def xmp(task_id: str, workflow: ResolvedWorkflow, producer: str) -> str:
@@ -63,9 +72,16 @@ def xmp(task_id: str, workflow: ResolvedWorkflow, producer: str) -> str:
 
 
 def _aigc(task_id: str, producer: str) -> str:
-    """The JSON of GB 45438-2025, appendix E. Label 1: generated or synthesised. Those who spread it fill the rest."""
+    """The JSON of GB 45438-2025, appendix E. Label 1: generated or synthesised. Those
+    who spread it fill the rest.
+    """
     fields = {
-        "Label": "1", "ContentProducer": producer, "ProduceID": task_id, "ReservedCode1": "",
-        "ContentPropagator": "", "PropagateID": "", "ReservedCode2": "",
-    }  # fmt: skip
+        "Label": "1",
+        "ContentProducer": producer,
+        "ProduceID": task_id,
+        "ReservedCode1": "",
+        "ContentPropagator": "",
+        "PropagateID": "",
+        "ReservedCode2": "",
+    }
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))

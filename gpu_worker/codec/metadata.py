@@ -1,7 +1,9 @@
-"""What a photo keeps beside its pixels: a fixed list of EXIF fields, resolution, colour profile. Nothing else.
+"""What a photo keeps beside its pixels: a fixed list of EXIF fields, resolution, colour
+profile. Nothing else.
 
-A list of what stays, not of what goes: maker notes, serial numbers, owner names, thumbnails of the unrestored
-picture, comments and XMP all fall away without being known by name. The position stays only when asked for.
+A list of what stays, not of what goes: maker notes, serial numbers, owner names,
+thumbnails of the unrestored picture, comments and XMP all fall away without being known
+by name. The position stays only when asked for.
 """
 
 from __future__ import annotations
@@ -19,23 +21,69 @@ _MAX_VALUE_BYTES = 1024
 _POSITION = int(ExifTags.IFD.GPSInfo)
 _DETAILS = int(ExifTags.IFD.Exif)
 
-MAIN_FIELDS = frozenset({
-    _B.Make, _B.Model, _B.DateTime, _B.Artist, _B.Copyright, _B.XResolution, _B.YResolution, _B.ResolutionUnit,
-})  # fmt: skip
-DETAIL_FIELDS = frozenset({
-    _B.ExifVersion, _B.DateTimeOriginal, _B.DateTimeDigitized, _B.SubsecTime, _B.SubsecTimeOriginal,
-    _B.SubsecTimeDigitized, _B.OffsetTime, _B.OffsetTimeOriginal, _B.OffsetTimeDigitized,
-    _B.ExposureTime, _B.FNumber, _B.ExposureProgram, _B.ISOSpeedRatings, _B.SensitivityType, _B.ShutterSpeedValue,
-    _B.ApertureValue, _B.BrightnessValue, _B.ExposureBiasValue, _B.MaxApertureValue, _B.SubjectDistance,
-    _B.MeteringMode, _B.LightSource, _B.Flash, _B.FocalLength, _B.ColorSpace, _B.SensingMethod, _B.ExposureMode,
-    _B.WhiteBalance, _B.DigitalZoomRatio, _B.FocalLengthIn35mmFilm, _B.SceneCaptureType, _B.GainControl,
-    _B.Contrast, _B.Saturation, _B.Sharpness, _B.SubjectDistanceRange, _B.LensSpecification, _B.LensMake,
-    _B.LensModel,
-})  # fmt: skip
+MAIN_FIELDS = frozenset(
+    {
+        _B.Make,
+        _B.Model,
+        _B.DateTime,
+        _B.Artist,
+        _B.Copyright,
+        _B.XResolution,
+        _B.YResolution,
+        _B.ResolutionUnit,
+    }
+)
+DETAIL_FIELDS = frozenset(
+    {
+        _B.ExifVersion,
+        _B.DateTimeOriginal,
+        _B.DateTimeDigitized,
+        _B.SubsecTime,
+        _B.SubsecTimeOriginal,
+        _B.SubsecTimeDigitized,
+        _B.OffsetTime,
+        _B.OffsetTimeOriginal,
+        _B.OffsetTimeDigitized,
+        _B.ExposureTime,
+        _B.FNumber,
+        _B.ExposureProgram,
+        _B.ISOSpeedRatings,
+        _B.SensitivityType,
+        _B.ShutterSpeedValue,
+        _B.ApertureValue,
+        _B.BrightnessValue,
+        _B.ExposureBiasValue,
+        _B.MaxApertureValue,
+        _B.SubjectDistance,
+        _B.MeteringMode,
+        _B.LightSource,
+        _B.Flash,
+        _B.FocalLength,
+        _B.ColorSpace,
+        _B.SensingMethod,
+        _B.ExposureMode,
+        _B.WhiteBalance,
+        _B.DigitalZoomRatio,
+        _B.FocalLengthIn35mmFilm,
+        _B.SceneCaptureType,
+        _B.GainControl,
+        _B.Contrast,
+        _B.Saturation,
+        _B.Sharpness,
+        _B.SubjectDistanceRange,
+        _B.LensSpecification,
+        _B.LensMake,
+        _B.LensModel,
+    }
+)
 
 
-def kept(image: Image.Image, channels: int, max_bytes: int, keep_gps: bool) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a loaded `image` whose pixels have `channels` channels, and notes about what was left out."""
+def kept(
+    image: Image.Image, channels: int, max_bytes: int, keep_gps: bool
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of a loaded `image` whose pixels have `channels` channels, and notes
+    about what was left out.
+    """
     notes: list[str] = []
     icc = _icc(image, channels, max_bytes, notes)
     exif = _exif(image, keep_gps, notes)
@@ -45,7 +93,9 @@ def kept(image: Image.Image, channels: int, max_bytes: int, keep_gps: bool) -> t
     return Metadata(icc, exif, _dpi(image.info.get("dpi"))), tuple(notes)
 
 
-def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) -> bytes | None:
+def _icc(
+    image: Image.Image, channels: int, max_bytes: int, notes: list[str]
+) -> bytes | None:
     if image.mode in ("CMYK", "LAB"):  # converted to sRGB, and the profile with them
         return None
     icc = image.info.get("icc_profile")
@@ -55,12 +105,16 @@ def _icc(image: Image.Image, channels: int, max_bytes: int, notes: list[str]) ->
             if made is None or colour.usable(made, channels):
                 return made
         else:
-            icc = icc[: int.from_bytes(icc[:4], "big")]  # what lies behind its own length is no part of a profile
+            # what lies behind its own length is no part of a profile
+            icc = icc[: int.from_bytes(icc[:4], "big")]
             if len(icc) <= max_bytes and colour.usable(icc, channels):
                 return bytes(icc)
-    except Exception:  # a nonsensical colour space is no reason to refuse a sound picture
+    # a nonsensical colour space is no reason to refuse a sound picture
+    except Exception:
         icc = None
-    notes.append("the colour profile does not fit the pixels, or is too large, and was left out")
+    notes.append(
+        "the colour profile does not fit the pixels, or is too large, and was left out"
+    )
     return None
 
 
@@ -76,7 +130,9 @@ def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
             made[_DETAILS] = details
         if position := source.get_ifd(_POSITION):
             if keep_gps:
-                made[_POSITION] = {tag: value for tag, value in position.items() if _sane(value)}
+                made[_POSITION] = {
+                    tag: value for tag, value in position.items() if _sane(value)
+                }
             else:
                 notes.append("the GPS position was left out")
         if not len(made):

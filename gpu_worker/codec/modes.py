@@ -21,18 +21,29 @@ _BAND_PIXELS = 1 << 20
 
 # The mode that holds the same picture as grey or RGB, with or without alpha.
 _TARGETS = {
-    "1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
-    "RGBA": "RGBA", "RGBa": "RGBA", "PA": "RGBA",
-}  # fmt: skip
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "PA": "RGBA",
+}
 # Raw modes of 16-bit colour, by the number of samples stored per pixel.
 _DEEP = {"RGB;16": 3, "RGBX;16": 4, "RGBA;16": 4, "RGBa;16": 4, "LA;16": 2}
-# A PNG's transparent grey is given in the file's own bits; Pillow widens the pixels but not the key.
+# A PNG's transparent grey is given in the file's own bits; Pillow widens the pixels but
+# not the key.
 _KEY_SCALE = {"1": 255, "L;2": 85, "L;4": 17}
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Arrays as in `Photo`, still in the file's orientation. `icc`: set where the colours were converted."""
+    """Arrays as in `Photo`, still in the file's orientation. `icc`: set where the
+    colours were converted.
+    """
 
     pixels: Pixels
     alpha: Pixels | None
@@ -42,7 +53,9 @@ class Planes:
 
 
 def planes(image: Image.Image, data: bytes) -> Planes:
-    """All pixels of `image` (just opened from `data`). Raises `PermanentError(unsupported_mode)`."""
+    """All pixels of `image` (just opened from `data`). Raises
+    `PermanentError(unsupported_mode)`.
+    """
     raw = _raw_mode(image)
     deep = raw[:-1] if raw[-1:] in ("B", "L", "N") else raw
     if deep in _DEEP:
@@ -76,21 +89,36 @@ def tiff_layout(data: bytes) -> str | None:
         file = io.BytesIO(data)
         file.seek(ifd.next)
         ifd.load(file)
-        bits, kind = ifd[258], {1: "unsigned", 2: "signed", 3: "floating-point"}.get(ifd.get(339, (1,))[0], "unknown")
+        bits, kind = (
+            ifd[258],
+            {1: "unsigned", 2: "signed", 3: "floating-point"}.get(
+                ifd.get(339, (1,))[0], "unknown"
+            ),
+        )
         return f"a TIFF of {len(bits)} {kind} samples with {bits[0]} bits (photometric {ifd[262]})"
     except Exception:  # damaged tags: then it is no question of the layout
         return None
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the samples lie in the file, in Pillow's words; empty where the decoder does not say."""
-    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    """How the samples lie in the file, in Pillow's words; empty where the decoder does
+    not say.
+    """
+    args = (
+        image.tile[0].args
+        if isinstance(image, ImageFile.ImageFile) and image.tile
+        else ""
+    )
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
 
-def _copied(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> NDArray[Any]:
-    """`convert` applied band by band, so that no second whole picture is ever in memory. (height, width, channels)."""
+def _copied(
+    image: Image.Image, convert: Callable[[Image.Image], Image.Image]
+) -> NDArray[Any]:
+    """`convert` applied band by band, so that no second whole picture is ever in
+    memory. (height, width, channels).
+    """
     image.load()
     width, height = image.size
     rows = max(1, _BAND_PIXELS // width)
@@ -100,7 +128,9 @@ def _copied(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -
         band = np.asarray(convert(image.crop((0, top, width, bottom))))
         band = band.reshape(bottom - top, width, -1)
         if result is None:
-            result = np.empty((height, width, band.shape[2]), band.dtype.newbyteorder("="))
+            result = np.empty(
+                (height, width, band.shape[2]), band.dtype.newbyteorder("=")
+            )
         result[top:bottom] = band
     assert result is not None
     return result
@@ -129,7 +159,12 @@ def _palette(image: Image.Image) -> Planes:
     grey = all(r == g == b for r, g, b in _triples(image.getpalette("RGB") or []))
     target = ("LA" if grey else "RGBA") if transparent else ("L" if grey else "RGB")
     # Pillow goes from a palette to LA only by way of RGBA.
-    pixels, alpha = _split(_copied(image, lambda band: band.convert("RGBA" if transparent else "RGB").convert(target)))
+    pixels, alpha = _split(
+        _copied(
+            image,
+            lambda band: band.convert("RGBA" if transparent else "RGB").convert(target),
+        )
+    )
     return Planes(pixels, alpha, "P")
 
 
@@ -139,7 +174,9 @@ def _triples(flat: list[int]) -> zip[tuple[int, int, int]]:
 
 def _grey16(image: Image.Image) -> Planes:
     tags = getattr(image, "tag_v2", {})
-    pixels: NDArray[Any] = _copied(image, lambda band: band).astype(np.uint16, copy=False)
+    pixels: NDArray[Any] = _copied(image, lambda band: band).astype(
+        np.uint16, copy=False
+    )
     bits = tags.get(258, (16,))[0]
     if bits < 16:  # 12-bit scanners: 0…4095 → 0…65535
         pixels = (pixels << np.uint16(16 - bits)) | (pixels >> np.uint16(2 * bits - 16))
@@ -149,20 +186,33 @@ def _grey16(image: Image.Image) -> Planes:
 
 
 def _deep(image: Image.Image, data: bytes, raw: str, name: str) -> Planes:
-    """16-bit colour. Pillow keeps 8 of the bits, but can be told which: decode the two halves one by one."""
+    """16-bit colour. Pillow keeps 8 of the bits, but can be told which: decode the two
+    halves one by one.
+    """
     if getattr(image, "tag_v2", {}).get(284, 1) == 2:
         raise unsupported("a 16-bit TIFF with separate colour planes")
     # `N` is the machine's byte order, to which libtiff has converted.
-    high, low = ("B", "L") if raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big") else ("L", "B")
+    high, low = (
+        ("B", "L")
+        if raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big")
+        else ("L", "B")
+    )
     stored, samples = name.split(";")[0].replace("a", "A"), _DEEP[name]
     array: NDArray[Any]
     if samples == 2:
         array = _pairs(image)
     else:
         kept = 3 if stored == "RGBX" else samples
-        array = _copied(_with_raw(image, f"{stored};16{high}"), lambda band: band)[..., :kept].astype(np.uint16) << 8
+        array = (
+            _copied(_with_raw(image, f"{stored};16{high}"), lambda band: band)[
+                ..., :kept
+            ].astype(np.uint16)
+            << 8
+        )
         second = Image.open(io.BytesIO(data), formats=(image.format or "PNG",))
-        array |= _copied(_with_raw(second, f"{stored};16{low}"), lambda band: band)[..., :kept]
+        array |= _copied(_with_raw(second, f"{stored};16{low}"), lambda band: band)[
+            ..., :kept
+        ]
     pixels, alpha = _split(array)
     if name.startswith("RGBa") and alpha is not None:
         pixels = _straight(pixels, alpha)
@@ -189,7 +239,8 @@ def _deep_heif(data: bytes, bits: int) -> Planes:
     """10- and 12-bit HEIC: through Pillow it would lose the bits beyond eight."""
     stored = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     array: NDArray[np.uint16] = np.array(stored)
-    array |= array >> np.uint16(bits)  # the decoder fills up with zeros: white would stay below 65535
+    # the decoder fills up with zeros: white would stay below 65535
+    array |= array >> np.uint16(bits)
     pixels, alpha = _split(array.reshape(*array.shape[:2], -1))
     if "a;" in stored.mode and alpha is not None:
         pixels = _straight(pixels, alpha)
@@ -211,4 +262,6 @@ def _to_srgb(image: Image.Image, raw: str) -> Planes:
     notes = [note]
     if ";16" in raw:
         notes.append("16-bit CMYK was reduced to 8 bits per channel")
-    return Planes(_copied(image, convert), None, image.mode, tuple(notes), colour.srgb())
+    return Planes(
+        _copied(image, convert), None, image.mode, tuple(notes), colour.srgb()
+    )

@@ -1,4 +1,6 @@
-"""A lossless PNG of a `Photo`, written band by band: fast, the same bytes every time, in bounded memory."""
+"""A lossless PNG of a `Photo`, written band by band: fast, the same bytes every time,
+in bounded memory.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +32,35 @@ class Written:
     bytes: int
 
 
-def write_png(photo: Photo, out: IO[bytes], text: Mapping[str, str], level: int, threads: int | None = None) -> Written:
-    """Write `photo` with its metadata and `text` (keyword → value; an XMP packet under `XML:com.adobe.xmp`).
+def write_png(
+    photo: Photo,
+    out: IO[bytes],
+    text: Mapping[str, str],
+    level: int,
+    threads: int | None = None,
+) -> Written:
+    """Write `photo` with its metadata and `text` (keyword → value; an XMP packet under
+    `XML:com.adobe.xmp`).
 
-    `photo.pixels` may be memory-mapped and larger than memory. `level`: 0 fastest, 1 nearly as
-    fast, 2 a tenth smaller in three times the time, 3 smallest in twenty times. `threads`: four of the machine's
-    cores at most, unless told. Raises `ValueError` for a keyword that PNG does not allow.
+    `photo.pixels` may be memory-mapped and larger than memory. `level`: 0 fastest, 1
+    nearly as fast, 2 a tenth smaller in three times the time, 3 smallest in twenty
+    times. `threads`: four of the machine's cores at most, unless told. Raises
+    `ValueError` for a keyword that PNG does not allow.
     """
     sink = _Sink(out)
     sink.write(b"\x89PNG\r\n\x1a\n")
     alpha = photo.alpha is not None
     channels, bits = photo.pixels.shape[2], photo.pixels.dtype.itemsize * 8
-    header = struct.pack(">IIBBBBB", photo.width, photo.height, bits, _COLOUR_TYPES[channels, alpha], 0, 0, 0)
+    header = struct.pack(
+        ">IIBBBBB",
+        photo.width,
+        photo.height,
+        bits,
+        _COLOUR_TYPES[channels, alpha],
+        0,
+        0,
+        0,
+    )
     sink.chunk(b"IHDR", header)
     _write_metadata(sink, photo.meta, channels)
     for keyword, value in text.items():
@@ -69,7 +88,8 @@ class _Sink:
 
 
 def _write_metadata(sink: _Sink, meta: Metadata, channels: int) -> None:
-    # A profile for other channels than these would make readers refuse the picture or show it wrong.
+    # A profile for other channels than these would make readers refuse the picture or
+    # show it wrong.
     if meta.icc and profiles.fits(meta.icc, channels):
         sink.chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc, 9))
     if meta.dpi:
@@ -82,7 +102,9 @@ def _write_metadata(sink: _Sink, meta: Metadata, channels: int) -> None:
 def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
     name = keyword.encode("latin-1")
     if not 1 <= len(name) <= 79 or not keyword.isprintable() or name != name.strip():
-        raise ValueError(f"{keyword!r} is no PNG keyword: 1 to 79 printable Latin-1 characters, no blank at an end")
+        raise ValueError(
+            f"{keyword!r} is no PNG keyword: 1 to 79 printable Latin-1 characters, no blank at an end"
+        )
     if "\0" in value:
         raise ValueError(f"the PNG text {keyword!r} holds a NUL character")
     if keyword != XMP_KEYWORD:

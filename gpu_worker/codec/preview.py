@@ -31,27 +31,42 @@ class Converter(Protocol):
 
 
 def preview(
-    photo: Photo, settings: Settings, text: Mapping[str, str] | None = None, converter: Converter | None = None
+    photo: Photo,
+    settings: Settings,
+    text: Mapping[str, str] | None = None,
+    converter: Converter | None = None,
 ) -> bytes:
-    """WebP of `photo`, with the visible label if the settings ask for it, and the XMP packet of `text`.
+    """WebP of `photo`, with the visible label if the settings ask for it, and the XMP
+    packet of `text`.
 
-    Made before the result itself is stamped, so that no label is drawn over another. A photo with a profile for
-    colours needs a `converter`.
+    Made before the result itself is stamped, so that no label is drawn over another. A
+    photo with a profile for colours needs a `converter`.
     """
     image = _small(photo, MAX_PX, converter)
     if settings.label_preview:
         image = _labelled(image, settings.label_text)
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=(text or {}).get(XMP_KEYWORD, "").encode())
+    image.save(
+        file,
+        "WEBP",
+        quality=_QUALITY,
+        method=4,
+        xmp=(text or {}).get(XMP_KEYWORD, "").encode(),
+    )
     return file.getvalue()
 
 
 def _small(photo: Photo, max_px: int, converter: Converter | None) -> Image.Image:
-    """RGB or RGBA in sRGB, no side above `max_px`, in memory that does not grow with the photo."""
+    """RGB or RGBA in sRGB, no side above `max_px`, in memory that does not grow with
+    the photo.
+    """
     scale = min(1.0, max_px / max(photo.width, photo.height))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    # Pillow weighs colours by alpha while it scales, so that what is transparent does not bleed.
-    image = _reduced(photo, max(1, int(0.5 / scale))).resize(size, Image.Resampling.LANCZOS)
+    # Pillow weighs colours by alpha while it scales, so that what is transparent does
+    # not bleed.
+    image = _reduced(photo, max(1, int(0.5 / scale))).resize(
+        size, Image.Resampling.LANCZOS
+    )
     alpha = image.getchannel("A") if image.mode.endswith("A") else None
     opaque = image.convert("L" if image.mode.startswith("L") else "RGB")
     result = _in_srgb(opaque, photo, converter)
@@ -60,15 +75,21 @@ def _small(photo: Photo, max_px: int, converter: Converter | None) -> Image.Imag
     return result
 
 
-def _in_srgb(opaque: Image.Image, photo: Photo, converter: Converter | None) -> Image.Image:
+def _in_srgb(
+    opaque: Image.Image, photo: Photo, converter: Converter | None
+) -> Image.Image:
     meta, channels = photo.meta, photo.pixels.shape[2]
     if meta.icc is None or not profiles.fits(meta.icc, channels):
         return opaque.convert("RGB")
     pixels = np.asarray(opaque)
     if channels == 1 and meta.greys is not None:
-        return Image.fromarray(np.frombuffer(meta.greys, np.uint8).reshape(-1, 3)[pixels])
+        return Image.fromarray(
+            np.frombuffer(meta.greys, np.uint8).reshape(-1, 3)[pixels]
+        )
     if converter is None:
-        raise ValueError("a photo with a colour profile needs somebody who knows what that means")
+        raise ValueError(
+            "a photo with a colour profile needs somebody who knows what that means"
+        )
     return Image.fromarray(converter.to_srgb(pixels, meta.icc))
 
 
@@ -90,7 +111,9 @@ def _eight(photo: Photo, top: int, bottom: int) -> Image.Image:
         block = np.concatenate((block, photo.alpha[top:bottom, :, None]), axis=2)
     if block.dtype == np.uint16:
         block = (block >> 8).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(block[..., 0] if block.shape[2] == 1 else block))
+    return Image.fromarray(
+        np.ascontiguousarray(block[..., 0] if block.shape[2] == 1 else block)
+    )
 
 
 def _labelled(image: Image.Image, text: str) -> Image.Image:
@@ -98,4 +121,6 @@ def _labelled(image: Image.Image, text: str) -> Image.Image:
     alpha = array[..., 3].copy() if image.mode == "RGBA" else None
     photo = Photo(np.ascontiguousarray(array[..., :3]), alpha)
     stamp(photo, text)
-    return Image.fromarray(photo.pixels if alpha is None else np.dstack((photo.pixels, alpha)))
+    return Image.fromarray(
+        photo.pixels if alpha is None else np.dstack((photo.pixels, alpha))
+    )

@@ -1,6 +1,8 @@
-"""ICC profiles for photos that name their colour space in another way: Adobe RGB by EXIF, gamma and primaries in PNG.
+"""ICC profiles for photos that name their colour space in another way: Adobe RGB by
+EXIF, gamma and primaries in PNG.
 
-Restoring drops those names, so the space is written as a profile; without one readers would take it for sRGB.
+Restoring drops those names, so the space is written as a profile; without one readers
+would take it for sRGB.
 """
 
 from __future__ import annotations
@@ -17,16 +19,22 @@ _SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _ADOBE_RGB = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _ADOBE_GAMMA = 563 / 256
 _D50 = np.array((0.9642, 1.0, 0.8249))
-_BRADFORD = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))
+_BRADFORD = np.array(
+    ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
+)
 
 
 def fits(icc: bytes | None, channels: int) -> bool:
-    """Whether `icc` says that it is a profile for pixels of `channels` channels. Nothing else of it is looked at."""
+    """Whether `icc` says that it is a profile for pixels of `channels` channels.
+    Nothing else of it is looked at.
+    """
     return icc is not None and icc[16:20] == _SPACES[channels] and icc[36:40] == b"acsp"
 
 
 def declared(image: Image.Image, channels: int) -> bytes | None:
-    """A profile for the space that `image` declares without one; None for sRGB or where nothing is declared."""
+    """A profile for the space that `image` declares without one; None for sRGB or where
+    nothing is declared.
+    """
     if image.format == "PNG":
         return _of_png(image, channels)
     if channels == 3 and _dcf_option(image) == "R03":
@@ -34,12 +42,22 @@ def declared(image: Image.Image, channels: int) -> bytes | None:
     return None
 
 
-def matrix_profile(name: str, white: tuple[float, ...], primaries: tuple[float, ...], gamma: float) -> bytes:
-    """An RGB display profile from xy chromaticities and one exponent (pixel value ** gamma = light)."""
+def matrix_profile(
+    name: str, white: tuple[float, ...], primaries: tuple[float, ...], gamma: float
+) -> bytes:
+    """An RGB display profile from xy chromaticities and one exponent (pixel value **
+    gamma = light).
+    """
     columns = _to_d50(white) @ _matrix(white, primaries)
-    tags = {b"rXYZ": _xyz(columns[:, 0]), b"gXYZ": _xyz(columns[:, 1]), b"bXYZ": _xyz(columns[:, 2])}
+    tags = {
+        b"rXYZ": _xyz(columns[:, 0]),
+        b"gXYZ": _xyz(columns[:, 1]),
+        b"bXYZ": _xyz(columns[:, 2]),
+    }
     curve = _curve(gamma)
-    return _profile(b"RGB ", name, white, tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+    return _profile(
+        b"RGB ", name, white, tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+    )
 
 
 def grey_profile(name: str, gamma: float) -> bytes:
@@ -62,11 +80,15 @@ def _of_png(image: Image.Image, channels: int) -> bytes | None:
 
 
 def _dcf_option(image: Image.Image) -> str:
-    """`R03` is how cameras say Adobe RGB, `R98` sRGB (the Design rule for Camera File system)."""
+    """`R03` is how cameras say Adobe RGB, `R98` sRGB (the Design rule for Camera File
+    system).
+    """
     return str(image.getexif().get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")
 
 
-def _matrix(white: tuple[float, ...], primaries: tuple[float, ...]) -> NDArray[np.float64]:
+def _matrix(
+    white: tuple[float, ...], primaries: tuple[float, ...]
+) -> NDArray[np.float64]:
     """Linear RGB → XYZ under the space's own white."""
     columns = np.stack([_light(primaries[i : i + 2]) for i in (0, 2, 4)], axis=1)
     return np.asarray(columns * np.linalg.solve(columns, _light(white)))
@@ -82,13 +104,18 @@ def _to_d50(white: tuple[float, ...]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD)
 
 
-def _profile(space: bytes, name: str, white: tuple[float, ...], tags: dict[bytes, bytes]) -> bytes:
+def _profile(
+    space: bytes, name: str, white: tuple[float, ...], tags: dict[bytes, bytes]
+) -> bytes:
     """An ICC 2.1 display profile; always the same bytes for the same space."""
     text = name.encode("ascii") + b"\0"
     described = b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78)
     tags = {
-        b"desc": described, b"cprt": b"text" + bytes(4) + b"Public domain\0", b"wtpt": _xyz(_light(white)), **tags
-    }  # fmt: skip
+        b"desc": described,
+        b"cprt": b"text" + bytes(4) + b"Public domain\0",
+        b"wtpt": _xyz(_light(white)),
+        **tags,
+    }
     table, data = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
     for tag, value in tags.items():
@@ -96,9 +123,28 @@ def _profile(space: bytes, name: str, white: tuple[float, ...], tags: dict[bytes
         data += value + bytes(-len(value) % 4)
     body = table + data
     header = struct.pack(
-        ">I4sI4s4s4s6H4s4sIIIQIiiI48x", 128 + len(body), bytes(4), 0x02100000, b"mntr", space, b"XYZ ",
-        2000, 1, 1, 0, 0, 0, b"acsp", bytes(4), 0, 0, 0, 0, 0, *_fixed(_D50),
-    )  # fmt: skip
+        ">I4sI4s4s4s6H4s4sIIIQIiiI48x",
+        128 + len(body),
+        bytes(4),
+        0x02100000,
+        b"mntr",
+        space,
+        b"XYZ ",
+        2000,
+        1,
+        1,
+        0,
+        0,
+        0,
+        b"acsp",
+        bytes(4),
+        0,
+        0,
+        0,
+        0,
+        0,
+        *_fixed(_D50),
+    )
     return header[:128] + body
 
 

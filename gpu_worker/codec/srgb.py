@@ -1,7 +1,8 @@
 """The tones of a photo brought to sRGB, for steps whose arithmetic is defined there.
 
-Only the grey axis of the profile is used, as a curve: the photos that need it are grey, or are about to lose their
-colours. So 16 bits stay 16 bits, which Pillow's own conversion cannot do.
+Only the grey axis of the profile is used, as a curve: the photos that need it are grey,
+or are about to lose their colours. So 16 bits stay 16 bits, which Pillow's own
+conversion cannot do.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from shared.settings import Settings
 
 LEVELS = 256
 SAME = 1
-"""Curves that differ by no more than this level are the same: profiles of sRGB differ in their rounding."""
+"""Curves that differ by no more than this level are the same: profiles of sRGB differ
+in their rounding.
+"""
 
 
 def in_srgb(photo: Photo, settings: Settings) -> Photo:
-    """`photo` with the tones of sRGB, and without a profile where it had another; the same photo when it is sRGB."""
+    """`photo` with the tones of sRGB, and without a profile where it had another; the
+    same photo when it is sRGB.
+    """
     channels = photo.pixels.shape[2]
     if photo.meta.icc is None:
         return photo
@@ -32,14 +37,20 @@ def in_srgb(photo: Photo, settings: Settings) -> Photo:
         # A grey profile does not fit the RGB picture that this one becomes.
         return photo if channels == 3 else photo.with_(meta=photo.meta.with_icc(None))
     top = np.iinfo(photo.pixels.dtype).max
-    table = np.interp(np.arange(top + 1), np.linspace(0, top, LEVELS), curve / (LEVELS - 1) * top)
+    table = np.interp(
+        np.arange(top + 1), np.linspace(0, top, LEVELS), curve / (LEVELS - 1) * top
+    )
     table = np.rint(table).astype(photo.pixels.dtype)
     pixels = scratch.allocate(photo.pixels.shape, photo.pixels.dtype, settings)
     for band in bands(photo.height, photo.pixels[0].nbytes):
         pixels[band] = table[photo.pixels[band]]
         scratch.drop(pixels[band])
-    note = "the tones of its colour profile were converted to sRGB before it was coloured"
-    return photo.with_(pixels=pixels, meta=photo.meta.with_icc(None), notes=(*photo.notes, note))
+    note = (
+        "the tones of its colour profile were converted to sRGB before it was coloured"
+    )
+    return photo.with_(
+        pixels=pixels, meta=photo.meta.with_icc(None), notes=(*photo.notes, note)
+    )
 
 
 def _curve(meta: Metadata, channels: int) -> NDArray[np.float64]:

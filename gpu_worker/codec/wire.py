@@ -1,7 +1,9 @@
-"""What the worker and its decoder say to each other: a header in JSON, then raw bytes, over a socket.
+"""What the worker and its decoder say to each other: a header in JSON, then raw bytes,
+over a socket.
 
-Nothing is unpickled and no memory is shared: a decoder that a hostile file has taken over can lie about its own
-photo's pixels, and do no more. Of its colour profile the worker reads two words of the header, and passes it on.
+Nothing is unpickled and no memory is shared: a decoder that a hostile file has taken
+over can lie about its own photo's pixels, and do no more. Of its colour profile the
+worker reads two words of the header, and passes it on.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Message(BaseModel):
 
 
 class Request(Message):
-    """The file follows: `bytes` of it. `memory_bytes`: what decoding may take beside it and the idle decoder's own."""
+    """The file follows: `bytes` of it. `memory_bytes`: what decoding may take beside it
+    and the idle decoder's own.
+    """
 
     bytes: _Size
     memory_bytes: _Size
@@ -51,7 +55,9 @@ class Request(Message):
 
 
 class Conversion(Message):
-    """Pixels of a preview follow, three bytes each, then their colour profile: `icc` bytes. They come back in sRGB."""
+    """Pixels of a preview follow, three bytes each, then their colour profile: `icc`
+    bytes. They come back in sRGB.
+    """
 
     width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
     height: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
@@ -76,7 +82,9 @@ class Fault(Message):
 
 
 class Decoded(Message):
-    """A photo without its arrays. They follow: pixels, alpha, profile and its greys, EXIF, as far as there are any."""
+    """A photo without its arrays. They follow: pixels, alpha, profile and its greys,
+    EXIF, as far as there are any.
+    """
 
     shape: tuple[_Side, _Side, Literal[1, 3]]
     dtype: Literal["uint8", "uint16"]
@@ -93,8 +101,8 @@ class Answer(Message):
 
 
 class Link:
-    """One end of a connection. Raises `TimeoutError` once `seconds` have passed since it was made, and `EOFError`
-    when the other end is gone.
+    """One end of a connection. Raises `TimeoutError` once `seconds` have passed since
+    it was made, and `EOFError` when the other end is gone.
     """
 
     def __init__(self, end: socket.socket, seconds: float | None = None) -> None:

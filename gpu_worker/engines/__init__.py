@@ -1,4 +1,6 @@
-"""Engines run a model's network on pixels. `select` is the one place that decides which engine a worker uses."""
+"""Engines run a model's network on pixels. `select` is the one place that decides which
+engine a worker uses.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,21 @@ CPU = "cpu"
 """`Engine.device` of every engine that computes on the CPU."""
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""What Linux, WSL and ROCm show where there is a GPU. Looking costs nothing, importing torch costs seconds."""
+"""What Linux, WSL and ROCm show where there is a GPU. Looking costs nothing, importing
+torch costs seconds.
+"""
 
 
 class OutOfMemory(Exception):
-    """The device refused memory for one call; nothing was computed and a smaller window may fit."""
+    """The device refused memory for one call; nothing was computed and a smaller window
+    may fit.
+    """
 
 
 class DeviceLost(Exception):
-    """The device answers no call of this process any more, for no photo: only a fresh process may get it back."""
+    """The device answers no call of this process any more, for no photo: only a fresh
+    process may get it back.
+    """
 
 
 class Network(Protocol):
@@ -42,11 +50,14 @@ class Network(Protocol):
     """Whose code computes, for the record."""
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
-        """Run same-shaped windows (h, w, 1 or 3), uint8 or uint16 -> (h·scale, w·scale, same channels), same dtype.
+        """Run same-shaped windows (h, w, 1 or 3), uint8 or uint16 -> (h·scale, w·scale,
+        same channels), same dtype.
 
-        Rounds half to even like the official code. A grey window is fed as three equal channels and reduced back
-        to grey. `alone` promises that no other call runs at the same time, so this one may use every core.
-        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        Rounds half to even like the official code. A grey window is fed as three equal
+        channels and reduced back to grey. `alone` promises that no other call runs at
+        the same time, so this one may use every core. Raises `OutOfMemory`,
+        `DeviceLost`, and `PermanentError(invalid_output)` when the network gives NaN or
+        infinity.
         """
         ...
 
@@ -60,11 +71,15 @@ class Engine(Protocol):
     """Most windows in one call."""
 
     def check(self, model: Model) -> None:
-        """Raises `Missing` where this engine cannot run such a model; says nothing about its files."""
+        """Raises `Missing` where this engine cannot run such a model; says nothing
+        about its files.
+        """
         ...
 
     def load(self, model: Model) -> Network:
-        """The network of `model`, from the cache or read and verified now. Raises as `gpu_worker.models.verify`."""
+        """The network of `model`, from the cache or read and verified now. Raises as
+        `gpu_worker.models.verify`.
+        """
         ...
 
     def free_bytes(self) -> int:
@@ -78,9 +93,11 @@ class Colorizer(Protocol):
     model: Model
 
     def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2) float32, a and b of CIE Lab.
+        """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2)
+        float32, a and b of CIE Lab.
 
-        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when
+        the network gives NaN or infinity.
         """
         ...
 
@@ -100,10 +117,11 @@ class FaceRestorer(Protocol):
     model: Model
 
     def restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(512, 512, 3) float32 RGB 0..1, an upright face as in FFHQ -> the same, restored.
+        """(512, 512, 3) float32 RGB 0..1, an upright face as in FFHQ -> the same,
+        restored.
 
-        The same face gives the same result. Raises `OutOfMemory`, and `PermanentError(invalid_output)` when the
-        network gives NaN or infinity.
+        The same face gives the same result. Raises `OutOfMemory`, and
+        `PermanentError(invalid_output)` when the network gives NaN or infinity.
         """
         ...
 
@@ -127,14 +145,22 @@ class Choice(Protocol):
 
 
 def serving(engine: Engine, model: Model | None) -> Engine:
-    """The engine that runs `model`: `engine` itself, unless it is a choice between several."""
-    return engine.serving(model) if model is not None and isinstance(engine, Choice) else engine
+    """The engine that runs `model`: `engine` itself, unless it is a choice between
+    several.
+    """
+    return (
+        engine.serving(model)
+        if model is not None and isinstance(engine, Choice)
+        else engine
+    )
 
 
 def select(settings: Settings) -> Engine:
-    """The engine that `settings.engine` names. `auto`: torch where there is a CUDA device, else the CPU's engines.
+    """The engine that `settings.engine` names. `auto`: torch where there is a CUDA
+    device, else the CPU's engines.
 
-    Raises `SettingsError` naming the extra to install, or the fault of a GPU that computes nothing.
+    Raises `SettingsError` naming the extra to install, or the fault of a GPU that
+    computes nothing.
     """
     if settings.engine == "auto" and not has_cuda():
         return on_cpu(settings)
@@ -144,7 +170,9 @@ def select(settings: Settings) -> Engine:
         return NcnnEngine(settings)
     if importlib.util.find_spec("torch") is None:
         extra = "reference" if settings.engine == "realesrgan" else "torch"
-        raise SettingsError(f"DARKROOM_ENGINE={settings.engine} needs PyTorch; {how_to_add(extra)}")
+        raise SettingsError(
+            f"DARKROOM_ENGINE={settings.engine} needs PyTorch; {how_to_add(extra)}"
+        )
     if settings.engine == "realesrgan":
         from gpu_worker.engines.reference import ReferenceEngine
 
@@ -164,7 +192,10 @@ def on_cpu(settings: Settings) -> Engine:
 
 def has_cuda() -> bool:
     """Whether torch is installed and can use a GPU."""
-    if not any(Path(device).exists() for device in GPU_DEVICES) or importlib.util.find_spec("torch") is None:
+    if (
+        not any(Path(device).exists() for device in GPU_DEVICES)
+        or importlib.util.find_spec("torch") is None
+    ):
         return False
     import torch
 

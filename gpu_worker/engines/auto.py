@@ -1,4 +1,6 @@
-"""The engines of a machine without a GPU: ncnn for the models that it has, torch for the others."""
+"""The engines of a machine without a GPU: ncnn for the models that it has, torch for
+the others.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class AutoEngine(NcnnEngine):
         self._importing = threading.Lock()
 
     def serving(self, model: Model) -> Engine:
-        """Raises `Missing` naming the extra to install when `model` needs torch and it is not there."""
+        """Raises `Missing` naming the extra to install when `model` needs torch and it
+        is not there.
+        """
         if model.file("ncnn-bin") is not None:
             return self
         with self._importing:
@@ -33,7 +37,10 @@ class AutoEngine(NcnnEngine):
     def check(self, model: Model) -> None:
         if model.file("ncnn-bin") is not None:
             return
-        if any(importlib.util.find_spec(package) is None for package in ("torch", "spandrel")):
+        if any(
+            importlib.util.find_spec(package) is None
+            for package in ("torch", "spandrel")
+        ):
             raise Missing(f"model {model.name} needs PyTorch", how_to_add("torch"))
 
     def _make_torch(self, model: Model) -> Engine:

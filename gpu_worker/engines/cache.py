@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 class ModelCache(Generic[T]):
-    """Keeps the `capacity` networks used last; a load that fails leaves the cache as it was."""
+    """Keeps the `capacity` networks used last; a load that fails leaves the cache as it
+    was.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -19,7 +21,9 @@ class ModelCache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, name: str, load: Callable[[], T]) -> T:
-        """The network called `name`; `load` reads it when it is not here; then the oldest is let go."""
+        """The network called `name`; `load` reads it when it is not here; then the
+        oldest is let go.
+        """
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)

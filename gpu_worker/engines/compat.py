@@ -1,4 +1,5 @@
-"""What is broken between our dependencies, mended in one place. Import `spandrel` and `realesrgan` through here.
+"""What is broken between our dependencies, mended in one place. Import `spandrel` and
+`realesrgan` through here.
 
 Each mending says what breaks, since when, and how one sees that it is no longer needed.
 """
@@ -23,7 +24,8 @@ SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def spandrel() -> Any:
     """The `spandrel` module with DDColor registered beside its own architectures.
 
-    Of the extra architectures DDColor alone is taken: the licences of others among them forbid commercial use.
+    Of the extra architectures DDColor alone is taken: the licences of others among them
+    forbid commercial use.
 
     Raises `NotFound(model_missing)` naming the extra to install.
     """
@@ -34,12 +36,15 @@ def spandrel() -> Any:
             from spandrel_extra_arches.architectures.DDColor import DDColorArch
         except ImportError as error:
             raise _not_installed("torch", error) from error
-        module.MAIN_REGISTRY.add(module.ArchSupport.from_architecture(DDColorArch()), ignore_duplicates=True)
+        module.MAIN_REGISTRY.add(
+            module.ArchSupport.from_architecture(DDColorArch()), ignore_duplicates=True
+        )
     return module
 
 
 def build(state: dict[str, Any]) -> Any:
-    """spandrel's description of the network that `state` fits, its weights loaded, on the CPU.
+    """spandrel's description of the network that `state` fits, its weights loaded, on
+    the CPU.
 
     Raises what spandrel raises where it knows none.
     """
@@ -49,9 +54,11 @@ def build(state: dict[str, Any]) -> Any:
 
 
 def unclamped(descriptor: Any) -> Callable[[Any, Any], Any]:
-    """(network, batch) -> output, as `descriptor(batch)` does it, in batches and without its clamp.
+    """(network, batch) -> output, as `descriptor(batch)` does it, in batches and
+    without its clamp.
 
-    spandrel's own call clamps to 0..1, which makes a fine white of infinity, where we must see a fault.
+    spandrel's own call clamps to 0..1, which makes a fine white of infinity, where we
+    must see a fault.
     """
     sizes = size_requirements(descriptor)
 
@@ -65,9 +72,11 @@ def unclamped(descriptor: Any) -> Callable[[Any, Any], Any]:
 
 
 def size_requirements(descriptor: Any) -> Any:
-    """Which sides the network takes, as spandrel says it; for ESRGAN as the network and its official code have it.
+    """Which sides the network takes, as spandrel says it; for ESRGAN as the network and
+    its official code have it.
 
-    spandrel asks for multiples of four where x2plus folds two pixels, and every padded pixel bends the border.
+    spandrel asks for multiples of four where x2plus folds two pixels, and every padded
+    pixel bends the border.
     """
     if descriptor.architecture.id != "ESRGAN":
         return descriptor.size_requirements
@@ -81,13 +90,20 @@ def _padded(batch: Any, right: int, below: int) -> Any:
     if not right and not below:
         return batch
     height, width = batch.shape[2:]
-    mirrored = pad(batch, (0, min(right, width - 1), 0, min(below, height - 1)), "reflect")
-    return pad(mirrored, (0, max(0, right - width + 1), 0, max(0, below - height + 1)), "replicate")
+    mirrored = pad(
+        batch, (0, min(right, width - 1), 0, min(below, height - 1)), "reflect"
+    )
+    return pad(
+        mirrored,
+        (0, max(0, right - width + 1), 0, max(0, below - height + 1)),
+        "replicate",
+    )
 
 
 @cache
 def realesrgan() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """`RealESRGANer`, `RRDBNet` and `SRVGGNetCompact` of the official packages, unable to print.
+    """`RealESRGANer`, `RRDBNet` and `SRVGGNetCompact` of the official packages, unable
+    to print.
 
     Raises `NotFound(model_missing)` naming the extra to install.
     """
@@ -100,16 +116,18 @@ def realesrgan() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., 
             from realesrgan.archs.srvgg_arch import SRVGGNetCompact
         except ImportError as error:
             raise _not_installed("reference", error) from error
-    # It prints about 16-bit input, and stdout belongs to `--json`. A global of the module hides the builtin from it
-    # alone; redirecting stdout would reach into every other thread.
+    # It prints about 16-bit input, and stdout belongs to `--json`. A global of the
+    # module hides the builtin from it alone; redirecting stdout would reach into every
+    # other thread.
     vars(utils)["print"] = lambda *_: None
     return utils.RealESRGANer, RRDBNet, SRVGGNetCompact
 
 
 def _import_torchvision() -> None:
-    """torchvision 0.28 on PyPI is built for CUDA. Beside a CPU torch its compiled part does not load, and its import
-    ends in `operator torchvision::nms does not exist`: it describes two operators that nobody registered. We declare
-    them, without a body: nothing here calls them. Needed until the plain import succeeds beside a CPU torch.
+    """torchvision 0.28 on PyPI is built for CUDA. Beside a CPU torch its compiled part
+    does not load, and its import ends in `operator torchvision::nms does not exist`: it
+    describes two operators that nobody registered. We declare them, without a body:
+    nothing here calls them. Needed until the plain import succeeds beside a CPU torch.
     """
     try:
         import torch
@@ -128,8 +146,8 @@ def _import_torchvision() -> None:
 
 
 def _alias_functional_tensor() -> None:
-    """basicsr 1.4.2 (2022, its last release) imports `rgb_to_grayscale` from a module that torchvision removed in
-    0.17. Needed as long as the reference is installed.
+    """basicsr 1.4.2 (2022, its last release) imports `rgb_to_grayscale` from a module
+    that torchvision removed in 0.17. Needed as long as the reference is installed.
     """
     name = "torchvision.transforms.functional_tensor"
     if name not in sys.modules:
@@ -141,9 +159,14 @@ def _alias_functional_tensor() -> None:
 
 
 def _quiet() -> warnings.catch_warnings[Any]:
-    """These packages run deprecated calls of torch and SciPy. The warnings are for their authors, not our users."""
+    """These packages run deprecated calls of torch and SciPy. The warnings are for
+    their authors, not our users.
+    """
     return warnings.catch_warnings(action="ignore")
 
 
 def _not_installed(extra: str, error: ImportError) -> NotFound:
-    return NotFound(Code.MODEL_MISSING, f"{error.name or error} is not installed; {how_to_add(extra)}")
+    return NotFound(
+        Code.MODEL_MISSING,
+        f"{error.name or error} is not installed; {how_to_add(extra)}",
+    )

@@ -14,25 +14,33 @@ from shared.errors import SettingsError
 T = TypeVar("T")
 
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them plain `RuntimeError`s."""
+"""CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them
+plain `RuntimeError`s.
+"""
 
 OF_DEVICE = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED")
-"""After some of these (an illegal access, a GPU that fell off its bus) every call fails, after others (a call that the
-device does not support) none does."""
+"""After some of these (an illegal access, a GPU that fell off its bus) every call
+fails, after others (a call that the device does not support) none does.
+"""
 
 
 def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
-    """`call()`; when memory is short, once more if `release` could give some. Raises `OutOfMemory`, `DeviceLost`."""
+    """`call()`; when memory is short, once more if `release` could give some. Raises
+    `OutOfMemory`, `DeviceLost`.
+    """
     for _ in range(2):
         try:
             return call()
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in SIGNS):
+            if isinstance(error, RuntimeError) and not any(
+                sign in str(error) for sign in SIGNS
+            ):
                 if any(sign in str(error) for sign in OF_DEVICE) and _fault():
                     raise DeviceLost(str(error).splitlines()[0]) from error
                 raise
             said = str(error).splitlines()[0] if str(error) else "no memory"
-            # The traceback holds the frames, the frames hold the tensors, and the next try needs their memory.
+            # The traceback holds the frames, the frames hold the tensors, and the next
+            # try needs their memory.
             traceback.clear_frames(error.__traceback__)
         if not release():
             break
@@ -40,9 +48,13 @@ def within_memory(call: Callable[[], T], release: Callable[[], bool]) -> T:
 
 
 def must_compute() -> None:
-    """Raises `SettingsError` where the GPU computes nothing: photo after photo would lose its tries on it."""
+    """Raises `SettingsError` where the GPU computes nothing: photo after photo would
+    lose its tries on it.
+    """
     if fault := _fault():
-        raise SettingsError(f"the GPU is there, but computes nothing ({fault}); mend it, or set DARKROOM_ENGINE=ncnn")
+        raise SettingsError(
+            f"the GPU is there, but computes nothing ({fault}); mend it, or set DARKROOM_ENGINE=ncnn"
+        )
 
 
 def _fault() -> str:

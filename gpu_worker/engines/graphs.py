@@ -1,7 +1,8 @@
-"""CUDA graphs: the hundreds of kernels of a network, launched at once when a shape comes again.
+"""CUDA graphs: the hundreds of kernels of a network, launched at once when a shape
+comes again.
 
-A capture costs a few runs and keeps its buffers, so it is made only for shapes that repeat (the tiles of big photos,
-series of scans of one size), and few are kept.
+A capture costs a few runs and keeps its buffers, so it is made only for shapes that
+repeat (the tiles of big photos, series of scans of one size), and few are kept.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def capture(run: Run, batch: torch.Tensor) -> Run:
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):  # cuDNN tries its algorithms here; inside a capture it must not
+        # cuDNN tries its algorithms here; inside a capture it must not
+        for _ in range(WARM_UP):
             run(fixed)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,6 @@
-"""Community models: a weights file is looked at once, pinned by its checksum, and usable by name from then on."""
+"""Community models: a weights file is looked at once, pinned by its checksum, and
+usable by name from then on.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +13,63 @@ from typing import Any
 from gpu_worker import models
 from gpu_worker.engines import compat, weights
 from shared.errors import Code, PermanentError
-from shared.models import Architecture, Model, ModelFile, get, local, registry, save_local, use_local
+from shared.models import (
+    Architecture,
+    Model,
+    ModelFile,
+    get,
+    local,
+    registry,
+    save_local,
+    use_local,
+)
 from shared.settings import Settings
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "ESRGAN": "rrdb", "Compact": "srvgg", "SCUNet": "scunet", "DDColor": "ddcolor",
-}  # fmt: skip
+    "ESRGAN": "rrdb",
+    "Compact": "srvgg",
+    "SCUNet": "scunet",
+    "DDColor": "ddcolor",
+}
 """spandrel's names for those that have a memory estimate of their own."""
 OVERLAP_PX = 64
-"""Of a network whose reach is not known; a compact one reaches one pixel per convolution."""
+"""Of a network whose reach is not known; a compact one reaches one pixel per
+convolution.
+"""
 
 
 def add(path: Path, name: str | None, licence: str, settings: Settings) -> Model:
-    """Copy `path` into the models folder, unless it lies there, and give it a name (its stem without one).
+    """Copy `path` into the models folder, unless it lies there, and give it a name (its
+    stem without one).
 
-    Raises `PermanentError(model_corrupt)` for a file that is not weights of a network from colour pictures to colour
-    pictures or of a colouring one, `bad_parameter` for a name that is taken by other weights or has odd characters.
+    Raises `PermanentError(model_corrupt)` for a file that is not weights of a network
+    from colour pictures to colour pictures or of a colouring one, `bad_parameter` for a
+    name that is taken by other weights or has odd characters.
     """
     name = name or path.stem
     if not re.fullmatch(r"[\w.-]{1,80}", name):
-        raise PermanentError(Code.BAD_PARAMETER, f"{name!r} is no name for a model; use letters, digits, . _ and -")
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"{name!r} is no name for a model; use letters, digits, . _ and -",
+        )
     use_local(settings.models_dir)
     described = _described(path, name, licence)
     if name in registry():
         if get(name).sha256 == described.sha256:
             return get(name)
         # Results are named by their model: a name belongs to one file for ever.
-        raise PermanentError(Code.BAD_PARAMETER, f"the name {name!r} is taken by other weights; choose another, --name")
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"the name {name!r} is taken by other weights; choose another, --name",
+        )
     folder = models.folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / path.name
     if target.exists() and not target.samefile(path):
-        raise PermanentError(Code.BAD_PARAMETER, f"{target} exists already; rename {path.name} and add it again")
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"{target} exists already; rename {path.name} and add it again",
+        )
     if not target.exists():
         part = target.with_name(f"{target.name}.part")
         shutil.copyfile(path, part)
@@ -73,7 +100,11 @@ def _described(path: Path, name: str, licence: str) -> Model:
         scale=network.scale,
         overlap_px=_overlap(network, align),
         align_px=align,
-        files=[ModelFile(role="weights", sha256=digest, bytes=path.stat().st_size, path=path.name)],
+        files=[
+            ModelFile(
+                role="weights", sha256=digest, bytes=path.stat().st_size, path=path.name
+            )
+        ],
     )
 
 

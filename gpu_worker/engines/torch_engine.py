@@ -1,7 +1,8 @@
 """The PyTorch engine, on CUDA or on the CPU: runs any model that `spandrel` knows.
 
-Pixels cross to the device as integers; the arithmetic around a network happens there. On CUDA networks run in fp16
-with channels last, except where that loses something: 16-bit photos, models that cannot, results that overflow.
+Pixels cross to the device as integers; the arithmetic around a network happens there.
+On CUDA networks run in fp16 with channels last, except where that loses something:
+16-bit photos, models that cannot, results that overflow.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +31,9 @@ from shared.settings import Settings
 BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000, "scunet": 10_000}
 """Measured on the CPU in fp32 (1,300, 14,400 and 6,700 at most), with a margin."""
 UNKNOWN_BYTES_PER_PX = 100_000
-"""Other architectures: transformers need most. Where it is too little, the ladder of smaller tiles mends it."""
+"""Other architectures: transformers need most. Where it is too little, the ladder of
+smaller tiles mends it.
+"""
 
 COLOUR_BYTES_PER_PX = 4_000
 """DDColor, per pixel of its square input: measured 2,900 to 3,300 at 512 and 960 px."""
@@ -38,7 +42,9 @@ CUDA_BATCH = 16
 CUDA_SHARE = 0.9
 SMALL_GPU_BYTES = 10_000_000_000
 SMALL_GPU_WORK_BYTES = 1_900_000_000
-"""On a GPU of the 8 GB class: x4plus tiles of 192 px with their overlap. Larger ones were not measured there."""
+"""On a GPU of the 8 GB class: x4plus tiles of 192 px with their overlap. Larger ones
+were not measured there.
+"""
 ROOMY_BYTES = 8_000_000_000
 """Where this much memory is free, a second network stays loaded."""
 
@@ -49,7 +55,12 @@ class TorchNetwork:
     kernels = "torch"
 
     def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
-        kind = (descriptor.purpose, descriptor.input_channels, descriptor.output_channels, descriptor.scale)
+        kind = (
+            descriptor.purpose,
+            descriptor.input_channels,
+            descriptor.output_channels,
+            descriptor.scale,
+        )
         if kind not in (("SR", 3, 3, model.scale), ("Restoration", 3, 3, model.scale)):
             raise _unfit(
                 model,
@@ -71,7 +82,11 @@ class TorchNetwork:
         dtype = torch.float16 if half else torch.float32
         top = float(np.iinfo(windows[0].dtype).max)
         whole = torch.from_numpy(np.stack(windows)).to(self._device)
-        batch = whole.permute(0, 3, 1, 2).expand(-1, 3, -1, -1).to(dtype, memory_format=torch.channels_last)
+        batch = (
+            whole.permute(0, 3, 1, 2)
+            .expand(-1, 3, -1, -1)
+            .to(dtype, memory_format=torch.channels_last)
+        )
         output = self._run(dtype)(batch.div_(top))
         if not torch.isfinite(output.sum(dtype=torch.float32)):
             if half:
@@ -79,19 +94,29 @@ class TorchNetwork:
             raise _invalid(self.model)
         output = output.float().clamp_(0, 1)
         if whole.shape[3] == 1:
-            output = (output * output.new_tensor(GREY_WEIGHTS).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        pixels = output.mul_(top).round_().permute(0, 2, 3, 1).to(whole.dtype, memory_format=torch.contiguous_format)
+            output = (output * output.new_tensor(GREY_WEIGHTS).view(1, 3, 1, 1)).sum(
+                1, keepdim=True
+            )
+        pixels = (
+            output.mul_(top)
+            .round_()
+            .permute(0, 2, 3, 1)
+            .to(whole.dtype, memory_format=torch.contiguous_format)
+        )
         return list(_on_host(pixels).numpy())
 
     def _run(self, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         if dtype not in self._runs:
             call = compat.unclamped(self._descriptor)
             network = self._descriptor.model
-            if self._device.type == "cuda" or dtype != torch.float32:  # copies; the file's own values stay on the host
+            # copies; the file's own values stay on the host
+            if self._device.type == "cuda" or dtype != torch.float32:
                 network = copy.deepcopy(network).to(self._device, dtype)
             network.to(memory_format=torch.channels_last)
-            run: Callable[[torch.Tensor], torch.Tensor] = lambda batch: call(network, batch)  # noqa: E731
-            self._runs[dtype] = Graphs(run, capture) if self._device.type == "cuda" else run
+            run: Callable[[torch.Tensor], torch.Tensor] = partial(call, network)
+            self._runs[dtype] = (
+                Graphs(run, capture) if self._device.type == "cuda" else run
+            )
         return self._runs[dtype]
 
     def _release(self) -> bool:
@@ -113,13 +138,16 @@ class TorchColorizer:
     def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `engines.Colorizer.ab`. Always fp32: the architecture overflows in fp16."""
         needed = grey.shape[0] * grey.shape[1] * COLOUR_BYTES_PER_PX
-        if self._device.type == "cpu" and needed > memory.available_bytes():  # Linux would kill us, not refuse
+        # Linux would kill us, not refuse
+        if self._device.type == "cpu" and needed > memory.available_bytes():
             raise OutOfMemory(f"{needed:,} bytes for a square of {grey.shape[0]} px")
         return within_memory(lambda: self._ab(grey), lambda: False)
 
     @torch.inference_mode()
     def _ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        planes = torch.from_numpy(np.ascontiguousarray(grey.transpose(2, 0, 1)))[None].to(self._device)
+        planes = torch.from_numpy(np.ascontiguousarray(grey.transpose(2, 0, 1)))[
+            None
+        ].to(self._device)
         output = self._network(planes)[0]
         if not torch.isfinite(output).all():
             raise _invalid(self.model)
@@ -130,7 +158,8 @@ class TorchColorizer:
 class TorchFaceRestorer:
     """GFPGAN, from face to face.
 
-    spandrel's own call feeds it 0..1 where it was trained on -1..1, and lets it draw its noise anew each time.
+    spandrel's own call feeds it 0..1 where it was trained on -1..1, and lets it draw
+    its noise anew each time.
     """
 
     def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
@@ -144,11 +173,17 @@ class TorchFaceRestorer:
 
     @torch.inference_mode()
     def _restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
-        planes = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1)))[None].to(self._device)
-        output = self._network(planes * 2 - 1, return_rgb=False, randomize_noise=False)[0][0]
+        planes = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1)))[
+            None
+        ].to(self._device)
+        output = self._network(planes * 2 - 1, return_rgb=False, randomize_noise=False)[
+            0
+        ][0]
         if not torch.isfinite(output).all():
             raise _invalid(self.model)
-        restored: NDArray[np.float32] = ((output + 1) / 2).clamp_(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
+        restored: NDArray[np.float32] = (
+            ((output + 1) / 2).clamp_(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
+        )
         return restored
 
 
@@ -158,42 +193,56 @@ class TorchEngine:
 
     def __init__(self, settings: Settings, device: str | None = None) -> None:
         compat.spandrel()  # at the start, where a missing package can be told
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = torch.device(
+            device or ("cuda" if torch.cuda.is_available() else "cpu")
+        )
         self._settings = settings
         if self._device.type == "cuda":
             must_compute()
             self.device = torch.cuda.get_device_name(self._device)
             torch.backends.cudnn.benchmark = True
-            torch.backends.cudnn.allow_tf32 = False  # fp32 is chosen where precision counts; TF32 has fp16's
+            # fp32 is chosen where precision counts; TF32 has fp16's
+            torch.backends.cudnn.allow_tf32 = False
         else:
             self.device = "cpu"
             torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         self.batch = CUDA_BATCH if self._device.type == "cuda" else 1
         roomy = memory.available_bytes() > ROOMY_BYTES
-        self._cache: ModelCache[TorchNetwork | TorchColorizer | TorchFaceRestorer] = ModelCache(
-            capacity=2 if roomy else 1
+        self._cache: ModelCache[TorchNetwork | TorchColorizer | TorchFaceRestorer] = (
+            ModelCache(capacity=2 if roomy else 1)
         )
 
     def check(self, model: Model) -> None:
         """Every model that spandrel knows runs here."""
 
     def load(self, model: Model) -> Network:
-        network = self._cache.get(model.name, lambda: TorchNetwork(model, self._read(model), self._device))
+        network = self._cache.get(
+            model.name, lambda: TorchNetwork(model, self._read(model), self._device)
+        )
         return cast(Network, network)
 
     def load_colorizer(self, model: Model) -> TorchColorizer:
-        network = self._cache.get(model.name, lambda: TorchColorizer(model, self._read(model), self._device))
+        network = self._cache.get(
+            model.name, lambda: TorchColorizer(model, self._read(model), self._device)
+        )
         return cast(TorchColorizer, network)
 
     def load_face_restorer(self, model: Model) -> TorchFaceRestorer:
-        network = self._cache.get(model.name, lambda: TorchFaceRestorer(model, self._read(model), self._device))
+        network = self._cache.get(
+            model.name,
+            lambda: TorchFaceRestorer(model, self._read(model), self._device),
+        )
         return cast(TorchFaceRestorer, network)
 
     def free_bytes(self) -> int:
         if self._device.type == "cpu":
-            return min(self._settings.inference_memory_bytes, memory.available_bytes() // 2)
+            return min(
+                self._settings.inference_memory_bytes, memory.available_bytes() // 2
+            )
         free, total = torch.cuda.mem_get_info(self._device)
-        idle = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        idle = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(
+            self._device
+        )
         usable = int((free + idle) * CUDA_SHARE)
         return usable if total > SMALL_GPU_BYTES else min(usable, SMALL_GPU_WORK_BYTES)
 
@@ -209,8 +258,14 @@ def _on_host(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _unfit(model: Model, wanted: str, found: str) -> PermanentError:
-    return PermanentError(Code.MODEL_CORRUPT, f"model {model.name} is not what its entry says: {wanted}; it is {found}")
+    return PermanentError(
+        Code.MODEL_CORRUPT,
+        f"model {model.name} is not what its entry says: {wanted}; it is {found}",
+    )
 
 
 def _invalid(model: Model) -> PermanentError:
-    return PermanentError(Code.INVALID_OUTPUT, f"model {model.name} gave NaN or infinity; the photo was not stored")
+    return PermanentError(
+        Code.INVALID_OUTPUT,
+        f"model {model.name} gave NaN or infinity; the photo was not stored",
+    )

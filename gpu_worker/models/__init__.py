@@ -1,7 +1,8 @@
 """Where a model's files lie on this machine, and that they are the right ones.
 
-Nothing is ever loaded unverified: an engine asks `verify` first, which hashes every file once per process.
-Files come from an installed package, found without importing it, or from the models folder (`models pull`).
+Nothing is ever loaded unverified: an engine asks `verify` first, which hashes every
+file once per process. Files come from an installed package, found without importing it,
+or from the models folder (`models pull`).
 """
 
 from __future__ import annotations
@@ -34,15 +35,25 @@ def path_of(file: ModelFile, settings: Settings) -> Path | None:
 
 
 def is_present(model: Model, settings: Settings) -> bool:
-    """Whether every file of `model` is on this machine; says nothing about its contents."""
-    return all((path := path_of(file, settings)) is not None and path.is_file() for file in model.files)
+    """Whether every file of `model` is on this machine; says nothing about its
+    contents.
+    """
+    return all(
+        (path := path_of(file, settings)) is not None and path.is_file()
+        for file in model.files
+    )
 
 
 def locate(model: Model, role: str, settings: Settings) -> Path:
-    """The existing file of `model` in `role`. Raises `NotFound(model_missing)` naming the command to run."""
+    """The existing file of `model` in `role`. Raises `NotFound(model_missing)` naming
+    the command to run.
+    """
     file = model.file(role)
     if file is None:
-        raise NotFound(Code.MODEL_MISSING, f"model {model.name} has no {role} file; this engine cannot run it")
+        raise NotFound(
+            Code.MODEL_MISSING,
+            f"model {model.name} has no {role} file; this engine cannot run it",
+        )
     path = path_of(file, settings)
     if path is None or not path.is_file():
         detail = f"model {model.name} is not on this machine: {_fault(file)}; {way_out(model)}"
@@ -51,7 +62,11 @@ def locate(model: Model, role: str, settings: Settings) -> Path:
 
 
 def _fault(file: ModelFile) -> str:
-    return "its package is not installed" if file.package else f"{file.path} is not in the models folder"
+    return (
+        "its package is not installed"
+        if file.package
+        else f"{file.path} is not in the models folder"
+    )
 
 
 def way_out(model: Model) -> str:
@@ -63,9 +78,11 @@ def way_out(model: Model) -> str:
 
 
 def verify(model: Model, settings: Settings) -> None:
-    """Compare every file of `model` with its pinned SHA-256; a file is hashed again only when it changed.
+    """Compare every file of `model` with its pinned SHA-256; a file is hashed again
+    only when it changed.
 
-    Raises `NotFound(model_missing)`, or `PermanentError(model_corrupt)` naming model, file, expected and found.
+    Raises `NotFound(model_missing)`, or `PermanentError(model_corrupt)` naming model,
+    file, expected and found.
     """
     for file in model.files:
         path = locate(model, file.role, settings)
@@ -79,7 +96,9 @@ def verify(model: Model, settings: Settings) -> None:
 
 
 def verify_installed(settings: Settings) -> list[Model]:
-    """Verify every model of the registry that is on this machine, and return them. Raises as `verify`."""
+    """Verify every model of the registry that is on this machine, and return them.
+    Raises as `verify`.
+    """
     present = [model for model in registry().values() if is_present(model, settings)]
     for model in present:
         verify(model, settings)
@@ -87,7 +106,9 @@ def verify_installed(settings: Settings) -> list[Model]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as hex digits, remembered for this process while size and mtime stay the same."""
+    """SHA-256 of a file as hex digits, remembered for this process while size and mtime
+    stay the same.
+    """
     stat = path.stat()
     state = (stat.st_size, stat.st_mtime_ns)
     with _lock:

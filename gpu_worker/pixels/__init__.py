@@ -1,1 +1,3 @@
-"""Arithmetic on pixels, and where big pictures live, that steps, engines and codec share."""
+"""Arithmetic on pixels, and where big pictures live, that steps, engines and codec
+share.
+"""

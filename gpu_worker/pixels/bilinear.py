@@ -1,7 +1,8 @@
-"""Bilinear resizing of a few rows at a time, with the numbers of `cv2.resize(..., INTER_LINEAR)` on the whole picture.
+"""Bilinear resizing of a few rows at a time, with the numbers of `cv2.resize(...,
+INTER_LINEAR)` on the whole picture.
 
-OpenCV wants the whole picture as floats; of a large scan that is gigabytes, while any row of the result depends on two
-rows of the source. And it is not installed everywhere.
+OpenCV wants the whole picture as floats; of a large scan that is gigabytes, while any
+row of the result depends on two rows of the source. And it is not installed everywhere.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ Places = NDArray[np.intp]
 
 
 def rows(source: NDArray[Any], size: tuple[int, int], band: slice) -> Floats:
-    """(h, w, c) of any type -> float32 (n, width, c): rows `band` of it resized to `size` (width, height) [px]."""
+    """(h, w, c) of any type -> float32 (n, width, c): rows `band` of it resized to
+    `size` (width, height) [px].
+    """
     width, height = size
-    above, below, share = _between(np.arange(band.start, band.stop), source.shape[0], height)
+    above, below, share = _between(
+        np.arange(band.start, band.stop), source.shape[0], height
+    )
     first, last = int(above[0]), int(below[-1]) + 1
-    if last - first <= 2 * len(above):  # neighbours share their rows: each is widened once
+    # neighbours share their rows: each is widened once
+    if last - first <= 2 * len(above):
         wide = _wide(source[first:last], width)
         top, bottom = wide[above - first], wide[below - first]
     else:
@@ -46,7 +52,9 @@ def _mixed(one: Floats, other: Floats, share: Floats) -> Floats:
 
 
 def _between(places: Places, source: int, target: int) -> tuple[Places, Places, Floats]:
-    """For pixels `places` of a line resized from `source` to `target`: both neighbours, and the share of the second."""
+    """For pixels `places` of a line resized from `source` to `target`: both neighbours,
+    and the share of the second.
+    """
     centres = (places + 0.5) * (source / target) - 0.5
     first = np.floor(centres).astype(np.intp)
     share = (centres - first).astype(np.float32)

@@ -14,7 +14,9 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def available_bytes() -> int:
-    """Memory this process can still take: the machine's, or less where a container (cgroup v2) limits it."""
+    """Memory this process can still take: the machine's, or less where a container
+    (cgroup v2) limits it.
+    """
     free = int(psutil.virtual_memory().available)
     try:
         limit = int((CGROUP / "memory.max").read_text())
@@ -33,10 +35,14 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory since the last reset; since the start of the process where a reset is not possible."""
+    """Largest resident memory since the last reset; since the start of the process
+    where a reset is not possible.
+    """
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
     except OSError:
         found = None
-    kilobytes = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kilobytes = (
+        int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
     return kilobytes * 1024

@@ -1,7 +1,8 @@
-"""Big pictures live in a memory-mapped file without a name, so that resident memory stays bounded.
+"""Big pictures live in a memory-mapped file without a name, so that resident memory
+stays bounded.
 
-The file is unlinked from the start: a killed worker leaves nothing behind. Its space is reserved before use, because
-a full disk would otherwise kill the process at a write.
+The file is unlinked from the start: a killed worker leaves nothing behind. Its space is
+reserved before use, because a full disk would otherwise kill the process at a write.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from shared.settings import Settings
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def allocate(shape: tuple[int, ...], dtype: DTypeLike, settings: Settings) -> NDArray[np.generic]:
-    """An array of `shape`: in memory up to `scratch_threshold_bytes`, else mapped from a file in `scratch_dir`.
+def allocate(
+    shape: tuple[int, ...], dtype: DTypeLike, settings: Settings
+) -> NDArray[np.generic]:
+    """An array of `shape`: in memory up to `scratch_threshold_bytes`, else mapped from
+    a file in `scratch_dir`.
 
-    Raises `PermanentError(out_of_memory)` when the disk could not hold it if it were empty, and
-    `TransientError(disk_full)` when it has no room now.
+    Raises `PermanentError(out_of_memory)` when the disk could not hold it if it were
+    empty, and `TransientError(disk_full)` when it has no room now.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= settings.scratch_threshold_bytes:
@@ -46,7 +50,9 @@ def allocate(shape: tuple[int, ...], dtype: DTypeLike, settings: Settings) -> ND
 
 @contextmanager
 def disk(settings: Settings) -> Iterator[None]:
-    """Around work with files in `scratch_dir`: a full disk is no fault of the photo, `TransientError(disk_full)`."""
+    """Around work with files in `scratch_dir`: a full disk is no fault of the photo,
+    `TransientError(disk_full)`.
+    """
     try:
         yield
     except OSError as error:
@@ -57,7 +63,8 @@ def disk(settings: Settings) -> Iterator[None]:
 
 
 def drop(array: NDArray[np.generic]) -> None:
-    """Let go of the resident pages of `array` (rows of a picture, contiguous); its contents stay, in the file.
+    """Let go of the resident pages of `array` (rows of a picture, contiguous); its
+    contents stay, in the file.
 
     Does nothing for an array in memory.
     """
@@ -72,7 +79,9 @@ def drop(array: NDArray[np.generic]) -> None:
 
 
 def drop_rows(photo: Photo, top: int, bottom: int) -> None:
-    """`drop` for some rows of a photo: whoever walks through a big one lets go of what lies behind."""
+    """`drop` for some rows of a photo: whoever walks through a big one lets go of what
+    lies behind.
+    """
     drop(photo.pixels[top:bottom])
     if photo.alpha is not None:
         drop(photo.alpha[top:bottom])

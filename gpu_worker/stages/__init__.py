@@ -1,1 +1,3 @@
-"""A photo's way through the worker: inbox, prepare, (restore), finish, and how each ends."""
+"""A photo's way through the worker: inbox, prepare, (restore), finish, and how each
+ends.
+"""

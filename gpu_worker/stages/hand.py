@@ -15,7 +15,9 @@ LOOK_S = 0.2
 
 
 class Hand:
-    """Jobs by task, thread-safe. Together they make at most `most_pixels`; a bigger one is worked on alone."""
+    """Jobs by task, thread-safe. Together they make at most `most_pixels`; a bigger one
+    is worked on alone.
+    """
 
     def __init__(self, most_pixels: int) -> None:
         self._most_pixels = most_pixels
@@ -38,11 +40,16 @@ class Hand:
     def wait_for_room(self, receipt: Receipt, leaving: threading.Event) -> bool:
         """Wait until this photo may be taken, too. False: the worker leaves first.
 
-        There is one who waits, and nobody overtakes him: a big photo has its turn when those in hand are done.
+        There is one who waits, and nobody overtakes him: a big photo has its turn when
+        those in hand are done.
         """
         wanted = pixels(receipt)
         with own().waiting(), self._changed:
-            while self._jobs and sum(pixels(job.receipt) for job in self._jobs.values()) + wanted > self._most_pixels:
+            while (
+                self._jobs
+                and sum(pixels(job.receipt) for job in self._jobs.values()) + wanted
+                > self._most_pixels
+            ):
                 if leaving.is_set():
                     return False
                 self._changed.wait(LOOK_S)
@@ -54,5 +61,7 @@ def pixels(receipt: Receipt) -> int:
     source, scale = receipt.source, 1.0
     if receipt.workflow:
         with suppress(PermanentError):  # said when the photo is begun
-            scale = workflows.resolve(receipt.workflow.name, receipt.workflow.params).scale
+            scale = workflows.resolve(
+                receipt.workflow.name, receipt.workflow.params
+            ).scale
     return int((source.width or 0) * (source.height or 0) * max(1.0, scale) ** 2)

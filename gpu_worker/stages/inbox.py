@@ -1,4 +1,6 @@
-"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not at all; lanes in turn."""
+"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not
+at all; lanes in turn.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,16 @@ BULK_TURN = 8
 
 
 class Inbox:
-    """Thread-safe; bounded by the consumer's prefetch, since everything here is unacknowledged."""
+    """Thread-safe; bounded by the consumer's prefetch, since everything here is
+    unacknowledged.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._queues: dict[str, deque[Delivery]] = {queue: deque() for queue in topology.RESTORE}
+        self._queues: dict[str, deque[Delivery]] = {
+            queue: deque() for queue in topology.RESTORE
+        }
         self._bulk = deque(topology.LANES)
         self._interactive = deque((topology.PREVIEW, *topology.INTERACTIVE_LANES))
         self._parked: list[tuple[float, int, Delivery]] = []
@@ -36,7 +42,10 @@ class Inbox:
     def park(self, delivery: Delivery, seconds: float) -> None:
         """Offer this delivery again in `seconds`."""
         with self._changed:
-            heapq.heappush(self._parked, (self._clock.monotonic() + seconds, next(self._order), delivery))
+            heapq.heappush(
+                self._parked,
+                (self._clock.monotonic() + seconds, next(self._order), delivery),
+            )
 
     def next(self, timeout_s: float) -> Delivery | None:
         """The delivery whose turn it is, or None after `timeout_s` without one."""
@@ -49,7 +58,10 @@ class Inbox:
     def _pick(self) -> Delivery | None:
         if self._parked and self._parked[0][0] <= self._clock.monotonic():
             return heapq.heappop(self._parked)[2]
-        interactive, bulk = self._next_lane(self._interactive), self._next_lane(self._bulk)
+        interactive, bulk = (
+            self._next_lane(self._interactive),
+            self._next_lane(self._bulk),
+        )
         if interactive and not (bulk and self._in_a_row >= BULK_TURN):
             self._in_a_row += 1
             return self._taken(self._interactive, interactive)

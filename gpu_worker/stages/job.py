@@ -18,11 +18,13 @@ from shared.workflows import ResolvedWorkflow
 
 @dataclass
 class Job:
-    """What the stages hand on. Only the stage that has the job touches it; the claim is renewed beside it.
+    """What the stages hand on. Only the stage that has the job touches it; the claim is
+    renewed beside it.
 
-    `busy_s`: time that stages spent on it so far; between two stages it waits. `progress`: fraction of the inference
-    that is done. `withdrawn`: its owner took it back. The claim belongs to the upkeep, under `lock`, until
-    `ended`. `refused_s`: when the store last refused it.
+    `busy_s`: time that stages spent on it so far; between two stages it waits.
+    `progress`: fraction of the inference that is done. `withdrawn`: its owner took it
+    back. The claim belongs to the upkeep, under `lock`, until `ended`. `refused_s`:
+    when the store last refused it.
     """
 
     delivery: Delivery
@@ -45,5 +47,6 @@ class Job:
 
     def end(self) -> None:
         """From now on nobody renews the claim."""
-        with own().waiting(), self.lock:  # the upkeep may have it, and wait for a store that is away
+        # the upkeep may have it, and wait for a store that is away
+        with own().waiting(), self.lock:
             self.ended = True

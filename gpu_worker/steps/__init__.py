@@ -25,7 +25,9 @@ class Tools:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's photo; `detail` is for the record; `tile` is how it was tiled, if it was."""
+    """A step's photo; `detail` is for the record; `tile` is how it was tiled, if it
+    was.
+    """
 
     photo: Photo
     detail: dict[str, Any] = field(default_factory=dict)
@@ -37,7 +39,9 @@ KINDS = ("colorize", "denoise", "faces", "dehaze", "upscale", "finish")
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """Run one step. Raises what the step raises, and `NotFound(model_missing)` where a package it needs is missing."""
+    """Run one step. Raises what the step raises, and `NotFound(model_missing)` where a
+    package it needs is missing.
+    """
     if step.kind not in KINDS:
         raise PermanentError(Code.INTERNAL, f"this version has no step {step.kind!r}")
     try:

@@ -1,7 +1,9 @@
-"""Colour a photo: DDColor predicts the two colour channels of CIE Lab, the luminance stays the photo's own.
+"""Colour a photo: DDColor predicts the two colour channels of CIE Lab, the luminance
+stays the photo's own.
 
-The arithmetic around the network is that of the official pipeline, with OpenCV, in rows at a time. Two things differ on
-purpose: ab is enlarged smoothly where the official code repeats pixels, and ab is kept within its legal range.
+The arithmetic around the network is that of the official pipeline, with OpenCV, in rows
+at a time. Two things differ on purpose: ab is enlarged smoothly where the official code
+repeats pixels, and ab is kept within its legal range.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """An RGB photo of the same size and depth. The record gets the size asked for and the one used."""
+    """An RGB photo of the same size and depth. The record gets the size asked for and
+    the one used.
+    """
     assert step.model is not None
     asked, factor = int(step.params["model_size"]), float(step.params["color_factor"])
     side = snapped(asked)
@@ -43,7 +47,9 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     photo = in_srgb(photo, tools.settings)
     ab = _predicted(network, grey_input(photo.pixels, side), side)
     tools.progress(0.5)
-    pixels = coloured(photo.pixels, np.clip(ab * np.float32(factor), AB_LOW, AB_HIGH), tools)
+    pixels = coloured(
+        photo.pixels, np.clip(ab * np.float32(factor), AB_LOW, AB_HIGH), tools
+    )
     detail = {"model_size": asked, "effective_size": side, "color_factor": factor}
     return Outcome(photo.with_(pixels=pixels), detail)
 
@@ -64,12 +70,16 @@ def snapped(size: int) -> int:
 
 
 def grey_input(pixels: Pixels, side: int) -> Floats:
-    """(h, w, 1 or 3) -> what the network sees: (side, side, 3) float32 RGB 0..1 with no colour left.
+    """(h, w, 1 or 3) -> what the network sees: (side, side, 3) float32 RGB 0..1 with no
+    colour left.
 
-    The photo is squeezed into a square by plain bilinear sampling, as in the official pipeline: a smoother reduction
-    gives the network a picture it was not trained on.
+    The photo is squeezed into a square by plain bilinear sampling, as in the official
+    pipeline: a smoother reduction gives the network a picture it was not trained on.
     """
-    parts = (bilinear.rows(pixels, (side, side), band) for band in bands(side, pixels.shape[1] * 48))
+    parts = (
+        bilinear.rows(pixels, (side, side), band)
+        for band in bands(side, pixels.shape[1] * 48)
+    )
     square = _rgb(np.concatenate(list(parts)), pixels.dtype)
     lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
     lab[:, :, 1:] = 0
@@ -91,7 +101,9 @@ def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
     """(h, w, 1 or 3) with the luminance to keep, (s, s, 2) -> (h, w, 3), same dtype."""
     height, width, _ = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)
-    canvas = cast(Pixels, scratch.allocate((height, width, 3), pixels.dtype, tools.settings))
+    canvas = cast(
+        Pixels, scratch.allocate((height, width, 3), pixels.dtype, tools.settings)
+    )
     for band in bands(height, width * 4 * FLOATS_PER_PX):
         lab = _lab(pixels[band])
         lab[:, :, 1:] = bilinear.rows(ab, (width, height), band)
@@ -105,21 +117,29 @@ def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
 def _lab(pixels: Pixels) -> Floats:
     """(h, w, 1 or 3) -> CIE Lab, float32.
 
-    OpenCV interpolates sRGB to Lab in a coarse table, a quarter of a unit of L off. At 8 bits that is what the official
-    pipeline does, and below a level. At 16 bits it would cost half of them: so the tone curve is ours there, and OpenCV
-    computes Lab from linear light, which it does exactly.
+    OpenCV interpolates sRGB to Lab in a coarse table, a quarter of a unit of L off. At
+    8 bits that is what the official pipeline does, and below a level. At 16 bits it
+    would cost half of them: so the tone curve is ours there, and OpenCV computes Lab
+    from linear light, which it does exactly.
     """
     if pixels.dtype == np.uint8:
         return cast(Floats, cv2.cvtColor(_rgb(pixels, pixels.dtype), cv2.COLOR_RGB2LAB))
     linear = _linear16()[pixels]
-    return cast(Floats, cv2.cvtColor(np.broadcast_to(linear, (*pixels.shape[:2], 3)).copy(), cv2.COLOR_LRGB2LAB))
+    return cast(
+        Floats,
+        cv2.cvtColor(
+            np.broadcast_to(linear, (*pixels.shape[:2], 3)).copy(), cv2.COLOR_LRGB2LAB
+        ),
+    )
 
 
 @cache
 def _linear16() -> Floats:
     """Linear light 0..1 of every 16-bit sRGB value."""
     values = np.arange(2**16) / (2**16 - 1)
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return np.where(
+        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
+    ).astype(np.float32)
 
 
 def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:

@@ -1,8 +1,10 @@
 """Take haze out of a photo by the dark channel prior: no network, no weights.
 
-Outdoors nearly every small patch holds something dark in one colour channel; what brightens it is haze (He, Sun and
-Tang, 2009). The veil is measured on a reduced picture and refined along its edges with a guided filter, whose few
-coefficients are then applied to the full picture in bands. All of it is NumPy's arithmetic, so every worker can do it.
+Outdoors nearly every small patch holds something dark in one colour channel; what
+brightens it is haze (He, Sun and Tang, 2009). The veil is measured on a reduced picture
+and refined along its edges with a guided filter, whose few coefficients are then
+applied to the full picture in bands. All of it is NumPy's arithmetic, so every worker
+can do it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     haze = _haze(small)
     slopes = _transmission(small, haze, amount)
     detail["haze"] = [round(float(level), 4) for level in haze]
-    return Outcome(photo.with_(pixels=_cleared(photo.pixels, haze, slopes, tools.settings)), detail)
+    return Outcome(
+        photo.with_(pixels=_cleared(photo.pixels, haze, slopes, tools.settings)), detail
+    )
 
 
 def _reduced(pixels: Pixels) -> Floats:
@@ -52,7 +56,9 @@ def _reduced(pixels: Pixels) -> Floats:
     height, width, _ = pixels.shape
     factor = min(1.0, SIDE_PX / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    return area.reduce(pixels, size).astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return area.reduce(pixels, size).astype(np.float32) / np.float32(
+        np.iinfo(pixels.dtype).max
+    )
 
 
 def _dark(picture: Floats) -> Floats:
@@ -79,16 +85,22 @@ def _haze(small: Floats) -> Floats:
 
 
 def _transmission(small: Floats, haze: Floats, amount: float) -> Floats:
-    """(h, w, 2): slope and offset by which a grey value tells how much light of the scene comes through."""
+    """(h, w, 2): slope and offset by which a grey value tells how much light of the
+    scene comes through.
+    """
     guide: Floats = small.mean(2)
     rough = 1 - np.float32(amount) * _dark(small / haze)
     mean, rough_mean = _mean(guide), _mean(rough)
-    slope = (_mean(guide * rough) - mean * rough_mean) / (_mean(guide * guide) - mean * mean + SMOOTHNESS)
+    slope = (_mean(guide * rough) - mean * rough_mean) / (
+        _mean(guide * guide) - mean * mean + SMOOTHNESS
+    )
     return np.stack([_mean(slope), _mean(rough_mean - slope * mean)], 2)
 
 
 def _mean(picture: NDArray[Any]) -> Floats:
-    """(h, w) -> the mean of the square around each pixel; the picture is mirrored at its borders."""
+    """(h, w) -> the mean of the square around each pixel; the picture is mirrored at
+    its borders.
+    """
     side = 2 * RADIUS_PX + 1
     mean = picture.astype(np.float64)
     for axis in (0, 1):
@@ -100,7 +112,9 @@ def _mean(picture: NDArray[Any]) -> Floats:
     return mean.astype(np.float32)
 
 
-def _cleared(pixels: Pixels, haze: Floats, slopes: Floats, settings: Settings) -> Pixels:
+def _cleared(
+    pixels: Pixels, haze: Floats, slopes: Floats, settings: Settings
+) -> Pixels:
     height, width, channels = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)
     canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))

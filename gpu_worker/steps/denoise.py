@@ -14,13 +14,17 @@ from shared.workflows import ResolvedStep
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """`strength` 0..1 of the network's result over the photo. Alpha is left alone: it has no noise."""
+    """`strength` 0..1 of the network's result over the photo. Alpha is left alone: it
+    has no noise.
+    """
     assert step.model is not None
     strength = float(step.params["strength"])
     detail = {"strength": strength}
     if strength == 0:
         return Outcome(photo, detail)
-    clean, tile = tile_runner.upscale(photo.pixels, engine.load(step.model), engine, tools.settings, tools.progress)
+    clean, tile = tile_runner.upscale(
+        photo.pixels, engine.load(step.model), engine, tools.settings, tools.progress
+    )
     if strength < 1:
         _mix(clean, photo.pixels, strength)
     return Outcome(photo.with_(pixels=clean), detail, tile)

@@ -18,12 +18,20 @@ from shared.workflows import ResolvedStep
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """`strength` 0..1 of the restored faces over the photo's own. A photo without faces is returned untouched."""
+    """`strength` 0..1 of the restored faces over the photo's own. A photo without faces
+    is returned untouched.
+    """
     assert step.model is not None
     strength = float(step.params["strength"])
     network = _network(engine, step.model)
-    found = faces.find(photo.pixels, models.locate(step.model, "detector", tools.settings))
-    places = [where for five in found if (where := faces.place(five, photo.width, photo.height))]
+    found = faces.find(
+        photo.pixels, models.locate(step.model, "detector", tools.settings)
+    )
+    places = [
+        where
+        for five in found
+        if (where := faces.place(five, photo.width, photo.height))
+    ]
     detail = {"faces": len(places), "strength": strength}
     if not places or strength == 0:
         return Outcome(photo, detail)
@@ -50,8 +58,12 @@ def _copied(pixels: Pixels, tools: Tools) -> Pixels:
     return canvas  # type: ignore[return-value]
 
 
-def _restore(pixels: Pixels, where: faces.Place, network: FaceRestorer, strength: float) -> None:
-    """One face, in place. A grey photo is shown to the network as three equal channels and stays grey."""
+def _restore(
+    pixels: Pixels, where: faces.Place, network: FaceRestorer, strength: float
+) -> None:
+    """One face, in place. A grey photo is shown to the network as three equal channels
+    and stays grey.
+    """
     top = np.float32(np.iinfo(pixels.dtype).max)
     window = pixels[where.window].astype(np.float32) / top
     colour = np.ascontiguousarray(np.broadcast_to(window, (*window.shape[:2], 3)))

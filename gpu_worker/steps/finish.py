@@ -1,4 +1,6 @@
-"""Mild sharpening, saturation and contrast, each off by default: then the picture is returned untouched."""
+"""Mild sharpening, saturation and contrast, each off by default: then the picture is
+returned untouched.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,12 @@ MARGIN_PX = len(KERNEL) // 2
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:  # noqa: ARG001 - as every step
-    """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and `saturation` about luma."""
-    sharpen, saturation, contrast = (float(step.params[name]) for name in ("sharpen", "saturation", "contrast"))
+    """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and
+    `saturation` about luma.
+    """
+    sharpen, saturation, contrast = (
+        float(step.params[name]) for name in ("sharpen", "saturation", "contrast")
+    )
     detail = {"sharpen": sharpen, "saturation": saturation, "contrast": contrast}
     if (sharpen, saturation, contrast) == (0, 1, 1):
         return Outcome(photo, detail)
@@ -31,12 +37,20 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     return Outcome(photo.with_(pixels=pixels), detail)
 
 
-def _finished(pixels: Pixels, sharpen: float, saturation: float, contrast: float, settings: Settings) -> Pixels:
+def _finished(
+    pixels: Pixels,
+    sharpen: float,
+    saturation: float,
+    contrast: float,
+    settings: Settings,
+) -> Pixels:
     height, width, channels = pixels.shape
     canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
     middle = np.iinfo(pixels.dtype).max / 2
     for rows in bands(height, width * channels * 16):
-        around = np.clip(np.arange(rows.start - MARGIN_PX, rows.stop + MARGIN_PX), 0, height - 1)
+        around = np.clip(
+            np.arange(rows.start - MARGIN_PX, rows.stop + MARGIN_PX), 0, height - 1
+        )
         source = pixels[around].astype(np.float32)
         values = source[MARGIN_PX:-MARGIN_PX]
         if sharpen:

@@ -1,4 +1,6 @@
-"""Enlarge a photo with a super-resolution network; below the model's own scale, reduce its output."""
+"""Enlarge a photo with a super-resolution network; below the model's own scale, reduce
+its output.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from shared.workflows import ResolvedStep
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
-    """Pixels, and alpha by the same model as a grey picture, `scale` times larger (truncated to whole pixels)."""
+    """Pixels, and alpha by the same model as a grey picture, `scale` times larger
+    (truncated to whole pixels).
+    """
     assert step.model is not None
     network = engine.load(step.model)
     scale = float(step.params.get("scale", step.model.scale))
@@ -25,7 +29,11 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
 
     def enlarged(pixels: Pixels, start: float) -> tuple[Pixels, dict[str, Any]]:
         big, tile = tile_runner.upscale(
-            pixels, network, engine, tools.settings, lambda done: tools.progress(start + share * done)
+            pixels,
+            network,
+            engine,
+            tools.settings,
+            lambda done: tools.progress(start + share * done),
         )
         return resample.reduce(big, size, tools.settings), tile
 

@@ -1,4 +1,6 @@
-"""Who may ask, how much, and from where: what stands between the network and the routes."""
+"""Who may ask, how much, and from where: what stands between the network and the
+routes.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ TOLD = ("Location", "RateLimit", "RateLimit-Policy", "Retry-After")
 
 
 Failed = Callable[[Scope, str], None]
-"""Counts a wrong key of this request's sender, for this reason; raises `Problem` 429 once there were too many."""
+"""Counts a wrong key of this request's sender, for this reason; raises `Problem` 429
+once there were too many.
+"""
 
 
 def install(app: FastAPI, ctx: Context) -> Failed:
-    """Guard `app`; what other doors beside `/v1` tell of wrong keys. Raises `SettingsError`."""
+    """Guard `app`; what other doors beside `/v1` tell of wrong keys. Raises
+    `SettingsError`.
+    """
     settings = ctx.settings
     addresses = Addresses(settings.trusted_proxies)
     limits = Limits(settings, ctx.clock, Logbook(settings).waiting)
@@ -34,11 +40,17 @@ def install(app: FastAPI, ctx: Context) -> Failed:
     origins, inner = _origins(settings.cors_origins), app.build_middleware_stack
 
     def stack() -> ASGIApp:
-        """Outside even of what answers our own bugs: that answer needs the headers, too."""
+        """Outside even of what answers our own bugs: that answer needs the headers,
+        too.
+        """
         guarded: ASGIApp = inner()
         if origins:
             guarded = CORSMiddleware(
-                guarded, allow_origins=origins, allow_methods=METHODS, allow_headers=ASKED, expose_headers=TOLD
+                guarded,
+                allow_origins=origins,
+                allow_methods=METHODS,
+                allow_headers=ASKED,
+                expose_headers=TOLD,
             )
         return Shield(guarded, addresses)
 
@@ -49,6 +61,10 @@ def install(app: FastAPI, ctx: Context) -> Failed:
 def _origins(setting: str) -> list[str]:
     origins = [part.strip() for part in setting.split(",") if part.strip()]
     for origin in origins:
-        if origin != "*" and not (origin.startswith(("https://", "http://")) and origin.count("/") == 2):
-            raise SettingsError(f"DARKROOM_CORS_ORIGINS: {origin!r} is not an origin such as https://app.example")
+        if origin != "*" and not (
+            origin.startswith(("https://", "http://")) and origin.count("/") == 2
+        ):
+            raise SettingsError(
+                f"DARKROOM_CORS_ORIGINS: {origin!r} is not an origin such as https://app.example"
+            )
     return origins

@@ -1,4 +1,6 @@
-"""Whose network address a request comes from: the peer's, or what proxies that we trust say of theirs."""
+"""Whose network address a request comes from: the peer's, or what proxies that we trust
+say of theirs.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,28 @@ UNKNOWN = "unknown"
 
 
 class Addresses:
-    """`trusted`: addresses and networks of our proxies, by commas. Raises `SettingsError`."""
+    """`trusted`: addresses and networks of our proxies, by commas. Raises
+    `SettingsError`.
+    """
 
     def __init__(self, trusted: str) -> None:
         try:
-            self._trusted = [ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
+            self._trusted = [
+                ip_network(part.strip()) for part in trusted.split(",") if part.strip()
+            ]
         except ValueError as error:
             raise SettingsError(f"DARKROOM_TRUSTED_PROXIES: {error}") from error
 
     def of(self, scope: Scope) -> str:
-        """The client's address, an IPv6 one as its /64, which one household has to itself."""
+        """The client's address, an IPv6 one as its /64, which one household has to
+        itself.
+        """
         address = scope["client"][0] if scope.get("client") else UNKNOWN
         if not self._trusts(address):
             return _subject(address)
         hops = ",".join(_values(scope, b"x-forwarded-for")).split(",")
-        # From the right: what stands further left than the first stranger was written by that stranger.
+        # From the right: what stands further left than the first stranger was written
+        # by that stranger.
         for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
             if _parsed(hop) is None:
                 break
@@ -42,11 +51,15 @@ class Addresses:
         if scope.get("scheme") == "https":
             return True
         peer = scope["client"][0] if scope.get("client") else UNKNOWN
-        return self._trusts(peer) and _values(scope, b"x-forwarded-proto")[-1:] == ["https"]
+        return self._trusts(peer) and _values(scope, b"x-forwarded-proto")[-1:] == [
+            "https"
+        ]
 
     def _trusts(self, address: str) -> bool:
         parsed = _parsed(address) if self._trusted else None
-        return parsed is not None and any(parsed.network_address in network for network in self._trusted)
+        return parsed is not None and any(
+            parsed.network_address in network for network in self._trusted
+        )
 
 
 def network(address: str) -> str:
@@ -71,7 +84,11 @@ def _subject(address: str) -> str:
     parsed = _parsed(address)
     if parsed is None:
         return UNKNOWN
-    return str(parsed.network_address if parsed.version == 4 else parsed.supernet(new_prefix=64))
+    return str(
+        parsed.network_address
+        if parsed.version == 4
+        else parsed.supernet(new_prefix=64)
+    )
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

@@ -1,4 +1,6 @@
-"""Token buckets: so much at once, refilled evenly over a minute; the quota of one policy for each of many subjects."""
+"""Token buckets: so much at once, refilled evenly over a minute; the quota of one
+policy for each of many subjects.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,16 @@ from shared.clock import Clock
 
 WINDOW_S = 60
 MOST = 20_000
-"""Subjects remembered by one policy, some megabytes; the one longest unseen is forgotten and begins anew."""
+"""Subjects remembered by one policy, some megabytes; the one longest unseen is
+forgotten and begins anew.
+"""
 
 
 @dataclass(frozen=True)
 class Level:
-    """After a request: `left` of the quota, full again in `full_s`; refused when `wait_s` is not 0."""
+    """After a request: `left` of the quota, full again in `full_s`; refused when
+    `wait_s` is not 0.
+    """
 
     left: int
     full_s: int
@@ -44,13 +50,16 @@ class Buckets:
     def take(self, subject: str, amount: int = 1) -> Level:
         """Take `amount`, or nothing at all where it is not there.
 
-        What is larger than the quota is given out of a full bucket, which then owes the rest.
+        What is larger than the quota is given out of a full bucket, which then owes the
+        rest.
         """
         with self._lock:
             bucket = self._filled(subject)
             missing = min(amount, self.quota) - bucket.tokens
             if missing > 0:
-                return self._level(bucket, ceil(missing / self._rate), self._is_first(bucket))
+                return self._level(
+                    bucket, ceil(missing / self._rate), self._is_first(bucket)
+                )
             bucket.tokens -= amount
             return self._level(bucket)
 
@@ -68,7 +77,9 @@ class Buckets:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(subject)
-            bucket.tokens = min(self.quota, bucket.tokens + (now - bucket.at) * self._rate)
+            bucket.tokens = min(
+                self.quota, bucket.tokens + (now - bucket.at) * self._rate
+            )
             bucket.at = now
         return bucket
 

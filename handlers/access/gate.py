@@ -1,4 +1,6 @@
-"""Who stands before `/v1`: found out before a byte of the body is read, and before any route is looked for."""
+"""Who stands before `/v1`: found out before a byte of the body is read, and before any
+route is looked for.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,13 @@ BODY_S = 30
 
 
 class Gate:
-    """Pure ASGI. A request that passes has its `Caller`, `Limits.announce` and `Limits.look_ahead` in its state."""
+    """Pure ASGI. A request that passes has its `Caller`, `Limits.announce` and
+    `Limits.look_ahead` in its state.
+    """
 
-    def __init__(self, app: ASGIApp, ctx: Context, limits: Limits, addresses: Addresses) -> None:
+    def __init__(
+        self, app: ASGIApp, ctx: Context, limits: Limits, addresses: Addresses
+    ) -> None:
         self._app, self._limits, self._addresses = app, limits, addresses
         self._who = Identification(ctx, limits)
         self._max_bytes = ctx.settings.max_request_bytes
@@ -54,7 +60,9 @@ class Gate:
         scope = {**scope, "state": {**scope.get("state", {}), **state}}
         try:
             async with self._shares.of(caller.user_hash, scope["path"]):
-                await self._app(scope, receive, _adding(headers, send) if headers else send)
+                await self._app(
+                    scope, receive, _adding(headers, send) if headers else send
+                )
         except Problem as problem:  # of the share: the app answers its own
             await problems.response(problem)(scope, receive, send)
 
@@ -68,28 +76,39 @@ class Identification:
         self._clock, self._limits = ctx.clock, limits
         self._keys, self._tokens = KeyRing(ctx), Tokens(settings, ctx.clock)
         self._operators_key = settings.api_key.get_secret_value().encode()
-        self._operator = Caller(identity.user_hash("operator", pepper), True, SCOPES, "operator")
+        self._operator = Caller(
+            identity.user_hash("operator", pepper), True, SCOPES, "operator"
+        )
         anonymous = Caller(
-            identity.user_hash(identity.ANONYMOUS, pepper), False, frozenset({"upload", "read"}), identity.ANONYMOUS
+            identity.user_hash(identity.ANONYMOUS, pepper),
+            False,
+            frozenset({"upload", "read"}),
+            identity.ANONYMOUS,
         )
         self._anonymous = anonymous if settings.allow_anonymous else None
 
     async def asks(self, scope: Scope, address: str) -> Caller:
-        """Raises `Problem` 401 and 429, and `TransientError` when it cannot be said now."""
+        """Raises `Problem` 401 and 429, and `TransientError` when it cannot be said
+        now.
+        """
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if not given and self._anonymous:
             return self._anonymous
         kind, _, text = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         text = text.strip()
         if kind.lower() != b"bearer" or not text:
-            raise _unauthorized("the API needs `Authorization: Bearer …` with an API key or a token", "")
+            raise _unauthorized(
+                "the API needs `Authorization: Bearer …` with an API key or a token", ""
+            )
         if self._operators_key and compare_digest(text, self._operators_key):
             return self._operator
         try:
             return await self._named(text.decode("ascii", "replace"), address)
         except InvalidToken as error:
             self._limits.failed(address, str(error))
-            raise _unauthorized(f"this key or token opens nothing: {error}", ' error="invalid_token"') from error
+            raise _unauthorized(
+                f"this key or token opens nothing: {error}", ' error="invalid_token"'
+            ) from error
 
     async def _named(self, text: str, address: str) -> Caller:
         parsed = access.parse(text)
@@ -107,7 +126,9 @@ class Identification:
             raise InvalidToken("it is unknown")
         if fault := found.fault(self._clock.now()):
             raise InvalidToken(f"it is {fault}")
-        return Caller(found.user_hash, False, frozenset(found.scopes), found.id, found.callback)
+        return Caller(
+            found.user_hash, False, frozenset(found.scopes), found.id, found.callback
+        )
 
 
 def is_guarded(path: str) -> bool:
@@ -137,11 +158,21 @@ async def _read(scope: Scope, receive: Receive, max_bytes: int) -> Receive:
                 if not message.get("more_body", False):
                     return _replaying({**message, "body": bytes(body)}, receive)
     except TimeoutError:
-        raise Problem(408, f"the request did not arrive within {BODY_S} s", "slow", {"Connection": "close"}) from None
+        raise Problem(
+            408,
+            f"the request did not arrive within {BODY_S} s",
+            "slow",
+            {"Connection": "close"},
+        ) from None
 
 
 def _too_large(max_bytes: int) -> Problem:
-    return Problem(413, f"a request may have {max_bytes:,} bytes", "too_large", {"Connection": "close"})
+    return Problem(
+        413,
+        f"a request may have {max_bytes:,} bytes",
+        "too_large",
+        {"Connection": "close"},
+    )
 
 
 def _replaying(first: Message, receive: Receive) -> Receive:

@@ -1,5 +1,6 @@
-"""The key set of whoever issues our tokens (JWKS, RFC 7517): fetched from the one address that is set, kept, and
-fetched again when it is old or names a key that we do not know, but never more often than once a minute.
+"""The key set of whoever issues our tokens (JWKS, RFC 7517): fetched from the one
+address that is set, kept, and fetched again when it is old or names a key that we do
+not know, but never more often than once a minute.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ TIMEOUT_S = 5.0
 MAX_BYTES = 256 << 10
 MAX_KEYS = 100
 KINDS = {"RS256": "RSA", "ES256": "EC"}
-"""Algorithm → type of its keys. A key signs by its own algorithm, whatever a token's header says."""
+"""Algorithm → type of its keys. A key signs by its own algorithm, whatever a token's
+header says.
+"""
 
 
 class KeySet:
@@ -41,10 +44,13 @@ class KeySet:
     def has(self, kid: str | None, algorithm: str) -> bool:
         """Can `find` answer without a fetch?"""
         now = self._clock.monotonic()
-        return bool(self._fit(kid, algorithm) and now < self._fetched_at + FRESH_S) or not self._may_fetch(now)
+        return bool(
+            self._fit(kid, algorithm) and now < self._fetched_at + FRESH_S
+        ) or not self._may_fetch(now)
 
     def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
-        """The key of this id, or, where a token names none, all of its algorithm: from this set alone.
+        """The key of this id, or, where a token names none, all of its algorithm: from
+        this set alone.
 
         Raises `TransientError` while there is no set to look into.
         """
@@ -57,7 +63,10 @@ class KeySet:
     def known(self, kid: str | None, algorithm: str) -> list[PyJWK]:
         """The same without a fetch, for those who may not wait. Raises like `find`."""
         if self._clock.monotonic() > self._fetched_at + STALE_S:
-            raise TransientError(Code.INTERNAL, "the key set of the token's issuer cannot be fetched; try again")
+            raise TransientError(
+                Code.INTERNAL,
+                "the key set of the token's issuer cannot be fetched; try again",
+            )
         return self._fit(kid, algorithm)
 
     def _fit(self, kid: str | None, algorithm: str) -> list[PyJWK]:
@@ -79,7 +88,9 @@ class KeySet:
         self._tried_at = asked_at  # last: who asks meanwhile waits for the answer
 
     def _parse(self, body: bytes) -> list[PyJWK]:
-        """Keys: those that can be read, are meant for signatures and fit an algorithm that is allowed."""
+        """Keys: those that can be read, are meant for signatures and fit an algorithm
+        that is allowed.
+        """
         document = json.loads(body)
         entries = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list):
@@ -87,25 +98,38 @@ class KeySet:
         return [key for entry in entries[:MAX_KEYS] if (key := self._key(entry))]
 
     def _key(self, entry: object) -> PyJWK | None:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid", ""), str):
+        if (
+            not isinstance(entry, dict)
+            or entry.get("use", "sig") != "sig"
+            or not isinstance(entry.get("kid", ""), str)
+        ):
             return None
         try:
             key = PyJWK(entry)
         except (PyJWTError, ValueError, TypeError):
             return None
         name = key.algorithm_name
-        return key if name in self._algorithms and KINDS.get(name) == entry.get("kty") else None
+        return (
+            key
+            if name in self._algorithms and KINDS.get(name) == entry.get("kty")
+            else None
+        )
 
 
 def _download(url: str) -> bytes:
-    """The document, within `TIMEOUT_S`, however slowly it trickles. Raises `HTTPError`, `ValueError`, `OSError`."""
+    """The document, within `TIMEOUT_S`, however slowly it trickles. Raises `HTTPError`,
+    `ValueError`, `OSError`.
+    """
     return asyncio.run(asyncio.wait_for(_read(url), TIMEOUT_S))
 
 
 async def _read(url: str) -> bytes:
     """No redirects, and not much of it."""
     body = bytearray()
-    async with httpx.AsyncClient() as client, client.stream("GET", url, follow_redirects=False) as answer:
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("GET", url, follow_redirects=False) as answer,
+    ):
         if answer.status_code != 200:
             raise ValueError(f"status {answer.status_code}")
         async for piece in answer.aiter_bytes():

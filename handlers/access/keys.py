@@ -1,7 +1,9 @@
-"""API keys at the door: documents from the bucket, remembered for a few seconds so that no request waits for it.
+"""API keys at the door: documents from the bucket, remembered for a few seconds so that
+no request waits for it.
 
-What is remembered is old for `api_key_cache_s` at most: within that time a revocation acts. Keys that do not exist are
-remembered, too, apart from the others, so that a flood of invented ids pushes no true key out.
+What is remembered is old for `api_key_cache_s` at most: within that time a revocation
+acts. Keys that do not exist are remembered, too, apart from the others, so that a flood
+of invented ids pushes no true key out.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ class KeyRing:
     def _read(self, key_id: str) -> ApiKey | None:
         name = place(key_id)
         try:
-            return ApiKey.from_bytes(self._ctx.store.read(self._ctx.settings.bucket_access, name), name)
+            return ApiKey.from_bytes(
+                self._ctx.store.read(self._ctx.settings.bucket_access, name), name
+            )
         except NotFound:
             return None
         except PermanentError:  # it opens nothing until somebody repairs it

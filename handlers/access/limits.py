@@ -1,7 +1,8 @@
-"""How much one user, and one address, may ask for. Counted in this process: two doors give twice as much.
+"""How much one user, and one address, may ask for. Counted in this process: two doors
+give twice as much.
 
-Answers carry `RateLimit-Policy` and `RateLimit` (the IETF's draft), refusals are 429 with `Retry-After`. The operator
-is not limited.
+Answers carry `RateLimit-Policy` and `RateLimit` (the IETF's draft), refusals are 429
+with `Retry-After`. The operator is not limited.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ PIXELS = "preview-pixels"
 
 
 class Limits:
-    """Thread-safe. What is refused raises `Problem` 429; the first refusal in a minute is logged."""
+    """Thread-safe. What is refused raises `Problem` 429; the first refusal in a minute
+    is logged.
+    """
 
     def __init__(self, settings: Settings, clock: Clock, count: Count) -> None:
         self._user = Buckets("user", settings.limit_requests_per_min, clock)
-        self._address = Buckets("address", settings.limit_address_requests_per_min, clock)
+        self._address = Buckets(
+            "address", settings.limit_address_requests_per_min, clock
+        )
         self._bytes = Buckets(BYTES, settings.limit_bytes_per_min, clock)
         self._failures = Buckets("failures", settings.limit_failures_per_min, clock)
         self._waiting = Waiting(count, settings.limit_queued_photos, clock)
@@ -44,7 +49,10 @@ class Limits:
         for buckets, level in levels:
             if level.wait_s:
                 self._refuse(buckets, level, caller, address)
-        return [(name.lower().encode(), value.encode()) for name, value in _headers(levels).items()]
+        return [
+            (name.lower().encode(), value.encode())
+            for name, value in _headers(levels).items()
+        ]
 
     def announce(self, caller: Caller, address: str, size_bytes: int) -> None:
         """Count one photo that is about to be uploaded."""
@@ -69,29 +77,41 @@ class Limits:
             self._refuse(self._pixels, level, caller, address)
 
     def failed(self, address: str, reason: str) -> None:
-        """Count a key or token that opened nothing; refuses the address once there were too many."""
+        """Count a key or token that opened nothing; refuses the address once there were
+        too many.
+        """
         level = self._failures.take(address)
         if level.wait_s:
             if level.first:
-                logger().warning("access.refused", reason=reason, network=network(address))
+                logger().warning(
+                    "access.refused", reason=reason, network=network(address)
+                )
             raise _too_many(self._failures, level)
 
     def may_guess(self, address: str) -> bool:
         """May this address ask the store about keys that nobody used lately?"""
         return not self._failures.is_empty(address)
 
-    def _refuse(self, buckets: Buckets, level: Level, caller: Caller, address: str) -> None:
+    def _refuse(
+        self, buckets: Buckets, level: Level, caller: Caller, address: str
+    ) -> None:
         self._limited(buckets.policy, caller.key_id, address, level.first)
         raise _too_many(buckets, level)
 
     def _limited(self, policy: str, key_id: str, address: str, first: bool) -> None:
         if first:
-            logger().warning("access.limited", policy=policy, key_id=key_id, network=network(address))
+            logger().warning(
+                "access.limited", policy=policy, key_id=key_id, network=network(address)
+            )
 
 
 def _subject(caller: Caller, address: str) -> str:
     """Whose quota it is: what has no name is told apart by its address."""
-    return f"{caller.user_hash} {address}" if caller.key_id == identity.ANONYMOUS else caller.user_hash
+    return (
+        f"{caller.user_hash} {address}"
+        if caller.key_id == identity.ANONYMOUS
+        else caller.user_hash
+    )
 
 
 def _too_many(buckets: Buckets, level: Level) -> Problem:
@@ -104,6 +124,12 @@ def _too_many(buckets: Buckets, level: Level) -> Problem:
 
 def _headers(levels: list[tuple[Buckets, Level]]) -> dict[str, str]:
     return {
-        "RateLimit-Policy": ", ".join(f'"{buckets.policy}";q={buckets.quota};w={WINDOW_S}' for buckets, _ in levels),
-        "RateLimit": ", ".join(f'"{buckets.policy}";r={level.left};t={level.full_s}' for buckets, level in levels),
+        "RateLimit-Policy": ", ".join(
+            f'"{buckets.policy}";q={buckets.quota};w={WINDOW_S}'
+            for buckets, _ in levels
+        ),
+        "RateLimit": ", ".join(
+            f'"{buckets.policy}";r={level.left};t={level.full_s}'
+            for buckets, level in levels
+        ),
     }

@@ -1,7 +1,9 @@
-"""How many previews of one user are under way, so that looks ahead stay a small part of the work.
+"""How many previews of one user are under way, so that looks ahead stay a small part of
+the work.
 
-A preview has no row in the log, by which photos that wait are counted. The bucket knows its end, so this process
-remembers what it began, and asks the bucket about these once the quota seems full.
+A preview has no row in the log, by which photos that wait are counted. The bucket knows
+its end, so this process remembers what it began, and asks the bucket about these once
+the quota seems full.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from collections.abc import Callable
 from handlers.access.buckets import MOST
 
 Ended = Callable[[], bool]
-"""Whether one preview has a record, a reason why it has none, or was deleted. Raises `StorageUnavailable`."""
+"""Whether one preview has a record, a reason why it has none, or was deleted. Raises
+`StorageUnavailable`.
+"""
 
 
 class Looks:
@@ -25,7 +29,8 @@ class Looks:
         self._users: OrderedDict[str, dict[str, Ended]] = OrderedDict()
 
     def admits(self, user_hash: str, task_id: str, ended: Ended) -> bool:
-        """May this user have this preview made now? If so, it is counted until it has ended.
+        """May this user have this preview made now? If so, it is counted until it has
+        ended.
 
         A preview that is under way already may be asked for again.
         """
@@ -46,7 +51,9 @@ class Looks:
             return True
 
     def forget(self, user_hash: str, task_id: str, ended: Ended) -> None:
-        """The preview was not begun after all; one that was under way already, with another `ended`, still is."""
+        """The preview was not begun after all; one that was under way already, with
+        another `ended`, still is.
+        """
         with self._lock:
             begun = self._users.get(user_hash, {})
             if begun.get(task_id) is ended:

@@ -1,7 +1,9 @@
-"""How much of the door one user holds at once: threads and places at the database are few, and everybody's.
+"""How much of the door one user holds at once: threads and places at the database are
+few, and everybody's.
 
-A limit of requests a minute does not do that: some requests take seconds each. Who has a full share waits for its own
-requests, for a moment, and is then told to come again; others do not notice.
+A limit of requests a minute does not do that: some requests take seconds each. Who has
+a full share waits for its own requests, for a moment, and is then told to come again;
+others do not notice.
 """
 
 from __future__ import annotations
@@ -28,8 +30,12 @@ class Shares:
     """For one event loop."""
 
     def __init__(self) -> None:
-        self._requests: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
-        self._of_the_log: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
+        self._requests: WeakValueDictionary[str, anyio.CapacityLimiter] = (
+            WeakValueDictionary()
+        )
+        self._of_the_log: WeakValueDictionary[str, anyio.CapacityLimiter] = (
+            WeakValueDictionary()
+        )
 
     @asynccontextmanager
     async def of(self, user_hash: str, path: str) -> AsyncIterator[None]:
@@ -37,9 +43,15 @@ class Shares:
         if path.endswith(STREAM):
             yield
             return
-        limiters = [self._requests.setdefault(user_hash, anyio.CapacityLimiter(AT_ONCE))]
+        limiters = [
+            self._requests.setdefault(user_hash, anyio.CapacityLimiter(AT_ONCE))
+        ]
         if path.rstrip("/") in LOG_PATHS:
-            limiters.append(self._of_the_log.setdefault(user_hash, anyio.CapacityLimiter(OF_THE_LOG)))
+            limiters.append(
+                self._of_the_log.setdefault(
+                    user_hash, anyio.CapacityLimiter(OF_THE_LOG)
+                )
+            )
         async with AsyncExitStack() as held:
             await _take(limiters, held)
             yield
@@ -54,4 +66,6 @@ async def _take(limiters: list[anyio.CapacityLimiter], held: AsyncExitStack) -> 
                 held.callback(limiter.release_on_behalf_of, turn)
     except TimeoutError:
         detail = f"{AT_ONCE} requests of yours are being answered, or {OF_THE_LOG} that ask the log for much; ask again"
-        raise Problem(503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)}) from None
+        raise Problem(
+            503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)}
+        ) from None

@@ -16,7 +16,9 @@ USUAL = {
 """A page that needs more sets a policy of its own, which stays."""
 NO_STORE = (b"cache-control", b"no-store")
 AMBIGUOUS = frozenset({b"content-length", b"transfer-encoding"})
-"""A proxy that believed the other one takes the rest of such a body for a request (RFC 9112, 6.1): no more is read."""
+"""A proxy that believed the other one takes the rest of such a body for a request (RFC
+9112, 6.1): no more is read.
+"""
 CLOSE = (b"connection", b"close")
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
@@ -34,16 +36,26 @@ class Shield:
 
         async def shielded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": self._headers(scope, message.get("headers", []))}
+                message = {
+                    **message,
+                    "headers": self._headers(scope, message.get("headers", [])),
+                }
             await send(message)
 
         await self._app(scope, receive, shielded)
 
-    def _headers(self, scope: Scope, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _headers(
+        self, scope: Scope, given: list[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
         names = {name.lower() for name, _ in given}
-        headers = [*given, *((name, value) for name, value in USUAL.items() if name not in names)]
+        headers = [
+            *given,
+            *((name, value) for name, value in USUAL.items() if name not in names),
+        ]
         if is_guarded(scope["path"]):  # answers about somebody are nobody else's
-            headers = [pair for pair in headers if pair[0].lower() != NO_STORE[0]] + [NO_STORE]
+            headers = [pair for pair in headers if pair[0].lower() != NO_STORE[0]] + [
+                NO_STORE
+            ]
         if self._addresses.is_https(scope):
             headers.append(HSTS)
         if {name for name, _ in scope["headers"]} >= AMBIGUOUS:

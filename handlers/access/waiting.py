@@ -1,7 +1,9 @@
-"""How many photos of one user wait for their turn, so that nobody fills the queue alone.
+"""How many photos of one user wait for their turn, so that nobody fills the queue
+alone.
 
-The log knows, and nobody waits for the log: its count is asked for beside the requests, at most once in `FRESH_S` for
-a user, and what was announced since is added. While the database is down the last count holds.
+The log knows, and nobody waits for the log: its count is asked for beside the requests,
+at most once in `FRESH_S` for a user, and what was announced since is added. While the
+database is down the last count holds.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ RETRY_S = 10
 """When somebody whose photos fill the quota may ask again."""
 
 Count = Callable[[str, int], int]
-"""(user_hash, most) → photos of this user that wait, counted up to `most`. Raises `DatabaseUnavailable`."""
+"""(user_hash, most) → photos of this user that wait, counted up to `most`. Raises
+`DatabaseUnavailable`.
+"""
 
 
 @dataclass

@@ -1,4 +1,6 @@
-"""The API under `/v1`: photos brought in, what became of them, and what can be asked for. Its shapes are contracts."""
+"""The API under `/v1`: photos brought in, what became of them, and what can be asked
+for. Its shapes are contracts.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from shared.presign import Presigner
 def build(ctx: Context) -> APIRouter:
     """All routes; each says what scope its caller needs."""
     router = APIRouter(prefix="/v1")
-    who, presigner, logbook = authenticate, Presigner(ctx.settings), Logbook(ctx.settings)
+    who, presigner, logbook = (
+        authenticate,
+        Presigner(ctx.settings),
+        Logbook(ctx.settings),
+    )
     belongings = Belongings(ctx, logbook)
     router.include_router(uploads.build(ctx, presigner, belongings, who))
     router.include_router(tasks.build(ctx, presigner, belongings, logbook, who))

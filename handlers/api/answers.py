@@ -1,4 +1,6 @@
-"""How the API's refusals look in its description: every one is a problem document (RFC 9457)."""
+"""How the API's refusals look in its description: every one is a problem document (RFC
+9457).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,17 @@ from shared.errors import Code
 class ProblemDocument(BaseModel):
     """`detail`: what, which rule, the way out, for people; `code` for machines."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {
-        "type": "about:blank", "title": "Unprocessable Content", "status": 422, "code": "bad_parameter",
-        "detail": "scale=9.0 is not a number from 1 to 4 (default 4.0)",
-    }})  # fmt: skip
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "about:blank",
+                "title": "Unprocessable Content",
+                "status": 422,
+                "code": "bad_parameter",
+                "detail": "scale=9.0 is not a number from 1 to 4 (default 4.0)",
+            }
+        }
+    )
 
     type: str
     title: str
@@ -48,7 +57,9 @@ WHY = {
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route: these, and those that every route may give."""
     # Written out, not as `model`: that would promise `application/json`, too.
-    content = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
+    content = {
+        "application/problem+json": {"schema": ProblemDocument.model_json_schema()}
+    }
     return {
         status: {"description": WHY[status], "content": content}
         for status in sorted({*statuses, 401, 403, 422, 429, 503})

@@ -18,9 +18,12 @@ _bearer = HTTPBearer(
 
 
 async def authenticate(
-    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
 ) -> Caller:
-    """The caller whom the gate let in. Where no gate stands before a route, it is closed."""
+    """The caller whom the gate let in. Where no gate stands before a route, it is
+    closed.
+    """
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
         detail = "the API needs `Authorization: Bearer …` with an API key or a token"
@@ -29,12 +32,16 @@ async def authenticate(
 
 
 async def looker(request: Request) -> Callable[[int], None]:
-    """Counts one preview of so many pixels against the caller's limits; raises `Problem` 429."""
+    """Counts one preview of so many pixels against the caller's limits; raises
+    `Problem` 429.
+    """
     look_ahead: Callable[[int], None] = request.state.look_ahead
     return look_ahead
 
 
 async def announcer(request: Request) -> Callable[[int], None]:
-    """Counts one photo of so many bytes against the caller's limits; raises `Problem` 429."""
+    """Counts one photo of so many bytes against the caller's limits; raises `Problem`
+    429.
+    """
     announce: Callable[[int], None] = request.state.announce
     return announce

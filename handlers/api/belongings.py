@@ -1,4 +1,6 @@
-"""Which uploads a task is made of, and whether the caller may know of it: what is somebody else's does not exist."""
+"""Which uploads a task is made of, and whether the caller may know of it: what is
+somebody else's does not exist.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ PAGE = 500
 
 
 class Belongings:
-    """Finds receipts by task: through the record, the claims, the log, and what this process was asked about lately.
+    """Finds receipts by task: through the record, the claims, the log, and what this
+    process was asked about lately.
 
     The last is a hint for the moment in which the log does not know of a new photo yet.
     """
@@ -41,7 +44,9 @@ class Belongings:
                 self._hints.popitem(last=False)
 
     def one(self, caller: Caller, task_id: UUID) -> Receipt:
-        """Any upload of a task. Raises `Problem` 404; `DatabaseUnavailable` when nobody can say."""
+        """Any upload of a task. Raises `Problem` 404; `DatabaseUnavailable` when nobody
+        can say.
+        """
         found = next(self._seen(caller, str(task_id), self._ids(str(task_id))), None)
         if found is None:
             raise unknown(task_id)
@@ -54,7 +59,9 @@ class Belongings:
             raise unknown(task_id)
         return found
 
-    def _seen(self, caller: Caller, task_id: str, upload_ids: Iterator[str]) -> Iterator[Receipt]:
+    def _seen(
+        self, caller: Caller, task_id: str, upload_ids: Iterator[str]
+    ) -> Iterator[Receipt]:
         looked_at: set[str] = set()
         is_known = False
         for upload_id in upload_ids:
@@ -72,12 +79,19 @@ class Belongings:
                     yield latest
         record = None if is_known else record_of(self._ctx, task_id)
         if record and not record.preview and caller.sees(record.user_hash):
-            # Its receipt is lost, or earlier releases wrote that of a later upload over it.
+            # Its receipt is lost, or earlier releases wrote that of a later upload over
+            # it.
             receipt = receipt_of(record)
-            yield Superseded.of(receipt) if any(self._receipts(record.upload_id)) else receipt
+            yield (
+                Superseded.of(receipt)
+                if any(self._receipts(record.upload_id))
+                else receipt
+            )
 
     def _receipts(self, upload_id: str) -> Iterator[Receipt]:
-        """That of the upload, and those of earlier ones of the same bytes at its key, which may be somebody else's."""
+        """That of the upload, and those of earlier ones of the same bytes at its key,
+        which may be somebody else's.
+        """
         with suppress(NotFound):
             yield read_receipt(self._ctx, upload_id)
         yield from read_earlier(self._ctx, upload_id)
@@ -87,7 +101,9 @@ class Belongings:
             yield hinted
         if record := record_of(self._ctx, task_id):
             yield record.upload_id
-        if found := claims.latest(self._ctx.store, self._ctx.settings.bucket_results, task_id):
+        if found := claims.latest(
+            self._ctx.store, self._ctx.settings.bucket_results, task_id
+        ):
             yield found[1].upload_id
         after = None
         while rows := self._logbook.page(Filter(task_id=task_id, after=after), PAGE):
@@ -96,7 +112,9 @@ class Belongings:
 
 
 def _are_one(latest: Receipt, earlier: Receipt) -> bool:
-    """Whether the log has one row for both: its owner put the same bytes twice in the same second."""
+    """Whether the log has one row for both: its owner put the same bytes twice in the
+    same second.
+    """
     same = (earlier.source.upload_time, earlier.user_hash)
     return (latest.source.upload_time, latest.user_hash) == same
 

@@ -11,12 +11,16 @@ from fastapi import Depends
 from handlers.problems import Problem
 
 SCOPES = frozenset({"upload", "read", "delete", "admin"})
-"""`upload`: new photos and previews. `read`: states and results. `delete`: cancel and erase. `admin`: all of it."""
+"""`upload`: new photos and previews. `read`: states and results. `delete`: cancel and
+erase. `admin`: all of it.
+"""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The operator sees everybody's tasks, everyone else only those of their own `user_hash`."""
+    """The operator sees everybody's tasks, everyone else only those of their own
+    `user_hash`.
+    """
 
     user_hash: str
     operator: bool
@@ -43,7 +47,11 @@ def needs(scope: str, authenticate: Authenticate) -> Any:
 
     async def check(caller: Caller = who) -> Caller:
         if not caller.may(scope):
-            raise Problem(403, f"this key may not do that: it lacks the scope {scope!r}", "forbidden")
+            raise Problem(
+                403,
+                f"this key may not do that: it lacks the scope {scope!r}",
+                "forbidden",
+            )
         return caller
 
     return Depends(check)

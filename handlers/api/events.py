@@ -1,7 +1,9 @@
-"""How a photo comes along, as server-sent events: `queued`, `progress` tile by tile, and at last `finished`.
+"""How a photo comes along, as server-sent events: `queued`, `progress` tile by tile,
+and at last `finished`.
 
-Nothing is kept for a stream: the bucket is looked at each second, and an event's id is a position (attempt and
-thousandths), so that `Last-Event-ID` resumes anywhere, at any process.
+Nothing is kept for a stream: the bucket is looked at each second, and an event's id is
+a position (attempt and thousandths), so that `Last-Event-ID` resumes anywhere, at any
+process.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from handlers.problems import RETRY_AFTER_S, Problem
 from shared.errors import TransientError
 
 STREAMS = 64
-"""Streams at the same time in one process; each costs up to four calls to the store a second."""
+"""Streams at the same time in one process; each costs up to four calls to the store a
+second.
+"""
 STREAMS_OF_ONE = 8
 """Of these, of one user: nobody takes them all."""
 LOOKS_AT_ONCE = 4
@@ -52,16 +56,33 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
     users: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
     described: dict[int | str, dict[str, Any]] = {
-        200: {"description": "The events, until the last one.", "content": {"text/event-stream": {
-            "example": 'id: 1.250\nevent: progress\ndata: {"status": "processing", "attempt": 1, "progress": 0.25}\n\n',
-        }}},
-        204: {"description": "`Last-Event-ID` was the last event: there is nothing more to say."},
-    }  # fmt: skip
+        200: {
+            "description": "The events, until the last one.",
+            "content": {
+                "text/event-stream": {
+                    "example": (
+                        "id: 1.250\nevent: progress\n"
+                        'data: {"status": "processing", "attempt": 1, "progress": 0.25}'
+                        "\n\n"
+                    ),
+                }
+            },
+        },
+        204: {
+            "description": "`Last-Event-ID` was the last event: there is nothing more to say."
+        },
+    }
 
-    @router.get("/tasks/{task_id}/events", responses=refusals(404) | described, response_class=Response)
+    @router.get(
+        "/tasks/{task_id}/events",
+        responses=refusals(404) | described,
+        response_class=Response,
+    )
     async def events(
         task_id: UUID,
-        last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)] = None,
+        last_event_id: Annotated[
+            str | None, Header(alias="Last-Event-ID", max_length=40)
+        ] = None,
         caller: Caller = reader,
     ) -> Response:
         """How the photo comes along, as it happens."""
@@ -73,7 +94,9 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         if last_event_id == END_ID:
             return Response(status_code=204)
         look = partial(state.of_receipt, ctx, receipt)
-        told = _counted(follow(look, str(task_id), position_of(last_event_id), looks), own, streams)
+        told = _counted(
+            follow(look, str(task_id), position_of(last_event_id), looks), own, streams
+        )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
@@ -131,8 +154,22 @@ def _position(found: State) -> Position:
 
 def _event(found: State, task_id: str) -> str:
     ident = END_ID if found.ended else "{}.{}".format(*_position(found))
-    name = "finished" if found.ended else "queued" if found.status == "queued" else "progress"
-    data = {"task_id": task_id, "status": found.status, "attempt": found.attempt, "progress": found.progress}
+    name = (
+        "finished"
+        if found.ended
+        else "queued"
+        if found.status == "queued"
+        else "progress"
+    )
+    data = {
+        "task_id": task_id,
+        "status": found.status,
+        "attempt": found.attempt,
+        "progress": found.progress,
+    }
     if found.fault:
-        data["error"] = {"code": found.fault.error_code, "detail": found.fault.error_detail}
+        data["error"] = {
+            "code": found.fault.error_code,
+            "detail": found.fault.error_detail,
+        }
     return f"id: {ident}\nevent: {name}\ndata: {json.dumps(data)}\n\n"

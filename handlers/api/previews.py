@@ -1,7 +1,9 @@
-"""A look ahead: a part, or a small version, of an uploaded photo through the very pipeline that will restore it.
+"""A look ahead: a part, or a small version, of an uploaded photo through the very
+pipeline that will restore it.
 
-A preview is a task of its own with a result, a record and events like any other, but no upload: it has no row in the
-log, the sweep does not know of it, and whoever misses it asks again.
+A preview is a task of its own with a result, a record and events like any other, but no
+upload: it has no row in the log, the sweep does not know of it, and whoever misses it
+asks again.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ class Origin(BaseModel):
 
     ticket: UUID | None = None
     task_id: UUID | None = None
-    key: str | None = Field(None, min_length=1, max_length=1024, description="In the uploads bucket: the operator's.")
+    key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="In the uploads bucket: the operator's.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Origin:
@@ -64,16 +71,27 @@ class Origin(BaseModel):
 class Look(BaseModel):
     """`region` or `max_px`; without either the whole photo, small."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [
-        {"source": {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071"}, "workflow": "enhance", "params": {"scale": 2},
-         "region": {"x": 120, "y": 80, "width": 256, "height": 256}},
-    ]})  # fmt: skip
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071"},
+                    "workflow": "enhance",
+                    "params": {"scale": 2},
+                    "region": {"x": 120, "y": 80, "width": 256, "height": 256},
+                },
+            ]
+        },
+    )
 
     source: Origin
     workflow: str = Field(min_length=1, max_length=80)
     params: dict[str, Any] = {}
     region: Region | None = None
-    max_px: int | None = Field(None, ge=16, le=2048, description="Longer side before the work [px].")
+    max_px: int | None = Field(
+        None, ge=16, le=2048, description="Longer side before the work [px]."
+    )
 
     @model_validator(mode="after")
     def _either(self) -> Look:
@@ -82,15 +100,26 @@ class Look(BaseModel):
         return self
 
     def glimpse(self) -> Glimpse:
-        return Glimpse(region=self.region, max_px=None if self.region else self.max_px or MAX_PX)
+        return Glimpse(
+            region=self.region, max_px=None if self.region else self.max_px or MAX_PX
+        )
 
 
 class Begun(BaseModel):
-    """`task_id` of the preview; `signature` is the one that the record of the whole photo will carry, too."""
+    """`task_id` of the preview; `signature` is the one that the record of the whole
+    photo will carry, too.
+    """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [
-        {"task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b", "signature": "0123456789abcdef"},
-    ]})  # fmt: skip
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+                    "signature": "0123456789abcdef",
+                },
+            ]
+        }
+    )
 
     task_id: UUID
     signature: str
@@ -101,34 +130,62 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
     uploader = needs("upload", who)
     looks = Looks(ctx.settings.limit_previews)
 
-    @router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
+    @router.post(
+        "/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413)
+    )
     def look(wanted: Look, count: LookAhead, caller: Caller = uploader) -> Begun:
-        """Begin a preview, before all bulk work; its task is asked for, watched and fetched like any other."""
+        """Begin a preview, before all bulk work; its task is asked for, watched and
+        fetched like any other.
+        """
         resolved = workflows.resolve(wanted.workflow, wanted.params)
         ctx.offers.check(resolved)
         workflow = resolved.ref
         photo = _photo(ctx, belongings, caller, wanted.source)
-        if photo.decision == "rejected" or photo.source.sha256 is None or photo.source.key == ERASED:
+        if (
+            photo.decision == "rejected"
+            or photo.source.sha256 is None
+            or photo.source.key == ERASED
+        ):
             raise nothing()
         if isinstance(photo, Superseded):
-            raise Problem(409, "the photo was put again at its key; preview that one", "already_ended")
+            raise Problem(
+                409,
+                "the photo was put again at its key; preview that one",
+                "already_ended",
+            )
         glimpse = wanted.glimpse()
         told = glimpse.model_dump(exclude_none=True)
-        task = identity.preview_id(photo.user_hash, photo.source.sha256, workflow.signature, told)
+        task = identity.preview_id(
+            photo.user_hash, photo.source.sha256, workflow.signature, told
+        )
         # A preview of a preview is one of the photo.
         origin = photo.upload_id.split("/")[1] if photo.preview else photo.upload_id
         upload = keys.preview_upload(origin, task)
-        begun = photo.model_copy(update={
-            "upload_id": upload, "decision": "queued", "priority": "interactive", "decided_at": ctx.clock.now(),
-            "task_id": task, "workflow": workflow, "fault": None, "preview": glimpse, "retries": 0,
-            "retried_at": None, "callback": None,
-        })  # fmt: skip
+        begun = photo.model_copy(
+            update={
+                "upload_id": upload,
+                "decision": "queued",
+                "priority": "interactive",
+                "decided_at": ctx.clock.now(),
+                "task_id": task,
+                "workflow": workflow,
+                "fault": None,
+                "preview": glimpse,
+                "retries": 0,
+                "retried_at": None,
+                "callback": None,
+            }
+        )
         belongings.hint(task, upload)
         if record_of(ctx, task) is None:
             has_ended = partial(_has_ended, ctx, begun)
-            if not caller.operator and not looks.admits(caller.user_hash, task, has_ended):
+            if not caller.operator and not looks.admits(
+                caller.user_hash, task, has_ended
+            ):
                 detail = f"{looks.quota} previews of yours are under way; ask again when one of them is done"
-                raise Problem(429, detail, "too_many_previews", {"Retry-After": str(RETRY_S)})
+                raise Problem(
+                    429, detail, "too_many_previews", {"Retry-After": str(RETRY_S)}
+                )
             try:
                 count(round(_pixels(glimpse, photo) * resolved.scale**2))
                 _publish(ctx, origin, begun)
@@ -141,11 +198,17 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
 
 
 def nothing() -> Problem:
-    return Problem(409, "the photo was refused or erased; there is nothing to preview", "already_ended")
+    return Problem(
+        409,
+        "the photo was refused or erased; there is nothing to preview",
+        "already_ended",
+    )
 
 
 def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
-    """Pixels of what is looked at, before the work; of a photo whose size is not known, the most that they may be."""
+    """Pixels of what is looked at, before the work; of a photo whose size is not known,
+    the most that they may be.
+    """
     if glimpse.region:
         return glimpse.region.width * glimpse.region.height
     longest = glimpse.max_px or MAX_PX
@@ -155,7 +218,10 @@ def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
 
 
 def _has_ended(ctx: Context, begun: Receipt) -> bool:
-    if record_of(ctx, begun.task_id or "") is not None or fault_of(ctx, begun) is not None:
+    if (
+        record_of(ctx, begun.task_id or "") is not None
+        or fault_of(ctx, begun) is not None
+    ):
         return True
     if ctx.clock.now() - begun.decided_at < timedelta(seconds=UNWRITTEN_S):
         return False  # its receipt may not be written yet
@@ -167,10 +233,18 @@ def _has_ended(ctx: Context, begun: Receipt) -> bool:
 
 
 def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
-    """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins anew."""
+    """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins
+    anew.
+    """
     ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(begun.upload_id))
-    ctx.store.put(ctx.settings.bucket_results, keys.receipt(begun.upload_id), begun.to_bytes(), "application/json")
-    # Asked after the receipt, not before: an erasure gives the photo its end first and looks for previews then.
+    ctx.store.put(
+        ctx.settings.bucket_results,
+        keys.receipt(begun.upload_id),
+        begun.to_bytes(),
+        "application/json",
+    )
+    # Asked after the receipt, not before: an erasure gives the photo its end first and
+    # looks for previews then.
     reason = reason_of(ctx.store, ctx.settings, photo, begun.source.upload_time)
     if reason and reason.error_code == Code.ERASED:
         erasure.erase(ctx, begun.task_id or "", [begun])
@@ -178,8 +252,12 @@ def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
     ctx.publisher.publish(PREVIEW, task_of(begun).encode())
 
 
-def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin) -> Receipt:
-    """What was decided about the photo. Raises `Problem` 404, and 409 while nothing is decided."""
+def _photo(
+    ctx: Context, belongings: Belongings, caller: Caller, origin: Origin
+) -> Receipt:
+    """What was decided about the photo. Raises `Problem` 404, and 409 while nothing is
+    decided.
+    """
     if origin.task_id:
         return belongings.one(caller, origin.task_id)
     bucket = ctx.settings.bucket_uploads
@@ -187,7 +265,9 @@ def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin)
         user_hash, _ = tickets.owner(ctx, caller, origin.ticket, None)
         found = find(ctx, user_hash, origin.ticket)
     elif not caller.operator:
-        raise Problem(403, "only the operator's key may name a key of the bucket", "forbidden")
+        raise Problem(
+            403, "only the operator's key may name a key of the bucket", "forbidden"
+        )
     else:
         found = None
         with suppress(NotFound):
@@ -197,4 +277,6 @@ def _photo(ctx: Context, belongings: Belongings, caller: Caller, origin: Origin)
     try:
         return read_receipt(ctx, upload_id(found))
     except NotFound:
-        raise Problem(409, "the photo was not looked at yet; ask again in a moment", "too_early") from None
+        raise Problem(
+            409, "the photo was not looked at yet; ask again in a moment", "too_early"
+        ) from None

@@ -1,4 +1,6 @@
-"""Which forms of signed uploads the API offers: what `bootstrap` found out, read anew every minute."""
+"""Which forms of signed uploads the API offers: what `bootstrap` found out, read anew
+every minute.
+"""
 
 from __future__ import annotations
 

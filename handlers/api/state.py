@@ -13,7 +13,8 @@ from shared.messages import Status
 from shared.withdrawal import ERASED
 
 SUPERSEDED_FAULT = Fault(
-    error_code=Code.SOURCE_CHANGED, error_detail="the upload was put again, with other wishes, before it was restored"
+    error_code=Code.SOURCE_CHANGED,
+    error_detail="the upload was put again, with other wishes, before it was restored",
 )
 ERASED_FAULT = Fault(error_code=Code.ERASED, error_detail="its owner had it erased")
 ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
@@ -40,7 +41,8 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     if record := record_of(ctx, receipt.task_id):
         if record.is_of(receipt):
             return State("success", None, record.attempts, 1.0)
-        if fault := fault_of(ctx, receipt):  # it failed before another upload of the photo was restored
+        # it failed before another upload of the photo was restored
+        if fault := fault_of(ctx, receipt):
             return State("failed", fault)
         return State("duplicate", None, record.attempts, 1.0)
     if fault := fault_of(ctx, receipt):
@@ -49,7 +51,12 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     if found is None:
         return State("queued")
     attempt, note, _ = found
-    return State("processing" if note.state == "working" else "queued", None, attempt, note.progress)
+    return State(
+        "processing" if note.state == "working" else "queued",
+        None,
+        attempt,
+        note.progress,
+    )
 
 
 def record_of(ctx: Context, task_id: str) -> Record | None:
@@ -61,7 +68,9 @@ def record_of(ctx: Context, task_id: str) -> Record | None:
 
 
 def fault_of(ctx: Context, receipt: Receipt) -> Fault | None:
-    """How an upload ended without a result, if it did; the reason of an earlier upload at its key is not its own."""
+    """How an upload ended without a result, if it did; the reason of an earlier upload
+    at its key is not its own.
+    """
     try:
         reason = reason_of(ctx, receipt)
     except PermanentError:

@@ -1,4 +1,6 @@
-"""Tasks: the rows of the log, page by page, and all about one task, which is answered without the database, too."""
+"""Tasks: the rows of the log, page by page, and all about one task, which is answered
+without the database, too.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from uuid import UUID
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 from starlette.responses import RedirectResponse, Response
 
 from handlers.api import state, withdraw
@@ -41,7 +50,9 @@ class Page(BaseModel):
 
 
 class Task(BaseModel):
-    """The uploads of one task, the restored one first, and what happened to them, in order."""
+    """The uploads of one task, the restored one first, and what happened to them, in
+    order.
+    """
 
     task_id: UUID
     status: Status
@@ -52,9 +63,17 @@ class Task(BaseModel):
 class Withdrawn(BaseModel):
     """A task that its owner took back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [
-        {"task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b", "status": "failed", "code": "cancelled"},
-    ]})  # fmt: skip
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+                    "status": "failed",
+                    "code": "cancelled",
+                },
+            ]
+        }
+    )
 
     task_id: UUID
     status: Literal["failed"] = "failed"
@@ -85,17 +104,28 @@ class Wish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user: str | None = Field(
-        None, max_length=64, pattern=r"^[^\x00]*$", description="Only this user's, by hash: the operator's to ask."
+        None,
+        max_length=64,
+        pattern=r"^[^\x00]*$",
+        description="Only this user's, by hash: the operator's to ask.",
     )
     status: Status | None = None
     workflow: str | None = Field(None, max_length=80, pattern=r"^[^\x00]*$")
     since: Moment | None = Field(None, description="Uploaded then or later.")
     until: Moment | None = Field(None, description="Uploaded before.")
     limit: int = Field(50, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=300, description="`next` of the page before.")
+    cursor: str | None = Field(
+        None, max_length=300, description="`next` of the page before."
+    )
 
 
-def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: Logbook, who: Authenticate) -> APIRouter:
+def build(
+    ctx: Context,
+    presigner: Presigner,
+    belongings: Belongings,
+    logbook: Logbook,
+    who: Authenticate,
+) -> APIRouter:
     router = APIRouter(tags=["tasks"])
     reader, remover = needs("read", who), needs("delete", who)
 
@@ -103,34 +133,59 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: L
     async def tasks(wish: Annotated[Wish, Query()], caller: Caller = reader) -> Page:
         """The caller's uploads, newest first; the operator's: everybody's."""
         where = Filter(
-            user_id=_user(wish.user, caller), status=wish.status, workflow=wish.workflow, since=wish.since,
-            until=wish.until, after=_position(wish.cursor) if wish.cursor else None,
-        )  # fmt: skip
+            user_id=_user(wish.user, caller),
+            status=wish.status,
+            workflow=wish.workflow,
+            since=wish.since,
+            until=wish.until,
+            after=_position(wish.cursor) if wish.cursor else None,
+        )
         items = await run_sync(logbook.page, where, wish.limit + 1)
-        return Page(items=items[: wish.limit], next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None)
+        return Page(
+            items=items[: wish.limit],
+            next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None,
+        )
 
     @router.get("/tasks/{task_id}", responses=refusals(404))
     def task(task_id: UUID, caller: Caller = reader) -> Task:
-        """One task. While the log database is down, or late, what the bucket knows of it."""
-        with suppress(DatabaseUnavailable):  # then the bucket may know, and says itself when nobody can
+        """One task. While the log database is down, or late, what the bucket knows of
+        it.
+        """
+        # then the bucket may know, and says itself when nobody can
+        with suppress(DatabaseUnavailable):
             uploads, events = logbook.task(task_id)
             if uploads and all(caller.sees(row.user_id) for row in uploads):
-                return Task(task_id=task_id, status=uploads[0].status, uploads=uploads, events=events)
+                return Task(
+                    task_id=task_id,
+                    status=uploads[0].status,
+                    uploads=uploads,
+                    events=events,
+                )
         done = state.record_of(ctx, str(task_id))
         if done and caller.sees(done.user_hash):
-            row = _row(facts.of_record(done, ctx.settings.bucket_results), State("success"))
+            row = _row(
+                facts.of_record(done, ctx.settings.bucket_results), State("success")
+            )
         else:
             receipt = belongings.one(caller, task_id)
-            row = _row(facts.of_receipt(receipt, ctx.settings.bucket_results), state.of_receipt(ctx, receipt))
+            row = _row(
+                facts.of_receipt(receipt, ctx.settings.bucket_results),
+                state.of_receipt(ctx, receipt),
+            )
         return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
 
     @router.delete("/tasks/{task_id}", responses=refusals(404, 409))
     def withdraw_(
         task_id: UUID,
-        erase: Annotated[bool, Query(description="Take everything away, whatever the state: see README.")] = False,
+        erase: Annotated[
+            bool,
+            Query(description="Take everything away, whatever the state: see README."),
+        ] = False,
         caller: Caller = remover,
     ) -> Withdrawn:
-        """Cancel a photo that is not restored yet, or erase it with everything that was made of it."""
+        """Cancel a photo that is not restored yet, or erase it with everything that was
+        made of it.
+        """
         uploads = belongings.every(caller, task_id)
         if erase:
             withdraw.erase(ctx, str(task_id), uploads)
@@ -140,9 +195,16 @@ def build(ctx: Context, presigner: Presigner, belongings: Belongings, logbook: L
 
     def link(key: str, caller: Caller, task_id: UUID) -> Response:
         _record(ctx, caller, task_id)  # only the record says that a result is whole
-        return RedirectResponse(presigner.get(ctx.settings.bucket_results, key, LINK_S, ctx.clock.now()), 307)
+        return RedirectResponse(
+            presigner.get(ctx.settings.bucket_results, key, LINK_S, ctx.clock.now()),
+            307,
+        )
 
-    redirect = {"status_code": 307, "response_class": RedirectResponse, "responses": refusals(404)}
+    redirect = {
+        "status_code": 307,
+        "response_class": RedirectResponse,
+        "responses": refusals(404),
+    }
 
     @router.get("/tasks/{task_id}/result", **redirect)  # type: ignore[arg-type]
     def result(task_id: UUID, caller: Caller = reader) -> Response:
@@ -199,4 +261,6 @@ def _position(cursor: str) -> UploadKey:
         moment, upload_id = json.loads(base64.urlsafe_b64decode(cursor))
         return str(UUID(upload_id)), _utc(datetime.fromisoformat(moment))
     except (ValueError, TypeError, AttributeError) as error:
-        raise Problem(422, "cursor: not one that a page gave as `next`", "bad_request") from error
+        raise Problem(
+            422, "cursor: not one that a page gave as `next`", "bad_request"
+        ) from error

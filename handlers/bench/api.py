@@ -1,7 +1,9 @@
-"""`bench api`: the HTTP door over real sockets: tickets a second, and a page of a long log.
+"""`bench api`: the HTTP door over real sockets: tickets a second, and a page of a long
+log.
 
-Door and client are processes of their own. The reference is the same door at its simplest answer, `GET /healthz`, in
-turn with the tickets: what is left is server, sockets and client.
+Door and client are processes of their own. The reference is the same door at its
+simplest answer, `GET /healthz`, in turn with the tickets: what is left is server,
+sockets and client.
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ MONTHS = 12
 ROWS_AT_ONCE = 50_000
 """No statement may take longer than the logbook's patience."""
 _NO_LIMIT = 10**15
-_PHOTO = {"filename": "grandma.jpg", "content_type": "image/jpeg", "workflow": "fast", "params": {"scale": 2},
-          "priority": "interactive", "bytes": 482113}  # fmt: skip
+_PHOTO = {
+    "filename": "grandma.jpg",
+    "content_type": "image/jpeg",
+    "workflow": "fast",
+    "params": {"scale": 2},
+    "priority": "interactive",
+    "bytes": 482113,
+}
 
 _MONTHS = "SELECT darkroom.ensure_month(now() - make_interval(months => m)) FROM generate_series(0, %(months)s) AS m"
 _ROWS = """
@@ -66,10 +74,16 @@ class Door:
     port: int
     process: psutil.Process
     client: Connection
-    told: dict[str, list[tuple[float, float, list[float]]]] = field(default_factory=dict)
+    told: dict[str, list[tuple[float, float, list[float]]]] = field(
+        default_factory=dict
+    )
 
-    def ask(self, name: str, request: bytes, status: int, connections: int, lasts_s: float) -> None:
-        """One round: requests a second, the door's CPU time for one, and what each took [s]."""
+    def ask(
+        self, name: str, request: bytes, status: int, connections: int, lasts_s: float
+    ) -> None:
+        """One round: requests a second, the door's CPU time for one, and what each took
+        [s].
+        """
         before = sum(self.process.cpu_times()[:2])
         self.client.send((self.port, request, status, connections, lasts_s))
         if not self.client.poll(lasts_s + PATIENCE_S):
@@ -86,24 +100,38 @@ class Door:
         taken_s = [taken for _, _, taken_s in rounds for taken in taken_s]
         return {
             "requests/s": Spread.of([rate for rate, _, _ in rounds]),
-            "p50 ms": percentile(taken_s, 0.5) * 1000, "p99 ms": percentile(taken_s, 0.99) * 1000,
+            "p50 ms": percentile(taken_s, 0.5) * 1000,
+            "p99 ms": percentile(taken_s, 0.99) * 1000,
             "door's cpu ms": statistics.median(cpu_s for _, cpu_s, _ in rounds) * 1000,
-        }  # fmt: skip
+        }
 
 
 def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]:
-    """`seconds` for each kind of request in each of the rounds, after one that warms up; a log of `rows` rows.
+    """`seconds` for each kind of request in each of the rounds, after one that warms
+    up; a log of `rows` rows.
 
     Raises `AssertionError` at an answer of another status.
     """
     pepper = settings.pepper.get_secret_value().encode()
-    tenant, operator = identity.user_hash("bench", pepper), settings.api_key.get_secret_value()
+    tenant, operator = (
+        identity.user_hash("bench", pepper),
+        settings.api_key.get_secret_value(),
+    )
     key, document = access.mint(tenant, access.USUAL, datetime.now(UTC))
-    S3Store(settings).put_new(settings.bucket_access, access.place(document.id), document.to_bytes(), "text/json")
+    S3Store(settings).put_new(
+        settings.bucket_access,
+        access.place(document.id),
+        document.to_bytes(),
+        "text/json",
+    )
     fill(settings, tenant, rows)
     page = "/v1/tasks?limit=10"
     asked = {
-        "POST /v1/uploads": (request("POST", "/v1/uploads", key, json.dumps(_PHOTO).encode()), 201, CONNECTIONS),
+        "POST /v1/uploads": (
+            request("POST", "/v1/uploads", key, json.dumps(_PHOTO).encode()),
+            201,
+            CONNECTIONS,
+        ),
         "GET /healthz": (request("GET", "/healthz"), 200, CONNECTIONS),
         f"GET {page}, tenant": (request("GET", page, key), 200, 1),
         f"GET {page}, operator": (request("GET", page, operator), 200, 1),
@@ -111,18 +139,28 @@ def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]
     with opened(settings) as door:
         for number in range(ROUNDS + 1):
             for name, (sent, status, connections) in asked.items():
-                door.ask(name, sent, status, connections, seconds if number else min(seconds, 1.0))
+                door.ask(
+                    name,
+                    sent,
+                    status,
+                    connections,
+                    seconds if number else min(seconds, 1.0),
+                )
             if not number:
                 door.told.clear()
     found = {name: door.figures(name) for name in asked}
     ours, floor = (door.told[name] for name in list(asked)[:2])
-    ratios = [rate / least for (rate, _, _), (least, _, _) in zip(ours, floor, strict=True)]
+    ratios = [
+        rate / least for (rate, _, _), (least, _, _) in zip(ours, floor, strict=True)
+    ]
     found["POST /v1/uploads"]["ratio to /healthz"] = Spread.of(ratios)
     return dict(found)
 
 
 def fill(settings: Settings, user_hash: str, rows: int) -> None:
-    """Rows into the log: a year's, a hundredth of them this user's, as the recorder would have left them."""
+    """Rows into the log: a year's, a hundredth of them this user's, as the recorder
+    would have left them.
+    """
     connection = psycopg2.connect(settings.database_url.get_secret_value())
     connection.autocommit = True  # VACUUM wants none but its own transaction
     try:
@@ -130,7 +168,9 @@ def fill(settings: Settings, user_hash: str, rows: int) -> None:
             cursor.execute(_MONTHS, {"months": MONTHS})
             for first in range(1, rows + 1, ROWS_AT_ONCE):
                 part = {"first": first, "last": min(first + ROWS_AT_ONCE - 1, rows)}
-                cursor.execute(_ROWS, {"months": MONTHS, "rows": rows, "user": user_hash} | part)
+                cursor.execute(
+                    _ROWS, {"months": MONTHS, "rows": rows, "user": user_hash} | part
+                )
             cursor.execute(_PARTITIONS)
             for (partition,) in cursor.fetchall():
                 cursor.execute(f"VACUUM (ANALYZE) {partition}")
@@ -144,8 +184,14 @@ def opened(settings: Settings) -> Iterator[Door]:
     """A door without limits, and a client."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    limits = {name: _NO_LIMIT for name in type(settings).model_fields if name.startswith("limit_")}
-    own = settings.model_copy(update={**limits, "api_host": "127.0.0.1", "api_port": port})
+    limits = {
+        name: _NO_LIMIT
+        for name in type(settings).model_fields
+        if name.startswith("limit_")
+    }
+    own = settings.model_copy(
+        update={**limits, "api_host": "127.0.0.1", "api_port": port}
+    )
     environment = os.environ | own.variables(exclude={"ready_file", "failpoint"})
     command = [sys.executable, "-P", "-m", "handlers", "http"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -167,7 +213,10 @@ def opened(settings: Settings) -> Iterator[Door]:
 def _until_open(port: int, process: subprocess.Popen[bytes]) -> None:
     ends_s = time.monotonic() + START_S
     while time.monotonic() < ends_s and process.poll() is None:
-        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        with (
+            suppress(OSError),
+            closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection,
+        ):
             connection.request("GET", "/healthz", headers={"Connection": "close"})
             with connection.getresponse() as answer:
                 if answer.status == 200:
@@ -180,5 +229,9 @@ def request(method: str, path: str, key: str = "", body: bytes = b"") -> bytes:
     """As it goes over the wire."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"Authorization: Bearer {key}"] if key else []
-    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []
+    lines += (
+        ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        if body
+        else []
+    )
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,6 +1,7 @@
 """A lean HTTP client in a process of its own: it must not be what is measured.
 
-So many connections, kept open, each with one request under way; the next is sent when the answer is complete.
+So many connections, kept open, each with one request under way; the next is sent when
+the answer is complete.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 
 
 class Line(asyncio.Protocol):
-    """One connection. `taken_s`: seconds from the request's first byte sent to the answer's last byte received."""
+    """One connection. `taken_s`: seconds from the request's first byte sent to the
+    answer's last byte received.
+    """
 
     def __init__(self, request: bytes, status: int, ends_s: float) -> None:
-        self._request, self._expected, self._ends_s = request, b"HTTP/1.1 %d " % status, ends_s
+        self._request, self._expected, self._ends_s = (
+            request,
+            b"HTTP/1.1 %d " % status,
+            ends_s,
+        )
         self._received, self._wanted, self._began_s = bytearray(), 0, 0.0
         self.taken_s: list[float] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -29,7 +36,9 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionError("the door closed a connection"))
+            self.done.set_exception(
+                exc or ConnectionError("the door closed a connection")
+            )
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -57,11 +66,19 @@ class Line(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def ask(port: int, request: bytes, status: int, connections: int, lasts_s: float) -> tuple[float, list[float]]:
-    """Requests a second, and the seconds that each took. Raises `AssertionError` at an answer of another status."""
+async def ask(
+    port: int, request: bytes, status: int, connections: int, lasts_s: float
+) -> tuple[float, list[float]]:
+    """Requests a second, and the seconds that each took. Raises `AssertionError` at an
+    answer of another status.
+    """
     loop, began_s = asyncio.get_running_loop(), time.perf_counter()
-    made = [loop.create_connection(lambda: Line(request, status, began_s + lasts_s), "127.0.0.1", port)
-            for _ in range(connections)]  # fmt: skip
+    made = [
+        loop.create_connection(
+            lambda: Line(request, status, began_s + lasts_s), "127.0.0.1", port
+        )
+        for _ in range(connections)
+    ]
     lines = [line for _, line in await asyncio.gather(*made)]
     try:
         await asyncio.gather(*(line.done for line in lines))
@@ -73,7 +90,9 @@ async def ask(port: int, request: bytes, status: int, connections: int, lasts_s:
 
 
 def asking(orders: Connection) -> None:
-    """The process: arguments of `ask` in, its result or its error out, until it is killed."""
+    """The process: arguments of `ask` in, its result or its error out, until it is
+    killed.
+    """
     while True:
         order = orders.recv()
         try:

@@ -1,8 +1,9 @@
 """`bench backlog`: what a long queue does to the memory of the processes beside it.
 
-A publisher puts restore tasks and their log events into the broker while a consumer, which holds all it may hold, does
-nothing; then it works them off without restoring anything. The recorder is the real one. Where the broker keeps its
-queues in memory, it grows: that is its job, and its row is there to see.
+A publisher puts restore tasks and their log events into the broker while a consumer,
+which holds all it may hold, does nothing; then it works them off without restoring
+anything. The recorder is the real one. Where the broker keeps its queues in memory, it
+grows: that is its job, and its row is there to see.
 """
 
 from __future__ import annotations
@@ -68,11 +69,13 @@ class Memory:
     def rows(self) -> dict[str, dict[str, Any]]:
         return {
             name: {
-                "before MB": round(before / MB, 1), "peak MB": round(self.peak[name] / MB, 1),
-                "after MB": round(self.after[name] / MB, 1), "moved MB": round((self.peak[name] - before) / MB, 1),
+                "before MB": round(before / MB, 1),
+                "peak MB": round(self.peak[name] / MB, 1),
+                "after MB": round(self.after[name] / MB, 1),
+                "moved MB": round((self.peak[name] - before) / MB, 1),
             }
             for name, before in self.before.items()
-        }  # fmt: skip
+        }
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(SAMPLE_S):
@@ -80,28 +83,50 @@ class Memory:
                 self.peak[name] = max(self.peak[name], rss)
 
     def _now(self) -> dict[str, int]:
-        return {name: process.memory_info().rss for name, process in self._processes.items()}
+        return {
+            name: process.memory_info().rss for name, process in self._processes.items()
+        }
 
 
 def measure(settings: Settings, messages: int) -> dict[str, Figures]:
-    """`messages` restore tasks, and as many log events. Raises `TimeoutError` if they are not worked off."""
+    """`messages` restore tasks, and as many log events. Raises `TimeoutError` if they
+    are not worked off.
+    """
     context = multiprocessing.get_context("spawn")
     publish, consume, done = context.Event(), context.Event(), context.Event()
     warmed = context.Barrier(3)
     with ExitStack() as stack:
         recorder = stack.enter_context(_recorder(settings))
-        publisher = context.Process(target=publishing, args=(settings, messages, warmed, publish, done), daemon=True)
-        consumer = context.Process(target=consuming, args=(settings, messages, warmed, consume, done), daemon=True)
+        publisher = context.Process(
+            target=publishing,
+            args=(settings, messages, warmed, publish, done),
+            daemon=True,
+        )
+        consumer = context.Process(
+            target=consuming,
+            args=(settings, messages, warmed, consume, done),
+            daemon=True,
+        )
         for process in (publisher, consumer):
             process.start()
             stack.callback(process.kill)
         warmed.wait(START_S)
-        _until(lambda: unsettled(settings)[topology.LOG] == NONE, "the first log events are written")
-        pids = {"publisher": publisher.pid or 0, "consumer": consumer.pid or 0, "recorder": recorder}
+        _until(
+            lambda: unsettled(settings)[topology.LOG] == NONE,
+            "the first log events are written",
+        )
+        pids = {
+            "publisher": publisher.pid or 0,
+            "consumer": consumer.pid or 0,
+            "recorder": recorder,
+        }
         memory = Memory(pids | _broker(settings))
         with memory.watched():
             published_s = _phase(publisher, publish, done)
-            _until(lambda: unsettled(settings)[topology.LOG] == NONE, "all log events are written")
+            _until(
+                lambda: unsettled(settings)[topology.LOG] == NONE,
+                "all log events are written",
+            )
             consumed_s = _phase(consumer, consume, done)
     rows = memory.rows()
     rows["publisher"]["messages/s"] = 2 * messages / published_s
@@ -109,7 +134,9 @@ def measure(settings: Settings, messages: int) -> dict[str, Figures]:
     return dict(rows)
 
 
-def publishing(settings: Settings, messages: int, warmed: Any, go: Event, done: Event) -> None:
+def publishing(
+    settings: Settings, messages: int, warmed: Any, go: Event, done: Event
+) -> None:
     """The publisher's process: what an upload's decision publishes, `messages` times."""
     quiet(settings)
     publisher = Publisher(settings)
@@ -124,18 +151,28 @@ def publishing(settings: Settings, messages: int, warmed: Any, go: Event, done: 
 
 def _publish(publisher: Publisher, count: int) -> None:
     now = datetime.now(UTC)
-    tasks = (RestoreTask(task_id=str(uuid4()), upload_id=str(uuid4()), priority="bulk", queued_at=now)
-             for _ in range(count))  # fmt: skip
+    tasks = (
+        RestoreTask(
+            task_id=str(uuid4()), upload_id=str(uuid4()), priority="bulk", queued_at=now
+        )
+        for _ in range(count)
+    )
     publisher.publish_many(topology.BULK, (task.encode() for task in tasks))
     publisher.publish_many(topology.LOG, (event.encode() for event in lives(count)))
 
 
-def consuming(settings: Settings, messages: int, warmed: Any, go: Event, done: Event) -> None:
-    """The worker's place: takes what it may hold, and once told to go, settles it without work."""
+def consuming(
+    settings: Settings, messages: int, warmed: Any, go: Event, done: Event
+) -> None:
+    """The worker's place: takes what it may hold, and once told to go, settles it
+    without work.
+    """
     quiet(settings)
     inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
     consumer = Consumer(settings, dict.fromkeys(topology.RESTORE, PREFETCH), inbox.put)
-    threading.Thread(target=consumer.run, args=(threading.Event(),), daemon=True).start()
+    threading.Thread(
+        target=consumer.run, args=(threading.Event(),), daemon=True
+    ).start()
     held = [inbox.get(timeout=START_S) for _ in range(PREFETCH)]
     warmed.wait(START_S)
     go.wait(PATIENCE_S)
@@ -165,7 +202,11 @@ def _broker(settings: Settings) -> dict[str, int]:
     port = urlsplit(settings.broker_url.get_secret_value()).port
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr.port == port
+                and connection.pid
+            ):
                 return {"broker": connection.pid}
     return {}
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 Figures = Mapping[str, Any]
-"""Figures of one row, by name; the name ends in the unit. None: this row has no such figure."""
+"""Figures of one row, by name; the name ends in the unit. None: this row has no such
+figure.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,35 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def told(what: str, settings: Figures, rows: Mapping[str, Figures], as_json: bool) -> str:
-    """What a bench prints: what was measured, with which numbers, and a row for each contender or process."""
+def told(
+    what: str, settings: Figures, rows: Mapping[str, Figures], as_json: bool
+) -> str:
+    """What a bench prints: what was measured, with which numbers, and a row for each
+    contender or process.
+    """
     if as_json:
         return json.dumps({"bench": what, **settings, "rows": rows}, default=vars)
     heads = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-    lines = [["", *heads], *([row, *(_text(figures.get(name)) for name in heads)] for row, figures in rows.items())]
+    lines = [
+        ["", *heads],
+        *(
+            [row, *(_text(figures.get(name)) for name in heads)]
+            for row, figures in rows.items()
+        ),
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told_settings = ", ".join(f"{name} {_text(value)}" for name, value in settings.items())
-    return "\n".join([f"{what}: {told_settings}", *(_line(line, widths) for line in lines)])
+    told_settings = ", ".join(
+        f"{name} {_text(value)}" for name, value in settings.items()
+    )
+    return "\n".join(
+        [f"{what}: {told_settings}", *(_line(line, widths) for line in lines)]
+    )
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    first, *rest = (
+        cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
+    )
     return "  ".join([first.strip().ljust(widths[0]), *rest]).rstrip()
 
 
@@ -52,4 +70,6 @@ def _text(value: Any) -> str:
         return f"{_text(value.median)} ({_text(value.low)} to {_text(value.high)})"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    )

@@ -1,4 +1,6 @@
-"""A bench's processes make their log lines as ever, and write them nowhere: the table is all that is printed."""
+"""A bench's processes make their log lines as ever, and write them nowhere: the table
+is all that is printed.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""`bench recorder`: log events through broker, `on_record` and PostgreSQL, beside the same with `executemany`.
+"""`bench recorder`: log events through broker, `on_record` and PostgreSQL, beside the
+same with `executemany`.
 
-Both are the whole recorder and differ in how a batch is written: in a few statements, or row by row. A row is an event;
-each also brings the row of its upload up to date.
+Both are the whole recorder and differ in how a batch is written: in a few statements,
+or row by row. A row is an event; each also brings the row of its upload up to date.
 """
 
 from __future__ import annotations
@@ -39,30 +40,61 @@ _ROW = """
     ON CONFLICT (upload_id, upload_time) DO UPDATE SET status = greatest(restoration_log.status, excluded.status)
 """
 _SOURCE = {
-    "user_id": "ab" * 32, "image_filename": "IMG_20260102_030405.jpg", "bytes": 1_000_000, "width": 1536,
-    "height": 1024, "sha256": "cd" * 32, "workflow_type": "fast", "workflow_version": 1, "params": {"scale": 4},
+    "user_id": "ab" * 32,
+    "image_filename": "IMG_20260102_030405.jpg",
+    "bytes": 1_000_000,
+    "width": 1536,
+    "height": 1024,
+    "sha256": "cd" * 32,
+    "workflow_type": "fast",
+    "workflow_version": 1,
+    "params": {"scale": 4},
     "signature": "0123456789abcdef",
-}  # fmt: skip
+}
 _LIFE: dict[Status, dict[str, object]] = {
     "queued": _SOURCE,
     "processing": {"attempts": 1},
-    "success": {**_SOURCE, "result_url": "s3://results/processed/x.png", "duration_seconds": 1.5, "queue_seconds": 0.5,
-                "attempts": 1, "engine": "ncnn", "device": "cpu", "peak_memory_bytes": 500_000_000},
-}  # fmt: skip
+    "success": {
+        **_SOURCE,
+        "result_url": "s3://results/processed/x.png",
+        "duration_seconds": 1.5,
+        "queue_seconds": 0.5,
+        "attempts": 1,
+        "engine": "ncnn",
+        "device": "cpu",
+        "peak_memory_bytes": 500_000_000,
+    },
+}
 
 
 class RowByRow:
-    """The reference: a statement for each row, a commit for each batch. It merges no columns and keeps no order."""
+    """The reference: a statement for each row, a commit for each batch. It merges no
+    columns and keeps no order.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._connection = psycopg2.connect(settings.database_url.get_secret_value())
 
     def write(self, events: Sequence[LogEvent]) -> Written:
         with self._connection, self._connection.cursor() as cursor:
-            cursor.executemany(_EVENT, [
-                (e.event_id, e.upload_id, e.upload_time, e.task_id, e.kind, e.at, json.dumps(e.fields)) for e in events
-            ])  # fmt: skip
-            cursor.executemany(_ROW, [(e.upload_id, e.upload_time, e.task_id, e.kind) for e in events])
+            cursor.executemany(
+                _EVENT,
+                [
+                    (
+                        e.event_id,
+                        e.upload_id,
+                        e.upload_time,
+                        e.task_id,
+                        e.kind,
+                        e.at,
+                        json.dumps(e.fields),
+                    )
+                    for e in events
+                ],
+            )
+            cursor.executemany(
+                _ROW, [(e.upload_id, e.upload_time, e.task_id, e.kind) for e in events]
+            )
         return Written(added=len(events))
 
     def close(self) -> None:
@@ -71,7 +103,9 @@ class RowByRow:
 
 @dataclass(frozen=True)
 class Rate:
-    """Rows a second: of time, and of the recorder's own CPU time (without the servers')."""
+    """Rows a second: of time, and of the recorder's own CPU time (without the
+    servers').
+    """
 
     of_time: float
     of_cpu: float
@@ -90,14 +124,19 @@ class Counted:
     def write(self, events: Sequence[LogEvent]) -> Written:
         written = self.diary.write(events)
         self.written += written
-        if self.written.added + self.written.repeated + self.written.rejected >= self.expected:
+        if (
+            self.written.added + self.written.repeated + self.written.rejected
+            >= self.expected
+        ):
             self.ended_s = time.perf_counter()
             self.enough.set()
         return written
 
 
 def measure(settings: Settings, events: int, rounds: int) -> dict[str, Figures]:
-    """`events` each round for either. Raises `AssertionError` if one of them is lost or refused."""
+    """`events` each round for either. Raises `AssertionError` if one of them is lost or
+    refused.
+    """
     ours, theirs = Logbook(settings), RowByRow(settings)
     runs: list[tuple[Rate, Rate]] = []
     try:
@@ -108,8 +147,12 @@ def measure(settings: Settings, events: int, rounds: int) -> dict[str, Figures]:
         ours.close()
         theirs.close()
     return {
-        "on_record": _figures([ours for ours, _ in runs], [theirs for _, theirs in runs]),
-        "executemany": _figures([theirs for _, theirs in runs], [theirs for _, theirs in runs]),
+        "on_record": _figures(
+            [ours for ours, _ in runs], [theirs for _, theirs in runs]
+        ),
+        "executemany": _figures(
+            [theirs for _, theirs in runs], [theirs for _, theirs in runs]
+        ),
     }
 
 
@@ -118,7 +161,12 @@ def _figures(rates: list[Rate], reference: list[Rate]) -> Figures:
     return {
         "rows/s": Spread.of([rate.of_time for rate in rates]),
         "rows/s/core": Spread.of([rate.of_cpu for rate in rates]),
-        "ratio": Spread.of([rate.of_time / other.of_time for rate, other in zip(rates, reference, strict=True)]),
+        "ratio": Spread.of(
+            [
+                rate.of_time / other.of_time
+                for rate, other in zip(rates, reference, strict=True)
+            ]
+        ),
     }
 
 
@@ -144,7 +192,10 @@ def _run(settings: Settings, diary: Diary, events: int) -> Rate:
             patience.cancel()
     writing.result()
     assert counted.written == Written(added=events), counted.written
-    return Rate(events / (counted.ended_s - began_s), events / (time.process_time() - began_cpu_s))
+    return Rate(
+        events / (counted.ended_s - began_s),
+        events / (time.process_time() - began_cpu_s),
+    )
 
 
 def lives(events: int) -> Iterator[LogEvent]:
@@ -155,6 +206,13 @@ def lives(events: int) -> Iterator[LogEvent]:
         task_id = identity.task_id("user", upload_id, "signature")
         for kind, fields in list(_LIFE.items())[: events - made]:
             ident = identity.event_id(upload_id, kind)
-            yield LogEvent(event_id=ident, upload_id=upload_id, upload_time=now, task_id=task_id, kind=kind, at=now,
-                           fields=fields)  # fmt: skip
+            yield LogEvent(
+                event_id=ident,
+                upload_id=upload_id,
+                upload_time=now,
+                task_id=task_id,
+                kind=kind,
+                at=now,
+                fields=fields,
+            )
             made += 1

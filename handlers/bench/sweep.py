@@ -1,7 +1,9 @@
-"""`bench sweep`: what a pass over a full bucket costs where nothing was lost: requests, seconds, memory.
+"""`bench sweep`: what a pass over a full bucket costs where nothing was lost: requests,
+seconds, memory.
 
-Three passes over the same objects: by a process that knows nothing of them, by the same process again, and by a fresh
-one that goes by what the bucket keeps of the passes before. And two looks at new uploads, of which there are none.
+Three passes over the same objects: by a process that knows nothing of them, by the same
+process again, and by a fresh one that goes by what the bucket keeps of the passes
+before. And two looks at new uploads, of which there are none.
 """
 
 from __future__ import annotations
@@ -64,8 +66,12 @@ class Counted:
 
 
 def measure(settings: Settings, objects: int) -> dict[str, Figures]:
-    """`objects` uploads in empty buckets, each with receipt and record. `AssertionError`: a pass found work."""
-    process = multiprocessing.get_context("spawn").Process(target=making, args=(settings, objects))
+    """`objects` uploads in empty buckets, each with receipt and record.
+    `AssertionError`: a pass found work.
+    """
+    process = multiprocessing.get_context("spawn").Process(
+        target=making, args=(settings, objects)
+    )
     process.start()
     process.join()
     assert process.exitcode == 0, "the objects could not be made"
@@ -79,7 +85,9 @@ def measure(settings: Settings, objects: int) -> dict[str, Figures]:
 
 
 def looks(settings: Settings, objects: int) -> dict[str, Figures]:
-    """What it costs to look for lost notifications between two passes: the first time, and each time after it."""
+    """What it costs to look for lost notifications between two passes: the first time,
+    and each time after it.
+    """
     ctx = Context.of(settings)
     store = Counted(cast(S3Store, ctx.store))
     arrivals = Arrivals(replace(ctx, store=cast(ObjectStore, store)))
@@ -108,9 +116,12 @@ def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
 
 def _row(seconds: float, store: Counted, resident: Resident) -> Figures:
     return {
-        "seconds": seconds, "requests": store.requests.total(),
-        "lists": store.requests["page"], "reads": store.requests["read"], **resident.rows()["sweep"],
-    }  # fmt: skip
+        "seconds": seconds,
+        "requests": store.requests.total(),
+        "lists": store.requests["page"],
+        "reads": store.requests["read"],
+        **resident.rows()["sweep"],
+    }
 
 
 def making(settings: Settings, objects: int) -> None:
@@ -125,19 +136,57 @@ def making(settings: Settings, objects: int) -> None:
 def _make(ctx: Context, number: int) -> None:
     """What an upload that was restored leaves, but for the picture."""
     settings, key = ctx.settings, f"bench/{number:08}.png"
-    info = ctx.store.put(settings.bucket_uploads, key, str(number).encode(), "image/png")
-    at, upload, task = info.last_modified, identity.upload_id(settings.bucket_uploads, key, info.etag), _task(number)
-    source = Source(bucket=settings.bucket_uploads, key=key, etag=info.etag, bytes=1, upload_time=at)
+    info = ctx.store.put(
+        settings.bucket_uploads, key, str(number).encode(), "image/png"
+    )
+    at, upload, task = (
+        info.last_modified,
+        identity.upload_id(settings.bucket_uploads, key, info.etag),
+        _task(number),
+    )
+    source = Source(
+        bucket=settings.bucket_uploads, key=key, etag=info.etag, bytes=1, upload_time=at
+    )
     workflow = resolve("fast").ref
-    receipt = Receipt(upload_id=upload, decision="queued", user_hash="u", priority="bulk", decided_at=at, source=source,
-                      task_id=task, workflow=workflow)  # fmt: skip
+    receipt = Receipt(
+        upload_id=upload,
+        decision="queued",
+        user_hash="u",
+        priority="bulk",
+        decided_at=at,
+        source=source,
+        task_id=task,
+        workflow=workflow,
+    )
     record = Record(
-        task_id=task, upload_id=upload, user_hash="u", source=source, workflow=workflow, models=[], engine="e",
-        device="d", tile={}, steps=[], width=1, height=1, result_key=keys.result(task), result_sha256="s",
-        result_bytes=1, attempts=1, queued_at=at, started_at=at, finished_at=at, duration_seconds=1, queue_seconds=1,
-        peak_memory_bytes=1, software="0",
-    )  # fmt: skip
-    for name, data in ((keys.receipt(upload), receipt.to_bytes()), (keys.record(task), record.to_bytes())):
+        task_id=task,
+        upload_id=upload,
+        user_hash="u",
+        source=source,
+        workflow=workflow,
+        models=[],
+        engine="e",
+        device="d",
+        tile={},
+        steps=[],
+        width=1,
+        height=1,
+        result_key=keys.result(task),
+        result_sha256="s",
+        result_bytes=1,
+        attempts=1,
+        queued_at=at,
+        started_at=at,
+        finished_at=at,
+        duration_seconds=1,
+        queue_seconds=1,
+        peak_memory_bytes=1,
+        software="0",
+    )
+    for name, data in (
+        (keys.receipt(upload), receipt.to_bytes()),
+        (keys.record(task), record.to_bytes()),
+    ):
         ctx.store.put(settings.bucket_results, name, data, "application/json")
 
 

@@ -1,7 +1,9 @@
-"""`bench handlers`: `on_upload` on photos of 1 MB, beside the same fetch, hash and write in plain boto3.
+"""`bench handlers`: `on_upload` on photos of 1 MB, beside the same fetch, hash and
+write in plain boto3.
 
-Both take turns, upload by upload, in one thread. CPU time is the process's own, the kernel's part included; wall time
-is what one upload took, waits for store and broker included.
+Both take turns, upload by upload, in one thread. CPU time is the process's own, the
+kernel's part included; wall time is what one upload took, waits for store and broker
+included.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from shared.settings import Settings
 
 BYTES = 1_000_000
 WARM_UP = 5
-_HEADER = bytes.fromhex("ffd8 ffc0001108040006000301110002110003 1100 ffda000c03010002000300003f00")
+_HEADER = bytes.fromhex(
+    "ffd8 ffc0001108040006000301110002110003 1100 ffda000c03010002000300003f00"
+)
 """Start of a JPEG of 1536 x 1024 px, as far as it is read before its pixels."""
 
 
@@ -49,21 +53,34 @@ class Times:
         self.wall[-1].append(time.perf_counter() - wall)
 
     def figures(self, reference: Times) -> Figures:
-        """Ratios are of one round's CPU time to the reference's in the same round; above 1 is faster than it."""
+        """Ratios are of one round's CPU time to the reference's in the same round;
+        above 1 is faster than it.
+        """
         cpu = [seconds for seconds_of_round in self.cpu for seconds in seconds_of_round]
-        wall = [seconds for seconds_of_round in self.wall for seconds in seconds_of_round]
+        wall = [
+            seconds for seconds_of_round in self.wall for seconds in seconds_of_round
+        ]
         return {
-            "uploads/s/core": Spread.of([len(taken) / sum(taken) for taken in self.cpu]),
+            "uploads/s/core": Spread.of(
+                [len(taken) / sum(taken) for taken in self.cpu]
+            ),
             "cpu ms": statistics.median(cpu) * 1000,
             "p99 cpu ms": percentile(cpu, 0.99) * 1000,
             "wall ms": statistics.median(wall) * 1000,
             "p99 wall ms": percentile(wall, 0.99) * 1000,
-            "ratio": Spread.of([sum(theirs) / sum(ours) for ours, theirs in zip(self.cpu, reference.cpu, strict=True)]),
+            "ratio": Spread.of(
+                [
+                    sum(theirs) / sum(ours)
+                    for ours, theirs in zip(self.cpu, reference.cpu, strict=True)
+                ]
+            ),
         }
 
 
 def measure(settings: Settings, uploads: int, rounds: int) -> dict[str, Figures]:
-    """`uploads` each round, every one with bytes of its own. Raises `AssertionError` if one is not accepted."""
+    """`uploads` each round, every one with bytes of its own. Raises `AssertionError` if
+    one is not accepted.
+    """
     ctx, plain = Context.of(settings), _plain_client(settings)
     ours, theirs = Times(), Times()
     _round(ctx, plain, WARM_UP, Times(), Times())
@@ -89,19 +106,31 @@ def _decide(event: UploadEvent, ctx: Context) -> None:
 
 
 def _fetch_hash_write(client: Any, settings: Settings, key: str) -> None:
-    """What a function that only notes the photo's hash would do; it asks nobody, tells nobody, checks nothing."""
+    """What a function that only notes the photo's hash would do; it asks nobody, tells
+    nobody, checks nothing.
+    """
     data = client.get_object(Bucket=settings.bucket_uploads, Key=key)["Body"].read()
     note = f'{{"sha256": "{hashlib.sha256(data).hexdigest()}"}}'.encode()
-    client.put_object(Bucket=settings.bucket_results, Key=f"bench/{key}", Body=note, ContentType="application/json")
+    client.put_object(
+        Bucket=settings.bucket_results,
+        Key=f"bench/{key}",
+        Body=note,
+        ContentType="application/json",
+    )
 
 
 def _plain_client(settings: Settings) -> Any:
     return boto3.client(
-        "s3", endpoint_url=settings.s3_endpoint_url or None, region_name=settings.s3_region,
+        "s3",
+        endpoint_url=settings.s3_endpoint_url or None,
+        region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key.get_secret_value() or None,
         aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
-        config=Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"),
-    )  # fmt: skip
+        config=Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 def photo() -> bytes:

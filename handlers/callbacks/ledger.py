@@ -1,9 +1,12 @@
-"""Which calls are due and how they ended: small objects in the results bucket, so that they survive every process.
+"""Which calls are due and how they ended: small objects in the results bucket, so that
+they survive every process.
 
-`callbacks/due/{upload_id}/0000.json` orders a call. Try n is begun by creating `…/000n.json` (`If-None-Match: *`), so
-of any number of processes one makes it, and it is written again with the wait before the next one; a try that its
-process did not live to write down is over after a lease. `callbacks/told/{upload_id}.json` is the end of it, written
-before the others are deleted. All ages are the store's. Every method raises `StorageUnavailable`.
+`callbacks/due/{upload_id}/0000.json` orders a call. Try n is begun by creating
+`…/000n.json` (`If-None-Match: *`), so of any number of processes one makes it, and it
+is written again with the wait before the next one; a try that its process did not live
+to write down is over after a lease. `callbacks/told/{upload_id}.json` is the end of it,
+written before the others are deleted. All ages are the store's. Every method raises
+`StorageUnavailable`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ CLOCK_STEP_S = 1.0  # object times come in whole seconds
 
 
 class Note(Document):
-    """Content of one try. `user`: the pseudonym of whose call it is. `status`, `detail`: how it failed."""
+    """Content of one try. `user`: the pseudonym of whose call it is. `status`,
+    `detail`: how it failed.
+    """
 
     host: str
     user: str = ""
@@ -36,7 +41,9 @@ class Note(Document):
 
 
 class Told(Document):
-    """The end of a call. `disabled`: the receiver answered 410. `given_up`: every try failed."""
+    """The end of a call. `disabled`: the receiver answered 410. `given_up`: every try
+    failed.
+    """
 
     upload_id: str
     event_id: str
@@ -73,7 +80,9 @@ class Ledger:
         return Due(upload_id, host, 0, 0.0, user) if new else None
 
     def look(self) -> Iterator[Due]:
-        """Every call that is to be made, with its latest try. Reads only notes that changed."""
+        """Every call that is to be made, with its latest try. Reads only notes that
+        changed.
+        """
         latest: dict[str, ObjectInfo] = {}
         for info in self._store.list(self._bucket, keys.callbacks_due()):
             latest[info.key.removeprefix(keys.callbacks_due()).partition("/")[0]] = info
@@ -81,14 +90,21 @@ class Ledger:
         for upload_id, info in latest.items():
             try:
                 due = self._due(upload_id, info, known.get(info.key))
-            except Exception as error:  # of this object alone, or the list raises it for all
+            # of this object alone, or the list raises it for all
+            except Exception as error:
                 next(iter(self._store.list(self._bucket, info.key)), None)
-                logger().error("callback.unread", error=type(error).__name__, where=raised_at(error))
+                logger().error(
+                    "callback.unread",
+                    error=type(error).__name__,
+                    where=raised_at(error),
+                )
                 continue
             if due:
                 yield due
 
-    def _due(self, upload_id: str, info: ObjectInfo, seen: tuple[datetime, str, Note] | None) -> Due | None:
+    def _due(
+        self, upload_id: str, info: ObjectInfo, seen: tuple[datetime, str, Note] | None
+    ) -> Due | None:
         fresh = seen is None or seen[:2] != (info.last_modified, info.etag)
         note = self._note(info) if fresh or seen is None else seen[2]
         if note is None:
@@ -100,22 +116,44 @@ class Ledger:
     def begin(self, due: Due) -> Due | None:
         """Begin the next try. None: somebody else did."""
         attempt = due.attempt + 1
-        new = self._create(due.upload_id, attempt, Note(host=due.host, user=due.user, state="calling"))
-        return Due(due.upload_id, due.host, attempt, self._lease_s, due.user) if new else None
+        new = self._create(
+            due.upload_id, attempt, Note(host=due.host, user=due.user, state="calling")
+        )
+        return (
+            Due(due.upload_id, due.host, attempt, self._lease_s, due.user)
+            if new
+            else None
+        )
 
     def postpone(self, due: Due, wait_s: float, status: int | None, detail: str) -> Due:
         """The try failed; the next is due in `wait_s`."""
-        note = Note(host=due.host, user=due.user, state="waiting", wait_s=wait_s, status=status, detail=detail)
-        self._store.put(self._bucket, keys.callback_due(due.upload_id, due.attempt), note.to_bytes(), JSON)
+        note = Note(
+            host=due.host,
+            user=due.user,
+            state="waiting",
+            wait_s=wait_s,
+            status=status,
+            detail=detail,
+        )
+        self._store.put(
+            self._bucket,
+            keys.callback_due(due.upload_id, due.attempt),
+            note.to_bytes(),
+            JSON,
+        )
         return Due(due.upload_id, due.host, due.attempt, wait_s, due.user)
 
     def finish(self, told: Told) -> None:
         """Write the end down; nothing is due any more."""
-        self._store.put(self._bucket, keys.callback_told(told.upload_id), told.to_bytes(), JSON)
+        self._store.put(
+            self._bucket, keys.callback_told(told.upload_id), told.to_bytes(), JSON
+        )
         self.forget(told.upload_id)
 
     def told(self, upload_id: str) -> Told | None:
-        """How the call about an upload ended, if it did. A note that cannot be read is none."""
+        """How the call about an upload ended, if it did. A note that cannot be read is
+        none.
+        """
         key = keys.callback_told(upload_id)
         try:
             return Told.from_bytes(self._store.read(self._bucket, key), key)
@@ -139,7 +177,9 @@ class Ledger:
         self._store.delete(self._bucket, keys.callback_told(upload_id))
 
     def is_off(self, url: str, user: str) -> bool:
-        """Whether the receiver answered to a call of this user that it wants no more of them (410)."""
+        """Whether the receiver answered to a call of this user that it wants no more of
+        them (410).
+        """
         try:
             self._store.head(self._bucket, keys.callback_off(url, user))
         except NotFound:
@@ -147,7 +187,9 @@ class Ledger:
         return True
 
     def switch_off(self, url: str, user: str) -> None:
-        """No call of this user goes there any more. Whoever else named the address is called as before."""
+        """No call of this user goes there any more. Whoever else named the address is
+        called as before.
+        """
         self._store.put(self._bucket, keys.callback_off(url, user), b"{}", JSON)
 
     def switch_on(self, url: str) -> None:
@@ -158,7 +200,9 @@ class Ledger:
                 self._store.delete(self._bucket, info.key)
 
     def _create(self, upload_id: str, attempt: int, note: Note) -> bool:
-        return self._store.put_new(self._bucket, keys.callback_due(upload_id, attempt), note.to_bytes(), JSON)
+        return self._store.put_new(
+            self._bucket, keys.callback_due(upload_id, attempt), note.to_bytes(), JSON
+        )
 
     def _note(self, info: ObjectInfo) -> Note | None:
         try:

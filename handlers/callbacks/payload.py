@@ -1,4 +1,6 @@
-"""What a callback says: ids, status and links. No name, no address, no picture; who wants more asks with a key."""
+"""What a callback says: ids, status and links. No name, no address, no picture; who
+wants more asks with a key.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,11 @@ class _End:
 
 
 def call_of(ctx: Context, upload_id: str) -> Call | None:
-    """The call that is due about an upload, as the bucket tells it. None: it has not ended, or nobody asked.
+    """The call that is due about an upload, as the bucket tells it. None: it has not
+    ended, or nobody asked.
 
-    Raises `PermanentError(bad_document)`, which the sweep repairs, and `StorageUnavailable`.
+    Raises `PermanentError(bad_document)`, which the sweep repairs, and
+    `StorageUnavailable`.
     """
     try:
         receipt = read_receipt(ctx, upload_id)
@@ -52,7 +56,9 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
     moment = receipt.source.upload_time
     # A photo that a person gave a fresh start ends once more, and that is another call.
     again = [f"retry {receipt.retries}"] if receipt.retries else []
-    ident = identity.event_id(upload_id, "callback", moment.isoformat(), end.status, *again)
+    ident = identity.event_id(
+        upload_id, "callback", moment.isoformat(), end.status, *again
+    )
     body = _body(ctx.settings.api_url, receipt, end)
     return Call(receipt.callback, ident, receipt.user_hash, moment, end.status, body)
 
@@ -60,19 +66,35 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
 def sample(api_url: str, at: datetime) -> bytes:
     """What `darkroom webhooks test` sends: the shape of a call, about nothing."""
     nothing = "00000000-0000-0000-0000-000000000000"
-    data = {"task_id": nothing, "upload_id": nothing, "status": "success", "width": 4, "height": 4}
-    return canonical_json(_message("webhook.test", at, data | {"links": _links(api_url, nothing)}))
+    data = {
+        "task_id": nothing,
+        "upload_id": nothing,
+        "status": "success",
+        "width": 4,
+        "height": 4,
+    }
+    return canonical_json(
+        _message("webhook.test", at, data | {"links": _links(api_url, nothing)})
+    )
 
 
 def _end(ctx: Context, receipt: Receipt) -> _End | None:
     if receipt.decision == "rejected":
-        return _End("rejected", receipt.decided_at, code=receipt.fault.error_code if receipt.fault else None)
+        return _End(
+            "rejected",
+            receipt.decided_at,
+            code=receipt.fault.error_code if receipt.fault else None,
+        )
     try:
         if receipt.task_id:
             record = read_record(ctx, receipt.task_id)
             if failed := failed_before(ctx, receipt, record):
                 return _End(failed.status, failed.at, code=failed.error_code)
-            return _End("success" if record.is_of(receipt) else "duplicate", record.finished_at, record)
+            return _End(
+                "success" if record.is_of(receipt) else "duplicate",
+                record.finished_at,
+                record,
+            )
     except NotFound:
         pass
     reason = reason_of(ctx, receipt)
@@ -97,4 +119,6 @@ def _message(kind: str, at: datetime, data: dict[str, Any]) -> dict[str, Any]:
 
 def _links(api_url: str, task_id: str) -> dict[str, str]:
     base = f"{api_url}/v1/tasks/{task_id}"
-    return {"task": base} | {name: f"{base}/{name}" for name in ("result", "preview", "record")}
+    return {"task": base} | {
+        name: f"{base}/{name}" for name in ("result", "preview", "record")
+    }

@@ -1,4 +1,6 @@
-"""One signed POST to an address that somebody else chose: no redirect, no proxy, no waiting, no large answer."""
+"""One signed POST to an address that somebody else chose: no redirect, no proxy, no
+waiting, no large answer.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,27 @@ ADDRESSES = 3
 
 
 class Sender:
-    """`sender(url, ident, body, user_hash)` makes one call and returns the HTTP status. Thread-safe."""
+    """`sender(url, ident, body, user_hash)` makes one call and returns the HTTP status.
+    Thread-safe.
+    """
 
-    def __init__(self, settings: Settings, clock: Clock, lookup: Lookup | None = None,
-                 tls: ssl.SSLContext | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        lookup: Lookup | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._settings, self._clock, self._lookup = settings, clock, lookup
         self._keys = signing.keys_of(settings)
         self._tls = tls or ssl.create_default_context()
 
-    def __call__(self, url: str, ident: str, body: bytes, user_hash: str | None = None) -> int:
-        """Raises `PermanentError(bad_parameter)` where no call may go, `TransientError` without an answer."""
+    def __call__(
+        self, url: str, ident: str, body: bytes, user_hash: str | None = None
+    ) -> int:
+        """Raises `PermanentError(bad_parameter)` where no call may go, `TransientError`
+        without an answer.
+        """
         target = check_url(url, self._settings)
         addresses = resolve(target, self._settings, self._lookup)
         headers = signing.sign(self._keys, ident, self._clock.now(), body, user_hash)
@@ -43,13 +56,19 @@ class Sender:
                 connection.sendall(_request(target, headers, body))
                 return _status(connection)
         except TimeoutError as error:
-            raise _failed(f"no answer within {self._settings.callback_timeout_s:g} s") from error
+            raise _failed(
+                f"no answer within {self._settings.callback_timeout_s:g} s"
+            ) from error
         except (OSError, HTTPException) as error:
             raise _failed(type(error).__name__) from error
 
     @contextmanager
-    def _connected(self, target: Target, addresses: list[Address]) -> Iterator[socket.socket]:
-        """A connection that is cut when the time is up, however slowly the other side trickles."""
+    def _connected(
+        self, target: Target, addresses: list[Address]
+    ) -> Iterator[socket.socket]:
+        """A connection that is cut when the time is up, however slowly the other side
+        trickles.
+        """
         ends = monotonic() + self._settings.callback_timeout_s
         plain = _connect(target, addresses, ends)
         expired = threading.Event()
@@ -68,7 +87,9 @@ class Sender:
                     yield plain
                 else:
                     # The certificate is asked of the name, though the address is fixed.
-                    with self._tls.wrap_socket(plain.dup(), server_hostname=target.host) as encrypted:
+                    with self._tls.wrap_socket(
+                        plain.dup(), server_hostname=target.host
+                    ) as encrypted:
                         yield encrypted
         except (OSError, HTTPException) as error:
             if expired.is_set():
@@ -98,10 +119,19 @@ def _connect(target: Target, addresses: list[Address], ends: float) -> socket.so
 def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
     """Nothing here can hold a line break: the URL passed `check_url`, all else is ours."""
     lines = {
-        "Host": target.authority, "User-Agent": f"darkroom/{__version__}", "Content-Type": "application/json",
-        "Content-Length": str(len(body)), "Connection": "close", **headers,
-    }  # fmt: skip
-    head = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
+        "Host": target.authority,
+        "User-Agent": f"darkroom/{__version__}",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **headers,
+    }
+    head = [
+        f"POST {target.path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in lines.items()),
+        "",
+        "",
+    ]
     return "\r\n".join(head).encode() + body
 
 
@@ -109,7 +139,8 @@ def _status(connection: socket.socket) -> int:
     response = HTTPResponse(cast(socket.socket, _Capped(connection)), method="POST")
     with closing(response):
         response.begin()
-        with suppress(OSError, HTTPException):  # its status is all that counts; read so that it may end in peace
+        # its status is all that counts; read so that it may end in peace
+        with suppress(OSError, HTTPException):
             response.read(MAX_ANSWER_BYTES)
         return response.status
 
@@ -117,7 +148,8 @@ def _status(connection: socket.socket) -> int:
 class _Capped:
     """What `HTTPResponse` needs of a socket; it gives at most `MAX_ANSWER_BYTES`.
 
-    Its end is an error: `HTTPResponse` would take a head that breaks off for a whole one.
+    Its end is an error: `HTTPResponse` would take a head that breaks off for a whole
+    one.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -135,7 +167,11 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        got = self._connection.recv_into(memoryview(buffer)[: self._left]) if self._left else 0
+        got = (
+            self._connection.recv_into(memoryview(buffer)[: self._left])
+            if self._left
+            else 0
+        )
         if not got:
             raise ConnectionAbortedError
         self._left -= got

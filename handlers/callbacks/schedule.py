@@ -20,10 +20,14 @@ class Schedule:
 
     @classmethod
     def of(cls, settings: Settings) -> Schedule:
-        return cls(tuple(float(wait) for wait in re.split(r"[ ,]+", settings.callback_retry_s)))
+        return cls(
+            tuple(float(wait) for wait in re.split(r"[ ,]+", settings.callback_retry_s))
+        )
 
     def delay_s(self, attempt: int, chance: float | None = None) -> float | None:
-        """Wait after try `attempt` (1-based), or None when it was the last. `chance` in [0, 1): the jitter's draw."""
+        """Wait after try `attempt` (1-based), or None when it was the last. `chance` in
+        [0, 1): the jitter's draw.
+        """
         if attempt > len(self.waits_s):
             return None
         draw = random.random() if chance is None else chance  # noqa: S311 - spreads load, guards nothing

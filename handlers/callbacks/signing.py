@@ -1,4 +1,6 @@
-"""Signatures by the Standard Webhooks specification (https://www.standardwebhooks.com), symmetric, version 1."""
+"""Signatures by the Standard Webhooks specification (https://www.standardwebhooks.com),
+symmetric, version 1.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +19,44 @@ KEY_BYTES = range(24, 65)
 
 def keys_of(settings: Settings) -> list[bytes]:
     """The keys that sign, one or more. Raises `SettingsError`."""
-    keys = [_key(secret) for secret in settings.webhook_secret.get_secret_value().split()]
+    keys = [
+        _key(secret) for secret in settings.webhook_secret.get_secret_value().split()
+    ]
     if not keys:
-        raise SettingsError("DARKROOM_WEBHOOK_SECRET is empty: callbacks are never sent unsigned")
+        raise SettingsError(
+            "DARKROOM_WEBHOOK_SECRET is empty: callbacks are never sent unsigned"
+        )
     return keys
 
 
 def secret_of(settings: Settings, user_hash: str) -> str:
-    """The secret that signs the calls of one user's photos only. Raises `SettingsError`."""
+    """The secret that signs the calls of one user's photos only. Raises
+    `SettingsError`.
+    """
     return PREFIX + base64.b64encode(_own(keys_of(settings)[0], user_hash)).decode()
 
 
-def sign(keys: list[bytes], ident: str, moment: datetime, body: bytes, user_hash: str | None = None) -> dict[str, str]:
-    """The three headers, signed with each key and, for a user's photo, with this user's own secrets, too.
+def sign(
+    keys: list[bytes],
+    ident: str,
+    moment: datetime,
+    body: bytes,
+    user_hash: str | None = None,
+) -> dict[str, str]:
+    """The three headers, signed with each key and, for a user's photo, with this user's
+    own secrets, too.
 
-    `ident` stays the same in every try of one call: receivers know by it what they have.
+    `ident` stays the same in every try of one call: receivers know by it what they
+    have.
     """
     if user_hash is not None:
         keys = keys + [_own(key, user_hash) for key in keys]
     timestamp = str(int(moment.timestamp()))
     content = b".".join((ident.encode(), timestamp.encode(), body))
-    signatures = (base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys)
+    signatures = (
+        base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+        for key in keys
+    )
     return {
         "webhook-id": ident,
         "webhook-timestamp": timestamp,
@@ -55,5 +74,7 @@ def _key(secret: str) -> bytes:
     except binascii.Error:
         key = b""
     if not secret.startswith(PREFIX) or len(key) not in KEY_BYTES:
-        raise SettingsError("DARKROOM_WEBHOOK_SECRET: each secret is `whsec_` and the base64 form of 24 to 64 bytes")
+        raise SettingsError(
+            "DARKROOM_WEBHOOK_SECRET: each secret is `whsec_` and the base64 form of 24 to 64 bytes"
+        )
     return key

@@ -13,7 +13,8 @@ def bmp(stream: Forward, found: Found) -> int:
     start, size = stream.number(4, "little"), stream.number(4, "little")
     side = 2 if size == _OS2_HEADER_BYTES else 4
     width, height = stream.number(side, "little"), stream.number(side, "little")
-    if height >> 24 == 0xFF:  # negative, as decoders see it: the rows run from top to bottom
+    # negative, as decoders see it: the rows run from top to bottom
+    if height >> 24 == 0xFF:
         height = (1 << 32) - height
     stream.skip(2)
     bits = stream.number(2, "little")

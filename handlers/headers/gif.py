@@ -22,8 +22,16 @@ def gif(stream: Forward, found: Found) -> int:
             if pictures == 2:
                 break
             left, top, width, height = (stream.number(2, "little") for _ in range(4))
-            # Decoders enlarge the screen to hold a first picture that reaches beyond it.
-            found(Header("GIF", max(screen[0], left + width), max(screen[1], top + height), "P"))
+            # Decoders enlarge the screen to hold a first picture that reaches beyond
+            # it.
+            found(
+                Header(
+                    "GIF",
+                    max(screen[0], left + width),
+                    max(screen[1], top + height),
+                    "P",
+                )
+            )
             stream.skip(_table(stream.number(1)) + 1)
         else:
             raise Broken(f"a block of the unknown kind {block:#04x}")

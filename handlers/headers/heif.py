@@ -1,4 +1,6 @@
-"""HEIC and AVIF: a walk over the boxes of the file; sizes are properties inside its `meta` box."""
+"""HEIC and AVIF: a walk over the boxes of the file; sizes are properties inside its
+`meta` box.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _SEQUENCES = {b"avis"}
 
 
 def heif(stream: Forward, found: Found) -> int:
-    """The largest size told is the whole picture's: tiles, thumbnails and depth maps are smaller."""
+    """The largest size told is the whole picture's: tiles, thumbnails and depth maps
+    are smaller.
+    """
     brand, brands = b"", b""
     sized = False
     while stream.peek(1):
@@ -23,8 +27,18 @@ def heif(stream: Forward, found: Found) -> int:
             payload = stream.read(min(body, 256))
             brand, brands = payload[:4], payload
             stream.skip(body - len(payload))
-        elif name == b"meta" and not sized and body is not None and body <= _MAX_META_BYTES:
-            found(_header(stream.read(body), "AVIF" if b"avif" in brands or b"avis" in brands else "HEIC"))
+        elif (
+            name == b"meta"
+            and not sized
+            and body is not None
+            and body <= _MAX_META_BYTES
+        ):
+            found(
+                _header(
+                    stream.read(body),
+                    "AVIF" if b"avif" in brands or b"avis" in brands else "HEIC",
+                )
+            )
             sized = True
         elif body is None:
             stream.drain()
@@ -36,7 +50,9 @@ def heif(stream: Forward, found: Found) -> int:
 
 
 def _box(stream: Forward) -> tuple[bytes, int | None]:
-    """Name and bytes of content of the next box; None for a box that lasts to the end of the file."""
+    """Name and bytes of content of the next box; None for a box that lasts to the end
+    of the file.
+    """
     size, name = stream.number(4), stream.read(4)
     header = 8
     if size == 1:
@@ -60,15 +76,22 @@ def _header(meta: bytes, format_: str) -> Header:
                     cuts.append(_cut(prop))
     if not sizes:
         raise Broken("it does not tell the size of its picture")
-    # A cut that is larger than its picture is no cut, but decoders believe it until they decode.
+    # A cut that is larger than its picture is no cut, but decoders believe it until
+    # they decode.
     width, height = max((*sizes, *cuts), key=lambda size: size[0] * size[1])
     return Header(format_, width, height, "RGB")
 
 
 def _cut(clap: bytes) -> tuple[int, int]:
-    """Width and height that are left by a cut, both given as fractions; an impossible one says nothing."""
+    """Width and height that are left by a cut, both given as fractions; an impossible
+    one says nothing.
+    """
     width, per_width, height, per_height = struct.unpack_from(">IIII", clap)
-    return (-(-width // per_width), -(-height // per_height)) if per_width and per_height else (0, 0)
+    return (
+        (-(-width // per_width), -(-height // per_height))
+        if per_width and per_height
+        else (0, 0)
+    )
 
 
 class _Boxes:

@@ -11,7 +11,9 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
 def jpeg(stream: Forward, found: Found) -> int:
-    """The thumbnail inside the metadata, which has a size of its own, is passed over with them."""
+    """The thumbnail inside the metadata, which has a size of its own, is passed over
+    with them.
+    """
     stream.skip(2)
     sized = False
     while (marker := _marker(stream)) != _START_OF_SCAN:
@@ -49,4 +51,9 @@ def _frame(stream: Forward, length: int) -> Header:
     stream.skip(length - 6)
     if components not in _MODES:
         raise Broken(f"it has {components} colour components")
-    return Header("JPEG", width, height, _MODES[components] + (f";{precision}" if precision != 8 else ""))
+    return Header(
+        "JPEG",
+        width,
+        height,
+        _MODES[components] + (f";{precision}" if precision != 8 else ""),
+    )

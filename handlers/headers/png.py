@@ -1,4 +1,6 @@
-"""PNG: a walk over its chunks to the end chunk. An animated one (APNG) tells its number of frames on the way."""
+"""PNG: a walk over its chunks to the end chunk. An animated one (APNG) tells its number
+of frames on the way.
+"""
 
 from __future__ import annotations
 

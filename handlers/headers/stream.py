@@ -1,4 +1,6 @@
-"""A body that is read once, forwards, hashed and bounded on the way; nothing is kept but the piece in hand."""
+"""A body that is read once, forwards, hashed and bounded on the way; nothing is kept
+but the piece in hand.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ from dataclasses import dataclass
 from shared.errors import Code, PermanentError
 
 MAX_PARTS, FREE_PARTS, BYTES_A_PART = 250_000, 20_000, 100
-"""Most fields read from one file; beyond the free ones each must have brought some bytes, so that a small file costs
-little time. Honest files of 50 MB have at most 200,000 (a GIF's blocks of 255 bytes).
+"""Most fields read from one file; beyond the free ones each must have brought some
+bytes, so that a small file costs little time. Honest files of 50 MB have at most
+200,000 (a GIF's blocks of 255 bytes).
 """
 
 
@@ -24,7 +27,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before any pixel is decoded. `mode` in Pillow's words, as far as it is told."""
+    """What a file says of its picture before any pixel is decoded. `mode` in Pillow's
+    words, as far as it is told.
+    """
 
     format: str
     width: int
@@ -33,11 +38,15 @@ class Header:
 
 
 Found = Callable[[Header], None]
-"""Called as soon as the size is known, so that a file can be refused (it raises) before the rest is read."""
+"""Called as soon as the size is known, so that a file can be refused (it raises) before
+the rest is read.
+"""
 
 
 class Forward:
-    """A reader over the chunks of a body. Raises `PermanentError(too_large)` once there are more than `max_bytes`."""
+    """A reader over the chunks of a body. Raises `PermanentError(too_large)` once there
+    are more than `max_bytes`.
+    """
 
     def __init__(self, chunks: Iterator[bytes], max_bytes: int) -> None:
         self._chunks = chunks
@@ -80,7 +89,9 @@ class Forward:
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes; raises `EndOfData`."""
         self._parts += 1
-        if self._parts > FREE_PARTS and self._parts > min(MAX_PARTS, FREE_PARTS + self.bytes // BYTES_A_PART):
+        if self._parts > FREE_PARTS and self._parts > min(
+            MAX_PARTS, FREE_PARTS + self.bytes // BYTES_A_PART
+        ):
             raise Broken(f"it has more than {self._parts - 1:,} parts")
         end = self._at + count
         if end > len(self._piece):
@@ -93,7 +104,9 @@ class Forward:
 
     def number(self, count: int, order: str = "big") -> int:
         """An unsigned integer of `count` bytes, `big` or `little` endian."""
-        return int.from_bytes(self.read(count), "little" if order == "little" else "big")
+        return int.from_bytes(
+            self.read(count), "little" if order == "little" else "big"
+        )
 
     def skip(self, count: int) -> None:
         """Pass over `count` bytes; raises `EndOfData`."""
@@ -114,7 +127,9 @@ class Forward:
             pass
 
     def drain_past(self, mark: bytes) -> bool:
-        """Receive the body to its end; whether `mark` is anywhere in what was still to come."""
+        """Receive the body to its end; whether `mark` is anywhere in what was still to
+        come.
+        """
         seen, overlap, carried = False, len(mark) - 1, b""
         piece = self._piece[self._at :]
         while True:
@@ -126,7 +141,9 @@ class Forward:
             piece = self._piece
 
     def _receive(self) -> bool:
-        """The next chunk in place of the one in hand; False at the end, where the piece in hand is empty."""
+        """The next chunk in place of the one in hand; False at the end, where the piece
+        in hand is empty.
+        """
         self._piece, self._at = next(self._chunks, b""), 0
         self._hash.update(self._piece)
         self.bytes += len(self._piece)

@@ -1,4 +1,6 @@
-"""TIFF and BigTIFF, both byte orders: the first directory of tags, wherever in the file it is."""
+"""TIFF and BigTIFF, both byte orders: the first directory of tags, wherever in the file
+it is.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class _Layout:
 
 
 def tiff(stream: Forward, found: Found) -> int:
-    """Further pages are counted as one picture: the first is taken. Camera raw files are told by their preview."""
+    """Further pages are counted as one picture: the first is taken. Camera raw files
+    are told by their preview.
+    """
     order = "little" if stream.read(2) == b"II" else "big"
     layout = _Layout(order, 2, 4)
     if stream.number(2, order) == 43:
@@ -50,11 +54,17 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
         values = stream.number(layout.offset_bytes, layout.order)
         field = stream.read(layout.offset_bytes)
         size = _SIZES.get(kind, 0)
-        if tag in seen and tag in (_WIDTH, _HEIGHT):  # decoders do not agree which to believe
+        # decoders do not agree which to believe
+        if tag in seen and tag in (_WIDTH, _HEIGHT):
             raise Broken("it tells its size twice")
         seen.add(tag)
         if 0 < size <= layout.offset_bytes and values == 1:
-            tags.setdefault(tag, int.from_bytes(field[:size], "little" if layout.order == "little" else "big"))
+            tags.setdefault(
+                tag,
+                int.from_bytes(
+                    field[:size], "little" if layout.order == "little" else "big"
+                ),
+            )
     return tags
 
 

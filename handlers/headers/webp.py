@@ -42,7 +42,12 @@ def _lossless(stream: Forward) -> Header:
     if stream.read(1) != b"\x2f":
         raise Broken("its VP8L frame has no signature")
     bits = stream.number(4, "little")
-    return Header("WEBP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, "RGBA" if bits >> 28 & 1 else "RGB")
+    return Header(
+        "WEBP",
+        (bits & 0x3FFF) + 1,
+        (bits >> 14 & 0x3FFF) + 1,
+        "RGBA" if bits >> 28 & 1 else "RGB",
+    )
 
 
 def _extended(stream: Forward) -> Header:

@@ -14,9 +14,11 @@ Kind = Literal["create", "overwrite", "copy", "rename"]
 
 @dataclass(frozen=True)
 class UploadEvent:
-    """An object is (or was, when the event was made) at `bucket`/`key`; all else is the sender's word, if it said it.
+    """An object is (or was, when the event was made) at `bucket`/`key`; all else is the
+    sender's word, if it said it.
 
-    `sequencer` orders events of one key, where the provider has such a thing: hexadecimal, compared at equal length.
+    `sequencer` orders events of one key, where the provider has such a thing:
+    hexadecimal, compared at equal length.
     """
 
     bucket: str
@@ -30,17 +32,25 @@ class UploadEvent:
 
 
 Reader = Callable[[Any, int], Iterator[UploadEvent]]
-"""Reads a document of any known shape at a depth of wrapping; given to those shapes that wrap another."""
+"""Reads a document of any known shape at a depth of wrapping; given to those shapes
+that wrap another.
+"""
 
 
 class Shape(BaseModel):
-    """Base of the providers' documents: what we need of them; what else they hold is nobody's business."""
+    """Base of the providers' documents: what we need of them; what else they hold is
+    nobody's business.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-Absent = Annotated[str | None, BeforeValidator(lambda value: None if value in ("", "null") else value)]
-"""Text that some providers leave out and others leave empty (a version id may also be the word `null`)."""
+Absent = Annotated[
+    str | None, BeforeValidator(lambda value: None if value in ("", "null") else value)
+]
+"""Text that some providers leave out and others leave empty (a version id may also be
+the word `null`).
+"""
 
 
 def unquoted(etag: str | None) -> str | None:

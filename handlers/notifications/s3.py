@@ -1,4 +1,6 @@
-"""Amazon S3 and what speaks its notifications: MinIO, RustFS, Ceph RGW; Amazon's EventBridge; Cloudflare R2."""
+"""Amazon S3 and what speaks its notifications: MinIO, RustFS, Ceph RGW; Amazon's
+EventBridge; Cloudflare R2.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class _Object(Shape):
     key: str
     size: int | None = None
     etag: Absent = Field(None, validation_alias=AliasChoices("eTag", "etag"))
-    version: Absent = Field(None, validation_alias=AliasChoices("versionId", "version-id"))
+    version: Absent = Field(
+        None, validation_alias=AliasChoices("versionId", "version-id")
+    )
     sequencer: Absent = None
 
 
@@ -38,8 +42,12 @@ class _Record(Shape):
     s3: Entity
 
 
-def records(document: dict[str, Any], read: Reader, depth: int) -> Iterator[UploadEvent]:
-    """`{"Records": […]}`: S3's own, or those in which SQS and SNS hand messages to a function."""
+def records(
+    document: dict[str, Any], read: Reader, depth: int
+) -> Iterator[UploadEvent]:
+    """`{"Records": […]}`: S3's own, or those in which SQS and SNS hand messages to a
+    function.
+    """
     for item in document["Records"]:
         if "body" in item:
             yield from read(item["body"], depth + 1)
@@ -50,23 +58,39 @@ def records(document: dict[str, Any], read: Reader, depth: int) -> Iterator[Uplo
 
 
 def record(item: Any) -> Iterator[UploadEvent]:
-    """One S3 record. Names come with or without `s3:`; newer minor versions only add fields."""
+    """One S3 record. Names come with or without `s3:`; newer minor versions only add
+    fields.
+    """
     found = _Record.model_validate(item)
     if found.version.partition(".")[0] != "2":
-        raise MessageError(f"S3 notification version {found.version!r}; this code reads version 2")
+        raise MessageError(
+            f"S3 notification version {found.version!r}; this code reads version 2"
+        )
     action = found.name.removeprefix("s3:")
     if action.startswith("ObjectCreated:"):
         # Ceph sends keys as they are, all others as a form field would be sent.
-        yield entity(found.s3, found.time, encoded=found.source != "ceph:s3", copied=action.endswith(":Copy"))
+        yield entity(
+            found.s3,
+            found.time,
+            encoded=found.source != "ceph:s3",
+            copied=action.endswith(":Copy"),
+        )
 
 
-def entity(found: Entity, time: datetime | None, *, encoded: bool, copied: bool) -> UploadEvent:
+def entity(
+    found: Entity, time: datetime | None, *, encoded: bool, copied: bool
+) -> UploadEvent:
     item = found.object
     return UploadEvent(
-        bucket=found.bucket.name, key=unquote_plus(item.key, errors="strict") if encoded else item.key,
-        kind="copy" if copied else "create", version=item.version, etag=unquoted(item.etag), size=item.size,
-        sequencer=item.sequencer, event_time=time,
-    )  # fmt: skip
+        bucket=found.bucket.name,
+        key=unquote_plus(item.key, errors="strict") if encoded else item.key,
+        kind="copy" if copied else "create",
+        version=item.version,
+        etag=unquoted(item.etag),
+        size=item.size,
+        sequencer=item.sequencer,
+        event_time=time,
+    )
 
 
 class _Detail(Entity):
@@ -84,7 +108,9 @@ def eventbridge(document: dict[str, Any]) -> Iterator[UploadEvent]:
     found = _EventBridge.model_validate(document)
     if found.kind == "Object Created":
         detail = _Detail.model_validate(found.detail)
-        yield entity(detail, found.time, encoded=False, copied=detail.reason == "CopyObject")
+        yield entity(
+            detail, found.time, encoded=False, copied=detail.reason == "CopyObject"
+        )
 
 
 class _R2(Shape):
@@ -98,5 +124,9 @@ def r2(document: dict[str, Any]) -> Iterator[UploadEvent]:
     """Keys come as they are."""
     found = _R2.model_validate(document)
     if found.action in ("PutObject", "CopyObject", "CompleteMultipartUpload"):
-        whole = Entity.model_validate({"bucket": {"name": found.bucket}, "object": found.object})
-        yield entity(whole, found.time, encoded=False, copied=found.action == "CopyObject")
+        whole = Entity.model_validate(
+            {"bucket": {"name": found.bucket}, "object": found.object}
+        )
+        yield entity(
+            whole, found.time, encoded=False, copied=found.action == "CopyObject"
+        )

@@ -1,6 +1,8 @@
-"""SeaweedFS: events of its filer, in which an S3 object is a file under `/buckets/{bucket}/`.
+"""SeaweedFS: events of its filer, in which an S3 object is a file under
+`/buckets/{bucket}/`.
 
-Keys are file paths as they are. Times are whole seconds, as in the object's own `LastModified`.
+Keys are file paths as they are. Times are whole seconds, as in the object's own
+`LastModified`.
 """
 
 from __future__ import annotations
@@ -18,10 +20,20 @@ ROOT = "/buckets/"
 PARTS = ".uploads/"
 """Where the parts of unfinished multipart uploads lie."""
 VERSIONS = ".versions"
-"""A versioned object is a folder of this ending with one file `v_{version id}` for each version."""
+"""A versioned object is a folder of this ending with one file `v_{version id}` for each
+version.
+"""
 
-_ETAG, _VERSION, _MARKER = "Seaweed-X-Amz-ETag", "Seaweed-X-Amz-Version-Id", "Seaweed-X-Amz-Delete-Marker"
-_KINDS: dict[str, Kind] = {"create": "create", "update": "overwrite", "rename": "rename"}
+_ETAG, _VERSION, _MARKER = (
+    "Seaweed-X-Amz-ETag",
+    "Seaweed-X-Amz-Version-Id",
+    "Seaweed-X-Amz-Delete-Marker",
+)
+_KINDS: dict[str, Kind] = {
+    "create": "create",
+    "update": "overwrite",
+    "rename": "rename",
+}
 
 
 class _Attributes(Shape):
@@ -31,7 +43,9 @@ class _Attributes(Shape):
 
 
 class _Entry(Shape):
-    """A file. Zero values are left out of the JSON; `extended` values are base64. Inline content is not looked at."""
+    """A file. Zero values are left out of the JSON; `extended` values are base64.
+    Inline content is not looked at.
+    """
 
     name: str
     is_directory: bool = False
@@ -47,8 +61,15 @@ class _Entry(Shape):
 
     def same_object(self, other: _Entry) -> bool:
         """A tag or a version's retirement changes an entry, not the object."""
-        ours, theirs = ({k: v for k, v in e.extended.items() if k.startswith("X-Amz-Meta-")} for e in (self, other))
-        return ours == theirs and self.attributes == other.attributes and self.etag == other.etag
+        ours, theirs = (
+            {k: v for k, v in e.extended.items() if k.startswith("X-Amz-Meta-")}
+            for e in (self, other)
+        )
+        return (
+            ours == theirs
+            and self.attributes == other.attributes
+            and self.etag == other.etag
+        )
 
 
 class _Message(Shape):
@@ -63,7 +84,9 @@ class _Event(Shape):
 
 
 def filer(document: dict[str, Any]) -> Iterator[UploadEvent]:
-    """`key` is the *old* path after a rename: where the object is now is told by parent and name."""
+    """`key` is the *old* path after a rename: where the object is now is told by parent
+    and name.
+    """
     event = _Event.model_validate(document)
     new, old = event.message.new, event.message.old
     if event.kind not in _KINDS or new is None or new.is_directory or new.text(_MARKER):
@@ -76,7 +99,13 @@ def filer(document: dict[str, Any]) -> Iterator[UploadEvent]:
         return
     version = new.text(_VERSION)
     yield UploadEvent(
-        bucket=bucket, key=key.removesuffix(f"{VERSIONS}/v_{version}") if version else key, kind=_KINDS[event.kind],
-        version=version if version not in ("", "null") else None, etag=new.etag or None, size=new.attributes.size,
-        event_time=datetime.fromtimestamp(new.attributes.mtime, UTC) if new.attributes.mtime else None,
-    )  # fmt: skip
+        bucket=bucket,
+        key=key.removesuffix(f"{VERSIONS}/v_{version}") if version else key,
+        kind=_KINDS[event.kind],
+        version=version if version not in ("", "null") else None,
+        etag=new.etag or None,
+        size=new.attributes.size,
+        event_time=datetime.fromtimestamp(new.attributes.mtime, UTC)
+        if new.attributes.mtime
+        else None,
+    )

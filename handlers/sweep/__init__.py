@@ -1,1 +1,3 @@
-"""The parts of the sweep; `handlers.on_sweep` puts them together and explains the rules."""
+"""The parts of the sweep; `handlers.on_sweep` puts them together and explains the
+rules.
+"""

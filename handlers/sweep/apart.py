@@ -20,9 +20,11 @@ T = TypeVar("T")
 
 
 class Apart:
-    """Steps about one object each. `failed`: how many of them did; each was told in the log, by the object's id.
+    """Steps about one object each. `failed`: how many of them did; each was told in the
+    log, by the object's id.
 
-    Every method raises `BrokerUnavailable`, and `StorageUnavailable` where the store as a whole is away.
+    Every method raises `BrokerUnavailable`, and `StorageUnavailable` where the store as
+    a whole is away.
     """
 
     def __init__(self, ctx: Context) -> None:
@@ -38,10 +40,19 @@ class Apart:
             return None
 
     def each(
-        self, stage: str, pool: Executor, step: Callable[[I], T], items: Sequence[I], ident: Callable[[I], str]
+        self,
+        stage: str,
+        pool: Executor,
+        step: Callable[[I], T],
+        items: Sequence[I],
+        ident: Callable[[I], str],
     ) -> Iterator[tuple[I, T | Exception]]:
-        """The same step for many objects, side by side: what it returned or raised for each, in order."""
-        for item, outcome in zip(items, pool.map(partial(_tried, step), items), strict=True):
+        """The same step for many objects, side by side: what it returned or raised for
+        each, in order.
+        """
+        for item, outcome in zip(
+            items, pool.map(partial(_tried, step), items), strict=True
+        ):
             if isinstance(outcome, Exception):
                 self.fault(stage, ident(item), outcome)
             yield item, outcome
@@ -55,11 +66,17 @@ class Apart:
         """One object met an error that was caught elsewhere."""
         if isinstance(error, BrokerUnavailable):
             raise error
-        if isinstance(error, StorageUnavailable) and not isinstance(error, ObjectRefused):
+        if isinstance(error, StorageUnavailable) and not isinstance(
+            error, ObjectRefused
+        ):
             store_answers(self._ctx)
         self.failed += 1
         logger().error(
-            "sweep.object_failed", stage=stage, object=ident, error=type(error).__name__, where=raised_at(error)
+            "sweep.object_failed",
+            stage=stage,
+            object=ident,
+            error=type(error).__name__,
+            where=raised_at(error),
         )
 
 
@@ -69,7 +86,9 @@ def store_answers(ctx: Context) -> None:
 
 
 def ident_of(what: ObjectInfo | Entry) -> str:
-    """The id of an entry, or the one in the key of a document of ours: no word of a person's gets into the log."""
+    """The id of an entry, or the one in the key of a document of ours: no word of a
+    person's gets into the log.
+    """
     if isinstance(what, Entry):
         return text(what.upload)
     return next(filter(packed, re.split(r"[/.]", what.key)), "")

@@ -1,4 +1,6 @@
-"""First stage: which tasks have a record and which uploads a reason; new records are read, to see that they can be."""
+"""First stage: which tasks have a record and which uploads a reason; new records are
+read, to see that they can be.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from shared.errors import NotFound, PermanentError
 from shared.storage import ObjectInfo
 
 ORPHAN_S = 3600.0
-"""Age at which a result without a record belongs to no attempt that could still write one."""
+"""Age at which a result without a record belongs to no attempt that could still write
+one.
+"""
 ORPHANS = 10_000
 """Most of them looked after in one pass."""
 
@@ -31,7 +35,9 @@ class Ends:
         """The receipts of these must be looked at, however old they are."""
         self._orphans: dict[bytes, ObjectInfo] = {}
         settings = work.ctx.settings
-        for listed in chunks(work.ctx.store.list(settings.bucket_results, "processed/")):
+        for listed in chunks(
+            work.ctx.store.list(settings.bucket_results, "processed/")
+        ):
             self._look_at(listed)
         for info in work.ctx.store.list(settings.bucket_quarantine):
             upload_id, _, name = info.key.partition("/")
@@ -53,13 +59,21 @@ class Ends:
         return entry.task in self._records
 
     def retire_orphans(self, waited_for: Container[bytes]) -> None:
-        """Move results that no record names, and that nobody waits for, into the archive bucket."""
+        """Move results that no record names, and that nobody waits for, into the
+        archive bucket.
+        """
         for task, info in self._orphans.items():
             if task not in waited_for:
-                self._work.apart.step("orphans", text(task), partial(self._retire, info, text(task)))
+                self._work.apart.step(
+                    "orphans", text(task), partial(self._retire, info, text(task))
+                )
 
     def _retire(self, info: ObjectInfo, task_id: str) -> None:
-        work, store, settings = self._work, self._work.ctx.store, self._work.ctx.settings
+        work, store, settings = (
+            self._work,
+            self._work.ctx.store,
+            self._work.ctx.settings,
+        )
         if _exists(work, keys.record(task_id)):
             return
         work.report.results_retired += 1
@@ -68,16 +82,29 @@ class Ends:
         store.copy(info, settings.bucket_archive, info.key)
         store.delete(settings.bucket_results, info.key)
         store.delete(settings.bucket_results, keys.preview(task_id))
-        if _exists(self._work, keys.record(task_id)):  # a worker found the result there, and committed it meanwhile
-            store.copy(replace(info, bucket=settings.bucket_archive), settings.bucket_results, info.key)
+        # a worker found the result there, and committed it meanwhile
+        if _exists(self._work, keys.record(task_id)):
+            store.copy(
+                replace(info, bucket=settings.bucket_archive),
+                settings.bucket_results,
+                info.key,
+            )
 
     @property
     def orphans(self) -> Container[bytes]:
         return self._orphans.keys()
 
     def _look_at(self, listed: list[ObjectInfo]) -> None:
-        new = [info for info in listed if info.key.endswith(".json") and self._work.marks.is_new(info)]
-        damaged = {info.key for info, data in self._work.read(new) if not self._is_whole(info, data)}
+        new = [
+            info
+            for info in listed
+            if info.key.endswith(".json") and self._work.marks.is_new(info)
+        ]
+        damaged = {
+            info.key
+            for info, data in self._work.read(new)
+            if not self._is_whole(info, data)
+        }
         for info in listed:
             name, _, kind = info.key.removeprefix("processed/").rpartition(".")
             task = packed(name)
@@ -101,7 +128,9 @@ class Ends:
             task_id = info.key.removeprefix("processed/").removesuffix(".json")
             if self._work.dry_run:
                 return False
-            repaired = self._work.apart.step("damage", task_id, lambda: damage.repair_record(self._work.ctx, task_id))
+            repaired = self._work.apart.step(
+                "damage", task_id, lambda: damage.repair_record(self._work.ctx, task_id)
+            )
             if repaired is None:
                 self._work.again(info)
                 return False

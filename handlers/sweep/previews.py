@@ -1,6 +1,8 @@
-"""A late stage: previews that nobody looks at any more are deleted, with everything that was made for them.
+"""A late stage: previews that nobody looks at any more are deleted, with everything
+that was made for them.
 
-A preview is worth its place while somebody compares it. Whoever wants it again asks for it again, and it is the same.
+A preview is worth its place while somebody compares it. Whoever wants it again asks for
+it again, and it is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ MOST = 10_000
 
 
 def delete_expired(work: Work) -> None:
-    """Delete previews asked for longer than `preview_expires_s` ago, by the store's clock.
+    """Delete previews asked for longer than `preview_expires_s` ago, by the store's
+    clock.
 
     The receipt goes last: what broke off is found again by the next pass.
     """
@@ -27,7 +30,9 @@ def delete_expired(work: Work) -> None:
         return
     for info in work.ctx.store.list(settings.bucket_results, PREFIX):
         if info.age_s > settings.preview_expires_s:
-            gone = work.dry_run or work.apart.step("previews", info.key, partial(_delete, work, info))
+            gone = work.dry_run or work.apart.step(
+                "previews", info.key, partial(_delete, work, info)
+            )
             work.report.previews_expired += bool(gone)
             if work.report.previews_expired == MOST:
                 break

@@ -1,8 +1,10 @@
-"""Ends without a result, looked at when they are a lease old: the reason can be read, is about this very upload, and,
-where its owner took the photo back, nothing of it is left.
+"""Ends without a result, looked at when they are a lease old: the reason can be read,
+is about this very upload, and, where its owner took the photo back, nothing of it is
+left.
 
-Whoever takes a photo back writes the reason first, and a worker that has it in hand asks for it last: one of the two
-cleans up. Where he dies in the middle, it is done here.
+Whoever takes a photo back writes the reason first, and a worker that has it in hand
+asks for it last: one of the two cleans up. Where he dies in the middle, it is done
+here.
 """
 
 from __future__ import annotations
@@ -27,14 +29,28 @@ from shared.withdrawal import WITHDRAWN
 
 
 def endings(work: Work, ends: Ends, entries: Sequence[Entry]) -> dict[bytes, Ending]:
-    """Of those uploads whose reason is in order, by upload; the next pass looks at the others again."""
-    found = dict(work.apart.each("reasons", work.pool, partial(_ending, work, ends), entries, ident_of))
-    for ident in [ident_of(entry) for entry, ending in found.items() if ending == "damaged"]:
+    """Of those uploads whose reason is in order, by upload; the next pass looks at the
+    others again.
+    """
+    found = dict(
+        work.apart.each(
+            "reasons", work.pool, partial(_ending, work, ends), entries, ident_of
+        )
+    )
+    for ident in [
+        ident_of(entry) for entry, ending in found.items() if ending == "damaged"
+    ]:
         work.report.damaged += 1
         if not work.dry_run:
-            repaired = work.apart.step("damage", ident, partial(damage.repair_reason, work.ctx, ident))
+            repaired = work.apart.step(
+                "damage", ident, partial(damage.repair_reason, work.ctx, ident)
+            )
             work.report.repaired += bool(repaired)
-    return {entry.upload: ending for entry, ending in found.items() if isinstance(ending, Ending)}
+    return {
+        entry.upload: ending
+        for entry, ending in found.items()
+        if isinstance(ending, Ending)
+    }
 
 
 def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"] | None:
@@ -46,7 +62,8 @@ def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"]
     except PermanentError:
         return "damaged"
     if reason.source.upload_time > entry.upload_time:
-        return None  # of a later upload, whose receipt came after this pass had listed them
+        # of a later upload, whose receipt came after this pass had listed them
+        return None
     if reason.source.upload_time < entry.upload_time:
         _drop(work, reason)
         return None
@@ -59,30 +76,58 @@ def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"]
 
 
 def _kept(work: Work, ends: Ends, entry: Entry, reason: Reason) -> Ending:
-    end = Ending(reason.upload_id, entry.upload_time, "rejected", reason.retries, reason.error_code == Code.ERASED)
-    record = _record(work, reason.task_id) if reason.task_id and (end.erased or ends.has_record(entry)) else None
+    end = Ending(
+        reason.upload_id,
+        entry.upload_time,
+        "rejected",
+        reason.retries,
+        reason.error_code == Code.ERASED,
+    )
+    record = (
+        _record(work, reason.task_id)
+        if reason.task_id and (end.erased or ends.has_record(entry))
+        else None
+    )
     if not end.erased:  # an attempt that had been given up may have succeeded after all
-        return end._replace(least="duplicate", retries=0) if record and record.is_of(reason) else end
+        return (
+            end._replace(least="duplicate", retries=0)
+            if record and record.is_of(reason)
+            else end
+        )
     if not work.dry_run and reason.task_id:
-        if record is None or record.is_of(reason):  # else it was uploaded again, and has a result
+        # else it was uploaded again, and has a result
+        if record is None or record.is_of(reason):
             erasure.take_away_results(work.ctx, reason.task_id)
         receipt = read_receipt(work.ctx, reason.upload_id)
-        if receipt.source.upload_time == entry.upload_time:  # else the same bytes came again meanwhile
+        # else the same bytes came again meanwhile
+        if receipt.source.upload_time == entry.upload_time:
             erasure.take_away_upload(work.ctx, receipt)
     return end
 
 
 def _drop(work: Work, reason: Reason) -> None:
-    """The end of an earlier upload of the same bytes at the same key, from a late worker, is not that of the later."""
+    """The end of an earlier upload of the same bytes at the same key, from a late
+    worker, is not that of the later.
+    """
     if not work.dry_run:
-        work.ctx.store.delete(work.ctx.settings.bucket_quarantine, keys.reason(reason.upload_id))
+        work.ctx.store.delete(
+            work.ctx.settings.bucket_quarantine, keys.reason(reason.upload_id)
+        )
     logger().warning("reason.superseded", upload_id=reason.upload_id)
 
 
 def _is_in_work(work: Work, reason: Reason) -> bool:
     store, settings = work.ctx.store, work.ctx.settings
-    found = claims.latest(store, settings.bucket_results, reason.task_id) if reason.task_id else None
-    return found is not None and found[1].state == "working" and claims.due_s(*found[1:], settings.lease_s) > 0
+    found = (
+        claims.latest(store, settings.bucket_results, reason.task_id)
+        if reason.task_id
+        else None
+    )
+    return (
+        found is not None
+        and found[1].state == "working"
+        and claims.due_s(*found[1:], settings.lease_s) > 0
+    )
 
 
 def _record(work: Work, task_id: str) -> Record | None:

@@ -1,4 +1,6 @@
-"""What a sweep must remember of a million objects, in tens of bytes apiece instead of hundreds."""
+"""What a sweep must remember of a million objects, in tens of bytes apiece instead of
+hundreds.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def text(ident: bytes) -> str:
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970, exactly; a time without a zone is UTC."""
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
+    return (
+        (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
+    ) // timedelta(microseconds=1)
 
 
 def moment(us: int) -> datetime:
@@ -38,7 +42,9 @@ def moment(us: int) -> datetime:
 
 
 class Ids:
-    """Ids with a time each: 24 bytes apiece, found by bisection. They are added in ascending order, as listed."""
+    """Ids with a time each: 24 bytes apiece, found by bisection. They are added in
+    ascending order, as listed.
+    """
 
     def __init__(self) -> None:
         self._ids = bytearray()
@@ -75,7 +81,9 @@ class Ids:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the sweep needs of a receipt. `task` is `b""` where nothing is to be restored."""
+    """What the sweep needs of a receipt. `task` is `b""` where nothing is to be
+    restored.
+    """
 
     upload: bytes
     task: bytes
@@ -106,7 +114,13 @@ class Unsettled:
         self._data = bytearray()
 
     def add(self, entry: Entry) -> None:
-        flags = entry.interactive | entry.queued << 1 | bool(entry.task) << 2 | entry.lane << 3 | entry.callback << 8
+        flags = (
+            entry.interactive
+            | entry.queued << 1
+            | bool(entry.task) << 2
+            | entry.lane << 3
+            | entry.callback << 8
+        )
         times = micros(entry.written), micros(entry.upload_time)
         self._data += self._LAYOUT.pack(entry.upload, entry.task, *times, flags)
 
@@ -114,6 +128,16 @@ class Unsettled:
         return len(self._data) // self._LAYOUT.size
 
     def __iter__(self) -> Iterator[Entry]:
-        for upload, task, written, upload_time, flags in self._LAYOUT.iter_unpack(self._data):
-            yield Entry(upload, task if flags & 4 else b"", moment(written), moment(upload_time),
-                        bool(flags & 1), bool(flags & 2), flags >> 3 & 31, bool(flags & 256))  # fmt: skip
+        for upload, task, written, upload_time, flags in self._LAYOUT.iter_unpack(
+            self._data
+        ):
+            yield Entry(
+                upload,
+                task if flags & 4 else b"",
+                moment(written),
+                moment(upload_time),
+                bool(flags & 1),
+                bool(flags & 2),
+                flags >> 3 & 31,
+                bool(flags & 256),
+            )

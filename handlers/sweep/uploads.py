@@ -17,7 +17,9 @@ from shared.storage import ObjectInfo
 
 
 def look_at_uploads(work: Work, receipts: Receipts) -> None:
-    """Give to `on_upload` what it never heard of, and what its receipt can no longer tell."""
+    """Give to `on_upload` what it never heard of, and what its receipt can no longer
+    tell.
+    """
     damaged = set(receipts.damaged)
     for info in work.ctx.store.list_versions(work.ctx.settings.bucket_uploads):
         if info.key.endswith("/") or (work.since and info.last_modified < work.since):
@@ -27,15 +29,22 @@ def look_at_uploads(work: Work, receipts: Receipts) -> None:
         if upload in damaged:
             damaged.discard(upload)
             if not work.dry_run:
-                work.apart.step("damage", text(upload), partial(damage.keep, work.ctx, keys.receipt(text(upload))))
+                work.apart.step(
+                    "damage",
+                    text(upload),
+                    partial(damage.keep, work.ctx, keys.receipt(text(upload))),
+                )
             work.report.repaired += _is_decided(work, info, text(upload))
         elif info.age_s > work.ctx.settings.lease_s:
             decided = receipts.times.when(upload)
-            # Younger than its receipt: the same bytes were put again at the same key, which is another upload.
+            # Younger than its receipt: the same bytes were put again at the same key,
+            # which is another upload.
             if decided is None or decided < info.last_modified:
                 work.report.missed += _is_decided(work, info, text(upload))
     for ident in map(text, () if work.dry_run else damaged):
-        repaired = work.apart.step("damage", ident, partial(damage.repair_receipt, work.ctx, ident))
+        repaired = work.apart.step(
+            "damage", ident, partial(damage.repair_receipt, work.ctx, ident)
+        )
         work.report.repaired += bool(repaired)
 
 
@@ -43,11 +52,22 @@ def _is_decided(work: Work, info: ObjectInfo, ident: str) -> bool:
     """False: it met a fault, and the next pass finds it again."""
     if work.dry_run:
         return True
-    return work.apart.step("uploads", ident, partial(decide, work.ctx, info)) is not None
+    return (
+        work.apart.step("uploads", ident, partial(decide, work.ctx, info)) is not None
+    )
 
 
 def decide(ctx: Context, info: ObjectInfo) -> Decision:
     """Give it to `on_upload`, as its notification would have."""
     passing("sweep.before_publish")
-    event = UploadEvent(info.bucket, info.key, "create", info.version, info.etag, info.bytes, None, info.last_modified)
+    event = UploadEvent(
+        info.bucket,
+        info.key,
+        "create",
+        info.version,
+        info.etag,
+        info.bytes,
+        None,
+        info.last_modified,
+    )
     return on_upload(event, ctx)

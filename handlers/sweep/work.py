@@ -17,7 +17,9 @@ from shared.errors import NotFound
 from shared.storage import ObjectInfo
 
 CHUNK = 500
-"""Objects looked at together: bounds what is read ahead and what is asked of the diary at once."""
+"""Objects looked at together: bounds what is read ahead and what is asked of the diary
+at once.
+"""
 
 T = TypeVar("T")
 
@@ -38,11 +40,14 @@ class Work:
         return self.report.dry_run
 
     def read(self, infos: Sequence[ObjectInfo]) -> Iterator[tuple[ObjectInfo, bytes]]:
-        """These objects, in order. What is gone is left out, and so is, until the next pass, what cannot be read.
+        """These objects, in order. What is gone is left out, and so is, until the next
+        pass, what cannot be read.
 
         Gone is what is no longer listed: a store may deny for a while what it lists.
         """
-        for info, data in self.apart.each("read", self.pool, self._read, infos, ident_of):
+        for info, data in self.apart.each(
+            "read", self.pool, self._read, infos, ident_of
+        ):
             if isinstance(data, bytes):
                 yield info, data
             else:

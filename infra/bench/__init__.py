@@ -1,1 +1,3 @@
-"""Benchmarks of a running stack: figures with their spread, for people (table) and machines (`--json`)."""
+"""Benchmarks of a running stack: figures with their spread, for people (table) and
+machines (`--json`).
+"""

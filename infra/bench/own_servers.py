@@ -1,4 +1,6 @@
-"""Servers for a bench alone: nothing else is at work on them, and nobody's photos are touched."""
+"""Servers for a bench alone: nothing else is at work on them, and nobody's photos are
+touched.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from shared.settings import PREFIX, Settings
 
 @contextmanager
 def own_servers() -> Iterator[Mapping[str, str]]:
-    """The environment in which a process finds them. A server that the caller's environment names is used as it is."""
+    """The environment in which a process finds them. A server that the caller's
+    environment names is used as it is.
+    """
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         state_dir = Path(folder) / "state"
         given = Settings.given(state_dir=state_dir)
@@ -23,6 +27,9 @@ def own_servers() -> Iterator[Mapping[str, str]]:
         stack = Stack(given, servers_only=True)
         try:
             stack.start()
-            yield os.environ | {f"{PREFIX}STATE_DIR": str(state_dir), "PYTHONSAFEPATH": "1"}
+            yield os.environ | {
+                f"{PREFIX}STATE_DIR": str(state_dir),
+                "PYTHONSAFEPATH": "1",
+            }
         finally:
             stack.stop()

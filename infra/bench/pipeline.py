@@ -1,4 +1,6 @@
-"""What the pipeline itself costs: time from PUT to result, beyond the inference, one photo at a time."""
+"""What the pipeline itself costs: time from PUT to result, beyond the inference, one
+photo at a time.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,21 @@ class PipelineFigures:
 
 
 def measure(settings: Settings, photos: int = 15, side_px: int = 64) -> PipelineFigures:
-    """Send `photos` noise pictures of `side_px`² through `fast`. The first is a warm-up and does not count."""
+    """Send `photos` noise pictures of `side_px`² through `fast`. The first is a warm-up
+    and does not count.
+    """
     store = S3Store(settings)
     runs = [_one(store, settings, side_px) for _ in range(photos + 1)][1:]
     overheads = sorted(total - inference for total, inference in runs)
     return PipelineFigures(
-        photos, side_px,
-        statistics.median(overheads), overheads[0], overheads[-1],
-        statistics.median(total for total, _ in runs), statistics.median(inference for _, inference in runs),
-    )  # fmt: skip
+        photos,
+        side_px,
+        statistics.median(overheads),
+        overheads[0],
+        overheads[-1],
+        statistics.median(total for total, _ in runs),
+        statistics.median(inference for _, inference in runs),
+    )
 
 
 def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float]:
@@ -62,8 +70,16 @@ def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float
     return total_ms, inference_ms
 
 
-def wait(store: S3Store, settings: Settings, upload: uploads.Upload, poll_s: float, timeout_s: float) -> Record:
-    """The upload's record. Raises what its reason says, or `TransientError` after `timeout_s`."""
+def wait(
+    store: S3Store,
+    settings: Settings,
+    upload: uploads.Upload,
+    poll_s: float,
+    timeout_s: float,
+) -> Record:
+    """The upload's record. Raises what its reason says, or `TransientError` after
+    `timeout_s`.
+    """
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         uploads.look(store, settings, upload)
@@ -78,8 +94,11 @@ def wait(store: S3Store, settings: Settings, upload: uploads.Upload, poll_s: flo
 
 def noise(side_px: int) -> bytes:
     """A PNG of `side_px`² random pixels."""
-    seed = uuid4().int % 2**32  # fresh bytes each time: the same photo twice would be answered without work
-    pixels = np.random.default_rng(seed).integers(0, 255, (side_px, side_px, 3), dtype=np.uint8)
+    # fresh bytes each time: the same photo twice would be answered without work
+    seed = uuid4().int % 2**32
+    pixels = np.random.default_rng(seed).integers(
+        0, 255, (side_px, side_px, 3), dtype=np.uint8
+    )
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
     return out.getvalue()

@@ -1,4 +1,6 @@
-"""A backlog through the whole pipeline, beside the engine alone on the same photos in the same run."""
+"""A backlog through the whole pipeline, beside the engine alone on the same photos in
+the same run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ TIMEOUT_S = 1800.0
 
 @dataclass(frozen=True)
 class ThroughputFigures:
-    """Photos a second. The engine alone is measured before and after the backlog; ratios are against both."""
+    """Photos a second. The engine alone is measured before and after the backlog;
+    ratios are against both.
+    """
 
     photos: int
     side_px: int
@@ -42,7 +46,9 @@ class ThroughputFigures:
         return asdict(self)
 
 
-def measure(settings: Settings, photos: int, side_px: int, workflow: str) -> ThroughputFigures:
+def measure(
+    settings: Settings, photos: int, side_px: int, workflow: str
+) -> ThroughputFigures:
     """Needs a running stack that has nothing else to do."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number:05d}.png" for number in range(photos)]
@@ -54,30 +60,50 @@ def measure(settings: Settings, photos: int, side_px: int, workflow: str) -> Thr
     alone = sorted((before, after))
     ratios = [rate / alone[1], rate / alone[0]]
     mean = sum(alone) / 2
-    return ThroughputFigures(photos, side_px, workflow, rate, mean, rate / mean, ratios[0], ratios[1])
+    return ThroughputFigures(
+        photos, side_px, workflow, rate, mean, rate / mean, ratios[0], ratios[1]
+    )
 
 
 def _engine_alone(folder: str, workflow: str, photos: int) -> float:
     command = [
-        sys.executable, "-P", "-m", "gpu_worker", "bench", "bare",
-        "--folder", folder, "--workflow", workflow, "--photos", str(photos),
-    ]  # fmt: skip
-    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        sys.executable,
+        "-P",
+        "-m",
+        "gpu_worker",
+        "bench",
+        "bare",
+        "--folder",
+        folder,
+        "--workflow",
+        workflow,
+        "--photos",
+        str(photos),
+    ]
+    answer = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
     return float(answer["photos"] / answer["seconds"])
 
 
 def _pipeline(settings: Settings, files: list[Path], workflow: str) -> float:
-    """Photos a second from the moment when all have been sent: from then on the worker has a backlog."""
+    """Photos a second from the moment when all have been sent: from then on the worker
+    has a backlog.
+    """
     store = S3Store(settings)
 
     def send(file: Path) -> uploads.Upload:
         key = f"incoming/{workflow}/bench/{time.time_ns()}-{file.name}"
-        return uploads.of_object(store.put(settings.bucket_uploads, key, file.read_bytes(), "image/png"))
+        return uploads.of_object(
+            store.put(settings.bucket_uploads, key, file.read_bytes(), "image/png")
+        )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         sent = list(pool.map(send, files))
     all_sent = datetime.now(UTC)
-    ends = sorted(wait(store, settings, upload, POLL_S, TIMEOUT_S).finished_at for upload in sent)
+    ends = sorted(
+        wait(store, settings, upload, POLL_S, TIMEOUT_S).finished_at for upload in sent
+    )
     return _rate([end for end in ends if end > all_sent])
 
 

@@ -1,4 +1,6 @@
-"""`darkroom dead list|show|retry|drop`: the messages that were set aside, each with its reason."""
+"""`darkroom dead list|show|retry|drop`: the messages that were set aside, each with its
+reason.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,20 @@ from shared.reopen import reopen
 from shared.settings import Settings
 from shared.storage import S3Store
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="The messages that were set aside.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The messages that were set aside."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
-QueueOption = Annotated[str | None, typer.Option(help="Only what came from this queue.")]
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="As `darkroom dead list` shows them.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them, or all of --queue.")]
+QueueOption = Annotated[
+    str | None, typer.Option(help="Only what came from this queue.")
+]
+IdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID…", help="As `darkroom dead list` shows them."),
+]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="All of them, or all of --queue.")
+]
 
 
 @app.command("list")
@@ -46,7 +57,9 @@ def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False) -> None:
+def show(
+    ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False
+) -> None:
     """One message: its reason, its headers, its bytes."""
     plain = _plain(dead.find(need_servers(), ident))
     if as_json:
@@ -57,9 +70,15 @@ def show(ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOptio
 
 
 @app.command()
-def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
-          as_json: JsonOption = False) -> None:  # fmt: skip
-    """Put messages back where they came from; a photo that had failed gets a fresh start."""
+def retry(
+    idents: IdsArgument = None,
+    every: AllOption = False,
+    queue: QueueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put messages back where they came from; a photo that had failed gets a fresh
+    start.
+    """
     settings = need_servers()
     store, publisher = S3Store(settings), Publisher(settings)
 
@@ -68,33 +87,59 @@ def retry(idents: IdsArgument = None, every: AllOption = False, queue: QueueOpti
             reopen(task, store, publisher, settings, datetime.now(UTC))
 
     try:
-        moved = _each(settings, idents, every, queue, lambda ids, of: dead.retry(settings, ids, of, prepare))
+        moved = _each(
+            settings,
+            idents,
+            every,
+            queue,
+            lambda ids, of: dead.retry(settings, ids, of, prepare),
+        )
     finally:
         publisher.close()
     print(json.dumps({"retried": moved}) if as_json else f"{moved} put back")
 
 
 @app.command()
-def drop(idents: IdsArgument = None, every: AllOption = False, queue: QueueOption = None,
-         as_json: JsonOption = False) -> None:  # fmt: skip
+def drop(
+    idents: IdsArgument = None,
+    every: AllOption = False,
+    queue: QueueOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Throw messages away for good; what became of the photos stays as it is."""
     settings = need_servers()
-    dropped = _each(settings, idents, every, queue, lambda ids, of: dead.drop(settings, ids, of))
+    dropped = _each(
+        settings, idents, every, queue, lambda ids, of: dead.drop(settings, ids, of)
+    )
     print(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
 
 
-def _each(settings: Settings, idents: list[str] | None, every: bool, queue: str | None,
-          act: Callable[[Collection[str] | None, str | None], int]) -> int:  # fmt: skip
-    """Act on these, or on all that there are now: what fails again meanwhile is not taken a second time for ever."""
+def _each(
+    settings: Settings,
+    idents: list[str] | None,
+    every: bool,
+    queue: str | None,
+    act: Callable[[Collection[str] | None, str | None], int],
+) -> int:
+    """Act on these, or on all that there are now: what fails again meanwhile is not
+    taken a second time for ever.
+    """
     if bool(idents) == every:
         raise typer.BadParameter("name the messages by their ids, or say --all")
     if idents:
         known = {letter.id for letter in dead.letters(settings, _known(queue))}
         if missing := [ident for ident in idents if ident not in known]:
-            raise NotFound(Code.BAD_MESSAGE, f"no dead message {missing[0]!r}; `darkroom dead list` shows them")
+            raise NotFound(
+                Code.BAD_MESSAGE,
+                f"no dead message {missing[0]!r}; `darkroom dead list` shows them",
+            )
         return act(idents, queue)
     sizes = depth(settings)
-    most = max(sizes[topology.dead(name)] for name in ([queue] if _known(queue) else topology.ALL) if name)
+    most = max(
+        sizes[topology.dead(name)]
+        for name in ([queue] if _known(queue) else topology.ALL)
+        if name
+    )
     return sum(act(None, queue) for _ in range(-(-most // dead.LIMIT)))
 
 
@@ -117,5 +162,11 @@ def _plain(letter: DeadLetter) -> dict[str, Any]:
         body = {"body": letter.body.decode()}
     except UnicodeDecodeError:
         body = {"body_base64": b64encode(letter.body).decode()}
-    return {"id": letter.id, "queue": letter.queue, "code": letter.code, "detail": letter.detail, "at": letter.at,
-            "headers": letter.headers} | body  # fmt: skip
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "code": letter.code,
+        "detail": letter.detail,
+        "at": letter.at,
+        "headers": letter.headers,
+    } | body

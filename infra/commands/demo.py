@@ -1,4 +1,6 @@
-"""`darkroom demo`: start a stack, drop four damaged photos into the bucket, check all that comes back, stop."""
+"""`darkroom demo`: start a stack, drop four damaged photos into the bucket, check all
+that comes back, stop.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ from shared.storage import S3Store
 app = typer.Typer(add_completion=False)
 TIMEOUT_S = 180
 WIDTH = 150
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
+console = Console(
+    stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH
+)
 
 
 @dataclass
@@ -52,22 +56,30 @@ class Photo:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Where results and contact sheet are written.")] = Path("demo-out"),
+    out: Annotated[
+        Path, typer.Option(help="Where results and contact sheet are written.")
+    ] = Path("demo-out"),
 ) -> None:
     """Restore four damaged photos on a stack of its own, and check every one."""
     raise typer.Exit(run(out, Settings.load().state_dir / "demo"))
 
 
 def run(out_dir: Path, state_dir: Path) -> int:
-    """Returns the exit status: 0 only if every photo came back and its record, result and log row agree."""
+    """Returns the exit status: 0 only if every photo came back and its record, result
+    and log row agree.
+    """
     if "supervisor" in Pids(state_dir).alive():
         stop = f"DARKROOM_STATE_DIR={shlex.quote(str(state_dir))} darkroom down"
-        raise SettingsError(f"a demo is already running in {state_dir}; wait for its end, or `{stop}`")
+        raise SettingsError(
+            f"a demo is already running in {state_dir}; wait for its end, or `{stop}`"
+        )
     photos_in = samples()
     shutil.rmtree(state_dir, ignore_errors=True)
     started_s = time.monotonic()
     try:
-        if status := _darkroom("up", "--detach", state_dir=state_dir, saying="starting a stack of its own"):
+        if status := _darkroom(
+            "up", "--detach", state_dir=state_dir, saying="starting a stack of its own"
+        ):
             return status  # it has said why
         settings = Settings.load(state_dir=state_dir)
         store = S3Store(settings)
@@ -80,16 +92,23 @@ def run(out_dir: Path, state_dir: Path) -> int:
         console.print(f"[red]✗[/] {line}")
     if not disagreements:
         took_s = time.monotonic() - started_s
-        console.print(f"[green]✓[/] {len(photos)} photos restored in {took_s:.0f} s; records, results, log rows agree")
+        console.print(
+            f"[green]✓[/] {len(photos)} photos restored in {took_s:.0f} s; records, results, log rows agree"
+        )
         console.print(f"  before and after: {out_dir / 'contact-sheet.png'}")
     return 1 if disagreements else 0
 
 
 def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
-    """Its exit status. It speaks for a folder that nobody else need know, so it is heard only when it fails."""
+    """Its exit status. It speaks for a folder that nobody else need know, so it is
+    heard only when it fails.
+    """
     environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
     command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
-    with console.status(saying) as shown, subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+    with (
+        console.status(saying) as shown,
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process,
+    ):
         try:
             _, said = process.communicate()
         except KeyboardInterrupt:
@@ -102,7 +121,13 @@ def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
 
 
 def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:
-    info = store.put(settings.bucket_uploads, sample.key, sample.data, sample.content_type, sample.metadata)
+    info = store.put(
+        settings.bucket_uploads,
+        sample.key,
+        sample.data,
+        sample.content_type,
+        sample.metadata,
+    )
     return Photo(sample, uploads.of_object(info))
 
 
@@ -111,59 +136,95 @@ def _watch(store: S3Store, settings: Settings, photos: list[Photo]) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         lines = [progress.add_task(photo.sample.key, total=1) for photo in photos]
-        while not all(photo.ended for photo in photos) and time.monotonic() < deadline_s:
+        while (
+            not all(photo.ended for photo in photos) and time.monotonic() < deadline_s
+        ):
             for line, photo in zip(lines, photos, strict=True):
                 uploads.look(store, settings, photo.upload)
                 if photo.upload.record is not None and photo.row is None:
                     photo.row = _row(settings, photo)
                 description = f"{photo.sample.key}: {photo.upload.state}"
-                progress.update(line, description=description, completed=int(photo.ended))
+                progress.update(
+                    line, description=description, completed=int(photo.ended)
+                )
             time.sleep(0.1)
 
 
 def _row(settings: Settings, photo: Photo) -> dict[str, Any] | None:
     """The photo's row of the log database, once it says `success`."""
-    answer = httpx.get(f"{settings.api_url}/v1/tasks", params={"limit": 100},
-                       headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"})  # fmt: skip
+    answer = httpx.get(
+        f"{settings.api_url}/v1/tasks",
+        params={"limit": 100},
+        headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"},
+    )
     answer.raise_for_status()
-    rows = [row for row in answer.json()["items"] if row["upload_id"] == photo.upload.upload_id]
+    rows = [
+        row
+        for row in answer.json()["items"]
+        if row["upload_id"] == photo.upload.upload_id
+    ]
     return rows[0] if rows and rows[0]["status"] == "success" else None
 
 
-def _report(store: S3Store, settings: Settings, photos: list[Photo], out_dir: Path) -> list[str]:
-    """Print the table, write results and contact sheet; returns every disagreement found."""
+def _report(
+    store: S3Store, settings: Settings, photos: list[Photo], out_dir: Path
+) -> list[str]:
+    """Print the table, write results and contact sheet; returns every disagreement
+    found.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
-    table = Table("photo", "task", "status", "before → after", "seconds", "engine", "result")
+    table = Table(
+        "photo", "task", "status", "before → after", "seconds", "engine", "result"
+    )
     disagreements, pairs = [], []
     for number, photo in enumerate(photos, 1):
         record, row = photo.upload.record, photo.row
         if record is None or row is None:
             reason = photo.upload.reason
-            disagreements.append(f"{photo.sample.key}: {reason.error_detail if reason else 'no result, or no log row'}")
+            disagreements.append(
+                f"{photo.sample.key}: {reason.error_detail if reason else 'no result, or no log row'}"
+            )
             continue
         data = store.read(settings.bucket_results, record.result_key)
         path = out_dir / f"{number}-{record.workflow.name}.png"
         path.write_bytes(data)
-        disagreements += [f"{photo.sample.key}: {fault}" for fault in _disagreements(photo, record, row, data)]
+        disagreements += [
+            f"{photo.sample.key}: {fault}"
+            for fault in _disagreements(photo, record, row, data)
+        ]
         pairs.append(_pair(photo, record, data))
-        table.add_row(photo.sample.key, record.task_id[:8], row["status"], _sizes(record),
-                      f"{record.duration_seconds:.1f}", f"{record.engine}/{record.device}", str(path))  # fmt: skip
+        table.add_row(
+            photo.sample.key,
+            record.task_id[:8],
+            row["status"],
+            _sizes(record),
+            f"{record.duration_seconds:.1f}",
+            f"{record.engine}/{record.device}",
+            str(path),
+        )
     console.print(table)
     _print_rows(photos)
     contact_sheet(pairs).save(out_dir / "contact-sheet.png")
     return disagreements
 
 
-def _disagreements(photo: Photo, record: Record, row: dict[str, Any], data: bytes) -> list[str]:
+def _disagreements(
+    photo: Photo, record: Record, row: dict[str, Any], data: bytes
+) -> list[str]:
     image = Image.open(io.BytesIO(data))
     checks = {
-        "result is not what the record says": hashlib.sha256(data).hexdigest() == record.result_sha256,
-        "result has another size than its record": image.size == (record.width, record.height),
-        "record is about other bytes": hashlib.sha256(photo.sample.data).hexdigest() == record.source.sha256,
+        "result is not what the record says": hashlib.sha256(data).hexdigest()
+        == record.result_sha256,
+        "result has another size than its record": image.size
+        == (record.width, record.height),
+        "record is about other bytes": hashlib.sha256(photo.sample.data).hexdigest()
+        == record.source.sha256,
         "log row names another task": row["task_id"] == record.task_id,
         "log row names another workflow": row["signature"] == record.workflow.signature,
         "log row names other bytes": row["sha256"] == record.source.sha256,
-        "log row leads to another result": row["result_url"].endswith(record.result_key),
+        "log row leads to another result": row["result_url"].endswith(
+            record.result_key
+        ),
     }
     return [fault for fault, agrees in checks.items() if not agrees]
 
@@ -176,15 +237,36 @@ def _pair(photo: Photo, record: Record, data: bytes) -> Pair:
 
 
 def _sizes(record: Record) -> str:
-    return f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
+    return (
+        f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
+    )
 
 
 def _print_rows(photos: list[Photo]) -> None:
-    table = Table("upload_time", "task_id", "status", "workflow", "v", "signature", "attempts", "queue s", "run s",
-                  "peak MB", title="darkroom.restoration_log")  # fmt: skip
+    table = Table(
+        "upload_time",
+        "task_id",
+        "status",
+        "workflow",
+        "v",
+        "signature",
+        "attempts",
+        "queue s",
+        "run s",
+        "peak MB",
+        title="darkroom.restoration_log",
+    )
     for row in (photo.row for photo in photos if photo.row):
-        table.add_row(row["upload_time"], row["task_id"], row["status"], row["workflow_type"],
-                      str(row["workflow_version"]), row["signature"], str(row["attempts"]),
-                      f"{row['queue_seconds']:.2f}", f"{row['duration_seconds']:.2f}",
-                      str(row["peak_memory_bytes"] >> 20))  # fmt: skip
+        table.add_row(
+            row["upload_time"],
+            row["task_id"],
+            row["status"],
+            row["workflow_type"],
+            str(row["workflow_version"]),
+            row["signature"],
+            str(row["attempts"]),
+            f"{row['queue_seconds']:.2f}",
+            f"{row['duration_seconds']:.2f}",
+            str(row["peak_memory_bytes"] >> 20),
+        )
     console.print(table)

@@ -1,4 +1,6 @@
-"""`darkroom health NAME`: the health check of a container. Exit status 0: the process here does its work."""
+"""`darkroom health NAME`: the health check of a container. Exit status 0: the process
+here does its work.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ CONSUMERS = ("worker", "recorder", "callbacks")
 
 @app.command()
 def health(
-    process: Annotated[str, typer.Argument(help="handlers, worker, recorder, callbacks or sweep")],
+    process: Annotated[
+        str, typer.Argument(help="handlers, worker, recorder, callbacks or sweep")
+    ],
 ) -> None:
-    """Whether the process of this container is ready and still connected; says what is wrong otherwise."""
+    """Whether the process of this container is ready and still connected; says what is
+    wrong otherwise.
+    """
     if fault := check(Settings.load(), process):
         typer.echo(f"{process}: {shown(fault)}", err=True)
         raise typer.Exit(1)
@@ -33,17 +39,21 @@ def health(
 def check(settings: Settings, process: str) -> str:
     """What is wrong with `process`, or nothing.
 
-    All must have said that they are ready, and go on saying that they work. Handlers answer for the rest themselves; a
-    consumer must hold a live connection to the broker: one that lost it for good looks alive from outside and does
-    nothing.
+    All must have said that they are ready, and go on saying that they work. Handlers
+    answer for the rest themselves; a consumer must hold a live connection to the
+    broker: one that lost it for good looks alive from outside and does nothing.
     """
     if process not in ("handlers", *CONSUMERS, "sweep"):
-        raise typer.BadParameter("the processes are handlers, worker, recorder, callbacks and sweep")
+        raise typer.BadParameter(
+            "the processes are handlers, worker, recorder, callbacks and sweep"
+        )
     if fault := _beat(settings):
         return fault
     if process == "handlers":
         return _door(settings)
-    if process in CONSUMERS and not connected(_port(settings.broker_url.get_secret_value())):
+    if process in CONSUMERS and not connected(
+        _port(settings.broker_url.get_secret_value())
+    ):
         return "no connection to the broker"
     return ""
 
@@ -62,18 +72,33 @@ def _beat(settings: Settings) -> str:
 
 
 def connected(port: int) -> bool:
-    """Whether a process of this container holds an established TCP connection to `port` of anybody."""
+    """Whether a process of this container holds an established TCP connection to `port`
+    of anybody.
+    """
     links = psutil.net_connections("tcp")
-    return any(link.status == psutil.CONN_ESTABLISHED and link.raddr and link.raddr.port == port for link in links)
+    return any(
+        link.status == psutil.CONN_ESTABLISHED
+        and link.raddr
+        and link.raddr.port == port
+        for link in links
+    )
 
 
 def _door(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.api_host in ("", "0.0.0.0", "::") else settings.api_host  # noqa: S104 - compared only
+    host = (
+        "127.0.0.1" if settings.api_host in ("", "0.0.0.0", "::") else settings.api_host  # noqa: S104
+    )
     try:
-        answer = httpx.get(f"http://{host}:{settings.api_port}/readyz", timeout=5, trust_env=False)
+        answer = httpx.get(
+            f"http://{host}:{settings.api_port}/readyz", timeout=5, trust_env=False
+        )
     except (httpx.HTTPError, socket.gaierror) as error:
         return f"no answer: {type(error).__name__}"
-    return "" if answer.is_success else f"/readyz says {answer.status_code}: {answer.text[:200]}"
+    return (
+        ""
+        if answer.is_success
+        else f"/readyz says {answer.status_code}: {answer.text[:200]}"
+    )
 
 
 def _port(url: str) -> int:

@@ -1,4 +1,6 @@
-"""`darkroom keys …`: who may use the API. A running door reads the documents in their bucket."""
+"""`darkroom keys …`: who may use the API. A running door reads the documents in their
+bucket.
+"""
 
 from __future__ import annotations
 
@@ -20,34 +22,58 @@ from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.settings import Settings
 from shared.storage import S3Store
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who may use the API.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Who may use the API."
+)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 @app.command()
 def create(
-    user: Annotated[str, typer.Option(help="Whose key: any name of yours. Only its pseudonym is stored.")],
-    scopes: Annotated[str, typer.Option(help=f"Any of {', '.join(get_args(Scope))}.")] = ",".join(access.USUAL),
-    expires: Annotated[str, typer.Option(help="After how long: 12h, 90d, 52w; or never.")] = "365d",
-    callback: Annotated[str, typer.Option(help="URL that is told of the end of uploads that name none.")] = "",
+    user: Annotated[
+        str,
+        typer.Option(
+            help="Whose key: any name of yours. Only its pseudonym is stored."
+        ),
+    ],
+    scopes: Annotated[
+        str, typer.Option(help=f"Any of {', '.join(get_args(Scope))}.")
+    ] = ",".join(access.USUAL),
+    expires: Annotated[
+        str, typer.Option(help="After how long: 12h, 90d, 52w; or never.")
+    ] = "365d",
+    callback: Annotated[
+        str, typer.Option(help="URL that is told of the end of uploads that name none.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """A new key. It is shown this once: only its hash is kept."""
     settings = need_servers()
     pepper = settings.pepper.get_secret_value()
     if not pepper:
-        raise SettingsError("DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers")
+        raise SettingsError(
+            "DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers"
+        )
     whose = identity.user_hash(_user(user), pepper.encode())
     told = _callback(callback, settings) if callback else None
     now = _time(store := S3Store(settings), settings)
-    key, document = access.mint(whose, _scopes(scopes), now, _expiry(expires, now), told)
-    store.put_new(settings.bucket_access, access.place(document.id), document.to_bytes(), "application/json")
+    key, document = access.mint(
+        whose, _scopes(scopes), now, _expiry(expires, now), told
+    )
+    store.put_new(
+        settings.bucket_access,
+        access.place(document.id),
+        document.to_bytes(),
+        "application/json",
+    )
     if as_json:
         print(json.dumps({"key": key} | _shown(document), indent=2))
         return
     print(key)
-    print("This is the only time that it is shown.", file=typer.get_text_stream("stderr"))
+    print(
+        "This is the only time that it is shown.", file=typer.get_text_stream("stderr")
+    )
 
 
 @app.command("list")
@@ -64,21 +90,35 @@ def list_keys(as_json: JsonOption = False) -> None:
         print(json.dumps(keys, indent=2))
         return
     for key in keys:
-        state = "revoked" if key["revoked_at"] else f"until {key['expires_at'] or 'revoked'}"
+        state = (
+            "revoked"
+            if key["revoked_at"]
+            else f"until {key['expires_at'] or 'revoked'}"
+        )
         print(shown(key["id"]), shown(key["user_hash"]), ",".join(key["scopes"]), state)
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `darkroom keys list` shows it.")]) -> None:
-    """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice changes nothing."""
+def revoke(
+    key_id: Annotated[
+        str, typer.Argument(help="The key's id, as `darkroom keys list` shows it.")
+    ],
+) -> None:
+    """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice
+    changes nothing.
+    """
     if not access.is_id(key_id):
-        raise SettingsError(f"{key_id!r}: an id has 16 hexadecimal digits; `darkroom keys list` shows them")
+        raise SettingsError(
+            f"{key_id!r}: an id has 16 hexadecimal digits; `darkroom keys list` shows them"
+        )
     settings = need_servers()
     store, place = S3Store(settings), access.place(key_id)
     try:
         key = ApiKey.from_bytes(store.read(settings.bucket_access, place), place)
     except NotFound as error:
-        raise NotFound(Code.SOURCE_MISSING, f"no key {key_id}; `darkroom keys list` shows them") from error
+        raise NotFound(
+            Code.SOURCE_MISSING, f"no key {key_id}; `darkroom keys list` shows them"
+        ) from error
     if key.revoked_at is None:
         key = key.model_copy(update={"revoked_at": store.clock.now()})
         store.put(settings.bucket_access, place, key.to_bytes(), "application/json")
@@ -94,7 +134,15 @@ def _time(store: S3Store, settings: Settings) -> datetime:
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     """What may be seen of a key."""
-    names = ("id", "user_hash", "scopes", "created_at", "expires_at", "revoked_at", "callback")
+    names = (
+        "id",
+        "user_hash",
+        "scopes",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "callback",
+    )
     shown: dict[str, Any] = key.model_dump(mode="json", include=set(names))
     return {name: shown[name] for name in names}
 
@@ -126,5 +174,7 @@ def _expiry(text: str, now: datetime) -> datetime | None:
         return None
     found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
     if not found:
-        raise SettingsError(f"--expires {text!r}: a number and h, d or w, such as 90d; or never")
+        raise SettingsError(
+            f"--expires {text!r}: a number and h, d or w, such as 90d; or never"
+        )
     return now + timedelta(**{UNITS[found[2]]: int(found[1])})

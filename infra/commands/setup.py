@@ -1,4 +1,6 @@
-"""`darkroom migrate`, `bootstrap`: prepare a database and an object store that somebody else runs."""
+"""`darkroom migrate`, `bootstrap`: prepare a database and an object store that somebody
+else runs.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,14 @@ def migrate() -> None:
 
 @app.command()
 def bootstrap() -> None:
-    """Create the buckets that are missing, and see which uploads by ticket are safe on this store."""
+    """Create the buckets that are missing, and see which uploads by ticket are safe on
+    this store.
+    """
     settings = need_servers()
     created = buckets.bootstrap(settings)
     print("\n".join(created) if created else "nothing to create")
-    print(f"uploads by ticket, safe on this store: {', '.join(upload_forms.read(S3Store(settings), settings).safe)}")
+    print(
+        f"uploads by ticket, safe on this store: {', '.join(upload_forms.read(S3Store(settings), settings).safe)}"
+    )
     if not settings.s3_ticket_access_key.get_secret_value():
         print(f"darkroom: {upload_forms.OWN_KEY}", file=sys.stderr)

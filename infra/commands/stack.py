@@ -37,10 +37,15 @@ console = Console(stderr=True, highlight=False)
 
 @app.command()
 def up(
-    detach: Annotated[bool, typer.Option("--detach", help="Return when the stack is ready; it runs on.")] = False,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="Return when the stack is ready; it runs on."),
+    ] = False,
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
 ) -> None:
-    """Start the embedded stack and every process of Darkroom; Ctrl-C or `darkroom down` stops it."""
+    """Start the embedded stack and every process of Darkroom; Ctrl-C or `darkroom down`
+    stops it.
+    """
     given = Settings.given()
     if detach:
         _detach(_folder(given), workers)
@@ -69,16 +74,26 @@ def down() -> None:
         except psutil.TimeoutExpired:
             console.print("the supervisor did not stop in time; killing what is left")
     left = pids.end_all()
-    console.print("stopped" if supervisor or left else f"no stack is running in {_folder(settings)}")
+    console.print(
+        "stopped"
+        if supervisor or left
+        else f"no stack is running in {_folder(settings)}"
+    )
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")] = False) -> None:
+def status(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Nothing but JSON on stdout.")
+    ] = False,
+) -> None:
     """What runs, and whether it is well; exit status 1 if something is not."""
     settings = Settings.load()
     folder = _folder(settings)
     if not stack.running(folder):
-        raise SettingsError(f"no stack is ready in {folder}; start one with `darkroom up`")
+        raise SettingsError(
+            f"no stack is ready in {folder}; start one with `darkroom up`"
+        )
     processes = []
     pids = Pids(folder)
     for name, process in pids.alive().items():
@@ -103,23 +118,37 @@ def _about(folder: Path, name: str, process: psutil.Process) -> dict[str, Any]:
         age_s, rss = time.time() - process.create_time(), process.memory_info().rss
     ready = stack.ready_file(folder, name)
     figures = ready.read_text() if ready.exists() else ""
-    return {"name": name, "pid": process.pid, "age_s": round(age_s, 1), "rss_bytes": rss, "figures": figures}
+    return {
+        "name": name,
+        "pid": process.pid,
+        "age_s": round(age_s, 1),
+        "rss_bytes": rss,
+        "figures": figures,
+    }
 
 
 def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> None:
-    table = Table("process", "pid", "running for", "memory", "/healthz, /readyz, /metrics at")
+    table = Table(
+        "process", "pid", "running for", "memory", "/healthz, /readyz, /metrics at"
+    )
     for about in processes:
         memory, age = f"{about['rss_bytes'] >> 20} MB", f"{about['age_s']:.0f} s"
         table.add_row(about["name"], str(about["pid"]), age, memory, about["figures"])
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():
-        out.print(f"[red]✗[/] {part}: {escape(shown(fault))}" if fault else f"[green]✓[/] {part}")
+        out.print(
+            f"[red]✗[/] {part}: {escape(shown(fault))}"
+            if fault
+            else f"[green]✓[/] {part}"
+        )
 
 
 def _detach(folder: Path, workers: int) -> None:
     if "supervisor" in Pids(folder).alive():
-        raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it")
+        raise SettingsError(
+            f"a stack is already running in {folder}; `darkroom down` stops it"
+        )
     tell_unknown()
     make_folders(folder)
     log = folder / "logs" / "supervisor.log"
@@ -132,7 +161,10 @@ def _detach(folder: Path, workers: int) -> None:
             while not stack.running(folder):
                 if child.poll() is not None or time.monotonic() > deadline_s:
                     child.terminate()
-                    raise _did_not_start(child, f"the stack did not start; {log} ends with:\n{tail(log, since=before)}")
+                    raise _did_not_start(
+                        child,
+                        f"the stack did not start; {log} ends with:\n{tail(log, since=before)}",
+                    )
                 time.sleep(0.05)
     except KeyboardInterrupt:
         child.terminate()
@@ -142,21 +174,39 @@ def _detach(folder: Path, workers: int) -> None:
     _print_where(Settings.load(state_dir=folder))
 
 
-def _did_not_start(child: subprocess.Popen[bytes], detail: str) -> SettingsError | TransientError:
-    return SettingsError(detail) if child.returncode == USAGE else TransientError(Code.INTERNAL, detail)
+def _did_not_start(
+    child: subprocess.Popen[bytes], detail: str
+) -> SettingsError | TransientError:
+    return (
+        SettingsError(detail)
+        if child.returncode == USAGE
+        else TransientError(Code.INTERNAL, detail)
+    )
 
 
 def _supervisor(folder: Path, workers: int, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "infra.cli", "up", "--workers", str(workers)]
     environment = os.environ | {f"{PREFIX}STATE_DIR": str(folder)}
     with log.open("ab") as sink:
-        return subprocess.Popen(command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment,
-                                start_new_session=True)  # fmt: skip
+        return subprocess.Popen(
+            command,
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def _print_where(settings: Settings) -> None:
-    why = "" if stack.has_gpu(settings) else " (no GPU here: the strongest, enhance, takes minutes a megapixel)"
-    console.print(f"Darkroom is ready. Drop photos into the bucket [bold]{settings.bucket_uploads}[/].")
+    why = (
+        ""
+        if stack.has_gpu(settings)
+        else " (no GPU here: the strongest, enhance, takes minutes a megapixel)"
+    )
+    console.print(
+        f"Darkroom is ready. Drop photos into the bucket [bold]{settings.bucket_uploads}[/]."
+    )
     for name, value in {
         "object store": settings.s3_endpoint_url or "Amazon S3",
         "API": settings.api_url,

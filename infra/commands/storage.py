@@ -11,20 +11,33 @@ import typer
 from infra.notifications import BucketNotifications
 from shared.settings import Settings
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is set at the object store itself.")
-notifications = typer.Typer(no_args_is_help=True, help="Notifications of MinIO, RustFS and Ceph.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="What is set at the object store itself.",
+)
+notifications = typer.Typer(
+    no_args_is_help=True, help="Notifications of MinIO, RustFS and Ceph."
+)
 app.add_typer(notifications, name="notifications")
 
 
 @notifications.command()
 def enable(
     arn: Annotated[
-        str, typer.Argument(help="The server's own name of the target, such as arn:minio:sqs::DARKROOM:webhook")
+        str,
+        typer.Argument(
+            help="The server's own name of the target, such as arn:minio:sqs::DARKROOM:webhook"
+        ),
     ],
 ) -> None:
-    """Have the target told of every new upload. Other rules stay; doing it twice changes nothing."""
+    """Have the target told of every new upload. Other rules stay; doing it twice
+    changes nothing.
+    """
     changed = BucketNotifications(Settings.load()).enable(arn)
-    typer.echo(f"{arn} {'is now' if changed else 'was already'} told of every new upload")
+    typer.echo(
+        f"{arn} {'is now' if changed else 'was already'} told of every new upload"
+    )
 
 
 @notifications.command()
@@ -35,9 +48,14 @@ def show() -> None:
 
 @notifications.command()
 def listen(
-    forward: Annotated[str, typer.Option(help="Also POST each event here: the handlers' /events/storage.")] = "",
+    forward: Annotated[
+        str,
+        typer.Option(help="Also POST each event here: the handlers' /events/storage."),
+    ] = "",
 ) -> None:
-    """Print new uploads as JSON lines until stopped, for a server that cannot reach the handlers by itself."""
+    """Print new uploads as JSON lines until stopped, for a server that cannot reach the
+    handlers by itself.
+    """
     settings = Settings.load()
     headers = {"Authorization": f"Bearer {settings.webhook_token.get_secret_value()}"}
     with httpx.Client(headers=headers, timeout=10) as client:

@@ -26,8 +26,12 @@ WIDTH = 120
 
 @app.command()
 def tasks(
-    user: Annotated[str | None, typer.Option(help="Only this user's, by the user's hash.")] = None,
-    status: Annotated[str | None, typer.Option(help="One status: queued, success, failed, …")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only this user's, by the user's hash.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(help="One status: queued, success, failed, …")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=1000)] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,12 +40,16 @@ def tasks(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False).print(_table(rows))
+    Console(
+        width=None if sys.stdout.isatty() else WIDTH, highlight=False, markup=False
+    ).print(_table(rows))
 
 
 @app.command()
 def task(
-    task_id: Annotated[str, typer.Argument(help="The task's id, as `darkroom tasks` shows it.")],
+    task_id: Annotated[
+        str, typer.Argument(help="The task's id, as `darkroom tasks` shows it.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """One task: its rows and its events."""
@@ -56,18 +64,26 @@ def task(
                 console.print(f"{name:20} {shown(value)}")
         console.print()
     for event in found["events"]:
-        console.print(f"{shown(event['at'])}  {shown(event['kind']):10}  {shown(event['upload_id'])}")
+        console.print(
+            f"{shown(event['at'])}  {shown(event['kind']):10}  {shown(event['upload_id'])}"
+        )
 
 
 def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Raises `NotFound`, `SettingsError` (no stack, wrong key) and `TransientError` with the API's own sentence."""
+    """Raises `NotFound`, `SettingsError` (no stack, wrong key) and `TransientError`
+    with the API's own sentence.
+    """
     settings = Settings.load()
     if not settings.api_url:
         raise no_stack(settings)
     given = {name: value for name, value in params.items() if value is not None}
     key = settings.api_key.get_secret_value()
     try:
-        answer = httpx.get(settings.api_url + path, params=given, headers={"Authorization": f"Bearer {key}"})
+        answer = httpx.get(
+            settings.api_url + path,
+            params=given,
+            headers={"Authorization": f"Bearer {key}"},
+        )
     except httpx.HTTPError as error:
         detail = f"{settings.api_url} does not answer; `darkroom status` says what runs"
         raise TransientError(Code.INTERNAL, detail) from error
@@ -86,13 +102,27 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     """Whole ids, however narrow the terminal: they are what `darkroom task` asks for."""
     names = ("uploaded", "status", "workflow", "photo", "size", "s")
     columns = [Column(name, overflow="fold") for name in names]
-    table = Table(*columns, Column("task", no_wrap=True), box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        *columns,
+        Column("task", no_wrap=True),
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for row in rows:
         seconds, at = row["duration_seconds"], row["upload_time"][:16].replace("T", " ")
         status = ": ".join(filter(None, (row["status"], row["error_code"])))
         size = f"{row['width']}×{row['height']}" if row["width"] else ""
         taken = f"{seconds:.1f}" if seconds is not None else ""
-        cells = (at, status, row["workflow_type"], row["image_filename"], size, taken, row["task_id"])
+        cells = (
+            at,
+            status,
+            row["workflow_type"],
+            row["image_filename"],
+            size,
+            taken,
+            row["task_id"],
+        )
         table.add_row(*(shown(cell or "") for cell in cells))
     return table
 
@@ -101,4 +131,6 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a task's id; `darkroom tasks` shows them") from error
+        raise typer.BadParameter(
+            f"{text!r} is not a task's id; `darkroom tasks` shows them"
+        ) from error

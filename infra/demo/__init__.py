@@ -1,1 +1,3 @@
-"""`darkroom demo`: the main job, start to end, on a stack of its own, checked as a stranger would check it."""
+"""`darkroom demo`: the main job, start to end, on a stack of its own, checked as a
+stranger would check it.
+"""

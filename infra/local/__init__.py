@@ -1,1 +1,3 @@
-"""The embedded stack: the real servers from their wheels, and Darkroom's own processes, supervised."""
+"""The embedded stack: the real servers from their wheels, and Darkroom's own processes,
+supervised.
+"""

@@ -1,4 +1,6 @@
-"""What the parts of one program show each other: a certificate that nobody else on the machine can have."""
+"""What the parts of one program show each other: a certificate that nobody else on the
+machine can have.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,41 @@ ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 
 
 def draw(folder: Path) -> None:
-    """Put an authority and one certificate into `folder`, for both ends of a connection.
+    """Put an authority and one certificate into `folder`, for both ends of a
+    connection.
 
     The authority's own key is written nowhere: it never signs another.
     """
-    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = _signed("authority", authority.public_key(), authority, x509.BasicConstraints(True, 0))
-    both_ends = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    authority, key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
+    root = _signed(
+        "authority", authority.public_key(), authority, x509.BasicConstraints(True, 0)
+    )
+    both_ends = x509.ExtendedKeyUsage(
+        [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    )
     address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(LOOPBACK))])
-    leaf = _signed("part", key.public_key(), authority, x509.BasicConstraints(False, None), both_ends, address)
+    leaf = _signed(
+        "part",
+        key.public_key(),
+        authority,
+        x509.BasicConstraints(False, None),
+        both_ends,
+        address,
+    )
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
     pem = serialization.Encoding.PEM
-    for name, data in {CA: root.public_bytes(pem), CERTIFICATE: leaf.public_bytes(pem), KEY: private}.items():
+    for name, data in {
+        CA: root.public_bytes(pem),
+        CERTIFICATE: leaf.public_bytes(pem),
+        KEY: private,
+    }.items():
         write_private(folder / name, data.decode())
 
 
@@ -46,7 +69,10 @@ def context(folder: Path) -> ssl.SSLContext:
 
 
 def _signed(
-    name: str, key: ec.EllipticCurvePublicKey, authority: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    authority: ec.EllipticCurvePrivateKey,
+    *extensions: x509.ExtensionType,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -58,7 +84,9 @@ def _signed(
         .not_valid_after(ALWAYS[1])
     )
     for extension in extensions:
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        builder = builder.add_extension(
+            extension, critical=isinstance(extension, x509.BasicConstraints)
+        )
     return builder.sign(authority, hashes.SHA256())
 
 

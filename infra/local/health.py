@@ -17,14 +17,23 @@ from shared.settings import Settings
 def faults(settings: Settings) -> dict[str, str]:
     """Part → what is wrong with it, or nothing. All are asked at once."""
     parts: dict[str, Callable[[Settings], str]] = {
-        "object store": _store, "broker": _broker, "log database": _database, "API": _api,
-    }  # fmt: skip
+        "object store": _store,
+        "broker": _broker,
+        "log database": _database,
+        "API": _api,
+    }
     with ThreadPoolExecutor(len(parts)) as pool:
-        return dict(zip(parts, pool.map(lambda ask: ask(settings), parts.values()), strict=True))
+        return dict(
+            zip(parts, pool.map(lambda ask: ask(settings), parts.values()), strict=True)
+        )
 
 
 def _store(settings: Settings) -> str:
-    return "" if reachable(settings) else f"{settings.s3_endpoint_url} does not answer, or not to our key"
+    return (
+        ""
+        if reachable(settings)
+        else f"{settings.s3_endpoint_url} does not answer, or not to our key"
+    )
 
 
 def _broker(settings: Settings) -> str:
@@ -37,7 +46,9 @@ def _broker(settings: Settings) -> str:
 
 def _database(settings: Settings) -> str:
     try:
-        psycopg2.connect(settings.database_url.get_secret_value(), connect_timeout=3).close()
+        psycopg2.connect(
+            settings.database_url.get_secret_value(), connect_timeout=3
+        ).close()
     except psycopg2.Error as error:
         return type(error).__name__  # its text may hold the address
     return ""
@@ -48,4 +59,8 @@ def _api(settings: Settings) -> str:
         answer = httpx.get(f"{settings.api_url}/readyz", timeout=5, trust_env=False)
     except httpx.HTTPError as error:
         return f"no answer: {type(error).__name__}"
-    return "" if answer.is_success else f"/readyz says {answer.status_code}: {answer.text[:200]}"
+    return (
+        ""
+        if answer.is_success
+        else f"/readyz says {answer.status_code}: {answer.text[:200]}"
+    )

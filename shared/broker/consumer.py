@@ -1,8 +1,10 @@
-"""Consuming: one thread owns the connection, any thread settles; the only place that settles a message.
+"""Consuming: one thread owns the connection, any thread settles; the only place that
+settles a message.
 
-A delivery is leased. While its holder lives, the lease is renewed however long the work takes; when the holder dies,
-is stuck, or stops, the message goes to another. `silent_s` tells the owner when the broker was last heard, `stuck_s`
-whether the consumer itself hangs.
+A delivery is leased. While its holder lives, the lease is renewed however long the work
+takes; when the holder dies, is stuck, or stops, the message goes to another. `silent_s`
+tells the owner when the broker was last heard, `stuck_s` whether the consumer itself
+hangs.
 """
 
 from __future__ import annotations
@@ -33,10 +35,12 @@ RECONNECT = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=1_000)
 
 
 class Consumer:
-    """Delivers at most `prefetch[queue]` unsettled messages of each queue to `on_delivery`.
+    """Delivers at most `prefetch[queue]` unsettled messages of each queue to
+    `on_delivery`.
 
-    `on_delivery` runs on the connection's thread and must return quickly; an exception from it is a bug and ends
-    `run`. While `is_alive()` is false no lease is renewed, and after `lease_s` of that all deliveries are given up.
+    `on_delivery` runs on the connection's thread and must return quickly; an exception
+    from it is a bug and ends `run`. While `is_alive()` is false no lease is renewed,
+    and after `lease_s` of that all deliveries are given up.
     """
 
     def __init__(
@@ -49,22 +53,32 @@ class Consumer:
         self._transport = transport(settings)
         self._publisher = Publisher(settings)
         self._lease_s = settings.lease_s
-        self._prefetch, self._on_delivery, self._is_alive = dict(prefetch), on_delivery, is_alive
+        self._prefetch, self._on_delivery, self._is_alive = (
+            dict(prefetch),
+            on_delivery,
+            is_alive,
+        )
         self._rulings: deque[tuple[Delivery, Ruling]] = deque()
         self._pending: list[tuple[Delivery, Ruling]] = []
         self._wake: socket.socket | None = None
         self._heard = self._missed = self._last_alive = monotonic()
 
     def silent_s(self) -> float:
-        """Seconds since the broker last answered. Over 60 means a consumer that only looks alive."""
+        """Seconds since the broker last answered. Over 60 means a consumer that only
+        looks alive.
+        """
         return monotonic() - self._heard
 
     def stuck_s(self) -> float:
-        """Seconds since the broker last answered or was last found to be away. Over 60 means that the loop hangs."""
+        """Seconds since the broker last answered or was last found to be away. Over 60
+        means that the loop hangs.
+        """
         return monotonic() - max(self._heard, self._missed)
 
     def run(self, stop: threading.Event) -> None:
-        """Consume until `stop`; reconnects by itself. What is unsettled at the end is given back at once."""
+        """Consume until `stop`; reconnects by itself. What is unsettled at the end is
+        given back at once.
+        """
         sleeper, self._wake = socket.socketpair()
         sleeper.setblocking(False)
         self._wake.setblocking(False)
@@ -91,17 +105,31 @@ class Consumer:
                 continue
             failures = 1 if monotonic() - connected > RECONNECT.cap_s else failures + 1
             delay_s = RECONNECT.delay_s(min(failures, 10)) or RECONNECT.cap_s
-            # The type only: messages of client libraries may carry addresses with credentials.
-            logger().warning("broker.lost", error=type(error).__name__, delay_s=round(delay_s, 2))
+            # The type only: messages of client libraries may carry addresses with
+            # credentials.
+            logger().warning(
+                "broker.lost", error=type(error).__name__, delay_s=round(delay_s, 2)
+            )
             stop.wait(delay_s)
 
     def _session(
-        self, in_hand: dict[Delivery, Any], stop: threading.Event, sleeper: socket.socket
+        self,
+        in_hand: dict[Delivery, Any],
+        stop: threading.Event,
+        sleeper: socket.socket,
     ) -> tuple[dict[Delivery, Any], Exception | None]:
-        """One connection, from connecting to its end: what is still in hand, and what broke it."""
+        """One connection, from connecting to its end: what is still in hand, and what
+        broke it.
+        """
         session = None
         try:
-            session = Session(self._transport, self._prefetch, self._on_delivery, self._request, in_hand)
+            session = Session(
+                self._transport,
+                self._prefetch,
+                self._on_delivery,
+                self._request,
+                in_hand,
+            )
             logger().info("broker.connected", queues=sorted(self._prefetch))
             self._serve(session, stop, sleeper)
             self._carry_out(session)
@@ -117,7 +145,9 @@ class Consumer:
             raise
         return {}, None
 
-    def _serve(self, session: Session, stop: threading.Event, sleeper: socket.socket) -> None:
+    def _serve(
+        self, session: Session, stop: threading.Event, sleeper: socket.socket
+    ) -> None:
         next_beat, next_renewal = 0.0, monotonic() + self._lease_s / 3
         while not stop.is_set() and self._may_hold():
             session.wait(sleeper, IDLE_WAIT_S)
@@ -141,11 +171,15 @@ class Consumer:
         self._rulings.append((delivery, ruling))
         wake = self._wake
         if wake is not None:
-            with suppress(OSError):  # full: it is awake; closed: nobody is left to settle, the message comes again
+            # full: it is awake; closed: nobody is left to settle, the message comes
+            # again
+            with suppress(OSError):
                 wake.send(b"!")
 
     def _carry_out(self, session: Session) -> None:
-        """Settle what was ruled. What fails half-way is kept and tried again by the next session."""
+        """Settle what was ruled. What fails half-way is kept and tried again by the
+        next session.
+        """
         while self._rulings:
             self._pending.append(self._rulings.popleft())
         if not self._pending:
@@ -158,7 +192,11 @@ class Consumer:
         self._pending.clear()
 
     def _bury(self, delivery: Delivery, ruling: Ruling) -> None:
-        kept = {name: value for name, value in delivery.headers.items() if isinstance(value, str)}
+        kept = {
+            name: value
+            for name, value in delivery.headers.items()
+            if isinstance(value, str)
+        }
         reason = {
             "code": str(ruling.code),
             "detail": ruling.detail[:1000],

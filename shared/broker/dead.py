@@ -1,4 +1,6 @@
-"""The dead queues, for people: look, put back, throw away. Behind `darkroom dead list|show|retry|drop`."""
+"""The dead queues, for people: look, put back, throw away. Behind `darkroom dead
+list|show|retry|drop`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ REASON = ("code", "detail", "queue", "at")
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was set aside. `id` is derived from queue and body: equal messages share it."""
+    """A message that was set aside. `id` is derived from queue and body: equal messages
+    share it.
+    """
 
     id: str
     queue: str
@@ -33,8 +37,12 @@ class DeadLetter:
     headers: dict[str, Any]
 
 
-def letters(settings: Settings, queue: str | None = None, limit: int = LIMIT) -> list[DeadLetter]:
-    """The oldest `limit` of `queue` (None: of each queue). Raises `BrokerUnavailable`, as all functions here."""
+def letters(
+    settings: Settings, queue: str | None = None, limit: int = LIMIT
+) -> list[DeadLetter]:
+    """The oldest `limit` of `queue` (None: of each queue). Raises `BrokerUnavailable`,
+    as all functions here.
+    """
     found: list[DeadLetter] = []
 
     def leave(letter: DeadLetter) -> bool:
@@ -56,11 +64,17 @@ def find(settings: Settings, ident: str) -> DeadLetter:
     )
 
 
-def retry(settings: Settings, idents: Collection[str] | None = None, queue: str | None = None,
-          prepare: Callable[[DeadLetter], object] = lambda _: None) -> int:  # fmt: skip
-    """Publish these messages (None: all) to the queue they came from, each leaving the dead after; number moved.
+def retry(
+    settings: Settings,
+    idents: Collection[str] | None = None,
+    queue: str | None = None,
+    prepare: Callable[[DeadLetter], object] = lambda _: None,
+) -> int:
+    """Publish these messages (None: all) to the queue they came from, each leaving the
+    dead after; number moved.
 
-    `prepare` is called before each is published; what it raises leaves the message among the dead.
+    `prepare` is called before each is published; what it raises leaves the message
+    among the dead.
     """
     publisher = Publisher(settings)
 
@@ -75,13 +89,19 @@ def retry(settings: Settings, idents: Collection[str] | None = None, queue: str 
         publisher.close()
 
 
-def drop(settings: Settings, idents: Collection[str] | None = None, queue: str | None = None) -> int:
+def drop(
+    settings: Settings, idents: Collection[str] | None = None, queue: str | None = None
+) -> int:
     """Throw these messages (None: all) away for good; number dropped."""
     return _count(settings, idents, queue, lambda _: True)
 
 
-def _count(settings: Settings, idents: Collection[str] | None, queue: str | None,
-           act: Callable[[DeadLetter], bool]) -> int:  # fmt: skip
+def _count(
+    settings: Settings,
+    idents: Collection[str] | None,
+    queue: str | None,
+    act: Callable[[DeadLetter], bool],
+) -> int:
     done: list[str] = []
 
     def take(letter: DeadLetter) -> bool:
@@ -94,22 +114,37 @@ def _count(settings: Settings, idents: Collection[str] | None, queue: str | None
     return len(done)
 
 
-def _sift(settings: Settings, only: str | None, take: Callable[[DeadLetter], bool], limit: int = LIMIT) -> None:
+def _sift(
+    settings: Settings,
+    only: str | None,
+    take: Callable[[DeadLetter], bool],
+    limit: int = LIMIT,
+) -> None:
     with connected(settings) as (transport, channel):
         for queue in ALL if only is None else (only,):
             transport.sift(channel, dead(queue), limit, partial(_show, queue, take))
 
 
-def _show(queue: str, take: Callable[[DeadLetter], bool], body: bytes, headers: dict[str, Any]) -> bool:
+def _show(
+    queue: str, take: Callable[[DeadLetter], bool], body: bytes, headers: dict[str, Any]
+) -> bool:
     return take(_letter(queue, body, headers))
 
 
 def _letter(queue: str, body: bytes, headers: dict[str, Any]) -> DeadLetter:
     return DeadLetter(
         id=hashlib.sha256(queue.encode() + b"\0" + body).hexdigest()[:12],
-        queue=queue, body=body,
+        queue=queue,
+        body=body,
         # Set aside by RabbitMQ itself (delivery limit) it has RabbitMQ's reason.
-        code=str(headers.get("code") or headers.get("x-first-death-reason") or "unknown"),
-        detail=str(headers.get("detail", "")), at=str(headers.get("at", "")),
-        headers={name: value for name, value in headers.items() if name not in REASON and isinstance(value, str)},
-    )  # fmt: skip
+        code=str(
+            headers.get("code") or headers.get("x-first-death-reason") or "unknown"
+        ),
+        detail=str(headers.get("detail", "")),
+        at=str(headers.get("at", "")),
+        headers={
+            name: value
+            for name, value in headers.items()
+            if name not in REASON and isinstance(value, str)
+        },
+    )

@@ -18,18 +18,25 @@ def check(settings: Settings) -> None:
 
 
 def depth(settings: Settings) -> dict[str, int]:
-    """Ready messages of every queue and every `.dead`; with Redis also `unacked`, those in hand of any consumer.
+    """Ready messages of every queue and every `.dead`; with Redis also `unacked`, those
+    in hand of any consumer.
 
     Raises `BrokerUnavailable`.
     """
     with connected(settings) as (transport, channel):
-        sizes = {name: transport.size(channel, name) for queue in ALL for name in (queue, dead(queue))}
+        sizes = {
+            name: transport.size(channel, name)
+            for queue in ALL
+            for name in (queue, dead(queue))
+        }
         in_hand = transport.in_hand(channel)
     return sizes if in_hand is None else sizes | {IN_HAND: in_hand}
 
 
 class Backlog(NamedTuple):
-    """Messages of one queue: ready, and in hand of a consumer (0 where the broker does not tell)."""
+    """Messages of one queue: ready, and in hand of a consumer (0 where the broker does
+    not tell).
+    """
 
     ready: int
     in_hand: int
@@ -38,4 +45,9 @@ class Backlog(NamedTuple):
 def backlog(settings: Settings) -> dict[str, Backlog]:
     """What is not settled of every queue. Raises `BrokerUnavailable`."""
     with connected(settings) as (transport, channel):
-        return {queue: Backlog(transport.count(channel, queue), transport.in_hand_of(channel, queue)) for queue in ALL}
+        return {
+            queue: Backlog(
+                transport.count(channel, queue), transport.in_hand_of(channel, queue)
+            )
+            for queue in ALL
+        }

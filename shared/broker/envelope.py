@@ -1,4 +1,6 @@
-"""kombu's JSON envelope around a body, on the brokers that carry text: any kombu client can read ours, we read any."""
+"""kombu's JSON envelope around a body, on the brokers that carry text: any kombu client
+can read ours, we read any.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,21 @@ class Content:
 
 def seal(body: bytes, headers: Mapping[str, str], queue: str) -> str:
     """What kombu's own producer would send for a persistent JSON message."""
-    return json.dumps({
-        "body": base64.b64encode(body).decode(), "content-type": "application/json", "content-encoding": "utf-8",
-        "headers": dict(headers),
-        "properties": {
-            "body_encoding": "base64", "delivery_tag": str(uuid4()), "delivery_mode": 2, "priority": 0,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    })  # fmt: skip
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": dict(headers),
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+                "delivery_mode": 2,
+                "priority": 0,
+                "delivery_info": {"exchange": "", "routing_key": queue},
+            },
+        }
+    )
 
 
 def unseal(raw: bytes) -> Content | None:
@@ -34,14 +43,22 @@ def unseal(raw: bytes) -> Content | None:
     try:
         payload = json.loads(raw)
         encoding = payload["properties"]["body_encoding"]
-        body = base64.b64decode(payload["body"], validate=True) if encoding == "base64" else payload["body"].encode()
-        return Content(body, dict(payload.get("headers") or {}), bool(payload.get("redelivered")))
+        body = (
+            base64.b64decode(payload["body"], validate=True)
+            if encoding == "base64"
+            else payload["body"].encode()
+        )
+        return Content(
+            body, dict(payload.get("headers") or {}), bool(payload.get("redelivered"))
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def opened(raw: bytes) -> Content:
-    """What a message of SQS holds: an envelope, as kombu's own SQS transport encodes it or bare, or somebody's text."""
+    """What a message of SQS holds: an envelope, as kombu's own SQS transport encodes it
+    or bare, or somebody's text.
+    """
     try:
         content = unseal(base64.b64decode(raw, validate=True))
     except ValueError:

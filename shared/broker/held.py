@@ -1,4 +1,6 @@
-"""What is in hand, on the transports where kombu emulates acknowledgement: a lease there outlives its connection."""
+"""What is in hand, on the transports where kombu emulates acknowledgement: a lease
+there outlives its connection.
+"""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from kombu.transport import virtual
 
 
 class HeldQoS(virtual.QoS):
-    """Counts against the prefetch; tells kombu to give nothing back by itself. Used by the connection's thread only."""
+    """Counts against the prefetch; tells kombu to give nothing back by itself. Used by
+    the connection's thread only.
+    """
 
     _delivered: Any
     _on_collect: Any
@@ -28,6 +32,8 @@ class HeldQoS(virtual.QoS):
             self._delivered.pop(tag, None)
 
     def disarm(self) -> None:
-        """Forget all here, nothing on the broker; kombu would give back when this is collected."""
+        """Forget all here, nothing on the broker; kombu would give back when this is
+        collected.
+        """
         self._on_collect.cancel()
         self._delivered.clear()

@@ -22,7 +22,9 @@ BATCH = 200
 
 
 class Publisher:
-    """One connection, opened when it is first needed and again after a failure. Thread-safe."""
+    """One connection, opened when it is first needed and again after a failure.
+    Thread-safe.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._transport = transport(settings)
@@ -32,18 +34,28 @@ class Publisher:
         self._channel: Any = None
         self._declared: set[str] = set()
 
-    def publish(self, queue: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Returns when the broker holds the message.
 
-        Raises `BrokerUnavailable` within `publish_timeout_s`; the message may have arrived all the same. A message
-        whose confirmation was lost is sent again and may arrive twice: receivers are idempotent.
+        Raises `BrokerUnavailable` within `publish_timeout_s`; the message may have
+        arrived all the same. A message whose confirmation was lost is sent again and
+        may arrive twice: receivers are idempotent.
         """
         self._publish(queue, [(body, headers or {})])
 
-    def publish_many(self, queue: str, bodies: Iterable[bytes], headers: Mapping[str, str] | None = None) -> None:
-        """Publish in order, in batches that each have the time limit of one message; much faster than one by one.
+    def publish_many(
+        self,
+        queue: str,
+        bodies: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Publish in order, in batches that each have the time limit of one message;
+        much faster than one by one.
 
-        Raises `BrokerUnavailable` at the first batch that fails; any part of that batch may have arrived.
+        Raises `BrokerUnavailable` at the first batch that fails; any part of that batch
+        may have arrived.
         """
         rest = iter(bodies)
         while batch := list(islice(rest, BATCH)):
@@ -54,23 +66,29 @@ class Publisher:
             self._disconnect()
 
     def _publish(self, queue: str, messages: list[Outgoing]) -> None:
-        # Waiting for the turn and each of two attempts may take 0.4 of the limit: no path adds up to more than all.
+        # Waiting for the turn and each of two attempts may take 0.4 of the limit: no
+        # path adds up to more than all.
         share_s = 0.4 * self._timeout_s
         deadline = monotonic() + self._timeout_s
         if not self._lock.acquire(timeout=share_s):
-            raise BrokerUnavailable(f"{queue}: the message before this one waits for the broker since {share_s:g} s")
+            raise BrokerUnavailable(
+                f"{queue}: the message before this one waits for the broker since {share_s:g} s"
+            )
         try:
             try:
                 self._attempt(queue, messages)
             except self._transport.errors:
-                # Most often the connection died while nobody looked; a new one tells whether the broker did too.
+                # Most often the connection died while nobody looked; a new one tells
+                # whether the broker did too.
                 self._disconnect()
                 if monotonic() + share_s > deadline:
                     raise
                 self._attempt(queue, messages)
         except self._transport.errors as error:
             self._disconnect()
-            raise BrokerUnavailable(f"{queue}: {type(error).__name__}: {error}") from error
+            raise BrokerUnavailable(
+                f"{queue}: {type(error).__name__}: {error}"
+            ) from error
         finally:
             self._lock.release()
 
@@ -88,4 +106,5 @@ class Publisher:
         self._declared.clear()
         if connection is not None:
             with suppress(*self._transport.errors):
-                connection.collect()  # without a farewell, for which a frozen broker would make us wait
+                # without a farewell, for which a frozen broker would make us wait
+                connection.collect()

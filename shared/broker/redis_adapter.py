@@ -1,4 +1,6 @@
-"""Redis and Valkey. The broker must keep its data on disk (`appendonly yes`) and must not evict keys."""
+"""Redis and Valkey. The broker must keep its data on disk (`appendonly yes`) and must
+not evict keys.
+"""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from shared.broker import redis_transport
 from shared.broker.envelope import Content, unseal
 from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 
-# A lease names its queue in the first line; counted on the server, so that no message travels.
+# A lease names its queue in the first line; counted on the server, so that no message
+# travels.
 _IN_HAND_OF = """
 local count = 0
 for _, lease in ipairs(redis.call('HVALS', KEYS[1])) do
@@ -34,23 +37,41 @@ class RedisTransport(Transport):
         patience_s = HEARTBEAT_S if consuming else self.attempt_s
         options = {
             "visibility_timeout": self.settings.lease_s,
-            "unacked_key": "darkroom.leases", "unacked_index_key": "darkroom.leases.deadlines",
+            "unacked_key": "darkroom.leases",
+            "unacked_index_key": "darkroom.leases.deadlines",
             "priority_steps": [0],
-            "socket_timeout": patience_s, "socket_connect_timeout": min(3.0, patience_s),
-            "socket_keepalive": True, "health_check_interval": HEARTBEAT_S,
-        }  # fmt: skip
+            "socket_timeout": patience_s,
+            "socket_connect_timeout": min(3.0, patience_s),
+            "socket_keepalive": True,
+            "health_check_interval": HEARTBEAT_S,
+        }
         # Without this kombu takes any certificate.
-        tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if self.url.startswith("rediss:") else False
-        return Connection(self.url, transport=redis_transport.Transport, ssl=tls, transport_options=options)
+        tls = (
+            {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+            if self.url.startswith("rediss:")
+            else False
+        )
+        return Connection(
+            self.url,
+            transport=redis_transport.Transport,
+            ssl=tls,
+            transport_options=options,
+        )
 
     def _errors(self) -> tuple[type[Exception], ...]:
-        # The server's own refusals too (loading, out of memory, read-only replica): all pass.
-        return (*redis_transport.Transport.connection_errors, *redis_transport.Transport.channel_errors)
+        # The server's own refusals too (loading, out of memory, read-only replica): all
+        # pass.
+        return (
+            *redis_transport.Transport.connection_errors,
+            *redis_transport.Transport.channel_errors,
+        )
 
     def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
         channel.put_many(queue, messages)
 
-    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
+    def wait(
+        self, connection: Connection, wake: socket.socket, timeout_s: float
+    ) -> None:
         connection.transport.cycle.poller.register(wake, READ)
         with suppress(TimeoutError):
             connection.drain_events(timeout=timeout_s)
@@ -59,7 +80,8 @@ class RedisTransport(Transport):
         channel.qos.settle(tags)
 
     def beat(self, channel: Any) -> float:
-        # After an outage the other holders need a moment to renew what ran out meanwhile.
+        # After an outage the other holders need a moment to renew what ran out
+        # meanwhile.
         if monotonic() - channel.opened > self.settings.lease_s / 3:
             channel.qos.restore_expired()
         else:
@@ -88,7 +110,13 @@ class RedisTransport(Transport):
     def in_hand_of(self, channel: Any, queue: str) -> int:
         return int(channel.control.eval(_IN_HAND_OF, 1, channel.unacked_key, queue))
 
-    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+    def sift(
+        self,
+        channel: Any,
+        queue: str,
+        limit: int,
+        take: Callable[[bytes, dict[str, Any]], bool],
+    ) -> None:
         for raw in reversed(channel.control.lrange(queue, -limit, -1)):
             content = unseal(raw) or Content(raw, {})
             if take(content.body, content.headers):

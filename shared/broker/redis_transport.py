@@ -1,15 +1,20 @@
-"""kombu's Redis transport with a gap closed: taking a message and leasing it is one atomic step on the server.
+"""kombu's Redis transport with a gap closed: taking a message and leasing it is one
+atomic step on the server.
 
-kombu pops a message (BRPOP) and writes it down as unacknowledged afterwards: a process that dies in between has lost
-it, and so has a server at its memory limit, which allows the pop and refuses the note. Here the pop is a script that
-does both, and the blocking wait (`BLMOVE` of a queue's last element onto its own place) takes nothing. The other
+kombu pops a message (BRPOP) and writes it down as unacknowledged afterwards: a process
+that dies in between has lost it, and so has a server at its memory limit, which allows
+the pop and refuses the note. Here the pop is a script that does both, and the blocking
+wait (`BLMOVE` of a queue's last element onto its own place) takes nothing. The other
 differences follow from owning that script:
 
-- A lease is a deadline on the server's clock: skewed workers cannot give a job away early, and consumers with another
-  lease time cannot either.
-- Each taking has a new delivery tag: a late acknowledgement cannot end the lease of the next holder.
-- Leases lie under our own keys: foreign kombu consumers on the same server never restore our messages, nor we theirs.
-- An entry that is not a kombu envelope is delivered as a raw body instead of breaking the consumer.
+- A lease is a deadline on the server's clock: skewed workers cannot give a job away
+  early, and consumers with another lease time cannot either.
+- Each taking has a new delivery tag: a late acknowledgement cannot end the lease of the
+  next holder.
+- Leases lie under our own keys: foreign kombu consumers on the same server never
+  restore our messages, nor we theirs.
+- An entry that is not a kombu envelope is delivered as a raw body instead of breaking
+  the consumer.
 
 Entries in the queues stay kombu's own, so any kombu client can publish to them.
 """
@@ -35,7 +40,9 @@ IDLE_S = 0.1
 """Pause between two looks at a queue for which the server refuses to let us wait."""
 
 CLAIM_MAX = 200
-"""Most messages taken in one step; keeps the script short for the server's other clients."""
+"""Most messages taken in one step; keeps the script short for the server's other
+clients.
+"""
 
 _CLAIM = """
 local now = redis.call('TIME')
@@ -57,7 +64,8 @@ local deadline = now[1] + now[2] / 1e6 + ARGV[1]
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', deadline, ARGV[i]) end
 """
 
-# Gives back the named deliveries, newest first so that the oldest is taken next, or, with no names, expired ones.
+# Gives back the named deliveries, newest first so that the oldest is taken next, or,
+# with no names, expired ones.
 _GIVE_BACK = """
 local tags = ARGV
 if #tags == 0 then
@@ -86,34 +94,48 @@ class QoS(HeldQoS, kombu_redis.QoS):
     """The deliveries in hand. Used on the connection's thread only."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        virtual.QoS.append(self, message, delivery_tag)  # the claim has written the lease
+        # the claim has written the lease
+        virtual.QoS.append(self, message, delivery_tag)
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Nothing: kombu would scan on its own schedule, `restore_expired` runs on ours."""
+        """Nothing: kombu would scan on its own schedule, `restore_expired` runs on
+        ours.
+        """
 
     def settle(self, tags: list[str]) -> None:
         """Forget the deliveries, on the server and here."""
         with self.channel.control.pipeline() as pipe:
-            pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+            pipe.zrem(self.unacked_index_key, *tags).hdel(
+                self.unacked_key, *tags
+            ).execute()
         self.forget(tags)
 
     def ack(self, delivery_tag: str) -> None:
         self.settle([delivery_tag])
 
     def renew(self) -> None:
-        """Move the deadline of every delivery in hand to a full lease from now; one that was lost stays lost."""
+        """Move the deadline of every delivery in hand to a full lease from now; one
+        that was lost stays lost.
+        """
         if self.tags:
-            self.channel.renew_script(keys=[self.unacked_index_key], args=[self.visibility_timeout, *self.tags])
+            self.channel.renew_script(
+                keys=[self.unacked_index_key],
+                args=[self.visibility_timeout, *self.tags],
+            )
 
     def restore_expired(self) -> int:
         """Put every message whose lease ran out back into its queue; number given back."""
-        given: int = self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key])
+        given: int = self.channel.give_back_script(
+            keys=[self.unacked_key, self.unacked_index_key]
+        )
         return given
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
         if tags := self.tags[::-1]:
             self.forget(tags)
-            self.channel.give_back_script(keys=[self.unacked_key, self.unacked_index_key], args=tags)
+            self.channel.give_back_script(
+                keys=[self.unacked_key, self.unacked_index_key], args=tags
+            )
 
 
 class Channel(kombu_redis.Channel):
@@ -150,15 +172,21 @@ class Channel(kombu_redis.Channel):
         queue = self.active_queues[0]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        self.client.connection.send_command("BLMOVE", queue, queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout)
+        self.client.connection.send_command(
+            "BLMOVE", queue, queue, "RIGHT", "RIGHT", timeout or self.brpop_timeout
+        )
 
     def _brpop_read(self, **_: Any) -> bool:
-        """Take messages if the wait has ended because there are some. Raises `Empty` if not."""
+        """Take messages if the wait has ended because there are some. Raises `Empty` if
+        not.
+        """
         waiting, refused = None, False
         try:
             waiting = self.client.parse_response(self.client.connection, "BLMOVE")
         except OutOfMemoryError:
-            refused = True  # a full server refuses the wait, but not the taking, and only taking can empty it
+            # a full server refuses the wait, but not the taking, and only taking can
+            # empty it
+            refused = True
         except self.connection_errors:
             self.client.connection.disconnect()
             raise
@@ -172,19 +200,27 @@ class Channel(kombu_redis.Channel):
 
     def _claim(self) -> int:
         """Take as many messages as the prefetch has room for; number taken."""
-        queue, room = self.active_queues[0], min(self.qos.can_consume_max_estimate(), CLAIM_MAX)
+        queue, room = (
+            self.active_queues[0],
+            min(self.qos.can_consume_max_estimate(), CLAIM_MAX),
+        )
         tags = [str(uuid4()) for _ in range(room)]
         taken = self.claim_script(
-            keys=[queue, self.unacked_key, self.unacked_index_key], args=[self.visibility_timeout, *tags]
+            keys=[queue, self.unacked_key, self.unacked_index_key],
+            args=[self.visibility_timeout, *tags],
         )
         for tag, raw in zip(tags, taken, strict=False):
             content = unseal(raw) or Content(raw, {})
             self.connection._deliver(payload(content, tag, queue), queue)
         return len(taken)
 
-    def put_many(self, queue: str, messages: Iterable[tuple[bytes, Mapping[str, str]]]) -> None:
+    def put_many(
+        self, queue: str, messages: Iterable[tuple[bytes, Mapping[str, str]]]
+    ) -> None:
         """Publish all or none, in order."""
-        self.control.lpush(queue, *(seal(body, headers, queue) for body, headers in messages))
+        self.control.lpush(
+            queue, *(seal(body, headers, queue) for body, headers in messages)
+        )
 
     def close(self) -> None:
         self._in_poll = None  # the wait takes nothing: no need to await its answer
@@ -195,7 +231,9 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
     def drain_events(self, connection: Any, timeout: Any = None, **_: Any) -> None:  # noqa: ARG002
-        """One turn of the poller, also when a foreign descriptor woke it. Raises `TimeoutError` if nothing came."""
+        """One turn of the poller, also when a foreign descriptor woke it. Raises
+        `TimeoutError` if nothing came.
+        """
         try:
             self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
         except Empty:

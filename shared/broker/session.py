@@ -1,4 +1,6 @@
-"""One connection's life as a consumer: its channels, what is in hand, leases. Used by one thread only."""
+"""One connection's life as a consumer: its channels, what is in hand, leases. Used by
+one thread only.
+"""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from shared.telemetry import logger
 
 
 class Session:
-    """Connects and starts consuming when made, a channel per queue so that each has its own prefetch.
+    """Connects and starts consuming when made, a channel per queue so that each has its
+    own prefetch.
 
-    `in_hand` maps every unsettled delivery to its tag; what an earlier session left there is held on, its leases
-    having survived. `settle` is what the deliveries call, from any thread.
+    `in_hand` maps every unsettled delivery to its tag; what an earlier session left
+    there is held on, its leases having survived. `settle` is what the deliveries call,
+    from any thread.
     """
 
     def __init__(
@@ -29,7 +33,11 @@ class Session:
         settle: Callable[[Delivery, Ruling], None],
         in_hand: Mapping[Delivery, Any],
     ) -> None:
-        self._transport, self._on_delivery, self._settle = transport, on_delivery, settle
+        self._transport, self._on_delivery, self._settle = (
+            transport,
+            on_delivery,
+            settle,
+        )
         self.in_hand = dict(in_hand)
         self._connection = transport.open(consuming=True)
         self._channels: dict[str, Any] = {}
@@ -47,20 +55,32 @@ class Session:
 
     def _consume(self, queue: str, count: int) -> None:
         channel = self._channels[queue]
-        if held := [tag for delivery, tag in self.in_hand.items() if delivery.queue == queue]:
+        if held := [
+            tag for delivery, tag in self.in_hand.items() if delivery.queue == queue
+        ]:
             self._transport.adopt(channel, held)
-        self._transport.consume(channel, queue, count, lambda message: self._take(queue, message))
+        self._transport.consume(
+            channel, queue, count, lambda message: self._take(queue, message)
+        )
 
     def _begin(self) -> None:
-        """Hand over what came while we began: had that failed, it would be another's, and its holder none the wiser."""
+        """Hand over what came while we began: had that failed, it would be another's,
+        and its holder none the wiser.
+        """
         early, self._early = self._early or [], None
         for delivery in early:
             self._hand_over(delivery)
 
     def _take(self, queue: str, message: Any) -> None:
-        body = message.body.encode() if isinstance(message.body, str) else bytes(message.body or b"")
+        body = (
+            message.body.encode()
+            if isinstance(message.body, str)
+            else bytes(message.body or b"")
+        )
         redelivered = bool(message.delivery_info.get("redelivered"))
-        delivery = Delivery(queue, body, dict(message.headers), redelivered, self._settle)
+        delivery = Delivery(
+            queue, body, dict(message.headers), redelivered, self._settle
+        )
         self.in_hand[delivery] = message.delivery_tag
         if self._early is None:
             self._hand_over(delivery)
@@ -70,7 +90,8 @@ class Session:
     def _hand_over(self, delivery: Delivery) -> None:
         try:
             self._on_delivery(delivery)
-        except Exception as error:  # whatever its type, it must not pass for a broken connection
+        # whatever its type, it must not pass for a broken connection
+        except Exception as error:
             raise RuntimeError("on_delivery failed") from error
 
     def wait(self, wake: socket.socket, timeout_s: float) -> None:
@@ -78,7 +99,9 @@ class Session:
         self._transport.wait(self._connection, wake, timeout_s)
 
     def settle(self, deliveries: Sequence[Delivery]) -> None:
-        """Acknowledge; those that are not in hand are passed over, their messages come again."""
+        """Acknowledge; those that are not in hand are passed over, their messages come
+        again.
+        """
         tags: dict[str, list[Any]] = defaultdict(list)
         for delivery in deliveries:
             if delivery in self.in_hand:

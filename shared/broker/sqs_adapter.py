@@ -1,7 +1,9 @@
-"""Amazon SQS. The queues must exist (dots in their names become dashes): a consumer needs no right to make them.
+"""Amazon SQS. The queues must exist (dots in their names become dashes): a consumer
+needs no right to make them.
 
-Checked against moto, the best stand-in that runs locally. It is not SQS: it keeps order, forgets on restart, and never
-delivers twice by itself. Standard queues promise neither order nor a single delivery.
+Checked against moto, the best stand-in that runs locally. It is not SQS: it keeps
+order, forgets on restart, and never delivers twice by itself. Standard queues promise
+neither order nor a single delivery.
 """
 # mypy: disallow-untyped-calls=False
 
@@ -32,10 +34,14 @@ BATCH = 10
 """Most entries of one request."""
 
 LARGEST = 256 << 10
-"""Characters that every queue takes; those that were made since 2025 take four times as many."""
+"""Characters that every queue takes; those that were made since 2025 take four times as
+many.
+"""
 
 POLL_S = 1
-"""How long one request waits for a message, and the pause between two rounds of requests. Whole seconds."""
+"""How long one request waits for a message, and the pause between two rounds of
+requests. Whole seconds.
+"""
 
 
 class SqsTransport(Transport):
@@ -45,13 +51,17 @@ class SqsTransport(Transport):
         patience_s = HEARTBEAT_S if consuming else self.attempt_s
         options = {
             "region": self.settings.s3_region,
-            "is_secure": urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
+            "is_secure": urlsplit(self.url).hostname
+            not in ("127.0.0.1", "localhost", "::1"),
             "visibility_timeout": max(1, ceil(self.settings.lease_s)),
-            "wait_time_seconds": POLL_S, "polling_interval": 0,
+            "wait_time_seconds": POLL_S,
+            "polling_interval": 0,
             "client-config": {
-                "connect_timeout": patience_s, "read_timeout": patience_s, "retries": {"total_max_attempts": 1},
+                "connect_timeout": patience_s,
+                "read_timeout": patience_s,
+                "retries": {"total_max_attempts": 1},
             },
-        }  # fmt: skip
+        }
         return Connection(self.url, transport=_Transport, transport_options=options)
 
     def _errors(self) -> tuple[type[Exception], ...]:
@@ -64,14 +74,17 @@ class SqsTransport(Transport):
         entries = [{"MessageBody": _text(*message, queue)} for message in messages]
         channel.request("send_message_batch", queue, entries)
 
-    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
+    def wait(
+        self, connection: Connection, wake: socket.socket, timeout_s: float
+    ) -> None:
         channels = connection.transport.channels
         ready = [channel for channel in channels if channel.qos.can_consume()]
         found = [_poll(channel, 0) for channel in ready]  # every queue has its turn
         if any(found):
             return
         if not ready or any(channel.qos.tags for channel in channels):
-            select.select([wake], [], [], POLL_S if ready else timeout_s)  # the next settlement need not wait
+            # the next settlement need not wait
+            select.select([wake], [], [], POLL_S if ready else timeout_s)
         else:
             _poll(ready[0], POLL_S)  # one wait for all queues, not one for each
 
@@ -98,9 +111,16 @@ class SqsTransport(Transport):
     def size(self, channel: Any, queue: str) -> int:
         return int(channel._size(queue))
 
-    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
+    def sift(
+        self,
+        channel: Any,
+        queue: str,
+        limit: int,
+        take: Callable[[bytes, dict[str, Any]], bool],
+    ) -> None:
         left: list[str] = []
-        unseen = min(limit, self.size(channel, queue))  # approximate, but spares waiting for what is not there
+        # approximate, but spares waiting for what is not there
+        unseen = min(limit, self.size(channel, queue))
         try:
             while unseen > 0 and (found := channel.receive(queue, min(unseen, BATCH))):
                 unseen -= len(found)
@@ -108,7 +128,9 @@ class SqsTransport(Transport):
                     if take(content.body, content.headers):
                         channel.remove(queue, [tag])
                     else:
-                        left.append(tag)  # stays hidden until all were seen, or it would come again and again
+                        # stays hidden until all were seen, or it would come again and
+                        # again
+                        left.append(tag)
         finally:
             channel.hide(queue, left, 0)
 
@@ -148,7 +170,9 @@ class _Channel(SQS.Channel):
         """Its address; never makes one."""
         name = self.canonical_queue_name(queue)
         if name not in self._queue_cache:
-            self._queue_cache[name] = self.sqs().get_queue_url(QueueName=name)["QueueUrl"]
+            self._queue_cache[name] = self.sqs().get_queue_url(QueueName=name)[
+                "QueueUrl"
+            ]
         return str(self._queue_cache[name])
 
     def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
@@ -161,37 +185,67 @@ class _Channel(SQS.Channel):
     def receive(self, queue: str, count: int) -> list[tuple[str, Content]]:
         """At most `count` messages with their receipts, hidden from others for a lease."""
         response = self.sqs().receive_message(
-            QueueUrl=self._new_queue(queue), MaxNumberOfMessages=count, WaitTimeSeconds=self.poll_s,
-            VisibilityTimeout=self.visibility_timeout, MessageSystemAttributeNames=["ApproximateReceiveCount"],
-        )  # fmt: skip
+            QueueUrl=self._new_queue(queue),
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=self.poll_s,
+            VisibilityTimeout=self.visibility_timeout,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
         self.heard = monotonic()
-        return [(message["ReceiptHandle"], _content(message)) for message in response.get("Messages", [])]
+        return [
+            (message["ReceiptHandle"], _content(message))
+            for message in response.get("Messages", [])
+        ]
 
     def remove(self, queue: str, tags: Iterable[str]) -> None:
-        self.request("delete_message_batch", queue, [{"ReceiptHandle": tag} for tag in tags], lost_ok=True)
+        self.request(
+            "delete_message_batch",
+            queue,
+            [{"ReceiptHandle": tag} for tag in tags],
+            lost_ok=True,
+        )
 
     def hide(self, queue: str, tags: Iterable[str], seconds: int) -> None:
         entries = [{"ReceiptHandle": tag, "VisibilityTimeout": seconds} for tag in tags]
         self.request("change_message_visibility_batch", queue, entries, lost_ok=True)
 
-    def request(self, operation: str, queue: str, entries: Sequence[dict[str, Any]], lost_ok: bool = False) -> None:
-        """One request per ten entries. Raises `BrokerUnavailable` if one is refused, unless its receipt is too old."""
+    def request(
+        self,
+        operation: str,
+        queue: str,
+        entries: Sequence[dict[str, Any]],
+        lost_ok: bool = False,
+    ) -> None:
+        """One request per ten entries. Raises `BrokerUnavailable` if one is refused,
+        unless its receipt is too old.
+        """
         for start in range(0, len(entries), BATCH):
-            batch = [{"Id": str(number), **entry} for number, entry in enumerate(entries[start : start + BATCH])]
-            response = getattr(self.sqs(), operation)(QueueUrl=self._new_queue(queue), Entries=batch)
+            batch = [
+                {"Id": str(number), **entry}
+                for number, entry in enumerate(entries[start : start + BATCH])
+            ]
+            response = getattr(self.sqs(), operation)(
+                QueueUrl=self._new_queue(queue), Entries=batch
+            )
             self.heard = monotonic()
-            codes = [failed["Code"].rpartition(".")[2] for failed in response.get("Failed", [])]
+            codes = [
+                failed["Code"].rpartition(".")[2]
+                for failed in response.get("Failed", [])
+            ]
             refused = [code for code in codes if not (lost_ok and code in _LOST)]
             if refused:
                 raise BrokerUnavailable(f"{queue}: {operation}: {refused[0]}")
 
 
 _LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight")
-"""The lease ran out, or the message is gone. Some servers write `AWS.SimpleQueueService.` before these."""
+"""The lease ran out, or the message is gone. Some servers write
+`AWS.SimpleQueueService.` before these.
+"""
 
 
 def _text(body: bytes, headers: Mapping[str, str], queue: str) -> str:
-    """The envelope; a text that is too large for one goes as it is, without headers: better so than never.
+    """The envelope; a text that is too large for one goes as it is, without headers:
+    better so than never.
 
     Such a text is somebody else's, on its way to the dead; its reason is in our log.
     """

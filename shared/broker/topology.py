@@ -1,8 +1,10 @@
 """The queues, by name. Each has a `.dead` beside it.
 
-Work waits in lanes, which workers empty in turn, so that nobody waits behind somebody else's thousand photos: a user's
-photos share a lane, and with few lanes it may be another user's, too. Which lane a photo is in is written in its
-receipt; photos of nobody in particular are in lane 0. Interactive work has lanes of its own, fewer, as it is short.
+Work waits in lanes, which workers empty in turn, so that nobody waits behind somebody
+else's thousand photos: a user's photos share a lane, and with few lanes it may be
+another user's, too. Which lane a photo is in is written in its receipt; photos of
+nobody in particular are in lane 0. Interactive work has lanes of its own, fewer, as it
+is short.
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ LOG: Final = "darkroom.log"
 CALLBACKS: Final = "darkroom.callbacks"
 
 LANES: Final = (BULK, *(f"{BULK}.{number}" for number in range(1, 9)))
-"""Lane 0 and those that users are spread over. Never fewer than there were: receipts name them by number."""
-INTERACTIVE_LANES: Final = (INTERACTIVE, *(f"{INTERACTIVE}.{number}" for number in range(1, 5)))
+"""Lane 0 and those that users are spread over. Never fewer than there were: receipts
+name them by number.
+"""
+INTERACTIVE_LANES: Final = (
+    INTERACTIVE,
+    *(f"{INTERACTIVE}.{number}" for number in range(1, 5)),
+)
 """The same for interactive work; several lanes of a receipt share one of these."""
 
 PREVIEW: Final = "darkroom.restore.preview"
-"""Previews have a limit for each user, no row in the log, and nobody who misses them: the sweep does not count them, so
-they must not lie among the photos whose messages it counts."""
+"""Previews have a limit for each user, no row in the log, and nobody who misses them:
+the sweep does not count them, so they must not lie among the photos whose messages it
+counts.
+"""
 
 COUNTED: Final = (*INTERACTIVE_LANES, *LANES)
 """Where as many messages lie as photos wait."""
@@ -45,7 +54,11 @@ def restore_queue(priority: Priority, lane: int = 0, preview: bool = False) -> s
     if not 0 < lane < len(LANES):
         lane = 0
     if priority == "interactive":
-        return INTERACTIVE_LANES[(lane - 1) % (len(INTERACTIVE_LANES) - 1) + 1] if lane else INTERACTIVE
+        return (
+            INTERACTIVE_LANES[(lane - 1) % (len(INTERACTIVE_LANES) - 1) + 1]
+            if lane
+            else INTERACTIVE
+        )
     return LANES[lane]
 
 

@@ -1,4 +1,6 @@
-"""The port: what one broker needs that the others do not. One adapter a file; `transports` chooses among them."""
+"""The port: what one broker needs that the others do not. One adapter a file;
+`transports` chooses among them.
+"""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ HEARTBEAT_S = 10
 
 
 class Transport(ABC):
-    """Opens connections and does on them what differs between brokers. Not thread-safe, like kombu itself."""
+    """Opens connections and does on them what differs between brokers. Not thread-safe,
+    like kombu itself.
+    """
 
     leases_survive: ClassVar[bool]
     """Whether a delivery outlives the connection that took it."""
@@ -41,7 +45,9 @@ class Transport(ABC):
     def open(self, *, consuming: bool) -> Connection:
         """A new, established connection; tried once per address."""
         connection = self._connection(consuming)
-        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), reraise_as_library_errors=False)
+        connection.ensure_connection(
+            max_retries=max(0, len(connection.alt) - 1), reraise_as_library_errors=False
+        )
         return connection
 
     @abstractmethod
@@ -55,19 +61,29 @@ class Transport(ABC):
 
     @abstractmethod
     def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
-        """Returns when the broker holds every message; raises one of `errors` within `attempt_s`."""
+        """Returns when the broker holds every message; raises one of `errors` within
+        `attempt_s`.
+        """
 
     def consume(self, channel: Any, queue: str, prefetch: int, callback: Any) -> None:
-        """Start delivering at most `prefetch` unsettled messages of a declared queue to `callback(message)`."""
+        """Start delivering at most `prefetch` unsettled messages of a declared queue to
+        `callback(message)`.
+        """
         channel.basic_qos(0, prefetch, False)
         channel.basic_consume(
-            queue, no_ack=False, consumer_tag=queue,
+            queue,
+            no_ack=False,
+            consumer_tag=queue,
             callback=lambda raw: callback(channel.message_to_python(raw)),
-        )  # fmt: skip
+        )
 
     @abstractmethod
-    def wait(self, connection: Connection, wake: socket.socket, timeout_s: float) -> None:
-        """Hand over deliveries; returns after the first ones, when `wake` is readable, or when time is up."""
+    def wait(
+        self, connection: Connection, wake: socket.socket, timeout_s: float
+    ) -> None:
+        """Hand over deliveries; returns after the first ones, when `wake` is readable,
+        or when time is up.
+        """
 
     @abstractmethod
     def settle(self, channel: Any, tags: list[Any]) -> None:
@@ -75,13 +91,16 @@ class Transport(ABC):
 
     @abstractmethod
     def beat(self, channel: Any) -> float:
-        """Called each second; restores what others let expire. The monotonic time when the broker was last heard.
+        """Called each second; restores what others let expire. The monotonic time when
+        the broker was last heard.
 
         Raises one of `errors` if it is gone.
         """
 
     def renew(self, channel: Any) -> None:  # noqa: B027 - AMQP leases live as long as the connection
-        """Extend the lease of everything in hand of this channel; called each third of a lease."""
+        """Extend the lease of everything in hand of this channel; called each third of
+        a lease.
+        """
 
     def adopt(self, channel: Any, tags: Iterable[Any]) -> None:
         """Hold deliveries of an earlier connection; only where `leases_survive`."""
@@ -91,7 +110,9 @@ class Transport(ABC):
         """Return everything in hand to the queue, at once."""
 
     def disarm(self, channel: Any) -> None:  # noqa: B027
-        """The channel's connection is broken: keep it from doing anything when it is collected."""
+        """The channel's connection is broken: keep it from doing anything when it is
+        collected.
+        """
 
     @abstractmethod
     def size(self, channel: Any, queue: str) -> int:
@@ -106,18 +127,36 @@ class Transport(ABC):
         return None
 
     def in_hand_of(self, channel: Any, queue: str) -> int:  # noqa: ARG002
-        """Unsettled messages of one queue in hand of any consumer; 0 where the broker does not tell."""
+        """Unsettled messages of one queue in hand of any consumer; 0 where the broker
+        does not tell.
+        """
         return 0
 
     @abstractmethod
-    def sift(self, channel: Any, queue: str, limit: int, take: Callable[[bytes, dict[str, Any]], bool]) -> None:
-        """Show the oldest `limit` messages to `take(body, headers)`; those it answers with true are removed."""
+    def sift(
+        self,
+        channel: Any,
+        queue: str,
+        limit: int,
+        take: Callable[[bytes, dict[str, Any]], bool],
+    ) -> None:
+        """Show the oldest `limit` messages to `take(body, headers)`; those it answers
+        with true are removed.
+        """
 
 
 def send(producer: Producer, queue: str, message: Outgoing, **options: Any) -> None:
-    """Publish to the default exchange: a named one is data of the broker that can be lost while we are connected."""
+    """Publish to the default exchange: a named one is data of the broker that can be
+    lost while we are connected.
+    """
     body, headers = message
     producer.publish(
-        body, exchange="", routing_key=queue, headers=dict(headers), delivery_mode="persistent",
-        content_type="application/json", content_encoding="utf-8", **options,
-    )  # fmt: skip
+        body,
+        exchange="",
+        routing_key=queue,
+        headers=dict(headers),
+        delivery_mode="persistent",
+        content_type="application/json",
+        content_encoding="utf-8",
+        **options,
+    )

@@ -1,4 +1,6 @@
-"""The broker's adapter, chosen by the scheme of the URL; each is imported only when it is."""
+"""The broker's adapter, chosen by the scheme of the URL; each is imported only when it
+is.
+"""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from shared.settings import Settings
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[tuple[Transport, Any]]:
-    """A transport and a channel on a short-lived connection. Raises `BrokerUnavailable`."""
+    """A transport and a channel on a short-lived connection. Raises
+    `BrokerUnavailable`.
+    """
     chosen = transport(settings)
     try:
         connection = chosen.open(consuming=False)
@@ -28,7 +32,9 @@ def connected(settings: Settings) -> Iterator[tuple[Transport, Any]]:
 
 
 def transport(settings: Settings) -> Transport:
-    """The transport of `DARKROOM_BROKER_URL`. Raises `SettingsError` for a scheme that is not known."""
+    """The transport of `DARKROOM_BROKER_URL`. Raises `SettingsError` for a scheme that
+    is not known.
+    """
     scheme = urlsplit(settings.broker_url.get_secret_value()).scheme
     if scheme in ("redis", "rediss"):
         from shared.broker.redis_adapter import RedisTransport
@@ -42,4 +48,6 @@ def transport(settings: Settings) -> Transport:
         from shared.broker.sqs_adapter import SqsTransport
 
         return SqsTransport(settings)
-    raise SettingsError(f"DARKROOM_BROKER_URL: scheme {scheme!r} is not one of redis, rediss, amqp, amqps, sqs")
+    raise SettingsError(
+        f"DARKROOM_BROKER_URL: scheme {scheme!r} is not one of redis, rediss, amqp, amqps, sqs"
+    )

@@ -1,7 +1,9 @@
-"""Workflows are data: `presets/*.json`, versioned, validated at load, resolved into what a worker executes.
+"""Workflows are data: `presets/*.json`, versioned, validated at load, resolved into
+what a worker executes.
 
-A workflow is an ordered list of steps, each with its model and its parameters. Parameter names are unique within a
-workflow, so that a caller passes one flat object: `{"model_size": 512, "scale": 2}`.
+A workflow is an ordered list of steps, each with its model and its parameters.
+Parameter names are unique within a workflow, so that a caller passes one flat object:
+`{"model_size": 512, "scale": 2}`.
 """
 
 from __future__ import annotations
@@ -40,11 +42,18 @@ class Parameter(BaseModel):
     enum: list[int | float | str] | None = None
 
     def check(self, name: str, value: Any) -> Any:
-        """`value` in the parameter's own type. Raises `PermanentError(bad_parameter)` naming the range."""
+        """`value` in the parameter's own type. Raises `PermanentError(bad_parameter)`
+        naming the range.
+        """
         kinds: dict[str, tuple[type, ...]] = {
-            "integer": (int,), "number": (int, float), "string": (str,), "boolean": (bool,),
-        }  # fmt: skip
-        fits = isinstance(value, kinds[self.type]) and (self.type == "boolean" or not isinstance(value, bool))
+            "integer": (int,),
+            "number": (int, float),
+            "string": (str,),
+            "boolean": (bool,),
+        }
+        fits = isinstance(value, kinds[self.type]) and (
+            self.type == "boolean" or not isinstance(value, bool)
+        )
         if fits and self.enum is not None:
             fits = value in self.enum
         if fits and self.minimum is not None:
@@ -52,7 +61,9 @@ class Parameter(BaseModel):
         if fits and self.maximum is not None:
             fits = value <= self.maximum
         if not fits:
-            raise PermanentError(Code.BAD_PARAMETER, f"{name}={value!r} is not {self.rule()}")
+            raise PermanentError(
+                Code.BAD_PARAMETER, f"{name}={value!r} is not {self.rule()}"
+            )
         # 4 and 4.0 are the same number and must give the same signature.
         return float(value) if self.type == "number" else value
 
@@ -68,7 +79,9 @@ class Parameter(BaseModel):
 
 
 class Step(BaseModel):
-    """One step. `model_from` names its parameter that may choose another model of the registry than `model`."""
+    """One step. `model_from` names its parameter that may choose another model of the
+    registry than `model`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,7 +93,8 @@ class Step(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Step:
         if self.model_from and (
-            self.model_from not in self.params or self.params[self.model_from].default != self.model
+            self.model_from not in self.params
+            or self.params[self.model_from].default != self.model
         ):
             raise ValueError(
                 f"step {self.step}: parameter {self.model_from!r} must exist, its default be {self.model!r}"
@@ -103,18 +117,30 @@ class Workflow(BaseModel):
     def _consistent(self) -> Workflow:
         names = [name for step in self.steps for name in step.params]
         if len(names) != len(set(names)):
-            raise ValueError(f"parameter names repeat in workflow {self.name!r}: {sorted(names)}")
+            raise ValueError(
+                f"parameter names repeat in workflow {self.name!r}: {sorted(names)}"
+            )
         for name, parameter in self.parameters().items():
             parameter.check(name, parameter.default)
         return self
 
     def parameters(self) -> dict[str, Parameter]:
-        return {name: parameter for step in self.steps for name, parameter in step.params.items()}
+        return {
+            name: parameter
+            for step in self.steps
+            for name, parameter in step.params.items()
+        }
 
     def params_schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters object."""
-        properties = {n: p.model_dump(exclude_none=True) for n, p in self.parameters().items()}
-        return {"type": "object", "properties": properties, "additionalProperties": False}
+        properties = {
+            n: p.model_dump(exclude_none=True) for n, p in self.parameters().items()
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+        }
 
 
 @dataclass(frozen=True)
@@ -126,14 +152,20 @@ class ResolvedStep:
 
 @dataclass(frozen=True)
 class ResolvedWorkflow:
-    """A workflow with every parameter and every model fixed; `ref.signature` names exactly this."""
+    """A workflow with every parameter and every model fixed; `ref.signature` names
+    exactly this.
+    """
 
     ref: WorkflowRef
     steps: tuple[ResolvedStep, ...]
 
     @property
     def models(self) -> list[ModelRef]:
-        return [ModelRef(name=s.model.name, sha256=s.model.sha256) for s in self.steps if s.model]
+        return [
+            ModelRef(name=s.model.name, sha256=s.model.sha256)
+            for s in self.steps
+            if s.model
+        ]
 
     @property
     def scale(self) -> float:
@@ -146,7 +178,9 @@ class ResolvedWorkflow:
 
 @cache
 def presets() -> dict[str, Workflow]:
-    """All presets by name. A file that breaks the schema is a `ValueError` at start, naming the file."""
+    """All presets by name. A file that breaks the schema is a `ValueError` at start,
+    naming the file.
+    """
     found = {}
     for path in sorted(PRESETS.glob("*.json")):
         try:
@@ -154,7 +188,9 @@ def presets() -> dict[str, Workflow]:
         except ValidationError as error:
             raise ValueError(f"workflow file {path.name}: {error}") from error
         if workflow.name != path.stem:
-            raise ValueError(f"workflow file {path.name} is named {workflow.name!r} inside")
+            raise ValueError(
+                f"workflow file {path.name} is named {workflow.name!r} inside"
+            )
         found[workflow.name] = workflow
     return found
 
@@ -162,11 +198,15 @@ def presets() -> dict[str, Workflow]:
 def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkflow:
     """Fix every parameter and model of workflow `name`.
 
-    Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter` with the rule.
+    Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter`
+    with the rule.
     """
     workflow = presets().get(name)
     if workflow is None:
-        raise PermanentError(Code.UNKNOWN_WORKFLOW, f"no workflow {name!r}; there are {', '.join(presets())}")
+        raise PermanentError(
+            Code.UNKNOWN_WORKFLOW,
+            f"no workflow {name!r}; there are {', '.join(presets())}",
+        )
     known = workflow.parameters()
     given = dict(params or {})
     if unknown := sorted(set(given) - set(known)):
@@ -174,7 +214,10 @@ def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkf
             Code.BAD_PARAMETER,
             f"workflow {name!r} has no parameter {unknown[0]!r}; it has {', '.join(known) or 'none'}",
         )
-    values = {key: spec.check(key, given.get(key, spec.default)) for key, spec in known.items()}
+    values = {
+        key: spec.check(key, given.get(key, spec.default))
+        for key, spec in known.items()
+    }
     chosen = [_model(step, values) for step in workflow.steps]
     for step, model in zip(workflow.steps, chosen, strict=True):
         if model and "scale" in step.params:
@@ -184,8 +227,18 @@ def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkf
         for step, model in zip(workflow.steps, chosen, strict=True)
     )
     checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
-    fixed = {"name": name, "version": workflow.version, "params": values, "models": checksums}
-    ref = WorkflowRef(name=name, version=workflow.version, params=values, signature=identity.signature(fixed))
+    fixed = {
+        "name": name,
+        "version": workflow.version,
+        "params": values,
+        "models": checksums,
+    }
+    ref = WorkflowRef(
+        name=name,
+        version=workflow.version,
+        params=values,
+        signature=identity.signature(fixed),
+    )
     return ResolvedWorkflow(ref, steps)
 
 
@@ -198,10 +251,15 @@ def _model(step: Step, values: Mapping[str, Any]) -> models.Model | None:
     except NotFound as error:
         if name == step.model:
             raise
-        raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r}: {error.detail}") from error
+        raise PermanentError(
+            Code.BAD_PARAMETER, f"{step.model_from}={name!r}: {error.detail}"
+        ) from error
     own = step.step if step.step in OWN_STEP.values() else None
     if OWN_STEP.get(model.architecture) != own:
-        raise PermanentError(Code.BAD_PARAMETER, f"{step.model_from}={name!r} is no model for the step {step.step}")
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"{step.model_from}={name!r} is no model for the step {step.step}",
+        )
     return model
 
 
@@ -209,6 +267,7 @@ def _scale(scale: float, model: models.Model, asked: bool) -> float:
     """No larger than the model's own; a larger one that was asked for is refused."""
     if scale > model.scale and asked:
         raise PermanentError(
-            Code.BAD_PARAMETER, f"scale={scale:g} is more than the {model.scale} of model {model.name}"
+            Code.BAD_PARAMETER,
+            f"scale={scale:g} is more than the {model.scale} of model {model.name}",
         )
     return min(scale, float(model.scale))

@@ -1,7 +1,9 @@
-"""`make chaos N=200 SEED=1`: a seeded run under every fault; exit status 0 only if nothing was lost or done twice.
+"""`make chaos N=200 SEED=1`: a seeded run under every fault; exit status 0 only if
+nothing was lost or done twice.
 
-`--minutes 15` (`make soak`): for so long a fault each fifteen seconds, of those that end no process of ours; then
-memory and open files of every process may not have grown, either.
+`--minutes 15` (`make soak`): for so long a fault each fifteen seconds, of those that
+end no process of ours; then memory and open files of every process may not have grown,
+either.
 """
 
 from __future__ import annotations
@@ -38,8 +40,19 @@ def state_folder() -> Iterator[tuple[Path, bool]]:
     base = Path(tempfile.mkdtemp(prefix="darkroom-chaos-"))
     folder = base / "state"
     folder.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(folder)]
-    own = bool(shutil.which("mount")) and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    mount = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={DISK},mode=700",
+        "tmpfs",
+        str(folder),
+    ]
+    own = (
+        bool(shutil.which("mount"))
+        and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    )
     try:
         yield folder, own
     finally:
@@ -50,16 +63,24 @@ def state_folder() -> Iterator[tuple[Path, bool]]:
 
 def show(verdict: Verdict, seconds: float) -> None:
     table = Table("", "", box=None, show_header=False)
-    injected = ", ".join(f"{name} {number}" for name, number in sorted(verdict.injected.items()))
+    injected = ", ".join(
+        f"{name} {number}" for name, number in sorted(verdict.injected.items())
+    )
     for name, value in {
         "uploads": verdict.uploads,
-        "end states": ", ".join(f"{end} {number}" for end, number in sorted(verdict.ends.items())),
-        **{name.replace("_", " "): len(found) for name, found in verdict.faults.items()},
+        "end states": ", ".join(
+            f"{end} {number}" for end, number in sorted(verdict.ends.items())
+        ),
+        **{
+            name.replace("_", " "): len(found) for name, found in verdict.faults.items()
+        },
         "results compared, pixel by pixel": verdict.pixels_compared,
         "inferences": f"{verdict.runs}, {verdict.duplicated_runs} of them beyond a photo's first",
         "longest time to an end": f"{verdict.longest_s:.1f} s",
         "settled after the last fault": f"{verdict.settled_s:.1f} s",
-        "first result after a crash of everything": f"{verdict.recovered_s:.1f} s" if verdict.recovered_s else "-",
+        "first result after a crash of everything": f"{verdict.recovered_s:.1f} s"
+        if verdict.recovered_s
+        else "-",
         "faults": f"{verdict.injected.total()}: {injected}",
         "took": f"{seconds:.0f} s",
     }.items():
@@ -74,8 +95,12 @@ def show(verdict: Verdict, seconds: float) -> None:
 def line(verdict: Verdict) -> str:
     """The ledger, in one line."""
     results = verdict.ends["success"] + verdict.ends["duplicate"]
-    dead = sum(number for end, number in verdict.ends.items() if end.startswith("failed"))
-    rejected = sum(number for end, number in verdict.ends.items() if end.startswith("rejected"))
+    dead = sum(
+        number for end, number in verdict.ends.items() if end.startswith("failed")
+    )
+    rejected = sum(
+        number for end, number in verdict.ends.items() if end.startswith("rejected")
+    )
     explained = " ".join(f"explained_{why}={verdict.explained[why]}" for why in WHY)
     return (
         f"FAULT=chaos seed={verdict.seed} injected={verdict.injected.total()} uploads={verdict.uploads} "
@@ -91,8 +116,12 @@ def line(verdict: Verdict) -> str:
     )
 
 
-def soak(minutes: float, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) -> Iterator[tuple[str, int]]:
-    """Faults by weight until the time is up; one that took longer than its turn is followed at once."""
+def soak(
+    minutes: float, seed: int, kinds: dict[str, tuple[int, faults.Fault]]
+) -> Iterator[tuple[str, int]]:
+    """Faults by weight until the time is up; one that took longer than its turn is
+    followed at once.
+    """
     rng, names = random.Random(seed), sorted(kinds)
     ends_s = time.monotonic() + minutes * 60
     while (began_s := time.monotonic()) < ends_s:
@@ -101,10 +130,14 @@ def soak(minutes: float, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) 
 
 
 def grown(footprint: Footprint) -> int:
-    """Print what every process took; the number of those of ours that grew. A soak that saw none proves nothing: 1."""
+    """Print what every process took; the number of those of ours that grew. A soak that
+    saw none proves nothing: 1.
+    """
     lives = footprint.lives()
     if not any(life.ours for life in lives):
-        console.print(f"[red]no process of ours was seen for {WARM_S + LONG_S:.0f} s: use more --minutes")
+        console.print(
+            f"[red]no process of ours was seen for {WARM_S + LONG_S:.0f} s: use more --minutes"
+        )
         return 1
     for life in lives:
         console.print(f"{'[red]' if life.ours and life.grows else ''}{life}")
@@ -117,25 +150,39 @@ def grown(footprint: Footprint) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--uploads", type=int, default=200)
-    parser.add_argument("--faults", type=int, help="how many; one to five uploads unless said")
+    parser.add_argument(
+        "--faults", type=int, help="how many; one to five uploads unless said"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, help="a soak of so long instead of a number of faults")
-    parser.add_argument("--only", help="these kinds of faults, by commas; all unless said")
+    parser.add_argument(
+        "--minutes", type=float, help="a soak of so long instead of a number of faults"
+    )
+    parser.add_argument(
+        "--only", help="these kinds of faults, by commas; all unless said"
+    )
     parser.add_argument("--keep", type=Path, help="copy the logs here")
     given = parser.parse_args()
     began_s = time.monotonic()
     with state_folder() as (folder, own_disk):
         kinds = faults.ALWAYS | faults.LONG | (faults.ON_OWN_DISK if own_disk else {})
         if not own_disk:
-            console.print("no disk of its own for the state could be mounted (root may): no disk is filled")
+            console.print(
+                "no disk of its own for the state could be mounted (root may): no disk is filled"
+            )
         if given.only:
             kinds = {name: kinds[name] for name in given.only.split(",")}
         footprint = Footprint()
         if given.minutes:
-            kinds = {name: kind for name, kind in kinds.items() if given.only or not name.startswith(faults.ENDING)}
+            kinds = {
+                name: kind
+                for name, kind in kinds.items()
+                if given.only or not name.startswith(faults.ENDING)
+            }
             plan = soak(given.minutes, given.seed, kinds)
         else:
-            names = schedule(given.faults or max(1, given.uploads // 5), given.seed, kinds)
+            names = schedule(
+                given.faults or max(1, given.uploads // 5), given.seed, kinds
+            )
             plan = shares(given.uploads, names)
         try:
             verdict = run(folder, given.seed, plan, kinds, console.print, footprint)

@@ -1,6 +1,8 @@
-"""The faults, one function each: what stands before `yield` is prepared, what follows runs while photos are uploaded.
+"""The faults, one function each: what stands before `yield` is prepared, what follows
+runs while photos are uploaded.
 
-A fault that could not be made raises `NotInjectedError`. After it, whatever it held is let go again.
+A fault that could not be made raises `NotInjectedError`. After it, whatever it held is
+let go again.
 """
 
 from __future__ import annotations
@@ -32,9 +34,16 @@ BALLAST = "ballast"
 def kill_worker(world: World, rng: random.Random) -> Iterator[None]:
     """SIGKILL at a random moment while photos are in hand."""
     yield
-    # Nothing in hand, or a store that still suffers from the fault before: an idle worker dies, too.
+    # Nothing in hand, or a store that still suffers from the fault before: an idle
+    # worker dies, too.
     with suppress(NotInjectedError, StorageUnavailable):
-        until(lambda: next(world.store.list(world.settings.bucket_results, keys.claims()), None), "a claim", 2)
+        until(
+            lambda: next(
+                world.store.list(world.settings.bucket_results, keys.claims()), None
+            ),
+            "a claim",
+            2,
+        )
     time.sleep(rng.uniform(0, 0.2))
     _kill(world, rng.choice(WORKER_NAMES))
 
@@ -58,7 +67,9 @@ def kill_sweep(world: World, rng: random.Random) -> Iterator[None]:
 
 
 def fail_worker(point: str) -> Fault:
-    """The worker kills itself at `point`; the other one is frozen meanwhile, and may come back to work it lost."""
+    """The worker kills itself at `point`; the other one is frozen meanwhile, and may
+    come back to work it lost.
+    """
 
     def fault(world: World, rng: random.Random) -> Iterator[None]:
         armed, other = rng.sample(WORKER_NAMES, 2)
@@ -92,7 +103,9 @@ def fail_recorder(point: str) -> Fault:
 
 
 def fail_sweep(world: World, _: random.Random) -> Iterator[None]:
-    """Killed as it publishes what was lost: notifications are dropped, so that it finds something."""
+    """Killed as it publishes what was lost: notifications are dropped, so that it finds
+    something.
+    """
     world.relay.treat("drop", 50)
     process = world.arm("sweep", "sweep.before_publish:1")
     yield
@@ -103,7 +116,9 @@ def fail_sweep(world: World, _: random.Random) -> Iterator[None]:
 
 
 def freeze_worker(world: World, _: random.Random) -> Iterator[None]:
-    """Stopped for two leases with photos in hand; then it goes on as if nothing had been."""
+    """Stopped for two leases with photos in hand; then it goes on as if nothing had
+    been.
+    """
     yield
     with _frozen(world, WORKER_NAMES[0]):
         time.sleep(2 * world.settings.lease_s)
@@ -177,7 +192,9 @@ def restart_store(world: World, rng: random.Random) -> Iterator[None]:
 
 
 def fill_disk(world: World, rng: random.Random) -> Iterator[None]:
-    """Not one free byte under store, broker, database and logs (but the workers'), for some seconds."""
+    """Not one free byte under store, broker, database and logs (but the workers'), for
+    some seconds.
+    """
     yield
     since = now()
     ballast = world.folder / BALLAST
@@ -198,14 +215,28 @@ def send_garbage(world: World, rng: random.Random) -> Iterator[None]:
     mark = rng.randbytes(8).hex()
     sent = {
         (queue, body.encode())
-        for queue in (topology.BULK, topology.INTERACTIVE, topology.PREVIEW, topology.LOG, topology.UPLOADS)
-        for body in (f"not JSON {mark}", f'{{"v": 99, "mark": "{mark}"}}', f'"{mark * 8000}"')
+        for queue in (
+            topology.BULK,
+            topology.INTERACTIVE,
+            topology.PREVIEW,
+            topology.LOG,
+            topology.UPLOADS,
+        )
+        for body in (
+            f"not JSON {mark}",
+            f'{{"v": 99, "mark": "{mark}"}}',
+            f'"{mark * 8000}"',
+        )
     }
     publisher = Publisher(world.settings)
     for queue, body in sorted(sent):
         publisher.publish(queue, body)
     publisher.close()
-    until(lambda: sent <= _letters(world), "every unreadable message in a dead queue", FIRED_S)
+    until(
+        lambda: sent <= _letters(world),
+        "every unreadable message in a dead queue",
+        FIRED_S,
+    )
 
 
 def crash_all(world: World, rng: random.Random) -> Iterator[None]:
@@ -221,11 +252,24 @@ ALWAYS: dict[str, tuple[int, Fault]] = {
     "kill handlers": (3, kill_handlers),
     "kill recorder": (3, kill_recorder),
     "kill sweep": (2, kill_sweep),
-    **{f"worker.{point}": (2, fail_worker(point))
-       for point in ("after_claim", "after_inference", "after_result", "after_record", "before_ack")},
-    **{f"handler.{point}": (1, fail_handlers(point))
-       for point in ("before_receipt", "before_publish", "after_publish")},
-    **{f"recorder.{point}": (1, fail_recorder(point)) for point in ("before_commit", "after_commit")},
+    **{
+        f"worker.{point}": (2, fail_worker(point))
+        for point in (
+            "after_claim",
+            "after_inference",
+            "after_result",
+            "after_record",
+            "before_ack",
+        )
+    },
+    **{
+        f"handler.{point}": (1, fail_handlers(point))
+        for point in ("before_receipt", "before_publish", "after_publish")
+    },
+    **{
+        f"recorder.{point}": (1, fail_recorder(point))
+        for point in ("before_commit", "after_commit")
+    },
     "sweep.before_publish": (1, fail_sweep),
     "freeze worker": (1, freeze_worker),
     "deploy": (2, deploy),
@@ -239,9 +283,12 @@ ALWAYS: dict[str, tuple[int, Fault]] = {
     "delay notifications": (3, delay_notifications),
     "slow store": (3, slow_store),
     "garbage messages": (2, send_garbage),
-}  # fmt: skip
+}
 """Name → how often beside the others, and the fault."""
-LONG: dict[str, tuple[int, Fault]] = {"restart store": (1, restart_store), "crash of everything": (1, crash_all)}
+LONG: dict[str, tuple[int, Fault]] = {
+    "restart store": (1, restart_store),
+    "crash of everything": (1, crash_all),
+}
 """Those after which the store is away for half a minute."""
 ENDING = ("kill ", "worker.", "handler.", "recorder.", "sweep.", "deploy", "crash ")
 """How the names of faults begin after which a process of ours is another one."""
@@ -271,7 +318,11 @@ def _frozen(world: World, name: str) -> Iterator[None]:
     finally:
         with suppress(psutil.NoSuchProcess):
             process.resume()
-        world.deeds.append(Deed("outage" if name == "seaweedfs" else "freeze", process.pid, since, now()))
+        world.deeds.append(
+            Deed(
+                "outage" if name == "seaweedfs" else "freeze", process.pid, since, now()
+            )
+        )
 
 
 def _treated(world: World, mood: str) -> Iterator[None]:

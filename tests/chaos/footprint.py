@@ -18,7 +18,9 @@ from tests.chaos.remains import SERVERS
 
 EVERY_S = 2.0
 WARM_S = 180.0
-"""At first a process loads what it needs, and a worker's buffers grow with its largest photo: that is no leak."""
+"""At first a process loads what it needs, and a worker's buffers grow with its largest
+photo: that is no leak.
+"""
 LONG_S = 240.0
 """Shorter looks say nothing of a slope."""
 MIB = 1 << 20
@@ -35,7 +37,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Life:
-    """One process between its warming-up and its end: medians of the first and the last quarter of that time.
+    """One process between its warming-up and its end: medians of the first and the last
+    quarter of that time.
 
     `slope`: of its memory [MiB/min], by least squares.
     """
@@ -60,7 +63,10 @@ class Life:
 
     @property
     def grows(self) -> bool:
-        return self.slope > MOST_MIB_PER_MIN or self.last.files > self.first.files + MOST_FILES
+        return (
+            self.slope > MOST_MIB_PER_MIN
+            or self.last.files > self.first.files + MOST_FILES
+        )
 
 
 class Footprint:
@@ -84,9 +90,13 @@ class Footprint:
         """Of those that were looked at for long enough."""
         found = []
         for (name, pid), samples in sorted(self._samples.items()):
-            warm = [sample for sample in samples if sample.at_s > samples[0].at_s + WARM_S]
+            warm = [
+                sample for sample in samples if sample.at_s > samples[0].at_s + WARM_S
+            ]
             if warm and (seconds := warm[-1].at_s - warm[0].at_s) >= LONG_S:
-                line = statistics.linear_regression([s.at_s / 60 for s in warm], [s.rss / MIB for s in warm])
+                line = statistics.linear_regression(
+                    [s.at_s / 60 for s in warm], [s.rss / MIB for s in warm]
+                )
                 found.append(
                     Life(
                         name,
@@ -103,11 +113,16 @@ class Footprint:
         while not ended.wait(EVERY_S):
             for name, process in Pids(folder).alive().items():
                 with suppress(psutil.Error):
-                    self._samples[name, process.pid].append(_sample(process, with_children=name != "supervisor"))
+                    self._samples[name, process.pid].append(
+                        _sample(process, with_children=name != "supervisor")
+                    )
 
 
 def _median(samples: list[Sample]) -> Sample:
-    rss, files = (int(statistics.median(values)) for values in zip(*((s.rss, s.files) for s in samples), strict=True))
+    rss, files = (
+        int(statistics.median(values))
+        for values in zip(*((s.rss, s.files) for s in samples), strict=True)
+    )
     return Sample(samples[len(samples) // 2].at_s, rss, files)
 
 

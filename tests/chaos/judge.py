@@ -1,4 +1,6 @@
-"""After the faults: what became of every upload, by the bucket, the log, and what workers wrote of their runs."""
+"""After the faults: what became of every upload, by the bucket, the log, and what
+workers wrote of their runs.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ MISSING = ("source_missing", "source_changed")
 class Verdict:
     """What is printed. Lists name uploads or tasks; all but the figures must be empty.
 
-    `recovered_s`: the longest time from a crash of everything to the first photo restored after it; 0: none was seen.
+    `recovered_s`: the longest time from a crash of everything to the first photo
+    restored after it; 0: none was seen.
     """
 
     seed: int
@@ -59,8 +62,19 @@ class Verdict:
 
     @property
     def faults(self) -> dict[str, list[str]]:
-        names = ("lost", "wrong_ends", "written_twice", "wrong_pixels", "phantoms", "rows_missing", "rows_doubled",
-                 "left_over", "unexplained", "leaks", "died")  # fmt: skip
+        names = (
+            "lost",
+            "wrong_ends",
+            "written_twice",
+            "wrong_pixels",
+            "phantoms",
+            "rows_missing",
+            "rows_doubled",
+            "left_over",
+            "unexplained",
+            "leaks",
+            "died",
+        )
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -70,7 +84,9 @@ class Verdict:
 
 @dataclass
 class Found:
-    """Everything that is left, in one look. `versions`: how often a result or record was written; `written`: when."""
+    """Everything that is left, in one look. `versions`: how often a result or record
+    was written; `written`: when.
+    """
 
     receipts: dict[str, Receipt]
     records: dict[str, Record]
@@ -98,16 +114,26 @@ def judge(world: World, run: Run, settle_s: float) -> Verdict:
         time.sleep(1)
     verdict.settled_s = time.monotonic() - began_s
     runs, ends = told(world.folder.parent / WORKER_LOGS)
-    stored = {task_id: (r, found.written[keys.record(task_id)]) for task_id, r in found.records.items()}
-    verdict.runs, verdict.duplicated_runs = len(runs), len(runs) - len({run.task_id for run in runs})
-    verdict.explained, verdict.unexplained = explain(runs, ends, world.deeds, stored, world.settings.lease_s)
+    stored = {
+        task_id: (r, found.written[keys.record(task_id)])
+        for task_id, r in found.records.items()
+    }
+    verdict.runs, verdict.duplicated_runs = (
+        len(runs),
+        len(runs) - len({run.task_id for run in runs}),
+    )
+    verdict.explained, verdict.unexplained = explain(
+        runs, ends, world.deeds, stored, world.settings.lease_s
+    )
     verdict.left_over += left_behind(world)
     verdict.leaks, verdict.died = leaks(world), died(world)
     finished = [record.finished_at for record in found.records.values()]
     for since, dead_at in world.crashes:
         first = min((at for at in finished if at > dead_at), default=since)
         verdict.recovered_s = max(verdict.recovered_s, (first - since).total_seconds())
-    verdict.pixels_compared, verdict.wrong_pixels = differing(world, list(found.records.values()), run.seed)
+    verdict.pixels_compared, verdict.wrong_pixels = differing(
+        world, list(found.records.values()), run.seed
+    )
     return verdict
 
 
@@ -120,33 +146,56 @@ def look(world: World) -> Found:
         for info in store.list(bucket, prefix):
             if info.key.endswith(suffix):
                 try:
-                    found.append(kind.from_bytes(store.read(bucket, info.key), info.key))
+                    found.append(
+                        kind.from_bytes(store.read(bucket, info.key), info.key)
+                    )
                 except NotFound:
                     continue
         return found
 
     receipts = documents(Receipt, results, "receipts/", ".json")
     records = documents(Record, results, "processed/", ".json")
-    versions: Counter[str] = Counter()  # after the records: one that is written meanwhile may be here alone
+    # after the records: one that is written meanwhile may be here alone
+    versions: Counter[str] = Counter()
     written: dict[str, datetime] = {}
-    for page in store.client.get_paginator("list_object_versions").paginate(Bucket=results, Prefix="processed/"):
+    for page in store.client.get_paginator("list_object_versions").paginate(
+        Bucket=results, Prefix="processed/"
+    ):
         versions.update(entry["Key"] for entry in page.get("Versions", []))
-        written |= {entry["Key"]: entry["LastModified"] for entry in page.get("Versions", [])}
-    connection = psycopg2.connect(settings.database_url.get_secret_value(), connect_timeout=3)
-    with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-        cursor.execute("select upload_id::text, status, updated_at from darkroom.restoration_log")
+        written |= {
+            entry["Key"]: entry["LastModified"] for entry in page.get("Versions", [])
+        }
+    connection = psycopg2.connect(
+        settings.database_url.get_secret_value(), connect_timeout=3
+    )
+    with (
+        connection,
+        connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor,
+    ):
+        cursor.execute(
+            "select upload_id::text, status, updated_at from darkroom.restoration_log"
+        )
         rows = [dict(row) for row in cursor.fetchall()]
-        cursor.execute("select upload_id::text, kind, count(*) from darkroom.restoration_event group by 1, 2")
-        ends_told = Counter({(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()})
+        cursor.execute(
+            "select upload_id::text, kind, count(*) from darkroom.restoration_event group by 1, 2"
+        )
+        ends_told = Counter(
+            {(row["upload_id"], row["kind"]): row["count"] for row in cursor.fetchall()}
+        )
     connection.close()
     return Found(
         receipts={receipt.upload_id: receipt for receipt in receipts},
         records={record.task_id: record for record in records},
-        reasons={r.upload_id: r for r in documents(Reason, quarantine, "", "/reason.json")},
-        versions=versions, written=written,
+        reasons={
+            r.upload_id: r for r in documents(Reason, quarantine, "", "/reason.json")
+        },
+        versions=versions,
+        written=written,
         claims=[info.key for info in store.list(results, keys.claims())],
-        rows=rows, ends_told=ends_told, waiting=depth(settings),
-    )  # fmt: skip
+        rows=rows,
+        ends_told=ends_told,
+        waiting=depth(settings),
+    )
 
 
 def _count(run: Run, found: Found) -> Verdict:
@@ -159,20 +208,46 @@ def _count(run: Run, found: Found) -> Verdict:
         if end == "none":
             verdict.lost.append(upload.upload_id)
         elif not _fits(upload, end):
-            verdict.wrong_ends.append(f"{upload.upload_id}: {upload.draft.kind} is {end}")
+            verdict.wrong_ends.append(
+                f"{upload.upload_id}: {upload.draft.kind} is {end}"
+            )
         if at:
-            verdict.longest_s = max(verdict.longest_s, (at - upload.acknowledged).total_seconds())
-        if upload.upload_id in found.receipts and statuses.get(upload.upload_id) != end.partition(":")[0]:
-            verdict.rows_missing.append(f"{upload.upload_id}: {end}, row {statuses.get(upload.upload_id)}")
+            verdict.longest_s = max(
+                verdict.longest_s, (at - upload.acknowledged).total_seconds()
+            )
+        if (
+            upload.upload_id in found.receipts
+            and statuses.get(upload.upload_id) != end.partition(":")[0]
+        ):
+            verdict.rows_missing.append(
+                f"{upload.upload_id}: {end}, row {statuses.get(upload.upload_id)}"
+            )
     known = {upload.upload_id for upload in run.uploads}
-    verdict.phantoms = [r.task_id for r in found.records.values() if r.upload_id not in known]
-    verdict.written_twice = [key for key, written in found.versions.items() if written > 1]
-    verdict.rows_doubled = [upload_id for upload_id, number in rows.items() if number > 1 or upload_id not in known]
-    verdict.rows_doubled += [f"{end} of {upload_id} twice" for (upload_id, end), number in found.ends_told.items()
-                             if end in ("success", "rejected", "duplicate") and number > 1]  # fmt: skip
-    verdict.left_over = found.claims + _orphans(found) + [
-        f"{number} in {queue}" for queue, number in found.waiting.items() if number and not queue.endswith(dead(""))
-    ]  # fmt: skip
+    verdict.phantoms = [
+        r.task_id for r in found.records.values() if r.upload_id not in known
+    ]
+    verdict.written_twice = [
+        key for key, written in found.versions.items() if written > 1
+    ]
+    verdict.rows_doubled = [
+        upload_id
+        for upload_id, number in rows.items()
+        if number > 1 or upload_id not in known
+    ]
+    verdict.rows_doubled += [
+        f"{end} of {upload_id} twice"
+        for (upload_id, end), number in found.ends_told.items()
+        if end in ("success", "rejected", "duplicate") and number > 1
+    ]
+    verdict.left_over = (
+        found.claims
+        + _orphans(found)
+        + [
+            f"{number} in {queue}"
+            for queue, number in found.waiting.items()
+            if number and not queue.endswith(dead(""))
+        ]
+    )
     return verdict
 
 
@@ -181,12 +256,18 @@ def _end(upload: Upload, found: Found) -> tuple[str, datetime | None]:
     receipt = found.receipts.get(upload.upload_id)
     if receipt is None:
         return ("unseen" if upload.superseded else "none"), None
-    reason, record = found.reasons.get(upload.upload_id), found.records.get(receipt.task_id or "")
-    if reason is not None:  # its own end, also where a twin of the same task was restored
+    reason, record = (
+        found.reasons.get(upload.upload_id),
+        found.records.get(receipt.task_id or ""),
+    )
+    # its own end, also where a twin of the same task was restored
+    if reason is not None:
         return f"{reason.status}:{reason.error_code}", reason.at
     if record is None:
         return "none", None
-    return ("success" if record.upload_id == upload.upload_id else "duplicate"), record.finished_at
+    return (
+        "success" if record.upload_id == upload.upload_id else "duplicate"
+    ), record.finished_at
 
 
 def _fits(upload: Upload, end: str) -> bool:

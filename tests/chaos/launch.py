@@ -1,7 +1,9 @@
-"""`python -m tests.chaos.launch`: the stack as `darkroom up` starts it, with three openings for the harness.
+"""`python -m tests.chaos.launch`: the stack as `darkroom up` starts it, with three
+openings for the harness.
 
-Notifications of the store go to the harness's relay, and a process can be given a failpoint for its next life. Workers
-log where no disk is filled: their lines are evidence.
+Notifications of the store go to the harness's relay, and a process can be given a
+failpoint for its next life. Workers log where no disk is filled: their lines are
+evidence.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ ARMED = "failpoints.json"
 
 
 def armed(folder: Path, name: str) -> dict[str, str]:
-    """The failpoint that the harness has laid out for the next life of `name`; taken once."""
+    """The failpoint that the harness has laid out for the next life of `name`; taken
+    once.
+    """
     file = folder / ARMED
     specs = json.loads(file.read_text()) if file.exists() else {}
     spec = specs.pop(name, None)
@@ -35,7 +39,9 @@ def main(relay_port: int, workers: int) -> None:
     settings = Settings.given()
     start, folder = Program.start, settings.state_dir.resolve()
 
-    def start_armed(self: Program, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    def start_armed(
+        self: Program, environment: dict[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
         if self.name.startswith("worker"):
             log = folder.parent / WORKER_LOGS / log.name
         return start(self, environment | armed(folder, self.name), log)

@@ -1,6 +1,8 @@
-"""`python -m tests.chaos.mutants`: break Darkroom in eight ways; its tests must notice each.
+"""`python -m tests.chaos.mutants`: break Darkroom in eight ways; its tests must notice
+each.
 
-A test that stays green whatever the code does proves nothing. Prints `killed 8/8 mutants`.
+A test that stays green whatever the code does proves nothing. Prints `killed 8/8
+mutants`.
 """
 
 from __future__ import annotations
@@ -22,16 +24,36 @@ MUTANTS = {
     "no_on_conflict": "tests/contract/test_logbook.py::test_a_repeated_fact_changes_nothing",
 }
 """What is broken (`mutation/sitecustomize.py`) → the tests that must fail then."""
-ON = {"no_confirm": "amqp", "early_ack": "redis", "named_exchange": "redis", "no_lease_beat": "redis"}
+ON = {
+    "no_confirm": "amqp",
+    "early_ack": "redis",
+    "named_exchange": "redis",
+    "no_lease_beat": "redis",
+}
 """Where one broker is enough, and which."""
 FAILED = 1
 
 
 def status(tests: str, only: str, mutant: str | None) -> int:
     """pytest's exit status."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests, "-k", only]
-    path = {"PYTHONPATH": str(FOLDER), "DARKROOM_CHAOS_MUTANT": mutant} if mutant else {}
-    return subprocess.run(command, env=os.environ | path, capture_output=True, check=False, timeout=300).returncode
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        tests,
+        "-k",
+        only,
+    ]
+    path = (
+        {"PYTHONPATH": str(FOLDER), "DARKROOM_CHAOS_MUTANT": mutant} if mutant else {}
+    )
+    return subprocess.run(
+        command, env=os.environ | path, capture_output=True, check=False, timeout=300
+    ).returncode
 
 
 def main() -> int:
@@ -41,7 +63,9 @@ def main() -> int:
         sound, broken = status(tests, only, None), status(tests, only, mutant)
         seen = sound == 0 and broken == FAILED
         killed += seen
-        print(f"{mutant:16} {'killed' if seen else 'SURVIVED'}  tests end with {sound} without it, {broken} with it")
+        print(
+            f"{mutant:16} {'killed' if seen else 'SURVIVED'}  tests end with {sound} without it, {broken} with it"
+        )
     print(f"killed {killed}/{len(MUTANTS)} mutants")
     return 0 if killed == len(MUTANTS) else 1
 

@@ -22,7 +22,9 @@ SAMPLE = 100
 
 
 def differing(world: World, records: list[Record], seed: int) -> tuple[int, list[str]]:
-    """Number of results compared, and the tasks whose pixels are not those of a run by hand."""
+    """Number of results compared, and the tasks whose pixels are not those of a run by
+    hand.
+    """
     engine = engines.select(world.settings)
     compared, wrong = 0, []
     for record in random.Random(seed).sample(records, min(SAMPLE, len(records))):
@@ -35,7 +37,9 @@ def differing(world: World, records: list[Record], seed: int) -> tuple[int, list
         if (photo.width, photo.height) != (source.width, source.height):
             continue  # overwritten by its owner since
         resolved = workflows.resolve(record.workflow.name, record.workflow.params)
-        expected = restore(photo, resolved, engine, world.settings, lambda _: None).photo.pixels
+        expected = restore(
+            photo, resolved, engine, world.settings, lambda _: None
+        ).photo.pixels
         stored = world.store.read(world.settings.bucket_results, record.result_key)
         with Image.open(io.BytesIO(stored)) as image:
             same = np.array_equal(np.asarray(image).reshape(expected.shape), expected)

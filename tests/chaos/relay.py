@@ -1,4 +1,6 @@
-"""Stands between the store and the handlers' door: loses, repeats, delays and shuffles notifications."""
+"""Stands between the store and the handlers' door: loses, repeats, delays and shuffles
+notifications.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Mood = Literal["drop", "repeat", "delay"]
 
 
 class Relay:
-    """Passes notifications on, except the next few that were given a `Mood`. `done` counts by mood."""
+    """Passes notifications on, except the next few that were given a `Mood`. `done`
+    counts by mood.
+    """
 
     def __init__(self, seed: int) -> None:
         self.door_port = 0
@@ -45,8 +49,11 @@ class Relay:
         self.done[mood or "passed"] += 1
         if mood == "drop":
             return 204
-        if mood == "delay":  # told as taken; comes seconds later, after others that were sent later
-            threading.Timer(self._rng.uniform(0.5, 5), self._pass, (path, headers, body)).start()
+        # told as taken; comes seconds later, after others that were sent later
+        if mood == "delay":
+            threading.Timer(
+                self._rng.uniform(0.5, 5), self._pass, (path, headers, body)
+            ).start()
             return 204
         for _ in range(9 if mood == "repeat" else 0):
             threading.Thread(target=self._pass, args=(path, headers, body)).start()
@@ -65,7 +72,11 @@ class Relay:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-                kept = {n: v for n, v in self.headers.items() if n.lower() in ("authorization", "content-type")}
+                kept = {
+                    n: v
+                    for n, v in self.headers.items()
+                    if n.lower() in ("authorization", "content-type")
+                }
                 self.send_response(relay._take(self.path, kept, body))
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -1,4 +1,6 @@
-"""One seeded run: uploads and faults interleaved, then a judgement of everything that is left."""
+"""One seeded run: uploads and faults interleaved, then a judgement of everything that
+is left.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ SETTLE_S = 240.0
 
 @dataclass
 class Upload:
-    """What the store has acknowledged. `superseded`: overwritten or deleted by its owner afterwards."""
+    """What the store has acknowledged. `superseded`: overwritten or deleted by its
+    owner afterwards.
+    """
 
     draft: Draft
     upload_id: str
@@ -49,11 +53,17 @@ class Run:
     ended: datetime = datetime.min
 
 
-def schedule(count: int, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) -> list[str]:
-    """`count` names of faults: each kind once while there is room, then by weight; the same seed, the same faults."""
+def schedule(
+    count: int, seed: int, kinds: dict[str, tuple[int, faults.Fault]]
+) -> list[str]:
+    """`count` names of faults: each kind once while there is room, then by weight; the
+    same seed, the same faults.
+    """
     rng = random.Random(seed)
     names = rng.sample(sorted(kinds), min(count, len(kinds)))
-    names += rng.choices(sorted(kinds), [kinds[name][0] for name in sorted(kinds)], k=count - len(names))
+    names += rng.choices(
+        sorted(kinds), [kinds[name][0] for name in sorted(kinds)], k=count - len(names)
+    )
     rng.shuffle(names)
     return names
 
@@ -61,7 +71,10 @@ def schedule(count: int, seed: int, kinds: dict[str, tuple[int, faults.Fault]]) 
 def shares(uploads: int, names: list[str]) -> Iterator[tuple[str, int]]:
     """Each fault, and how many of the uploads arrive meanwhile."""
     for number, name in enumerate(names):
-        yield name, uploads * (number + 1) // len(names) - uploads * number // len(names)
+        yield (
+            name,
+            uploads * (number + 1) // len(names) - uploads * number // len(names),
+        )
 
 
 def run(
@@ -72,11 +85,18 @@ def run(
     say: Callable[[str], None],
     footprint: Footprint | None = None,
 ) -> Verdict:
-    """Start a stack in `folder`, break it by `plan` (a fault, and the files that arrive meanwhile), and judge."""
+    """Start a stack in `folder`, break it by `plan` (a fault, and the files that arrive
+    meanwhile), and judge.
+    """
     done = Run(seed)
-    with _world(folder, seed) as world, footprint.taken(folder) if footprint else nullcontext():
-        S3Store(as_admin(world.settings)).client.put_bucket_versioning(  # so that a second writing would show
-            Bucket=world.settings.bucket_results, VersioningConfiguration={"Status": "Enabled"}
+    with (
+        _world(folder, seed) as world,
+        footprint.taken(folder) if footprint else nullcontext(),
+    ):
+        # so that a second writing would show
+        S3Store(as_admin(world.settings)).client.put_bucket_versioning(
+            Bucket=world.settings.bucket_results,
+            VersioningConfiguration={"Status": "Enabled"},
         )
         coming = drafts(seed)
         for number, (name, count) in enumerate(plan):
@@ -84,7 +104,9 @@ def run(
             share = list(islice(coming, count))
             _make(world, kinds[name][1], random.Random(f"{seed} {number}"), share, done)
             done.injected[name] += 1
-            say(f"{number + 1:4} {name:24} {time.monotonic() - began_s:5.1f} s  {len(done.uploads):5} uploads")
+            say(
+                f"{number + 1:4} {name:24} {time.monotonic() - began_s:5.1f} s  {len(done.uploads):5} uploads"
+            )
         done.ended = datetime.now(UTC)
         return judge(world, done, SETTLE_S)
 
@@ -102,11 +124,15 @@ def _world(folder: Path, seed: int) -> Iterator[World]:
         relay.close()
 
 
-def _make(world: World, fault: faults.Fault, rng: random.Random, share: list[Draft], done: Run) -> None:
+def _make(
+    world: World, fault: faults.Fault, rng: random.Random, share: list[Draft], done: Run
+) -> None:
     """One fault, with its share of the uploads."""
     under_way = fault(world, rng)
     next(under_way)
-    sender = threading.Thread(target=lambda: [_send(world, draft, done) for draft in share], daemon=True)
+    sender = threading.Thread(
+        target=lambda: [_send(world, draft, done) for draft in share], daemon=True
+    )
     sender.start()
     next(under_way, None)
     sender.join()
@@ -115,8 +141,14 @@ def _make(world: World, fault: faults.Fault, rng: random.Random, share: list[Dra
 def _send(world: World, draft: Draft, done: Run) -> None:
     """Upload until the store says that it has it; only then it counts."""
     bucket = world.settings.bucket_uploads
-    info = _patiently(lambda: world.store.put(bucket, draft.key, draft.data, "image/png", draft.metadata))
-    sent = Upload(draft, identity.upload_id(bucket, draft.key, info.etag), datetime.now(UTC))
+    info = _patiently(
+        lambda: world.store.put(
+            bucket, draft.key, draft.data, "image/png", draft.metadata
+        )
+    )
+    sent = Upload(
+        draft, identity.upload_id(bucket, draft.key, info.etag), datetime.now(UTC)
+    )
     for earlier in done.uploads:
         earlier.superseded |= earlier.draft.key == draft.key
     if draft.kind == "withdrawn":

@@ -1,4 +1,6 @@
-"""Why a photo was on the device twice: every inference beyond a task's first, and what cut the one before it off."""
+"""Why a photo was on the device twice: every inference beyond a task's first, and what
+cut the one before it off.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from shared.claims import RENEWALS, SILENT
 from shared.documents import Record
 
 WORKER_LOGS = "workers"
-"""Folder beside the state, on a disk that is never filled: a line that is lost would be a run that nobody counts."""
+"""Folder beside the state, on a disk that is never filled: a line that is lost would be
+a run that nobody counts.
+"""
 SCRATCH = "scratch"
 """Folder beside the state for the workers' scratch files; nothing may be left there."""
 WHY = ("kill", "freeze", "stop", "lease", "retry")
-"""Killed; frozen; told to stop, and handed back; the store was away, and with it the lease; given up for a next try."""
+"""Killed; frozen; told to stop, and handed back; the store was away, and with it the
+lease; given up for a next try.
+"""
 ENDS = ("task.restored", "task.duplicate", "task.failed", "task.dropped")
 RETRIES = ("task.retried", "task.deferred")
 SECOND = timedelta(seconds=1)  # object times come in whole seconds
@@ -31,7 +37,9 @@ Kind = Literal["kill", "freeze", "stop", "outage"]
 
 @dataclass
 class Deed:
-    """What a fault did to process `pid`, or to the store (`outage`). `until` None: it has not ended."""
+    """What a fault did to process `pid`, or to the store (`outage`). `until` None: it
+    has not ended.
+    """
 
     kind: Kind
     pid: int
@@ -83,10 +91,20 @@ def told(logs: Path) -> tuple[list[Run], list[End]]:
             if event == "task.begun":
                 claimed = datetime.fromisoformat(line["claimed_at"])
                 runs.append(
-                    Run(log.stem, line["task_id"], line["upload_id"], line["attempt"], line["pid"], claimed, at)
+                    Run(
+                        log.stem,
+                        line["task_id"],
+                        line["upload_id"],
+                        line["attempt"],
+                        line["pid"],
+                        claimed,
+                        at,
+                    )
                 )
             elif event in ENDS + RETRIES:
-                ends.append(End(log.stem, event, line["task_id"], line.get("upload_id"), at))
+                ends.append(
+                    End(log.stem, event, line["task_id"], line.get("upload_id"), at)
+                )
     return runs, ends
 
 
@@ -97,9 +115,11 @@ def explain(
     stored: Mapping[str, tuple[Record, datetime]],
     lease_s: float,
 ) -> tuple[Counter[str], list[str]]:
-    """How many runs beyond the first were needed, by what cut off the run before; and those that nothing explains.
+    """How many runs beyond the first were needed, by what cut off the run before; and
+    those that nothing explains.
 
-    `stored`: each task's record, and when the store had it. That no line tells of a stored result is a finding, too.
+    `stored`: each task's record, and when the store had it. That no line tells of a
+    stored result is a finding, too.
     """
     why: Counter[str] = Counter()
     unexplained = []
@@ -117,27 +137,51 @@ def explain(
             else:
                 unexplained.append(f"task {task_id}: {earlier}; then {later}")
     for task_id, (record, _) in stored.items():
-        if not any(run.attempt == record.attempts and abs(run.claimed - record.started_at) < SECOND
-                   for run in by_task.get(task_id, [])):  # fmt: skip
-            unexplained.append(f"task {task_id}: no worker tells of the run that restored it, {record.started_at}")
+        if not any(
+            run.attempt == record.attempts
+            and abs(run.claimed - record.started_at) < SECOND
+            for run in by_task.get(task_id, [])
+        ):
+            unexplained.append(
+                f"task {task_id}: no worker tells of the run that restored it, {record.started_at}"
+            )
     return why, unexplained
 
 
-def _reason(earlier: Run, later: Run, ends: Sequence[End], deeds: Sequence[Deed], lease_s: float) -> str | None:
+def _reason(
+    earlier: Run, later: Run, ends: Sequence[End], deeds: Sequence[Deed], lease_s: float
+) -> str | None:
     """What cut `earlier` off after its claim and before the claim of `later`."""
-    last = {end.event for end in ends if earlier.began <= end.at <= later.claimed and end.task_id == earlier.task_id
-            and end.worker == earlier.worker and end.upload_id in (None, earlier.upload_id)}  # fmt: skip
+    last = {
+        end.event
+        for end in ends
+        if earlier.began <= end.at <= later.claimed
+        and end.task_id == earlier.task_id
+        and end.worker == earlier.worker
+        and end.upload_id in (None, earlier.upload_id)
+    }
     if last & set(ENDS):
         return None
     silent = timedelta(seconds=lease_s * (SILENT - 1 / RENEWALS))
     for kind in ("kill", "freeze", "stop"):
         for deed in deeds:
             if deed.kind == kind and deed.pid == earlier.pid:
-                shared = min(deed.until or later.claimed, later.claimed) - max(deed.since, earlier.claimed)
+                shared = min(deed.until or later.claimed, later.claimed) - max(
+                    deed.since, earlier.claimed
+                )
                 if shared >= (silent if kind == "freeze" else timedelta(0)):
                     return kind
-    away = any(deed.kind == "outage" and deed.since <= later.claimed
-               and (deed.until is None or earlier.claimed <= deed.until + BACK) for deed in deeds)  # fmt: skip
+    away = any(
+        deed.kind == "outage"
+        and deed.since <= later.claimed
+        and (deed.until is None or earlier.claimed <= deed.until + BACK)
+        for deed in deeds
+    )
     if away and last & set(RETRIES):
         return "retry"
-    return "lease" if away and later.claimed - earlier.claimed >= timedelta(seconds=lease_s * SILENT) else None
+    return (
+        "lease"
+        if away
+        and later.claimed - earlier.claimed >= timedelta(seconds=lease_s * SILENT)
+        else None
+    )

@@ -22,8 +22,9 @@ Kind = Literal["photo", "twin", "broken", "replacing", "withdrawn"]
 class Draft:
     """A file that is about to be uploaded.
 
-    `twin`: bytes that this user sent before. `replacing`: new bytes under a key that was used before. `withdrawn`:
-    deleted by its owner at once. `broken`: no photo at all, or half of one.
+    `twin`: bytes that this user sent before. `replacing`: new bytes under a key that
+    was used before. `withdrawn`: deleted by its owner at once. `broken`: no photo at
+    all, or half of one.
     """
 
     key: str
@@ -42,7 +43,9 @@ def drafts(seed: int) -> Iterator[Draft]:
     rng = random.Random(seed)
     earlier: list[Draft] = []
     for number in count():
-        kind = rng.choices(("photo", "twin", "broken", "replacing", "withdrawn"), (80, 8, 5, 5, 2))[0]
+        kind = rng.choices(
+            ("photo", "twin", "broken", "replacing", "withdrawn"), (80, 8, 5, 5, 2)
+        )[0]
         model = rng.choice(earlier) if earlier else None
         priority = "interactive" if rng.random() < 0.2 else "bulk"
         user, key = rng.choice(USERS), f"{ALBUM} {seed}/{number:05d}.png"
@@ -52,7 +55,9 @@ def drafts(seed: int) -> Iterator[Draft]:
         elif kind == "replacing" and model:
             key = model.key
         elif kind == "broken":
-            data = rng.choice((data[: len(data) // 2], b"", b"<svg/>", b"%PDF-1.7 " + data))
+            data = rng.choice(
+                (data[: len(data) // 2], b"", b"<svg/>", b"%PDF-1.7 " + data)
+            )
         elif kind != "withdrawn":
             kind = "photo"
         draft = Draft(key, data, user, priority, kind)
@@ -64,7 +69,9 @@ def drafts(seed: int) -> Iterator[Draft]:
 def photo(seed: int, rng: random.Random) -> bytes:
     """A small PNG, fresh bytes for every seed."""
     rough = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    image = Image.fromarray(rough).resize((rng.randrange(24, 120), rng.randrange(24, 120)), Image.Resampling.BICUBIC)
+    image = Image.fromarray(rough).resize(
+        (rng.randrange(24, 120), rng.randrange(24, 120)), Image.Resampling.BICUBIC
+    )
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

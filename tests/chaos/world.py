@@ -34,7 +34,8 @@ SETTINGS = {
     "DARKROOM_RETRY_BASE_S": "0.5",
     "DARKROOM_RETRY_CAP_S": "5",
     "DARKROOM_DRAIN_S": "10",
-    # The kills are ours, not the photos': none is set aside for having been in the wrong hands.
+    # The kills are ours, not the photos': none is set aside for having been in the
+    # wrong hands.
     "DARKROOM_MAX_CRASHES": "1000",
     "DARKROOM_MAX_ATTEMPTS": "1000",
     "DARKROOM_LOG_FORMAT": "json",
@@ -59,7 +60,8 @@ def until(holds: Callable[[], Any], what: str, seconds: float) -> Any:
 
 
 class World:
-    """`folder` holds the state; workers log beside it. `deeds`: what was done to processes and the store, and when.
+    """`folder` holds the state; workers log beside it. `deeds`: what was done to
+    processes and the store, and when.
 
     `crashes`: when everything was killed at once, and when nothing of it was left.
     """
@@ -76,14 +78,29 @@ class World:
         ready = self.folder / "run" / READY
         ready.unlink(missing_ok=True)
         scratch = self.folder.parent / SCRATCH
-        places = {"DARKROOM_STATE_DIR": str(self.folder), "DARKROOM_SCRATCH_DIR": str(scratch)}
+        places = {
+            "DARKROOM_STATE_DIR": str(self.folder),
+            "DARKROOM_SCRATCH_DIR": str(scratch),
+        }
         environment = os.environ | SETTINGS | places
-        command = [sys.executable, "-m", "tests.chaos.launch", str(self.relay.port), str(WORKERS)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.chaos.launch",
+            str(self.relay.port),
+            str(WORKERS),
+        ]
         for needed in (scratch, self.folder / "logs", self.folder.parent / WORKER_LOGS):
             needed.mkdir(parents=True, exist_ok=True)
         with (self.folder / "logs" / "supervisor.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        until(lambda: ready.exists() or self.process.poll() is not None, "a stack", START_S)  # type: ignore[union-attr]
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log
+            )
+        until(
+            lambda: ready.exists() or self.process.poll() is not None,
+            "a stack",
+            START_S,
+        )  # type: ignore[union-attr]
         if not ready.exists():
             raise NotInjectedError(f"the stack did not start: see {log.name}")
         self.settings = Settings.load(state_dir=self.folder)
@@ -113,12 +130,16 @@ class World:
 
     def running(self, name: str) -> psutil.Process:
         """The process of this name, as soon as there is one."""
-        found: psutil.Process = until(lambda: self._alive().get(name), f"process {name}", START_S)
+        found: psutil.Process = until(
+            lambda: self._alive().get(name), f"process {name}", START_S
+        )
         return found
 
     def _alive(self) -> dict[str, psutil.Process]:
         if self.process is None or self.process.poll() is not None:
-            raise NotInjectedError("the supervisor died of a fault that was not meant for it")
+            raise NotInjectedError(
+                "the supervisor died of a fault that was not meant for it"
+            )
         return Pids(self.folder).alive()
 
     def send(self, name: str, signum: signal.Signals) -> psutil.Process:
@@ -127,8 +148,11 @@ class World:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signum)
                 if signum in DEEDS:
-                    # Told to stop it may still be about to claim a photo; dead it is at once.
-                    until = now() + timedelta(seconds=self.settings.drain_s * (signum == signal.SIGTERM))
+                    # Told to stop it may still be about to claim a photo; dead it is at
+                    # once.
+                    until = now() + timedelta(
+                        seconds=self.settings.drain_s * (signum == signal.SIGTERM)
+                    )
                     self.deeds.append(Deed(DEEDS[signum], process.pid, since, until))
                 if name == "seaweedfs" and signum == signal.SIGKILL:
                     self.store_away(since)
@@ -142,7 +166,9 @@ class World:
         def watch() -> None:
             while True:
                 with suppress(StorageUnavailable):
-                    self.store.put(self.settings.bucket_archive, "chaos", b"", "text/plain")
+                    self.store.put(
+                        self.settings.bucket_archive, "chaos", b"", "text/plain"
+                    )
                     deed.until = now()
                     return
                 time.sleep(0.2)
@@ -152,17 +178,27 @@ class World:
     def next_life(self, name: str, dead: psutil.Process) -> psutil.Process:
         """The process that took the place of `dead`."""
         return until(
-            lambda: (found := self._alive().get(name)) and found.pid != dead.pid and found,
-            f"a new {name}", START_S,
-        )  # type: ignore[no-any-return]  # fmt: skip
+            lambda: (
+                (found := self._alive().get(name)) and found.pid != dead.pid and found
+            ),
+            f"a new {name}",
+            START_S,
+        )  # type: ignore[no-any-return]
 
     def arm(self, name: str, failpoint: str) -> psutil.Process:
         """Start `name` anew with a failpoint; its process, once it is ready."""
-        self.running(name)  # else its next life would take the failpoint, and be ended by us
+        # else its next life would take the failpoint, and be ended by us
+        self.running(name)
         (self.folder / ARMED).write_text(json.dumps({name: failpoint}))
         process = self.next_life(name, self.send(name, signal.SIGTERM))
         ready = self.folder / "run" / f"{name}.ready"
-        until(lambda: _touched_since(ready, process.create_time()) or not process.is_running(), name, START_S)
+        until(
+            lambda: (
+                _touched_since(ready, process.create_time()) or not process.is_running()
+            ),
+            name,
+            START_S,
+        )
         return process
 
 

@@ -1,4 +1,6 @@
-"""An app: it knows the two published addresses and a key, and nothing of the networks inside."""
+"""An app: it knows the two published addresses and a key, and nothing of the networks
+inside.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,15 @@ class App:
         self.api_url = f"http://localhost:{values['API_PORT']}"
         self.store_url = f"http://localhost:{values['S3_PORT']}"
         key = {"Authorization": f"Bearer {values['DARKROOM_API_KEY']}"}
-        self.api = httpx.Client(base_url=self.api_url, headers=key, timeout=60, trust_env=False)
+        self.api = httpx.Client(
+            base_url=self.api_url, headers=key, timeout=60, trust_env=False
+        )
         self._webhook = Webhook(values["DARKROOM_WEBHOOK_SECRET"])
 
     def upload(self, colour: tuple[int, int, int]) -> str:
-        """Ask for a ticket, put a photo of one colour to the URL that it names. The ticket."""
+        """Ask for a ticket, put a photo of one colour to the URL that it names. The
+        ticket.
+        """
         photo = io.BytesIO()
         Image.new("RGB", SIDES, colour).save(photo, "PNG")
         data = photo.getvalue()
@@ -48,7 +54,12 @@ class App:
         assert answer.status_code == 201, answer.text
         ticket = answer.json()
         assert ticket["put"]["url"].startswith(f"{self.store_url}/")
-        httpx.put(ticket["put"]["url"], content=data, headers=ticket["put"]["headers"], timeout=60).raise_for_status()
+        httpx.put(
+            ticket["put"]["url"],
+            content=data,
+            headers=ticket["put"]["headers"],
+            timeout=60,
+        ).raise_for_status()
         name: str = ticket["ticket"]
         return name
 
@@ -57,7 +68,9 @@ class App:
 
         def ended() -> dict[str, Any] | None:
             try:
-                state: dict[str, Any] = self.api.get(f"/v1/uploads/{ticket}").raise_for_status().json()
+                state: dict[str, Any] = (
+                    self.api.get(f"/v1/uploads/{ticket}").raise_for_status().json()
+                )
             except httpx.HTTPError:
                 return None  # something is being restarted
             return state if state["status"] in ENDED else None
@@ -73,7 +86,13 @@ class App:
         link = self.api.get(f"/v1/tasks/{task}/result")
         assert link.status_code == 307
         assert link.headers["location"].startswith(f"{self.store_url}/")
-        return Image.open(io.BytesIO(httpx.get(link.headers["location"], timeout=60).raise_for_status().content))
+        return Image.open(
+            io.BytesIO(
+                httpx.get(link.headers["location"], timeout=60)
+                .raise_for_status()
+                .content
+            )
+        )
 
     def called_about(self, task: str) -> dict[str, Any]:
         """The call that its receiver has had, once its signature is seen to be ours."""
@@ -82,7 +101,9 @@ class App:
             for file in self.deployment.calls.glob("*.json"):
                 kept = json.loads(file.read_text())
                 if task in kept["body"]:
-                    told: dict[str, Any] = self._webhook.verify(kept["body"], kept["headers"])
+                    told: dict[str, Any] = self._webhook.verify(
+                        kept["body"], kept["headers"]
+                    )
                     return told
             return None
 

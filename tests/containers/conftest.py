@@ -1,4 +1,6 @@
-"""Containers: compose.yaml on a real engine. Not part of `make test`: `make containers` runs it, and so does CI."""
+"""Containers: compose.yaml on a real engine. Not part of `make test`: `make containers`
+runs it, and so does CI.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def missing() -> str:
             return f"{program} is not installed"
     if os.geteuid() != 0:
         return "only root may unpack a Debian and set up bridged networks"
-    return "" if COMPOSE.exists() else "podman-compose is not installed; `make containers` does it"
+    return (
+        ""
+        if COMPOSE.exists()
+        else "podman-compose is not installed; `make containers` does it"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +45,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             pytest.fail(f"{why}, and CI must have it")
         pytest.skip(why)
     engine = Engine(VENV / "containers", COMPOSE)
-    made = Deployment(engine, tmp_path_factory.mktemp("deployment"), f"darkroom-{token_hex(3)}")
-    servers = {name: made.services[service]["image"] for service, name in STAND_INS.items()}
+    made = Deployment(
+        engine, tmp_path_factory.mktemp("deployment"), f"darkroom-{token_hex(3)}"
+    )
+    servers = {
+        name: made.services[service]["image"] for service, name in STAND_INS.items()
+    }
     try:
         made.build(images.build(engine, servers))
         made.up()

@@ -1,7 +1,9 @@
-"""compose.yaml as a person starts it: a fresh copy of the sources, secrets by make-env.sh, up, down, up again.
+"""compose.yaml as a person starts it: a fresh copy of the sources, secrets by
+make-env.sh, up, down, up again.
 
-podman-compose is told what to start when: this podman cannot wait for health by itself, and nothing here would ask for
-it (systemd does, elsewhere). So the order is read from `depends_on`, and each health check is run by us.
+podman-compose is told what to start when: this podman cannot wait for health by itself,
+and nothing here would ask for it (systemd does, elsewhere). So the order is read from
+`depends_on`, and each health check is run by us.
 """
 
 from __future__ import annotations
@@ -33,21 +35,36 @@ class Deployment:
         self.engine, self.folder, self.project = engine, folder, project
         self.sources = folder / "darkroom"
         self._copy()
-        self._all: dict[str, dict[str, Any]] = yaml.safe_load((self.sources / "compose.yaml").read_text())["services"]
+        self._all: dict[str, dict[str, Any]] = yaml.safe_load(
+            (self.sources / "compose.yaml").read_text()
+        )["services"]
         self.services = {
-            name: service for name, service in self._all.items() if set(service.get("profiles", [PROFILE])) <= {PROFILE}
+            name: service
+            for name, service in self._all.items()
+            if set(service.get("profiles", [PROFILE])) <= {PROFILE}
         }
         self._write_settings()
-        self.values = dict(line.split("=", 1) for line in (self.sources / ".env").read_text().splitlines())
+        self.values = dict(
+            line.split("=", 1)
+            for line in (self.sources / ".env").read_text().splitlines()
+        )
         (self.sources / "override.yaml").write_text(self._override())
 
     def compose(self, *arguments: str) -> str:
         files = ("-f", "compose.yaml", "-f", "override.yaml")
-        return self.engine.compose(self.sources, *files, "-p", self.project, "--profile", PROFILE, *arguments)
+        return self.engine.compose(
+            self.sources, *files, "-p", self.project, "--profile", PROFILE, *arguments
+        )
 
     def build(self, wheels: Path) -> None:
-        """The images of the Dockerfile; `wheels` are mounted where the stand-in's pip looks."""
-        one_of_each = {service["image"]: name for name, service in self.services.items() if "build" in service}
+        """The images of the Dockerfile; `wheels` are mounted where the stand-in's pip
+        looks.
+        """
+        one_of_each = {
+            service["image"]: name
+            for name, service in self.services.items()
+            if "build" in service
+        }
         mount = f"--layers --volume={wheels}:/wheels:ro"
         self.compose("--podman-build-args", mount, "build", *one_of_each.values())
 
@@ -56,7 +73,11 @@ class Deployment:
         self.compose("up", "--detach", "--no-build", "--no-deps", OUTSIDE)
         left, done = dict(self.services), set[str]()
         while left:
-            wave = [name for name, service in left.items() if set(service.get("depends_on", ())) <= done]
+            wave = [
+                name
+                for name, service in left.items()
+                if set(service.get("depends_on", ())) <= done
+            ]
             self.compose("up", "--detach", "--no-build", "--no-deps", *wave)
             for name in wave:
                 self.wait(name)
@@ -72,9 +93,15 @@ class Deployment:
             try:
                 eventually(lambda: self.well(service), f"{service} is well", DEADLINE_S)
             except pytest.fail.Exception:
-                pytest.fail(f"{service} is not well after {DEADLINE_S:g} s:\n{self.logs(service)}")
+                pytest.fail(
+                    f"{service} is not well after {DEADLINE_S:g} s:\n{self.logs(service)}"
+                )
         else:
-            eventually(lambda: self.state(service)["Status"] == "exited", f"{service} ends", DEADLINE_S)
+            eventually(
+                lambda: self.state(service)["Status"] == "exited",
+                f"{service} ends",
+                DEADLINE_S,
+            )
             assert self.state(service)["ExitCode"] == 0, self.logs(service)
 
     def well(self, service: str) -> bool:
@@ -93,7 +120,9 @@ class Deployment:
         """The id of the service's container."""
         of = ("--filter", f"label=io.podman.compose.project={self.project}")
         which = ("--filter", f"label=com.docker.compose.service={service}")
-        found = self.engine.podman("ps", "--all", "--quiet", "--no-trunc", *of, *which).split()
+        found = self.engine.podman(
+            "ps", "--all", "--quiet", "--no-trunc", *of, *which
+        ).split()
         assert len(found) == 1, f"{service}: {found}"
         return found[0]
 
@@ -132,26 +161,39 @@ class Deployment:
         ports = f"S3_PORT={free_port()}\nAPI_PORT={free_port()}\n"
         mirror = f"DARKROOM_MODELS_MIRROR=http://{OUTSIDE}:{OUTSIDE_PORT}\n"
         (self.sources / ".env").write_text(ports + mirror)
-        subprocess.run(["sh", "infra/docker/make-env.sh"], cwd=self.sources, check=True, capture_output=True)
+        subprocess.run(
+            ["sh", "infra/docker/make-env.sh"],
+            cwd=self.sources,
+            check=True,
+            capture_output=True,
+        )
         (self.sources / "infra/docker/tuning.env").write_text(
             f"DARKROOM_CALLBACK_HTTP=true\nDARKROOM_CALLBACK_PORTS={OUTSIDE_PORT}\nDARKROOM_CALLBACK_ALLOW={OUTSIDE}\n"
             "DARKROOM_WORKER_THREADS=2\nDARKROOM_SWEEP_INTERVAL_S=5\n"
         )
 
     def _override(self) -> str:
-        """The world outside, and without what this podman has not: a tmpfs with an owner, names in log files, a
-        first interval of health checks, and more open files than the machine lets anybody have.
+        """The world outside, and without what this podman has not: a tmpfs with an
+        owner, names in log files, a first interval of health checks, and more open
+        files than the machine lets anybody have.
         """
         lines = ["services:"]
         for name, service in self._all.items():
-            plain = [f"{mount.partition(':')[0]}:mode=1777" for mount in service.get("tmpfs", [])]
+            plain = [
+                f"{mount.partition(':')[0]}:mode=1777"
+                for mount in service.get("tmpfs", [])
+            ]
             lines += [f"  {name}:", f"    tmpfs: !override {json.dumps(plain)}"]
             lines += ["    logging: {options: {tag: !reset none}}"]
             if "ulimits" in service:
                 lines += ["    ulimits: !reset {}"]
             if "healthcheck" in service:
                 lines += ["    healthcheck: {start_interval: !reset 0s}"]
-        files = {"outside.py": "/outside.py:ro", "mirror": "/mirror:ro", "calls": "/calls"}
+        files = {
+            "outside.py": "/outside.py:ro",
+            "mirror": "/mirror:ro",
+            "calls": "/calls",
+        }
         mounts = [f"{self.folder}/{name}:{place}" for name, place in files.items()]
         lines += [
             f"  {OUTSIDE}:",

@@ -1,4 +1,6 @@
-"""Podman as the tests use it: its own images, networks and settings, so that stand-ins never meet a person's images."""
+"""Podman as the tests use it: its own images, networks and settings, so that stand-ins
+never meet a person's images.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ MOST_FILES = 65536
 
 
 class Engine:
-    """One podman whose everything lies in `folder`; `compose` is the program podman-compose."""
+    """One podman whose everything lies in `folder`; `compose` is the program
+    podman-compose.
+    """
 
     def __init__(self, folder: Path, compose: Path) -> None:
         self.folder, self._compose = folder, compose
         folder.mkdir(parents=True, exist_ok=True)
-        # Limits are told, since podman's own, which are higher, cannot be set without CAP_SYS_RESOURCE. runc runs on
-        # both layouts of cgroups. systemd, which may be missing, is not asked for: events go to a file, and the health
-        # checks are run by us.
+        # Limits are told, since podman's own, which are higher, cannot be set without
+        # CAP_SYS_RESOURCE. runc runs on both layouts of cgroups. systemd, which may be
+        # missing, is not asked for: events go to a file, and the health checks are run
+        # by us.
         files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], MOST_FILES)
         settings = {
             "containers.conf": "[containers]\n"
@@ -31,8 +36,12 @@ class Engine:
         self._environment = os.environ | {"DISABLE_HC_SYSTEMD": "true"}
         for name, text in settings.items():
             (folder / name).write_text(text)
-            self._environment[f"CONTAINERS_{name.removesuffix('.conf').upper()}_CONF"] = str(folder / name)
-        self._environment["CONTAINERS_CONF"] = self._environment.pop("CONTAINERS_CONTAINERS_CONF")
+            self._environment[
+                f"CONTAINERS_{name.removesuffix('.conf').upper()}_CONF"
+            ] = str(folder / name)
+        self._environment["CONTAINERS_CONF"] = self._environment.pop(
+            "CONTAINERS_CONTAINERS_CONF"
+        )
 
     def podman(self, *arguments: str) -> str:
         """What it prints. Raises `CalledProcessError`."""
@@ -40,7 +49,12 @@ class Engine:
 
     def succeeds(self, *arguments: str) -> bool:
         """Whether podman's exit status is 0."""
-        return subprocess.run(["podman", *arguments], env=self._environment, capture_output=True).returncode == 0
+        return (
+            subprocess.run(
+                ["podman", *arguments], env=self._environment, capture_output=True
+            ).returncode
+            == 0
+        )
 
     def compose(self, folder: Path, *arguments: str) -> str:
         """podman-compose in the project's `folder`."""
@@ -51,7 +65,17 @@ class Engine:
         pack = subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE)
         with pack:
             subprocess.run(
-                ["podman", "import", "--quiet", "--change", f"LABEL {label}", "--change", "CMD /bin/sh", "-", image],
+                [
+                    "podman",
+                    "import",
+                    "--quiet",
+                    "--change",
+                    f"LABEL {label}",
+                    "--change",
+                    "CMD /bin/sh",
+                    "-",
+                    image,
+                ],
                 stdin=pack.stdout,
                 env=self._environment,
                 check=True,
@@ -59,8 +83,12 @@ class Engine:
             )
 
     def _run(self, command: list[str], folder: Path | None = None) -> str:
-        ran = subprocess.run(command, cwd=folder, env=self._environment, capture_output=True, text=True)
+        ran = subprocess.run(
+            command, cwd=folder, env=self._environment, capture_output=True, text=True
+        )
         if ran.returncode:
             tail = "\n".join((ran.stdout + ran.stderr).splitlines()[-60:])
-            raise AssertionError(f"{' '.join(command)}: exit status {ran.returncode}\n{tail}")
+            raise AssertionError(
+                f"{' '.join(command)}: exit status {ran.returncode}\n{tail}"
+            )
         return ran.stdout

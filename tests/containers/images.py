@@ -1,6 +1,8 @@
-"""Stand-ins for the images that compose.yaml names: no registry of images is asked, Debian and the wheels are enough.
+"""Stand-ins for the images that compose.yaml names: no registry of images is asked,
+Debian and the wheels are enough.
 
-They bear the pinned names, in the tests' own podman alone, and the label `darkroom.stand-in`.
+They bear the pinned names, in the tests' own podman alone, and the label
+`darkroom.stand-in`.
 """
 
 from __future__ import annotations
@@ -27,13 +29,19 @@ PYTHON = "3.11"
 
 def python_image() -> str:
     """The base image that the Dockerfile names."""
-    found = re.search(r"^ARG PYTHON_IMAGE=(\S+)", (ROOT / "infra/docker/Dockerfile").read_text(), re.MULTILINE)
+    found = re.search(
+        r"^ARG PYTHON_IMAGE=(\S+)",
+        (ROOT / "infra/docker/Dockerfile").read_text(),
+        re.MULTILINE,
+    )
     assert found
     return found[1]
 
 
 def build(engine: Engine, servers: dict[str, str]) -> Path:
-    """Every stand-in; `servers`: the Containerfile's name → the image's. Returns the folder with the wheels."""
+    """Every stand-in; `servers`: the Containerfile's name → the image's. Returns the
+    folder with the wheels.
+    """
     _debian(engine)
     wheels = _wheels(engine.folder)
     _stand_in(engine, "python", python_image(), wheels)
@@ -95,22 +103,39 @@ def _mirror() -> str:
 
 def _wheels(folder: Path) -> Path:
     """All that the images install, fetched once as this machine's pip is used to."""
-    locks = [ROOT / "requirements" / f"{name}.txt" for name in ("build", "services", "worker-cpu")]
+    locks = [
+        ROOT / "requirements" / f"{name}.txt"
+        for name in ("build", "services", "worker-cpu")
+    ]
     constraints = ROOT / "constraints.txt"
-    mark = hashlib.sha256(b"".join(file.read_bytes() for file in [*locks, constraints])).hexdigest()[:16]
+    mark = hashlib.sha256(
+        b"".join(file.read_bytes() for file in [*locks, constraints])
+    ).hexdigest()[:16]
     wheels = folder / f"wheels-{mark}"
     if not wheels.exists():
         part = wheels.with_suffix(".part")
         for lock in locks:
             _download(part, "--no-deps", "--require-hashes", "--requirement", lock)
-        # pip judges markers by this machine's Python; redis wants the last one below 3.11.3, and Debian's is 3.11.2.
-        (old_pythons,) = re.findall(r"^async-timeout==\S+", locks[1].read_text(), re.MULTILINE)
+        # pip judges markers by this machine's Python; redis wants the last one below
+        # 3.11.3, and Debian's is 3.11.2.
+        (old_pythons,) = re.findall(
+            r"^async-timeout==\S+", locks[1].read_text(), re.MULTILINE
+        )
         _download(part, "--constraint", constraints, old_pythons, *SERVERS)
         part.rename(wheels)
     return wheels
 
 
 def _download(folder: Path, *wanted: str | Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--dest",
+        folder,
+    ]
     command += ["--only-binary=:all:", "--python-version", PYTHON, *wanted]
     subprocess.run(command, check=True, env=os.environ, capture_output=True)

@@ -1,7 +1,8 @@
-"""The world outside, as one small server: a mirror of models, and somebody's receiver of callbacks.
+"""The world outside, as one small server: a mirror of models, and somebody's receiver
+of callbacks.
 
-Runs in a container of its own, with the standard library alone. `python outside.py PORT MIRROR CALLS`
-writes each call into a file of folder CALLS.
+Runs in a container of its own, with the standard library alone. `python outside.py PORT
+MIRROR CALLS` writes each call into a file of folder CALLS.
 """
 
 from __future__ import annotations
@@ -31,4 +32,6 @@ class Outside(SimpleHTTPRequestHandler):
 if __name__ == "__main__":
     port, mirror, calls = sys.argv[1:]
     Outside.calls = Path(calls)
-    ThreadingHTTPServer(("", int(port)), partial(Outside, directory=mirror)).serve_forever()
+    ThreadingHTTPServer(
+        ("", int(port)), partial(Outside, directory=mirror)
+    ).serve_forever()

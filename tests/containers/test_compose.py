@@ -1,4 +1,6 @@
-"""compose.yaml in containers, from an app's side: what is published, and nothing else, is what it can reach."""
+"""compose.yaml in containers, from an app's side: what is published, and nothing else,
+is what it can reach.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def first(app: App) -> str:
     return app.restored(app.upload(next(COLOURS)))
 
 
-def test_a_photo_goes_in_by_a_ticket_and_comes_back_by_a_link(app: App, first: str) -> None:
+def test_a_photo_goes_in_by_a_ticket_and_comes_back_by_a_link(
+    app: App, first: str
+) -> None:
     """All URLs are of the published ports."""
     picture = app.result(first)
     assert (picture.format, picture.size) == ("PNG", (SIDES[0] * 4, SIDES[1] * 4))
@@ -52,8 +56,12 @@ def test_the_app_is_called_back(app: App, first: str) -> None:
     assert told["data"]["links"]["task"] == f"{app.api_url}/v1/tasks/{first}"
 
 
-def test_the_metrics_of_every_process_can_be_scraped(deployment: Deployment, app: App, first: str) -> None:
-    """Where a Prometheus would stand, in the network `metrics`; the published port tells nothing."""
+def test_the_metrics_of_every_process_can_be_scraped(
+    deployment: Deployment, app: App, first: str
+) -> None:
+    """Where a Prometheus would stand, in the network `metrics`; the published port
+    tells nothing.
+    """
     del first  # so that there is something to count
     for process in PROCESSES:
         told = deployment.engine.podman(
@@ -75,24 +83,38 @@ def test_the_metrics_of_every_process_can_be_scraped(deployment: Deployment, app
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_container_has_no_rights(deployment: Deployment, service: str) -> None:
-    """Nobody in it is root, its root file system is read-only, and no capability is left."""
+    """Nobody in it is root, its root file system is read-only, and no capability is
+    left.
+    """
     told = deployment.run_in(service, "cat", "/proc/1/status")
     status = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
     assert "0" not in status["Uid"].split()
-    assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
+    assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == (
+        "0" * 16,
+        "0" * 16,
+        "1",
+    )
     for folder in ("/", "/usr", "/etc"):
-        assert not deployment.engine.succeeds("exec", deployment.container(service), "touch", f"{folder}/x"), folder
+        assert not deployment.engine.succeeds(
+            "exec", deployment.container(service), "touch", f"{folder}/x"
+        ), folder
 
 
-def test_networks_keep_apart_what_has_nothing_to_say_to_each_other(deployment: Deployment) -> None:
-    """The worker knows neither database nor world; the world is reached by `callbacks`, and reaches nothing inside."""
+def test_networks_keep_apart_what_has_nothing_to_say_to_each_other(
+    deployment: Deployment,
+) -> None:
+    """The worker knows neither database nor world; the world is reached by `callbacks`,
+    and reaches nothing inside.
+    """
     address = deployment.run_in(OUTSIDE, "python", "-c", OWN_ADDRESS).strip()
 
     def reaches(service: str, host: str, port: int) -> bool:
         """Whether a connection can be made out of its container."""
         python = "python" if service == OUTSIDE else "/opt/darkroom/bin/python"
         command = (python, "-c", REACH, host, str(port))
-        return deployment.engine.succeeds("exec", deployment.container(service), *command)
+        return deployment.engine.succeeds(
+            "exec", deployment.container(service), *command
+        )
 
     assert reaches("callbacks", OUTSIDE, OUTSIDE_PORT)
     assert reaches("recorder", "database", 5432)
@@ -102,43 +124,84 @@ def test_networks_keep_apart_what_has_nothing_to_say_to_each_other(deployment: D
     for service in ("worker-cpu", "callbacks", "sweep"):
         assert not reaches(service, "database", 5432)
     assert not reaches("recorder", "object-store", 8333)
-    for inner, port in (("database", 5432), ("broker", 5672), ("object-store", 8333), ("handlers", 8080)):
+    for inner, port in (
+        ("database", 5432),
+        ("broker", 5672),
+        ("object-store", 8333),
+        ("handlers", 8080),
+    ):
         assert not reaches(OUTSIDE, inner, port), inner
 
 
-def test_models_are_pulled_from_a_mirror_and_known_to_all(deployment: Deployment, app: App) -> None:
-    """By the one service that reaches outside for them; handlers and worker that run already find them."""
+def test_models_are_pulled_from_a_mirror_and_known_to_all(
+    deployment: Deployment, app: App
+) -> None:
+    """By the one service that reaches outside for them; handlers and worker that run
+    already find them.
+    """
     weights = b"weights of a toy " * 1000
     (deployment.mirror / "toy.pth").write_bytes(weights)
-    file = {"role": "weights", "sha256": hashlib.sha256(weights).hexdigest(), "path": "toy.pth"}
-    toy = {"name": "toy", "architecture": "auto", "title": "Toy", "licence": "none", "scale": 4, "files": [file]}
+    file = {
+        "role": "weights",
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "path": "toy.pth",
+    }
+    toy = {
+        "name": "toy",
+        "architecture": "auto",
+        "title": "Toy",
+        "licence": "none",
+        "scale": 4,
+        "files": [file],
+    }
     photo = {"filename": "a.png", "content_type": "image/png", "bytes": 100}
     asked = {**photo, "workflow": "enhance", "params": {"model": "toy"}}
     assert app.api.post("/v1/uploads", json=asked).status_code == 422
     write = f"open('/models/local.json', 'w').write({json.dumps([toy])!r})"
     volume = f"{deployment.project}_models:/models"
     deployment.engine.podman(
-        "run", "--rm", "--user", "10001", "--volume", volume, python_image(), "python", "-c", write
+        "run",
+        "--rm",
+        "--user",
+        "10001",
+        "--volume",
+        volume,
+        python_image(),
+        "python",
+        "-c",
+        write,
     )
-    pulled = deployment.compose("--profile", "models", "run", "--rm", "-T", "models", "pull", "toy", "--json")
+    pulled = deployment.compose(
+        "--profile", "models", "run", "--rm", "-T", "models", "pull", "toy", "--json"
+    )
     assert json.loads(pulled.splitlines()[-1])["state"] == "verified"
     assert app.api.post("/v1/uploads", json=asked).status_code != 422
-    seen = deployment.run_in("worker-cpu", "darkroom", "models", "verify", "toy", "--json")
+    seen = deployment.run_in(
+        "worker-cpu", "darkroom", "models", "verify", "toy", "--json"
+    )
     assert json.loads(seen)["state"] == "verified"
-    assert not deployment.engine.succeeds("exec", deployment.container("worker-cpu"), "touch", "/models/x")
+    assert not deployment.engine.succeeds(
+        "exec", deployment.container("worker-cpu"), "touch", "/models/x"
+    )
 
 
 def test_what_stands_in_says_so(deployment: Deployment) -> None:
     """Nobody takes these images for those that they are named after."""
     for service in ("object-store", "broker", "database"):
         image = deployment.services[service]["image"]
-        labels = deployment.engine.podman("image", "inspect", image, "--format", "{{json .Labels}}")
+        labels = deployment.engine.podman(
+            "image", "inspect", image, "--format", "{{json .Labels}}"
+        )
         assert json.loads(labels)[LABEL]
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_restart_of_any_container_loses_nothing(deployment: Deployment, app: App, service: str) -> None:
-    """A photo that is on its way during it, and one after it, come back; so do their calls."""
+def test_a_restart_of_any_container_loses_nothing(
+    deployment: Deployment, app: App, service: str
+) -> None:
+    """A photo that is on its way during it, and one after it, come back; so do their
+    calls.
+    """
     before = app.upload(next(COLOURS))
     deployment.compose("restart", service)
     deployment.wait(service)
@@ -151,14 +214,22 @@ def test_a_restart_of_any_container_loses_nothing(deployment: Deployment, app: A
         app.called_about(task)
 
 
-def test_down_and_up_keeps_everything(deployment: Deployment, app: App, first: str) -> None:
-    """Pictures, log, broker's queues, models: all lie on volumes. New containers go on with them."""
+def test_down_and_up_keeps_everything(
+    deployment: Deployment, app: App, first: str
+) -> None:
+    """Pictures, log, broker's queues, models: all lie on volumes. New containers go on
+    with them.
+    """
     told = app.api.get(f"/v1/tasks/{first}").json()
     deployment.down()
     deployment.up()
     assert app.api.get(f"/v1/tasks/{first}").json() == told
     assert app.result(first).size == (SIDES[0] * 4, SIDES[1] * 4)
-    assert json.loads(deployment.run_in("worker-cpu", "darkroom", "models", "verify", "toy", "--json"))
+    assert json.loads(
+        deployment.run_in("worker-cpu", "darkroom", "models", "verify", "toy", "--json")
+    )
     rows = app.api.get("/v1/tasks", params={"limit": 100}).json()
     assert first in json.dumps(rows)
-    eventually(lambda: app.result(app.restored(app.upload(next(COLOURS)))), "another photo")
+    eventually(
+        lambda: app.result(app.restored(app.upload(next(COLOURS)))), "another photo"
+    )

@@ -1,4 +1,6 @@
-"""The API on the real store and the real log, asked by whomever a test names; the broker is a list."""
+"""The API on the real store and the real log, asked by whomever a test names; the
+broker is a list.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests.fakes import MemoryPublisher
 from tests.unit.upload_world import photo
 
 
-def tenant(name: str, settings: Settings, scopes: frozenset[str] = SCOPES - {"admin"}) -> Caller:
+def tenant(
+    name: str, settings: Settings, scopes: frozenset[str] = SCOPES - {"admin"}
+) -> Caller:
     pepper = settings.pepper.get_secret_value().encode()
     return Caller(identity.user_hash(name, pepper), False, scopes, name)
 
@@ -35,7 +39,11 @@ class ApiWorld:
     """`publisher` holds the messages; `record()` is what the recorder does with them."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.store, self.publisher = settings, S3Store(settings), MemoryPublisher()
+        self.settings, self.store, self.publisher = (
+            settings,
+            S3Store(settings),
+            MemoryPublisher(),
+        )
         self.ctx = Context(settings, self.store, self.publisher, SystemClock())
         self.logbook = Logbook(settings)
 
@@ -52,37 +60,67 @@ class ApiWorld:
         """A new photo of this user, decided on and in the log."""
         key = f"{uuid4()}/grandma.png"
         data = data or photo() + uuid4().bytes
-        self.store.put(self.settings.bucket_uploads, key, data, "image/png", {"user": user, "workflow": "fast"})
+        self.store.put(
+            self.settings.bucket_uploads,
+            key,
+            data,
+            "image/png",
+            {"user": user, "workflow": "fast"},
+        )
         return self.decide(key)
 
     def decide(self, key: str) -> Receipt:
         """What the handler decides on what lies at a key, with the log told."""
-        decision = on_upload(UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx)
+        decision = on_upload(
+            UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx
+        )
         self.record()
         return self.receipt(decision.upload_id or "")
 
     def receipt(self, upload_id: str) -> Receipt:
         name = keys.receipt(upload_id)
-        return Receipt.from_bytes(self.store.read(self.settings.bucket_results, name), name)
+        return Receipt.from_bytes(
+            self.store.read(self.settings.bucket_results, name), name
+        )
 
     def record(self) -> None:
         bodies = self.publisher.bodies(topology.LOG)
         self.logbook.write([LogEvent.decode(body) for body in bodies])
         self.publisher.sent.clear()
 
-    def restore(self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp") -> Record:
+    def restore(
+        self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp"
+    ) -> Record:
         """What a worker leaves behind; its log event is the caller's to write."""
         assert receipt.task_id
         assert receipt.workflow
         at, task = self.ctx.clock.now(), receipt.task_id
         made: dict[str, Any] = {
-            "task_id": task, "upload_id": receipt.upload_id, "user_hash": receipt.user_hash, "models": [],
-            "source": receipt.source, "workflow": receipt.workflow, "engine": "e", "device": "d", "tile": {},
-            "steps": [], "width": 1, "height": 1, "result_key": keys.result(task), "result_sha256": "ab" * 32,
-            "result_bytes": 1, "attempts": 1, "queued_at": at, "started_at": at, "finished_at": at,
-            "duration_seconds": 1, "queue_seconds": 1, "peak_memory_bytes": 1, "software": "0",
+            "task_id": task,
+            "upload_id": receipt.upload_id,
+            "user_hash": receipt.user_hash,
+            "models": [],
+            "source": receipt.source,
+            "workflow": receipt.workflow,
+            "engine": "e",
+            "device": "d",
+            "tile": {},
+            "steps": [],
+            "width": 1,
+            "height": 1,
+            "result_key": keys.result(task),
+            "result_sha256": "ab" * 32,
+            "result_bytes": 1,
+            "attempts": 1,
+            "queued_at": at,
+            "started_at": at,
+            "finished_at": at,
+            "duration_seconds": 1,
+            "queue_seconds": 1,
+            "peak_memory_bytes": 1,
+            "software": "0",
             "preview": receipt.preview,
-        }  # fmt: skip
+        }
         record = Record(**made)
         bucket = self.settings.bucket_results
         self.store.put(bucket, keys.result(task), result, "image/png")

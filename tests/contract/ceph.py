@@ -1,7 +1,9 @@
-"""A Ceph of the smallest kind, with its S3 gateway: one monitor, one OSD that keeps everything in memory, no manager.
+"""A Ceph of the smallest kind, with its S3 gateway: one monitor, one OSD that keeps
+everything in memory, no manager.
 
-Ceph is a second implementation of S3 beside SeaweedFS, written by others. All parts listen on loopback, run in the
-foreground as children of the tests, and leave nothing outside their folder.
+Ceph is a second implementation of S3 beside SeaweedFS, written by others. All parts
+listen on loopback, run in the foreground as children of the tests, and leave nothing
+outside their folder.
 """
 
 from __future__ import annotations
@@ -85,26 +87,56 @@ class Ceph:
     @property
     def settings(self) -> Settings:
         return Settings(
-            s3_endpoint_url=self.url, s3_access_key=SecretStr(ACCESS_KEY), s3_secret_key=SecretStr(SECRET_KEY)
+            s3_endpoint_url=self.url,
+            s3_access_key=SecretStr(ACCESS_KEY),
+            s3_secret_key=SecretStr(SECRET_KEY),
         )
 
     def start(self) -> None:
         fsid, osd, mon_port = str(uuid4()), str(uuid4()), free_port()
         self._configuration.write_text(
-            CONFIGURATION.format(fsid=fsid, mon_port=mon_port, folder=self._folder, port=self.port)
+            CONFIGURATION.format(
+                fsid=fsid, mon_port=mon_port, folder=self._folder, port=self.port
+            )
         )
         for name in ("mon", "osd"):
             (self._folder / name).mkdir()
         monitors = str(self._folder / "monmap")
-        self._do("monmaptool", "--create", "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "--fsid", fsid, monitors)
+        self._do(
+            "monmaptool",
+            "--create",
+            "--addv",
+            "a",
+            f"[v2:127.0.0.1:{mon_port}]",
+            "--fsid",
+            fsid,
+            monitors,
+        )
         self._do("ceph-mon", "-i", "a", "--mkfs", "--monmap", monitors)
         self._run("ceph-mon", "-i", "a")
-        eventually(lambda: self._do("ceph", "osd", "new", osd, is_patient=True), "a monitor", START_S)
+        eventually(
+            lambda: self._do("ceph", "osd", "new", osd, is_patient=True),
+            "a monitor",
+            START_S,
+        )
         self._do("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._run("ceph-osd", "-i", "0")
-        eventually(lambda: "1 up" in self._do("ceph", "osd", "stat", is_patient=True), "an OSD", START_S)
+        eventually(
+            lambda: "1 up" in self._do("ceph", "osd", "stat", is_patient=True),
+            "an OSD",
+            START_S,
+        )
         keys = ("--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
-        self._do("radosgw-admin", "user", "create", "--uid", "darkroom", "--display-name", "Darkroom", *keys)
+        self._do(
+            "radosgw-admin",
+            "user",
+            "create",
+            "--uid",
+            "darkroom",
+            "--display-name",
+            "Darkroom",
+            *keys,
+        )
         self._run("radosgw", "-n", "client.rgw", "--no-mon-config")
         eventually(self._answers, "the gateway", START_S)
 
@@ -124,14 +156,23 @@ class Ceph:
 
     def _do(self, program: str, *arguments: str, is_patient: bool = False) -> str:
         """What it printed; of one that failed nothing, where it may be asked again."""
-        done = subprocess.run(self._command(program, *arguments), capture_output=True, text=True, timeout=START_S)
+        done = subprocess.run(
+            self._command(program, *arguments),
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
         assert is_patient or done.returncode == 0, done.stderr
         return done.stdout if done.returncode == 0 else ""
 
     def _run(self, program: str, *arguments: str) -> None:
         with (self._folder / f"{program}.out").open("wb") as out:
             command = self._command(program, *arguments, "-f")
-            self._running.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=self._folder))
+            self._running.append(
+                subprocess.Popen(
+                    command, stdout=out, stderr=subprocess.STDOUT, cwd=self._folder
+                )
+            )
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         if program == "monmaptool":

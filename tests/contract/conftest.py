@@ -1,4 +1,6 @@
-"""The brokers that the suite runs over. Each is started once, when the first test needs it."""
+"""The brokers that the suite runs over. Each is started once, when the first test needs
+it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def logbook(url: str) -> Iterator[Logbook]:
 
 
 def _missing(what: str) -> None:
-    """A newcomer's machine may lack a server; the one that decides what is merged may not."""
+    """A newcomer's machine may lack a server; the one that decides what is merged may
+    not.
+    """
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is not installed")
@@ -93,7 +97,9 @@ def queue(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def settings(broker: Broker) -> Settings:
-    """Patient, as the tests share their machine; those that wait for the end of it have less."""
+    """Patient, as the tests share their machine; those that wait for the end of it have
+    less.
+    """
     return Settings(broker_url=broker.url, publish_timeout_s=60)
 
 
@@ -107,7 +113,9 @@ def hasty(settings: Settings) -> Settings:
 def ceph() -> Iterator[Settings]:
     """A second S3 server, with the buckets; its settings."""
     if without := missing():
-        _missing(f"Ceph ({', '.join(without)}: apt-get install radosgw ceph-mon ceph-osd)")
+        _missing(
+            f"Ceph ({', '.join(without)}: apt-get install radosgw ceph-mon ceph-osd)"
+        )
     running = Ceph()
     try:
         running.start()

@@ -32,8 +32,12 @@ def database(settings: Settings) -> Iterator[str]:
 
 
 def corner(settings: Settings) -> str:
-    """The address of the running broker's second database, emptied of what the test before left there."""
-    url = urlunsplit(urlsplit(settings.broker_url.get_secret_value())._replace(path="/1"))
+    """The address of the running broker's second database, emptied of what the test
+    before left there.
+    """
+    url = urlunsplit(
+        urlsplit(settings.broker_url.get_secret_value())._replace(path="/1")
+    )
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url

@@ -17,14 +17,21 @@ class Taken:
     """The deliveries of one consumer, in order."""
 
     def __init__(
-        self, consumer: Consumer, thread: threading.Thread, stop: threading.Event, deliveries: list[Delivery]
+        self,
+        consumer: Consumer,
+        thread: threading.Thread,
+        stop: threading.Event,
+        deliveries: list[Delivery],
     ) -> None:
         self.consumer, self.deliveries = consumer, deliveries
         self._thread, self._stop = thread, stop
 
     def take(self, count: int) -> list[Delivery]:
         """The first `count` deliveries, waited for."""
-        eventually(lambda: len(self.deliveries) >= count, f"{count} deliveries; there are {len(self.deliveries)}")
+        eventually(
+            lambda: len(self.deliveries) >= count,
+            f"{count} deliveries; there are {len(self.deliveries)}",
+        )
         return self.deliveries[:count]
 
     def bodies(self) -> list[bytes]:
@@ -50,7 +57,10 @@ def consuming(
         act(delivery)
         deliveries.append(delivery)
 
-    consumer, stop = Consumer(settings, prefetch, on_delivery, is_alive), threading.Event()
+    consumer, stop = (
+        Consumer(settings, prefetch, on_delivery, is_alive),
+        threading.Event(),
+    )
     thread = threading.Thread(target=consumer.run, args=(stop,), daemon=True)
     taken = Taken(consumer, thread, stop, deliveries)
     thread.start()
@@ -63,11 +73,15 @@ def consuming(
 class Holder:
     """A consumer in a process of its own that takes and holds, to be killed."""
 
-    def __init__(self, settings: Settings, queue: str, prefetch: int = 1, skew_s: float = 0) -> None:
+    def __init__(
+        self, settings: Settings, queue: str, prefetch: int = 1, skew_s: float = 0
+    ) -> None:
         url = settings.broker_url.get_secret_value()
         arguments = [url, queue, str(settings.lease_s), str(prefetch), str(skew_s)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.contract.holder", *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.contract.holder", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self._lines = self._process.stdout

@@ -1,6 +1,8 @@
-"""A consumer process for tests to kill: `python -m tests.contract.holder URL QUEUE LEASE_S PREFETCH [SKEW_S]`.
+"""A consumer process for tests to kill: `python -m tests.contract.holder URL QUEUE
+LEASE_S PREFETCH [SKEW_S]`.
 
-Prints each body it is handed and settles nothing. With SKEW_S its wall clock is wrong by that much.
+Prints each body it is handed and settles nothing. With SKEW_S its wall clock is wrong
+by that much.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def main(url: str, queue: str, lease_s: str, prefetch: str, skew_s: str = "0") -
         _skew(float(skew_s))
     settings = Settings(broker_url=url, lease_s=float(lease_s), log_level="error")
     configure(settings, "holder")
-    Consumer(settings, {queue: int(prefetch)}, lambda d: print(d.body.decode(), flush=True)).run(threading.Event())
+    Consumer(
+        settings, {queue: int(prefetch)}, lambda d: print(d.body.decode(), flush=True)
+    ).run(threading.Event())
 
 
 def _skew(seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""Somebody who issues tokens: a key set behind a real HTTP server, and what attackers would make of it."""
+"""Somebody who issues tokens: a key set behind a real HTTP server, and what attackers
+would make of it.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ from tests.fakes import FakeClock
 NOW_S = int(FakeClock().now().timestamp())
 """The time of whom the tokens are for, who never asks this machine's clock."""
 ISSUER, AUDIENCE = "https://id.example", "darkroom"
-RSA_KEY, EC_KEY = rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
+RSA_KEY, EC_KEY = (
+    rsa.generate_private_key(65537, 2048),
+    ec.generate_private_key(ec.SECP256R1()),
+)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Those of a good token; None takes one away."""
     good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW_S + 2 * 86_400}
-    return {name: value for name, value in (good | changes).items() if value is not None}
+    return {
+        name: value for name, value in (good | changes).items() if value is not None
+    }
 
 
 def encoded(part: bytes) -> str:
@@ -35,13 +42,21 @@ def encoded(part: bytes) -> str:
 
 def public(private: Any, kid: str, **more: Any) -> dict[str, Any]:
     """The public half as an entry of a key set."""
-    algorithm: Any = ECAlgorithm if isinstance(private, ec.EllipticCurvePrivateKey) else RSAAlgorithm
+    algorithm: Any = (
+        ECAlgorithm if isinstance(private, ec.EllipticCurvePrivateKey) else RSAAlgorithm
+    )
     entry: dict[str, Any] = json.loads(algorithm.to_jwk(private.public_key()))
-    return {key: entry[key] for key in entry if key != "key_ops"} | {"kid": kid, "use": "sig"} | more
+    return (
+        {key: entry[key] for key in entry if key != "key_ops"}
+        | {"kid": kid, "use": "sig"}
+        | more
+    )
 
 
 class Issuer:
-    """`keys` is what is published, `status` how, or a `habit` writes the whole answer; `asked` counts."""
+    """`keys` is what is published, `status` how, or a `habit` writes the whole answer;
+    `asked` counts.
+    """
 
     def __init__(self) -> None:
         self.rsa, self.ec = RSA_KEY, EC_KEY
@@ -75,11 +90,17 @@ class Issuer:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self, *_: type[BaseException] | BaseException | TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def token(self, algorithm: str = "RS256", kid: str | None = None, **changes: Any) -> str:
+    def token(
+        self, algorithm: str = "RS256", kid: str | None = None, **changes: Any
+    ) -> str:
         key, own = (self.rsa, "r1") if algorithm == "RS256" else (self.ec, "e1")
-        return jwt.encode(claims(**changes), key, algorithm, {"kid": own if kid is None else kid})
+        return jwt.encode(
+            claims(**changes), key, algorithm, {"kid": own if kid is None else kid}
+        )

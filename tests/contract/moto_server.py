@@ -1,6 +1,8 @@
-"""moto's server, whose queues serve one request at a time: `python -m tests.contract.moto_server -H HOST -p PORT`.
+"""moto's server, whose queues serve one request at a time: `python -m
+tests.contract.moto_server -H HOST -p PORT`.
 
-By itself moto looks and marks without a lock: two consumers who ask at once may get the same message, or an error 500.
+By itself moto looks and marks without a lock: two consumers who ask at once may get the
+same message, or an error 500.
 """
 # mypy: disallow-untyped-calls=False
 
@@ -18,8 +20,17 @@ from moto.sqs.models import SQSBackend
 
 ONE_AT_A_TIME = threading.RLock()
 LOOK_S = 0.05
-CHANGES = ("send_message", "send_message_batch", "delete_message", "delete_message_batch", "change_message_visibility",
-           "change_message_visibility_batch", "purge_queue", "create_queue", "delete_queue")  # fmt: skip
+CHANGES = (
+    "send_message",
+    "send_message_batch",
+    "delete_message",
+    "delete_message_batch",
+    "change_message_visibility",
+    "change_message_visibility_batch",
+    "purge_queue",
+    "create_queue",
+    "delete_queue",
+)
 
 
 def alone(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,9 +46,14 @@ def waiting(receive: Callable[..., Any]) -> Callable[..., Any]:
     """Waits for messages outside the lock."""
 
     @wraps(receive)
-    def looked(self: SQSBackend, queue: str, count: int, wait_s: int, *args: Any) -> Any:
+    def looked(
+        self: SQSBackend, queue: str, count: int, wait_s: int, *args: Any
+    ) -> Any:
         ends = time.monotonic() + wait_s
-        while not (found := receive(self, queue, count, 0, *args)) and time.monotonic() < ends:
+        while (
+            not (found := receive(self, queue, count, 0, *args))
+            and time.monotonic() < ends
+        ):
             time.sleep(LOOK_S)
         return found
 

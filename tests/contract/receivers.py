@@ -21,9 +21,15 @@ class Received:
 
 
 class Receiver:
-    """An HTTP server; `answer(handler, number)` writes the response to the call of that number (1-based)."""
+    """An HTTP server; `answer(handler, number)` writes the response to the call of that
+    number (1-based).
+    """
 
-    def __init__(self, answer: Callable[[BaseHTTPRequestHandler, int], None], host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        answer: Callable[[BaseHTTPRequestHandler, int], None],
+        host: str = "127.0.0.1",
+    ) -> None:
         self.received: list[Received] = []
         outer = self
 
@@ -41,7 +47,9 @@ class Receiver:
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self.url = f"http://{host}:{self.port}/hook?a=%2F"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        ).start()
 
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Before the first call."""
@@ -57,7 +65,9 @@ def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler, int],
     return statuses(code, **headers)
 
 
-def statuses(*codes: int, **headers: str) -> Callable[[BaseHTTPRequestHandler, int], None]:
+def statuses(
+    *codes: int, **headers: str
+) -> Callable[[BaseHTTPRequestHandler, int], None]:
     """One after the other; the last for ever."""
 
     def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
@@ -98,7 +108,9 @@ class Counter:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.connects = 0
-        self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._socket = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._count, daemon=True).start()
 

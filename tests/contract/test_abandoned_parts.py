@@ -15,7 +15,9 @@ from infra.local.stack import Stack
 from shared import s3_listing
 from shared.storage import S3Store, Unfinished
 from tests.admin import as_admin
-from tests.contract.test_sweep import ctx as ctx  # the fixture: buckets of this test's own
+
+# the fixture: buckets of this test's own
+from tests.contract.test_sweep import ctx as ctx
 
 DAY_S = 86_400
 
@@ -27,19 +29,32 @@ class Later(S3Store):
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         for upload in super().unfinished(bucket):
-            week = timedelta(days=7, seconds=1) if upload.key.startswith(self.old) else timedelta()
+            week = (
+                timedelta(days=7, seconds=1)
+                if upload.key.startswith(self.old)
+                else timedelta()
+            )
             yield replace(upload, begun=upload.begun - week)
 
 
-def test_abandoned_uploads_are_ended_in_pages(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the key, several of one key, with parts and without; a young one can still be completed."""
+def test_abandoned_uploads_are_ended_in_pages(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the key, several of one key, with parts and without; a young one can
+    still be completed.
+    """
     monkeypatch.setattr(s3_listing, "PAGE", 2)
     bucket, store = ctx.settings.bucket_uploads, Later(ctx.settings)
     ctx = replace(ctx, store=store)
     keys = ["old/a.png", "old/a.png", "old/b \u00e9+#%41.png", "old/c.png", "young.png"]
-    begun = [store.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys]
+    begun = [
+        store.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        for key in keys
+    ]
     parts = [
-        store.client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+        store.client.upload_part(
+            Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x"
+        )["ETag"]
         for key, upload in list(zip(keys, begun, strict=True))[1:]
     ]
     assert sorted(upload.key for upload in store.unfinished(bucket)) == sorted(keys)
@@ -50,9 +65,11 @@ def test_abandoned_uploads_are_ended_in_pages(ctx: Context, monkeypatch: pytest.
     assert (young.key, young.upload_id) == ("young.png", begun[4])
     assert -2 <= young.age_s < DAY_S
     store.client.complete_multipart_upload(
-        Bucket=bucket, Key=young.key, UploadId=young.upload_id,
+        Bucket=bucket,
+        Key=young.key,
+        UploadId=young.upload_id,
         MultipartUpload={"Parts": [{"ETag": parts[-1], "PartNumber": 1}]},
-    )  # fmt: skip
+    )
     assert list(store.unfinished(bucket)) == []
     store.end(young)  # over by now: no error, and the object stays
     assert store.read(bucket, young.key) == b"x"

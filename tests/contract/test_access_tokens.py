@@ -1,4 +1,6 @@
-"""Tokens of an issuer, on a real key server: the good ones open the door, no forged one does."""
+"""Tokens of an issuer, on a real key server: the good ones open the door, no forged one
+does.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,15 @@ from shared.access import USUAL
 from shared.clock import Clock, StoreClock
 from shared.errors import SettingsError
 from shared.settings import Settings
-from tests.contract.issuer import AUDIENCE, ISSUER, NOW_S, Issuer, claims, encoded, public
+from tests.contract.issuer import (
+    AUDIENCE,
+    ISSUER,
+    NOW_S,
+    Issuer,
+    claims,
+    encoded,
+    public,
+)
 from tests.contract.receivers import trickling
 from tests.fakes import FakeClock
 from tests.unit.upload_world import World
@@ -49,12 +59,21 @@ class Door:
     """The whole app, asked with one token."""
 
     def __init__(self, **settings: Any) -> None:
-        given = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "limit_failures_per_min": 10_000} | settings
+        given = {
+            "jwt_issuer": ISSUER,
+            "jwt_audience": AUDIENCE,
+            "limit_failures_per_min": 10_000,
+        } | settings
         self.world = World(settings=given)
-        self._client = TestClient(build(self.world.ctx, asked={}), raise_server_exceptions=False)
+        self._client = TestClient(
+            build(self.world.ctx, asked={}), raise_server_exceptions=False
+        )
 
     def ask(self, token: str) -> int:
-        answer = self._client.get("/v1/workflows", headers={"Authorization": f"Bearer {token}".encode("latin-1")})
+        answer = self._client.get(
+            "/v1/workflows",
+            headers={"Authorization": f"Bearer {token}".encode("latin-1")},
+        )
         return answer.status_code
 
 
@@ -64,7 +83,9 @@ def door(issuer: Issuer) -> Door:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-def test_a_good_token_opens_the_door(door: Door, issuer: Issuer, algorithm: str) -> None:
+def test_a_good_token_opens_the_door(
+    door: Door, issuer: Issuer, algorithm: str
+) -> None:
     assert door.ask(issuer.token(algorithm)) == 200
 
 
@@ -73,21 +94,39 @@ def test_a_token_of_a_shared_secret_opens_the_door() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-@pytest.mark.parametrize("named", [True, False], ids=["kid in the set", "no kid anywhere"])
-def test_a_token_may_name_no_key_where_one_alone_fits(issuer: Issuer, algorithm: str, named: bool) -> None:
+@pytest.mark.parametrize(
+    "named", [True, False], ids=["kid in the set", "no kid anywhere"]
+)
+def test_a_token_may_name_no_key_where_one_alone_fits(
+    issuer: Issuer, algorithm: str, named: bool
+) -> None:
     """RFC 7515 makes `kid` optional."""
     if not named:
-        issuer.keys = [{name: value for name, value in key.items() if name != "kid"} for key in issuer.keys]
+        issuer.keys = [
+            {name: value for name, value in key.items() if name != "kid"}
+            for key in issuer.keys
+        ]
     issuer.keys.append(public(OTHERS, "enc", use="enc"))
     key = issuer.rsa if algorithm == "RS256" else issuer.ec
-    assert Door(jwt_jwks_url=issuer.url).ask(jwt.encode(claims(), key, algorithm)) == 200
+    assert (
+        Door(jwt_jwks_url=issuer.url).ask(jwt.encode(claims(), key, algorithm)) == 200
+    )
 
 
 @pytest.mark.parametrize("keys", [0, 2])
-def test_a_token_that_names_no_key_is_refused_where_not_one_alone_fits(issuer: Issuer, keys: int) -> None:
-    issuer.keys = [public(issuer.ec, "e1"), *[public(issuer.rsa, "r1"), public(OTHERS, "r2")][:keys]]
-    asked = tokens(jwt_jwks_url=issuer.url).caller(jwt.encode(claims(), issuer.rsa, "RS256"))
-    with pytest.raises(InvalidToken, match=f"names no key .kid., and {keys} of the issuer's set"):
+def test_a_token_that_names_no_key_is_refused_where_not_one_alone_fits(
+    issuer: Issuer, keys: int
+) -> None:
+    issuer.keys = [
+        public(issuer.ec, "e1"),
+        *[public(issuer.rsa, "r1"), public(OTHERS, "r2")][:keys],
+    ]
+    asked = tokens(jwt_jwks_url=issuer.url).caller(
+        jwt.encode(claims(), issuer.rsa, "RS256")
+    )
+    with pytest.raises(
+        InvalidToken, match=f"names no key .kid., and {keys} of the issuer's set"
+    ):
         asyncio.run(asked)
 
 
@@ -103,7 +142,9 @@ def signed_with_the_public_key(issuer: Issuer) -> str:
     )
     head = encoded(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "r1"}).encode())
     signed = f"{head}.{encoded(json.dumps(claims()).encode())}"
-    return f"{signed}.{encoded(hmac.new(pem, signed.encode(), hashlib.sha256).digest())}"
+    return (
+        f"{signed}.{encoded(hmac.new(pem, signed.encode(), hashlib.sha256).digest())}"
+    )
 
 
 def with_another_body(issuer: Issuer) -> str:
@@ -123,14 +164,20 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     "another body": with_another_body,
     "another key of the same id": lambda _: of_others(),
     "brings its key (jwk)": lambda _: of_others(jwk=public(OTHERS, "r1")),
-    "brings its key's address (jku)": lambda issuer: of_others(jku=issuer.url, x5u=issuer.url),
+    "brings its key's address (jku)": lambda issuer: of_others(
+        jku=issuer.url, x5u=issuer.url
+    ),
     "critical extension": lambda issuer: jwt.encode(
         claims(), issuer.rsa, "RS256", {"kid": "r1", "crit": ["exp2"], "exp2": 1}
     ),
-    "algorithm not allowed": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS512", {"kid": "r1"}),
+    "algorithm not allowed": lambda issuer: jwt.encode(
+        claims(), issuer.rsa, "RS512", {"kid": "r1"}
+    ),
     "algorithm of another key": lambda issuer: issuer.token("ES256", kid="r1"),
     "no key named, signed by another": lambda _: jwt.encode(claims(), OTHERS, "RS256"),
-    "no key named, algorithm not allowed": lambda issuer: jwt.encode(claims(), issuer.rsa, "RS512"),
+    "no key named, algorithm not allowed": lambda issuer: jwt.encode(
+        claims(), issuer.rsa, "RS512"
+    ),
     "unknown key": lambda issuer: issuer.token(kid="r2"),
     "key is no text": lambda _: encoded(b'{"alg":"RS256","kid":[1]}') + ".e30.AA",
     "path as key": lambda issuer: issuer.token(kid="../../dev/null"),
@@ -149,7 +196,9 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
     "sub that is no text": lambda issuer: issuer.token(sub="\ud800"),
     "endless exp": lambda issuer: issuer.token(exp=float("inf")),
     "deep header": lambda _: f"{encoded(b'[' * 5000)}.e30.AA",
-    "deep body": lambda issuer: f"{issuer.token().partition('.')[0]}.{encoded(b'[' * 4000)}.AA",
+    "deep body": lambda issuer: (
+        f"{issuer.token().partition('.')[0]}.{encoded(b'[' * 4000)}.AA"
+    ),
     "endless": lambda issuer: issuer.token(sub="a" * 20_000),
     "nothing at all": lambda _: "..",
     "no text": lambda _: "\u00ff.\u00ff.\u00ff",
@@ -157,7 +206,9 @@ FORGED: dict[str, Callable[[Issuer], str]] = {
 
 
 @pytest.mark.parametrize("attack", FORGED)
-def test_no_forged_token_opens_the_door(door: Door, issuer: Issuer, attack: str) -> None:
+def test_no_forged_token_opens_the_door(
+    door: Door, issuer: Issuer, attack: str
+) -> None:
     """Each differs from a good one in one way alone."""
     assert door.ask(FORGED[attack](issuer)) == 401
 
@@ -165,9 +216,24 @@ def test_no_forged_token_opens_the_door(door: Door, issuer: Issuer, attack: str)
 HOUR_S = 3600
 CLAIMS = ("exp", "nbf", "iat")
 WRITTEN = [
-    f'"{NOW_S}"', "true", "false", "NaN", "Infinity", "-Infinity", "-1", "-0.5", "1e999", "1" + "0" * 400,
-    "1" + "0" * 5000, str(253_402_300_800), f"{NOW_S * 1000}", "[]", "{}", f"[{NOW_S}]", "null",
-]  # fmt: skip
+    f'"{NOW_S}"',
+    "true",
+    "false",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "-1",
+    "-0.5",
+    "1e999",
+    "1" + "0" * 400,
+    "1" + "0" * 5000,
+    str(253_402_300_800),
+    f"{NOW_S * 1000}",
+    "[]",
+    "{}",
+    f"[{NOW_S}]",
+    "null",
+]
 
 
 def written(name: str, value: str) -> str:
@@ -180,19 +246,29 @@ def written(name: str, value: str) -> str:
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_time_is_a_number_of_seconds_since_1970(name: str) -> None:
-    """With a fraction, if need be; whatever else an issuer signs is refused, and never our fault."""
+    """With a fraction, if need be; whatever else an issuer signs is refused, and never
+    our fault.
+    """
     door, good = Door(jwt_secret=SECRET), NOW_S + (0 if name != "exp" else 60)
-    assert [door.ask(written(name, text)) for text in (str(good), f"{good}.5", f"{good}e0")] == [200] * 3
-    assert {value: door.ask(written(name, value)) for value in WRITTEN} == dict.fromkeys(WRITTEN, 401)
+    assert [
+        door.ask(written(name, text)) for text in (str(good), f"{good}.5", f"{good}e0")
+    ] == [200] * 3
+    assert {
+        value: door.ask(written(name, value)) for value in WRITTEN
+    } == dict.fromkeys(WRITTEN, 401)
 
 
 @pytest.mark.parametrize(
     ("name", "from_now_s", "status"),
     [
-        ("exp", -LEEWAY_S + 1, 200), ("exp", -LEEWAY_S, 401), ("nbf", LEEWAY_S, 200), ("nbf", LEEWAY_S + 1, 401),
-        ("iat", LEEWAY_S, 200), ("iat", LEEWAY_S + 1, 401),
+        ("exp", -LEEWAY_S + 1, 200),
+        ("exp", -LEEWAY_S, 401),
+        ("nbf", LEEWAY_S, 200),
+        ("nbf", LEEWAY_S + 1, 401),
+        ("iat", LEEWAY_S, 200),
+        ("iat", LEEWAY_S + 1, 401),
     ],
-)  # fmt: skip
+)
 def test_so_much_is_forgiven(name: str, from_now_s: int, status: int) -> None:
     token = jwt.encode(claims(**{name: NOW_S + from_now_s}), SECRET, "HS256")
     assert Door(jwt_secret=SECRET).ask(token) == status
@@ -206,43 +282,89 @@ def test_a_token_is_good_by_the_stores_clock(skew_s: int) -> None:
     door = tokens(store, jwt_secret=SECRET)
     store.heard(own.now() + timedelta(seconds=skew_s), own.monotonic())
     now_s = NOW_S + skew_s
-    asyncio.run(door.caller(jwt.encode(claims(nbf=now_s, iat=now_s, exp=now_s + 60), SECRET, "HS256")))
-    for faults, says in (({"exp": now_s - 60}, "expired"), ({"nbf": now_s + 60}, "not good yet")):
+    asyncio.run(
+        door.caller(
+            jwt.encode(claims(nbf=now_s, iat=now_s, exp=now_s + 60), SECRET, "HS256")
+        )
+    )
+    for faults, says in (
+        ({"exp": now_s - 60}, "expired"),
+        ({"nbf": now_s + 60}, "not good yet"),
+    ):
         with pytest.raises(InvalidToken, match=says):
             asyncio.run(door.caller(jwt.encode(claims(**faults), SECRET, "HS256")))
 
 
-@pytest.mark.parametrize("secret", ["another secret of thirty-two bytes or so", "", "None"])
+@pytest.mark.parametrize(
+    "secret", ["another secret of thirty-two bytes or so", "", "None"]
+)
 def test_another_secret_opens_nothing(secret: str) -> None:
-    head = encoded(b'{"alg":"HS256","typ":"JWT"}') + "." + encoded(json.dumps(claims()).encode())
+    head = (
+        encoded(b'{"alg":"HS256","typ":"JWT"}')
+        + "."
+        + encoded(json.dumps(claims()).encode())
+    )
     token = f"{head}.{encoded(hmac.new(secret.encode(), head.encode(), hashlib.sha256).digest())}"
     assert Door(jwt_secret=SECRET).ask(token) == 401
 
 
 def test_only_algorithms_that_are_set_are_taken(issuer: Issuer) -> None:
     door = Door(jwt_jwks_url=issuer.url, jwt_algorithms="ES256")
-    assert [door.ask(issuer.token(algorithm)) for algorithm in ("ES256", "RS256")] == [200, 401]
+    assert [door.ask(issuer.token(algorithm)) for algorithm in ("ES256", "RS256")] == [
+        200,
+        401,
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 def test_a_key_of_the_set_is_used_for_what_it_is_meant_for(issuer: Issuer) -> None:
-    """No key for encryption, no symmetric one, no weak one, no other curve: and the rest of the set still counts."""
-    weak, other = rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP384R1())
-    symmetric = {"kty": "oct", "k": encoded(SECRET.encode()), "kid": "s1", "alg": "HS256"}
-    issuer.keys = [public(OTHERS, "enc", use="enc"), symmetric, public(weak, "weak"), public(other, "p384"), "?", {},
-                   {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "broken"}, *issuer.keys]  # fmt: skip
+    """No key for encryption, no symmetric one, no weak one, no other curve: and the
+    rest of the set still counts.
+    """
+    weak, other = (
+        rsa.generate_private_key(65537, 1024),
+        ec.generate_private_key(ec.SECP384R1()),
+    )
+    symmetric = {
+        "kty": "oct",
+        "k": encoded(SECRET.encode()),
+        "kid": "s1",
+        "alg": "HS256",
+    }
+    issuer.keys = [
+        public(OTHERS, "enc", use="enc"),
+        symmetric,
+        public(weak, "weak"),
+        public(other, "p384"),
+        "?",
+        {},
+        {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "broken"},
+        *issuer.keys,
+    ]
     door = Door(jwt_jwks_url=issuer.url)
     signers: list[tuple[Any, str, str]] = [
-        (OTHERS, "RS256", "enc"), (SECRET, "HS256", "s1"), (weak, "RS256", "weak"), (other, "ES384", "p384"),
-    ]  # fmt: skip
-    forged = [jwt.encode(claims(), key, algorithm, {"kid": kid}) for key, algorithm, kid in signers]
+        (OTHERS, "RS256", "enc"),
+        (SECRET, "HS256", "s1"),
+        (weak, "RS256", "weak"),
+        (other, "ES384", "p384"),
+    ]
+    forged = [
+        jwt.encode(claims(), key, algorithm, {"kid": kid})
+        for key, algorithm, kid in signers
+    ]
     assert [door.ask(token) for token in forged] == [401] * 4
     assert door.ask(issuer.token()) == 200
 
 
-def test_the_key_set_is_fetched_seldom_whatever_tokens_name(door: Door, issuer: Issuer) -> None:
-    """A flood of invented key ids costs the issuer one request a minute; a new key is found after that minute."""
-    assert [door.ask(issuer.token(kid=f"invented{number}")) for number in range(50)] == [401] * 50
+def test_the_key_set_is_fetched_seldom_whatever_tokens_name(
+    door: Door, issuer: Issuer
+) -> None:
+    """A flood of invented key ids costs the issuer one request a minute; a new key is
+    found after that minute.
+    """
+    assert [
+        door.ask(issuer.token(kid=f"invented{number}")) for number in range(50)
+    ] == [401] * 50
     assert issuer.asked == 1
     issuer.keys.append(public(OTHERS, "r2"))
     token = jwt.encode(claims(), OTHERS, "RS256", {"kid": "r2"})
@@ -251,7 +373,9 @@ def test_the_key_set_is_fetched_seldom_whatever_tokens_name(door: Door, issuer: 
     assert (door.ask(token), issuer.asked) == (200, 2)
 
 
-def test_a_withdrawn_key_opens_nothing_once_the_set_is_old(door: Door, issuer: Issuer) -> None:
+def test_a_withdrawn_key_opens_nothing_once_the_set_is_old(
+    door: Door, issuer: Issuer
+) -> None:
     assert door.ask(issuer.token()) == 200
     issuer.keys = issuer.keys[1:]
     door.world.clock.advance(jwks.FRESH_S)
@@ -260,7 +384,14 @@ def test_a_withdrawn_key_opens_nothing_once_the_set_is_old(door: Door, issuer: I
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, b""), (302, b""), (200, b"-"), (200, b"[]"), (200, b'{"keys":1}'), (200, b" " * (jwks.MAX_BYTES + 1))],
+    [
+        (500, b""),
+        (302, b""),
+        (200, b"-"),
+        (200, b"[]"),
+        (200, b'{"keys":1}'),
+        (200, b" " * (jwks.MAX_BYTES + 1)),
+    ],
     ids=["failing", "redirecting", "no JSON", "no set", "no keys", "too large"],
 )
 def test_while_the_issuer_is_away_the_last_set_is_used_for_a_day(
@@ -284,9 +415,14 @@ def trickling_body(handler: BaseHTTPRequestHandler, number: int) -> None:
 
 @pytest.mark.parametrize("habit", [trickling, trickling_body])
 def test_an_issuer_that_trickles_is_not_waited_for(
-    door: Door, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, habit: Callable[[BaseHTTPRequestHandler, int], None]
+    door: Door,
+    issuer: Issuer,
+    monkeypatch: pytest.MonkeyPatch,
+    habit: Callable[[BaseHTTPRequestHandler, int], None],
 ) -> None:
-    """Each byte is a sign of life, but the time for all of them is limited; the others' tokens wait no longer."""
+    """Each byte is a sign of life, but the time for all of them is limited; the others'
+    tokens wait no longer.
+    """
     monkeypatch.setattr(jwks, "TIMEOUT_S", 0.3)
     issuer.habit = habit
     assert door.ask(issuer.token()) == 503
@@ -309,7 +445,9 @@ def test_an_issuer_that_trickles_is_not_waited_for(
         ({"scope": None, "scopes": ["read"]}, {"read"}),
     ],
 )
-def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(given: dict[str, Any], scopes: set[str]) -> None:
+def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(
+    given: dict[str, Any], scopes: set[str]
+) -> None:
     token = jwt.encode(claims(**given), SECRET, "HS256")
     caller = asyncio.run(tokens(jwt_secret=SECRET).caller(token))
     assert (set(caller.scopes), caller.operator) == (scopes, False)
@@ -332,10 +470,18 @@ def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(given: di
         {"jwt_secret": ""},
     ],
 )
-def test_settings_that_leave_a_gap_are_refused_at_the_start(settings: dict[str, Any]) -> None:
+def test_settings_that_leave_a_gap_are_refused_at_the_start(
+    settings: dict[str, Any],
+) -> None:
     with pytest.raises(SettingsError):
-        Tokens(Settings(**{"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **settings}), FakeClock())
+        Tokens(
+            Settings(**{"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **settings}),
+            FakeClock(),
+        )
 
 
 def test_without_settings_no_token_is_accepted() -> None:
-    assert Door(jwt_issuer="", jwt_audience="").ask(jwt.encode(claims(), SECRET, "HS256")) == 401
+    assert (
+        Door(jwt_issuer="", jwt_audience="").ask(jwt.encode(claims(), SECRET, "HS256"))
+        == 401
+    )

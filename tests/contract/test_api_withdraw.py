@@ -1,4 +1,6 @@
-"""Whose photo it is, and what its owner may take back, on the real store and the real log."""
+"""Whose photo it is, and what its owner may take back, on the real store and the real
+log.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,30 @@ def test_a_tenant_sees_own_tasks_only(world: ApiWorld) -> None:
     ann, bob = name(), name()
     receipt = world.upload(ann)
     world.restore(receipt)
-    own, other = world.client(tenant(ann, world.settings)), world.client(tenant(bob, world.settings))
-    assert [own.get(f"/v1/tasks/{receipt.task_id}{path}").status_code for path in PATHS] == [200, 307, 307, 200, 200]
-    assert [row["task_id"] for row in own.get("/v1/tasks").json()["items"]] == [receipt.task_id]
+    own, other = (
+        world.client(tenant(ann, world.settings)),
+        world.client(tenant(bob, world.settings)),
+    )
+    assert [
+        own.get(f"/v1/tasks/{receipt.task_id}{path}").status_code for path in PATHS
+    ] == [200, 307, 307, 200, 200]
+    assert [row["task_id"] for row in own.get("/v1/tasks").json()["items"]] == [
+        receipt.task_id
+    ]
     assert other.get("/v1/tasks").json()["items"] == []
     assert other.get("/v1/tasks", params={"user": receipt.user_hash}).status_code == 403
     assert sum(count["uploads"] for count in own.get("/v1/stats").json()) == 1
     assert other.get("/v1/stats").json() == []
     unknown = str(uuid4())
-    for method, path in [*(("GET", path) for path in PATHS), ("DELETE", ""), ("DELETE", "?erase=true")]:
-        theirs, nobodys = (other.request(method, f"/v1/tasks/{task}{path}") for task in (receipt.task_id, unknown))
+    for method, path in [
+        *(("GET", path) for path in PATHS),
+        ("DELETE", ""),
+        ("DELETE", "?erase=true"),
+    ]:
+        theirs, nobodys = (
+            other.request(method, f"/v1/tasks/{task}{path}")
+            for task in (receipt.task_id, unknown)
+        )
         assert (theirs.status_code, nobodys.status_code) == (404, 404), path
         assert theirs.text.replace(str(receipt.task_id), unknown) == nobodys.text
 
@@ -58,7 +74,10 @@ def test_a_ticket_is_its_owners(world: ApiWorld) -> None:
         issued = ann.post("/v1/uploads", json=asked, headers=headers).json()
         path = f"/v1/uploads/{issued['ticket']}"
         assert (ann.get(path).status_code, bob.get(path).status_code) == (200, 404)
-    mine, yours = (c.post("/v1/uploads", json=asked, headers={"Idempotency-Key": "k"}).json() for c in (ann, bob))
+    mine, yours = (
+        c.post("/v1/uploads", json=asked, headers={"Idempotency-Key": "k"}).json()
+        for c in (ann, bob)
+    )
     assert mine["ticket"] != yours["ticket"]
 
 
@@ -101,14 +120,22 @@ def test_a_waiting_photo_is_cancelled_once_and_for_all(world: ApiWorld) -> None:
     """Reason in the bucket, `failed` in the log; the same event later changes nothing."""
     ann = name()
     receipt = world.upload(ann)
-    client, path = world.client(tenant(ann, world.settings)), f"/v1/tasks/{receipt.task_id}"
+    client, path = (
+        world.client(tenant(ann, world.settings)),
+        f"/v1/tasks/{receipt.task_id}",
+    )
     for _ in range(2):
         answer = client.delete(path)
         assert (answer.status_code, answer.json()["code"]) == (200, "cancelled")
     world.record()
     shown = client.get(path).json()
-    assert (shown["status"], shown["uploads"][0]["error_code"]) == ("failed", "cancelled")
-    event = UploadEvent("uploads", receipt.source.key, "create", None, None, None, None, None)
+    assert (shown["status"], shown["uploads"][0]["error_code"]) == (
+        "failed",
+        "cancelled",
+    )
+    event = UploadEvent(
+        "uploads", receipt.source.key, "create", None, None, None, None, None
+    )
     assert on_upload(event, world.ctx).repeated
     assert not [sent for sent in world.publisher.sent if sent.queue in topology.RESTORE]
 
@@ -124,24 +151,34 @@ def test_a_restored_photo_can_only_be_erased(world: ApiWorld) -> None:
 
 @pytest.mark.parametrize("late", [False, True], ids=["log knows", "log is late"])
 def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
-    """Objects in all buckets; name, parameters and result from the log, also where it hears of the photo late."""
+    """Objects in all buckets; name, parameters and result from the log, also where it
+    hears of the photo late.
+    """
     ann = name()
     receipt = world.upload(ann)
     success = facts.of_record(world.restore(receipt), "results")
     task = receipt.task_id or ""
-    world.store.put("quarantine", f"{receipt.upload_id}/grandma.png", b"copy", "image/png")
+    world.store.put(
+        "quarantine", f"{receipt.upload_id}/grandma.png", b"copy", "image/png"
+    )
     if not late:
         world.logbook.write([success])
     client = world.client(tenant(ann, world.settings))
     answer = client.delete(f"/v1/tasks/{task}", params={"erase": True})
     assert (answer.status_code, answer.json()["code"]) == (200, "erased")
-    gone = {"uploads": [receipt.source.key], "quarantine": [f"{receipt.upload_id}/grandma.png"],
-            "results": [keys.result(task), keys.preview(task), keys.record(task)]}  # fmt: skip
+    gone = {
+        "uploads": [receipt.source.key],
+        "quarantine": [f"{receipt.upload_id}/grandma.png"],
+        "results": [keys.result(task), keys.preview(task), keys.record(task)],
+    }
     for bucket, objects in gone.items():
         for key in objects:
             with pytest.raises(NotFound):
                 world.store.head(bucket, key)
-    for bucket, key in (("results", keys.receipt(receipt.upload_id)), ("quarantine", keys.reason(receipt.upload_id))):
+    for bucket, key in (
+        ("results", keys.receipt(receipt.upload_id)),
+        ("quarantine", keys.reason(receipt.upload_id)),
+    ):
         assert b"grandma" not in world.store.read(bucket, key)
     world.record()
     if late:
@@ -159,36 +196,73 @@ def test_a_failed_photo_is_erased_too(world: ApiWorld) -> None:
     """Its failure stays a fact; that it was erased is another."""
     ann = name()
     receipt = world.upload(ann)
-    reason = Reason(upload_id=receipt.upload_id, task_id=receipt.task_id, status="failed", error_code="decode_error",
-                    error_detail="d", source=receipt.source, at=world.ctx.clock.now())  # fmt: skip
-    world.store.put("quarantine", keys.reason(receipt.upload_id), reason.to_bytes(), "application/json")
+    reason = Reason(
+        upload_id=receipt.upload_id,
+        task_id=receipt.task_id,
+        status="failed",
+        error_code="decode_error",
+        error_detail="d",
+        source=receipt.source,
+        at=world.ctx.clock.now(),
+    )
+    world.store.put(
+        "quarantine",
+        keys.reason(receipt.upload_id),
+        reason.to_bytes(),
+        "application/json",
+    )
     world.logbook.write([facts.of_reason(reason)])
-    client, path = world.client(tenant(ann, world.settings)), f"/v1/tasks/{receipt.task_id}"
+    client, path = (
+        world.client(tenant(ann, world.settings)),
+        f"/v1/tasks/{receipt.task_id}",
+    )
     assert client.delete(path).status_code == 409
     assert client.delete(path, params={"erase": True}).status_code == 200
     world.record()
     assert client.get(path).json()["uploads"][0]["error_code"] == "erased"
 
 
-def put_by_ticket(world: ApiWorld, client: TestClient, data: bytes, decided: bool = True) -> dict[str, str]:
-    """Of a user's ticket, for which `data` were uploaded: `ticket`, `key` and, if it was decided, `upload`."""
-    asked = {"filename": "grandma.png", "content_type": "image/png", "workflow": "fast", "params": {"scale": 2}}
+def put_by_ticket(
+    world: ApiWorld, client: TestClient, data: bytes, decided: bool = True
+) -> dict[str, str]:
+    """Of a user's ticket, for which `data` were uploaded: `ticket`, `key` and, if it
+    was decided, `upload`.
+    """
+    asked = {
+        "filename": "grandma.png",
+        "content_type": "image/png",
+        "workflow": "fast",
+        "params": {"scale": 2},
+    }
     issued = client.post("/v1/uploads", json=asked).json()
-    world.store.put("uploads", issued["key"], data, "image/png", issued_metadata(issued))
+    world.store.put(
+        "uploads", issued["key"], data, "image/png", issued_metadata(issued)
+    )
     found = {name: issued[name] for name in ("ticket", "key")}
     if decided:
-        found["upload"] = on_upload(UploadEvent("uploads", issued["key"], "create"), world.ctx).upload_id or ""
+        found["upload"] = (
+            on_upload(
+                UploadEvent("uploads", issued["key"], "create"), world.ctx
+            ).upload_id
+            or ""
+        )
         world.record()
     return found
 
 
 def issued_metadata(issued: dict[str, Any]) -> dict[str, str]:
     fields: dict[str, str] = issued["post"]["fields"]
-    return {name.removeprefix(META): value for name, value in fields.items() if name.startswith(META)}
+    return {
+        name.removeprefix(META): value
+        for name, value in fields.items()
+        if name.startswith(META)
+    }
 
 
 def test_a_rejected_upload_is_erased_by_its_ticket(world: ApiWorld) -> None:
-    """It has no task; its copy in quarantine and its name go, too. A repeated event brings nothing back."""
+    """It has no task; its copy in quarantine and its name go, too. A repeated event
+    brings nothing back.
+    """
     ann, bob = (world.client(tenant(name(), world.settings)) for _ in range(2))
     made = put_by_ticket(world, ann, b"no photo")
     path = f"/v1/uploads/{made['ticket']}"
@@ -197,21 +271,39 @@ def test_a_rejected_upload_is_erased_by_its_ticket(world: ApiWorld) -> None:
     answer = ann.delete(path)
     assert (answer.status_code, answer.json()["code"]) == (200, "erased")
     assert list(world.store.list("uploads", made["key"])) == []
-    assert [info.key for info in world.store.list("quarantine", made["upload"])] == [keys.reason(made["upload"])]
-    for bucket, key in (("results", keys.receipt(made["upload"])), ("quarantine", keys.reason(made["upload"]))):
+    assert [info.key for info in world.store.list("quarantine", made["upload"])] == [
+        keys.reason(made["upload"])
+    ]
+    for bucket, key in (
+        ("results", keys.receipt(made["upload"])),
+        ("quarantine", keys.reason(made["upload"])),
+    ):
         assert b"grandma" not in world.store.read(bucket, key)
     world.record()
     (row,) = ann.get("/v1/tasks").json()["items"]
-    assert (row["status"], row["error_code"], row["image_filename"], row["params"]) == ("failed", "erased", None, None)
+    assert (row["status"], row["error_code"], row["image_filename"], row["params"]) == (
+        "failed",
+        "erased",
+        None,
+        None,
+    )
     assert ann.delete(path).json()["code"] == "nothing_there"
-    assert on_upload(UploadEvent("uploads", made["key"], "create"), world.ctx).kind == "ignored"
+    assert (
+        on_upload(UploadEvent("uploads", made["key"], "create"), world.ctx).kind
+        == "ignored"
+    )
 
 
-def test_an_erasure_by_ticket_that_broke_off_is_done_by_the_next(world: ApiWorld) -> None:
+def test_an_erasure_by_ticket_that_broke_off_is_done_by_the_next(
+    world: ApiWorld,
+) -> None:
     """What leads from the ticket to all else is there until that is gone."""
     ann = world.client(tenant(name(), world.settings))
     made = put_by_ticket(world, ann, b"no photo")
-    path, link = f"/v1/uploads/{made['ticket']}", keys.refused(made["ticket"], made["upload"])
+    path, link = (
+        f"/v1/uploads/{made['ticket']}",
+        keys.refused(made["ticket"], made["upload"]),
+    )
     told = world.store.read("results", link)
     assert ann.delete(path).status_code == 200
     world.store.put("results", link, told, "application/json")
@@ -219,18 +311,32 @@ def test_an_erasure_by_ticket_that_broke_off_is_done_by_the_next(world: ApiWorld
     assert list(world.store.list("results", link)) == []
 
 
-def test_everything_that_was_refused_of_a_ticket_is_erased_by_it(world: ApiWorld) -> None:
-    """A form may be sent again, and each time it is another upload; what follows the last is not all."""
+def test_everything_that_was_refused_of_a_ticket_is_erased_by_it(
+    world: ApiWorld,
+) -> None:
+    """A form may be sent again, and each time it is another upload; what follows the
+    last is not all.
+    """
     ann = world.client(tenant(name(), world.settings))
     made = put_by_ticket(world, ann, b"no photo")
     uploads = [made["upload"]]
-    metadata = world.store.head("quarantine", keys.quarantined(made["upload"], "", "grandma.png")).metadata
+    metadata = world.store.head(
+        "quarantine", keys.quarantined(made["upload"], "", "grandma.png")
+    ).metadata
     for data in (b"no photo, either", photo() + uuid4().bytes):
         world.store.put("uploads", made["key"], data, "image/png", metadata)
-        uploads.append(str(on_upload(UploadEvent("uploads", made["key"], "create"), world.ctx).upload_id))
+        uploads.append(
+            str(
+                on_upload(
+                    UploadEvent("uploads", made["key"], "create"), world.ctx
+                ).upload_id
+            )
+        )
     assert ann.delete(f"/v1/uploads/{made['ticket']}").status_code == 200
     for upload in uploads:
-        assert [info.key for info in world.store.list("quarantine", upload)] == [keys.reason(upload)]
+        assert [info.key for info in world.store.list("quarantine", upload)] == [
+            keys.reason(upload)
+        ]
         assert b"grandma" not in world.store.read("results", keys.receipt(upload))
     assert list(world.store.list("results", keys.refused(made["ticket"]))) == []
 
@@ -245,11 +351,17 @@ def test_a_photo_is_erased_by_its_ticket_with_all_of_its_task(world: ApiWorld) -
     for made in (first, second):
         assert list(world.store.list("uploads", made["key"])) == []
     world.record()
-    assert {row["error_code"] for row in ann.get("/v1/tasks").json()["items"]} == {"erased"}
+    assert {row["error_code"] for row in ann.get("/v1/tasks").json()["items"]} == {
+        "erased"
+    }
 
 
-@pytest.mark.parametrize(("uploaded", "code"), [(False, "nothing_there"), (True, "too_early")])
-def test_what_is_not_decided_cannot_be_erased_yet(world: ApiWorld, uploaded: bool, code: str) -> None:
+@pytest.mark.parametrize(
+    ("uploaded", "code"), [(False, "nothing_there"), (True, "too_early")]
+)
+def test_what_is_not_decided_cannot_be_erased_yet(
+    world: ApiWorld, uploaded: bool, code: str
+) -> None:
     ann = world.client(tenant(name(), world.settings))
     made = put_by_ticket(world, ann, b"no photo", decided=False)
     if not uploaded:
@@ -263,5 +375,7 @@ def test_what_was_uploaded_there_since_is_left(world: ApiWorld) -> None:
     ann = name()
     receipt = world.upload(ann)
     world.store.put("uploads", receipt.source.key, b"another", "image/png")
-    world.client(tenant(ann, world.settings)).delete(f"/v1/tasks/{receipt.task_id}", params={"erase": True})
+    world.client(tenant(ann, world.settings)).delete(
+        f"/v1/tasks/{receipt.task_id}", params={"erase": True}
+    )
     assert world.store.read("uploads", receipt.source.key) == b"another"

@@ -1,4 +1,6 @@
-"""The authorisation matrix: every route of the API × everybody who might ask. A new route must be entered here."""
+"""The authorisation matrix: every route of the API × everybody who might ask. A new
+route must be entered here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from shared.clock import SystemClock
 from tests.contract.api_world import ApiWorld
 
 OPEN = {"/healthz", "/readyz", "/openapi.json", "/events/storage"}
-"""What is no part of the API; `/events/storage` has a token of its own (test_http.py)."""
+"""What is no part of the API; `/events/storage` has a token of its own (test_http.py).
+"""
 SECRET = "a secret of at least thirty-two bytes"
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png", "workflow": "fast"}
 
@@ -32,7 +35,9 @@ LOOK = {"workflow": "fast", "max_px": 64}
 
 @dataclass(frozen=True)
 class Row:
-    """`scope`: what a key needs. `right`: the answer to the owner. `other`: to another user with every right."""
+    """`scope`: what a key needs. `right`: the answer to the owner. `other`: to another
+    user with every right.
+    """
 
     scope: Scope
     right: int
@@ -43,7 +48,12 @@ class Row:
 
 MATRIX = {
     "POST /v1/uploads": Row("upload", 201, 201),
-    "POST /v1/previews": Row("upload", 202, 404, body=lambda own: {"source": {"task_id": own["task_id"]}, **LOOK}),
+    "POST /v1/previews": Row(
+        "upload",
+        202,
+        404,
+        body=lambda own: {"source": {"task_id": own["task_id"]}, **LOOK},
+    ),
     "GET /v1/uploads/{ticket}": Row("read", 200, 404, "?user={user}"),
     "DELETE /v1/uploads/{ticket}": Row("delete", 200, 404, "?user={user}"),
     "GET /v1/tasks": Row("read", 200, 200),
@@ -78,30 +88,61 @@ ASKERS: dict[str, Callable[[Row], int]] = {
 
 
 class Town:
-    """The whole app on the real store and log, a restored photo of Ann's, and everybody who might ask for it."""
+    """The whole app on the real store and log, a restored photo of Ann's, and everybody
+    who might ask for it.
+    """
 
     def __init__(self, servers: Stack) -> None:
         self.operator = servers.settings.api_key.get_secret_value()
-        more = {"jwt_issuer": "https://id.example", "jwt_audience": "darkroom",
-                "jwt_secret": type(servers.settings.api_key)(SECRET)}  # fmt: skip
+        more = {
+            "jwt_issuer": "https://id.example",
+            "jwt_audience": "darkroom",
+            "jwt_secret": type(servers.settings.api_key)(SECRET),
+        }
         self.world = ApiWorld(servers.settings.model_copy(update=more))
         self.app = build(self.world.ctx, asked={})
         self.client = TestClient(self.app, follow_redirects=False)
         self.ann, self.eve = f"ann-{uuid4()}", f"eve-{uuid4()}"
 
-    def key(self, user: str, scopes: tuple[Scope, ...], days: int = 1, revoked_at: datetime | None = None) -> str:
+    def key(
+        self,
+        user: str,
+        scopes: tuple[Scope, ...],
+        days: int = 1,
+        revoked_at: datetime | None = None,
+    ) -> str:
         settings, now = self.world.settings, SystemClock().now()
-        text, document = access.mint(self.hash(user), scopes, now, now + timedelta(days=days))
+        text, document = access.mint(
+            self.hash(user), scopes, now, now + timedelta(days=days)
+        )
         document = document.model_copy(update={"revoked_at": revoked_at})
-        self.world.store.put(settings.bucket_access, access.place(document.id), document.to_bytes(), "text/json")
+        self.world.store.put(
+            settings.bucket_access,
+            access.place(document.id),
+            document.to_bytes(),
+            "text/json",
+        )
         return text
 
-    def token(self, user: str, secret: str = SECRET, lasts_s: int = 300, scope: str = " ".join(USUAL)) -> str:
-        claims = {"iss": "https://id.example", "aud": "darkroom", "sub": user, "scope": scope}
+    def token(
+        self,
+        user: str,
+        secret: str = SECRET,
+        lasts_s: int = 300,
+        scope: str = " ".join(USUAL),
+    ) -> str:
+        claims = {
+            "iss": "https://id.example",
+            "aud": "darkroom",
+            "sub": user,
+            "scope": scope,
+        }
         return jwt.encode(claims | {"exp": int(time.time()) + lasts_s}, secret, "HS256")
 
     def hash(self, user: str) -> str:
-        return identity.user_hash(user, self.world.settings.pepper.get_secret_value().encode())
+        return identity.user_hash(
+            user, self.world.settings.pepper.get_secret_value().encode()
+        )
 
     def credential(self, asker: str, scope: Scope) -> str | None:
         rest = tuple(other for other in USUAL if other != scope)
@@ -110,11 +151,15 @@ class Town:
             "wrong key": lambda: "wrong",
             "wrong secret": lambda: self.key(self.ann, USUAL)[:-3] + "xxx",
             "expired key": lambda: self.key(self.ann, USUAL, days=-1),
-            "revoked key": lambda: self.key(self.ann, USUAL, revoked_at=SystemClock().now()),
+            "revoked key": lambda: self.key(
+                self.ann, USUAL, revoked_at=SystemClock().now()
+            ),
             "expired token": lambda: self.token(self.ann, lasts_s=-120),
             "forged token": lambda: self.token(self.ann, secret=SECRET[::-1]),
             "all scopes but this": lambda: self.key(self.ann, rest),
-            "token without this scope": lambda: self.token(self.ann, scope=" ".join(rest)),
+            "token without this scope": lambda: self.token(
+                self.ann, scope=" ".join(rest)
+            ),
             "other tenant": lambda: self.key(self.eve, USUAL),
             "other tenant with admin": lambda: self.key(self.eve, get_args(Scope)),
             "other tenant's token": lambda: self.token(self.eve),
@@ -126,7 +171,9 @@ class Town:
         return made[asker]()
 
     def own(self) -> dict[str, str]:
-        """A restored photo of Ann's and a ticket with a rejected one, by the names that paths have for them."""
+        """A restored photo of Ann's and a ticket with a rejected one, by the names that
+        paths have for them.
+        """
         receipt = self.world.upload(self.ann)
         self.world.restore(receipt)
         headers = {"Authorization": f"Bearer {self.key(self.ann, USUAL)}"}
@@ -134,7 +181,11 @@ class Town:
         self.world.store.put("uploads", issued["key"], b"no photo", "image/png")
         on_upload(UploadEvent("uploads", issued["key"], "create"), self.world.ctx)
         assert receipt.task_id
-        return {"task_id": receipt.task_id, "ticket": issued["ticket"], "user": self.hash(self.ann)}
+        return {
+            "task_id": receipt.task_id,
+            "ticket": issued["ticket"],
+            "user": self.hash(self.ann),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +196,11 @@ def town(servers: Stack) -> Town:
 def test_every_route_is_in_the_matrix(town: Town) -> None:
     """Those in the OpenAPI document, and those that are not in it."""
     paths = town.app.openapi()["paths"]
-    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(MATRIX)
+    assert {
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        for method in methods
+    } == set(MATRIX)
     assert set().union(*map(_paths, town.app.routes)) == OPEN | set(paths)
 
 
@@ -157,15 +212,19 @@ def _paths(route: Any) -> set[str]:
 
 @pytest.mark.parametrize("asker", ASKERS)
 @pytest.mark.parametrize("route", MATRIX)
-def test_everybody_gets_what_the_matrix_says(town: Town, route: str, asker: str) -> None:
+def test_everybody_gets_what_the_matrix_says(
+    town: Town, route: str, asker: str
+) -> None:
     """A refusal is a problem document, and says nothing that a stranger did not know."""
     row, own = MATRIX[route], town.own()
     method, _, path = route.partition(" ")
     credential = town.credential(asker, row.scope)
     answer = town.client.request(
-        method, (path + row.query).format(**own), json=row.body(own) if method == "POST" else None,
+        method,
+        (path + row.query).format(**own),
+        json=row.body(own) if method == "POST" else None,
         headers={"Authorization": f"Bearer {credential}"} if credential else {},
-    )  # fmt: skip
+    )
     assert answer.status_code == ASKERS[asker](row), answer.text
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,6 @@
-"""The Lambda functions as AWS starts them, from the environment alone, on the real store, broker and database."""
+"""The Lambda functions as AWS starts them, from the environment alone, on the real
+store, broker and database.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,27 @@ from tests.unit.test_http import notification
 
 @pytest.fixture
 def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """What a function finds in its environment; buckets and a corner of the broker of this test's own."""
+    """What a function finds in its environment; buckets and a corner of the broker of
+    this test's own.
+    """
     mark = uuid4().hex[:8]
-    names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive")}
-    own: dict[str, Any] = {"broker_url": corner(servers.settings), "default_workflow": "fast"}
-    given = Settings.model_validate(as_admin(servers.settings).model_dump(exclude_none=True) | names | own)
+    names = {
+        f"bucket_{name}": f"{name}-{mark}"
+        for name in ("uploads", "results", "quarantine", "archive")
+    }
+    own: dict[str, Any] = {
+        "broker_url": corner(servers.settings),
+        "default_workflow": "fast",
+    }
+    given = Settings.model_validate(
+        as_admin(servers.settings).model_dump(exclude_none=True) | names | own
+    )
     for name, value in given.variables(exclude={"state_dir", "ready_file"}).items():
         monkeypatch.setenv(name, value)
     for name in names.values():
         S3Store(given).client.create_bucket(Bucket=name)
-    monkeypatch.setattr(aws_lambda.telemetry, "configure", lambda *_: None)  # it is this process's, for good
+    # it is this process's, for good
+    monkeypatch.setattr(aws_lambda.telemetry, "configure", lambda *_: None)
     aws_lambda._context.cache_clear()
     aws_lambda._logbook.cache_clear()
     yield given
@@ -48,7 +61,9 @@ def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
 
 
 def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
-    """A batch with a good and a bad message; the log event it makes, written by the second function; a sweep."""
+    """A batch with a good and a bad message; the log event it makes, written by the
+    second function; a sweep.
+    """
     key = f"{uuid4().hex}.png"
     S3Store(settings).put(settings.bucket_uploads, key, photo(7), "image/png")
     event = json.loads(notification(key))
@@ -56,7 +71,9 @@ def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
     assert failed(aws_lambda.on_object_created(batch(json.dumps(event), "junk"))) == []
     store = S3Store(settings)
     (info,) = store.list(settings.bucket_results, "receipts/")
-    receipt = Receipt.from_bytes(store.read(settings.bucket_results, info.key), info.key)
+    receipt = Receipt.from_bytes(
+        store.read(settings.bucket_results, info.key), info.key
+    )
     assert info.key == keys.receipt(receipt.upload_id)
     assert depth(settings)[topology.restore_queue(receipt.priority, receipt.lane)] == 1
     (dead,) = letters(settings)
@@ -64,10 +81,16 @@ def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
 
     told: list[bytes] = []
     with connected(settings) as (transport, channel):
-        transport.sift(channel, topology.LOG, 10, lambda body, _: bool(told.append(body)))
+        transport.sift(
+            channel, topology.LOG, 10, lambda body, _: bool(told.append(body))
+        )
     assert failed(aws_lambda.on_record(batch(*told))) == []
     logbook = Logbook(settings)
-    rows = [row for row in logbook.page(Filter(), 1000) if str(row.upload_id) == receipt.upload_id]
+    rows = [
+        row
+        for row in logbook.page(Filter(), 1000)
+        if str(row.upload_id) == receipt.upload_id
+    ]
     logbook.close()
     assert [row.status for row in rows] == ["queued"]
 

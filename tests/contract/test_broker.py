@@ -1,4 +1,6 @@
-"""One suite over every broker, part one: messages. What passes here may be relied on, whatever the broker."""
+"""One suite over every broker, part one: messages. What passes here may be relied on,
+whatever the broker.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def ack(delivery: Delivery) -> None:
     delivery.ack()
 
 
-def test_messages_come_in_the_order_they_were_published(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_messages_come_in_the_order_they_were_published(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """One publisher, one consumer, nothing redelivered: first in, first out."""
     sent = [str(n).encode() for n in range(50)]
     for body in sent:
@@ -49,7 +53,9 @@ def test_messages_come_in_the_order_they_were_published(settings: Settings, publ
         assert [d.body for d in taken.take(50)] == sent
 
 
-def test_bytes_arrive_unchanged(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_bytes_arrive_unchanged(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """A body is bytes to the broker, whatever they are."""
     for body in BODIES:
         publisher.publish(queue, body)
@@ -59,7 +65,9 @@ def test_bytes_arrive_unchanged(settings: Settings, publisher: Publisher, queue:
         assert {(d.queue, d.redelivered) for d in deliveries} == {(queue, False)}
 
 
-def test_headers_make_the_round_trip(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_headers_make_the_round_trip(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """Names and values come back as they were, beyond ASCII too."""
     headers = {"trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-01", "note": "é 🖼️"}
     publisher.publish(queue, b"{}", headers)
@@ -69,7 +77,10 @@ def test_headers_make_the_round_trip(settings: Settings, publisher: Publisher, q
 
 
 def test_a_batch_is_published_whole_and_in_order(
-    settings: Settings, publisher: Publisher, queue: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    publisher: Publisher,
+    queue: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`publish_many` of several batches loses, repeats and reorders nothing."""
     monkeypatch.setattr("shared.broker.publisher.BATCH", 20)
@@ -79,7 +90,9 @@ def test_a_batch_is_published_whole_and_in_order(
         assert [d.body for d in taken.take(50)] == sent
 
 
-def test_a_publisher_serves_many_threads(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_a_publisher_serves_many_threads(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """Eight threads share one publisher; every message arrives once."""
     sent = {str(n).encode() for n in range(80)}
     with ThreadPoolExecutor(8) as pool:
@@ -90,19 +103,27 @@ def test_a_publisher_serves_many_threads(settings: Settings, publisher: Publishe
     assert len(got) == 80
 
 
-def test_messages_of_other_kombu_clients_are_read(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_messages_of_other_kombu_clients_are_read(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """Anything that kombu can publish is delivered as the bytes it carries."""
     publisher.publish(queue, b"ours")  # declares the queue
     with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
-        kombu.Producer(connection).publish({"a": 1}, routing_key=queue, serializer="json", headers={"h": 1})
+        kombu.Producer(connection).publish(
+            {"a": 1}, routing_key=queue, serializer="json", headers={"h": 1}
+        )
     with consuming(settings, {queue: 5}, ack) as taken:
         theirs = taken.take(2)[1]
         assert theirs.body == b'{"a": 1}'
         assert theirs.headers["h"] == 1
 
 
-def test_what_was_acknowledged_does_not_come_again(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """Acknowledgements requested just before the stop are carried out; RabbitMQ works off only 32 at a time."""
+def test_what_was_acknowledged_does_not_come_again(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """Acknowledgements requested just before the stop are carried out; RabbitMQ works
+    off only 32 at a time.
+    """
     for _ in range(2):
         publisher.publish_many(queue, [b"done"] * 60)
         with consuming(settings, {queue: 60}) as taken:
@@ -113,7 +134,9 @@ def test_what_was_acknowledged_does_not_come_again(settings: Settings, publisher
             assert [d.body for d in taken.take(1)] == [b"next"]
 
 
-def test_any_thread_may_acknowledge_and_more_than_once(settings: Settings, publisher: Publisher, queue: str) -> None:
+def test_any_thread_may_acknowledge_and_more_than_once(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
     """Settling from many threads at once settles once, and the next message follows."""
     publisher.publish_many(queue, [b"1", b"2"])
     with consuming(settings, {queue: 1}) as taken:
@@ -132,8 +155,12 @@ def test_any_thread_may_acknowledge_and_more_than_once(settings: Settings, publi
         assert taken.take(1)[0].body == b"3"
 
 
-def test_prefetch_bounds_what_is_in_hand(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """With prefetch 3 a fourth message comes only after one was settled: a backlog is no load."""
+def test_prefetch_bounds_what_is_in_hand(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """With prefetch 3 a fourth message comes only after one was settled: a backlog is
+    no load.
+    """
     publisher.publish_many(queue, [str(n).encode() for n in range(10)])
     with consuming(settings, {queue: 3}) as taken:
         taken.take(3)[0].ack()
@@ -142,17 +169,28 @@ def test_prefetch_bounds_what_is_in_hand(settings: Settings, publisher: Publishe
         assert len(taken.deliveries) == 4
 
 
-def test_two_consumers_share_a_queue(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """Each message goes to one of them, and neither starves while the other's hands are full."""
+def test_two_consumers_share_a_queue(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """Each message goes to one of them, and neither starves while the other's hands are
+    full.
+    """
     publisher.publish_many(queue, [b"1", b"2", b"3", b"4"])
-    with consuming(settings, {queue: 2}) as one, consuming(settings, {queue: 2}) as other:
+    with (
+        consuming(settings, {queue: 2}) as one,
+        consuming(settings, {queue: 2}) as other,
+    ):
         one.take(2)
         other.take(2)
         assert sorted(one.bodies() + other.bodies()) == [b"1", b"2", b"3", b"4"]
 
 
-def test_a_full_queue_does_not_hold_up_another(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """Prefetch is per queue: interactive work is delivered while the hands are full of bulk work."""
+def test_a_full_queue_does_not_hold_up_another(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """Prefetch is per queue: interactive work is delivered while the hands are full of
+    bulk work.
+    """
     bulk, interactive = f"{queue}.bulk", f"{queue}.interactive"
     publisher.publish_many(bulk, [b"b"] * 10)
     with consuming(settings, {interactive: 1, bulk: 2}) as taken:
@@ -161,8 +199,12 @@ def test_a_full_queue_does_not_hold_up_another(settings: Settings, publisher: Pu
         assert taken.take(3)[2].queue == interactive
 
 
-def test_a_dead_message_keeps_its_bytes_and_gets_a_reason(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """`dead` moves a message to `.dead`, unchanged, with code, detail, queue and time; a later ack changes nothing."""
+def test_a_dead_message_keeps_its_bytes_and_gets_a_reason(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """`dead` moves a message to `.dead`, unchanged, with code, detail, queue and time;
+    a later ack changes nothing.
+    """
     body = b"\xffnot a message"
     publisher.publish(queue, body, {"trace": "t"})
     with consuming(settings, {queue: 1}) as taken:
@@ -174,18 +216,27 @@ def test_a_dead_message_keeps_its_bytes_and_gets_a_reason(settings: Settings, pu
     with consuming(settings, {dead(queue): 1}, ack) as taken:
         found = taken.take(1)[0]
         assert found.body == body
-        reason = {"code": "bad_message", "detail": "not a RestoreTask: é", "queue": queue, "trace": "t"}
+        reason = {
+            "code": "bad_message",
+            "detail": "not a RestoreTask: é",
+            "queue": queue,
+            "trace": "t",
+        }
         assert {name: found.headers[name] for name in reason} == reason
         assert found.headers["at"].endswith("+00:00")
 
 
-def test_a_backlog_is_what_is_ready_and_what_is_in_hand(settings: Settings, publisher: Publisher) -> None:
+def test_a_backlog_is_what_is_ready_and_what_is_in_hand(
+    settings: Settings, publisher: Publisher
+) -> None:
     """Of each queue by itself; what is in hand is 0 where the broker does not tell."""
     before = backlog(settings)[LOG].ready
     publisher.publish_many(LOG, [b"1", b"2", b"3"])
     with consuming(settings, {LOG: 2}) as taken:
         taken.take(2)
-        eventually(lambda: backlog(settings)[LOG].ready == before + 1, "one ready message")
+        eventually(
+            lambda: backlog(settings)[LOG].ready == before + 1, "one ready message"
+        )
         tells = settings.broker_url.get_secret_value().startswith("redis")
         assert backlog(settings)[LOG].in_hand == (2 if tells else 0)
         assert backlog(settings)[BULK].in_hand == 0

@@ -1,4 +1,6 @@
-"""One suite over every broker, part four: people look at the dead, put them back, throw them away."""
+"""One suite over every broker, part four: people look at the dead, put them back, throw
+them away.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def laid_out(settings: Settings) -> Iterator[Settings]:
     publisher.publish(BULK, BAD, {"trace": "t"})
     publisher.publish(LOG, b"worse")
     publisher.close()
-    with consuming(settings, {BULK: 1, LOG: 1}, lambda d: d.dead("bad_message", f"not for {d.queue}")) as taken:
+    with consuming(
+        settings,
+        {BULK: 1, LOG: 1},
+        lambda d: d.dead("bad_message", f"not for {d.queue}"),
+    ) as taken:
         taken.take(2)
     eventually(lambda: len(dead.letters(settings)) == 2, "two dead messages")
     yield settings
@@ -34,12 +40,19 @@ def laid_out(settings: Settings) -> Iterator[Settings]:
 
 
 def test_looking_at_the_dead_changes_nothing(laid_out: Settings) -> None:
-    """Listing and showing leave every message where it is, with bytes, reason and its own headers."""
+    """Listing and showing leave every message where it is, with bytes, reason and its
+    own headers.
+    """
     for _ in range(3):
         letters = {letter.queue: letter for letter in dead.letters(laid_out)}
         assert letters.keys() == {BULK, LOG}
     bulk = letters[BULK]
-    assert (bulk.body, bulk.code, bulk.detail, bulk.headers) == (BAD, "bad_message", f"not for {BULK}", {"trace": "t"})
+    assert (bulk.body, bulk.code, bulk.detail, bulk.headers) == (
+        BAD,
+        "bad_message",
+        f"not for {BULK}",
+        {"trace": "t"},
+    )
     assert dead.find(laid_out, bulk.id) == bulk
     with pytest.raises(NotFound, match="darkroom dead list"):
         dead.find(laid_out, "0" * 12)
@@ -60,4 +73,9 @@ def test_dropping_is_for_good(laid_out: Settings) -> None:
     """`drop` without ids empties every dead queue and says how many went."""
     assert dead.drop(laid_out) == 2
     assert dead.letters(laid_out) == []
-    eventually(lambda: not any(n for name, n in depth(laid_out).items() if name.endswith(".dead")), "empty queues")
+    eventually(
+        lambda: (
+            not any(n for name, n in depth(laid_out).items() if name.endswith(".dead"))
+        ),
+        "empty queues",
+    )

@@ -1,4 +1,6 @@
-"""One suite over every broker, part three: the broker is away, frozen, restarted, or has forgotten everything."""
+"""One suite over every broker, part three: the broker is away, frozen, restarted, or
+has forgotten everything.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,18 @@ def published(publisher: Publisher, queue: str, body: bytes) -> bool:
 def test_publishing_without_a_broker_raises_in_time(broker: Broker, queue: str) -> None:
     """Nobody listens: `BrokerUnavailable`, not a hang, and no password in it."""
     with dead_port() as port, pytest.raises(BrokerUnavailable) as caught:
-        Publisher(Settings(broker_url=broker.url_at(port), publish_timeout_s=4)).publish(queue, b"{}")
+        Publisher(
+            Settings(broker_url=broker.url_at(port), publish_timeout_s=4)
+        ).publish(queue, b"{}")
     assert "guest:guest" not in str(caught.value)
 
 
 def test_a_frozen_broker_is_noticed_by_both_sides(
     broker: Broker, settings: Settings, hasty: Settings, queue: str
 ) -> None:
-    """The publisher raises within its limit and works again afterwards; the consumer's silence shows, then ends."""
+    """The publisher raises within its limit and works again afterwards; the consumer's
+    silence shows, then ends.
+    """
     publisher = Publisher(hasty)
     eventually(lambda: published(publisher, queue, b"before"), "a message before")
     with consuming(settings, {queue: 5}, lambda d: d.ack()) as taken:
@@ -52,7 +58,8 @@ def test_a_frozen_broker_is_noticed_by_both_sides(
             start = time.monotonic()
             with pytest.raises(BrokerUnavailable):
                 publisher.publish(queue, b"frozen")
-            assert time.monotonic() - start < 30  # the limit is 4 s; this tells it from a hang
+            # the limit is 4 s; this tells it from a hang
+            assert time.monotonic() - start < 30
             eventually(lambda: taken.consumer.silent_s() > 2, "the silence")
         finally:
             broker.thaw()
@@ -63,16 +70,27 @@ def test_a_frozen_broker_is_noticed_by_both_sides(
 
 
 def test_a_restarted_broker_has_lost_nothing_confirmed(
-    broker: Broker, settings: Settings, publisher: Publisher, queue: str, request: pytest.FixtureRequest
+    broker: Broker,
+    settings: Settings,
+    publisher: Publisher,
+    queue: str,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """kill -9 of the broker under load: what was confirmed arrives, the consumer reconnects by itself, and settling
-    what an earlier connection delivered is harmless."""
+    """kill -9 of the broker under load: what was confirmed arrives, the consumer
+    reconnects by itself, and settling what an earlier connection delivered is harmless.
+    """
     if not broker.remembers:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="moto keeps queues and messages in memory"))
+        request.applymarker(
+            pytest.mark.xfail(
+                strict=True, reason="moto keeps queues and messages in memory"
+            )
+        )
     patience_s = 120 if broker.remembers else 1
     confirmed = {b"held"}
     publisher.publish(queue, b"held")
-    with consuming(settings, {queue: 50}, lambda d: d.ack() if d.body != b"held" else None) as taken:
+    with consuming(
+        settings, {queue: 50}, lambda d: d.ack() if d.body != b"held" else None
+    ) as taken:
         held = taken.take(1)[0]
         for number in range(40):
             publisher.publish(queue, str(number).encode())
@@ -82,8 +100,15 @@ def test_a_restarted_broker_has_lost_nothing_confirmed(
             publisher.publish(queue, b"while it is away")
         broker.start()
         held.ack()
-        eventually(lambda: published(publisher, queue, b"after"), "the broker takes messages again", patience_s)
-        eventually(lambda: confirmed | {b"after"} <= set(taken.bodies()), "everything confirmed")
+        eventually(
+            lambda: published(publisher, queue, b"after"),
+            "the broker takes messages again",
+            patience_s,
+        )
+        eventually(
+            lambda: confirmed | {b"after"} <= set(taken.bodies()),
+            "everything confirmed",
+        )
         for again in [d for d in taken.deliveries if d.body == b"held"]:
             again.ack()
     with consuming(settings, {queue: 50}, lambda d: d.ack()) as taken:
@@ -95,13 +120,21 @@ def test_a_restarted_broker_has_lost_nothing_confirmed(
 def test_a_broker_that_forgot_everything_takes_messages_again(
     broker: Broker, settings: Settings, publisher: Publisher, queue: str
 ) -> None:
-    """Its data are gone while publisher and consumer stay connected: what is published then arrives."""
+    """Its data are gone while publisher and consumer stay connected: what is published
+    then arrives.
+    """
     publisher.publish(queue, b"before")
-    with consuming(settings, {queue: 5}, lambda d: d.ack()) as taken, capture_logs() as logs:
+    with (
+        consuming(settings, {queue: 5}, lambda d: d.ack()) as taken,
+        capture_logs() as logs,
+    ):
         taken.take(1)
         broker.forget(queue)
         if broker.tells:
-            eventually(lambda: any(line["event"] == "broker.lost" for line in logs), "the consumer hears of it")
+            eventually(
+                lambda: any(line["event"] == "broker.lost" for line in logs),
+                "the consumer hears of it",
+            )
         publisher.publish(queue, b"after")
         eventually(lambda: b"after" in taken.bodies(), "the message after the loss")
 
@@ -109,18 +142,23 @@ def test_a_broker_that_forgot_everything_takes_messages_again(
 def test_a_reason_that_cannot_be_written_keeps_the_message(
     broker: Broker, settings: Settings, publisher: Publisher, queue: str
 ) -> None:
-    """The `.dead` queue refuses: the message is not acknowledged, and is set aside once the queue takes it."""
+    """The `.dead` queue refuses: the message is not acknowledged, and is set aside once
+    the queue takes it.
+    """
     publisher.publish(queue, b"bad")
     with consuming(settings, {queue: 1}) as taken, capture_logs() as logs:
         bad = taken.take(1)[0]
         broker.obstruct(dead(queue))
         bad.dead("bad_message", "no")
-        eventually(lambda: any(line["event"] == "broker.lost" for line in logs), "a refusal")
+        eventually(
+            lambda: any(line["event"] == "broker.lost" for line in logs), "a refusal"
+        )
         broker.clear(dead(queue))
         with consuming(settings, {dead(queue): 1}, lambda d: d.ack()) as dead_letters:
 
             def set_aside() -> bool:
-                for delivery in list(taken.deliveries):  # with some brokers it comes again
+                # with some brokers it comes again
+                for delivery in list(taken.deliveries):
                     delivery.dead("bad_message", "no")
                 return dead_letters.bodies()[:1] == [b"bad"]
 

@@ -1,4 +1,6 @@
-"""One suite over every broker, part five: the line to it goes dead without a word, is slow, or breaks at every turn."""
+"""One suite over every broker, part five: the line to it goes dead without a word, is
+slow, or breaks at every turn.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,23 @@ def proxy(settings: Settings) -> Iterator[Proxy]:
 @pytest.fixture
 def far(broker: Broker, settings: Settings, proxy: Proxy) -> Settings:
     """Settings of a process that reaches the broker through the proxy."""
-    return settings.model_copy(update={"broker_url": SecretStr(broker.url_at(proxy.port))})
+    return settings.model_copy(
+        update={"broker_url": SecretStr(broker.url_at(proxy.port))}
+    )
 
 
 def test_a_half_open_line_is_noticed_and_left(
     broker: Broker, settings: Settings, far: Settings, proxy: Proxy, queue: str
 ) -> None:
-    """No byte arrives any more and nobody says so: publishing raises within its limit, again and again; the consumer
-    leaves the dead line, is never taken for one that hangs, and gets what was published as soon as there is a line."""
+    """No byte arrives any more and nobody says so: publishing raises within its limit,
+    again and again; the consumer leaves the dead line, is never taken for one that
+    hangs, and gets what was published as soon as there is a line.
+    """
     threads = threading.active_count()
-    publisher, near = Publisher(far.model_copy(update={"publish_timeout_s": 4})), Publisher(settings)
+    publisher, near = (
+        Publisher(far.model_copy(update={"publish_timeout_s": 4})),
+        Publisher(settings),
+    )
     eventually(lambda: published(publisher, queue, b"before"), "a message before")
     with consuming(far, {queue: 5}, lambda d: d.ack()) as taken:
         taken.take(1)
@@ -48,23 +57,33 @@ def test_a_half_open_line_is_noticed_and_left(
             start = time.monotonic()
             with pytest.raises(BrokerUnavailable):
                 publisher.publish(queue, b"into the void")
-            assert time.monotonic() - start < 30  # the limit is 4 s; this tells it from a hang
+            # the limit is 4 s; this tells it from a hang
+            assert time.monotonic() - start < 30
         near.publish(queue, b"meanwhile")
         made = proxy.pairs
         eventually(lambda: proxy.pairs > made, "another try of the consumer")
         assert taken.consumer.stuck_s() < QUIET_S / 2
         proxy.heal()
-        eventually(lambda: b"meanwhile" in taken.bodies(), "the message after the healing")
+        eventually(
+            lambda: b"meanwhile" in taken.bodies(), "the message after the healing"
+        )
         eventually(lambda: taken.consumer.silent_s() < 2, "the end of the silence")
         eventually(lambda: published(publisher, queue, b"after"), "a message is taken")
         eventually(lambda: b"after" in taken.bodies(), "the consumer's message")
     publisher.close()
     near.close()
-    eventually(lambda: threading.active_count() <= threads + 2 * proxy.pairs, "the end of every thread")
+    eventually(
+        lambda: threading.active_count() <= threads + 2 * proxy.pairs,
+        "the end of every thread",
+    )
 
 
-def test_a_consumer_without_a_broker_does_not_hang(broker: Broker, far: Settings, proxy: Proxy, queue: str) -> None:
-    """Nobody listens: the silence grows, but each try that fails shows that the loop turns."""
+def test_a_consumer_without_a_broker_does_not_hang(
+    broker: Broker, far: Settings, proxy: Proxy, queue: str
+) -> None:
+    """Nobody listens: the silence grows, but each try that fails shows that the loop
+    turns.
+    """
     proxy.close()
     with consuming(far, {queue: 1}) as taken:
         eventually(lambda: taken.consumer.silent_s() > 8, "the silence")
@@ -72,10 +91,14 @@ def test_a_consumer_without_a_broker_does_not_hang(broker: Broker, far: Settings
 
 
 def test_a_consumer_whose_owner_blocks_it_hangs(settings: Settings, queue: str) -> None:
-    """`on_delivery` does not return: the broker is heard no more, and that is no fault of the broker."""
+    """`on_delivery` does not return: the broker is heard no more, and that is no fault
+    of the broker.
+    """
     publisher, blocked = Publisher(settings), threading.Event()
     publisher.publish(queue, b"{}")
-    with consuming(settings, {queue: 1}, lambda _: bool(blocked.wait(120)) and None) as taken:
+    with consuming(
+        settings, {queue: 1}, lambda _: bool(blocked.wait(120)) and None
+    ) as taken:
         try:
             eventually(lambda: taken.consumer.stuck_s() > 3, "the silence of the loop")
         finally:
@@ -85,8 +108,12 @@ def test_a_consumer_whose_owner_blocks_it_hangs(settings: Settings, queue: str) 
 
 
 @pytest.mark.parametrize("fault", ["latency", "resets"])
-def test_a_bad_line_loses_nothing(far: Settings, proxy: Proxy, queue: str, fault: str) -> None:
-    """0.2 s to each side, or every eighth request reset: what was confirmed arrives, and what arrives is settled."""
+def test_a_bad_line_loses_nothing(
+    far: Settings, proxy: Proxy, queue: str, fault: str
+) -> None:
+    """0.2 s to each side, or every eighth request reset: what was confirmed arrives,
+    and what arrives is settled.
+    """
     publisher = Publisher(far)
     with consuming(far, {queue: 5}, lambda d: d.ack()) as taken:
         if fault == "latency":

@@ -1,6 +1,8 @@
-"""RabbitMQ alone: a quorum queue that has no leader, as for a moment when it was just declared or the broker started.
+"""RabbitMQ alone: a quorum queue that has no leader, as for a moment when it was just
+declared or the broker started.
 
-It has its name, tells a size of 0, refuses what is published, and ends the connection of who asks for messages.
+It has its name, tells a size of 0, refuses what is published, and ends the connection
+of who asks for messages.
 """
 
 from __future__ import annotations
@@ -37,14 +39,22 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each message that the broker refuses."""
     seen: list[int] = []
     counted = amqp_adapter._Channel._on_refused
-    monkeypatch.setattr(amqp_adapter._Channel, "_on_refused", lambda *a: (seen.append(1), counted(*a)))
+    monkeypatch.setattr(
+        amqp_adapter._Channel, "_on_refused", lambda *a: (seen.append(1), counted(*a))
+    )
     return seen
 
 
 def test_a_message_that_the_broker_refuses_is_sent_again(
-    broker: RabbitMQ, settings: Settings, publisher: Publisher, queue: str, refusals: list[int]
+    broker: RabbitMQ,
+    settings: Settings,
+    publisher: Publisher,
+    queue: str,
+    refusals: list[int],
 ) -> None:
-    """The publisher tries until the queue has a leader again, and what it published is there once."""
+    """The publisher tries until the queue has a leader again, and what it published is
+    there once.
+    """
     publisher.publish(queue, b"before")
     broker.behead(queue)
     with ThreadPoolExecutor() as pool:
@@ -64,7 +74,10 @@ def test_only_what_the_broker_refuses_is_sent_again(
     """Half of a batch is refused: the half that was taken is not published twice."""
     publisher.publish(queue, b"declared")
     broker.clear(queue)
-    with amqp.Connection(broker.url.split("@")[1].rstrip("/")) as connection, ThreadPoolExecutor() as pool:
+    with (
+        amqp.Connection(broker.url.split("@")[1].rstrip("/")) as connection,
+        ThreadPoolExecutor() as pool,
+    ):
         channel = connection.channel()
         limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
         channel.queue_declare(queue, durable=True, auto_delete=False, arguments=limits)
@@ -79,13 +92,21 @@ def test_only_what_the_broker_refuses_is_sent_again(
 def test_a_consumer_hands_over_nothing_before_it_has_all_its_queues(
     broker: RabbitMQ, settings: Settings, publisher: Publisher, queue: str
 ) -> None:
-    """Else what one queue gave would be lost with the connection that another one ends, and given again each time."""
+    """Else what one queue gave would be lost with the connection that another one ends,
+    and given again each time.
+    """
     bulk = f"{queue}.bulk"
     publisher.publish(bulk, b"2")
     broker.behead(bulk)
     publisher.publish(queue, b"1")
-    with consuming(settings, {queue: 5, bulk: 5}, lambda d: d.ack()) as taken, capture_logs() as logs:
-        eventually(lambda: sum(line["event"] == "broker.lost" for line in logs) > 2, "three lost connections")
+    with (
+        consuming(settings, {queue: 5, bulk: 5}, lambda d: d.ack()) as taken,
+        capture_logs() as logs,
+    ):
+        eventually(
+            lambda: sum(line["event"] == "broker.lost" for line in logs) > 2,
+            "three lost connections",
+        )
         broker.crown(bulk)
         taken.take(2)
         publisher.publish(queue, b"3")

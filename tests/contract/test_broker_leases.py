@@ -1,4 +1,6 @@
-"""One suite over every broker, part two: who holds a message, for how long, and who gets it next."""
+"""One suite over every broker, part two: who holds a message, for how long, and who
+gets it next.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.contract.harness import Holder, consuming
 from tests.waiting import eventually
 
 LEASE_S = 5.0
-"""Short, so that its end comes soon; a busy machine may let a holder wait for some seconds all the same."""
+"""Short, so that its end comes soon; a busy machine may let a holder wait for some
+seconds all the same.
+"""
 
 
 @pytest.fixture
@@ -51,22 +55,38 @@ def traffic(settings: Settings, queue: str) -> Iterator[None]:
         thread.join()
 
 
-def test_a_killed_consumers_message_comes_again(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """kill -9 of the holder: the next consumer gets the message, marked, also while the queue is never empty."""
+def test_a_killed_consumers_message_comes_again(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """kill -9 of the holder: the next consumer gets the message, marked, also while the
+    queue is never empty.
+    """
     publisher.publish(queue, b"precious")
     with Holder(settings, queue) as holder:
         assert holder.taken() == "precious"
-    with traffic(settings, queue), consuming(settings, {queue: 10}, lambda d: d.ack()) as taken:
-        eventually(lambda: b"precious" in taken.bodies(), "the killed consumer's message")
+    with (
+        traffic(settings, queue),
+        consuming(settings, {queue: 10}, lambda d: d.ack()) as taken,
+    ):
+        eventually(
+            lambda: b"precious" in taken.bodies(), "the killed consumer's message"
+        )
         assert next(d for d in taken.deliveries if d.body == b"precious").redelivered
 
 
-def test_a_long_job_is_not_delivered_twice(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """Work of two and a half leases: nobody else gets its message, also while the queue is never empty."""
+def test_a_long_job_is_not_delivered_twice(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """Work of two and a half leases: nobody else gets its message, also while the queue
+    is never empty.
+    """
     publisher.publish(queue, b"long")
     with consuming(settings, {queue: 1}) as worker:
         job = worker.take(1)[0]
-        with traffic(settings, queue), consuming(settings, {queue: 10}, lambda d: d.ack()) as other:
+        with (
+            traffic(settings, queue),
+            consuming(settings, {queue: 10}, lambda d: d.ack()) as other,
+        ):
             end = time.monotonic() + 2.5 * settings.lease_s
             eventually(lambda: time.monotonic() > end, "the end of the job")
             assert b"long" not in other.bodies()
@@ -78,8 +98,12 @@ def test_a_long_job_is_not_delivered_twice(settings: Settings, publisher: Publis
         assert b"long" not in later.bodies()
 
 
-def test_a_stuck_owner_loses_its_messages(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """An owner that says it is not alive keeps nothing beyond a lease and gets nothing new until it lives again."""
+def test_a_stuck_owner_loses_its_messages(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """An owner that says it is not alive keeps nothing beyond a lease and gets nothing
+    new until it lives again.
+    """
     alive = threading.Event()
     alive.set()
     publisher.publish(queue, b"1")
@@ -94,8 +118,12 @@ def test_a_stuck_owner_loses_its_messages(settings: Settings, publisher: Publish
         assert stuck.take(2)[1].body == b"2"
 
 
-def test_stop_gives_back_at_once_and_in_order(settings: Settings, publisher: Publisher, queue: str) -> None:
-    """What was prefetched and not settled is the next consumer's at once, before what was published later."""
+def test_stop_gives_back_at_once_and_in_order(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """What was prefetched and not settled is the next consumer's at once, before what
+    was published later.
+    """
     patient = settings.model_copy(update={"lease_s": 600.0})
     publisher.publish_many(queue, [b"1", b"2", b"3", b"4"])
     with consuming(patient, {queue: 3}) as taken:
@@ -115,19 +143,30 @@ class TestRedis:
     def test_nothing_is_lost_when_consumers_die_while_taking(
         self, settings: Settings, publisher: Publisher, queue: str
     ) -> None:
-        """Three consumers are killed at arbitrary moments of taking a backlog: every message still arrives."""
+        """Three consumers are killed at arbitrary moments of taking a backlog: every
+        message still arrives.
+        """
         sent = {str(n) for n in range(100)}
         publisher.publish_many(queue, [body.encode() for body in sent])
         for _ in range(3):
             with Holder(settings, queue, prefetch=20) as holder:
                 holder.taken()
         with consuming(settings, {queue: 50}, lambda d: d.ack()) as taken:
-            eventually(lambda: {b.decode() for b in taken.bodies()} == sent, "every message")
+            eventually(
+                lambda: {b.decode() for b in taken.bodies()} == sent, "every message"
+            )
 
-    def test_a_wrong_clock_gives_nothing_away(self, settings: Settings, publisher: Publisher, queue: str) -> None:
-        """A consumer whose clock is an hour ahead neither takes from others nor loses what it holds."""
+    def test_a_wrong_clock_gives_nothing_away(
+        self, settings: Settings, publisher: Publisher, queue: str
+    ) -> None:
+        """A consumer whose clock is an hour ahead neither takes from others nor loses
+        what it holds.
+        """
         publisher.publish_many(queue, [b"1", b"2"])
-        with consuming(settings, {queue: 1}) as taken, Holder(settings, queue, skew_s=3600) as skewed:
+        with (
+            consuming(settings, {queue: 1}) as taken,
+            Holder(settings, queue, skew_s=3600) as skewed,
+        ):
             mine, theirs = taken.take(1)[0].body.decode(), skewed.taken()
             assert {mine, theirs} == {"1", "2"}
             with consuming(settings, {queue: 2}) as third:
@@ -138,9 +177,16 @@ class TestRedis:
     def test_a_late_acknowledgement_does_not_touch_the_next_holder(
         self, settings: Settings, publisher: Publisher, queue: str, valkey: Valkey
     ) -> None:
-        """A holder whose lease ran out unnoticed acknowledges: the message stays the next holder's."""
+        """A holder whose lease ran out unnoticed acknowledges: the message stays the
+        next holder's.
+        """
         publisher.publish(queue, b"1")
-        with consuming(settings.model_copy(update={"lease_s": 600.0}), {queue: 1}) as late, valkey.client() as client:
+        with (
+            consuming(
+                settings.model_copy(update={"lease_s": 600.0}), {queue: 1}
+            ) as late,
+            valkey.client() as client,
+        ):
             lost = late.take(1)[0]
             for tag in client.zrange("darkroom.leases.deadlines", 0, -1):
                 client.zadd("darkroom.leases.deadlines", {tag: 0})
@@ -155,9 +201,17 @@ class TestRedis:
     def test_an_entry_that_is_no_envelope_is_delivered_as_it_is(
         self, settings: Settings, publisher: Publisher, queue: str, valkey: Valkey
     ) -> None:
-        """Bytes that a storage server pushed into the list by itself arrive as a body; the consumer lives on."""
+        """Bytes that a storage server pushed into the list by itself arrive as a body;
+        the consumer lives on.
+        """
         client = valkey.client()
-        foreign = [b'{"Records":[]}', b"\xff\x00", b'{"body":1,"properties":[]}', b'{"body":"%","properties":{}}', b"7"]
+        foreign = [
+            b'{"Records":[]}',
+            b"\xff\x00",
+            b'{"body":1,"properties":[]}',
+            b'{"body":"%","properties":{}}',
+            b"7",
+        ]
         client.lpush(queue, *foreign)
         publisher.publish(queue, b"ours")
         with consuming(settings, {queue: 10}, lambda d: d.ack()) as taken:
@@ -167,7 +221,9 @@ class TestRedis:
     def test_a_server_out_of_memory_loses_nothing(
         self, settings: Settings, publisher: Publisher, queue: str, valkey: Valkey
     ) -> None:
-        """At its memory limit the server refuses what we publish, visibly, and what we take is not lost."""
+        """At its memory limit the server refuses what we publish, visibly, and what we
+        take is not lost.
+        """
         publisher.publish_many(queue, [str(n).encode() for n in range(20)])
         client = valkey.client()
         client.config_set("maxmemory", "1mb")
@@ -181,4 +237,6 @@ class TestRedis:
             client.close()
         with consuming(settings, {queue: 30}, lambda d: d.ack()) as taken:
             taken.take(20)
-            assert sorted(taken.bodies(), key=int) == [str(n).encode() for n in range(20)]
+            assert sorted(taken.bodies(), key=int) == [
+                str(n).encode() for n in range(20)
+            ]

@@ -1,7 +1,9 @@
-"""`infra.notifications` on servers that can be had here: moto for the rules, a stub for MinIO's event stream.
+"""`infra.notifications` on servers that can be had here: moto for the rules, a stub for
+MinIO's event stream.
 
-moto is not MinIO and the stub is not either: it sends what MinIO's source says, the event recorded in tests/events.
-SeaweedFS, the real one, is asked in tests/system/test_compose_store.py.
+moto is not MinIO and the stub is not either: it sends what MinIO's source says, the
+event recorded in tests/events. SeaweedFS, the real one, is asked in
+tests/system/test_compose_store.py.
 """
 
 from __future__ import annotations
@@ -24,12 +26,18 @@ from infra.notifications import BucketNotifications
 from shared.errors import NotFound, SettingsError, StorageUnavailable
 from shared.settings import Settings
 
-EVENT = json.loads((Path(__file__).parents[1] / "events" / "minio-put.json").read_text())
+EVENT = json.loads(
+    (Path(__file__).parents[1] / "events" / "minio-put.json").read_text()
+)
 OTHERS = "arn:aws:sqs:us-east-1:123456789012:others"
 
 
 def settings_for(url: str) -> Settings:
-    return Settings(s3_endpoint_url=url, s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("secret-key"))
+    return Settings(
+        s3_endpoint_url=url,
+        s3_access_key=SecretStr("key"),
+        s3_secret_key=SecretStr("secret-key"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +52,15 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture
 def clients(moto_url: str) -> Iterator[dict[str, Any]]:
     """moto's S3 and SQS with an empty uploads bucket."""
-    access = {"aws_access_key_id": "key", "aws_secret_access_key": "secret-key", "region_name": "us-east-1"}
-    made = {name: boto3.client(name, endpoint_url=moto_url, **access) for name in ("s3", "sqs")}  # type: ignore[call-overload]
+    access = {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": "secret-key",
+        "region_name": "us-east-1",
+    }
+    made = {
+        name: boto3.client(name, endpoint_url=moto_url, **access)
+        for name in ("s3", "sqs")
+    }  # type: ignore[call-overload]
     made["s3"].create_bucket(Bucket="uploads")
     yield made
     made["s3"].delete_bucket(Bucket="uploads")
@@ -68,11 +83,22 @@ def test_enabling_is_said_once_and_kept(moto_url: str, arn: str) -> None:
 
 
 def test_rules_of_others_stay(moto_url: str, arn: str, clients: dict[str, Any]) -> None:
-    """Enabling adds to what is set: a rule with another target and filter survives unchanged."""
+    """Enabling adds to what is set: a rule with another target and filter survives
+    unchanged.
+    """
     other = {
-        "Id": "theirs", "QueueArn": OTHERS, "Events": ["s3:ObjectRemoved:*"],
-        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "a/"}, {"Name": "suffix", "Value": ".jpg"}]}},
-    }  # fmt: skip
+        "Id": "theirs",
+        "QueueArn": OTHERS,
+        "Events": ["s3:ObjectRemoved:*"],
+        "Filter": {
+            "Key": {
+                "FilterRules": [
+                    {"Name": "prefix", "Value": "a/"},
+                    {"Name": "suffix", "Value": ".jpg"},
+                ]
+            }
+        },
+    }
     clients["s3"].put_bucket_notification_configuration(
         Bucket="uploads", NotificationConfiguration={"QueueConfigurations": [other]}
     )
@@ -80,20 +106,28 @@ def test_rules_of_others_stay(moto_url: str, arn: str, clients: dict[str, Any]) 
     assert notifications.enable(arn) is True
     theirs, ours = notifications.show()["queues"]
     assert theirs == {
-        "id": "theirs", "target": OTHERS, "events": ["s3:ObjectRemoved:*"], "prefix": "a/", "suffix": ".jpg",
-    }  # fmt: skip
+        "id": "theirs",
+        "target": OTHERS,
+        "events": ["s3:ObjectRemoved:*"],
+        "prefix": "a/",
+        "suffix": ".jpg",
+    }
     assert ours["target"] == arn
 
 
 def test_a_new_target_takes_the_place_of_the_old_one(moto_url: str, arn: str) -> None:
-    """There is one rule of ours: enabling for another target moves it, so that no upload is told twice."""
+    """There is one rule of ours: enabling for another target moves it, so that no
+    upload is told twice.
+    """
     notifications = BucketNotifications(settings_for(moto_url))
     notifications.enable(OTHERS)
     assert notifications.enable(arn) is True
     assert [rule["target"] for rule in notifications.show()["queues"]] == [arn]
 
 
-def test_a_target_that_the_server_does_not_know_is_refused(moto_url: str, arn: str) -> None:
+def test_a_target_that_the_server_does_not_know_is_refused(
+    moto_url: str, arn: str
+) -> None:
     """The server's own code and sentence reach the person."""
     with pytest.raises(SettingsError, match="InvalidArgument"):
         BucketNotifications(settings_for(moto_url)).enable("no-arn")
@@ -105,8 +139,12 @@ def test_no_bucket_names_the_way_out(moto_url: str) -> None:
         BucketNotifications(settings_for(moto_url)).show()
 
 
-def test_a_server_that_answers_with_a_listing_is_not_asked_for_ever(moto_url: str, clients: dict[str, Any]) -> None:
-    """The client alone would repeat its question without a pause; moto takes `listen` for a listing."""
+def test_a_server_that_answers_with_a_listing_is_not_asked_for_ever(
+    moto_url: str, clients: dict[str, Any]
+) -> None:
+    """The client alone would repeat its question without a pause; moto takes `listen`
+    for a listing.
+    """
     with pytest.raises(SettingsError, match="cannot be listened to"):
         next(BucketNotifications(settings_for(moto_url)).listen())
 
@@ -119,7 +157,9 @@ def test_amazon_is_refused_with_the_way_out(url: str) -> None:
 
 
 class StubOfMinio(BaseHTTPRequestHandler):
-    """MinIO's answers as its source has them: an empty configuration; a blank line, one event, the end."""
+    """MinIO's answers as its source has them: an empty configuration; a blank line, one
+    event, the end.
+    """
 
     posts: list[tuple[str, str | None, Any]] = []  # noqa: RUF012 - one stub at a time
 
@@ -128,10 +168,14 @@ class StubOfMinio(BaseHTTPRequestHandler):
         if "notification=" in self.path:
             body, kind = b"<NotificationConfiguration/>", "application/xml"
         elif self.posts:
-            self.close_connection = True  # the server went away: the second question has no answer
+            # the server went away: the second question has no answer
+            self.close_connection = True
             return
         else:
-            body, kind = b"\n" + json.dumps({"Records": EVENT["Records"]}).encode() + b"\n", "text/event-stream"
+            body, kind = (
+                b"\n" + json.dumps({"Records": EVENT["Records"]}).encode() + b"\n",
+                "text/event-stream",
+            )
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -157,14 +201,23 @@ def stub_url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_listening_prints_and_forwards(stub_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each event is one JSON line on stdout and one POST with the bearer token; a server that goes away is an error."""
+def test_listening_prints_and_forwards(
+    stub_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event is one JSON line on stdout and one POST with the bearer token; a
+    server that goes away is an error.
+    """
     monkeypatch.setenv("DARKROOM_S3_ENDPOINT_URL", stub_url)
     monkeypatch.setenv("DARKROOM_S3_ACCESS_KEY", "key")
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY", "secret-key")
     monkeypatch.setenv("DARKROOM_WEBHOOK_TOKEN", "the-token")
-    result = CliRunner().invoke(storage.app, ["notifications", "listen", "--forward", f"{stub_url}/events/storage"])
+    result = CliRunner().invoke(
+        storage.app,
+        ["notifications", "listen", "--forward", f"{stub_url}/events/storage"],
+    )
     [line] = result.stdout.splitlines()
     assert json.loads(line) == {"Records": EVENT["Records"]}
-    assert StubOfMinio.posts == [("/events/storage", "Bearer the-token", {"Records": EVENT["Records"]})]
+    assert StubOfMinio.posts == [
+        ("/events/storage", "Bearer the-token", {"Records": EVENT["Records"]})
+    ]
     assert isinstance(result.exception, StorageUnavailable)

@@ -25,10 +25,16 @@ def lanes() -> tuple[str, str]:
     return LANES[ann], LANES[bob]
 
 
-def test_a_single_photo_does_not_wait_behind_a_crowd(settings: Settings, lanes: tuple[str, str]) -> None:
-    """A worker that does nothing takes 200 photos of one user; another's photo, put behind them, is among the next."""
+def test_a_single_photo_does_not_wait_behind_a_crowd(
+    settings: Settings, lanes: tuple[str, str]
+) -> None:
+    """A worker that does nothing takes 200 photos of one user; another's photo, put
+    behind them, is among the next.
+    """
     publisher = Publisher(settings)
-    publisher.publish_many(lanes[0], [f"ann {number}".encode() for number in range(CROWD)])
+    publisher.publish_many(
+        lanes[0], [f"ann {number}".encode() for number in range(CROWD)]
+    )
     inbox, done = Inbox(SystemClock()), list[bytes]()
     with consuming(settings, dict.fromkeys(RESTORE, PREFETCH), inbox.put) as taken:
 
@@ -47,5 +53,7 @@ def test_a_single_photo_does_not_wait_behind_a_crowd(settings: Settings, lanes: 
     position = done.index(b"bob") - before + 1
     print(f"crowd={CROWD} position={position} of {len(done) - before}")
     assert position <= 2
-    assert sorted(done) == sorted([b"bob", *(f"ann {number}".encode() for number in range(CROWD))])
+    assert sorted(done) == sorted(
+        [b"bob", *(f"ann {number}".encode() for number in range(CROWD))]
+    )
     publisher.close()

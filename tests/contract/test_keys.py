@@ -28,8 +28,20 @@ def keys(servers: Stack, *arguments: str) -> Any:
 
 
 def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
-    """The key is printed once and stored nowhere; a door that remembers nothing yet refuses it once it is revoked."""
-    made = keys(servers, "create", "--user", "a person's name", "--scopes", "read", "--expires", "90d", "--json")
+    """The key is printed once and stored nowhere; a door that remembers nothing yet
+    refuses it once it is revoked.
+    """
+    made = keys(
+        servers,
+        "create",
+        "--user",
+        "a person's name",
+        "--scopes",
+        "read",
+        "--expires",
+        "90d",
+        "--json",
+    )
     parsed = access.parse(made["key"])
     assert parsed is not None
     pepper = servers.settings.pepper.get_secret_value().encode()
@@ -40,25 +52,54 @@ def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
     assert parsed[1] not in stored
     assert "person" not in stored
 
-    world, headers = ApiWorld(servers.settings), {"Authorization": f"Bearer {made['key']}"}
-    assert TestClient(build(world.ctx, asked={})).get("/v1/workflows", headers=headers).status_code == 200
-    (listed,) = [key for key in keys(servers, "list", "--json") if key["id"] == made["id"]]
+    world, headers = (
+        ApiWorld(servers.settings),
+        {"Authorization": f"Bearer {made['key']}"},
+    )
+    assert (
+        TestClient(build(world.ctx, asked={}))
+        .get("/v1/workflows", headers=headers)
+        .status_code
+        == 200
+    )
+    (listed,) = [
+        key for key in keys(servers, "list", "--json") if key["id"] == made["id"]
+    ]
     assert listed == {name: value for name, value in made.items() if name != "key"}
     assert made["id"] in keys(servers, "list")
 
     keys(servers, "revoke", made["id"])
     assert "is revoked" in keys(servers, "revoke", made["id"])
-    assert TestClient(build(world.ctx, asked={})).get("/v1/workflows", headers=headers).status_code == 401
-    (listed,) = [key for key in keys(servers, "list", "--json") if key["id"] == made["id"]]
+    assert (
+        TestClient(build(world.ctx, asked={}))
+        .get("/v1/workflows", headers=headers)
+        .status_code
+        == 401
+    )
+    (listed,) = [
+        key for key in keys(servers, "list", "--json") if key["id"] == made["id"]
+    ]
     assert listed["revoked_at"]
 
 
 def test_a_keys_callback_is_that_of_uploads_that_name_none(servers: Stack) -> None:
-    """What an upload itself names goes before it; both are signed into what the app may send."""
-    made = keys(servers, "create", "--user", "ann", "--callback", "https://app.example/hook", "--json")
+    """What an upload itself names goes before it; both are signed into what the app may
+    send.
+    """
+    made = keys(
+        servers,
+        "create",
+        "--user",
+        "ann",
+        "--callback",
+        "https://app.example/hook",
+        "--json",
+    )
     assert made["callback"] == "https://app.example/hook"
     headers = {"Authorization": f"Bearer {made['key']}"}
-    client = TestClient(build(ApiWorld(servers.settings).ctx, asked={}), headers=headers)
+    client = TestClient(
+        build(ApiWorld(servers.settings).ctx, asked={}), headers=headers
+    )
 
     def signed(**more: str) -> str:
         fields = client.post("/v1/uploads", json=PHOTO | more).json()["post"]["fields"]
@@ -86,13 +127,19 @@ def test_without_json_the_key_stands_alone(servers: Stack) -> None:
         ("create",),
     ],
 )
-def test_what_cannot_be_meant_makes_no_key(servers: Stack, arguments: tuple[str, ...]) -> None:
+def test_what_cannot_be_meant_makes_no_key(
+    servers: Stack, arguments: tuple[str, ...]
+) -> None:
     done = darkroom("keys", *arguments, state_dir=servers.settings.state_dir)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-@pytest.mark.parametrize(("key_id", "status"), [("0" * 16, 1), ("../../receipts/x", 2), ("", 2)])
-def test_only_a_key_that_is_there_is_revoked(servers: Stack, key_id: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("key_id", "status"), [("0" * 16, 1), ("../../receipts/x", 2), ("", 2)]
+)
+def test_only_a_key_that_is_there_is_revoked(
+    servers: Stack, key_id: str, status: int
+) -> None:
     """1: no such key. 2: no key's id at all."""
     done = darkroom("keys", "revoke", key_id, state_dir=servers.settings.state_dir)
     assert done.returncode == status
@@ -105,7 +152,9 @@ def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> 
     user = f"quota-{id(world)}"
     receipts = [world.upload(user) for _ in range(2)]
     clock = FakeClock(world.ctx.clock.now())
-    app = build(type(world.ctx)(world.settings, world.store, world.publisher, clock), asked={})
+    app = build(
+        type(world.ctx)(world.settings, world.store, world.publisher, clock), asked={}
+    )
     made = keys(servers, "create", "--user", user, "--json")
     client = TestClient(app, headers={"Authorization": f"Bearer {made['key']}"})
 
@@ -114,5 +163,7 @@ def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> 
         return client.post("/v1/uploads", json=PHOTO).status_code
 
     eventually(lambda: asked() == 429, "the two that wait fill the quota")
-    world.logbook.write([facts.of_record(world.restore(receipt), "results") for receipt in receipts])
+    world.logbook.write(
+        [facts.of_record(world.restore(receipt), "results") for receipt in receipts]
+    )
     eventually(lambda: asked() == 201, "there is room again")

@@ -1,4 +1,6 @@
-"""Listings of keys of every kind and of many pages, on the store in memory and on real ones."""
+"""Listings of keys of every kind and of many pages, on the store in memory and on real
+ones.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,16 @@ DOUBLE = "a//b.jpg"
 def bucket(store: ObjectStore) -> Iterator[str]:
     name = make_bucket(store)
     yield name
-    for info in store.list(name):  # SeaweedFS's listing of versions does not know every key
+    # SeaweedFS's listing of versions does not know every key
+    for info in store.list(name):
         store.delete(name, info.key)
     drop_bucket(store, name)
 
 
 @pytest.fixture(params=[3, 1000])
-def of_size(store: ObjectStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_size(
+    store: ObjectStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So many objects in a page."""
     monkeypatch.setattr(s3_listing, "PAGE", request.param)
     if isinstance(store, MemoryStore):
@@ -60,7 +65,9 @@ def of_size(store: ObjectStore, request: pytest.FixtureRequest, monkeypatch: pyt
 
 @pytest.mark.usefixtures("of_size")
 def test_every_key_is_listed_as_it_was_put(store: ObjectStore, bucket: str) -> None:
-    """With the facts that HEAD tells, and as the SDK lists it; found again by a prefix of any kind."""
+    """With the facts that HEAD tells, and as the SDK lists it; found again by a prefix
+    of any kind.
+    """
     assert max(len(key.encode()) for key in KEYS) == 1024
     for key in (*KEYS, DOUBLE):
         store.put(bucket, key, key.encode(), "text/plain")
@@ -70,13 +77,17 @@ def test_every_key_is_listed_as_it_was_put(store: ObjectStore, bucket: str) -> N
     for info in listed.values():
         known = store.head(bucket, info.key)
         facts = (info.etag, info.bytes, info.last_modified, info.version)
-        assert facts == (known.etag, known.bytes, known.last_modified, known.version), info.key
+        assert facts == (known.etag, known.bytes, known.last_modified, known.version), (
+            info.key
+        )
     for key in KEYS:
         assert key in [info.key for info in store.list(bucket, key)]
     if isinstance(store, S3Store):
         pages = store.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         theirs = [
-            (entry["Key"], entry["ETag"].strip('"'), entry["Size"]) for page in pages for entry in page["Contents"]
+            (entry["Key"], entry["ETag"].strip('"'), entry["Size"])
+            for page in pages
+            for entry in page["Contents"]
         ]
         assert [(info.key, info.etag, info.bytes) for info in listed.values()] == theirs
 
@@ -88,9 +99,15 @@ def test_a_listing_begins_after_any_key(store: ObjectStore, bucket: str) -> None
     for name in names:
         store.put(bucket, name, b"1", "text/plain")
     for number, name in enumerate(names):
-        assert [info.key for info in store.list(bucket, start_after=name)] == names[number + 1 :]
-        assert [info.key for info in store.list(bucket, start_after=f"{name}!")] == names[number + 1 :]
-        assert [info.key for info in store.list_versions(bucket, name)] == names[number + 1 :]
+        assert [info.key for info in store.list(bucket, start_after=name)] == names[
+            number + 1 :
+        ]
+        assert [
+            info.key for info in store.list(bucket, start_after=f"{name}!")
+        ] == names[number + 1 :]
+        assert [info.key for info in store.list_versions(bucket, name)] == names[
+            number + 1 :
+        ]
 
 
 @pytest.mark.usefixtures("of_size")
@@ -102,23 +119,39 @@ def test_versions_are_listed_over_many_pages(store: ObjectStore, bucket: str) ->
             store.put(bucket, name, data, "text/plain")
     for name in ("b+", "c%2F", "d"):
         store.delete(bucket, name)
-    assert [(info.key, info.bytes) for info in store.list_versions(bucket)] == [("a &", 2), ("e", 2)]
-    kept = sorted((info.key, info.version, info.is_marker) for info in store.every_version(bucket, ""))
+    assert [(info.key, info.bytes) for info in store.list_versions(bucket)] == [
+        ("a &", 2),
+        ("e", 2),
+    ]
+    kept = sorted(
+        (info.key, info.version, info.is_marker)
+        for info in store.every_version(bucket, "")
+    )
     assert kept == sorted(versions(store, bucket))
     assert len(kept) == 13
     assert {info.key for info in store.every_version(bucket, "c%")} == {"c%2F"}
 
 
 def test_nothing_is_an_empty_listing(store: ObjectStore, bucket: str) -> None:
-    for listed in (store.list(bucket), store.list(bucket, "none/"), store.list_versions(bucket)):
+    for listed in (
+        store.list(bucket),
+        store.list(bucket, "none/"),
+        store.list_versions(bucket),
+    ):
         assert list(listed) == []
     keep_versions(store, bucket)
-    assert list(store.list_versions(bucket)) == list(store.every_version(bucket, "")) == []
+    assert (
+        list(store.list_versions(bucket)) == list(store.every_version(bucket, "")) == []
+    )
 
 
 def test_no_bucket_is_no_empty_listing(store: ObjectStore) -> None:
     """A wrong name must never look like photos that are gone."""
     missing = f"missing-{uuid4()}"
-    for listed in (store.list(missing), store.list_versions(missing), store.every_version(missing, "")):
+    for listed in (
+        store.list(missing),
+        store.list_versions(missing),
+        store.every_version(missing, ""),
+    ):
         with pytest.raises(StorageUnavailable, match=missing):
             list(listed)

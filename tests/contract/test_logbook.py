@@ -1,4 +1,6 @@
-"""The diary on a real PostgreSQL: whatever the order, repetition and delay of its events, it says the same."""
+"""The diary on a real PostgreSQL: whatever the order, repetition and delay of its
+events, it says the same.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,35 @@ from handlers.columns import Row
 from handlers.logbook import Ending, Filter, Logbook, UploadKey, Written
 from shared import identity
 from shared.settings import Settings
-from tests.contract.logbook_events import AGAIN, NOT_SHARED, NOW, SOURCE, event, life, row, select
+from tests.contract.logbook_events import (
+    AGAIN,
+    NOT_SHARED,
+    NOW,
+    SOURCE,
+    event,
+    life,
+    row,
+    select,
+)
 
 
 def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
     """All 720 orders of six events of one upload end in one and the same row."""
-    orders = [[life(upload)[i] for i in order] for order in permutations(range(6)) if (upload := str(uuid4()))]
+    orders = [
+        [life(upload)[i] for i in order]
+        for order in permutations(range(6))
+        if (upload := str(uuid4()))
+    ]
     user = uuid4().hex * 2
     for order in orders:
         for told in order:
             told.fields.update(user_id=user)
     for step in zip(*orders, strict=True):
         assert logbook.write(step).added == 720
-    rows = [found.model_dump(exclude=NOT_SHARED) for found in logbook.page(Filter(user), 1000)]
+    rows = [
+        found.model_dump(exclude=NOT_SHARED)
+        for found in logbook.page(Filter(user), 1000)
+    ]
     assert len(rows) == 720
     assert all(found == rows[0] for found in rows)
     assert rows[0]["status"] == "success"
@@ -38,20 +56,36 @@ def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
     assert rows[0]["error_code"] is None
 
 
-@pytest.mark.parametrize(("told", "status", "attempts", "code"), [
-    (4, "failed", 5, "attempts_exhausted"), (5, "queued", None, None), (6, "processing", 1, None),
-    (7, "failed", 2, "decode_error"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("told", "status", "attempts", "code"),
+    [
+        (4, "failed", 5, "attempts_exhausted"),
+        (5, "queued", None, None),
+        (6, "processing", 1, None),
+        (7, "failed", 2, "decode_error"),
+    ],
+)
 def test_a_retry_withdraws_the_failure_before_it(
     logbook: Logbook, told: int, status: str, attempts: int | None, code: str | None
 ) -> None:
-    """A photo put back by a person is queued again, works again, may fail again: in whatever order that is told."""
-    for order in ([*range(told)], [*range(told)][::-1], [*range(1, told), 0], [*range(4, told), *range(4)]):
+    """A photo put back by a person is queued again, works again, may fail again: in
+    whatever order that is told.
+    """
+    for order in (
+        [*range(told)],
+        [*range(told)][::-1],
+        [*range(1, told), 0],
+        [*range(4, told), *range(4)],
+    ):
         upload = str(uuid4())
         for i in order:
             logbook.write([event(upload, *AGAIN[i])])
         found = row(logbook, upload)
-        assert (found["status"], found["attempts"], found["error_code"]) == (status, attempts, code)
+        assert (found["status"], found["attempts"], found["error_code"]) == (
+            status,
+            attempts,
+            code,
+        )
         assert found["retries"] == (told > 4)
     logbook.write([event(upload, "success", 20, {"result_url": "s3://results/x"})])
     assert row(logbook, upload)["status"] == "success"
@@ -60,7 +94,9 @@ def test_a_retry_withdraws_the_failure_before_it(
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_repetition_and_batches_do_not_matter(url: str, data: st.DataObject) -> None:
-    """Any events of a life, any of them repeated, in any order and any batches: the row of their set."""
+    """Any events of a life, any of them repeated, in any order and any batches: the row
+    of their set.
+    """
     book = Logbook(Settings(database_url=url))
     some = data.draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=12))
     cuts = sorted(data.draw(st.sets(st.integers(1, 11), max_size=3)))
@@ -74,7 +110,9 @@ def test_repetition_and_batches_do_not_matter(url: str, data: st.DataObject) -> 
 
 
 def test_writers_side_by_side_lose_nothing(url: str) -> None:
-    """Four writers tell the events of the same uploads at the same time; each row is the sum of all of them."""
+    """Four writers tell the events of the same uploads at the same time; each row is
+    the sum of all of them.
+    """
     uploads = [str(uuid4()) for _ in range(20)]
     books = [Logbook(Settings(database_url=url)) for _ in range(4)]
 
@@ -98,24 +136,46 @@ def test_a_repeated_fact_changes_nothing(logbook: Logbook, url: str) -> None:
     """Not even the time of the last change."""
     upload = str(uuid4())
     assert logbook.write(life(upload)) == Written(added=6)
-    before = select(url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload)
+    before = select(
+        url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload
+    )
     assert logbook.write(life(upload)) == Written(repeated=6)
-    assert select(url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload) == before
+    assert (
+        select(
+            url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload
+        )
+        == before
+    )
 
 
 def test_the_errors_are_those_of_the_end(logbook: Logbook) -> None:
-    """A photo that failed once and was restored later has no error; one that failed has its own."""
+    """A photo that failed once and was restored later has no error; one that failed has
+    its own.
+    """
     restored, failed = str(uuid4()), str(uuid4())
     logbook.write(life(restored))
     logbook.write(life(failed)[:4])
     assert row(logbook, restored)["error_detail"] is None
-    assert (row(logbook, failed)["status"], row(logbook, failed)["error_code"]) == ("failed", "attempts_exhausted")
+    assert (row(logbook, failed)["status"], row(logbook, failed)["error_code"]) == (
+        "failed",
+        "attempts_exhausted",
+    )
 
 
 def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
-    """A newer emitter may tell more than this release has columns for; `status` is never taken from the fields."""
+    """A newer emitter may tell more than this release has columns for; `status` is
+    never taken from the fields.
+    """
     upload = str(uuid4())
-    logbook.write([event(upload, "queued", fields={"mood": "sepia", "status": "success", "width": 7})])
+    logbook.write(
+        [
+            event(
+                upload,
+                "queued",
+                fields={"mood": "sepia", "status": "success", "width": 7},
+            )
+        ]
+    )
     rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
     assert (rows[0].status, rows[0].width) == ("queued", 7)
     assert events[0].fields == {"mood": "sepia", "status": "success", "width": 7}
@@ -123,15 +183,30 @@ def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_erased_photo_is_quoted_nowhere(logbook: Logbook, order: int) -> None:
-    """In whatever order it is told: not by its name, nor by a fault that repeats what was asked for."""
+    """In whatever order it is told: not by its name, nor by a fault that repeats what
+    was asked for.
+    """
     upload = str(uuid4())
-    refused = {**SOURCE, "error_code": "bad_parameter", "error_detail": "scale='grandma' is not a number"}
+    refused = {
+        **SOURCE,
+        "error_code": "bad_parameter",
+        "error_detail": "scale='grandma' is not a number",
+    }
     erased = {"error_code": "erased", "error_detail": "its owner had it erased"}
-    logbook.write([event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)][::order][:1])
-    logbook.write([event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)])
+    logbook.write(
+        [event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)][
+            ::order
+        ][:1]
+    )
+    logbook.write(
+        [event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)]
+    )
     rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
     assert "grandma" not in str([rows, events])
-    assert (rows[0].error_code, rows[0].error_detail) == ("erased", "its owner had it erased")
+    assert (rows[0].error_code, rows[0].error_detail) == (
+        "erased",
+        "its owner had it erased",
+    )
 
 
 POISON: dict[str, dict[str, Any]] = {
@@ -144,8 +219,12 @@ POISON: dict[str, dict[str, Any]] = {
     "NUL in an unknown field": {"fields": {"mood": ["se\x00pia"]}},
     "infinity in an unknown field": {"fields": {"mood": float("inf")}},
     "half a character": {"fields": {"mood": "\ud800", "\udfff": 1}},
-    "a time before all time": {"upload_time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
-    "a time after all time": {"at": datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14)))},
+    "a time before all time": {
+        "upload_time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+    },
+    "a time after all time": {
+        "at": datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14)))
+    },
     "a fraction of a retry": {"fields": {"retries": 1.0}},
     "a retry that is none": {"fields": {"retries": True}},
     "no sequence of retries": {"fields": {"retries": [1]}},
@@ -153,8 +232,12 @@ POISON: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", POISON)
-def test_a_bad_event_is_set_aside_and_holds_nobody_up(logbook: Logbook, url: str, fault: str) -> None:
-    """Its neighbours are written, it lies in audit_reject, once, with a reason; the next batch is not troubled."""
+def test_a_bad_event_is_set_aside_and_holds_nobody_up(
+    logbook: Logbook, url: str, fault: str
+) -> None:
+    """Its neighbours are written, it lies in audit_reject, once, with a reason; the
+    next batch is not troubled.
+    """
     uploads = [str(uuid4()) for _ in range(9)]
     batch = [event(upload, "queued", fields=SOURCE) for upload in uploads]
     bad = event(str(uuid4()), "queued", **POISON[fault])
@@ -163,7 +246,11 @@ def test_a_bad_event_is_set_aside_and_holds_nobody_up(logbook: Logbook, url: str
     assert logbook.write(batch) == Written(added=9, rejected=1)
     assert logbook.write(batch) == Written(repeated=9, rejected=1)
     assert select(url, "SELECT count(*) FROM darkroom.audit_reject")[0][0] == before + 1
-    found = select(url, "SELECT reason FROM darkroom.audit_reject WHERE body LIKE %s", f"%{bad.event_id}%")
+    found = select(
+        url,
+        "SELECT reason FROM darkroom.audit_reject WHERE body LIKE %s",
+        f"%{bad.event_id}%",
+    )
     assert found[0][0]
     assert all(row(logbook, upload)["status"] == "queued" for upload in uploads)
 
@@ -176,7 +263,9 @@ def partition_of(url: str, upload_id: str) -> str:
 
 
 def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
-    """By UTC, to the microsecond; months that no clock shows stay in the default partition."""
+    """By UTC, to the microsecond; months that no clock shows stay in the default
+    partition.
+    """
     expected = {
         datetime(2025, 12, 31, 23, 59, 59, 999999, UTC): "restoration_log_2025_12",
         datetime(2026, 1, 1, tzinfo=UTC): "restoration_log_2026_01",
@@ -184,15 +273,29 @@ def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
         datetime(1980, 1, 1, tzinfo=UTC): "restoration_log_default",
     }
     uploads = {moment: str(uuid4()) for moment in expected}
-    logbook.write([event(upload, "queued", upload_time=moment) for moment, upload in uploads.items()])
-    assert {moment: partition_of(url, upload) for moment, upload in uploads.items()} == expected
+    logbook.write(
+        [
+            event(upload, "queued", upload_time=moment)
+            for moment, upload in uploads.items()
+        ]
+    )
+    assert {
+        moment: partition_of(url, upload) for moment, upload in uploads.items()
+    } == expected
 
 
-def test_a_new_partition_takes_its_rows_from_the_default(logbook: Logbook, url: str) -> None:
+def test_a_new_partition_takes_its_rows_from_the_default(
+    logbook: Logbook, url: str
+) -> None:
     """Rows that came in before the partition of their month was made move into it."""
     upload = str(uuid4())
-    select(url, "INSERT INTO darkroom.restoration_log (upload_id, upload_time, status) VALUES (%s, %s, 'queued') "
-                "RETURNING 1", upload, datetime(2024, 5, 5, tzinfo=UTC))  # fmt: skip
+    select(
+        url,
+        "INSERT INTO darkroom.restoration_log (upload_id, upload_time, status) VALUES (%s, %s, 'queued') "
+        "RETURNING 1",
+        upload,
+        datetime(2024, 5, 5, tzinfo=UTC),
+    )
     assert partition_of(url, upload) == "restoration_log_default"
     select(url, "SELECT darkroom.ensure_month('2024-05-31 23:00+00')")
     assert partition_of(url, upload) == "restoration_log_2024_05"
@@ -201,16 +304,30 @@ def test_a_new_partition_takes_its_rows_from_the_default(logbook: Logbook, url: 
 def test_the_same_bytes_put_again_are_another_row(logbook: Logbook) -> None:
     """The key of a row is the upload and its time."""
     upload = str(uuid4())
-    logbook.write([event(upload, "success"), event(upload, "queued", 1, upload_time=NOW + timedelta(days=1))])
+    logbook.write(
+        [
+            event(upload, "success"),
+            event(upload, "queued", 1, upload_time=NOW + timedelta(days=1)),
+        ]
+    )
     rows, _ = logbook.task(UUID(identity.task_id("u", upload, "s")))
     assert [found.status for found in rows] == ["success", "queued"]
 
 
 def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
-    """Newest first; uploads of the same moment are neither repeated nor skipped at a page's end."""
+    """Newest first; uploads of the same moment are neither repeated nor skipped at a
+    page's end.
+    """
     user = uuid4().hex * 2
-    told = [event(str(uuid4()), "queued", fields={"user_id": user}, upload_time=NOW + timedelta(seconds=i // 4))
-            for i in range(23)]  # fmt: skip
+    told = [
+        event(
+            str(uuid4()),
+            "queued",
+            fields={"user_id": user},
+            upload_time=NOW + timedelta(seconds=i // 4),
+        )
+        for i in range(23)
+    ]
     logbook.write(told)
     seen: list[Row] = []
     last: UploadKey | None = None
@@ -219,13 +336,17 @@ def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
         last = (str(page[-1].upload_id), page[-1].upload_time)
     assert len(seen) == 23
     assert {str(found.upload_id) for found in seen} == {each.upload_id for each in told}
-    assert [found.upload_time for found in seen] == sorted((each.upload_time for each in told), reverse=True)
+    assert [found.upload_time for found in seen] == sorted(
+        (each.upload_time for each in told), reverse=True
+    )
 
 
 def test_filters_are_combined(logbook: Logbook) -> None:
     user = uuid4().hex * 2
     kinds: list[Any] = ["queued", "failed", "failed"]
-    logbook.write([event(str(uuid4()), kind, fields={"user_id": user}) for kind in kinds])
+    logbook.write(
+        [event(str(uuid4()), kind, fields={"user_id": user}) for kind in kinds]
+    )
     assert len(logbook.page(Filter(user, "failed"), 10)) == 2
     assert logbook.page(Filter(user, "success"), 10) == []
 
@@ -234,22 +355,35 @@ def test_the_diary_says_who_ended(logbook: Logbook) -> None:
     """Only what the diary itself has as ended, for exactly that upload time."""
     done, open_ = str(uuid4()), str(uuid4())
     logbook.write([*life(done), life(open_)[1]])
-    asked = [Ending(done, NOW), Ending(open_, NOW), Ending(str(uuid4()), NOW), Ending(done, NOW + timedelta(days=1))]
+    asked = [
+        Ending(done, NOW),
+        Ending(open_, NOW),
+        Ending(str(uuid4()), NOW),
+        Ending(done, NOW + timedelta(days=1)),
+    ]
     assert logbook.ended(asked) == {done}
     assert logbook.ended(asked[1:]) == set()
     assert logbook.ended([]) == set()
 
 
 def test_an_end_told_before_another_is_no_answer(logbook: Logbook) -> None:
-    """A failure of an earlier try, a failure before a success, anything before an erasure."""
+    """A failure of an earlier try, a failure before a success, anything before an
+    erasure.
+    """
     upload = str(uuid4())
     logbook.write([event(upload, "failed", fields={"error_code": "decode_error"})])
     failed = Ending(upload, NOW)
     restored, again = failed._replace(least="duplicate"), failed._replace(retries=1)
     erased = failed._replace(erased=True)
-    assert [bool(logbook.ended([end])) for end in (failed, restored, again, erased)] == [True, False, False, False]
-    logbook.write([event(upload, "failed", 5, {"error_code": "decode_error", "retries": 1})])
-    assert [bool(logbook.ended([end])) for end in (failed, again, restored, erased)] == [True, True, False, False]
+    assert [
+        bool(logbook.ended([end])) for end in (failed, restored, again, erased)
+    ] == [True, False, False, False]
+    logbook.write(
+        [event(upload, "failed", 5, {"error_code": "decode_error", "retries": 1})]
+    )
+    assert [
+        bool(logbook.ended([end])) for end in (failed, again, restored, erased)
+    ] == [True, True, False, False]
     logbook.write([event(upload, "failed", 6, {"error_code": "erased"})])
     assert all(logbook.ended([end]) for end in (failed, again, restored, erased))
 
@@ -257,11 +391,25 @@ def test_an_end_told_before_another_is_no_answer(logbook: Logbook) -> None:
 def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
     day = datetime(2026, 2, 3, 23, 30, tzinfo=UTC)
     upload = str(uuid4())
-    fields = {"workflow_type": "portrait", "model_size": 512, "error_code": "decode_error"}
+    fields = {
+        "workflow_type": "portrait",
+        "model_size": 512,
+        "error_code": "decode_error",
+    }
     logbook.write([event(upload, "failed", fields=fields, upload_time=day)])
-    (found,) = [count for count in logbook.counts(Filter(since=day)) if count["workflow_type"] == "portrait"]
-    assert found == {"day": day.date(), "workflow_type": "portrait", "model_size": 512, "status": "failed",
-                     "error_code": "decode_error", "uploads": 1}  # fmt: skip
+    (found,) = [
+        count
+        for count in logbook.counts(Filter(since=day))
+        if count["workflow_type"] == "portrait"
+    ]
+    assert found == {
+        "day": day.date(),
+        "workflow_type": "portrait",
+        "model_size": 512,
+        "status": "failed",
+        "error_code": "decode_error",
+        "uploads": 1,
+    }
 
 
 def test_the_model_has_the_columns_of_the_table(url: str) -> None:
@@ -280,13 +428,18 @@ def test_the_model_has_the_columns_of_the_table(url: str) -> None:
         ("task_id = '0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b'", "task_id"),
     ],
 )
-def test_a_filtered_page_comes_from_an_index_in_its_order(url: str, wanted: str, index: str) -> None:
+def test_a_filtered_page_comes_from_an_index_in_its_order(
+    url: str, wanted: str, index: str
+) -> None:
     """What does not match is not read, and nothing is sorted but a task's few uploads."""
-    plan = select(url, f"""
+    plan = select(
+        url,
+        f"""
         SET enable_seqscan = off; SET enable_bitmapscan = off;
         EXPLAIN SELECT * FROM darkroom.restoration_log WHERE {wanted}
         ORDER BY upload_time DESC, upload_id DESC LIMIT 11
-    """)  # fmt: skip
+    """,
+    )
     text = "\n".join(line for (line,) in plan)
     assert f" restoration_log_default_{index}_" in text
     assert "Filter" not in text

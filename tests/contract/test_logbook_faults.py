@@ -1,4 +1,6 @@
-"""A database that is missing, gone or frozen is an error that passes, and is used again afterwards."""
+"""A database that is missing, gone or frozen is an error that passes, and is used again
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +22,35 @@ from tests.contract.logbook_events import event, life, select
 
 
 def test_without_a_database_the_call_says_so(url: str) -> None:
-    """No address, a wrong one, or no tables yet: `database_unavailable`, to be tried again."""
+    """No address, a wrong one, or no tables yet: `database_unavailable`, to be tried
+    again.
+    """
     wrong = urlunsplit(urlsplit(url)._replace(path="/nowhere"))
     bare = urlunsplit(urlsplit(url)._replace(path="/postgres"))
     for address in ("", wrong, bare, "postgresql://nobody@127.0.0.1:1/x"):
         with pytest.raises(DatabaseUnavailable):
-            Logbook(Settings(database_url=address)).write([event(str(uuid4()), "queued")])
+            Logbook(Settings(database_url=address)).write(
+                [event(str(uuid4()), "queued")]
+            )
 
 
 def test_a_connection_that_died_is_replaced(logbook: Logbook, url: str) -> None:
     """The server ended every connection: the same call connects again and writes."""
     upload = str(uuid4())
     logbook.write(life(upload)[:1])
-    select(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'darkroom'")
+    select(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'darkroom'",
+    )
     assert logbook.write(life(upload)).added == 5
 
 
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
     """Every process of the server is stopped, as by a hanging disk."""
-    lasting = select(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    lasting = select(
+        url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+    )
     postmaster = psutil.Process(int(lasting[0][0])).parent()
     assert postmaster is not None
     server = [postmaster, *postmaster.children()]
@@ -54,8 +65,12 @@ def frozen(url: str) -> Iterator[None]:
                 os.kill(process.pid, signal.SIGCONT)
 
 
-def test_a_frozen_database_stops_nobody_for_long(logbook: Logbook, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that holds its sockets open and never answers is an error within the limit; thawed, it is used again."""
+def test_a_frozen_database_stops_nobody_for_long(
+    logbook: Logbook, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that holds its sockets open and never answers is an error within the
+    limit; thawed, it is used again.
+    """
     upload = str(uuid4())
     logbook.write(life(upload)[:1])
     monkeypatch.setattr(logbook_module, "ANSWER_S", 0.5)

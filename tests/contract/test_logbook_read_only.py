@@ -1,4 +1,6 @@
-"""A log database that may only be read, as after a failover: events wait, none is taken for a bad one."""
+"""A log database that may only be read, as after a failover: events wait, none is taken
+for a bad one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def may_write(url: str, allowed: bool) -> None:
     admin = psycopg2.connect(url, options="-c default_transaction_read_only=off")
     admin.autocommit = True
     name = admin.info.dbname
-    admin.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {'off' if allowed else 'on'}")
+    admin.cursor().execute(
+        f"ALTER DATABASE {name} SET default_transaction_read_only = {'off' if allowed else 'on'}"
+    )
     admin.close()
 
 

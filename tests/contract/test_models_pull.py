@@ -1,4 +1,6 @@
-"""`models pull` against a real HTTP server: resumed, verified, atomic, from a mirror or a folder."""
+"""`models pull` against a real HTTP server: resumed, verified, atomic, from a mirror or
+a folder.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ CONTENT = bytes(range(256)) * 12_000
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one file with byte ranges; `break_after` bytes the connection of the next answer is cut."""
+    """Serves one file with byte ranges; `break_after` bytes the connection of the next
+    answer is cut.
+    """
 
     def __init__(self, content: bytes, ranges: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -42,7 +46,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/missing.pth":
             self.send_error(404)
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
+        start = (
+            int(wanted.removeprefix("bytes=").rstrip("-"))
+            if wanted and self.server.ranges
+            else 0
+        )
         if start >= len(self.server.content):
             self.send_error(416)
             return
@@ -72,9 +80,19 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(models_dir=tmp_path / "models")
 
 
-def toy(url: str | None, content: bytes = CONTENT, size: int | None = len(CONTENT)) -> Model:
-    file = ModelFile(role="weights", sha256=hashlib.sha256(content).hexdigest(), bytes=size, path="toy.pth", url=url)
-    return Model(name="toy", architecture="auto", title="Toy", licence="none", files=[file])
+def toy(
+    url: str | None, content: bytes = CONTENT, size: int | None = len(CONTENT)
+) -> Model:
+    file = ModelFile(
+        role="weights",
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=size,
+        path="toy.pth",
+        url=url,
+    )
+    return Model(
+        name="toy", architecture="auto", title="Toy", licence="none", files=[file]
+    )
 
 
 def pulled(model: Model, settings: Settings) -> bytes:
@@ -90,7 +108,9 @@ def test_a_model_is_pulled_and_verified(server: FileServer, settings: Settings) 
     assert [path.name for path in settings.models_dir.iterdir()] == ["toy.pth"]
 
 
-def test_a_model_that_is_there_is_not_pulled_again(server: FileServer, settings: Settings) -> None:
+def test_a_model_that_is_there_is_not_pulled_again(
+    server: FileServer, settings: Settings
+) -> None:
     """Its checksum is enough."""
     model = toy(server.url("toy.pth"))
     pulled(model, settings)
@@ -99,7 +119,9 @@ def test_a_model_that_is_there_is_not_pulled_again(server: FileServer, settings:
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])
-def test_a_broken_download_goes_on_where_it_broke(server: FileServer, settings: Settings, size: int | None) -> None:
+def test_a_broken_download_goes_on_where_it_broke(
+    server: FileServer, settings: Settings, size: int | None
+) -> None:
     """The second run asks for the rest only; until then the name does not exist."""
     server.break_after = 1_000_000
     model = toy(server.url("toy.pth"), size=size)
@@ -110,7 +132,9 @@ def test_a_broken_download_goes_on_where_it_broke(server: FileServer, settings: 
     assert server.asked[1] == ("/toy.pth", "bytes=1000000-")
 
 
-def test_a_server_without_ranges_is_read_from_the_start(server: FileServer, settings: Settings) -> None:
+def test_a_server_without_ranges_is_read_from_the_start(
+    server: FileServer, settings: Settings
+) -> None:
     """Its whole answer must not be appended to the part."""
     server.ranges = False
     server.break_after = 1_000_000
@@ -120,7 +144,9 @@ def test_a_server_without_ranges_is_read_from_the_start(server: FileServer, sett
     assert pulled(model, settings) == CONTENT
 
 
-def test_other_bytes_are_refused_and_removed(server: FileServer, settings: Settings) -> None:
+def test_other_bytes_are_refused_and_removed(
+    server: FileServer, settings: Settings
+) -> None:
     """The error names both checksums; the next pull starts anew."""
     server.content = CONTENT[:-1] + b"!"
     model = toy(server.url("toy.pth"))
@@ -132,7 +158,9 @@ def test_other_bytes_are_refused_and_removed(server: FileServer, settings: Setti
     assert pulled(model, settings) == CONTENT
 
 
-def test_a_part_longer_than_the_file_is_thrown_away(server: FileServer, settings: Settings) -> None:
+def test_a_part_longer_than_the_file_is_thrown_away(
+    server: FileServer, settings: Settings
+) -> None:
     """It cannot be the beginning of this file."""
     settings.models_dir.mkdir()
     (settings.models_dir / "toy.pth.part").write_bytes(CONTENT + b"more")
@@ -152,7 +180,9 @@ def test_a_missing_file_says_where(server: FileServer, settings: Settings) -> No
         pulled(toy(server.url("missing.pth")), settings)
 
 
-def test_a_mirror_takes_the_place_of_the_file_s_own_url(server: FileServer, settings: Settings) -> None:
+def test_a_mirror_takes_the_place_of_the_file_s_own_url(
+    server: FileServer, settings: Settings
+) -> None:
     """For sites that reach nothing else."""
     inside = settings.model_copy(update={"models_mirror": server.url("mirror/")})
     assert pulled(toy("https://unreachable.invalid/toy.pth"), inside) == CONTENT

@@ -1,4 +1,6 @@
-"""API keys and tickets of an earlier release, which lay among the results, go into their own bucket."""
+"""API keys and tickets of an earlier release, which lay among the results, go into
+their own bucket.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,20 @@ from shared.settings import Settings
 from shared.storage import S3Store
 from tests.admin import as_admin
 
-OLD = {"access/keys/0123456789abcdef.json": "keys/0123456789abcdef.json", "tickets/t.json": "tickets/t.json"}
+OLD = {
+    "access/keys/0123456789abcdef.json": "keys/0123456789abcdef.json",
+    "tickets/t.json": "tickets/t.json",
+}
 
 
 @pytest.fixture
 def settings(servers: Stack) -> Iterator[Settings]:
     """Buckets as an earlier release left them: none for access."""
     mark = uuid4().hex[:8]
-    names = {f"bucket_{name}": f"{name}-{mark}" for name in ("uploads", "results", "quarantine", "archive", "access")}
+    names = {
+        f"bucket_{name}": f"{name}-{mark}"
+        for name in ("uploads", "results", "quarantine", "archive", "access")
+    }
     given = as_admin(servers.settings).model_copy(update=names)
     store = S3Store(given)
     store.make_bucket(given.bucket_results)
@@ -41,18 +49,27 @@ def keys(store: S3Store, bucket: str) -> set[str]:
 
 
 def test_they_are_moved_once(settings: Settings) -> None:
-    """What is written among the results afterwards, by whoever may write results, opens nothing."""
+    """What is written among the results afterwards, by whoever may write results, opens
+    nothing.
+    """
     bootstrap.bootstrap(settings)
     store = S3Store(settings)
     assert keys(store, settings.bucket_results) == {"processed/t.json"}
     for old, new in OLD.items():
         assert store.read(settings.bucket_access, new) == old.encode()
-    store.put(settings.bucket_results, "access/keys/feedfeedfeedfeed.json", b"{}", "application/json")
+    store.put(
+        settings.bucket_results,
+        "access/keys/feedfeedfeedfeed.json",
+        b"{}",
+        "application/json",
+    )
     bootstrap.bootstrap(settings)
     assert "keys/feedfeedfeedfeed.json" not in keys(store, settings.bucket_access)
 
 
-def test_a_move_that_broke_off_is_finished(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_broke_off_is_finished(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between copy and delete; what was revoked meanwhile stays revoked."""
 
     def dies(*_: Any) -> None:

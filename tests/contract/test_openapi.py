@@ -1,4 +1,6 @@
-"""The OpenAPI document, held against the running API by schemathesis: no 5xx, no answer that the document denies."""
+"""The OpenAPI document, held against the running API by schemathesis: no 5xx, no answer
+that the document denies.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ EXAMPLES = 30
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The app behind a real socket."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, access_log=False)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -53,8 +57,11 @@ parameters = {{ "path.task_id" = "{other}" }}
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["operator", "user"])
-def test_no_request_is_answered_otherwise_than_the_document_says(servers: Stack, tmp_path: Path, who: str) -> None:
-    """Its examples, the limits of every parameter, requests made up at random, right and wrong, and chains of them.
+def test_no_request_is_answered_otherwise_than_the_document_says(
+    servers: Stack, tmp_path: Path, who: str
+) -> None:
+    """Its examples, the limits of every parameter, requests made up at random, right
+    and wrong, and chains of them.
 
     The operator asks for what is not there, the user for a photo and a ticket that are.
     """
@@ -63,10 +70,40 @@ def test_no_request_is_answered_otherwise_than_the_document_says(servers: Stack,
     own = OWN.format(**town.own(), other=town.own()["task_id"]) if who == "user" else ""
     (tmp_path / "schemathesis.toml").write_text(RULES + own)
     with serving(town.app) as url:
-        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "-H",
-                   f"Authorization: Bearer {key}", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
-                   "--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color",
-                   "--request-timeout", "120", "--max-response-time", "120"]  # fmt: skip
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=850)
+        command = [
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"{url}/openapi.json",
+            "-H",
+            f"Authorization: Bearer {key}",
+            "--checks",
+            "all",
+            "--phases",
+            "examples,coverage,fuzzing,stateful",
+            "--max-examples",
+            str(EXAMPLES),
+            "--generation-deterministic",
+            "--no-color",
+            "--request-timeout",
+            "120",
+            "--max-response-time",
+            "120",
+        ]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=850,
+        )
     assert done.returncode == 0, done.stdout
-    print(*[line for line in done.stdout.splitlines() if "generated" in line or "tested:" in line.lower()])
+    print(
+        *[
+            line
+            for line in done.stdout.splitlines()
+            if "generated" in line or "tested:" in line.lower()
+        ]
+    )

@@ -1,4 +1,6 @@
-"""What lies in quarantine beside a reason is the photo that the reason is about, or nothing."""
+"""What lies in quarantine beside a reason is the photo that the reason is about, or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,12 @@ def copies(world: ApiWorld, upload_id: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("code", [Code.SOURCE_CHANGED, Code.WORKER_CRASHED])
-def test_a_photo_that_was_put_over_a_failed_one_is_not_kept_as_its_copy(world: ApiWorld, code: Code) -> None:
-    """Whatever the worker thinks it failed of: the erasure of the later photo would not find that copy."""
+def test_a_photo_that_was_put_over_a_failed_one_is_not_kept_as_its_copy(
+    world: ApiWorld, code: Code
+) -> None:
+    """Whatever the worker thinks it failed of: the erasure of the later photo would not
+    find that copy.
+    """
     earlier = world.upload("ann")
     world.store.put("uploads", earlier.source.key, photo() + b"later", "image/png")
     fail(world, earlier, code)

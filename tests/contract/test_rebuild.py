@@ -28,7 +28,10 @@ def diary(servers: Any) -> Iterator[Logbook]:
 
 
 def rows(diary: Logbook) -> dict[str, dict[str, Any]]:
-    return {str(row.upload_id): row.model_dump(exclude={"updated_at"}) for row in diary.page(Filter(), 1000)}
+    return {
+        str(row.upload_id): row.model_dump(exclude={"updated_at"})
+        for row in diary.page(Filter(), 1000)
+    }
 
 
 @pytest.fixture
@@ -54,17 +57,27 @@ def town() -> Town:
 
 
 def test_every_row_comes_back(town: Town, diary: Logbook) -> None:
-    """Restored, shared, failed, rejected, duplicate, waiting: the rows are those that were written as it happened."""
+    """Restored, shared, failed, rejected, duplicate, waiting: the rows are those that
+    were written as it happened.
+    """
     diary.write(town.told)
     live = rows(diary)
     again = rebuild(town.ctx, diary)
     assert (again.added, again.repeated, again.damaged) == (0, len(town.told), 0)
     assert rows(diary) == live
-    assert {row["status"] for row in live.values()} == {"success", "duplicate", "failed", "rejected", "queued"}
+    assert {row["status"] for row in live.values()} == {
+        "success",
+        "duplicate",
+        "failed",
+        "rejected",
+        "queued",
+    }
 
 
 def test_an_empty_diary_is_filled(town: Town, diary: Logbook, servers: Any) -> None:
-    """The same rows as one that was there all the time; and a report of what only the database knew."""
+    """The same rows as one that was there all the time; and a report of what only the
+    database knew.
+    """
     with database(servers.settings) as url:
         other = Logbook(Settings(database_url=url))
         other.write(town.told)
@@ -84,11 +97,17 @@ def test_ends_without_a_receipt_are_told_too(town: Town, diary: Logbook) -> None
             town.store.delete("results", key)
     report = rebuild(town.ctx, diary)
     assert (report.receipts, report.records_alone, report.reasons_alone) == (0, 1, 2)
-    assert sorted(row["status"] for row in rows(diary).values()) == ["failed", "rejected", "success"]
+    assert sorted(row["status"] for row in rows(diary).values()) == [
+        "failed",
+        "rejected",
+        "success",
+    ]
 
 
 def test_a_damaged_document_costs_its_own_row_only(town: Town, diary: Logbook) -> None:
-    receipt = next(key for key in town.store.keys("results") if key.startswith("receipts/"))
+    receipt = next(
+        key for key in town.store.keys("results") if key.startswith("receipts/")
+    )
     town.store.put("results", receipt, b"{", "application/json")
     before = town.store.snapshot()
     report = rebuild(town.ctx, diary)
@@ -105,16 +124,33 @@ def test_without_a_database_the_rebuild_says_so(town: Town) -> None:
 def test_an_erased_photo_does_not_come_back(town: Town, diary: Logbook) -> None:
     """Not even where the erasure broke off, and the record is still there."""
     upload = next(event.upload_id for event in town.told if event.kind == "success")
-    reason = Reason(upload_id=upload, task_id=town.receipt(upload).task_id, status="failed", error_code=Code.ERASED,
-                    error_detail="d", source=town.receipt(upload).source, at=town.clock.now())  # fmt: skip
-    town.store.put("quarantine", keys.reason(upload), reason.to_bytes(), "application/json")
+    reason = Reason(
+        upload_id=upload,
+        task_id=town.receipt(upload).task_id,
+        status="failed",
+        error_code=Code.ERASED,
+        error_detail="d",
+        source=town.receipt(upload).source,
+        at=town.clock.now(),
+    )
+    town.store.put(
+        "quarantine", keys.reason(upload), reason.to_bytes(), "application/json"
+    )
     rebuild(town.ctx, diary)
     found = rows(diary)[upload]
-    assert (found["status"], found["error_code"], found["image_filename"]) == ("failed", "erased", None)
+    assert (found["status"], found["error_code"], found["image_filename"]) == (
+        "failed",
+        "erased",
+        None,
+    )
 
 
-def test_an_erasure_in_the_middle_of_a_rebuild_stays(town: Town, diary: Logbook) -> None:
-    """The rebuild has read of the photo what the erasure then takes away, and tells it last."""
+def test_an_erasure_in_the_middle_of_a_rebuild_stays(
+    town: Town, diary: Logbook
+) -> None:
+    """The rebuild has read of the photo what the erasure then takes away, and tells it
+    last.
+    """
     upload = next(event.upload_id for event in town.told if event.kind == "success")
 
     class Late:
@@ -127,5 +163,9 @@ def test_an_erasure_in_the_middle_of_a_rebuild_stays(town: Town, diary: Logbook)
 
     rebuild(town.ctx, Late())
     found = rows(diary)[upload]
-    assert (found["status"], found["error_code"], found["image_filename"]) == ("failed", "erased", None)
+    assert (found["status"], found["error_code"], found["image_filename"]) == (
+        "failed",
+        "erased",
+        None,
+    )
     assert "done.png" not in str(diary.task(found["task_id"]))

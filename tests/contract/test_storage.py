@@ -1,4 +1,6 @@
-"""One suite over the fake and the real object store: what passes here may be relied on, on both."""
+"""One suite over the fake and the real object store: what passes here may be relied on,
+on both.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +21,60 @@ from tests.contract.conftest import BUCKET
 from tests.contract.stores import put_in_parts
 
 KEYS = [
-    "plain.jpg", "with blank.jpg", "a+b.jpg", "100%.jpg", "%2F%20.jpg", "#1.jpg", "q?x=1&y=2.jpg",
-    "中文/照片.jpg", "🖼️.jpg", "\u00e9.jpg", "e\u0301.jpg", "quote'\".jpg",
-    "semi;colon.jpg", ".versions.jpg", "[1](2){3}.jpg",
-    ("é" * 100 + "/") * 4 + "é" * 87,  # with the test's prefix 1,024 bytes, the longest that S3 allows
-]  # fmt: skip
+    "plain.jpg",
+    "with blank.jpg",
+    "a+b.jpg",
+    "100%.jpg",
+    "%2F%20.jpg",
+    "#1.jpg",
+    "q?x=1&y=2.jpg",
+    "中文/照片.jpg",
+    "🖼️.jpg",
+    "\u00e9.jpg",
+    "e\u0301.jpg",
+    "quote'\".jpg",
+    "semi;colon.jpg",
+    ".versions.jpg",
+    "[1](2){3}.jpg",
+    # with the test's prefix 1,024 bytes, the longest that S3 allows
+    ("é" * 100 + "/") * 4 + "é" * 87,
+]
 
 
-def test_what_was_put_is_read_back_with_its_facts(store: ObjectStore, prefix: str) -> None:
-    """GET and HEAD agree on size, ETag, type, metadata; times are aware UTC in whole seconds."""
+def test_what_was_put_is_read_back_with_its_facts(
+    store: ObjectStore, prefix: str
+) -> None:
+    """GET and HEAD agree on size, ETag, type, metadata; times are aware UTC in whole
+    seconds.
+    """
     data = b"photo" * 1000
-    put = store.put(BUCKET, f"{prefix}a.jpg", data, "image/jpeg", {"workflow": "fast", "params": '{"scale": 2}'})
+    put = store.put(
+        BUCKET,
+        f"{prefix}a.jpg",
+        data,
+        "image/jpeg",
+        {"workflow": "fast", "params": '{"scale": 2}'},
+    )
     with store.open(BUCKET, f"{prefix}a.jpg") as stream:
         assert b"".join(stream.chunks()) == data
         opened = stream.info
     headed = store.head(BUCKET, f"{prefix}a.jpg")
     for info in (opened, headed):
-        assert (info.bucket, info.key, info.bytes) == (BUCKET, f"{prefix}a.jpg", len(data))
+        assert (info.bucket, info.key, info.bytes) == (
+            BUCKET,
+            f"{prefix}a.jpg",
+            len(data),
+        )
         assert info.etag == put.etag == md5(data).hexdigest()
         assert info.content_type == "image/jpeg"
         assert info.metadata == {"workflow": "fast", "params": '{"scale": 2}'}
         assert info.last_modified.tzinfo is not None
         assert info.last_modified.microsecond == 0
         assert info.served_at is not None
-        assert abs((info.served_at.astimezone(UTC) - info.last_modified).total_seconds()) < 600
+        assert (
+            abs((info.served_at.astimezone(UTC) - info.last_modified).total_seconds())
+            < 600
+        )
     assert store.read(BUCKET, f"{prefix}a.jpg") == data
 
 
@@ -80,7 +112,9 @@ def test_an_empty_object_has_no_pieces(store: ObjectStore, prefix: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_works(store: ObjectStore, prefix: str, key: str) -> None:
-    """Whatever the store accepts as a key is written, read, listed, copied and deleted under exactly that key."""
+    """Whatever the store accepts as a key is written, read, listed, copied and deleted
+    under exactly that key.
+    """
     name = prefix + key
     store.put(BUCKET, name, key.encode(), "image/jpeg", {"user": "u"})
     assert store.read(BUCKET, name) == key.encode()
@@ -97,11 +131,17 @@ def test_a_copy_keeps_type_and_metadata(store: ObjectStore, prefix: str) -> None
     store.put(BUCKET, f"{prefix}a", b"", "image/webp", {"user": "u"})
     store.copy(store.head(BUCKET, f"{prefix}a"), "quarantine", f"{prefix}b")
     copied = store.head("quarantine", f"{prefix}b")
-    assert (copied.bytes, copied.content_type, copied.metadata) == (0, "image/webp", {"user": "u"})
+    assert (copied.bytes, copied.content_type, copied.metadata) == (
+        0,
+        "image/webp",
+        {"user": "u"},
+    )
     store.delete("quarantine", f"{prefix}b")
 
 
-def test_a_copy_of_what_was_written_over_is_refused(store: ObjectStore, prefix: str) -> None:
+def test_a_copy_of_what_was_written_over_is_refused(
+    store: ObjectStore, prefix: str
+) -> None:
     """Who names the ETag never gets other bytes."""
     store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
     before = store.head(BUCKET, f"{prefix}a")
@@ -109,17 +149,31 @@ def test_a_copy_of_what_was_written_over_is_refused(store: ObjectStore, prefix: 
     store.put(BUCKET, f"{prefix}a", b"22", "text/plain")
     with pytest.raises(NotFound):
         store.copy(before, BUCKET, f"{prefix}c", if_match=before.etag)
-    assert [info.key for info in store.list(BUCKET, prefix)] == [f"{prefix}a", f"{prefix}b"]
+    assert [info.key for info in store.list(BUCKET, prefix)] == [
+        f"{prefix}a",
+        f"{prefix}b",
+    ]
     assert store.read(BUCKET, f"{prefix}b") == b"1"
 
 
-def test_what_came_in_parts_has_an_etag_that_is_no_checksum(store: ObjectStore, prefix: str) -> None:
-    """It is made of the parts' own and ends in their number; a copy in one piece has another."""
+def test_what_came_in_parts_has_an_etag_that_is_no_checksum(
+    store: ObjectStore, prefix: str
+) -> None:
+    """It is made of the parts' own and ends in their number; a copy in one piece has
+    another.
+    """
     parts = [b"p" * (5 << 20), b"end"]
     put_in_parts(store, BUCKET, f"{prefix}a.png", parts)
     info = store.head(BUCKET, f"{prefix}a.png")
-    assert info.etag == f"{md5(b''.join(md5(part).digest() for part in parts)).hexdigest()}-2"
-    assert (info.bytes, info.content_type, info.metadata) == ((5 << 20) + 3, "image/png", {"user": "u"})
+    assert (
+        info.etag
+        == f"{md5(b''.join(md5(part).digest() for part in parts)).hexdigest()}-2"
+    )
+    assert (info.bytes, info.content_type, info.metadata) == (
+        (5 << 20) + 3,
+        "image/png",
+        {"user": "u"},
+    )
     assert [listed.etag for listed in store.list(BUCKET, prefix)] == [info.etag]
     assert store.read(BUCKET, f"{prefix}a.png") == b"".join(parts)
 
@@ -130,16 +184,22 @@ def test_a_file_is_sent_from_its_beginning(store: ObjectStore, prefix: str) -> N
         file.write(b"photo")
         store.put(BUCKET, f"{prefix}a", file, "text/plain")
         assert store.put_new(BUCKET, f"{prefix}b", file, "text/plain")
-    assert store.read(BUCKET, f"{prefix}a") == store.read(BUCKET, f"{prefix}b") == b"photo"
+    assert (
+        store.read(BUCKET, f"{prefix}a") == store.read(BUCKET, f"{prefix}b") == b"photo"
+    )
 
 
-def test_a_key_that_is_too_long_is_refused_for_good(store: ObjectStore, prefix: str) -> None:
+def test_a_key_that_is_too_long_is_refused_for_good(
+    store: ObjectStore, prefix: str
+) -> None:
     with pytest.raises(PermanentError):
         store.put(BUCKET, prefix + "x" * 1024, b"1", "text/plain")
 
 
 @pytest.mark.parametrize("key", ["", "\ud800.jpg"])
-def test_a_key_that_no_request_can_carry_is_refused_for_good(store: ObjectStore, key: str) -> None:
+def test_a_key_that_no_request_can_carry_is_refused_for_good(
+    store: ObjectStore, key: str
+) -> None:
     """Nobody waits for a store that would never be asked."""
     calls: list[Callable[[], object]] = [
         lambda: store.read(BUCKET, key),
@@ -153,13 +213,17 @@ def test_a_key_that_no_request_can_carry_is_refused_for_good(store: ObjectStore,
 
 
 @pytest.mark.parametrize("value", ["é", "two\nlines", "\ud800"])
-def test_metadata_that_no_header_can_carry_is_refused_for_good(store: ObjectStore, prefix: str, value: str) -> None:
+def test_metadata_that_no_header_can_carry_is_refused_for_good(
+    store: ObjectStore, prefix: str, value: str
+) -> None:
     with pytest.raises(PermanentError):
         store.put(BUCKET, f"{prefix}a", b"1", "text/plain", {"user": value})
 
 
 def test_a_listing_of_several_pages_is_one(store: ObjectStore, prefix: str) -> None:
-    """S3 gives a thousand keys at a time; where the second page begins is no concern of a reader's."""
+    """S3 gives a thousand keys at a time; where the second page begins is no concern of
+    a reader's.
+    """
     names = [f"{prefix}{number:04}" for number in range(1003)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: store.put(BUCKET, name, b"1", "text/plain"), names))
@@ -170,7 +234,9 @@ def test_a_listing_of_several_pages_is_one(store: ObjectStore, prefix: str) -> N
 
 
 @pytest.mark.parametrize("call", ["open", "read", "head", "copy"])
-def test_what_is_not_there_is_not_found(store: ObjectStore, prefix: str, call: str) -> None:
+def test_what_is_not_there_is_not_found(
+    store: ObjectStore, prefix: str, call: str
+) -> None:
     """One error for every way of asking."""
     store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
     gone = store.head(BUCKET, f"{prefix}a")
@@ -202,7 +268,14 @@ def test_only_the_first_of_many_writers_wins(store: ObjectStore, prefix: str) ->
     with ThreadPoolExecutor(8) as pool:
         for round_ in range(5):
             key = f"{prefix}{round_}"
-            won = list(pool.map(lambda n, key=key: store.put_new(BUCKET, key, b"%d" % n, "text/plain"), range(8)))
+            won = list(
+                pool.map(
+                    lambda n, key=key: store.put_new(
+                        BUCKET, key, b"%d" % n, "text/plain"
+                    ),
+                    range(8),
+                )
+            )
             assert won.count(True) == 1
             assert store.read(BUCKET, key) == b"%d" % won.index(True)
 
@@ -216,20 +289,36 @@ def test_put_overwrites(store: ObjectStore, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "seaweedfs"], indirect=True)
-def test_a_listing_goes_on_behind_every_key(store: ObjectStore, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also behind one that no XML may hold: nothing is left out, and nothing comes again and again.
+def test_a_listing_goes_on_behind_every_key(
+    store: ObjectStore, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind one that no XML may hold: nothing is left out, and nothing comes
+    again and again.
 
     Ceph 16 answers 500 where it would have to name such a key.
     """
     monkeypatch.setattr("shared.s3_listing.PAGE", 1)
-    names = ["a", "m\x01a", "m\x01b", "mm", "n/\x1f", "n/b", "n/\uffff1", "n/\uffff2", "n/\uffff3", "z"]
+    names = [
+        "a",
+        "m\x01a",
+        "m\x01b",
+        "mm",
+        "n/\x1f",
+        "n/b",
+        "n/\uffff1",
+        "n/\uffff2",
+        "n/\uffff3",
+        "z",
+    ]
     for name in names:
         store.put(BUCKET, prefix + name, b"1", "image/png")
     listed = islice(store.list(BUCKET, prefix), 2 * len(names))
     assert sorted(info.key.removeprefix(prefix) for info in listed) == sorted(names)
 
 
-def test_a_listing_is_in_key_order_and_starts_where_asked(store: ObjectStore, prefix: str) -> None:
+def test_a_listing_is_in_key_order_and_starts_where_asked(
+    store: ObjectStore, prefix: str
+) -> None:
     """The sweep resumes by `start_after`; order is that of the keys' UTF-8 bytes."""
     names = [f"{prefix}{name}" for name in ("a", "a/b", "a0", "b", "é", "中", "🖼")]
     for name in names:
@@ -239,12 +328,16 @@ def test_a_listing_is_in_key_order_and_starts_where_asked(store: ObjectStore, pr
     assert all(x.key.encode() < y.key.encode() for x, y in pairwise(listed))
     assert {info.bytes for info in listed} == {3}
     assert {info.etag for info in listed} == {md5(b"123").hexdigest()}
-    assert [info.key for info in store.list(BUCKET, prefix, start_after=names[3])] == names[4:]
+    assert [
+        info.key for info in store.list(BUCKET, prefix, start_after=names[3])
+    ] == names[4:]
     assert list(store.list(BUCKET, f"{prefix}none/")) == []
 
 
 def test_a_listing_tells_the_stores_time(store: ObjectStore, prefix: str) -> None:
-    """Ages are reckoned by the store's clock alone, also for objects that are only listed."""
+    """Ages are reckoned by the store's clock alone, also for objects that are only
+    listed.
+    """
     store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
     (listed,) = store.list(BUCKET, prefix)
     assert listed.served_at is not None
@@ -254,7 +347,9 @@ def test_a_listing_tells_the_stores_time(store: ObjectStore, prefix: str) -> Non
 
 def test_without_versions_both_listings_agree(store: ObjectStore, prefix: str) -> None:
     store.put(BUCKET, f"{prefix}a", b"1", "text/plain")
-    with_versions = [info for info in store.list_versions(BUCKET) if info.key.startswith(prefix)]
+    with_versions = [
+        info for info in store.list_versions(BUCKET) if info.key.startswith(prefix)
+    ]
     assert [replace(info, served_at=None) for info in store.list(BUCKET, prefix)] == [
         replace(info, served_at=None) for info in with_versions
     ]

@@ -1,4 +1,6 @@
-"""A store that answers badly: what is tried again, what is not, and what the caller is told."""
+"""A store that answers badly: what is tried again, what is not, and what the caller is
+told.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from shared import s3_http
 from shared.errors import NotFound, PermanentError, StorageUnavailable
@@ -36,7 +42,9 @@ def refusal(status: int, code: str = "") -> Answer:
 
 
 class Server(ThreadingHTTPServer):
-    """Gives `answers` in turn, then `OK`; keeps what it was sent. An answer of None hangs up."""
+    """Gives `answers` in turn, then `OK`; keeps what it was sent. An answer of None
+    hangs up.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -93,7 +101,9 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> S3Store:
-    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3))
+    monkeypatch.setattr(
+        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
+    )
     return _store(f"http://127.0.0.1:{server.server_port}")
 
 
@@ -101,11 +111,20 @@ def _store(url: str) -> S3Store:
     return S3Store(Settings(s3_endpoint_url=url, s3_access_key="a", s3_secret_key="s"))
 
 
-@pytest.mark.parametrize("fault", [
-    refusal(503, "SlowDown"), refusal(500, "InternalError"), refusal(502), refusal(429), refusal(400, "RequestTimeout"),
-    None,
-])  # fmt: skip
-def test_what_passes_is_tried_again(store: S3Store, server: Server, fault: Answer | None) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(503, "SlowDown"),
+        refusal(500, "InternalError"),
+        refusal(502),
+        refusal(429),
+        refusal(400, "RequestTimeout"),
+        None,
+    ],
+)
+def test_what_passes_is_tried_again(
+    store: S3Store, server: Server, fault: Answer | None
+) -> None:
     """Up to three times, each with the whole body, of a file too, wherever it stood."""
     server.answers = [fault, fault]
     with tempfile.TemporaryFile() as file:
@@ -122,15 +141,25 @@ def test_patience_ends(store: S3Store, server: Server) -> None:
     assert (server.paths.count("/b/k"), len(server.bodies)) == (3, 4)
 
 
-@pytest.mark.parametrize(("answer", "raised"), [
-    (refusal(404, "NoSuchKey"), NotFound), (refusal(404, "NoSuchBucket"), StorageUnavailable),
-    (refusal(403, "AccessDenied"), StorageUnavailable), (refusal(401), StorageUnavailable),
-    (refusal(301, "PermanentRedirect"), StorageUnavailable),
-    (refusal(400, "AuthorizationHeaderMalformed"), StorageUnavailable),
-    (refusal(400, "KeyTooLongError"), PermanentError), (refusal(405, "MethodNotAllowed"), NotFound),
-])  # fmt: skip
-def test_a_refusal_is_final(store: S3Store, server: Server, answer: Answer, raised: type[Exception]) -> None:
-    """One request for it; a wrong bucket, region or key is a fault of the surroundings, never of a photo."""
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (refusal(404, "NoSuchKey"), NotFound),
+        (refusal(404, "NoSuchBucket"), StorageUnavailable),
+        (refusal(403, "AccessDenied"), StorageUnavailable),
+        (refusal(401), StorageUnavailable),
+        (refusal(301, "PermanentRedirect"), StorageUnavailable),
+        (refusal(400, "AuthorizationHeaderMalformed"), StorageUnavailable),
+        (refusal(400, "KeyTooLongError"), PermanentError),
+        (refusal(405, "MethodNotAllowed"), NotFound),
+    ],
+)
+def test_a_refusal_is_final(
+    store: S3Store, server: Server, answer: Answer, raised: type[Exception]
+) -> None:
+    """One request for it; a wrong bucket, region or key is a fault of the surroundings,
+    never of a photo.
+    """
     server.answers = [answer, OK]
     with pytest.raises(raised):
         store.read("b", "k")
@@ -144,7 +173,9 @@ def test_somebody_was_first(store: S3Store, server: Server) -> None:
 
 
 def test_a_conflict_is_no_answer(store: S3Store, server: Server) -> None:
-    """Amazon's word for a write or a deletion of the key at the same time: asked again, until somebody was first."""
+    """Amazon's word for a write or a deletion of the key at the same time: asked again,
+    until somebody was first.
+    """
     conflict = refusal(409, "ConditionalRequestConflict")
     server.answers = [conflict, refusal(412, "PreconditionFailed")]
     assert not store.put_new("b", "k", b"1", "text/plain")
@@ -162,11 +193,19 @@ def test_a_cut_body_is_no_body(store: S3Store, server: Server) -> None:
         store.read("b", "k")
 
 
-@pytest.mark.parametrize("call", [
-    lambda store: store.read("b", "k"), lambda store: store.head("b", "k"),
-    lambda store: store.put("b", "k", b"1", "text/plain"), lambda store: store.delete("b", "k"),
-], ids=["read", "head", "put", "delete"])  # fmt: skip
-def test_a_store_that_is_not_there(store: S3Store, server: Server, call: Callable[[S3Store], object]) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.read("b", "k"),
+        lambda store: store.head("b", "k"),
+        lambda store: store.put("b", "k", b"1", "text/plain"),
+        lambda store: store.delete("b", "k"),
+    ],
+    ids=["read", "head", "put", "delete"],
+)
+def test_a_store_that_is_not_there(
+    store: S3Store, server: Server, call: Callable[[S3Store], object]
+) -> None:
     """Nobody listens: every call says so, and names the bucket."""
     server.answers = [None] * 4
     with pytest.raises(StorageUnavailable, match=r"ProtocolError on bucket 'b'"):
@@ -175,10 +214,14 @@ def test_a_store_that_is_not_there(store: S3Store, server: Server, call: Callabl
         call(_store("http://127.0.0.1:1"))
 
 
-def test_a_silent_store_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_store_is_left(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A listener that never answers holds nobody up for longer than the limits."""
     monkeypatch.setattr(s3_http, "READ_S", 0.05)
-    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=2))
+    monkeypatch.setattr(
+        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=2)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Handler, "do_GET", lambda handler: handler.server.silent.wait(30))
         with pytest.raises(StorageUnavailable, match="ReadTimeoutError"):
@@ -200,7 +243,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -210,12 +256,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_store_must_prove_who_it_is(server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over https an unknown certificate is refused, unless the SDK's own variable names its authority."""
+def test_a_store_must_prove_who_it_is(
+    server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over https an unknown certificate is refused, unless the SDK's own variable names
+    its authority.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=1))
+    monkeypatch.setattr(
+        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=1)
+    )
     monkeypatch.setattr(server, "handle_error", lambda *_: None)  # it is told, too
     url = f"https://127.0.0.1:{server.server_port}"
     with pytest.raises(StorageUnavailable, match="SSLError on bucket 'b'"):

@@ -1,4 +1,6 @@
-"""Buckets that keep versions, on the store in memory and on real ones: what is hidden, what stays, what goes."""
+"""Buckets that keep versions, on the store in memory and on real ones: what is hidden,
+what stays, what goes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import pytest
 
 from shared.errors import NotFound
 from shared.storage import ObjectStore
-from tests.contract.stores import drop_bucket, keep_versions, make_bucket, suspend_versions, versions
+from tests.contract.stores import (
+    drop_bucket,
+    keep_versions,
+    make_bucket,
+    suspend_versions,
+    versions,
+)
 
 
 @pytest.fixture
@@ -25,8 +33,12 @@ def versioned(store: ObjectStore, plain: str) -> str:
     return plain
 
 
-def test_a_listing_of_versions_says_what_a_reader_gets(store: ObjectStore, versioned: str) -> None:
-    """The current version of each key, the one that HEAD names; deleted keys are not there."""
+def test_a_listing_of_versions_says_what_a_reader_gets(
+    store: ObjectStore, versioned: str
+) -> None:
+    """The current version of each key, the one that HEAD names; deleted keys are not
+    there.
+    """
     for key, data in [("a", b"1"), ("a", b"22"), ("b", b"1"), ("gone", b"1")]:
         store.put(versioned, key, data, "text/plain")
     store.delete(versioned, "gone")
@@ -35,7 +47,11 @@ def test_a_listing_of_versions_says_what_a_reader_gets(store: ObjectStore, versi
     assert [info.key for info in store.list(versioned)] == ["a", "b"]
     for info in listed:
         now = store.head(versioned, info.key)
-        assert (info.version, info.etag, info.bytes) == (now.version, now.etag, now.bytes)
+        assert (info.version, info.etag, info.bytes) == (
+            now.version,
+            now.etag,
+            now.bytes,
+        )
         assert info.version
 
 
@@ -46,7 +62,9 @@ def test_every_writer_is_told_its_version(store: ObjectStore, versioned: str) ->
     assert store.put(versioned, "a", b"1", "text/plain").version != put.version
 
 
-def test_a_version_that_is_named_is_deleted_for_good(store: ObjectStore, versioned: str) -> None:
+def test_a_version_that_is_named_is_deleted_for_good(
+    store: ObjectStore, versioned: str
+) -> None:
     """The others stay, and the key shows the latest of them."""
     for data in (b"1", b"2"):
         store.put(versioned, "a", data, "text/plain")
@@ -60,7 +78,9 @@ def test_a_version_that_is_named_is_deleted_for_good(store: ObjectStore, version
     store.delete(versioned, "a", latest.version)  # again: no error
 
 
-def test_a_deletion_hides_and_takes_nothing_away(store: ObjectStore, versioned: str) -> None:
+def test_a_deletion_hides_and_takes_nothing_away(
+    store: ObjectStore, versioned: str
+) -> None:
     """Whoever names the version still reads it: who erases must name it, too."""
     first = store.put(versioned, "a", b"1", "text/plain", {"user": "u"})
     store.delete(versioned, "a")
@@ -69,7 +89,11 @@ def test_a_deletion_hides_and_takes_nothing_away(store: ObjectStore, versioned: 
     with pytest.raises(NotFound):
         store.read(versioned, "a")
     with pytest.raises(NotFound):
-        store.copy(first.__class__(versioned, "a", first.etag, 1, first.last_modified), versioned, "b")
+        store.copy(
+            first.__class__(versioned, "a", first.etag, 1, first.last_modified),
+            versioned,
+            "b",
+        )
     assert store.read(versioned, "a", first.version) == b"1"
     assert store.head(versioned, "a", first.version).metadata == {"user": "u"}
     store.copy(first, versioned, "b")
@@ -93,8 +117,12 @@ def test_a_delete_marker_is_no_object_and_its_deletion_brings_the_object_back(
 
 
 @pytest.mark.parametrize("store", ["memory", "seaweedfs"], indirect=True)
-def test_what_was_deleted_may_be_written_by_the_first_again(store: ObjectStore, versioned: str) -> None:
-    """`put_new` asks for what a reader gets now, not for what was. Ceph 16 does so in buckets without versions only."""
+def test_what_was_deleted_may_be_written_by_the_first_again(
+    store: ObjectStore, versioned: str
+) -> None:
+    """`put_new` asks for what a reader gets now, not for what was. Ceph 16 does so in
+    buckets without versions only.
+    """
     assert store.put_new(versioned, "a", b"1", "text/plain")
     assert not store.put_new(versioned, "a", b"2", "text/plain")
     store.delete(versioned, "a")
@@ -104,8 +132,12 @@ def test_what_was_deleted_may_be_written_by_the_first_again(store: ObjectStore, 
     assert len(versions(store, versioned)) == 3
 
 
-def test_what_was_there_before_is_the_version_null(store: ObjectStore, plain: str) -> None:
-    """It stays readable by that name when it is written over, and goes by that name alone."""
+def test_what_was_there_before_is_the_version_null(
+    store: ObjectStore, plain: str
+) -> None:
+    """It stays readable by that name when it is written over, and goes by that name
+    alone.
+    """
     store.put(plain, "a", b"before", "text/plain")
     assert store.head(plain, "a").version in (None, "null")
     keep_versions(store, plain)
@@ -119,14 +151,19 @@ def test_what_was_there_before_is_the_version_null(store: ObjectStore, plain: st
     assert versions(store, plain) == []
 
 
-def test_where_versions_are_suspended_the_version_null_is_written_over(store: ObjectStore, versioned: str) -> None:
+def test_where_versions_are_suspended_the_version_null_is_written_over(
+    store: ObjectStore, versioned: str
+) -> None:
     """What was kept before stays; a deletion hides it all the same."""
     first = store.put(versioned, "a", b"1", "text/plain")
     suspend_versions(store, versioned)
     for data in (b"2", b"3"):
         store.put(versioned, "a", data, "text/plain")
     assert store.head(versioned, "a").version in (None, "null")
-    assert {version for _, version, _ in versions(store, versioned)} == {first.version, "null"}
+    assert {version for _, version, _ in versions(store, versioned)} == {
+        first.version,
+        "null",
+    }
     assert store.read(versioned, "a") == b"3"
     assert store.read(versioned, "a", first.version) == b"1"
     store.delete(versioned, "a")
@@ -135,8 +172,12 @@ def test_where_versions_are_suspended_the_version_null_is_written_over(store: Ob
     assert store.read(versioned, "a", first.version) == b"1"
 
 
-def test_all_that_is_kept_can_be_found_and_deleted(store: ObjectStore, versioned: str) -> None:
-    """Earlier versions, what was there before versions were kept, what is written after, and delete markers."""
+def test_all_that_is_kept_can_be_found_and_deleted(
+    store: ObjectStore, versioned: str
+) -> None:
+    """Earlier versions, what was there before versions were kept, what is written
+    after, and delete markers.
+    """
     for key in ("a/1", "a/1", "a/2", "b"):
         store.put(versioned, key, b"1", "text/plain")
     store.delete(versioned, "a/2")
@@ -150,14 +191,20 @@ def test_all_that_is_kept_can_be_found_and_deleted(store: ObjectStore, versioned
         ("a/2", True),
         ("a/3", False),
     ]
-    assert {info.etag for info in kept if info.key == "a/3"} == {store.head(versioned, "a/3").etag}
+    assert {info.etag for info in kept if info.key == "a/3"} == {
+        store.head(versioned, "a/3").etag
+    }
     for info in kept:
         store.delete(versioned, info.key, info.version)
     assert list(store.every_version(versioned, "a/")) == []
     assert [key for key, *_ in versions(store, versioned)] == ["b"]
 
 
-def test_where_no_versions_are_kept_every_version_is_the_object(store: ObjectStore, plain: str) -> None:
+def test_where_no_versions_are_kept_every_version_is_the_object(
+    store: ObjectStore, plain: str
+) -> None:
     store.put(plain, "a", b"1", "text/plain")
     store.put(plain, "a", b"2", "text/plain")
-    assert [(info.key, info.version) for info in store.every_version(plain, "")] == [("a", None)]
+    assert [(info.key, info.version) for info in store.every_version(plain, "")] == [
+        ("a", None)
+    ]

@@ -1,4 +1,6 @@
-"""A client whose clock is an hour off, on the real store, which refuses what is signed for another time."""
+"""A client whose clock is an hour off, on the real store, which refuses what is signed
+for another time.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 @every_skew
 def test_single_objects(servers: Any, prefix: str, skew_s: float) -> None:
-    """Written, read and asked for: a first request that is refused is signed again, for the store's time."""
+    """Written, read and asked for: a first request that is refused is signed again, for
+    the store's time.
+    """
     store = S3Store(servers.settings, StoreClock(Wrong(skew_s)))
     assert store.put_new("results", f"{prefix}a", b"a", "text/plain")
     assert not store.put_new("results", f"{prefix}a", b"b", "text/plain")
@@ -49,7 +53,12 @@ def test_single_objects(servers: Any, prefix: str, skew_s: float) -> None:
 @every_skew
 def test_a_head_is_not_told_why(servers: Any, prefix: str, skew_s: float) -> None:
     S3Store(servers.settings).put("results", f"{prefix}a", b"a", "text/plain")
-    assert S3Store(servers.settings, StoreClock(Wrong(skew_s))).head("results", f"{prefix}a").bytes == 1
+    assert (
+        S3Store(servers.settings, StoreClock(Wrong(skew_s)))
+        .head("results", f"{prefix}a")
+        .bytes
+        == 1
+    )
 
 
 @every_skew
@@ -76,28 +85,43 @@ def test_a_clock_that_is_set(servers: Any, prefix: str) -> None:
 @every_skew
 def test_requests_for_others_to_send(servers: Any, prefix: str, skew_s: float) -> None:
     """Form, PUT, parts and GET are good at once, for as long as they say."""
-    store, settings = S3Store(servers.settings, StoreClock(Wrong(skew_s))), servers.settings
-    store.put("results", f"{prefix}a+b 中.txt", b"hello", "text/plain")  # from here on it knows the time
+    store, settings = (
+        S3Store(servers.settings, StoreClock(Wrong(skew_s))),
+        servers.settings,
+    )
+    # from here on it knows the time
+    store.put("results", f"{prefix}a+b 中.txt", b"hello", "text/plain")
     presigner, now = Presigner(settings), store.clock.now()
     url = presigner.get("results", f"{prefix}a+b 中.txt", 60, now)
     assert httpx.get(url).content == b"hello"
     assert httpx.get(url.replace("a%2Bb", "a%2Bc")).status_code == 403
     assert (
-        httpx.get(presigner.get("results", f"{prefix}a+b 中.txt", 60, now - timedelta(seconds=90))).status_code == 403
+        httpx.get(
+            presigner.get(
+                "results", f"{prefix}a+b 中.txt", 60, now - timedelta(seconds=90)
+            )
+        ).status_code
+        == 403
     )
-    upload = Upload("uploads", f"users/{prefix}x.png", "image/png", {"workflow": "fast"}, 3)
+    upload = Upload(
+        "uploads", f"users/{prefix}x.png", "image/png", {"workflow": "fast"}, 3
+    )
     url, headers = presigner.put(upload, 60, now)
     assert httpx.put(url, content=b"png", headers=headers).status_code == 200
     url, fields = presigner.form(upload, 100, 60, now)
     assert httpx.post(url, data=fields, files={"file": b"png"}).status_code == 201
     parts = presigner.multipart(upload, 2, 60, now)
-    assert [httpx.put(url, content=b"p" * size).status_code for _, size, url in parts.parts] == [200, 200]
+    assert [
+        httpx.put(url, content=b"p" * size).status_code for _, size, url in parts.parts
+    ] == [200, 200]
     assert httpx.delete(parts.abort).status_code == 204
 
 
 def test_other_refusals_are_final(servers: Any) -> None:
     """A wrong key stays wrong, whatever the time."""
-    settings = servers.settings.model_copy(update={"s3_access_key": type(servers.settings.s3_access_key)("nobody")})
+    settings = servers.settings.model_copy(
+        update={"s3_access_key": type(servers.settings.s3_access_key)("nobody")}
+    )
     store = S3Store(settings, StoreClock(Wrong(HOUR_S)))
     with pytest.raises(ClientError, match="InvalidAccessKeyId"):
         store.client.list_objects_v2(Bucket="results")

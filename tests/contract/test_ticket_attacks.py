@@ -1,4 +1,6 @@
-"""What the holder of a ticket may try with its signed requests on the real store, and does not get."""
+"""What the holder of a ticket may try with its signed requests on the real store, and
+does not get.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def admin(servers: Stack) -> S3Store:
 
 @pytest.fixture
 def client(servers: Stack) -> Iterator[TestClient]:
-    with client_of(servers.settings.model_copy(update={"multipart_bytes": 5 << 20})) as client:
+    with client_of(
+        servers.settings.model_copy(update={"multipart_bytes": 5 << 20})
+    ) as client:
         yield client
 
 
@@ -34,7 +38,11 @@ def signed(client: TestClient, name: str) -> list[tuple[str, str, dict[str, str]
     """Every signed request of a ticket for a file of this name: method, URL, headers."""
     issued = issue(client, filename=name, bytes=6 << 20)
     parts = issued["multipart"]
-    headers = {header: value for header, value in issued["put"]["headers"].items() if header != "Content-Length"}
+    headers = {
+        header: value
+        for header, value in issued["put"]["headers"].items()
+        if header != "Content-Length"
+    }
     return [
         ("PUT", issued["put"]["url"], headers | {"Content-Length": str(6 << 20)}),
         ("PUT", parts["parts"][1]["url"], {}),
@@ -44,7 +52,9 @@ def signed(client: TestClient, name: str) -> list[tuple[str, str, dict[str, str]
 
 
 def cut(url: str) -> Iterator[tuple[str, str]]:
-    """The URL with its path cut in two at each slash: what stays, and what goes into the header."""
+    """The URL with its path cut in two at each slash: what stays, and what goes into
+    the header.
+    """
     parts = urlsplit(url)
     for at in [number for number, letter in enumerate(parts.path) if letter == "/"][1:]:
         yield urlunsplit(parts._replace(path=parts.path[at:])), parts.path[:at]
@@ -55,14 +65,23 @@ def buckets(admin: S3Store) -> set[str]:
 
 
 @pytest.mark.parametrize("name", [VICTIM, NEW])
-def test_no_ticket_makes_or_deletes_a_bucket(client: TestClient, admin: S3Store, name: str) -> None:
-    """This store verifies a signature over an unsigned header and the path together, so a path may be cut anywhere."""
+def test_no_ticket_makes_or_deletes_a_bucket(
+    client: TestClient, admin: S3Store, name: str
+) -> None:
+    """This store verifies a signature over an unsigned header and the path together, so
+    a path may be cut anywhere.
+    """
     admin.put(VICTIM, "kept.txt", b"kept", "text/plain")
     before = buckets(admin)
     for method, url, headers in signed(client, name):
         for rest, prefix in cut(url):
             length = int(headers.get("Content-Length", "0"))
-            httpx.request(method, rest, headers={**headers, "X-Forwarded-Prefix": prefix}, content=bytes(length))
+            httpx.request(
+                method,
+                rest,
+                headers={**headers, "X-Forwarded-Prefix": prefix},
+                content=bytes(length),
+            )
             assert buckets(admin) == before, (method, rest, prefix)
     assert admin.read(VICTIM, "kept.txt") == b"kept"
 
@@ -74,7 +93,11 @@ def test_no_segment_of_a_signed_path_is_the_callers_choice(client: TestClient) -
         issued: dict[str, Any] = issue(client, filename=name)
         assert issued["post"]["fields"]["key"] == issued["key"]
         shapes |= {issued["key"].replace(issued["ticket"], "{ticket}")}
-        shapes |= {urlsplit(issued["put"]["url"]).path.removeprefix("/uploads/").replace(issued["ticket"], "{ticket}")}
+        shapes |= {
+            urlsplit(issued["put"]["url"])
+            .path.removeprefix("/uploads/")
+            .replace(issued["ticket"], "{ticket}")
+        }
     (shape,) = shapes
     assert shape.endswith("/{ticket}/photo")
 

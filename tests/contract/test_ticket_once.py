@@ -1,4 +1,6 @@
-"""A ticket's PUT is one upload, and what was refused of a ticket does not stay among the uploads."""
+"""A ticket's PUT is one upload, and what was refused of a ticket does not stay among
+the uploads.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
 
 def put(issued: dict[str, Any], data: bytes) -> int:
-    return httpx.put(issued["put"]["url"], headers=issued["put"]["headers"], content=data).status_code
+    return httpx.put(
+        issued["put"]["url"], headers=issued["put"]["headers"], content=data
+    ).status_code
 
 
 def decide(ctx: Context, key: str) -> Decision:
@@ -58,19 +62,37 @@ def is_there(ctx: Context, bucket: str, key: str) -> bool:
 
 
 def test_a_put_is_one_upload(client: TestClient, ctx: Context) -> None:
-    """Whoever sends another photo by it, or the same again, gets 412, and what is there stays."""
+    """Whoever sends another photo by it, or the same again, gets 412, and what is there
+    stays.
+    """
     issued, first = issue(client), photo()
     assert issued["put"]["headers"]["If-None-Match"] == "*"
     assert put(issued, first) == 200
     assert {put(issued, first), put(issued, first + b"x")} == {412}
-    headers = {name: value for name, value in issued["put"]["headers"].items() if name != "If-None-Match"}
-    assert httpx.put(issued["put"]["url"], headers=headers, content=first + b"x").status_code == 403
+    headers = {
+        name: value
+        for name, value in issued["put"]["headers"].items()
+        if name != "If-None-Match"
+    }
+    assert (
+        httpx.put(
+            issued["put"]["url"], headers=headers, content=first + b"x"
+        ).status_code
+        == 403
+    )
     assert ctx.store.read("uploads", issued["key"]) == first
 
 
-@pytest.mark.parametrize(("data", "code"), [(b"no photo", Code.UNSUPPORTED_FORMAT), (bytes(10_001), Code.TOO_LARGE)])
-def test_what_was_refused_is_taken_away(client: TestClient, ctx: Context, data: bytes, code: Code) -> None:
-    """The reason says why, quarantine keeps a copy of all but what is too large, and the ticket knows both."""
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"no photo", Code.UNSUPPORTED_FORMAT), (bytes(10_001), Code.TOO_LARGE)],
+)
+def test_what_was_refused_is_taken_away(
+    client: TestClient, ctx: Context, data: bytes, code: Code
+) -> None:
+    """The reason says why, quarantine keeps a copy of all but what is too large, and
+    the ticket knows both.
+    """
     issued = issue(client)
     path = f"/v1/uploads/{issued['ticket']}"
     assert put(issued, data) == 200
@@ -79,7 +101,10 @@ def test_what_was_refused_is_taken_away(client: TestClient, ctx: Context, data: 
     assert decision.upload_id
     assert not is_there(ctx, "uploads", issued["key"])
     reason = keys.reason(decision.upload_id)
-    assert Reason.from_bytes(ctx.store.read("quarantine", reason), reason).error_code == code
+    assert (
+        Reason.from_bytes(ctx.store.read("quarantine", reason), reason).error_code
+        == code
+    )
     copy = keys.quarantined(decision.upload_id, issued["key"], "Oma 中 100%.png")
     assert is_there(ctx, "quarantine", copy) == (code != Code.TOO_LARGE)
     shown = client.get(path).json()
@@ -119,7 +144,9 @@ def test_without_a_copy_only_what_is_too_large_goes(
     assert is_there(ctx, "uploads", issued["key"])
 
 
-def test_what_is_accepted_stays_and_so_does_what_came_by_no_ticket(client: TestClient, ctx: Context) -> None:
+def test_what_is_accepted_stays_and_so_does_what_came_by_no_ticket(
+    client: TestClient, ctx: Context
+) -> None:
     issued = issue(client)
     assert send(issued, photo()).status_code == 201
     assert decide(ctx, issued["key"]).kind == "queued"
@@ -131,7 +158,9 @@ def test_what_is_accepted_stays_and_so_does_what_came_by_no_ticket(client: TestC
         assert is_there(ctx, "uploads", key)
 
 
-def test_an_upload_of_an_earlier_release_is_found_and_erased(client: TestClient, ctx: Context) -> None:
+def test_an_upload_of_an_earlier_release_is_found_and_erased(
+    client: TestClient, ctx: Context
+) -> None:
     """Its key ends in its name."""
     issued = issue(client)
     old = issued["key"].rpartition("/")[0] + "/Oma.png"

@@ -1,4 +1,6 @@
-"""One object that a real store does not give, and a store that gives nothing: which of the two it is."""
+"""One object that a real store does not give, and a store that gives nothing: which of
+the two it is.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from handlers.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
 from infra.local.stack import Stack
 from shared import keys, s3_http
-from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError, StorageUnavailable
+from shared.errors import (
+    Code,
+    NotFound,
+    ObjectUnreadable,
+    PermanentError,
+    StorageUnavailable,
+)
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from shared.storage import S3Store
@@ -35,14 +43,20 @@ FAULTS = {
 
 @pytest.fixture
 def proxy(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3))
+    monkeypatch.setattr(
+        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
+    )
     with fault_proxy(s3_port(servers.settings)) as running:
         yield running
 
 
 @pytest.fixture
 def store(servers: Stack, proxy: FaultProxy) -> S3Store:
-    return S3Store(as_admin(servers.settings).model_copy(update={"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}"}))
+    return S3Store(
+        as_admin(servers.settings).model_copy(
+            update={"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}"}
+        )
+    )
 
 
 @pytest.fixture
@@ -65,7 +79,9 @@ def test_one_object_is_told_from_the_store(
 ) -> None:
     """Whatever the word for it is: others are given at the same moment."""
     info = store.put(bucket, "bad", b"bad", "text/plain")
-    proxy.faults[f"{bucket}/bad"] = Fault(fault.status, fault.code, ("GET", "HEAD", "COPY"))
+    proxy.faults[f"{bucket}/bad"] = Fault(
+        fault.status, fault.code, ("GET", "HEAD", "COPY")
+    )
     calls: dict[str, Callable[[], object]] = {
         "read": lambda: store.read(bucket, "bad"),
         "head": lambda: store.head(bucket, "bad"),
@@ -103,7 +119,9 @@ def test_a_body_that_breaks_off(store: S3Store, proxy: FaultProxy, bucket: str) 
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_store_that_gives_nothing_is_away(store: S3Store, proxy: FaultProxy, bucket: str, fault: Fault) -> None:
+def test_a_store_that_gives_nothing_is_away(
+    store: S3Store, proxy: FaultProxy, bucket: str, fault: Fault
+) -> None:
     """As with rights to list and none to read: no photo is to blame for that."""
     store.put(bucket, "bad", b"bad", "text/plain")
     for key in ("good", "bad"):
@@ -113,9 +131,13 @@ def test_a_store_that_gives_nothing_is_away(store: S3Store, proxy: FaultProxy, b
     assert raised.value.code == Code.STORAGE_UNAVAILABLE
 
 
-def test_a_wrong_access_key_is_no_fault_of_an_object(servers: Stack, bucket: str) -> None:
+def test_a_wrong_access_key_is_no_fault_of_an_object(
+    servers: Stack, bucket: str
+) -> None:
     wrong = S3Store(
-        servers.settings.model_copy(update={"s3_access_key": Settings(s3_access_key="nobody").s3_access_key})
+        servers.settings.model_copy(
+            update={"s3_access_key": Settings(s3_access_key="nobody").s3_access_key}
+        )
     )
     for call in (wrong.read, wrong.head):
         with pytest.raises(StorageUnavailable) as raised:
@@ -124,7 +146,9 @@ def test_a_wrong_access_key_is_no_fault_of_an_object(servers: Stack, bucket: str
 
 
 def test_the_only_object(store: S3Store, proxy: FaultProxy, bucket: str) -> None:
-    """Refused while the bucket is listed, it is to blame; a server that fails with it may fail with everything."""
+    """Refused while the bucket is listed, it is to blame; a server that fails with it
+    may fail with everything.
+    """
     proxy.faults[f"{bucket}/good"] = Fault(403, "AccessDenied")
     with pytest.raises(ObjectUnreadable):
         store.read(bucket, "good")
@@ -134,7 +158,9 @@ def test_the_only_object(store: S3Store, proxy: FaultProxy, bucket: str) -> None
     assert raised.value.code == Code.STORAGE_UNAVAILABLE
 
 
-def test_what_is_known_is_read_or_nothing(store: S3Store, proxy: FaultProxy, bucket: str) -> None:
+def test_what_is_known_is_read_or_nothing(
+    store: S3Store, proxy: FaultProxy, bucket: str
+) -> None:
     """Not a byte is asked of what was put in its place."""
     store.put(bucket, "photo", b"small", "text/plain")
     known = store.head(bucket, "photo")
@@ -162,16 +188,32 @@ def test_names_with_blanks_are_witnesses(store: S3Store, proxy: FaultProxy) -> N
     assert proxy.asked["GET", f"{name}/a b+ü&.png"] == 1
 
 
-def test_the_handler_ends_it_when_it_has_lasted_for_long(servers: Stack, proxy: FaultProxy) -> None:
-    """By the store's clock; until then the event must come again, and another upload is decided on at once."""
-    changed = {"s3_endpoint_url": f"http://127.0.0.1:{proxy.port}", "broker_url": corner(servers.settings)}
-    limits = {"lease_s": 1.0, "retry_cap_s": 1.0, "pepper": uuid4().hex, "default_workflow": "fast"}
-    ctx = Context.of(Settings.model_validate(servers.settings.model_dump() | changed | limits))
+def test_the_handler_ends_it_when_it_has_lasted_for_long(
+    servers: Stack, proxy: FaultProxy
+) -> None:
+    """By the store's clock; until then the event must come again, and another upload is
+    decided on at once.
+    """
+    changed = {
+        "s3_endpoint_url": f"http://127.0.0.1:{proxy.port}",
+        "broker_url": corner(servers.settings),
+    }
+    limits = {
+        "lease_s": 1.0,
+        "retry_cap_s": 1.0,
+        "pepper": uuid4().hex,
+        "default_workflow": "fast",
+    }
+    ctx = Context.of(
+        Settings.model_validate(servers.settings.model_dump() | changed | limits)
+    )
     bucket = ctx.settings.bucket_uploads
     bad, good = (f"unreadable/{uuid4()}.png" for _ in range(2))
     put = ctx.store.put(bucket, bad, photo(), "image/png", {"user": "ann"})
     proxy.faults[f"{bucket}/{bad}"] = Fault(403)
-    event = UploadEvent(bucket, bad, "create", None, put.etag, None, None, put.last_modified)
+    event = UploadEvent(
+        bucket, bad, "create", None, put.etag, None, None, put.last_modified
+    )
     with pytest.raises(ObjectUnreadable):
         on_upload(event, ctx)
     ctx.store.put(bucket, good, photo(), "image/png", {"user": "bob"})
@@ -186,5 +228,10 @@ def test_the_handler_ends_it_when_it_has_lasted_for_long(servers: Stack, proxy: 
     decision = eventually(tried, "its end")
     assert (decision.kind, decision.code) == ("rejected", Code.SOURCE_UNREADABLE)
     assert decision.upload_id
-    kept = [info.key for info in ctx.store.list(ctx.settings.bucket_quarantine, f"{decision.upload_id}/")]
+    kept = [
+        info.key
+        for info in ctx.store.list(
+            ctx.settings.bucket_quarantine, f"{decision.upload_id}/"
+        )
+    ]
     assert kept == [keys.reason(decision.upload_id)]

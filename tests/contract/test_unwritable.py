@@ -1,6 +1,6 @@
-"""One key that a real store does not write or delete, and a store that takes nothing: which of the two it is."""
-
-# ruff: noqa: F811 - fixtures of a neighbour
+"""One key that a real store does not write or delete, and a store that takes nothing:
+which of the two it is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 
 from infra.local.stack import Stack
 from shared import keys, s3_http
-from shared.errors import NotFound, ObjectRefused, ObjectUnreadable, ObjectUnwritable, StorageUnavailable
+from shared.errors import (
+    NotFound,
+    ObjectRefused,
+    ObjectUnreadable,
+    ObjectUnwritable,
+    StorageUnavailable,
+)
 from shared.storage import PROBE, S3Store
 from tests.admin import as_admin
 from tests.contract.test_unreadable import bucket, proxy, store  # noqa: F401
@@ -36,7 +42,9 @@ def call(store: S3Store, bucket: str, name: str, key: str = "bad") -> Callable[[
 
 
 def spoil(proxy: FaultProxy, place: str, fault: Fault) -> None:
-    proxy.faults[place] = Fault(fault.status, fault.code, ("PUT", "DELETE"), fault.hangs)
+    proxy.faults[place] = Fault(
+        fault.status, fault.code, ("PUT", "DELETE"), fault.hangs
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -49,18 +57,31 @@ def _short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_key_is_told_from_the_store(
     store: S3Store, proxy: FaultProxy, bucket: str, fault: Fault, name: str
 ) -> None:
-    """The probe leaves nothing behind, and the key is written once it is not refused any more."""
+    """The probe leaves nothing behind, and the key is written once it is not refused
+    any more.
+    """
     spoil(proxy, f"{bucket}/bad", fault)
     with pytest.raises(ObjectUnwritable):
         call(store, bucket, name)()
     if fault.hangs:
-        assert sum(times for (_, place), times in proxy.asked.items() if place == f"{bucket}/bad") == 1
+        assert (
+            sum(
+                times
+                for (_, place), times in proxy.asked.items()
+                if place == f"{bucket}/bad"
+            )
+            == 1
+        )
     assert [info.key for info in store.list(bucket)] == ["good"]
     proxy.faults.clear()
     call(store, bucket, name)()
 
 
-@pytest.mark.parametrize(("fault", "name"), list(zip(FAULTS.values(), [*CALLS, "put"], strict=True)), ids=FAULTS.keys())
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    list(zip(FAULTS.values(), [*CALLS, "put"], strict=True)),
+    ids=FAULTS.keys(),
+)
 def test_a_store_that_takes_nothing_is_away(
     store: S3Store, proxy: FaultProxy, bucket: str, fault: Fault, name: str
 ) -> None:
@@ -72,7 +93,9 @@ def test_a_store_that_takes_nothing_is_away(
     assert not isinstance(raised.value, ObjectRefused)
 
 
-def test_a_store_that_has_room_for_a_little_is_full(store: S3Store, proxy: FaultProxy, bucket: str) -> None:
+def test_a_store_that_has_room_for_a_little_is_full(
+    store: S3Store, proxy: FaultProxy, bucket: str
+) -> None:
     """As much is tried as was refused: a small file proves nothing for a large one."""
     proxy.most_bytes = 1 << 20
     store.put(bucket, "little", b"1", "text/plain")
@@ -81,7 +104,9 @@ def test_a_store_that_has_room_for_a_little_is_full(store: S3Store, proxy: Fault
     assert not isinstance(raised.value, ObjectRefused)
 
 
-def test_a_copy_into_a_full_store_is_no_fault_of_its_source(store: S3Store, proxy: FaultProxy, bucket: str) -> None:
+def test_a_copy_into_a_full_store_is_no_fault_of_its_source(
+    store: S3Store, proxy: FaultProxy, bucket: str
+) -> None:
     info = store.put(bucket, "bad", b"bad", "text/plain")
     proxy.faults[f"{bucket}/bad"] = Fault(500, "InternalError", ("COPY",))
     with pytest.raises(ObjectUnreadable):
@@ -92,14 +117,18 @@ def test_a_copy_into_a_full_store_is_no_fault_of_its_source(store: S3Store, prox
     assert not isinstance(raised.value, ObjectRefused)
 
 
-def test_nothing_of_ours_is_put_among_the_uploads(servers: Stack, store: S3Store, proxy: FaultProxy) -> None:
+def test_nothing_of_ours_is_put_among_the_uploads(
+    servers: Stack, store: S3Store, proxy: FaultProxy
+) -> None:
     """It would be an upload."""
     uploads = servers.settings.bucket_uploads
     spoil(proxy, f"{uploads}/bad", FAULTS["a policy"])
     with pytest.raises(StorageUnavailable) as raised:
         store.put(uploads, "bad", b"1", "text/plain")
     assert not isinstance(raised.value, ObjectRefused)
-    assert [place for method, place in proxy.asked if method == "PUT"] == [f"{uploads}/bad"]
+    assert [place for method, place in proxy.asked if method == "PUT"] == [
+        f"{uploads}/bad"
+    ]
     with pytest.raises(ObjectUnwritable):
         store.delete(uploads, "bad")
 
@@ -117,12 +146,17 @@ def test_among_results_the_probe_lies_in_the_folder_of_the_key(
         store.head(results, "claims/.darkroom-probe")
 
 
-def test_silence_about_an_object_is_heard_once(store: S3Store, proxy: FaultProxy, bucket: str) -> None:
+def test_silence_about_an_object_is_heard_once(
+    store: S3Store, proxy: FaultProxy, bucket: str
+) -> None:
     info = store.put(bucket, "bad", b"bad", "text/plain")
     proxy.faults[f"{bucket}/bad"] = Fault(200, methods=("GET", "HEAD"), hangs=True)
     for read in (store.read, store.head):
         with pytest.raises(ObjectUnreadable):
             read(bucket, "bad")
-    assert (proxy.asked["GET", f"{bucket}/bad"], proxy.asked["HEAD", f"{bucket}/bad"]) == (1, 1)
+    assert (
+        proxy.asked["GET", f"{bucket}/bad"],
+        proxy.asked["HEAD", f"{bucket}/bad"],
+    ) == (1, 1)
     assert store.read(bucket, "good") == b"good"
     assert info.etag

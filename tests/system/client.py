@@ -1,4 +1,6 @@
-"""A stranger's client: boto3, SQL and HTTP, with nothing of Darkroom but the words of its contracts."""
+"""A stranger's client: boto3, SQL and HTTP, with nothing of Darkroom but the words of
+its contracts.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,27 @@ from psycopg2.extras import RealDictCursor
 from tests.waiting import eventually
 
 PATIENCE_S = 150.0
-"""Of everything that a stack does by itself, a restart of one of its servers included."""
+"""Of everything that a stack does by itself, a restart of one of its servers included.
+"""
 
 
-def photo(width: int = 40, height: int = 30, seed: int | None = None, kind: str = "PNG", mode: str = "RGB") -> bytes:
-    """A small picture of smooth noise; its own bytes for every seed, fresh ones without."""
+def photo(
+    width: int = 40,
+    height: int = 30,
+    seed: int | None = None,
+    kind: str = "PNG",
+    mode: str = "RGB",
+) -> bytes:
+    """A small picture of smooth noise; its own bytes for every seed, fresh ones
+    without.
+    """
     rng = np.random.default_rng(uuid4().int % 2**32 if seed is None else seed)
     rough = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    image = (
+        Image.fromarray(rough)
+        .resize((width, height), Image.Resampling.BICUBIC)
+        .convert(mode)
+    )
     out = io.BytesIO()
     image.save(out, kind)
     return out.getvalue()
@@ -35,14 +50,19 @@ class Client:
 
     def __init__(self, env: dict[str, str]) -> None:
         self.s3 = boto3.client(
-            "s3", endpoint_url=env["AWS_ENDPOINT_URL"], aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"],
-        )  # fmt: skip
+            "s3",
+            endpoint_url=env["AWS_ENDPOINT_URL"],
+            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+            region_name=env["AWS_REGION"],
+        )
         self._database_url = env["DARKROOM_DATABASE_URL"]
 
     def put(self, key: str, data: bytes, **metadata: str) -> str:
         """Upload; the ETag."""
-        answer = self.s3.put_object(Bucket="uploads", Key=key, Body=data, Metadata=metadata)
+        answer = self.s3.put_object(
+            Bucket="uploads", Key=key, Body=data, Metadata=metadata
+        )
         return str(answer["ETag"]).strip('"')
 
     def read(self, bucket: str, key: str) -> bytes | None:
@@ -57,21 +77,31 @@ class Client:
         return json.loads(data) if data else None
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix
+        )
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def receipt(self, upload_id: str) -> dict[str, Any]:
         return eventually(
-            lambda: self.json("results", f"receipts/{upload_id}.json"), f"receipt {upload_id}", PATIENCE_S
+            lambda: self.json("results", f"receipts/{upload_id}.json"),
+            f"receipt {upload_id}",
+            PATIENCE_S,
         )
 
     def record(self, upload_id: str) -> dict[str, Any]:
         task_id = self.receipt(upload_id)["task_id"]
-        return eventually(lambda: self.json("results", f"processed/{task_id}.json"), f"record {task_id}", PATIENCE_S)
+        return eventually(
+            lambda: self.json("results", f"processed/{task_id}.json"),
+            f"record {task_id}",
+            PATIENCE_S,
+        )
 
     def reason(self, upload_id: str) -> dict[str, Any]:
         return eventually(
-            lambda: self.json("quarantine", f"{upload_id}/reason.json"), f"reason {upload_id}", PATIENCE_S
+            lambda: self.json("quarantine", f"{upload_id}/reason.json"),
+            f"reason {upload_id}",
+            PATIENCE_S,
         )
 
     def result(self, upload_id: str) -> Image.Image:
@@ -83,7 +113,9 @@ class Client:
         connection = psycopg2.connect(self._database_url)
         try:
             with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-                cursor.execute(f"select * from darkroom.restoration_log where {condition}", values)
+                cursor.execute(
+                    f"select * from darkroom.restoration_log where {condition}", values
+                )
                 return [dict(row) for row in cursor.fetchall()]
         finally:
             connection.close()

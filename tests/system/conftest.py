@@ -1,4 +1,6 @@
-"""Whole stacks take a minute to start on a busy machine, and tests of them wait for several things in turn."""
+"""Whole stacks take a minute to start on a busy machine, and tests of them wait for
+several things in turn.
+"""
 
 from __future__ import annotations
 

@@ -45,8 +45,14 @@ class Running:
         env = os.environ | {"DARKROOM_STATE_DIR": str(self.folder)} | self._environment
         ready = self.folder / "run" / READY
         ready.unlink(missing_ok=True)
-        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stderr=subprocess.PIPE, text=True)
-        eventually(lambda: ready.exists() or self.process.poll() is not None, "a start", DEADLINE_S)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], env=env, stderr=subprocess.PIPE, text=True
+        )
+        eventually(
+            lambda: ready.exists() or self.process.poll() is not None,
+            "a start",
+            DEADLINE_S,
+        )
         assert ready.exists(), self.process.communicate()[1]
         self.settings = Settings.load(state_dir=self.folder)
         return self
@@ -59,7 +65,9 @@ class Running:
         return status
 
     def family(self) -> list[psutil.Process]:
-        """Every process that runs now for these servers; some of PostgreSQL's come and go."""
+        """Every process that runs now for these servers; some of PostgreSQL's come and
+        go.
+        """
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def servers(self) -> list[psutil.Process]:
@@ -67,7 +75,9 @@ class Running:
 
     def ports(self) -> dict[str, int]:
         """What each part listens on."""
-        known: dict[str, int] = json.loads((self.folder / "state.json").read_text())["ports"]
+        known: dict[str, int] = json.loads((self.folder / "state.json").read_text())[
+            "ports"
+        ]
         return known
 
     def server(self, name: str) -> psutil.Process:
@@ -76,7 +86,9 @@ class Running:
 
 def write(settings: Settings, text: str) -> None:
     """One fact in each server; `read` leaves it there."""
-    S3Store(settings).put(settings.bucket_uploads, "kept.txt", text.encode(), "text/plain")
+    S3Store(settings).put(
+        settings.bucket_uploads, "kept.txt", text.encode(), "text/plain"
+    )
     with kombu.Connection(settings.broker_url.get_secret_value()) as connection:
         queue = connection.SimpleQueue("kept")
         queue.clear()

@@ -1,4 +1,6 @@
-"""An app's way through the API, on a running stack: ticket, form, events, result; and a photo taken back."""
+"""An app's way through the API, on a running stack: ticket, form, events, result; and a
+photo taken back.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,42 @@ def api(stack: Settings) -> Iterator[httpx.Client]:
 
 def submit(api: httpx.Client, data: bytes, workflow: str = "fast") -> tuple[str, str]:
     """Ticket and, as soon as it was decided on, task."""
-    asked = {"filename": "g.png", "content_type": "image/png", "workflow": workflow, "priority": "interactive"}
+    asked = {
+        "filename": "g.png",
+        "content_type": "image/png",
+        "workflow": workflow,
+        "priority": "interactive",
+    }
     issued = api.post("/v1/uploads", json=asked).json()
     form = issued["post"]
-    sent = httpx.post(form["url"], data=form["fields"], files={"file": ("g.png", data, "image/png")}, timeout=60)
+    sent = httpx.post(
+        form["url"],
+        data=form["fields"],
+        files={"file": ("g.png", data, "image/png")},
+        timeout=60,
+    )
     assert sent.status_code == 201, sent.text
     ticket = issued["ticket"]
-    task = eventually(lambda: api.get(f"/v1/uploads/{ticket}").json().get("task_id"), "a decision", 120)
+    task = eventually(
+        lambda: api.get(f"/v1/uploads/{ticket}").json().get("task_id"),
+        "a decision",
+        120,
+    )
     return ticket, task
 
 
-def events(api: httpx.Client, task: str, **headers: str) -> list[tuple[str, str, dict[str, Any]]]:
+def events(
+    api: httpx.Client, task: str, **headers: str
+) -> list[tuple[str, str, dict[str, Any]]]:
     """(id, event, data) until the stream ends."""
     with api.stream("GET", f"/v1/tasks/{task}/events", headers=headers) as stream:
         assert stream.status_code == 200, stream.read()
         blocks = "".join(stream.iter_text()).strip().split("\n\n")
-    told = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks if block.startswith("id")]
+    told = [
+        dict(line.split(": ", 1) for line in block.splitlines())
+        for block in blocks
+        if block.startswith("id")
+    ]
     return [(event["id"], event["event"], json.loads(event["data"])) for event in told]
 
 
@@ -50,7 +72,11 @@ def test_ticket_form_events_result(api: httpx.Client) -> None:
     ticket, task = submit(api, photo())
     *_, (ident, name, data) = events(api, task)
     assert (ident, name, data["status"]) == ("end", "finished", "success")
-    assert api.get(f"/v1/uploads/{ticket}").json() == {"ticket": ticket, "status": "success", "task_id": task}
+    assert api.get(f"/v1/uploads/{ticket}").json() == {
+        "ticket": ticket,
+        "status": "success",
+        "task_id": task,
+    }
     link = api.get(f"/v1/tasks/{task}/result").headers["location"]
     assert httpx.get(link).content.startswith(b"\x89PNG")
     again = api.get(f"/v1/tasks/{task}/events", headers={"Last-Event-ID": "end"})
@@ -58,7 +84,9 @@ def test_ticket_form_events_result(api: httpx.Client) -> None:
 
 
 def test_a_photo_in_work_is_taken_back(api: httpx.Client) -> None:
-    """Its progress is seen tile by tile; the worker puts it down, and the next photo goes on."""
+    """Its progress is seen tile by tile; the worker puts it down, and the next photo
+    goes on.
+    """
     _, task = submit(api, photo(2600, 2000))
     seen: list[float] = []
 
@@ -75,12 +103,21 @@ def test_a_photo_in_work_is_taken_back(api: httpx.Client) -> None:
     assert seen[-1] < 1
     assert api.delete(f"/v1/tasks/{task}").json()["code"] == "cancelled"
     *_, (_, name, data) = events(api, task)
-    assert (name, data["status"], data["error"]["code"]) == ("finished", "failed", "cancelled")
+    assert (name, data["status"], data["error"]["code"]) == (
+        "finished",
+        "failed",
+        "cancelled",
+    )
     _, following = submit(api, photo())
     assert events(api, following)[-1][2]["status"] == "success"
     row = eventually(
         lambda: next(
-            (row for row in api.get(f"/v1/tasks/{task}").json().get("uploads", []) if row["error_code"]), None
+            (
+                row
+                for row in api.get(f"/v1/tasks/{task}").json().get("uploads", [])
+                if row["error_code"]
+            ),
+            None,
         ),
         "row",
     )
@@ -96,30 +133,54 @@ def test_what_was_restored_is_erased(api: httpx.Client) -> None:
     assert api.get(f"/v1/uploads/{ticket}").json()["status"] in ("waiting", "expired")
     eventually(
         lambda: (
-            api.get(f"/v1/tasks/{task}").json().get("uploads", [{"image_filename": ""}])[0]["image_filename"] is None
+            api.get(f"/v1/tasks/{task}")
+            .json()
+            .get("uploads", [{"image_filename": ""}])[0]["image_filename"]
+            is None
         ),
         "a blank row",
     )
 
 
 def test_a_preview_shows_what_the_photo_will_be(api: httpx.Client) -> None:
-    """A region before the whole: the very pixels of the result there, and the signature of its record."""
+    """A region before the whole: the very pixels of the result there, and the signature
+    of its record.
+    """
     ticket, task = submit(api, photo(256, 192))
-    asked = {"source": {"ticket": ticket}, "workflow": "fast", "region": {"x": 64, "y": 64, "width": 96, "height": 64}}
+    asked = {
+        "source": {"ticket": ticket},
+        "workflow": "fast",
+        "region": {"x": 64, "y": 64, "width": 96, "height": 64},
+    }
     begun = api.post("/v1/previews", json=asked).json()
     for each in (begun["task_id"], task):
         assert events(api, each)[-1][2]["status"] == "success"
-    records = [api.get(f"/v1/tasks/{each}/record").json() for each in (begun["task_id"], task)]
-    assert [record["workflow"]["signature"] for record in records] == [begun["signature"]] * 2
+    records = [
+        api.get(f"/v1/tasks/{each}/record").json() for each in (begun["task_id"], task)
+    ]
+    assert [record["workflow"]["signature"] for record in records] == [
+        begun["signature"]
+    ] * 2
     part, whole = (
-        np.asarray(Image.open(io.BytesIO(httpx.get(api.get(f"/v1/tasks/{each}/result").headers["location"]).content)))
+        np.asarray(
+            Image.open(
+                io.BytesIO(
+                    httpx.get(
+                        api.get(f"/v1/tasks/{each}/result").headers["location"]
+                    ).content
+                )
+            )
+        )
         for each in (begun["task_id"], task)
     )
     assert part.shape == (256, 384, 3)
-    # At the edges of a region the network misses the neighbourhood that it has in the whole photo.
+    # At the edges of a region the network misses the neighbourhood that it has in the
+    # whole photo.
     inner, same = part[64:-64, 64:-64].astype(int), whole[320:448, 320:576].astype(int)
     assert np.abs(inner - same).mean() < 1
     assert api.get(f"/v1/uploads/{ticket}").json()["task_id"] == task
-    assert begun["task_id"] not in [row["task_id"] for row in api.get("/v1/tasks").json()["items"]]
+    assert begun["task_id"] not in [
+        row["task_id"] for row in api.get("/v1/tasks").json()["items"]
+    ]
     assert api.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
     assert api.get(f"/v1/tasks/{begun['task_id']}/result").status_code == 404

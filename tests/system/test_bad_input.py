@@ -1,4 +1,6 @@
-"""Bad input: refused with a code and a sentence, in the bucket and in the log; the upload itself stays."""
+"""Bad input: refused with a code and a sentence, in the bucket and in the log; the
+upload itself stays.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,20 @@ def bomb() -> bytes:
     """A PNG of a few hundred kilobytes that claims 40,000 × 40,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(300_000_000), 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(300_000_000), 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 def animation() -> bytes:
@@ -38,21 +50,39 @@ def half_a_tiff() -> bytes:
 CASES = {
     "zero bytes": (b"", {}, {"empty_file"}),
     "text named jpg": (b"Dear grandmother,\n" * 20, {}, {"unsupported_format"}),
-    "python script": (b"#!/usr/bin/env python3\nprint('hi')\n", {}, {"unsupported_format"}),
-    "truncated jpeg": (photo(400, 300, seed=1, kind="JPEG")[:-900], {}, {"truncated", "decode_error"}),
+    "python script": (
+        b"#!/usr/bin/env python3\nprint('hi')\n",
+        {},
+        {"unsupported_format"},
+    ),
+    "truncated jpeg": (
+        photo(400, 300, seed=1, kind="JPEG")[:-900],
+        {},
+        {"truncated", "decode_error"},
+    ),
     "half a tiff": (half_a_tiff(), {}, {"truncated", "decode_error"}),
     "bomb": (bomb(), {}, {"too_many_pixels"}),
     "animated gif": (animation(), {}, {"animated"}),
     "unknown workflow": (photo(seed=2), {"workflow": "sepia"}, {"unknown_workflow"}),
-    "parameter out of range": (photo(seed=3), {"params": '{"scale": 9}'}, {"bad_parameter"}),
-    "parameters not json": (photo(seed=4), {"params": "{scale"}, {"bad_metadata", "bad_parameter"}),
+    "parameter out of range": (
+        photo(seed=3),
+        {"params": '{"scale": 9}'},
+        {"bad_parameter"},
+    ),
+    "parameters not json": (
+        photo(seed=4),
+        {"params": "{scale"},
+        {"bad_metadata", "bad_parameter"},
+    ),
     "over the size limit": (photo(seed=5) + bytes(50_000_001), {}, {"too_large"}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_ends_with_a_reason(client: Client, case: str) -> None:  # noqa: F811
-    """`rejected`, or `failed` where only the full decode shows it; one reason in the bucket, one row in the log."""
+def test_bad_input_ends_with_a_reason(client: Client, case: str) -> None:
+    """`rejected`, or `failed` where only the full decode shows it; one reason in the
+    bucket, one row in the log.
+    """
     data, metadata, codes = CASES[case]
     key = f"bad/{case}.jpg"
     upload = upload_id(key, client.put(key, data, **metadata))
@@ -60,11 +90,14 @@ def test_bad_input_ends_with_a_reason(client: Client, case: str) -> None:  # noq
     assert reason["error_code"] in codes
     assert len(reason["error_detail"]) > 15
     row = client.row(upload, "rejected", "failed")
-    assert (row["error_code"], row["status"]) == (reason["error_code"], reason["status"])
+    assert (row["error_code"], row["status"]) == (
+        reason["error_code"],
+        reason["status"],
+    )
     assert client.read("uploads", key) == data
 
 
-def test_a_good_photo_between_bad_ones_is_not_delayed(client: Client) -> None:  # noqa: F811
+def test_a_good_photo_between_bad_ones_is_not_delayed(client: Client) -> None:
     for number in range(5):
         client.put(f"bad/again-{number}.jpg", b"nothing" * (number + 1))
     upload = upload_id("good.png", client.put("good.png", photo()))

@@ -12,15 +12,34 @@ from tests.conftest import darkroom
 
 def test_a_bench_prints_one_json_object(tmp_path: Path) -> None:
     """Its servers are its own: the state of the caller's stack is not touched."""
-    done = darkroom("bench", "recorder", "--events", "30", "--rounds", "1", "--json", state_dir=tmp_path / "state")
+    done = darkroom(
+        "bench",
+        "recorder",
+        "--events",
+        "30",
+        "--rounds",
+        "1",
+        "--json",
+        state_dir=tmp_path / "state",
+    )
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert (printed["bench"], printed["events"], set(printed["rows"])) == ("recorder", 30, {"on_record", "executemany"})
+    assert (printed["bench"], printed["events"], set(printed["rows"])) == (
+        "recorder",
+        30,
+        {"on_record", "executemany"},
+    )
     assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(
-    "arguments", [["handlers", "--uploads", "0"], ["backlog", "--messages", "-1"], ["api", "--rows", "0"], ["nothing"]]
+    "arguments",
+    [
+        ["handlers", "--uploads", "0"],
+        ["backlog", "--messages", "-1"],
+        ["api", "--rows", "0"],
+        ["nothing"],
+    ],
 )
 def test_wrong_usage_starts_nothing(tmp_path: Path, arguments: list[str]) -> None:
     """Exit status 2."""

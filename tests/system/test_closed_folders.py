@@ -1,4 +1,6 @@
-"""A checkout and a state directory that nobody else may enter, such as root's home: they stay as they are."""
+"""A checkout and a state directory that nobody else may enter, such as root's home:
+they stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def passable() -> Iterator[Path]:
 
 
 def test_no_folder_is_opened_and_data_stay(closed: Path) -> None:
-    """Two starts in a state directory below such a folder: its parents' modes are as before, the facts are there."""
+    """Two starts in a state directory below such a folder: its parents' modes are as
+    before, the facts are there.
+    """
     folder = closed / "state"
     before = modes(folder)
     running = Running(folder).start()
@@ -60,14 +64,22 @@ def test_no_folder_is_opened_and_data_stay(closed: Path) -> None:
 
 def test_servers_are_given_no_secret_of_their_caller(closed: Path) -> None:
     """Their environment holds no setting, key or token, whatever the caller's does."""
-    secrets = {"AWS_SECRET_ACCESS_KEY": "of-the-cloud", "GH_TOKEN": "of-the-forge", "DARKROOM_PEPPER": "of-darkroom"}
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "of-the-cloud",
+        "GH_TOKEN": "of-the-forge",
+        "DARKROOM_PEPPER": "of-darkroom",
+    }
     running = Running(closed / "state", **secrets).start()
     try:
         names = {name for process in running.family() for name in process.environ()}
     finally:
         running.stop()
     assert "PATH" in names
-    assert not {name for name in names if name in secrets or name.startswith(("DARKROOM_", "AWS_"))}
+    assert not {
+        name
+        for name in names
+        if name in secrets or name.startswith(("DARKROOM_", "AWS_"))
+    }
 
 
 @pytest.fixture
@@ -91,7 +103,9 @@ def test_programs_out_of_reach_are_copied_once(
     state, before = State.load(folder), modes(closed_programs)
     url = f"postgresql://darkroom:{state.secrets['postgres']}@127.0.0.1:{state.ports['postgres']}/darkroom"
     for _ in range(2):
-        program = postgres.postgres(state, Settings.given(state_dir=folder, database_url=url))
+        program = postgres.postgres(
+            state, Settings.given(state_dir=folder, database_url=url)
+        )
         supervisor = Supervisor(folder, dict(os.environ), SystemClock())
         supervisor.start([program])
         try:
@@ -102,20 +116,26 @@ def test_programs_out_of_reach_are_copied_once(
     assert modes(closed_programs) == before
     copies = list(passable.glob("copies/*"))
     assert len(copies) == (1 if os.geteuid() == 0 else 0)
-    assert not any(stat.S_IMODE(path.stat().st_mode) & 0o022 for path in passable.rglob("*"))
+    assert not any(
+        stat.S_IMODE(path.stat().st_mode) & 0o022 for path in passable.rglob("*")
+    )
 
 
 def test_without_a_way_the_start_is_refused(
     closed: Path, closed_programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where root's cannot have a copy either: a sentence with three ways out, and nothing was opened.
+    """Where root's cannot have a copy either: a sentence with three ways out, and
+    nothing was opened.
 
     Whoever else owns the folders needs no way: PostgreSQL runs as this user.
     """
     monkeypatch.setattr(postgres, "COPIES", closed / "copies")
     make_folders(closed / "state")
     before = modes(closed_programs)
-    state, settings = State.load(closed / "state"), Settings.given(state_dir=closed / "state")
+    state, settings = (
+        State.load(closed / "state"),
+        Settings.given(state_dir=closed / "state"),
+    )
     refused: AbstractContextManager[object] = nullcontext()
     if os.geteuid() == 0:
         refused = pytest.raises(SettingsError, match="DARKROOM_DATABASE_URL")

@@ -19,16 +19,32 @@ from tests.system.test_main_job import (  # noqa: F401 - one stack for these mod
 )
 from tests.waiting import eventually
 
-KINDS = {"truncated", "overflowed", "mutated", "strangers", "liars", "metadata", "polyglots"}
+KINDS = {
+    "truncated",
+    "overflowed",
+    "mutated",
+    "strangers",
+    "liars",
+    "metadata",
+    "polyglots",
+}
 SEED = 7
 HOSTILE = 60
 
 
-def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -> None:  # noqa: F811
-    """Each upload has one row in an end state; what failed has its reason; sound photos come back; nobody restarted."""
+def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -> None:
+    """Each upload has one row in an end state; what failed has its reason; sound photos
+    come back; nobody restarted.
+    """
     before = worker_of(state_dir)
-    uploads = {upload_id(key, client.put(key, file.data, workflow="fast")): file for key, file in chosen()}
-    ends = {upload: client.row(upload, "success", "failed", "rejected", "duplicate") for upload in uploads}
+    uploads = {
+        upload_id(key, client.put(key, file.data, workflow="fast")): file
+        for key, file in chosen()
+    }
+    ends = {
+        upload: client.row(upload, "success", "failed", "rejected", "duplicate")
+        for upload in uploads
+    }
     for upload, row in ends.items():
         if row["status"] in ("failed", "rejected"):
             assert client.reason(upload)["error_code"] == row["error_code"]
@@ -36,28 +52,51 @@ def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -
         else:
             assert client.record(upload)
     counts = Counter(row["status"] for row in ends.values())
-    print(f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} " + " ".join(f"{k}={n}" for k, n in counts.items()))
+    print(
+        f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} "
+        + " ".join(f"{k}={n}" for k, n in counts.items())
+    )
     assert worker_of(state_dir) == before
     eventually(lambda: not client.keys("results", "claims/") or None, "claims given up")
 
 
-def test_a_lost_decoder_is_no_photos_fault(client: Client, state_dir: Path) -> None:  # noqa: F811
-    """The decoder's process is killed under a running worker: the next photo is restored at its first attempt."""
+def test_a_lost_decoder_is_no_photos_fault(client: Client, state_dir: Path) -> None:
+    """The decoder's process is killed under a running worker: the next photo is
+    restored at its first attempt.
+    """
     worker = worker_of(state_dir)
     eventually(lambda: decoders(worker), "its decoder")[0].kill()
-    upload = upload_id("after.png", client.put("after.png", photo(seed=77), workflow="fast"))
+    upload = upload_id(
+        "after.png", client.put("after.png", photo(seed=77), workflow="fast")
+    )
     assert client.record(upload)["attempts"] == 1
     assert worker_of(state_dir) == worker
 
 
 def decoders(worker: psutil.Process) -> list[psutil.Process]:
-    return [child for child in worker.children() if "gpu_worker.codec.child" in child.cmdline()]
+    return [
+        child
+        for child in worker.children()
+        if "gpu_worker.codec.child" in child.cmdline()
+    ]
 
 
 def chosen() -> list[tuple[str, Hostile]]:
-    """Sixty of the corpus and some sound photos, shuffled. Not those that claim much: restoring these takes long."""
+    """Sixty of the corpus and some sound photos, shuffled. Not those that claim much:
+    restoring these takes long.
+    """
     rng = random.Random(SEED)
-    files = [file for file in hostile.corpus() if file.kind in KINDS and len(file.data) < 100_000]
-    taken = rng.sample(files, HOSTILE) + [Hostile("sound", *file) for file in hostile.sound().items()][::4]
+    files = [
+        file
+        for file in hostile.corpus()
+        if file.kind in KINDS and len(file.data) < 100_000
+    ]
+    taken = (
+        rng.sample(files, HOSTILE)
+        + [Hostile("sound", *file) for file in hostile.sound().items()][::4]
+    )
     rng.shuffle(taken)
-    return [(f"hostile/{number}/{file.key.replace('/', '-')}", file) for number, file in enumerate(taken)]
+    return [
+        (f"hostile/{number}/{file.key.replace('/', '-')}", file)
+        for number, file in enumerate(taken)
+    ]

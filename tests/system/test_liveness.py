@@ -1,4 +1,6 @@
-"""A process that lives and does nothing is noticed, restarted, and its work goes on; a bad line ends no photo twice."""
+"""A process that lives and does nothing is noticed, restarted, and its work goes on; a
+bad line ends no photo twice.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ def watched(state_dir: Callable[[str], Path]) -> Iterator[Path]:
     """A stack that notices silence soon."""
     folder = state_dir("watched")
     settings = {"BEAT_TIMEOUT_S": BEAT_S, "LEASE_S": "15", "SWEEP_INTERVAL_S": "2"}
-    up = darkroom("up", "--detach", state_dir=folder, **{f"DARKROOM_{name}": value for name, value in settings.items()})
+    up = darkroom(
+        "up",
+        "--detach",
+        state_dir=folder,
+        **{f"DARKROOM_{name}": value for name, value in settings.items()},
+    )
     assert up.returncode == 0, up.stderr
     yield folder
     assert darkroom("down", state_dir=folder).returncode == 0
@@ -44,31 +51,53 @@ def processes(folder: Path) -> dict[str, dict[str, Any]]:
     return {process["name"]: process for process in told["processes"]}
 
 
-@pytest.mark.parametrize("name", ["worker", "recorder", "handlers", "sweep", "callbacks"])
-def test_a_stopped_process_is_noticed_and_restarted(watched: Path, client: Client, name: str) -> None:
-    """SIGSTOP: it lives, holds its connections and its messages, and hears no SIGTERM. Photos go on."""
+@pytest.mark.parametrize(
+    "name", ["worker", "recorder", "handlers", "sweep", "callbacks"]
+)
+def test_a_stopped_process_is_noticed_and_restarted(
+    watched: Path, client: Client, name: str
+) -> None:
+    """SIGSTOP: it lives, holds its connections and its messages, and hears no SIGTERM.
+    Photos go on.
+    """
     before = processes(watched)[name]["pid"]
     psutil.Process(before).send_signal(signal.SIGSTOP)
     key = f"{name}.png"
-    upload = identity.upload_id("uploads", key, client.put(key, photo(), workflow="fast"))
+    upload = identity.upload_id(
+        "uploads", key, client.put(key, photo(), workflow="fast")
+    )
     assert client.record(upload)["attempts"] <= 2
     assert client.row(upload, "success")["status"] == "success"
-    eventually(lambda: processes(watched).get(name, {"pid": before})["pid"] != before, f"another {name}", 150)
+    eventually(
+        lambda: processes(watched).get(name, {"pid": before})["pid"] != before,
+        f"another {name}",
+        150,
+    )
     log = (watched / "logs" / "supervisor.log").read_text().splitlines()
-    assert [line for line in log if f'"program": "{name}"' in line and "process.stuck" in line]
+    assert [
+        line
+        for line in log
+        if f'"program": "{name}"' in line and "process.stuck" in line
+    ]
 
 
 def test_every_process_tells_how_it_is(watched: Path) -> None:
-    """`status` knows where: `/healthz`, `/readyz` and `/metrics` of each process of ours."""
+    """`status` knows where: `/healthz`, `/readyz` and `/metrics` of each process of
+    ours.
+    """
     for name in ("worker", "recorder", "handlers", "sweep", "callbacks"):
 
         def well(name: str = name) -> bool:
             address = processes(watched).get(name, {}).get("figures")
             with suppress(httpx.HTTPError):
                 return bool(address) and all(
-                    httpx.get(f"{address}/{path}").status_code == 200 for path in ("healthz", "readyz")
+                    httpx.get(f"{address}/{path}").status_code == 200
+                    for path in ("healthz", "readyz")
                 )
             return False
 
         eventually(well, f"a healthy {name}", 120)
-        assert "process_cpu_seconds_total" in httpx.get(f"{processes(watched)[name]['figures']}/metrics").text
+        assert (
+            "process_cpu_seconds_total"
+            in httpx.get(f"{processes(watched)[name]['figures']}/metrics").text
+        )

@@ -1,4 +1,6 @@
-"""The README's examples, copied from it and run as they stand, and the other ways of an app, on a whole stack."""
+"""The README's examples, copied from it and run as they stand, and the other ways of an
+app, on a whole stack.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ LIMIT_S = 400
 
 
 def example(name: str) -> str:
-    (block,) = re.findall(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    (block,) = re.findall(
+        rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL
+    )
     return str(block)
 
 
@@ -42,7 +46,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def settings(state_dir: Callable[[str], Path], receiver: Receiver) -> Iterator[Settings]:
+def settings(
+    state_dir: Callable[[str], Path], receiver: Receiver
+) -> Iterator[Settings]:
     """A whole stack that may call our receiver."""
     folder = state_dir("readme")
     allowed = {"HTTP": "true", "ALLOW": "127.0.0.1", "PORTS": str(receiver.port)}
@@ -54,10 +60,18 @@ def settings(state_dir: Callable[[str], Path], receiver: Receiver) -> Iterator[S
 
 
 def run(command: list[str], folder: Path, settings: Settings, **more: str) -> None:
-    """In a folder with `photo.jpg`, as a person who has activated the virtual environment."""
+    """In a folder with `photo.jpg`, as a person who has activated the virtual
+    environment.
+    """
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "DARKROOM_STATE_DIR": str(settings.state_dir)} | more
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    env = (
+        os.environ
+        | {"PATH": path, "DARKROOM_STATE_DIR": str(settings.state_dir)}
+        | more
+    )
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=LIMIT_S
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -91,37 +105,85 @@ def test_curl(settings: Settings, tmp_path: Path) -> None:
 
 def test_python_with_boto3_alone(settings: Settings, tmp_path: Path) -> None:
     photo(tmp_path, 2)
-    run([sys.executable, "-c", example("python")], tmp_path, settings, **of_env(settings))
+    run(
+        [sys.executable, "-c", example("python")],
+        tmp_path,
+        settings,
+        **of_env(settings),
+    )
     assert size(tmp_path / "restored.png") == (160, 120)
 
 
 def test_submit_through_the_api(settings: Settings, tmp_path: Path) -> None:
-    """As the bucket's way: waits, fetches, says what became of each; a wrong wish costs no upload."""
+    """As the bucket's way: waits, fetches, says what became of each; a wrong wish costs
+    no upload.
+    """
     good, bad = photo(tmp_path, 3), tmp_path / "bad.png"
     bad.write_bytes(b"no photo")
-    arguments = [str(good), str(bad), "--api", settings.api_url, "--workflow", "fast", "--out", str(tmp_path / "out")]
+    arguments = [
+        str(good),
+        str(bad),
+        "--api",
+        settings.api_url,
+        "--workflow",
+        "fast",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = darkroom("submit", *arguments, "--json", state_dir=settings.state_dir)
     assert done.returncode == 1, done.stderr
     first, second = json.loads(done.stdout)
     assert (first["status"], second["status"]) == ("restored", "rejected")
     assert second["error_code"] == "unsupported_format"
     assert size(first["saved_as"]) == (160, 120)
-    again = darkroom("submit", str(good), "--api", settings.api_url, "--workflow", "fast", "--wait", "--json",
-                     state_dir=settings.state_dir)  # fmt: skip
+    again = darkroom(
+        "submit",
+        str(good),
+        "--api",
+        settings.api_url,
+        "--workflow",
+        "fast",
+        "--wait",
+        "--json",
+        state_dir=settings.state_dir,
+    )
     assert json.loads(again.stdout)[0]["ticket"] == first["ticket"]
-    wrong = darkroom("submit", str(good), "--api", settings.api_url, "--workflow", "none", state_dir=settings.state_dir)
+    wrong = darkroom(
+        "submit",
+        str(good),
+        "--api",
+        settings.api_url,
+        "--workflow",
+        "none",
+        state_dir=settings.state_dir,
+    )
     assert wrong.returncode == 2
     assert "none" in wrong.stderr
-    nobody = darkroom("submit", str(good), "--api", settings.api_url, "--key", "wrong", state_dir=settings.state_dir)
+    nobody = darkroom(
+        "submit",
+        str(good),
+        "--api",
+        settings.api_url,
+        "--key",
+        "wrong",
+        state_dir=settings.state_dir,
+    )
     assert nobody.returncode == 2
 
 
-def test_a_restored_photo_is_told(settings: Settings, receiver: Receiver, tmp_path: Path) -> None:
-    """The whole way: ticket with a callback, upload, worker, call, and the README's own verification."""
+def test_a_restored_photo_is_told(
+    settings: Settings, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The whole way: ticket with a callback, upload, worker, call, and the README's own
+    verification.
+    """
     key = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
     wanted: dict[str, Any] = {
-        "filename": "secret name.jpg", "content_type": "image/jpeg", "workflow": "fast", "callback": receiver.url
-    }  # fmt: skip
+        "filename": "secret name.jpg",
+        "content_type": "image/jpeg",
+        "workflow": "fast",
+        "callback": receiver.url,
+    }
     refused = httpx.post(
         f"{settings.api_url}/v1/uploads",
         headers=key,
@@ -130,15 +192,27 @@ def test_a_restored_photo_is_told(settings: Settings, receiver: Receiver, tmp_pa
     )
     assert (refused.status_code, refused.json()["code"]) == (422, "bad_parameter")
     ticket = (
-        httpx.post(f"{settings.api_url}/v1/uploads", headers=key, json=wanted, timeout=60).raise_for_status().json()
+        httpx.post(
+            f"{settings.api_url}/v1/uploads", headers=key, json=wanted, timeout=60
+        )
+        .raise_for_status()
+        .json()
     )
-    put = httpx.put(ticket["put"]["url"], headers=ticket["put"]["headers"], content=photo(tmp_path, 4).read_bytes(),
-                    timeout=60)  # fmt: skip
+    put = httpx.put(
+        ticket["put"]["url"],
+        headers=ticket["put"]["headers"],
+        content=photo(tmp_path, 4).read_bytes(),
+        timeout=60,
+    )
     put.raise_for_status()
-    got = eventually(lambda: receiver.received[0] if receiver.received else None, "the call", 150)
+    got = eventually(
+        lambda: receiver.received[0] if receiver.received else None, "the call", 150
+    )
     names: dict[str, Any] = {
-        "secret": settings.webhook_secret.get_secret_value(), "body": got.body, "headers": got.headers,
-    }  # fmt: skip
+        "secret": settings.webhook_secret.get_secret_value(),
+        "body": got.body,
+        "headers": got.headers,
+    }
     exec(example("callback"), names)
     event = names["event"]
     assert (event["type"], event["data"]["status"]) == ("task.finished", "success")

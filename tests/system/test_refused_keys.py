@@ -1,6 +1,6 @@
-"""Many photos of which a real store refuses one key each, all at once, before a real worker and real sweeps."""
-
-# ruff: noqa: F811 - a fixture of a neighbour
+"""Many photos of which a real store refuses one key each, all at once, before a real
+worker and real sweeps.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ CASES: list[tuple[str, str, str, Code | None]] = [
     ("reason", "PUT", "silent", None),
     ("reason", "GET", "broken", None),
 ]
-"""What is refused, how, and how the photo ends while that lasts; None: it waits, or is restored all the same."""
+"""What is refused, how, and how the photo ends while that lasts; None: it waits, or is
+restored all the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class Spoilt:
 
     @property
     def is_told(self) -> bool:
-        """Whether the handler could decide on it: its receipt is refused later, if at all."""
+        """Whether the handler could decide on it: its receipt is refused later, if at
+        all.
+        """
         return (self.what, self.fault.methods) != ("receipt", ("PUT",))
 
 
@@ -106,11 +110,24 @@ def own(ctx: Context) -> Iterator[Context]:
         yield own
 
 
-def brought(ctx: Context, case: tuple[str, str, str, Code | None], number: int) -> Spoilt:
+def brought(
+    ctx: Context, case: tuple[str, str, str, Code | None], number: int
+) -> Spoilt:
     what, method, kind, code = case
-    bucket, key = ctx.settings.bucket_uploads, f"{number:02d}-{what}-{method}-{kind}.png"
-    ctx.store.put(bucket, key, photo(12, 10), "image/png", {"user": f"user-{number % 5}"})
-    return Spoilt(what, replace(KINDS[kind], methods=(method,)), code, key, upload_id(ctx.store.head(bucket, key)))
+    bucket, key = (
+        ctx.settings.bucket_uploads,
+        f"{number:02d}-{what}-{method}-{kind}.png",
+    )
+    ctx.store.put(
+        bucket, key, photo(12, 10), "image/png", {"user": f"user-{number % 5}"}
+    )
+    return Spoilt(
+        what,
+        replace(KINDS[kind], methods=(method,)),
+        code,
+        key,
+        upload_id(ctx.store.head(bucket, key)),
+    )
 
 
 def receipt(ctx: Context, one: Spoilt) -> Receipt | None:
@@ -140,21 +157,33 @@ def place(ctx: Context, one: Spoilt) -> str:
 def reason(ctx: Context, one: Spoilt) -> Reason | None:
     key = keys.reason(one.upload_id)
     with suppress(NotFound):
-        return Reason.from_bytes(ctx.store.read(ctx.settings.bucket_quarantine, key), key)
+        return Reason.from_bytes(
+            ctx.store.read(ctx.settings.bucket_quarantine, key), key
+        )
     return None
 
 
 def has_ended(ctx: Context, one: Spoilt) -> bool:
     found = receipt(ctx, one)
-    return found is not None and (reason(ctx, one) or record(ctx, found.task_id or "")) is not None
+    return (
+        found is not None
+        and (reason(ctx, one) or record(ctx, found.task_id or "")) is not None
+    )
 
 
-def test_each_costs_itself_alone(own: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The photos between them are restored; those that cannot be end with a reason, the others once it is over."""
+def test_each_costs_itself_alone(
+    own: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photos between them are restored; those that cannot be end with a reason, the
+    others once it is over.
+    """
     for module in (s3_http, s3_client):
         monkeypatch.setattr(module, "READ_S", SILENCE_S)
     monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(0.01, 0.01, 3))
-    bucket, port = own.settings.bucket_uploads, int(own.settings.s3_endpoint_url.rpartition(":")[2])
+    bucket, port = (
+        own.settings.bucket_uploads,
+        int(own.settings.s3_endpoint_url.rpartition(":")[2]),
+    )
     for number in range(20):  # a store that gives no other is away
         for filled in (own.settings.bucket_results, own.settings.bucket_quarantine):
             own.store.put(filled, f".darkroom/{number}", b"1", "text/plain")
@@ -178,17 +207,33 @@ def test_each_costs_itself_alone(own: Context, tmp_path: Path, monkeypatch: pyte
         memory = Memory()
 
         def sweeps_until(holds: Callable[[], bool], what: str) -> None:
-            eventually(lambda: on_sweep(ours, memory=memory).seconds >= 0 and holds(), what, 240)
+            eventually(
+                lambda: on_sweep(ours, memory=memory).seconds >= 0 and holds(),
+                what,
+                240,
+            )
 
-        with patched(tmp_path / "code", SHORT), Worker(own, s3_endpoint_url=front) as worker:
-            sweeps_until(lambda: all(record(own, task) for task in good), "the photos between them")
+        with (
+            patched(tmp_path / "code", SHORT),
+            Worker(own, s3_endpoint_url=front) as worker,
+        ):
+            sweeps_until(
+                lambda: all(record(own, task) for task in good),
+                "the photos between them",
+            )
             lasting = [one for one in spoilt if one.code]
-            sweeps_until(lambda: all(reason(own, one) for one in lasting), "the reasons")
-            assert {one.key: told.error_code for one in lasting if (told := reason(own, one))} == {
-                one.key: one.code for one in lasting
-            }
+            sweeps_until(
+                lambda: all(reason(own, one) for one in lasting), "the reasons"
+            )
+            assert {
+                one.key: told.error_code
+                for one in lasting
+                if (told := reason(own, one))
+            } == {one.key: one.code for one in lasting}
             proxy.faults.clear()
-            sweeps_until(lambda: all(has_ended(own, one) for one in spoilt), "the ends of all")
+            sweeps_until(
+                lambda: all(has_ended(own, one) for one in spoilt), "the ends of all"
+            )
             assert worker.process.poll() is None
             assert not worker.said("service.lost")
             assert not worker.said("process.stuck")

@@ -1,4 +1,6 @@
-"""The embedded servers under their supervisor: what is left after a crash, a restart, beside a neighbour."""
+"""The embedded servers under their supervisor: what is left after a crash, a restart,
+beside a neighbour.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def run(state_dir: Callable[[str], Path]) -> Iterator[Callable[..., Running]]:
-    """Starts servers, by name in the same folder again; whatever still runs at the end is stopped."""
+    """Starts servers, by name in the same folder again; whatever still runs at the end
+    is stopped.
+    """
     started: list[Running] = []
     home = state_dir("run")
 
@@ -60,8 +64,12 @@ def steady(state_dir: Callable[[str], Path]) -> Iterator[Running]:
     running.stop()
 
 
-def test_data_outlive_a_clean_stop_and_addresses_stay(run: Callable[..., Running]) -> None:
-    """After SIGTERM nothing runs on; the next start has the same ports, secrets and data."""
+def test_data_outlive_a_clean_stop_and_addresses_stay(
+    run: Callable[..., Running],
+) -> None:
+    """After SIGTERM nothing runs on; the next start has the same ports, secrets and
+    data.
+    """
     first = run()
     write(first.settings, "before")
     family = first.family()
@@ -73,7 +81,9 @@ def test_data_outlive_a_clean_stop_and_addresses_stay(run: Callable[..., Running
 
 
 def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> None:
-    """`kill -9` of the supervisor, then a new start: every old process is gone, every fact is there."""
+    """`kill -9` of the supervisor, then a new start: every old process is gone, every
+    fact is there.
+    """
     first = run()
     write(first.settings, "before")
     family = first.family()
@@ -85,14 +95,19 @@ def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> 
 
 @pytest.mark.parametrize("name", ["weed", "valkey", "postgres"])
 def test_a_server_that_dies_is_started_again(steady: Running, name: str) -> None:
-    """SIGKILL of any server: it is back at the same address with what it had acknowledged."""
+    """SIGKILL of any server: it is back at the same address with what it had
+    acknowledged.
+    """
     write(steady.settings, "before")
     died = steady.server(name)
     died.kill()
 
     def back() -> bool:
         try:
-            return steady.server(name).pid != died.pid and read(steady.settings) == ["before"] * 3
+            return (
+                steady.server(name).pid != died.pid
+                and read(steady.settings) == ["before"] * 3
+            )
         except Exception:  # whatever its client raises while it is away
             return False
 
@@ -100,17 +115,27 @@ def test_a_server_that_dies_is_started_again(steady: Running, name: str) -> None
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(steady: Running) -> None:
-    """One state directory belongs to one supervisor; the refusal names the way out and changes nothing."""
+    """One state directory belongs to one supervisor; the refusal names the way out and
+    changes nothing.
+    """
     before = steady.servers()
     env = os.environ | {"DARKROOM_STATE_DIR": str(steady.folder)}
-    second = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False)
+    second = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert second.returncode != 0
     assert "already running" in second.stderr
     assert "darkroom down" in second.stderr
     assert steady.servers() == before
 
 
-def test_two_stacks_live_side_by_side(steady: Running, run: Callable[..., Running]) -> None:
+def test_two_stacks_live_side_by_side(
+    steady: Running, run: Callable[..., Running]
+) -> None:
     """Different folders: no shared port, no shared fact."""
     other = run("other")
     write(steady.settings, "one")
@@ -127,20 +152,30 @@ def test_only_the_loopback_interface_is_listened_on(steady: Running) -> None:
 
 
 def test_no_door_opens_without_its_secret(steady: Running) -> None:
-    """Other people on this machine read and write nothing: not by S3, not past it, not in broker or database."""
+    """Other people on this machine read and write nothing: not by S3, not past it, not
+    in broker or database.
+    """
     settings = steady.settings
-    S3Store(settings).put(settings.bucket_uploads, "private.jpg", b"private", "image/jpeg")
+    S3Store(settings).put(
+        settings.bucket_uploads, "private.jpg", b"private", "image/jpeg"
+    )
     ports = steady.ports()
     for door in ("s3", "volume", "filer"):
         for path in ("/uploads/private.jpg", "/buckets/uploads/private.jpg"):
             for method in ("GET", "PUT"):
-                answer = httpx.request(method, f"http://127.0.0.1:{ports[door]}{path}", content=b"x")
+                answer = httpx.request(
+                    method, f"http://127.0.0.1:{ports[door]}{path}", content=b"x"
+                )
                 assert not answer.is_success, f"{method} {path} at {door}"
     assert S3Store(settings).read(settings.bucket_uploads, "private.jpg") == b"private"
     for url in (settings.broker_url, settings.database_url):
         parts = urlsplit(url.get_secret_value())
-        without = parts._replace(netloc=f"{parts.username or ''}:wrong@{parts.hostname}:{parts.port}").geturl()
-        with pytest.raises((psycopg2.OperationalError, OperationalError), match=r"(?i)password|auth"):
+        without = parts._replace(
+            netloc=f"{parts.username or ''}:wrong@{parts.hostname}:{parts.port}"
+        ).geturl()
+        with pytest.raises(
+            (psycopg2.OperationalError, OperationalError), match=r"(?i)password|auth"
+        ):
             connect(without)
 
 
@@ -153,42 +188,72 @@ def connect(url: str) -> None:
 
 
 def test_secrets_are_readable_by_their_owner_alone(steady: Running) -> None:
-    """No file that holds a secret gives any right to group or others, and none is told in a command line."""
+    """No file that holds a secret gives any right to group or others, and none is told
+    in a command line.
+    """
     secrets = {
-        steady.settings.s3_secret_key, steady.settings.broker_url, steady.settings.database_url,
-        steady.settings.webhook_token, steady.settings.pepper, steady.settings.api_key,
-    }  # fmt: skip
-    words = {urlsplit(s.get_secret_value()).password or s.get_secret_value() for s in secrets}
+        steady.settings.s3_secret_key,
+        steady.settings.broker_url,
+        steady.settings.database_url,
+        steady.settings.webhook_token,
+        steady.settings.pepper,
+        steady.settings.api_key,
+    }
+    words = {
+        urlsplit(s.get_secret_value()).password or s.get_secret_value() for s in secrets
+    }
     holding = []
     for path in steady.folder.rglob("*"):
         with suppress(FileNotFoundError):  # the servers' own come and go
-            if path.is_file() and any(word.encode() in path.read_bytes() for word in words):
+            if path.is_file() and any(
+                word.encode() in path.read_bytes() for word in words
+            ):
                 holding.append(path.name)
                 assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert STACK_FILE in holding
-    assert not any(word in " ".join(process.cmdline()) for process in steady.servers() for word in words)
+    assert not any(
+        word in " ".join(process.cmdline())
+        for process in steady.servers()
+        for word in words
+    )
 
 
-def test_a_server_of_somebody_else_is_used_and_not_started(steady: Running, run: Callable[..., Running]) -> None:
-    """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file names theirs."""
+def test_a_server_of_somebody_else_is_used_and_not_started(
+    steady: Running, run: Callable[..., Running]
+) -> None:
+    """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file
+    names theirs.
+    """
     url = steady.settings.broker_url.get_secret_value()
     ours = run("ours", DARKROOM_BROKER_URL=url)
     assert not any("valkey" in process.exe() for process in ours.servers())
     assert ours.settings.broker_url.get_secret_value() == url
 
 
-@pytest.mark.parametrize("told", [{"broker_url", "database_url", "api_url", "api_key"}, {"broker_url"}, {"api_url"}])
+@pytest.mark.parametrize(
+    "told",
+    [{"broker_url", "database_url", "api_url", "api_key"}, {"broker_url"}, {"api_url"}],
+)
 def test_what_a_stack_told_its_clients_names_no_server_of_somebody_else(
     run: Callable[..., Running], told: set[str]
 ) -> None:
-    """`up` in a shell with the lines of `darkroom env`: the same servers again, also where a port had to change."""
+    """`up` in a shell with the lines of `darkroom env`: the same servers again, also
+    where a port had to change.
+    """
     first = run()
     write(first.settings, "before")
-    told_as = {name: value for name, value in first.settings.variables().items() if name[9:].lower() in told}
+    told_as = {
+        name: value
+        for name, value in first.settings.variables().items()
+        if name[9:].lower() in told
+    }
     assert len(told_as) == len(told)
     ports = first.ports()
     first.stop()
-    with socket.create_server(("127.0.0.1", ports["valkey"])), socket.create_server(("127.0.0.1", ports["api"])):
+    with (
+        socket.create_server(("127.0.0.1", ports["valkey"])),
+        socket.create_server(("127.0.0.1", ports["api"])),
+    ):
         again = run(**told_as)
     settings = Settings.load(state_dir=again.folder)
     assert read(settings) == ["before"] * 3
@@ -196,9 +261,17 @@ def test_what_a_stack_told_its_clients_names_no_server_of_somebody_else(
     assert again.ports()["api"] != ports["api"]
 
 
-def test_what_the_environment_says_holds_for_the_whole_stack(run: Callable[..., Running]) -> None:
-    """A key, token or port set for `up` is the one that servers, processes and clients use."""
-    running = run(DARKROOM_S3_ACCESS_KEY="chosen", DARKROOM_S3_SECRET_KEY="chosen-secret", DARKROOM_LEASE_S="7")
+def test_what_the_environment_says_holds_for_the_whole_stack(
+    run: Callable[..., Running],
+) -> None:
+    """A key, token or port set for `up` is the one that servers, processes and clients
+    use.
+    """
+    running = run(
+        DARKROOM_S3_ACCESS_KEY="chosen",
+        DARKROOM_S3_SECRET_KEY="chosen-secret",
+        DARKROOM_LEASE_S="7",
+    )
     assert running.settings.s3_secret_key.get_secret_value() == "chosen-secret"
     assert running.settings.lease_s == 7
     S3Store(running.settings).put("uploads", "a.txt", b"a", "text/plain")
@@ -211,7 +284,9 @@ def test_preparing_what_is_prepared_changes_nothing(steady: Running) -> None:
 
 
 def test_an_edited_migration_is_refused(steady: Running, tmp_path: Path) -> None:
-    """What was applied is history: a change to its file is named, and nothing after it is applied."""
+    """What was applied is history: a change to its file is named, and nothing after it
+    is applied.
+    """
     parts = urlsplit(steady.settings.database_url.get_secret_value())
     connection = psycopg2.connect(parts.geturl())
     connection.autocommit = True
@@ -232,8 +307,12 @@ def test_a_migration_that_fails_leaves_nothing(steady: Running, tmp_path: Path) 
     number = len(migrations()) + 1
     for name in sorted(MIGRATIONS.glob("*.sql")):
         (tmp_path / name.name).write_text(name.read_text())
-    (tmp_path / f"{number:04d}_good.sql").write_text("create table darkroom.good (id int)")
-    (tmp_path / f"{number + 1:04d}_bad.sql").write_text("create table darkroom.bad (id nosuchtype)")
+    (tmp_path / f"{number:04d}_good.sql").write_text(
+        "create table darkroom.good (id int)"
+    )
+    (tmp_path / f"{number + 1:04d}_bad.sql").write_text(
+        "create table darkroom.bad (id nosuchtype)"
+    )
     with pytest.raises(PermanentError, match=r"_bad failed(?s:.)*nosuchtype"):
         migrate(steady.settings, tmp_path)
     assert execute(steady.settings, "select to_regclass('darkroom.good')") is None

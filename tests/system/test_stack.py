@@ -1,4 +1,6 @@
-"""A whole stack as `darkroom up --detach` starts it: what it says, what it serves, what is left of it."""
+"""A whole stack as `darkroom up --detach` starts it: what it says, what it serves, what
+is left of it.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,22 @@ from tests.conftest import darkroom
 from tests.system.running_servers import survivors
 from tests.waiting import eventually
 
-PROCESSES = {"supervisor", "seaweedfs", "valkey", "postgres", "handlers", "recorder", "sweep", "callbacks"}
+PROCESSES = {
+    "supervisor",
+    "seaweedfs",
+    "valkey",
+    "postgres",
+    "handlers",
+    "recorder",
+    "sweep",
+    "callbacks",
+}
 
 
 def status(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(darkroom("status", "--json", state_dir=folder).stdout)
+    found: dict[str, Any] = json.loads(
+        darkroom("status", "--json", state_dir=folder).stdout
+    )
     return found
 
 
@@ -50,27 +63,50 @@ def folder(state_dir: Callable[[str], Path]) -> Iterator[Path]:
 
 
 def test_everything_runs_and_is_well(stack: Settings) -> None:
-    """`status` names every process and asks every part; nothing is wrong with a fresh stack."""
+    """`status` names every process and asks every part; nothing is wrong with a fresh
+    stack.
+    """
     found = status(stack.state_dir)
     assert {process["name"] for process in found["processes"]} == PROCESSES | {"worker"}
     assert set(found["health"]) == {"object store", "broker", "log database", "API"}
-    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack", 120)
+    eventually(
+        lambda: not any(status(stack.state_dir)["health"].values()),
+        "a healthy stack",
+        120,
+    )
 
 
 def test_env_is_all_that_a_client_needs(stack: Settings) -> None:
-    """With the lines of `darkroom env` alone: S3 by boto3's own variables, SQL, and the HTTP door."""
+    """With the lines of `darkroom env` alone: S3 by boto3's own variables, SQL, and the
+    HTTP door.
+    """
     lines = darkroom("env", state_dir=stack.state_dir).stdout.splitlines()
-    env = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
+    env = {
+        name: shlex.split(value)[0]
+        for name, _, value in (line.partition("=") for line in lines)
+    }
     client = boto3.client(
-        "s3", endpoint_url=env["AWS_ENDPOINT_URL"], region_name=env["AWS_REGION"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    )  # fmt: skip
-    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} >= {"uploads", "results", "quarantine"}
-    with psycopg2.connect(env["DARKROOM_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        "s3",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        region_name=env["AWS_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )
+    assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} >= {
+        "uploads",
+        "results",
+        "quarantine",
+    }
+    with (
+        psycopg2.connect(env["DARKROOM_DATABASE_URL"]) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute("select count(*) from darkroom.restoration_log")
         assert cursor.fetchone() is not None
     connection.close()
-    assert httpx.get(env["DARKROOM_API_URL"] + "/healthz", timeout=60).status_code == 200
+    assert (
+        httpx.get(env["DARKROOM_API_URL"] + "/healthz", timeout=60).status_code == 200
+    )
 
 
 def test_a_second_up_is_refused(stack: Settings) -> None:
@@ -83,20 +119,37 @@ def test_a_second_up_is_refused(stack: Settings) -> None:
     assert pids(stack.state_dir) == before
 
 
-@pytest.mark.parametrize("name", ["handlers", "recorder", "sweep", "callbacks", "worker"])
+@pytest.mark.parametrize(
+    "name", ["handlers", "recorder", "sweep", "callbacks", "worker"]
+)
 def test_a_process_that_dies_is_started_again(stack: Settings, name: str) -> None:
-    """SIGKILL of any process of ours: another one takes its place, and the supervisor's log says so."""
+    """SIGKILL of any process of ours: another one takes its place, and the supervisor's
+    log says so.
+    """
     died = pids(stack.state_dir)[name]
     psutil.Process(died).kill()
-    eventually(lambda: pids(stack.state_dir).get(name, died) != died, f"another {name}", 150)
+    eventually(
+        lambda: pids(stack.state_dir).get(name, died) != died, f"another {name}", 150
+    )
     log = stack.state_dir / "logs" / "supervisor.log"
-    assert any(f'"program": "{name}"' in line and "process.died" in line for line in log.read_text().splitlines())
-    eventually(lambda: not any(status(stack.state_dir)["health"].values()), "a healthy stack", 150)
+    assert any(
+        f'"program": "{name}"' in line and "process.died" in line
+        for line in log.read_text().splitlines()
+    )
+    eventually(
+        lambda: not any(status(stack.state_dir)["health"].values()),
+        "a healthy stack",
+        150,
+    )
 
 
 def test_up_crash_up_down(folder: Path) -> None:
-    """Two workers; `kill -9` of the supervisor; `up` again with the same addresses; `down`: nothing is left."""
-    assert darkroom("up", "--detach", "--workers", "2", state_dir=folder).returncode == 0
+    """Two workers; `kill -9` of the supervisor; `up` again with the same addresses;
+    `down`: nothing is left.
+    """
+    assert (
+        darkroom("up", "--detach", "--workers", "2", state_dir=folder).returncode == 0
+    )
     assert set(pids(folder)) == PROCESSES | {"worker-1", "worker-2"}
     addresses, first = Settings.load(state_dir=folder), family(folder)
     first[0].send_signal(signal.SIGKILL)
@@ -122,21 +175,33 @@ set +a
 
 
 def test_down_and_up_in_the_shell_of_its_clients(folder: Path) -> None:
-    """As the README has it: what `darkroom env` told is in the shell's environment, and the stack starts again."""
+    """As the README has it: what `darkroom env` told is in the shell's environment, and
+    the stack starts again.
+    """
     assert darkroom("up", "--detach", state_dir=folder).returncode == 0
     shell = ["sh", "-c", SHELL, sys.executable]
     env = os.environ | {"DARKROOM_STATE_DIR": str(folder)}
     done = subprocess.run(shell, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert {process["name"] for process in json.loads(done.stdout)["processes"]} == PROCESSES | {"worker"}
+    assert {
+        process["name"] for process in json.loads(done.stdout)["processes"]
+    } == PROCESSES | {"worker"}
 
 
 def test_an_interrupted_start_leaves_nothing(folder: Path) -> None:
-    """Ctrl-C during `up --detach`: what had been started stops, and the next `up` finds the place free."""
+    """Ctrl-C during `up --detach`: what had been started stops, and the next `up` finds
+    the place free.
+    """
     command = [sys.executable, "-m", "infra.cli", "up", "--detach"]
     environment = dict(os.environ) | {"DARKROOM_STATE_DIR": str(folder)}
     # A shell's children in the background are born deaf to SIGINT; so may be this test.
-    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+    started = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    )
     eventually(lambda: "seaweedfs" in Pids(folder).alive(), "the first server", 60)
     seen = list(Pids(folder).alive().values())
     started.send_signal(signal.SIGINT)
@@ -151,12 +216,20 @@ def hear_interrupts() -> None:
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> None:
-    """A setting that a process refuses: status 1, the process's own words, every server stopped again."""
-    failed = darkroom("up", "--detach", state_dir=folder, DARKROOM_FAILPOINT="no.such.point:1")
+    """A setting that a process refuses: status 1, the process's own words, every server
+    stopped again.
+    """
+    failed = darkroom(
+        "up", "--detach", state_dir=folder, DARKROOM_FAILPOINT="no.such.point:1"
+    )
     assert failed.returncode == 1
     assert "DARKROOM_FAILPOINT" in failed.stderr
 
     def holding() -> list[psutil.Process]:
-        return [p for p in psutil.process_iter(["environ"]) if str(folder) in str(p.info["environ"])]
+        return [
+            p
+            for p in psutil.process_iter(["environ"])
+            if str(folder) in str(p.info["environ"])
+        ]
 
     eventually(lambda: not survivors(holding()), "the end of every process")

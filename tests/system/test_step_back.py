@@ -1,6 +1,8 @@
-"""F28: a clock that is set back by five minutes under running processes takes no photo from anybody.
+"""F28: a clock that is set back by five minutes under running processes takes no photo
+from anybody.
 
-Worker and sweep have a calendar of their own (libfaketime, of a file that is rewritten while they run).
+Worker and sweep have a calendar of their own (libfaketime, of a file that is rewritten
+while they run).
 """
 
 from __future__ import annotations
@@ -45,9 +47,12 @@ class Calendar:
         self._file = folder / "calendar"
         self.set(timedelta())
         self.environment = {
-            "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
-        }  # fmt: skip
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
 
     def set(self, ahead: timedelta) -> None:
         new = self._file.with_suffix(".new")
@@ -66,20 +71,34 @@ def calendar(tmp_path: Path) -> Iterator[Calendar]:
 
 
 @contextmanager
-def sweeping(ctx: Context, folder: Path, environment: dict[str, str]) -> Iterator[list[dict[str, Any]]]:  # noqa: F811
+def sweeping(
+    ctx: Context, folder: Path, environment: dict[str, str]
+) -> Iterator[list[dict[str, Any]]]:
     """A sweep process; its log lines as they come."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(SLEEP)
-    chosen = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
+    chosen = {
+        name: value
+        for name, value in ctx.settings
+        if value != Settings.model_fields[name].default
+    }
     given = chosen | {"sweep_interval_s": 0.5, "log_format": "json"}
-    env = os.environ | environment | Settings.given(**given).variables() | {"PYTHONPATH": str(folder)}
-    process = subprocess.Popen([sys.executable, "-m", "handlers", "sweep"], env=env, stderr=subprocess.PIPE)
+    env = (
+        os.environ
+        | environment
+        | Settings.given(**given).variables()
+        | {"PYTHONPATH": str(folder)}
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "handlers", "sweep"], env=env, stderr=subprocess.PIPE
+    )
     assert process.stderr
     told: list[dict[str, Any]] = []
     lines = process.stderr
 
     def read() -> None:
-        told.extend(json.loads(line) for line in lines if line.startswith(b"{"))  # each as it comes
+        # each as it comes
+        told.extend(json.loads(line) for line in lines if line.startswith(b"{"))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -105,13 +124,17 @@ def negative(told: Any, name: str = "") -> list[str]:
 
 
 @pytest.fixture
-def own(ctx: Context) -> Iterator[Context]:  # noqa: F811
+def own(ctx: Context) -> Iterator[Context]:
     with buckets(ctx, "uploads", "results", lease_s=LEASE_S) as own:
         yield own
 
 
-def test_a_clock_that_steps_back_takes_no_photo_from_anybody(own: Context, calendar: Calendar, tmp_path: Path) -> None:
-    """The holder, whose clock it is, goes on saying that it lives; a sweep beside it and a right worker leave it be."""
+def test_a_clock_that_steps_back_takes_no_photo_from_anybody(
+    own: Context, calendar: Calendar, tmp_path: Path
+) -> None:
+    """The holder, whose clock it is, goes on saying that it lives; a sweep beside it
+    and a right worker leave it be.
+    """
     gates, begun = Gates(tmp_path / "gates", IN_HAND), datetime.now(UTC)
     with sweeping(own, tmp_path / "sweep", calendar.environment) as swept:
         with patched(tmp_path / "code", SLEEP + gates.code, calendar.environment):
@@ -123,41 +146,70 @@ def test_a_clock_that_steps_back_takes_no_photo_from_anybody(own: Context, calen
                 calendar.set(-STEP)
                 passes = len(named(swept, "sweep.finished"))
                 renewals = watch_the_claim(own, task)
-                eventually(lambda: len(named(swept, "sweep.finished")) > passes + 1, "passes after the step", 120)
+                eventually(
+                    lambda: len(named(swept, "sweep.finished")) > passes + 1,
+                    "passes after the step",
+                    120,
+                )
                 gates.open(IN_HAND)
-                done = cast(Record, eventually(lambda: record(own, task), "the record", 120))
+                done = cast(
+                    Record, eventually(lambda: record(own, task), "the record", 120)
+                )
                 eventually(lambda: holder.said("task.restored"), "its end", 120)
     ended = datetime.now(UTC)
     called = named(swept, "task.republished")
-    print(f"FAULT=F28 injected={len(holder.said('clock.corrected'))} stolen={len(other.said('task.begun'))} "
-          f"requeued={len(called)} renewals={renewals} queue_s={done.queue_seconds}")  # fmt: skip
+    print(
+        f"FAULT=F28 injected={len(holder.said('clock.corrected'))} stolen={len(other.said('task.begun'))} "
+        f"requeued={len(called)} renewals={renewals} queue_s={done.queue_seconds}"
+    )
     assert holder.said("clock.corrected")
     assert named(swept, "clock.corrected")
-    assert (done.attempts, len(holder.said("task.begun")), other.said("task.begun"), called) == (1, 1, [], [])
+    assert (
+        done.attempts,
+        len(holder.said("task.begun")),
+        other.said("task.begun"),
+        called,
+    ) == (1, 1, [], [])
     assert other.said("task.postponed")
     assert letters(own.settings) == []
     assert named(swept, "sweep.failed") == []
-    # What was corrected is told with its sign; everything else is a duration, a size or a count.
-    lines = [line for line in [*holder.events, *other.events, *swept] if line["event"] != "clock.corrected"]
+    # What was corrected is told with its sign; everything else is a duration, a size or
+    # a count.
+    lines = [
+        line
+        for line in [*holder.events, *other.events, *swept]
+        if line["event"] != "clock.corrected"
+    ]
     assert negative([done.model_dump(mode="json"), lines]) == []
     assert done.started_at <= done.finished_at
-    assert all(begun - NEAR <= at <= ended + NEAR for at in times(done.model_dump(mode="json")))
+    assert all(
+        begun - NEAR <= at <= ended + NEAR for at in times(done.model_dump(mode="json"))
+    )
 
 
-def watch_the_claim(ctx: Context, task: str) -> int:  # noqa: F811
-    """For longer than a lease, by the store's clock, in which others are called to the photo; how often it was renewed.
+def watch_the_claim(ctx: Context, task: str) -> int:
+    """For longer than a lease, by the store's clock, in which others are called to the
+    photo; how often it was renewed.
 
     Fails when the holder stops saying that it lives.
     """
-    bucket, claim, seen = ctx.settings.bucket_results, keys.claim(task, 1), set[datetime]()
+    bucket, claim, seen = (
+        ctx.settings.bucket_results,
+        keys.claim(task, 1),
+        set[datetime](),
+    )
     (key,) = [info.key for info in ctx.store.list(bucket, "receipts/")]
     receipt = read_receipt(ctx, Path(key).stem)
 
     def renewed() -> bool:
-        ctx.publisher.publish(restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode())
+        ctx.publisher.publish(
+            restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode()
+        )
         time.sleep(LEASE_S / RENEWALS)
         info = ctx.store.head(bucket, claim)
-        assert info.age_s <= LEASE_S + CLOCK_STEP_S, "the holder stopped saying that it lives"
+        assert info.age_s <= LEASE_S + CLOCK_STEP_S, (
+            "the holder stopped saying that it lives"
+        )
         seen.add(info.last_modified)
         return max(seen) - min(seen) > timedelta(seconds=LEASE_S + CLOCK_STEP_S)
 

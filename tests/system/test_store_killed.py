@@ -1,4 +1,6 @@
-"""F16: the store is killed while it receives a result and a part of an original; half of each has arrived."""
+"""F16: the store is killed while it receives a result and a part of an original; half
+of each has arrived.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ SHORT: dict[str, Any] = {
 
 
 class Cutting(Front):
-    """Hands on half of a result and half of a second part, and waits; when it is shut it hangs up on everybody."""
+    """Hands on half of a result and half of a second part, and waits; when it is shut
+    it hangs up on everybody.
+    """
 
     half_way: ClassVar[set[str]] = set()
     shut = threading.Event()
@@ -61,12 +65,20 @@ class Cutting(Front):
     def _victim(self) -> str:
         if self.command != "PUT" or len(self.half_way) == 2:
             return ""
-        return "part" if "partNumber=2" in self.path else "result" if "/processed/" in self.path else ""
+        return (
+            "part"
+            if "partNumber=2" in self.path
+            else "result"
+            if "/processed/" in self.path
+            else ""
+        )
 
     def _half(self, kind: str) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with closing(HTTPConnection(self.store, timeout=60)) as upstream:
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            upstream.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
             for name, value in self.headers.items():
                 if name.lower() != "expect":
                     upstream.putheader(name, value)
@@ -102,19 +114,25 @@ def front(running: Running) -> Iterator[str]:
 
 
 class Parts:
-    """A client that uploads an original in two parts, and tries a part again that got no answer."""
+    """A client that uploads an original in two parts, and tries a part again that got
+    no answer.
+    """
 
     def __init__(self, settings: Settings, bucket: str, key: str) -> None:
         self.client = S3Store(settings).client
         self.place: Any = {"Bucket": bucket, "Key": key}
-        self.place["UploadId"] = self.client.create_multipart_upload(**self.place)["UploadId"]
+        self.place["UploadId"] = self.client.create_multipart_upload(**self.place)[
+            "UploadId"
+        ]
         self.data = os.urandom(2 * PART)
         self.etags: dict[int, str] = {}
 
     def send(self, number: int) -> bool:
         body = self.data[(number - 1) * PART : number * PART]
         try:
-            self.etags[number] = self.client.upload_part(**self.place, PartNumber=number, Body=body)["ETag"]
+            self.etags[number] = self.client.upload_part(
+                **self.place, PartNumber=number, Body=body
+            )["ETag"]
         except (ClientError, BotoCoreError):
             return False
         return True
@@ -124,10 +142,18 @@ class Parts:
             time.sleep(0.1)
 
     def arrived(self, direct: S3Store) -> list[int]:
-        return [part["PartNumber"] for part in direct.client.list_parts(**self.place).get("Parts", [])]
+        return [
+            part["PartNumber"]
+            for part in direct.client.list_parts(**self.place).get("Parts", [])
+        ]
 
     def complete(self) -> None:
-        told: Any = {"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in sorted(self.etags.items())]}
+        told: Any = {
+            "Parts": [
+                {"PartNumber": number, "ETag": etag}
+                for number, etag in sorted(self.etags.items())
+            ]
+        }
         self.client.complete_multipart_upload(**self.place, MultipartUpload=told)
 
 
@@ -140,17 +166,27 @@ def is_there(store: S3Store, bucket: str, key: str) -> bool:
 
 
 def test_a_store_that_dies_half_way_keeps_no_half(running: Running, front: str) -> None:
-    """Nothing of either is seen; both are sent again and are whole; what a third left in parts goes with the sweep."""
+    """Nothing of either is seen; both are sent again and are whole; what a third left
+    in parts goes with the sweep.
+    """
     settings = Settings.model_validate(running.settings.model_dump() | SHORT)
     ctx, store = Context.of(settings), S3Store(settings)
     through = settings.model_copy(update={"s3_endpoint_url": front})
-    original, result = (settings.bucket_uploads, "scans/big.tif"), settings.bucket_results
-    parts, left = Parts(through, *original), Parts(through, settings.bucket_uploads, "scans/left.tif")
+    original, result = (
+        (settings.bucket_uploads, "scans/big.tif"),
+        settings.bucket_results,
+    )
+    parts, left = (
+        Parts(through, *original),
+        Parts(through, settings.bucket_uploads, "scans/left.tif"),
+    )
     assert parts.send(1)
     assert left.send(1)
     with Worker(ctx, s3_endpoint_url=front) as worker:
         task = upload(ctx, 200, 150)
-        sending = threading.Thread(target=parts.send_until_there, args=(2,), daemon=True)
+        sending = threading.Thread(
+            target=parts.send_until_there, args=(2,), daemon=True
+        )
         sending.start()
         eventually(lambda: Cutting.half_way == {"part", "result"}, "both half way", 120)
         killed_s = time.monotonic()
@@ -171,14 +207,27 @@ def test_a_store_that_dies_half_way_keeps_no_half(running: Running, front: str) 
 
     assert store.read(*original) == parts.data
     data = store.read(result, keys.result(task))
-    assert (sha256(data).hexdigest(), len(data), done.attempts) == (done.result_sha256, done.result_bytes, 1)
-    assert [len(worker.said(name)) for name in ("task.begun", "task.restored", "task.retried")] == [1, 1, 0]
+    assert (sha256(data).hexdigest(), len(data), done.attempts) == (
+        done.result_sha256,
+        done.result_bytes,
+        1,
+    )
+    assert [
+        len(worker.said(name))
+        for name in ("task.begun", "task.restored", "task.retried")
+    ] == [1, 1, 0]
     assert worker.said("service.lost")
-    assert [each.key for each in store.unfinished(settings.bucket_uploads)] == ["scans/left.tif"]
+    assert [each.key for each in store.unfinished(settings.bucket_uploads)] == [
+        "scans/left.tif"
+    ]
     report = on_sweep(replace(ctx, store=store))
     assert report.multiparts_ended == 1
     assert list(store.unfinished(settings.bucket_uploads)) == []
-    found = sorted(info.key for prefix in ("processed/", "claims/") for info in store.list(result, prefix))
+    found = sorted(
+        info.key
+        for prefix in ("processed/", "claims/")
+        for info in store.list(result, prefix)
+    )
     assert found == sorted([keys.result(task), keys.record(task)])
     assert letters(settings) == []
     print(f"FAULT=F16 injected=2 lost=0 partial=0 recover_s={recover_s:.1f}")

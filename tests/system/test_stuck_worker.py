@@ -1,4 +1,6 @@
-"""A real worker in which one stage hangs ends, and its photo is another attempt; one that waits for its store lives."""
+"""A real worker in which one stage hangs ends, and its photo is another attempt; one
+that waits for its store lives.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,23 @@ LIMIT_S = 10.0
 """Far more than any step of a small photo takes on a busy machine."""
 
 
-@pytest.mark.parametrize(("stage", "point"), [
-    ("prepare", "worker.before_claim"), ("prepare", "worker.after_fetch"), ("finish", "worker.after_result"),
-])  # fmt: skip
-def test_a_stage_that_hangs_ends_the_worker(ctx: Context, stage: str, point: str) -> None:  # noqa: F811
-    """It says which. The next worker has the photo, and the attempt counts where there was a claim."""
-    with Worker(ctx, ends=EXIT_STUCK, stall_s=LIMIT_S, lease_s=6.0, failpoint=f"{point}:1:hang") as worker:
+@pytest.mark.parametrize(
+    ("stage", "point"),
+    [
+        ("prepare", "worker.before_claim"),
+        ("prepare", "worker.after_fetch"),
+        ("finish", "worker.after_result"),
+    ],
+)
+def test_a_stage_that_hangs_ends_the_worker(
+    ctx: Context, stage: str, point: str
+) -> None:
+    """It says which. The next worker has the photo, and the attempt counts where there
+    was a claim.
+    """
+    with Worker(
+        ctx, ends=EXIT_STUCK, stall_s=LIMIT_S, lease_s=6.0, failpoint=f"{point}:1:hang"
+    ) as worker:
         task = upload(ctx, 20, 16)
         assert worker.process.wait(120) == EXIT_STUCK
     assert [line["thread"] for line in worker.said("process.stuck")] == [stage]
@@ -34,18 +47,28 @@ def test_a_stage_that_hangs_ends_the_worker(ctx: Context, stage: str, point: str
     assert done.attempts == (1 if point == "worker.before_claim" else 2)
 
 
-def test_a_worker_whose_store_is_frozen_only_waits(ctx: Context, tmp_path: Path) -> None:  # noqa: F811
-    """One photo on its way into the store, one on its way out; `/healthz` is well throughout, and no attempt counts."""
+def test_a_worker_whose_store_is_frozen_only_waits(
+    ctx: Context, tmp_path: Path
+) -> None:
+    """One photo on its way into the store, one on its way out; `/healthz` is well
+    throughout, and no attempt counts.
+    """
     port = urlsplit(ctx.settings.s3_endpoint_url).port
     assert port
     ready = tmp_path / "ready"
     with (
         Proxy(port) as proxy,
         Worker(
-            ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", stall_s=LIMIT_S, ready_file=ready, metrics_port=0
+            ctx,
+            s3_endpoint_url=f"http://127.0.0.1:{proxy.port}",
+            stall_s=LIMIT_S,
+            ready_file=ready,
+            metrics_port=0,
         ) as worker,
     ):
-        address = eventually(lambda: ready.exists() and ready.read_text(), "the address of its figures")
+        address = eventually(
+            lambda: ready.exists() and ready.read_text(), "the address of its figures"
+        )
         proxy.rate(2 << 10)  # the result takes half a minute
         first = upload(ctx, 120, 90)
         eventually(lambda: progress(ctx, first) == 1, "the end of the inference", 150)
@@ -60,6 +83,8 @@ def test_a_worker_whose_store_is_frozen_only_waits(ctx: Context, tmp_path: Path)
 
         eventually(long_enough, "an outage of three limits", 240)
         proxy.heal()
-        assert [eventually(lambda task=task: record(ctx, task), "the photo", 150).attempts  # type: ignore[misc]
-                for task in (first, second)] == [1, 1]  # fmt: skip
+        assert [
+            eventually(lambda task=task: record(ctx, task), "the photo", 150).attempts  # type: ignore[misc]
+            for task in (first, second)
+        ] == [1, 1]
         assert not worker.said("process.stuck")

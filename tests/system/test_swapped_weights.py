@@ -1,4 +1,6 @@
-"""Weights that change under a running worker: what is loaded goes on, and nobody begins with what is not the model."""
+"""Weights that change under a running worker: what is loaded goes on, and nobody begins
+with what is not the model.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ MODEL = models.get("realesr-animevideov3")
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The weights of `fast`, in a copy of their package that workers find before the installed one."""
+    """The weights of `fast`, in a copy of their package that workers find before the
+    installed one.
+    """
     file = next(file for file in MODEL.files if file.role == "ncnn-bin")
     assert file.package
     spec = find_spec(file.package)
@@ -53,31 +57,53 @@ def replace(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def upload(ctx: Context, user: str, data: bytes) -> str:  # noqa: F811
-    ctx.store.put(ctx.settings.bucket_uploads, f"weights/{user}.png", data, "image/png", {"user": user})
-    task_id = on_upload(UploadEvent(ctx.settings.bucket_uploads, f"weights/{user}.png", "create"), ctx).task_id
+def upload(ctx: Context, user: str, data: bytes) -> str:
+    ctx.store.put(
+        ctx.settings.bucket_uploads,
+        f"weights/{user}.png",
+        data,
+        "image/png",
+        {"user": user},
+    )
+    task_id = on_upload(
+        UploadEvent(ctx.settings.bucket_uploads, f"weights/{user}.png", "create"), ctx
+    ).task_id
     assert task_id
     return task_id
 
 
-def pixels(ctx: Context, task_id: str) -> np.ndarray:  # noqa: F811
+def pixels(ctx: Context, task_id: str) -> np.ndarray:
     done = eventually(lambda: record(ctx, task_id), "the record", 120)
     assert {used.name: used.sha256 for used in done.models}[MODEL.name]
     assert done.attempts == 1
-    with Image.open(io.BytesIO(ctx.store.read(ctx.settings.bucket_results, done.result_key))) as image:
+    with Image.open(
+        io.BytesIO(ctx.store.read(ctx.settings.bucket_results, done.result_key))
+    ) as image:
         return np.asarray(image)
 
 
-def start(ctx: Context) -> subprocess.CompletedProcess[str]:  # noqa: F811
+def start(ctx: Context) -> subprocess.CompletedProcess[str]:
     """A worker that is expected to refuse."""
-    given = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
+    given = {
+        name: value
+        for name, value in ctx.settings
+        if value != Settings.model_fields[name].default
+    }
     env = os.environ | Settings.given(**given).variables()
-    return subprocess.run([sys.executable, "-m", "gpu_worker"], env=env, capture_output=True, text=True, check=False,
-                          timeout=120)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "gpu_worker"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
-def test_weights_that_are_swapped_mix_no_results(ctx: Context, weights: Path) -> None:  # noqa: F811
-    """The same picture before and after gives the same pixels; the next start is refused and takes nothing."""
+def test_weights_that_are_swapped_mix_no_results(ctx: Context, weights: Path) -> None:
+    """The same picture before and after gives the same pixels; the next start is
+    refused and takes nothing.
+    """
     true, picture = weights.read_bytes(), photo()
     with Worker(ctx) as worker:
         before = pixels(ctx, upload(ctx, "ann", picture))

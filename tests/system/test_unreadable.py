@@ -1,4 +1,6 @@
-"""One upload that the store cannot give, before a real worker: it costs itself its tries, and nobody else anything."""
+"""One upload that the store cannot give, before a real worker: it costs itself its
+tries, and nobody else anything.
+"""
 
 from __future__ import annotations
 
@@ -33,60 +35,80 @@ FAULTS = {
 
 
 @pytest.fixture
-def proxy(ctx: Context) -> Iterator[FaultProxy]:  # noqa: F811
+def proxy(ctx: Context) -> Iterator[FaultProxy]:
     with fault_proxy(int(ctx.settings.s3_endpoint_url.rpartition(":")[2])) as running:
         yield running
 
 
-def queued(ctx: Context, data: bytes, user: str) -> Receipt:  # noqa: F811
+def queued(ctx: Context, data: bytes, user: str) -> Receipt:
     key = f"unreadable/{uuid4()}.png"
     ctx.store.put(ctx.settings.bucket_uploads, key, data, "image/png", {"user": user})
-    upload_id = on_upload(UploadEvent(ctx.settings.bucket_uploads, key, "create"), ctx).upload_id
+    upload_id = on_upload(
+        UploadEvent(ctx.settings.bucket_uploads, key, "create"), ctx
+    ).upload_id
     assert upload_id
-    return Receipt.from_bytes(ctx.store.read(ctx.settings.bucket_results, keys.receipt(upload_id)), upload_id)
+    return Receipt.from_bytes(
+        ctx.store.read(ctx.settings.bucket_results, keys.receipt(upload_id)), upload_id
+    )
 
 
-def reason(ctx: Context, receipt: Receipt) -> Reason | None:  # noqa: F811
+def reason(ctx: Context, receipt: Receipt) -> Reason | None:
     key = keys.reason(receipt.upload_id)
     try:
-        return Reason.from_bytes(ctx.store.read(ctx.settings.bucket_quarantine, key), key)
+        return Reason.from_bytes(
+            ctx.store.read(ctx.settings.bucket_quarantine, key), key
+        )
     except NotFound:
         return None
 
 
-def ended(ctx: Context, receipt: Receipt) -> Reason:  # noqa: F811
+def ended(ctx: Context, receipt: Receipt) -> Reason:
     """Its reason; tries that are due are called for, as the sweep does."""
     calls = Calls(ctx)
-    return eventually(lambda: calls.call_due() * 0 or reason(ctx, receipt), "the bad photo's end", 240)
+    return eventually(
+        lambda: calls.call_due() * 0 or reason(ctx, receipt), "the bad photo's end", 240
+    )
 
 
 def place(receipt: Receipt) -> str:
     return f"{receipt.source.bucket}/{receipt.source.key}"
 
 
-def check_good_before_bad(ctx: Context, worker: Worker, bad: list[Receipt], good: str) -> None:  # noqa: F811
-    """The good photo is done while those before it have not even had their second try: nobody has called for it."""
+def check_good_before_bad(
+    ctx: Context, worker: Worker, bad: list[Receipt], good: str
+) -> None:
+    """The good photo is done while those before it have not even had their second try:
+    nobody has called for it.
+    """
     done = eventually(lambda: record(ctx, good), "the good photo", 240)
     assert done.attempts == 1
     assert [reason(ctx, receipt) for receipt in bad] == [None] * len(bad)
     for receipt in bad:
         end = ended(ctx, receipt)
-        assert (end.status, end.error_code, end.attempts) == ("failed", Code.SOURCE_UNREADABLE, 2)
-        copies = list(ctx.store.list(ctx.settings.bucket_quarantine, f"{receipt.upload_id}/"))
+        assert (end.status, end.error_code, end.attempts) == (
+            "failed",
+            Code.SOURCE_UNREADABLE,
+            2,
+        )
+        copies = list(
+            ctx.store.list(ctx.settings.bucket_quarantine, f"{receipt.upload_id}/")
+        )
         assert [info.key for info in copies] == [keys.reason(receipt.upload_id)]
     assert not worker.said("service.lost")
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_nobody_waits_behind_it(ctx: Context, proxy: FaultProxy, fault: Fault) -> None:  # noqa: F811
+def test_nobody_waits_behind_it(ctx: Context, proxy: FaultProxy, fault: Fault) -> None:
     bad = [queued(ctx, photo(), "mallory") for _ in range(3)]
     proxy.faults.update({place(receipt): fault for receipt in bad})
     good = upload(ctx, 30, 20)
-    with Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK) as worker:
+    with Worker(
+        ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK
+    ) as worker:
         check_good_before_bad(ctx, worker, bad, good)
 
 
-def test_a_damaged_chunk_on_the_disk(ctx: Context) -> None:  # noqa: F811
+def test_a_damaged_chunk_on_the_disk(ctx: Context) -> None:
     """No stand-in: 64 of its bytes are zeroed where the store keeps them."""
     data = photo(200, 150)
     bad = queued(ctx, data, "mallory")
@@ -109,17 +131,21 @@ def zeroed(folder: Path, data: bytes) -> int:
     return found
 
 
-def test_what_was_put_in_its_place_is_not_read(ctx: Context, proxy: FaultProxy) -> None:  # noqa: F811
+def test_what_was_put_in_its_place_is_not_read(ctx: Context, proxy: FaultProxy) -> None:
     """However big it is: the worker's memory is for what the receipt says."""
     replaced = queued(ctx, photo(), "mallory")
-    ctx.store.put(replaced.source.bucket, replaced.source.key, bytes(40_000_000), "image/png")
+    ctx.store.put(
+        replaced.source.bucket, replaced.source.key, bytes(40_000_000), "image/png"
+    )
     with Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK):
         assert ended(ctx, replaced).error_code == Code.SOURCE_CHANGED
     assert proxy.asked["GET", place(replaced)] == 1
     assert proxy.given[place(replaced)] < 4096  # the words of a refusal
 
 
-def test_a_reason_that_the_store_refuses_ends_no_worker(ctx: Context, proxy: FaultProxy) -> None:  # noqa: F811
+def test_a_reason_that_the_store_refuses_ends_no_worker(
+    ctx: Context, proxy: FaultProxy
+) -> None:
     """It is told again and again that it is not wanted, and goes on with the others."""
     gone = queued(ctx, photo(), "mallory")
     ctx.store.delete(gone.source.bucket, gone.source.key)
@@ -127,11 +153,24 @@ def test_a_reason_that_the_store_refuses_ends_no_worker(ctx: Context, proxy: Fau
     proxy.faults[unwanted] = Fault(400, "InvalidRequest", ("PUT",))
     own: dict[str, Any] = {"lease_s": 2.0, "max_crashes": 2}
     calls = Calls(Context.of(ctx.settings.model_copy(update=own)))
-    with Worker(ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK, **own) as worker:
-        eventually(lambda: calls.call_due() * 0 or len(worker.said("task.endless")) >= 3, "three tries to tell", 240)
+    with Worker(
+        ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK, **own
+    ) as worker:
+        eventually(
+            lambda: calls.call_due() * 0 or len(worker.said("task.endless")) >= 3,
+            "three tries to tell",
+            240,
+        )
         good = upload(ctx, 30, 20)
-        assert eventually(lambda: record(ctx, good), "the good photo", 240).attempts == 1
+        assert (
+            eventually(lambda: record(ctx, good), "the good photo", 240).attempts == 1
+        )
         proxy.faults.clear()
-        # Its message may be gone while its claim says that it has one: a whole pass of the sweep counts, and does this.
-        ctx.publisher.publish(restore_queue(gone.priority, gone.lane), task_of(gone).encode())
-        assert eventually(lambda: calls.call_due() * 0 or reason(ctx, gone), "the end", 240)
+        # Its message may be gone while its claim says that it has one: a whole pass of
+        # the sweep counts, and does this.
+        ctx.publisher.publish(
+            restore_queue(gone.priority, gone.lane), task_of(gone).encode()
+        )
+        assert eventually(
+            lambda: calls.call_due() * 0 or reason(ctx, gone), "the end", 240
+        )

@@ -1,4 +1,6 @@
-"""The state directory that an earlier release left (`tests/old_state.py` made it), under the present `darkroom up`."""
+"""The state directory that an earlier release left (`tests/old_state.py` made it),
+under the present `darkroom up`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def unpack(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def upgraded(state_dir: Callable[[str], Path]) -> Iterator[tuple[Settings, dict[str, Any]]]:
+def upgraded(
+    state_dir: Callable[[str], Path],
+) -> Iterator[tuple[Settings, dict[str, Any]]]:
     """A stack of today in that directory, and what was there before."""
     folder = state_dir("old")
     unpack(folder)
@@ -62,7 +66,9 @@ def ann(upgraded: tuple[Settings, dict[str, Any]]) -> Iterator[httpx.Client]:
     """Whoever holds the key that the earlier release drew."""
     settings, expected = upgraded
     headers = {"Authorization": f"Bearer {expected['key']}"}
-    with httpx.Client(base_url=settings.api_url, headers=headers, timeout=120) as client:
+    with httpx.Client(
+        base_url=settings.api_url, headers=headers, timeout=120
+    ) as client:
         yield client
 
 
@@ -71,7 +77,9 @@ def test_every_object_is_there(upgraded: tuple[Settings, dict[str, Any]]) -> Non
     settings, expected = upgraded
     assert len(expected["contents"]) >= 8
     found = contents(settings.variables())
-    assert {name: found.get(name) for name in expected["contents"]} == expected["contents"]
+    assert {name: found.get(name) for name in expected["contents"]} == expected[
+        "contents"
+    ]
 
 
 def test_every_row_is_there(upgraded: tuple[Settings, dict[str, Any]]) -> None:
@@ -83,13 +91,17 @@ def test_every_row_is_there(upgraded: tuple[Settings, dict[str, Any]]) -> None:
         return sorted((tuple(row[name] for name in SAME) for row in rows), key=str)
 
     ids = {row["task_id"] for row in expected["rows"]}
-    assert facts([row for row in rows if row["task_id"] in ids]) == facts(expected["rows"])
+    assert facts([row for row in rows if row["task_id"] in ids]) == facts(
+        expected["rows"]
+    )
 
 
 def test_the_key_opens_the_door_to_what_is_its_users(
     upgraded: tuple[Settings, dict[str, Any]], ann: httpx.Client
 ) -> None:
-    """Her ticket has ended well, she has her result and nobody else's; the same wish is the same ticket."""
+    """Her ticket has ended well, she has her result and nobody else's; the same wish is
+    the same ticket.
+    """
     _, expected = upgraded
     state = ann.get(f"/v1/uploads/{expected['ticket']}").raise_for_status().json()
     assert (state["status"], state["task_id"]) == ("success", expected["task"])
@@ -99,16 +111,28 @@ def test_the_key_opens_the_door_to_what_is_its_users(
     assert record["width"] == 96
     mine = ann.get("/v1/tasks").raise_for_status().json()["items"]
     assert [row["task_id"] for row in mine] == [expected["task"]]
-    again = ann.post("/v1/uploads", json=REQUEST | {"bytes": len(photo(100))}, headers={"Idempotency-Key": IDEMPOTENCY})
+    again = ann.post(
+        "/v1/uploads",
+        json=REQUEST | {"bytes": len(photo(100))},
+        headers={"Idempotency-Key": IDEMPOTENCY},
+    )
     assert again.json()["ticket"] == expected["ticket"], again.text
 
 
-def test_a_new_photo_is_restored(upgraded: tuple[Settings, dict[str, Any]], ann: httpx.Client) -> None:
+def test_a_new_photo_is_restored(
+    upgraded: tuple[Settings, dict[str, Any]], ann: httpx.Client
+) -> None:
     """By the old key, with the old pseudonym."""
     data = photo(200)
-    ticket = ann.post("/v1/uploads", json=REQUEST | {"bytes": len(data)}).raise_for_status().json()
+    ticket = (
+        ann.post("/v1/uploads", json=REQUEST | {"bytes": len(data)})
+        .raise_for_status()
+        .json()
+    )
     form = ticket["post"]
-    httpx.post(form["url"], data=form["fields"], files={"file": ("new.png", data)}, timeout=120).raise_for_status()
+    httpx.post(
+        form["url"], data=form["fields"], files={"file": ("new.png", data)}, timeout=120
+    ).raise_for_status()
 
     def ended() -> bool:
         status = ann.get(f"/v1/uploads/{ticket['ticket']}").json()["status"]
@@ -118,10 +142,20 @@ def test_a_new_photo_is_restored(upgraded: tuple[Settings, dict[str, Any]], ann:
     eventually(ended, "the new photo", 240)
 
 
-def test_the_same_bytes_are_the_same_task(upgraded: tuple[Settings, dict[str, Any]], tmp_path: Path) -> None:
+def test_the_same_bytes_are_the_same_task(
+    upgraded: tuple[Settings, dict[str, Any]], tmp_path: Path
+) -> None:
     """Nothing that was restored by the earlier release is computed again."""
     settings, expected = upgraded
     (tmp_path / "first-again.png").write_bytes(photo(0))
-    command = ["submit", str(tmp_path / "first-again.png"), "--workflow=fast", '--params={"scale": 2}', "--wait"]
-    (told,) = json.loads(darkroom(*command, "--json", state_dir=settings.state_dir).stdout)
+    command = [
+        "submit",
+        str(tmp_path / "first-again.png"),
+        "--workflow=fast",
+        '--params={"scale": 2}',
+        "--wait",
+    ]
+    (told,) = json.loads(
+        darkroom(*command, "--json", state_dir=settings.state_dir).stdout
+    )
     assert told["task_id"] in {row["task_id"] for row in expected["rows"]}

@@ -1,4 +1,6 @@
-"""A real worker whose disk, or whose store, is full: photos wait, none is lost, none has failed, no attempt counts."""
+"""A real worker whose disk, or whose store, is full: photos wait, none is lost, none
+has failed, no attempt counts.
+"""
 
 from __future__ import annotations
 
@@ -41,20 +43,35 @@ FULL = b"<?xml version='1.0'?><Error><Code>InsufficientStorage</Code><Message>fu
 def ctx(servers: Any) -> Context:
     """On the real servers, with a corner of the broker of this test's own."""
     own: dict[str, Any] = {
-        "broker_url": corner(servers.settings), "pepper": uuid4().hex, "default_workflow": "fast", "lease_s": 20.0,
-    }  # fmt: skip
+        "broker_url": corner(servers.settings),
+        "pepper": uuid4().hex,
+        "default_workflow": "fast",
+        "lease_s": 20.0,
+    }
     return Context.of(Settings.model_validate(servers.settings.model_dump() | own))
 
 
 class Worker:
-    """A worker process; its log lines as they come. `ends`: the status with which it has to end."""
+    """A worker process; its log lines as they come. `ends`: the status with which it
+    has to end.
+    """
 
     def __init__(self, ctx: Context, ends: int = 0, **changes: Any) -> None:
         self._ends = ends
-        chosen = {name: value for name, value in ctx.settings if value != Settings.model_fields[name].default}
+        chosen = {
+            name: value
+            for name, value in ctx.settings
+            if value != Settings.model_fields[name].default
+        }
         given = chosen | changes
-        env = os.environ | Settings.given(**given).variables() | {"DARKROOM_LOG_FORMAT": "json"}
-        self.process = subprocess.Popen([sys.executable, "-m", "gpu_worker"], env=env, stderr=subprocess.PIPE)
+        env = (
+            os.environ
+            | Settings.given(**given).variables()
+            | {"DARKROOM_LOG_FORMAT": "json"}
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gpu_worker"], env=env, stderr=subprocess.PIPE
+        )
         self.events: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -87,15 +104,25 @@ class Worker:
 def upload(ctx: Context, width: int, height: int) -> str:
     """A photo that the handler queued; its task."""
     key = f"pressure/{uuid4()}.png"
-    ctx.store.put(ctx.settings.bucket_uploads, key, photo(width, height), "image/png", {"user": "ann"})
-    task_id = on_upload(UploadEvent(ctx.settings.bucket_uploads, key, "create"), ctx).task_id
+    ctx.store.put(
+        ctx.settings.bucket_uploads,
+        key,
+        photo(width, height),
+        "image/png",
+        {"user": "ann"},
+    )
+    task_id = on_upload(
+        UploadEvent(ctx.settings.bucket_uploads, key, "create"), ctx
+    ).task_id
     assert task_id
     return task_id
 
 
 def record(ctx: Context, task_id: str) -> Record | None:
     try:
-        return Record.from_bytes(ctx.store.read(ctx.settings.bucket_results, keys.record(task_id)), task_id)
+        return Record.from_bytes(
+            ctx.store.read(ctx.settings.bucket_results, keys.record(task_id)), task_id
+        )
     except NotFound:
         return None
 
@@ -107,27 +134,55 @@ def full_disk(folder: Path) -> Iterator[Callable[[int], None]]:
         if folder.is_mount():
             (folder / "ballast").write_bytes(bytes(DISK - (32 << 10)))
             yield lambda _: (folder / "ballast").unlink()
-        else:  # without a disk of our own the worker is limited, and the limit is lifted
-            resource.setrlimit(resource.RLIMIT_FSIZE, (32 << 10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        # without a disk of our own the worker is limited, and the limit is lifted
+        else:
+            resource.setrlimit(
+                resource.RLIMIT_FSIZE,
+                (32 << 10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]),
+            )
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            yield lambda pid: resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard)) and None
+            yield (
+                lambda pid: (
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard)) and None
+                )
+            )
 
 
-def test_a_full_disk_defers_what_needs_room_and_nothing_else(ctx: Context, tmp_path: Path) -> None:
-    """The big photo waits in the worker, a small one behind it is restored; with room again the big one is, too."""
-    with full_disk(tmp_path / "scratch") as make_room, \
-            Worker(ctx, scratch_dir=tmp_path / "scratch", scratch_threshold_bytes=5_000) as worker:  # fmt: skip
+def test_a_full_disk_defers_what_needs_room_and_nothing_else(
+    ctx: Context, tmp_path: Path
+) -> None:
+    """The big photo waits in the worker, a small one behind it is restored; with room
+    again the big one is, too.
+    """
+    with (
+        full_disk(tmp_path / "scratch") as make_room,
+        Worker(
+            ctx, scratch_dir=tmp_path / "scratch", scratch_threshold_bytes=5_000
+        ) as worker,
+    ):
         big = upload(ctx, 60, 60)
-        eventually(lambda: worker.said("task.deferred"), "the big photo's deferral", 120)
+        eventually(
+            lambda: worker.said("task.deferred"), "the big photo's deferral", 120
+        )
         small = upload(ctx, 8, 8)
         done = eventually(lambda: record(ctx, small), "the small photo", 120)
         assert record(ctx, big) is None
         assert {path.name for path in (tmp_path / "scratch").iterdir()} <= {"ballast"}
         make_room(worker.process.pid)
         late = eventually(lambda: record(ctx, big), "the big photo", 120)
-        deferred, failed = worker.said("task.deferred"), worker.said("task.failed") + worker.said("task.retried")
-    print(f"FAULT=F19 injected={len(deferred)} lost=0 attempts={late.attempts} dead={len(letters(ctx.settings))}")
-    assert (done.attempts, late.attempts, failed, letters(ctx.settings)) == (1, 1, [], [])
+        deferred, failed = (
+            worker.said("task.deferred"),
+            worker.said("task.failed") + worker.said("task.retried"),
+        )
+    print(
+        f"FAULT=F19 injected={len(deferred)} lost=0 attempts={late.attempts} dead={len(letters(ctx.settings))}"
+    )
+    assert (done.attempts, late.attempts, failed, letters(ctx.settings)) == (
+        1,
+        1,
+        [],
+        [],
+    )
     assert "DARKROOM_SCRATCH_DIR" in deferred[0]["detail"]
 
 
@@ -144,12 +199,19 @@ class Front(BaseHTTPRequestHandler):
         if self.command == "PUT" and self.full.is_set():
             type(self).refused += 1
             return self._answer(507, {"Content-Type": "application/xml"}, FULL)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() != "expect"
+        }
         with closing(HTTPConnection(self.store, timeout=30)) as upstream:
             upstream.request(self.command, self.path, body, headers)
             answer = upstream.getresponse()
-            kept = {name: value for name, value in answer.getheaders()
-                    if name.lower() not in ("transfer-encoding", "connection")}  # fmt: skip
+            kept = {
+                name: value
+                for name, value in answer.getheaders()
+                if name.lower() not in ("transfer-encoding", "connection")
+            }
             return self._answer(answer.status, kept, answer.read())
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -178,7 +240,9 @@ def front(ctx: Context) -> Iterator[str]:
 
 
 def test_a_full_store_defers_every_photo(ctx: Context, front: str) -> None:
-    """Writes are refused with 507: the worker waits, and when there is room again every photo is restored, once."""
+    """Writes are refused with 507: the worker waits, and when there is room again every
+    photo is restored, once.
+    """
     Front.full.set()
     with Worker(ctx, s3_endpoint_url=front) as worker:
         tasks = [upload(ctx, 8 + number, 8) for number in range(5)]
@@ -186,8 +250,19 @@ def test_a_full_store_defers_every_photo(ctx: Context, front: str) -> None:
         assert [record(ctx, task) for task in tasks] == [None] * 5
         assert Front.refused >= 3
         Front.full.clear()
-        done = [eventually(lambda task=task: record(ctx, task), "a photo", 120) for task in tasks]  # type: ignore[misc]
-        eventually(lambda: worker.said("service.back"), "the end of the outage in the log", 120)
+        done = [
+            eventually(lambda task=task: record(ctx, task), "a photo", 120)
+            for task in tasks
+        ]  # type: ignore[misc]
+        eventually(
+            lambda: worker.said("service.back"), "the end of the outage in the log", 120
+        )
         failed = worker.said("task.failed") + worker.said("task.retried")
-    print(f"FAULT=F18 injected={Front.refused} uploads=5 results=5 lost=0 dead={len(letters(ctx.settings))}")
-    assert ([one.attempts for one in done], failed, letters(ctx.settings)) == ([1] * 5, [], [])
+    print(
+        f"FAULT=F18 injected={Front.refused} uploads=5 results=5 lost=0 dead={len(letters(ctx.settings))}"
+    )
+    assert ([one.attempts for one in done], failed, letters(ctx.settings)) == (
+        [1] * 5,
+        [],
+        [],
+    )

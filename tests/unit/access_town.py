@@ -21,20 +21,39 @@ class Town:
     """The whole app in memory, and keys to it."""
 
     def __init__(self, peer: str = "192.0.2.7", **settings: Any) -> None:
-        self.world = World(settings={"api_key": OPERATOR, "s3_endpoint_url": "http://s3.example",
-                                     "s3_access_key": "a", "s3_secret_key": "s"} | settings)  # fmt: skip
-        self.client = TestClient(build(self.world.ctx, asked={}), client=(peer, 40_000), raise_server_exceptions=False)
+        self.world = World(
+            settings={
+                "api_key": OPERATOR,
+                "s3_endpoint_url": "http://s3.example",
+                "s3_access_key": "a",
+                "s3_secret_key": "s",
+            }
+            | settings
+        )
+        self.client = TestClient(
+            build(self.world.ctx, asked={}),
+            client=(peer, 40_000),
+            raise_server_exceptions=False,
+        )
 
-    def key(self, user: str = "ann", scopes: tuple[Scope, ...] = USUAL, days: float = 1) -> tuple[str, ApiKey]:
+    def key(
+        self, user: str = "ann", scopes: tuple[Scope, ...] = USUAL, days: float = 1
+    ) -> tuple[str, ApiKey]:
         now = self.world.clock.now()
-        text, document = access.mint(identity.user_hash(user, b"pepper"), scopes, now, now + timedelta(days=days))
+        text, document = access.mint(
+            identity.user_hash(user, b"pepper"), scopes, now, now + timedelta(days=days)
+        )
         self.keep(document)
         return text, document
 
     def keep(self, document: ApiKey) -> None:
-        self.world.store.put("access", access.place(document.id), document.to_bytes(), "application/json")
+        self.world.store.put(
+            "access", access.place(document.id), document.to_bytes(), "application/json"
+        )
 
-    def ask(self, key: str | None, path: str = "/v1/workflows", **headers: str) -> httpx2.Response:
+    def ask(
+        self, key: str | None, path: str = "/v1/workflows", **headers: str
+    ) -> httpx2.Response:
         given = {"Authorization": f"Bearer {key}"} if key is not None else {}
         return self.client.get(path, headers=given | headers)
 

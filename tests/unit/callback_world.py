@@ -1,4 +1,6 @@
-"""A handler in memory with a ledger of callbacks, and a receiver that answers as it is told."""
+"""A handler in memory with a ledger of callbacks, and a receiver that answers as it is
+told.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Callbacks(World):
         self.receiver = Receiver()
         self.ledger = Ledger(self.store, "results", TIMEOUT_S)
 
-    def asked(self, key: str = "a.png", data: bytes | None = None, url: str = URL) -> Decision:
+    def asked(
+        self, key: str = "a.png", data: bytes | None = None, url: str = URL
+    ) -> Decision:
         return self.upload(key, data or photo(), {"callback": url})
 
     def finished(self) -> Decision:
@@ -63,4 +67,8 @@ class Callbacks(World):
         return self.ledger.told(decision.upload_id)
 
     def due_keys(self) -> list[str]:
-        return [key for key in self.store.keys("results") if key.startswith(keys.callbacks_due())]
+        return [
+            key
+            for key in self.store.keys("results")
+            if key.startswith(keys.callbacks_due())
+        ]

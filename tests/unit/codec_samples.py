@@ -20,7 +20,8 @@ from shared.workflows import ResolvedStep, ResolvedWorkflow
 LIMITS = Limits()
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
-# 16 x 24, quarters red green / blue white, stored turned (EXIF and `irot` 6), 8-bit HEVC.
+# 16 x 24, quarters red green / blue white, stored turned (EXIF and `irot` 6), 8-bit
+# HEVC.
 HEIC = base64.b64decode(
     "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAcdtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAA"
     "AAAERAAAIAAQAAAAAB6wABAAAAAAAAAGsAAgAAAAACVgABAAAAAAAAADgAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVp"
@@ -30,7 +31,7 @@ HEIC = base64.b64decode(
     "l4aQAAAAADCAgIAAAACWlyb3QDAAAAGWlwbWEAAAAAAAAAAQABBoECAwWEhgAAABppcmVmAAAAAAAAAA5jZHNjAAIAAQABAAAAq21kYXQAAABn"
     "KAGvCch4okNAI5mfP9u//z5yFVhfJPWCeIIwUK6qvT8uDylZG5sHpPpf0Jb+uK/pPYLqHbLSjPCjwzVVet3efgVt1iu9V19zAbveN/dx9P6Bhr"
     "RtPz/7P0Dn/gmqBW3d4pe+4iMewAAAAAZFeGlmAABNTQAqAAAACAACAQ8AAgAAAAcAAAAmARIAAwAAAAEABgAAAAAAAE1ha2VyWAAA"
-)  # fmt: skip
+)
 
 # 8 x 8, 40000 of 65535 everywhere, stored with 10 bits.
 HEIC_OF_TEN_BITS = base64.b64decode(
@@ -40,7 +41,7 @@ HEIC_OF_TEN_BITS = base64.b64decode(
     "HqAggQTZbqrprm4CGgwIAAADAMgAAAMACEBiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFw"
     "AAAACAAAAAEAAAAIAAAAAf///8gAAAAC////yAAAAAIAAAAQcGl4aQAAAAADCgoKAAAAGGlwbWEAAAAAAAAAAQABBYECAwWEAAAAL21kYXQAAAAj"
     "KAGvEyEtUva1onv/vfsq+We1gLqGrtYCoJUllXXyiXJnI+A="
-)  # fmt: skip
+)
 
 
 def quarters(height: int = 16, width: int = 24) -> NDArray[np.uint8]:
@@ -60,7 +61,9 @@ def noise(shape: tuple[int, ...], dtype: Any = np.uint8, seed: int = 0) -> NDArr
 def saved(image: Image.Image | NDArray[Any], kind: str, **options: Any) -> bytes:
     """`image` in the file format `kind`, by Pillow."""
     file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
@@ -72,29 +75,42 @@ def tiff(array: NDArray[Any], **options: Any) -> bytes:
 
 
 def png(array: NDArray[Any], *chunks: tuple[bytes, bytes], interlace: int = 0) -> bytes:
-    """A plain PNG of (height, width, samples) of any depth with further chunks: what Pillow cannot write."""
+    """A plain PNG of (height, width, samples) of any depth with further chunks: what
+    Pillow cannot write.
+    """
     height, width, samples = array.shape
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
     stored = array.astype(array.dtype.newbyteorder(">")).tobytes()
     row = len(stored) // height
     raw = b"".join(b"\0" + stored[y * row : (y + 1) * row] for y in range(height))
-    header = struct.pack(">IIBBBBB", width, height, array.dtype.itemsize * 8, colour, 0, 0, interlace)
+    header = struct.pack(
+        ">IIBBBBB", width, height, array.dtype.itemsize * 8, colour, 0, 0, interlace
+    )
     body = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in body)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return (
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data))
+    )
 
 
 def read_png(data: bytes) -> tuple[NDArray[Any], list[tuple[bytes, bytes]]]:
-    """(height, width, samples) and every chunk, by the letter of the PNG specification; checks each CRC."""
+    """(height, width, samples) and every chunk, by the letter of the PNG specification;
+    checks each CRC.
+    """
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = [], 8
     while at < len(data):
         (length,) = struct.unpack_from(">I", data, at)
         kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert struct.unpack_from(">I", data, at + 8 + length)[0] == zlib.crc32(kind + body), kind
+        assert struct.unpack_from(">I", data, at + 8 + length)[0] == zlib.crc32(
+            kind + body
+        ), kind
         chunks.append((kind, body))
         at += 12 + length
     assert chunks[-1] == (b"IEND", b"")
@@ -103,10 +119,14 @@ def read_png(data: bytes) -> tuple[NDArray[Any], list[tuple[bytes, bytes]]]:
     raw = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
     step = samples * bits // 8
     rows = _unfiltered(raw, height, width * step, step)
-    return rows.view(">u2" if bits == 16 else np.uint8).reshape(height, width, samples), chunks
+    return rows.view(">u2" if bits == 16 else np.uint8).reshape(
+        height, width, samples
+    ), chunks
 
 
-def _unfiltered(raw: bytes, height: int, row_bytes: int, step: int) -> NDArray[np.uint8]:
+def _unfiltered(
+    raw: bytes, height: int, row_bytes: int, step: int
+) -> NDArray[np.uint8]:
     assert len(raw) == height * (row_bytes + 1)
     rows = np.zeros((height, row_bytes), np.uint8)
     above = bytes(row_bytes)

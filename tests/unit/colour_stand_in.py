@@ -1,4 +1,6 @@
-"""A smooth function in place of the colorizer's network, whose weights are not at hand in tests."""
+"""A smooth function in place of the colorizer's network, whose weights are not at hand
+in tests.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ TOOLS = steps.Tools(Settings(), lambda done: None)
 
 
 def smooth(grey: Floats) -> Floats:
-    """(s, s, 3) -> (s, s, 2): colours that change slowly over the picture and follow its brightness."""
+    """(s, s, 3) -> (s, s, 2): colours that change slowly over the picture and follow
+    its brightness.
+    """
     side = grey.shape[0]
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / np.float32(side)
     light = grey.mean(2)
-    return np.stack([60 * np.sin(3 * x + light) - 10, 50 * np.cos(2 * y - light) + 20 * light], 2).astype(np.float32)
+    return np.stack(
+        [60 * np.sin(3 * x + light) - 10, 50 * np.cos(2 * y - light) + 20 * light], 2
+    ).astype(np.float32)
 
 
 class StandIn:
@@ -48,6 +54,12 @@ class StandIn:
         return 1
 
 
-def coloured(photo: Photo, engine: Any, size: int = 512, factor: float = 1.0) -> steps.Outcome:
-    step = ResolvedStep("colorize", get("ddcolor-modelscope"), {"model_size": size, "color_factor": factor})
+def coloured(
+    photo: Photo, engine: Any, size: int = 512, factor: float = 1.0
+) -> steps.Outcome:
+    step = ResolvedStep(
+        "colorize",
+        get("ddcolor-modelscope"),
+        {"model_size": size, "color_factor": factor},
+    )
     return steps.run(photo, step, engine, TOOLS)

@@ -1,4 +1,5 @@
-"""`python -m tests.unit.hostile_decoder FD`: the decoder's process, with files that do to it what exploits would do.
+"""`python -m tests.unit.hostile_decoder FD`: the decoder's process, with files that do
+to it what exploits would do.
 
 Every other file is decoded as always.
 """
@@ -50,7 +51,9 @@ def talk_nonsense() -> Photo:
 
 
 BEFORE = mmap.mmap(-1, 1)
-"""Shared by all processes of one service: the only thing that a photo's process can leave behind."""
+"""Shared by all processes of one service: the only thing that a photo's process can
+leave behind.
+"""
 PR_SET_NAME = 15
 IN_HAND = b"in hand"
 
@@ -110,24 +113,38 @@ ACTS: dict[bytes, Callable[[str], Photo]] = {
     b"sleep": lambda _: tell(time.sleep(600)),
     b"inflate": lambda _: inflate(),
     b"environment": lambda _: tell(dict(os.environ)),
-    b"descriptors": lambda _: tell(len([fd for fd in range(64) if Path(f"/proc/self/fd/{fd}").exists()])),
-    b"modules": lambda _: tell({n.partition(".")[0] for n in sys.modules} - sys.stdlib_module_names),
-    b"limits": lambda _: tell([resource.getrlimit(k) for k in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)]),
-    b"allowance": lambda _: tell([resource.getrlimit(k) for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]),
+    b"descriptors": lambda _: tell(
+        len([fd for fd in range(64) if Path(f"/proc/self/fd/{fd}").exists()])
+    ),
+    b"modules": lambda _: tell(
+        {n.partition(".")[0] for n in sys.modules} - sys.stdlib_module_names
+    ),
+    b"limits": lambda _: tell(
+        [resource.getrlimit(k) for k in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE)]
+    ),
+    b"allowance": lambda _: tell(
+        [resource.getrlimit(k) for k in (resource.RLIMIT_CPU, resource.RLIMIT_AS)]
+    ),
     b"network": lambda _: tell(Path("/proc/self/ns/net").stat().st_ino),
     b"pid": lambda _: tell((os.getpid(), os.getppid())),
     b"connect": lambda port: connect(int(port)),
     b"once": lambda _: die_once(),
     b"wait": lambda path: wait_for(Path(path)),
     b"reach": lambda path: attempts(
-        lambda: socket.socket(socket.AF_INET), lambda: socket.socket(socket.AF_UNIX), socket.socketpair,
-        lambda: os.execv("/bin/true", ["true"]), os.fork, lambda: Path(path).read_bytes(), lambda: Path(path).unlink(),
-        lambda: os.kill(os.getppid(), 0), lambda: os.kill(-1, 0),
+        lambda: socket.socket(socket.AF_INET),
+        lambda: socket.socket(socket.AF_UNIX),
+        socket.socketpair,
+        lambda: os.execv("/bin/true", ["true"]),
+        os.fork,
+        lambda: Path(path).read_bytes(),
+        lambda: Path(path).unlink(),
+        lambda: os.kill(os.getppid(), 0),
+        lambda: os.kill(-1, 0),
         lambda: resource.setrlimit(resource.RLIMIT_CPU, (9, 9)),
     ),
     b"write": lambda path: write(Path(path)),
     b"surrogate": lambda _: tell("\udcff" * 5000),
-}  # fmt: skip
+}
 
 
 def act(data: bytes, limits: Limits) -> Photo:
@@ -135,7 +152,9 @@ def act(data: bytes, limits: Limits) -> Photo:
     return ACTS[name](argument.decode()) if name in ACTS else decode(data, limits)
 
 
-def convert(request: Conversion, pixels: bytes, icc: bytes) -> tuple[Answer, list[memoryview | bytes]]:
+def convert(
+    request: Conversion, pixels: bytes, icc: bytes
+) -> tuple[Answer, list[memoryview | bytes]]:
     """What a profile that took the process over would answer."""
     if icc == b"more":
         return Answer(said=Converted()), [b"\xff" * (len(pixels) + 1_000_000)]

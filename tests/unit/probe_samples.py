@@ -16,7 +16,9 @@ from handlers.probe import Probed, probe
 from shared.errors import Code, PermanentError
 from shared.settings import Settings
 
-SETTINGS = Settings(max_upload_bytes=5_000_000, max_pixels=1_000_000, max_output_pixels=10_000_000)
+SETTINGS = Settings(
+    max_upload_bytes=5_000_000, max_pixels=1_000_000, max_output_pixels=10_000_000
+)
 
 
 def pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
@@ -34,12 +36,20 @@ def refused(data: bytes, scale: float = 1.0) -> tuple[Code, str]:
     return caught.value.code, caught.value.detail
 
 
-def saved(mode: str, kind: str, size: tuple[int, int] = (37, 23), **options: Any) -> bytes:
+def saved(
+    mode: str, kind: str, size: tuple[int, int] = (37, 23), **options: Any
+) -> bytes:
     out = io.BytesIO()
-    image = Image.effect_noise(size, 60).convert("RGB").convert(mode if mode != "I;16" else "L")
+    image = (
+        Image.effect_noise(size, 60)
+        .convert("RGB")
+        .convert(mode if mode != "I;16" else "L")
+    )
     if mode == "RGBA":
         image.putalpha(Image.effect_noise(size, 60))
-    (image.convert("I").convert("I;16") if mode == "I;16" else image).save(out, kind, **options)
+    (image.convert("I").convert("I;16") if mode == "I;16" else image).save(
+        out, kind, **options
+    )
     return out.getvalue()
 
 
@@ -57,17 +67,35 @@ def box(name: bytes, *content: bytes) -> bytes:
 
 def heic(*sizes: tuple[int, int], brand: bytes = b"heic") -> bytes:
     ispe = [box(b"ispe", bytes(4), struct.pack(">II", *size)) for size in sizes]
-    meta = box(b"meta", bytes(4), box(b"hdlr", bytes(20)), box(b"iprp", box(b"ipco", box(b"hvcC", bytes(9)), *ispe)))
-    return box(b"ftyp", brand, bytes(4), b"mif1", brand) + meta + box(b"mdat", bytes(5000))
+    meta = box(
+        b"meta",
+        bytes(4),
+        box(b"hdlr", bytes(20)),
+        box(b"iprp", box(b"ipco", box(b"hvcC", bytes(9)), *ispe)),
+    )
+    return (
+        box(b"ftyp", brand, bytes(4), b"mif1", brand) + meta + box(b"mdat", bytes(5000))
+    )
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
 
 
 def png(width: int, height: int, rows: bytes = b"", *extra: bytes) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(extra)
+        + chunk(b"IDAT", rows)
+        + chunk(b"IEND", b"")
+    )
 
 
 @cache
@@ -78,9 +106,21 @@ def photos() -> dict[str, tuple[bytes, str, str]]:
         "jpeg": (saved("RGB", "JPEG"), "JPEG", "RGB"),
         "jpeg-grey": (saved("L", "JPEG"), "JPEG", "L"),
         "jpeg-cmyk": (saved("CMYK", "JPEG"), "JPEG", "CMYK"),
-        "jpeg-progressive": (saved("RGB", "JPEG", progressive=True, restart_marker_blocks=2), "JPEG", "RGB"),
-        "jpeg-thumbnail-inside": (saved("RGB", "JPEG", exif=b"Exif\x00\x00" + thumbnail), "JPEG", "RGB"),
-        "jpeg-large-profile": (saved("RGB", "JPEG", icc_profile=bytes(200_000)), "JPEG", "RGB"),
+        "jpeg-progressive": (
+            saved("RGB", "JPEG", progressive=True, restart_marker_blocks=2),
+            "JPEG",
+            "RGB",
+        ),
+        "jpeg-thumbnail-inside": (
+            saved("RGB", "JPEG", exif=b"Exif\x00\x00" + thumbnail),
+            "JPEG",
+            "RGB",
+        ),
+        "jpeg-large-profile": (
+            saved("RGB", "JPEG", icc_profile=bytes(200_000)),
+            "JPEG",
+            "RGB",
+        ),
         "jpeg-trailing-video": (saved("RGB", "JPEG") + bytes(2_000_000), "JPEG", "RGB"),
         "jpeg-several": (animated("MPO"), "JPEG", "RGB"),
         "png": (saved("RGB", "PNG"), "PNG", "RGB"),

@@ -1,4 +1,6 @@
-"""Handler, worker and sweep in memory, photo after photo, on a store that refuses one key of one of them."""
+"""Handler, worker and sweep in memory, photo after photo, on a store that refuses one
+key of one of them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload, upload_id
 from shared import keys
 from shared.broker import topology
-from shared.errors import Code, DarkroomError, NotFound, PermanentError, StorageUnavailable
+from shared.errors import (
+    Code,
+    DarkroomError,
+    NotFound,
+    PermanentError,
+    StorageUnavailable,
+)
 from shared.retry import RetryPolicy
 from shared.settings import Settings
 from tests.fakes import MemoryStore
@@ -43,7 +51,9 @@ Call = tuple[str, str, str]
 
 
 class Endless(BaseException):
-    """Somebody waits for one key, and everybody behind him; no `except Exception` may take it for a fault."""
+    """Somebody waits for one key, and everybody behind him; no `except Exception` may
+    take it for a fault.
+    """
 
 
 class WatchedStore(MemoryStore):
@@ -57,7 +67,10 @@ class WatchedStore(MemoryStore):
     def _check(self, method: str, bucket: str, key: str) -> None:
         call = (method, bucket, key)
         self.calls[call] = None
-        if method != "LIST" and {(bucket, key, method), (bucket, "", method)} & self._refused.keys():
+        if (
+            method != "LIST"
+            and {(bucket, key, method), (bucket, "", method)} & self._refused.keys()
+        ):
             self.asked[call] += 1
             if self.asked[call] > ENDLESS:
                 raise Endless(" ".join(call))
@@ -65,9 +78,17 @@ class WatchedStore(MemoryStore):
 
 
 class Mill:
-    """Three photos that go their way. `told`: whether notifications arrive; `broken`: ours is no picture."""
+    """Three photos that go their way. `told`: whether notifications arrive; `broken`:
+    ours is no picture.
+    """
 
-    def __init__(self, patch: pytest.MonkeyPatch, folder: Path, told: bool = True, broken: bool = False) -> None:
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        folder: Path,
+        told: bool = True,
+        broken: bool = False,
+    ) -> None:
         self.town = Town()
         self.store = WatchedStore(self.town.clock, BUCKETS)
         settings = Settings(
@@ -81,15 +102,20 @@ class Mill:
             broker_url="redis://127.0.0.1:1/0",  # type: ignore[arg-type]
         )
         self.town.store = self.store  # type: ignore[assignment]
-        self.town.ctx = Context(settings, self.store, self.town.publisher, self.town.clock)
+        self.town.ctx = Context(
+            settings, self.store, self.town.publisher, self.town.clock
+        )
         self.told, self.broken = told, broken
         self.memory = Memory()
         self._worker = self._made_worker(patch, settings)
         for bucket in BUCKETS[1:]:
-            self.store.put(bucket, ".darkroom/warm", b"", "text/plain")  # a store that gives nothing is away
+            # a store that gives nothing is away
+            self.store.put(bucket, ".darkroom/warm", b"", "text/plain")
         for number, key in enumerate((*OTHERS, OURS)):
             self.store.put("uploads", key, photo(number), "image/png")
-        self.ids = {key: upload_id(self.store.head("uploads", key)) for key in (*OTHERS, OURS)}
+        self.ids = {
+            key: upload_id(self.store.head("uploads", key)) for key in (*OTHERS, OURS)
+        }
         self.store.calls.clear()
 
     def _made_worker(self, patch: pytest.MonkeyPatch, settings: Settings) -> Worker:
@@ -100,7 +126,9 @@ class Mill:
             "gpu_worker.worker.engines.select",
             lambda _: SimpleNamespace(name="ncnn", device="cpu", check=lambda *_: None),
         )
-        patch.setattr("gpu_worker.codec.Decoder", lambda _: SimpleNamespace(decode=self._decoded))
+        patch.setattr(
+            "gpu_worker.codec.Decoder", lambda _: SimpleNamespace(decode=self._decoded)
+        )
         patch.setattr(patience, "POLICY", RetryPolicy(1e-5, 1e-5, 1_000_000))
         worker = Worker(settings)
         patch.setattr(worker, "_infer", _infer)
@@ -112,7 +140,9 @@ class Mill:
         return Photo(np.zeros((4, 6, 3), np.uint8))
 
     def turn(self, rounds: int, *keys: str) -> bool:
-        """Whether these photos have their ends after so many rounds at most, and still after one more."""
+        """Whether these photos have their ends after so many rounds at most, and still
+        after one more.
+        """
         for _ in range(rounds):
             if all(self.end(key) for key in keys):
                 break
@@ -149,13 +179,22 @@ class Mill:
             self.town.queues[queue] = []
         while (delivery_ := worker._inbox._pick()) is not None:
             job = worker._begin(delivery_)
-            stages = (("prepare", worker._prepare.load), ("restore", worker._infer), ("finish", worker._finish))
-            if job and all(worker._try(job, name, cast(Any, stage)) for name, stage in stages):
+            stages = (
+                ("prepare", worker._prepare.load),
+                ("restore", worker._infer),
+                ("finish", worker._finish),
+            )
+            if job and all(
+                worker._try(job, name, cast(Any, stage)) for name, stage in stages
+            ):
                 worker._hand.put_down(job)
 
     def end(self, key: str) -> str:
         """How the photo ended; nothing while it has not."""
-        for bucket, place in (("quarantine", keys.reason(self.ids[key])), ("results", self._record(key))):
+        for bucket, place in (
+            ("quarantine", keys.reason(self.ids[key])),
+            ("results", self._record(key)),
+        ):
             with suppress(NotFound):
                 self.store.read(bucket, place)
                 return bucket
@@ -170,7 +209,9 @@ class Mill:
         """What a run without any refusal asks the store for on our photo's account."""
         task = self.town.receipt(self.ids[OURS]).task_id or "none"
         for method, bucket, key in self.store.calls:
-            if method != "LIST" and (key == OURS or self.ids[OURS] in key or task in key):
+            if method != "LIST" and (
+                key == OURS or self.ids[OURS] in key or task in key
+            ):
                 yield method, bucket, key
 
 

@@ -1,4 +1,6 @@
-"""Darkroom in memory around a sweep: uploads come in, messages get lost, workers finish or die."""
+"""Darkroom in memory around a sweep: uploads come in, messages get lost, workers finish
+or die.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,11 @@ class CountingStore(MemoryStore):
         return super().read(bucket, key, version)
 
     def snapshot(self) -> dict[str, tuple[bytes, datetime]]:
-        return {f"{b}/{k}": (MemoryStore.read(self, b, k), self.head(b, k).last_modified)
-                for b in self._buckets for k in self.keys(b)}  # fmt: skip
+        return {
+            f"{b}/{k}": (MemoryStore.read(self, b, k), self.head(b, k).last_modified)
+            for b in self._buckets
+            for k in self.keys(b)
+        }
 
 
 class TownDiary:
@@ -77,51 +82,82 @@ class Town:
         self.clock = FakeClock()
         self.store = CountingStore(self.clock, BUCKETS, versioned)
         self.publisher = MemoryPublisher()
-        self.ctx = Context(Settings(pepper="p", default_workflow="fast", lease_s=LEASE_S, **settings), self.store,
-                           self.publisher, self.clock)  # fmt: skip
+        self.ctx = Context(
+            Settings(pepper="p", default_workflow="fast", lease_s=LEASE_S, **settings),
+            self.store,
+            self.publisher,
+            self.clock,
+        )
         self.queues: dict[str, list[bytes]] = {queue: [] for queue in topology.ALL}
         self.in_hand = dict.fromkeys(topology.ALL, 0)
         self._taken = 0
         self._photos = count(1)
         self.told: list[LogEvent] = []
 
-    def put(self, key: str, data: bytes | None = None, metadata: Mapping[str, str] | None = None) -> ObjectInfo:
-        """An upload that nobody is told of; without `data`, of a photo that there was none like."""
-        self.store.arrive("uploads", key, data or photo(next(self._photos)), "image/png", metadata)
+    def put(
+        self,
+        key: str,
+        data: bytes | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """An upload that nobody is told of; without `data`, of a photo that there was
+        none like.
+        """
+        self.store.arrive(
+            "uploads", key, data or photo(next(self._photos)), "image/png", metadata
+        )
         return self.store.head("uploads", key)
 
-    def upload(self, key: str, data: bytes | None = None, metadata: Mapping[str, str] | None = None) -> str:
+    def upload(
+        self,
+        key: str,
+        data: bytes | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """An upload that the handler decided on; its id."""
         info = self.put(key, data, metadata)
         on_upload(UploadEvent("uploads", key, "create", info.version), self.ctx)
         return upload_id(info)
 
     def receipt(self, upload: str) -> Receipt:
-        return Receipt.from_bytes(self.store.read("results", keys.receipt(upload)), upload)
+        return Receipt.from_bytes(
+            self.store.read("results", keys.receipt(upload)), upload
+        )
 
     def reason(self, upload: str) -> Reason:
-        return Reason.from_bytes(self.store.read("quarantine", keys.reason(upload)), upload)
+        return Reason.from_bytes(
+            self.store.read("quarantine", keys.reason(upload)), upload
+        )
 
     def record(self, upload: str) -> Record:
         task_id = self.receipt(upload).task_id or ""
-        return Record.from_bytes(self.store.read("results", keys.record(task_id)), task_id)
+        return Record.from_bytes(
+            self.store.read("results", keys.record(task_id)), task_id
+        )
 
     def depths(self) -> dict[str, int]:
-        """Everything published so far lies in the queues, but for what was lost or taken."""
+        """Everything published so far lies in the queues, but for what was lost or
+        taken.
+        """
         for sent in self.publisher.sent[self._taken :]:
             self.queues[sent.queue].append(sent.body)
         self._taken = len(self.publisher.sent)
         return {queue: len(bodies) for queue, bodies in self.queues.items()}
 
     def backlogs(self) -> dict[str, Backlog]:
-        return {queue: Backlog(ready, self.in_hand[queue]) for queue, ready in self.depths().items()}
+        return {
+            queue: Backlog(ready, self.in_hand[queue])
+            for queue, ready in self.depths().items()
+        }
 
     def take(self, count: int, queue: str = topology.BULK) -> None:
         """A worker takes messages, and holds them."""
         self.lose(count, queue)
         self.in_hand[queue] += count
 
-    def lose(self, count: int | None = None, queue: str = topology.BULK) -> list[RestoreTask]:
+    def lose(
+        self, count: int | None = None, queue: str = topology.BULK
+    ) -> list[RestoreTask]:
         """Messages that leave the queue without a trace, oldest first."""
         self.depths()
         lost = self.queues[queue][:count]
@@ -156,21 +192,59 @@ class Town:
         assert receipt.workflow
         png = photo(99)
         record = Record(
-            task_id=receipt.task_id, upload_id=upload, user_hash=receipt.user_hash, source=receipt.source,
-            workflow=receipt.workflow, models=[], engine="ncnn", device="cpu", tile={}, steps=[], width=6, height=4,
-            result_key=keys.result(receipt.task_id), result_sha256="0" * 64, result_bytes=len(png), attempts=1,
-            queued_at=receipt.decided_at, started_at=now, finished_at=now, duration_seconds=1, queue_seconds=1,
-            peak_memory_bytes=1, software="test",
-        )  # fmt: skip
-        self.store.put("results", keys.result(record.task_id), png, "image/png", {"engine": "ncnn", "device": "cpu"})
-        self.store.put("results", keys.record(record.task_id), record.to_bytes(), "application/json")
+            task_id=receipt.task_id,
+            upload_id=upload,
+            user_hash=receipt.user_hash,
+            source=receipt.source,
+            workflow=receipt.workflow,
+            models=[],
+            engine="ncnn",
+            device="cpu",
+            tile={},
+            steps=[],
+            width=6,
+            height=4,
+            result_key=keys.result(receipt.task_id),
+            result_sha256="0" * 64,
+            result_bytes=len(png),
+            attempts=1,
+            queued_at=receipt.decided_at,
+            started_at=now,
+            finished_at=now,
+            duration_seconds=1,
+            queue_seconds=1,
+            peak_memory_bytes=1,
+            software="test",
+        )
+        self.store.put(
+            "results",
+            keys.result(record.task_id),
+            png,
+            "image/png",
+            {"engine": "ncnn", "device": "cpu"},
+        )
+        self.store.put(
+            "results",
+            keys.record(record.task_id),
+            record.to_bytes(),
+            "application/json",
+        )
         return record
 
     def fail(self, upload: str) -> None:
         receipt = self.receipt(upload)
-        reason = Reason(upload_id=upload, task_id=receipt.task_id, status="failed", error_code=Code.DECODE_ERROR,
-                        error_detail="broken", source=receipt.source, at=self.clock.now())  # fmt: skip
-        self.store.put("quarantine", keys.reason(upload), reason.to_bytes(), "application/json")
+        reason = Reason(
+            upload_id=upload,
+            task_id=receipt.task_id,
+            status="failed",
+            error_code=Code.DECODE_ERROR,
+            error_detail="broken",
+            source=receipt.source,
+            at=self.clock.now(),
+        )
+        self.store.put(
+            "quarantine", keys.reason(upload), reason.to_bytes(), "application/json"
+        )
 
     def sweep(self, **arguments: Any) -> SweepReport:
         return on_sweep(self.ctx, backlogs=self.backlogs, **arguments)

@@ -26,7 +26,10 @@ def test_a_key_opens_the_door_until_it_expires(town: Town) -> None:
     assert town.ask(key).status_code == 200
     town.world.clock.advance(86_400)
     answer = town.ask(key)
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (
+        401,
+        'Bearer error="invalid_token"',
+    )
     assert "it is expired" in answer.json()["detail"]
     assert document.hash not in answer.text
 
@@ -41,7 +44,9 @@ def test_the_bucket_knows_no_key(town: Town) -> None:
     assert len(secret) == 43
 
 
-def test_a_revoked_key_opens_nothing_once_what_the_door_remembers_is_old(town: Town) -> None:
+def test_a_revoked_key_opens_nothing_once_what_the_door_remembers_is_old(
+    town: Town,
+) -> None:
     key, document = town.key()
     assert town.ask(key).status_code == 200
     town.keep(document.model_copy(update={"revoked_at": town.world.clock.now()}))
@@ -49,7 +54,9 @@ def test_a_revoked_key_opens_nothing_once_what_the_door_remembers_is_old(town: T
     assert town.ask(key).status_code == 401
 
 
-def test_a_key_is_used_while_the_store_is_away_as_long_as_it_is_remembered(town: Town) -> None:
+def test_a_key_is_used_while_the_store_is_away_as_long_as_it_is_remembered(
+    town: Town,
+) -> None:
     """Then the answer is 503: whether the key was revoked cannot be said."""
     key, _ = town.key()
     assert town.ask(key).status_code == 200
@@ -61,25 +68,51 @@ def test_a_key_is_used_while_the_store_is_away_as_long_as_it_is_remembered(town:
     assert "retry-after" in answer.headers
 
 
-@pytest.mark.parametrize("change", [lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"), lambda key: key + "A",
-                                    lambda key: key.upper(), lambda key: key.replace("drk_", ""),
-                                    lambda key: key[:21] + "x" * 43, lambda key: "drk_" + "0" * 16 + key[20:],
-                                    lambda key: key + " " + key, lambda key: f"{key},{key}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"),
+        lambda key: key + "A",
+        lambda key: key.upper(),
+        lambda key: key.replace("drk_", ""),
+        lambda key: key[:21] + "x" * 43,
+        lambda key: "drk_" + "0" * 16 + key[20:],
+        lambda key: key + " " + key,
+        lambda key: f"{key},{key}",
+    ],
+)
 def test_a_key_that_differs_in_anything_opens_nothing(town: Town, change: Any) -> None:
     assert town.ask(change(town.key()[0])).status_code == 401
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Bearer", "Bearer ", "Basic {key}", "{key}", "Bearer\t{key}", "Bearer {key}\u00e9"]
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic {key}",
+        "{key}",
+        "Bearer\t{key}",
+        "Bearer {key}\u00e9",
+    ],
 )
-def test_a_header_that_is_no_bearer_token_opens_nothing(town: Town, header: str) -> None:
+def test_a_header_that_is_no_bearer_token_opens_nothing(
+    town: Town, header: str
+) -> None:
     text = header.format(key=town.key()[0]).encode("latin-1")
-    assert town.client.get("/v1/workflows", headers={"Authorization": text}).status_code == 401
+    assert (
+        town.client.get("/v1/workflows", headers={"Authorization": text}).status_code
+        == 401
+    )
 
 
 def test_two_keys_at_once_open_nothing(town: Town) -> None:
     """Two readers of such a request could see two callers in it."""
-    headers = [("Authorization", f"Bearer {key}") for key in (town.key("ann")[0], town.key("eve")[0])]
+    headers = [
+        ("Authorization", f"Bearer {key}")
+        for key in (town.key("ann")[0], town.key("eve")[0])
+    ]
     assert town.client.get("/v1/workflows", headers=headers).status_code == 401
 
 
@@ -115,8 +148,13 @@ def test_nobody_is_anonymous_unless_a_setting_says_so(town: Town) -> None:
     free = Town(allow_anonymous=True)
     assert free.ask(None).status_code == 200
     ticket = free.post(None).json()
-    assert ticket["key"].startswith(f"users/{identity.user_hash('anonymous', b'pepper')}/")
-    assert free.client.delete("/v1/tasks/0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b").status_code == 403
+    assert ticket["key"].startswith(
+        f"users/{identity.user_hash('anonymous', b'pepper')}/"
+    )
+    assert (
+        free.client.delete("/v1/tasks/0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b").status_code
+        == 403
+    )
     assert free.ask("wrong").status_code == 401
 
 
@@ -140,7 +178,17 @@ def test_invented_keys_are_remembered_up_to_a_limit_and_push_no_true_one_out(
     assert ring.remembers(f"{50:016x}")
 
 
-@pytest.mark.parametrize("path", ["/v1/workflows", "/v1/nothing", "/healthz", "/openapi.json", "/nothing", "/v1/tasks"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/workflows",
+        "/v1/nothing",
+        "/healthz",
+        "/openapi.json",
+        "/nothing",
+        "/v1/tasks",
+    ],
+)
 def test_every_answer_says_what_browsers_may_do_with_it(town: Town, path: str) -> None:
     for key in (OPERATOR, None):
         headers = town.ask(key, path).headers
@@ -151,7 +199,9 @@ def test_every_answer_says_what_browsers_may_do_with_it(town: Town, path: str) -
         assert (headers.get("cache-control") == "no-store") == path.startswith("/v1/")
 
 
-def test_the_answer_to_a_bug_of_ours_carries_it_too(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_to_a_bug_of_ours_carries_it_too(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("handlers.api.catalogue.workflows.presets", lambda: 1 / 0)
     with structlog.testing.capture_logs():
         answer = town.ask(OPERATOR)
@@ -162,32 +212,62 @@ def test_the_answer_to_a_bug_of_ours_carries_it_too(town: Town, monkeypatch: pyt
 
 def test_tls_is_asked_for_once_it_was_there() -> None:
     town = Town(trusted_proxies="192.0.2.7")
-    assert "strict-transport-security" in town.ask(None, **{"X-Forwarded-Proto": "https"}).headers
+    assert (
+        "strict-transport-security"
+        in town.ask(None, **{"X-Forwarded-Proto": "https"}).headers
+    )
     other = TestClient(town.client.app, client=("8.8.8.8", 1))
-    assert "strict-transport-security" not in other.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers
-    assert "strict-transport-security" in TestClient(town.client.app, base_url="https://x").get("/healthz").headers
+    assert (
+        "strict-transport-security"
+        not in other.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers
+    )
+    assert (
+        "strict-transport-security"
+        in TestClient(town.client.app, base_url="https://x").get("/healthz").headers
+    )
 
 
 def test_web_pages_use_the_api_where_a_setting_names_them() -> None:
-    asks = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization"}  # fmt: skip
-    assert "access-control-allow-origin" not in Town().client.options("/v1/uploads", headers=asks).headers
+    asks = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    assert (
+        "access-control-allow-origin"
+        not in Town().client.options("/v1/uploads", headers=asks).headers
+    )
     town = Town(cors_origins="https://app.example, https://b.example")
     allowed = town.client.options("/v1/uploads", headers=asks)
-    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://app.example")
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (
+        200,
+        "https://app.example",
+    )
     assert "access-control-allow-credentials" not in allowed.headers
     refused = town.ask("wrong", Origin="https://app.example")
-    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://app.example")
-    assert "access-control-allow-origin" not in town.ask(OPERATOR, Origin="https://evil.example").headers
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (
+        401,
+        "https://app.example",
+    )
+    assert (
+        "access-control-allow-origin"
+        not in town.ask(OPERATOR, Origin="https://evil.example").headers
+    )
 
 
 def test_a_body_is_as_large_as_a_setting_says(town: Town) -> None:
     """Told beforehand or not; and who may not ask is not listened to."""
-    headers = {"Authorization": f"Bearer {OPERATOR}", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {OPERATOR}",
+        "Content-Type": "application/json",
+    }
     large = json.dumps(PHOTO | {"filename": "a" * 70_000}).encode()
     for body in (large, iter([large[:9], large[9:]])):
         answer = town.client.post("/v1/uploads", content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert town.client.post("/v1/uploads", content=large).status_code == 401
     small = iter([json.dumps(PHOTO).encode()])
-    assert town.client.post("/v1/uploads", content=small, headers=headers).status_code == 201
+    assert (
+        town.client.post("/v1/uploads", content=small, headers=headers).status_code
+        == 201
+    )

@@ -1,4 +1,6 @@
-"""`darkroom submit --api` and an API that cannot be trusted: which links are followed, what is kept of an answer."""
+"""`darkroom submit --api` and an API that cannot be trusted: which links are followed,
+what is kept of an answer.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,11 @@ class World(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.link, self.store, self.sha256 = "", self.url, hashlib.sha256(RESULT).hexdigest()
+        self.link, self.store, self.sha256 = (
+            "",
+            self.url,
+            hashlib.sha256(RESULT).hexdigest(),
+        )
         self.asked: list[str] = []
 
 
@@ -61,7 +67,9 @@ def worlds() -> Iterator[list[World]]:
     """The API, the store, somebody else."""
     made = [World(), World(), World()]
     for world in made:
-        Thread(target=world.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        Thread(
+            target=world.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
     yield made
     for world in made:
         world.shutdown()
@@ -80,7 +88,10 @@ def sent(worlds: list[World], tmp_path: Path) -> Api:
     return client
 
 
-@pytest.mark.parametrize("link", ["{store}/results/photo.png", "{api}/results/photo.png", "/results/photo.png"])
+@pytest.mark.parametrize(
+    "link",
+    ["{store}/results/photo.png", "{api}/results/photo.png", "/results/photo.png"],
+)
 def test_a_link_to_the_store_of_the_ticket_or_to_the_api_is_followed(
     worlds: list[World], sent: Api, tmp_path: Path, link: str
 ) -> None:
@@ -91,8 +102,12 @@ def test_a_link_to_the_store_of_the_ticket_or_to_the_api_is_followed(
     assert (tmp_path / "out.png").read_bytes() == RESULT
 
 
-def test_a_link_to_anybody_else_is_not(worlds: list[World], sent: Api, tmp_path: Path) -> None:
-    """Such as a service inside this network, which the API itself cannot reach: nobody is asked, nothing is kept."""
+def test_a_link_to_anybody_else_is_not(
+    worlds: list[World], sent: Api, tmp_path: Path
+) -> None:
+    """Such as a service inside this network, which the API itself cannot reach: nobody
+    is asked, nothing is kept.
+    """
     api, _, other = worlds
     api.link = f"{other.url}/latest/meta-data"
     with pytest.raises(PermanentError, match=other.url):
@@ -101,10 +116,15 @@ def test_a_link_to_anybody_else_is_not(worlds: list[World], sent: Api, tmp_path:
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_result_that_is_not_the_records_is_not_kept(worlds: list[World], sent: Api, tmp_path: Path) -> None:
+def test_a_result_that_is_not_the_records_is_not_kept(
+    worlds: list[World], sent: Api, tmp_path: Path
+) -> None:
     """Damaged on its way, or another one: said, and no file of that name remains."""
     api, store, _ = worlds
-    api.link, api.sha256 = f"{store.url}/results/photo.png", hashlib.sha256(b"another").hexdigest()
+    api.link, api.sha256 = (
+        f"{store.url}/results/photo.png",
+        hashlib.sha256(b"another").hexdigest(),
+    )
     with pytest.raises(PermanentError, match="record"):
         sent.save("task", tmp_path / "out.png")
     assert not list(tmp_path.glob("out*"))

@@ -1,4 +1,6 @@
-"""The Lambda door: recorded events of every way to a function, and what of a batch comes again."""
+"""The Lambda door: recorded events of every way to a function, and what of a batch
+comes again.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ from tests.unit.upload_world import World, photo
 
 EVENTS = Path(__file__).parent.parent / "events"
 EXPECTED: dict[str, Any] = json.loads((EVENTS / "expected.json").read_bytes())
-OF_AMAZON = sorted(path.stem for path in EVENTS.glob("*.json") if path.stem.startswith(("aws-", "eventbridge-")))
+OF_AMAZON = sorted(
+    path.stem
+    for path in EVENTS.glob("*.json")
+    if path.stem.startswith(("aws-", "eventbridge-"))
+)
 NO_EVENT = {"hello": 1}
 
 
@@ -62,9 +68,12 @@ def recorded(name: str) -> dict[str, Any]:
 def batch(*bodies: bytes | str) -> dict[str, Any]:
     """An SQS batch whose messages are numbered."""
     texts = [body if isinstance(body, str) else body.decode() for body in bodies]
-    return {"Records": [
-        {"messageId": str(number), "body": text, "eventSource": "aws:sqs"} for number, text in enumerate(texts)
-    ]}  # fmt: skip
+    return {
+        "Records": [
+            {"messageId": str(number), "body": text, "eventSource": "aws:sqs"}
+            for number, text in enumerate(texts)
+        ]
+    }
 
 
 def failed(answer: dict[str, Any]) -> list[str]:
@@ -73,12 +82,20 @@ def failed(answer: dict[str, Any]) -> list[str]:
 
 
 def dead(world: World, queue: str = topology.UPLOADS) -> list[str]:
-    return [sent.headers["code"] for sent in world.publisher.sent if sent.queue == topology.dead(queue)]
+    return [
+        sent.headers["code"]
+        for sent in world.publisher.sent
+        if sent.queue == topology.dead(queue)
+    ]
 
 
 @pytest.mark.parametrize("name", OF_AMAZON)
-def test_recorded_events_reach_the_trigger(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Directly, by SQS, SNS and EventBridge: every object that an event names is decided on, nothing is set aside."""
+def test_recorded_events_reach_the_trigger(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Directly, by SQS, SNS and EventBridge: every object that an event names is
+    decided on, nothing is set aside.
+    """
     seen: list[str] = []
 
     def on_upload(event: UploadEvent, _ctx: Any) -> Decision:
@@ -92,8 +109,12 @@ def test_recorded_events_reach_the_trigger(world: World, monkeypatch: pytest.Mon
     assert dead(world) == []
 
 
-def test_only_what_met_a_passing_fault_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a batch: good ones are done, bad ones are set aside with their reason, the others are named."""
+def test_only_what_met_a_passing_fault_comes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch: good ones are done, bad ones are set aside with their reason, the
+    others are named.
+    """
     world.put("good.png", photo())
     world.put("slow.png", photo(colour=9))
     real = aws_lambda.take_in
@@ -106,7 +127,13 @@ def test_only_what_met_a_passing_fault_comes_again(world: World, monkeypatch: py
 
     monkeypatch.setattr(aws_lambda, "take_in", take_in)
     answer = aws_lambda.on_object_created(
-        batch(notification("slow.png"), notification("good.png"), json.dumps(NO_EVENT), "not json", b'"bug"')
+        batch(
+            notification("slow.png"),
+            notification("good.png"),
+            json.dumps(NO_EVENT),
+            "not json",
+            b'"bug"',
+        )
     )
     world.store.unavailable = False
     monkeypatch.setattr(aws_lambda, "take_in", real)
@@ -124,15 +151,22 @@ def test_a_dead_message_is_not_lost_with_the_broker(world: World) -> None:
 
 
 def test_our_own_envelopes_are_opened(world: World) -> None:
-    """A message that a person sent on its way again from the dead queue, as kombu's SQS transport writes it."""
+    """A message that a person sent on its way again from the dead queue, as kombu's SQS
+    transport writes it.
+    """
     world.put("a.png", photo())
     sealed = seal(notification("a.png"), {}, topology.UPLOADS)
-    assert failed(aws_lambda.on_object_created(batch(base64.b64encode(sealed.encode())))) == []
+    assert (
+        failed(aws_lambda.on_object_created(batch(base64.b64encode(sealed.encode()))))
+        == []
+    )
     assert len(world.tasks()) == 1
 
 
 def test_outside_sqs_a_passing_fault_is_raised(world: World) -> None:
-    """AWS delivers such an event again; one that nobody can read is set aside and not delivered again."""
+    """AWS delivers such an event again; one that nobody can read is set aside and not
+    delivered again.
+    """
     world.put("a.png", photo())
     event = json.loads(notification("a.png"))
     world.store.unavailable = True
@@ -158,7 +192,9 @@ def log_events(world: World) -> list[bytes]:
 
 
 def test_log_batches_are_written(world: World, diary: MemoryDiary) -> None:
-    """Plain or in an envelope; what is no log event is set aside; while the diary is down, all comes again."""
+    """Plain or in an envelope; what is no log event is set aside; while the diary is
+    down, all comes again.
+    """
     (body,) = log_events(world)
     sealed = base64.b64encode(seal(body, {}, topology.LOG).encode())
     event = batch(body, sealed, "junk")
@@ -166,7 +202,9 @@ def test_log_batches_are_written(world: World, diary: MemoryDiary) -> None:
     assert failed(aws_lambda.on_record(event)) == ["0", "1", "2"]
     diary.down = False
     assert failed(aws_lambda.on_record(event)) == []
-    assert [event.event_id for event in diary.events] == [LogEvent.decode(body).event_id] * 2
+    assert [event.event_id for event in diary.events] == [
+        LogEvent.decode(body).event_id
+    ] * 2
     assert dead(world, topology.LOG) == [Code.BAD_MESSAGE]
 
 
@@ -179,6 +217,11 @@ def test_a_schedule_sweeps(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
         return aws_lambda.sweep_trigger.SweepReport(missed=3)
 
     monkeypatch.setattr(aws_lambda.sweep_trigger, "on_sweep", on_sweep)
-    assert aws_lambda.on_sweep({"source": "aws.events", "detail-type": "Scheduled Event"})["missed"] == 3
+    assert (
+        aws_lambda.on_sweep({"source": "aws.events", "detail-type": "Scheduled Event"})[
+            "missed"
+        ]
+        == 3
+    )
     aws_lambda.on_sweep({"since": "2026-01-02T00:00:00+00:00", "dry_run": True})
     assert seen == [(None, False, None), (datetime(2026, 1, 2, tzinfo=UTC), True, None)]

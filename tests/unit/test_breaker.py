@@ -26,7 +26,13 @@ def clock() -> FakeClock:
 def test_failures_in_a_row_open_it(clock: FakeClock) -> None:
     """An answer between them counts from nothing again."""
     breaker = Breaker(POLICY, 3, clock.monotonic)
-    for outcome in (breaker.failed, breaker.failed, breaker.answered, breaker.failed, breaker.failed):
+    for outcome in (
+        breaker.failed,
+        breaker.failed,
+        breaker.answered,
+        breaker.failed,
+        breaker.failed,
+    ):
         assert breaker.admit() == 0
         outcome()
     assert breaker.admit() == 0
@@ -35,7 +41,9 @@ def test_failures_in_a_row_open_it(clock: FakeClock) -> None:
 
 
 def test_one_probe_at_a_time_and_its_outcome_decides(clock: FakeClock) -> None:
-    """Half open: the first that asks is admitted, everybody else waits for it; a failure opens it for longer."""
+    """Half open: the first that asks is admitted, everybody else waits for it; a
+    failure opens it for longer.
+    """
     breaker = Breaker(POLICY, 1, clock.monotonic)
     breaker.failed()
     clock.advance(4)
@@ -95,14 +103,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_one_thread_at_a_time_asks_a_service_that_is_away() -> None:
-    """Eight threads want it: once it was found away one probe is in it at a time; all get their answer in the end."""
+    """Eight threads want it: once it was found away one probe is in it at a time; all
+    get their answer in the end.
+    """
     service, answers = Service(), list[str]()
     patient = Patient(service, threading.Event())
     with pytest.raises(NotFound):  # an answer, if not the one hoped for
         patient.head()
-    threads = [threading.Thread(target=lambda: answers.append(patient.read())) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(patient.read()))
+        for _ in range(8)
+    ]
     threads[0].start()
-    eventually(lambda: service.calls >= 2, "a probe")  # now nobody can still be on the way in from before the outage
+    # now nobody can still be on the way in from before the outage
+    eventually(lambda: service.calls >= 2, "a probe")
     for thread in threads[1:]:
         thread.start()
     before = service.calls
@@ -116,7 +130,9 @@ def test_one_thread_at_a_time_asks_a_service_that_is_away() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_full_store_is_still_read_from() -> None:
-    """Writes wait for room; what only reads goes on meanwhile, and does not take the store for well."""
+    """Writes wait for room; what only reads goes on meanwhile, and does not take the
+    store for well.
+    """
     service, written = Service(), list[str]()
     service.away = False
     patient = Patient(service, threading.Event())
@@ -132,7 +148,9 @@ def test_a_full_store_is_still_read_from() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_who_leaves_does_not_wait() -> None:
-    """With `stop` set the outage is raised, by who asked and by who waited for the other's probe."""
+    """With `stop` set the outage is raised, by who asked and by who waited for the
+    other's probe.
+    """
     stop, raised = threading.Event(), list[BaseException]()
     patient = Patient(Service(), stop)
 

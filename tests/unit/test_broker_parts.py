@@ -27,14 +27,22 @@ def test_queue_names_are_the_contract() -> None:
     """Tests and operators outside the project use these names."""
     lanes = tuple(f"darkroom.restore.bulk.{number}" for number in range(1, 9))
     assert ("darkroom.restore.bulk", *lanes) == topology.LANES
-    interactive = tuple(f"darkroom.restore.interactive.{number}" for number in range(1, 5))
+    interactive = tuple(
+        f"darkroom.restore.interactive.{number}" for number in range(1, 5)
+    )
     assert ("darkroom.restore.interactive", *interactive) == topology.INTERACTIVE_LANES
-    assert {"darkroom.restore.preview", *topology.INTERACTIVE_LANES, *topology.LANES} == set(topology.RESTORE)
+    assert {
+        "darkroom.restore.preview",
+        *topology.INTERACTIVE_LANES,
+        *topology.LANES,
+    } == set(topology.RESTORE)
     assert {"darkroom.uploads", *topology.RESTORE, "darkroom.log"} <= set(topology.ALL)
     assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
     assert topology.restore_queue("interactive") == topology.INTERACTIVE
     assert topology.restore_queue("bulk") == topology.BULK
-    assert [topology.restore_queue("interactive", lane) for lane in (1, 4, 5, 8, 9)] == [
+    assert [
+        topology.restore_queue("interactive", lane) for lane in (1, 4, 5, 8, 9)
+    ] == [
         interactive[0],
         interactive[3],
         interactive[0],
@@ -42,7 +50,11 @@ def test_queue_names_are_the_contract() -> None:
         topology.INTERACTIVE,
     ]
     assert topology.restore_queue("interactive", 3, preview=True) == topology.PREVIEW
-    assert [topology.restore_queue("bulk", lane) for lane in (1, 8, 9)] == [lanes[0], lanes[7], topology.BULK]
+    assert [topology.restore_queue("bulk", lane) for lane in (1, 8, 9)] == [
+        lanes[0],
+        lanes[7],
+        topology.BULK,
+    ]
 
 
 def test_users_are_spread_evenly_over_the_lanes() -> None:
@@ -55,13 +67,17 @@ def test_users_are_spread_evenly_over_the_lanes() -> None:
 
 def test_an_unknown_broker_is_a_fault_of_the_settings() -> None:
     """The refusal names the variable and the schemes there are, and no password."""
-    with pytest.raises(SettingsError, match=r"DARKROOM_BROKER_URL.*redis.*amqp.*sqs") as caught:
+    with pytest.raises(
+        SettingsError, match=r"DARKROOM_BROKER_URL.*redis.*amqp.*sqs"
+    ) as caught:
         transport(Settings(broker_url="kafka://user:secret@host"))
     assert "secret" not in str(caught.value)
 
 
 @given(st.binary(), HEADERS)
-def test_an_envelope_gives_back_what_was_put_in(body: bytes, headers: dict[str, str]) -> None:
+def test_an_envelope_gives_back_what_was_put_in(
+    body: bytes, headers: dict[str, str]
+) -> None:
     """Any bytes, any text."""
     assert unseal(seal(body, headers, "q").encode()) == Content(body, headers)
 
@@ -85,11 +101,21 @@ def test_bytes_that_are_no_envelope_are_told_apart(raw: bytes) -> None:
     assert unseal(raw) is None
 
 
-@pytest.mark.parametrize("raw", [
-    b"{}", b"[]", b"null", b'"x"', b'{"body":"YQ=="}', b'{"body":"YQ==","properties":{}}',
-    b'{"body":"%","properties":{"body_encoding":"base64"}}', b'{"body":null,"properties":{"body_encoding":"base64"}}',
-    b'{"body":"YQ==","properties":[]}', b'{"body":"YQ==","properties":{"body_encoding":"base64"},"headers":7}',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b'"x"',
+        b'{"body":"YQ=="}',
+        b'{"body":"YQ==","properties":{}}',
+        b'{"body":"%","properties":{"body_encoding":"base64"}}',
+        b'{"body":null,"properties":{"body_encoding":"base64"}}',
+        b'{"body":"YQ==","properties":[]}',
+        b'{"body":"YQ==","properties":{"body_encoding":"base64"},"headers":7}',
+    ],
+)
 def test_half_an_envelope_is_none(raw: bytes) -> None:
     """Its bytes are delivered as they are, and its reader decides."""
     assert unseal(raw) is None
@@ -99,7 +125,9 @@ def test_a_returned_entry_is_marked() -> None:
     """The mark that the server puts in front of an entry it gives back is read."""
     marked = '{"redelivered": true, ' + seal(b"x", {}, "q")[1:]
     assert unseal(marked.encode()) == Content(b"x", {}, redelivered=True)
-    info = payload(Content(b"x", {}, redelivered=True), "tag", "q")["properties"]["delivery_info"]
+    info = payload(Content(b"x", {}, redelivered=True), "tag", "q")["properties"][
+        "delivery_info"
+    ]
     assert info == {"exchange": "", "routing_key": "q", "redelivered": True}
 
 
@@ -133,5 +161,8 @@ def test_a_dead_letter_is_named_by_queue_and_body() -> None:
 
 def test_a_message_that_rabbitmq_set_aside_has_its_reason() -> None:
     """Beyond RabbitMQ's delivery limit nobody of ours wrote a reason."""
-    assert _letter("a", b"x", {"x-first-death-reason": "delivery_limit"}).code == "delivery_limit"
+    assert (
+        _letter("a", b"x", {"x-first-death-reason": "delivery_limit"}).code
+        == "delivery_limit"
+    )
     assert _letter("a", b"x", {}).code == "unknown"

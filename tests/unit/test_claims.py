@@ -1,4 +1,6 @@
-"""Claims: one holder at a time, attempts that survive crashes, all by the store's clock."""
+"""Claims: one holder at a time, attempts that survive crashes, all by the store's
+clock.
+"""
 
 import pytest
 
@@ -56,7 +58,9 @@ def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
 
 
 def test_where_the_message_came_back_a_third_of_a_lease_is_enough(ann, bob, clock):
-    """The broker lost the holder, too: a dead worker's photo comes back within seconds, a living one's does not."""
+    """The broker lost the holder, too: a dead worker's photo comes back within seconds,
+    a living one's does not.
+    """
     claim = ann.take("t", "u")
     clock.advance(9)
     ann.renew(claim)
@@ -106,7 +110,12 @@ def test_attempts_run_out_and_the_last_error_is_told(ann, clock):
 
 def test_what_workers_of_another_release_refuse_is_no_attempt(ann, clock):
     for _ in range(SETTINGS.max_attempts * 2):
-        ann.fail(ann.take("t", "u"), OtherRelease(Code.UNKNOWN_WORKFLOW, "x"), wait_s=1, counts=False)
+        ann.fail(
+            ann.take("t", "u"),
+            OtherRelease(Code.UNKNOWN_WORKFLOW, "x"),
+            wait_s=1,
+            counts=False,
+        )
         clock.advance(2)
     for _ in range(SETTINGS.max_attempts):
         ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=1)
@@ -140,8 +149,12 @@ def test_the_end_of_a_task_leaves_no_claim(ann, store, clock):
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(ann, store, clock, monkeypatch, attempt):
-    """The second try of the same request finds the key taken, by ourselves: no attempt is lost, no lease waited for."""
+def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(
+    ann, store, clock, monkeypatch, attempt
+):
+    """The second try of the same request finds the key taken, by ourselves: no attempt
+    is lost, no lease waited for.
+    """
     if attempt == 2:
         ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=0)
     put_new = store.put_new
@@ -149,7 +162,8 @@ def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(ann, st
     claim = ann.take("t", "u")
     assert isinstance(claim, Claim)
     assert (claim.attempt, claim.note.crashes) == (attempt, 0)
-    assert isinstance(ann.take("t", "u"), Held)  # another message of the same task, in the same worker
+    # another message of the same task, in the same worker
+    assert isinstance(ann.take("t", "u"), Held)
 
 
 def test_what_is_no_claim_is_left_alone(ann, bob, store):

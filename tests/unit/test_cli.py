@@ -1,4 +1,6 @@
-"""The command line, run in-process by its entry point: exit status, what is said, what is refused before any work."""
+"""The command line, run in-process by its entry point: exit status, what is said, what
+is refused before any work.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,28 @@ from shared import __version__
 from shared.errors import Code, PermanentError, SettingsError
 from shared.settings import PREFIX, STACK_FILE, Settings
 
-HEAVY = {"boto3", "psycopg2", "kombu", "redis", "PIL", "numpy", "pydantic", "rich", "infra.commands"}
+HEAVY = {
+    "boto3",
+    "psycopg2",
+    "kombu",
+    "redis",
+    "PIL",
+    "numpy",
+    "pydantic",
+    "rich",
+    "infra.commands",
+}
 STACK = {
-    "S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ACCESS_KEY": "access", "S3_SECRET_KEY": "the-s3-secret",
-    "BROKER_URL": "redis://:the-broker-secret@127.0.0.1:1/0", "API_URL": "http://127.0.0.1:1",
+    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+    "S3_ACCESS_KEY": "access",
+    "S3_SECRET_KEY": "the-s3-secret",
+    "BROKER_URL": "redis://:the-broker-secret@127.0.0.1:1/0",
+    "API_URL": "http://127.0.0.1:1",
     "DATABASE_URL": "postgresql://darkroom:the-database-secret@127.0.0.1:1/darkroom",
-    "API_KEY": "it's $HOME; \"quoted\" `x` and spaced", "PEPPER": "the-pepper", "WEBHOOK_TOKEN": "the-token",
-}  # fmt: skip
+    "API_KEY": 'it\'s $HOME; "quoted" `x` and spaced',
+    "PEPPER": "the-pepper",
+    "WEBHOOK_TOKEN": "the-token",
+}
 
 
 class Outcome(NamedTuple):
@@ -41,7 +58,9 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
     """Runs `darkroom …` with a state directory of this test's own."""
     monkeypatch.setenv(f"{PREFIX}STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "300")
@@ -58,11 +77,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.fixture
 def stack_file(tmp_path: Path) -> Path:
-    """What a running stack leaves for the commands beside it; nothing listens at its addresses."""
+    """What a running stack leaves for the commands beside it; nothing listens at its
+    addresses.
+    """
     path = tmp_path / "state" / STACK_FILE
     path.parent.mkdir()
     path.write_text(
-        "".join(f"{PREFIX}{name}={shlex.quote(value)}\n" for name, value in STACK.items() if name != "API_KEY")
+        "".join(
+            f"{PREFIX}{name}={shlex.quote(value)}\n"
+            for name, value in STACK.items()
+            if name != "API_KEY"
+        )
     )
     return path
 
@@ -88,7 +113,9 @@ except SystemExit:
     pass
 print(sorted(m for m in sys.modules if m in {HEAVY}), file=sys.stderr)
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert ended.stderr.strip() == "[]"
 
 
@@ -102,7 +129,11 @@ def test_every_listed_command_exists(name: str) -> None:
     assert command.help or name not in cli.GROUPS
 
 
-AS_INSTALLED = [sys.executable, "-c", "import sys; sys.argv[0] = 'darkroom'; from infra.cli import main; main()"]
+AS_INSTALLED = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'darkroom'; from infra.cli import main; main()",
+]
 HELP = {
     "models": {"list", "verify", "pull", "add"},
     "models pull": {"NAME", "--json"},
@@ -114,8 +145,24 @@ HELP = {
     "log rebuild": {"--json"},
     "storage": {"notifications"},
     "storage notifications": {"enable", "show", "listen"},
-    "bench": {"pipeline", "engine", "throughput", "handlers", "recorder", "backlog", "sweep", "api"},
-    "bench engine": {"--folder", "--workflows", "--engines", "--rounds", "--plot", "--json"},
+    "bench": {
+        "pipeline",
+        "engine",
+        "throughput",
+        "handlers",
+        "recorder",
+        "backlog",
+        "sweep",
+        "api",
+    },
+    "bench engine": {
+        "--folder",
+        "--workflows",
+        "--engines",
+        "--rounds",
+        "--plot",
+        "--json",
+    },
     "keys": {"create", "list", "revoke"},
     "keys create": {"--user", "--scopes", "--expires", "--callback", "--json"},
     "dead": {"list", "show", "retry", "drop"},
@@ -126,11 +173,16 @@ HELP = {
 
 
 @pytest.mark.parametrize("command", HELP)
-def test_help_of_a_group_names_its_commands_and_of_a_command_its_options(run: Run, command: str) -> None:
+def test_help_of_a_group_names_its_commands_and_of_a_command_its_options(
+    run: Run, command: str
+) -> None:
     """Here, not by a process of the wing that does the work."""
     status, out, _ = run(*command.split(), "--help")
     assert status == 0
-    assert all(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out) for word in HELP[command]), out
+    assert all(
+        re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)
+        for word in HELP[command]
+    ), out
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -158,19 +210,33 @@ def test_the_version_is_told(run: Run) -> None:
 )
 def test_a_shell_completes_commands_and_options(line: str, answers: set[str]) -> None:
     """As the function that `--show-completion` prints asks."""
-    asking = {"_DARKROOM_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    asked = subprocess.run(AS_INSTALLED, capture_output=True, text=True, check=False, env=os.environ | asking)
+    asking = {
+        "_DARKROOM_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    asked = subprocess.run(
+        AS_INSTALLED,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asking,
+    )
     assert set(asked.stdout.split()) == answers, asked.stderr
 
 
 def test_completion_is_shown_for_the_shell() -> None:
     """What `--install-completion` would put into the shell's own files."""
     asked = shlex.join([*AS_INSTALLED, "--show-completion"])
-    shell = subprocess.run(["bash", "-c", f"{asked}; :"], capture_output=True, text=True, check=True)
+    shell = subprocess.run(
+        ["bash", "-c", f"{asked}; :"], capture_output=True, text=True, check=True
+    )
     assert "_DARKROOM_COMPLETE" in shell.stdout, shell.stderr
 
 
-def test_no_colour_where_none_is_wanted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_colour_where_none_is_wanted(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`NO_COLOR` holds for tables and log lines, though a terminal is there."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     program = """
@@ -181,14 +247,18 @@ telemetry.logger().warning("process.died", program="worker")
 """
 
     def lines() -> str:
-        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+        return subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stderr
 
     colour = re.compile(r"\x1b\[(\d+;)*[349]\d")
     assert colour.search(lines())
     monkeypatch.setenv("NO_COLOR", "1")
     assert "process.died" in lines()
     assert not colour.search(lines())
-    assert not colour.search(run("workflows").out + run("keys", "--help").out + run("nonsense").err)
+    assert not colour.search(
+        run("workflows").out + run("keys", "--help").out + run("nonsense").err
+    )
 
 
 def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
@@ -197,12 +267,18 @@ def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(SettingsError("a setting is wrong"), 2), (PermanentError(Code.INTERNAL, "it broke"), 1)]
+    ("error", "status"),
+    [
+        (SettingsError("a setting is wrong"), 2),
+        (PermanentError(Code.INTERNAL, "it broke"), 1),
+    ],
 )
 def test_errors_are_one_line_and_a_status(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    """1 for a failed job, 2 for wrong usage; the sentence goes to stderr, without a traceback."""
+    """1 for a failed job, 2 for wrong usage; the sentence goes to stderr, without a
+    traceback.
+    """
 
     def fails(*_: Any, **__: Any) -> Settings:
         raise error
@@ -222,18 +298,32 @@ def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class TestConfig:
-    def test_every_setting_is_listed_and_no_secret(self, run: Run, stack_file: Path) -> None:
-        """Passwords inside addresses are masked, too; the address itself stays readable."""
+    def test_every_setting_is_listed_and_no_secret(
+        self, run: Run, stack_file: Path
+    ) -> None:
+        """Passwords inside addresses are masked, too; the address itself stays
+        readable.
+        """
         outcome = run("config")
         assert outcome.status == 0
         for name in Settings.model_fields:
             assert f"{PREFIX}{name.upper()}" in outcome.out
-        for secret in ("the-s3-secret", "the-broker-secret", "the-database-secret", "the-pepper", "the-token"):
+        for secret in (
+            "the-s3-secret",
+            "the-broker-secret",
+            "the-database-secret",
+            "the-pepper",
+            "the-token",
+        ):
             assert secret not in outcome.out + run("config", "--json").out
         assert "redis://***@127.0.0.1:1/0" in outcome.out
 
-    def test_a_variable_that_is_no_setting_is_told(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Beside what may be meant, where there is such a thing; on stderr, and never its value."""
+    def test_a_variable_that_is_no_setting_is_told(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Beside what may be meant, where there is such a thing; on stderr, and never
+        its value.
+        """
         monkeypatch.setenv("darkroom_tile_px", "0")
         monkeypatch.setenv(f"{PREFIX}TEST_SAMPLES", "ours")
         assert run("config", "--json").err == ""
@@ -251,24 +341,44 @@ class TestConfig:
         """`--json` is one array, and nothing else is on stdout."""
         rows = {row["name"]: row for row in json.loads(run("config", "--json").out)}
         assert rows["DARKROOM_LEASE_S"] == {
-            "name": "DARKROOM_LEASE_S", "value": "30.0", "default": "30.0", "unit": "s",
+            "name": "DARKROOM_LEASE_S",
+            "value": "30.0",
+            "default": "30.0",
+            "unit": "s",
             "description": Settings.model_fields["lease_s"].description,
-        }  # fmt: skip
+        }
         assert all(row["description"] for row in rows.values())
 
 
 class TestEnv:
-    NAMES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "DARKROOM_BROKER_URL",
-             "DARKROOM_DATABASE_URL", "DARKROOM_API_URL", "DARKROOM_API_KEY")  # fmt: skip
+    NAMES = (
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+        "DARKROOM_BROKER_URL",
+        "DARKROOM_DATABASE_URL",
+        "DARKROOM_API_URL",
+        "DARKROOM_API_KEY",
+    )
 
-    def test_lines_are_what_a_client_needs(self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`KEY=value`, one a line; whatever a secret consists of, a shell reads back the same."""
+    def test_lines_are_what_a_client_needs(
+        self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`KEY=value`, one a line; whatever a secret consists of, a shell reads back
+        the same.
+        """
         monkeypatch.setenv(f"{PREFIX}API_KEY", STACK["API_KEY"])
         outcome = run("env")
         assert outcome.status == 0
-        assert tuple(line.partition("=")[0] for line in outcome.out.splitlines()) == self.NAMES
+        assert (
+            tuple(line.partition("=")[0] for line in outcome.out.splitlines())
+            == self.NAMES
+        )
         script = outcome.out + 'printf "%s" "$DARKROOM_API_KEY"'
-        assert subprocess.check_output(["sh", "-c", script], text=True) == STACK["API_KEY"]
+        assert (
+            subprocess.check_output(["sh", "-c", script], text=True) == STACK["API_KEY"]
+        )
 
     def test_plain_values_are_not_quoted(self, run: Run, stack_file: Path) -> None:
         """A reader that only splits at the first `=` gets the address itself."""
@@ -288,7 +398,10 @@ class TestSubmit:
             (["--params", "{scale: 2}"], "not JSON"),
             (["--params", "[2]"], "JSON object"),
             (["--workflow", "sepia"], "no workflow 'sepia'"),
-            (["--workflow", "fast", "--params", '{"scale": 9}'], "a number from 1 to 4"),
+            (
+                ["--workflow", "fast", "--params", '{"scale": 9}'],
+                "a number from 1 to 4",
+            ),
             (["--workflow", "fast", "--params", '{"size": 2}'], "no parameter 'size'"),
             (["--priority", "urgent"], "interactive or bulk"),
         ],
@@ -296,18 +409,24 @@ class TestSubmit:
     def test_a_slip_costs_no_upload(
         self, run: Run, stack_file: Path, photo: Path, arguments: list[str], said: str
     ) -> None:
-        """Status 2 and the rule, before anything is sent: nothing listens where it would be sent to."""
+        """Status 2 and the rule, before anything is sent: nothing listens where it
+        would be sent to.
+        """
         outcome = run("submit", str(photo), *arguments)
         assert (outcome.status, outcome.out) == (2, "")
         assert said in " ".join(outcome.err.replace("│", " ").split())
 
-    def test_a_path_that_is_not_there(self, run: Run, stack_file: Path, photo: Path, tmp_path: Path) -> None:
+    def test_a_path_that_is_not_there(
+        self, run: Run, stack_file: Path, photo: Path, tmp_path: Path
+    ) -> None:
         """One wrong path stops all of them before the first upload."""
         outcome = run("submit", str(photo), str(tmp_path / "gone.jpg"))
         assert outcome.status == 2
         assert "gone.jpg" in outcome.err
 
-    def test_a_folder_without_photos(self, run: Run, stack_file: Path, tmp_path: Path) -> None:
+    def test_a_folder_without_photos(
+        self, run: Run, stack_file: Path, tmp_path: Path
+    ) -> None:
         """Nothing to do is a slip, not a success."""
         (tmp_path / "notes.txt").touch()
         assert run("submit", str(tmp_path)).status == 2
@@ -318,7 +437,9 @@ class TestSubmit:
         assert outcome.status == 2
         assert "darkroom up" in outcome.err
 
-    def test_a_store_that_does_not_answer_is_a_failed_job(self, run: Run, stack_file: Path, photo: Path) -> None:
+    def test_a_store_that_does_not_answer_is_a_failed_job(
+        self, run: Run, stack_file: Path, photo: Path
+    ) -> None:
         """Status 1 and one sentence, no traceback; stdout stays empty."""
         outcome = run("submit", str(photo), "--workflow", "fast", "--json")
         assert (outcome.status, outcome.out) == (1, "")
@@ -334,21 +455,43 @@ class TestWings:
             (["worker"], ["gpu_worker"]),
             (["recorder"], ["handlers", "recorder"]),
             (["callbacks"], ["handlers", "callbacks"]),
-            (["webhooks", "test", "https://a.b/c"], ["handlers", "callbacks", "test", "https://a.b/c"]),
-            (["webhooks", "secret", "--user", "ann"], ["handlers", "callbacks", "secret", "--user", "ann"]),
-            (["sweep", "--json", "--dry-run"], ["handlers", "sweep", "--once", "--dry-run", "--json"]),
-            (["sweep", "--since", "2026-01-31"], ["handlers", "sweep", "--once", "--since", "2026-01-31"]),
+            (
+                ["webhooks", "test", "https://a.b/c"],
+                ["handlers", "callbacks", "test", "https://a.b/c"],
+            ),
+            (
+                ["webhooks", "secret", "--user", "ann"],
+                ["handlers", "callbacks", "secret", "--user", "ann"],
+            ),
+            (
+                ["sweep", "--json", "--dry-run"],
+                ["handlers", "sweep", "--once", "--dry-run", "--json"],
+            ),
+            (
+                ["sweep", "--since", "2026-01-31"],
+                ["handlers", "sweep", "--once", "--since", "2026-01-31"],
+            ),
             (["sweep", "--forever"], ["handlers", "sweep"]),
             (["models", "list", "--json"], ["gpu_worker", "models", "list", "--json"]),
             (["models", "pull", "a", "b"], ["gpu_worker", "models", "pull", "a", "b"]),
-            (["models", "add", "x.pth", "--name", "x"], ["gpu_worker", "models", "add", "x.pth", "--name=x"]),
+            (
+                ["models", "add", "x.pth", "--name", "x"],
+                ["gpu_worker", "models", "add", "x.pth", "--name=x"],
+            ),
             (["log", "rebuild", "--json"], ["handlers", "rebuild", "--json"]),
         ],
     )
     def test_a_process_command_becomes_the_process(
-        self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], becomes: list[str]
+        self,
+        run: Run,
+        stack_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str],
+        becomes: list[str],
     ) -> None:
-        """The wing replaces this process: its signals and its exit status are the wing's own."""
+        """The wing replaces this process: its signals and its exit status are the
+        wing's own.
+        """
         seen: list[str] = []
 
         def execv(program: str, argv: list[str]) -> None:
@@ -362,14 +505,31 @@ class TestWings:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["status", "env", "tasks", "keys list", "keys create --user ann", "dead list", "dead retry --all", "log rebuild",
-     "sweep --json", "webhooks test https://a.b/c", "bench pipeline", "bench throughput", "bootstrap"],
-)  # fmt: skip
+    [
+        "status",
+        "env",
+        "tasks",
+        "keys list",
+        "keys create --user ann",
+        "dead list",
+        "dead retry --all",
+        "log rebuild",
+        "sweep --json",
+        "webhooks test https://a.b/c",
+        "bench pipeline",
+        "bench throughput",
+        "bootstrap",
+    ],
+)
 def test_without_a_stack_every_command_says_so(run: Run, arguments: str) -> None:
-    """Wrong usage: where one was looked for, and the way out; nothing on stdout, where JSON may be awaited."""
+    """Wrong usage: where one was looked for, and the way out; nothing on stdout, where
+    JSON may be awaited.
+    """
     status, out, err = run(*arguments.split())
     assert (status, out) == (2, "")
-    assert re.search(r"no stack is (running|ready) in /.*/state; start one with `darkroom up`", err)
+    assert re.search(
+        r"no stack is (running|ready) in /.*/state; start one with `darkroom up`", err
+    )
 
 
 @pytest.mark.parametrize(
@@ -383,14 +543,18 @@ def test_without_a_stack_every_command_says_so(run: Run, arguments: str) -> None
         ("submit {photo} --timeout-s -1", "--timeout-s"),
     ],
 )
-def test_wrong_usage_names_the_input(run: Run, stack_file: Path, photo: Path, arguments: str, named: str) -> None:
+def test_wrong_usage_names_the_input(
+    run: Run, stack_file: Path, photo: Path, arguments: str, named: str
+) -> None:
     """Status 2 before any work."""
     status, out, err = run(*arguments.format(photo=photo).split())
     assert (status, out) == (2, "")
     assert named in err
 
 
-def test_a_place_that_cannot_be_written_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_cannot_be_written_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk, or one that is read-only: one line, no traceback."""
 
     def fails() -> Settings:
@@ -405,7 +569,10 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, monkeypatch: pytest.M
 def test_workflows_show_the_rule_of_every_parameter(run: Run) -> None:
     """What `submit --params` takes is printed with type, range and default."""
     assert "scale: a number from 1 to 4 (default 4)" in run("workflows").out
-    found = {workflow["name"]: workflow for workflow in json.loads(run("workflows", "--json").out)}
+    found = {
+        workflow["name"]: workflow
+        for workflow in json.loads(run("workflows", "--json").out)
+    }
     assert found["fast"]["params_schema"]["properties"]["scale"]["maximum"] == 4
 
 
@@ -419,7 +586,9 @@ class TestPreparing:
         assert "DARKROOM_DATABASE_URL" in outcome.err
 
     @pytest.mark.parametrize("command", ["migrate", "bootstrap"])
-    def test_a_server_that_does_not_answer(self, run: Run, stack_file: Path, command: str) -> None:
+    def test_a_server_that_does_not_answer(
+        self, run: Run, stack_file: Path, command: str
+    ) -> None:
         """A failed job with one sentence, in which no secret stands."""
         outcome = run(command)
         assert outcome.status == 1
@@ -427,7 +596,9 @@ class TestPreparing:
         assert "secret" not in outcome.err
 
 
-def test_a_state_directory_that_cannot_be(run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:
+def test_a_state_directory_that_cannot_be(
+    run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
     """A file is in its place: wrong usage, said in a sentence."""
     monkeypatch.setenv(f"{PREFIX}STATE_DIR", str(photo))
     outcome = run("up", "--detach")

@@ -1,5 +1,6 @@
-"""An hour between the clocks of machines changes no outcome: every age is the store's word, every duration a counted
-one."""
+"""An hour between the clocks of machines changes no outcome: every age is the store's
+word, every duration a counted one.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +18,12 @@ every_skew = pytest.mark.parametrize("skew_s", [-3600, 0, 3600])
 
 
 def sweep(town: Town, skew_s: float) -> tuple[int, int, int]:
-    """A pass by a machine whose clock is wrong: how many it republished, called, missed."""
-    there = replace(town.ctx, clock=FakeClock(town.clock.now() + timedelta(seconds=skew_s)))
+    """A pass by a machine whose clock is wrong: how many it republished, called,
+    missed.
+    """
+    there = replace(
+        town.ctx, clock=FakeClock(town.clock.now() + timedelta(seconds=skew_s))
+    )
     report = on_sweep(there, backlogs=town.backlogs)
     assert report.seconds >= 0
     return report.republished, report.called, report.missed
@@ -35,13 +40,17 @@ def test_a_sweep_with_a_wrong_clock_steals_nothing(town: Town, skew_s: float) ->
     for _ in range(5):
         town.later(LEASE_S / 3)
         town.claims().renew(claim)
-        town.store.put("uploads", "young.png", town.store.read("uploads", "young.png"), "image/png")
+        town.store.put(
+            "uploads", "young.png", town.store.read("uploads", "young.png"), "image/png"
+        )
         assert sweep(town, skew_s) == (0, 0, 0)
 
 
 @every_skew
 def test_a_sweep_with_a_wrong_clock_forgets_nothing(town: Town, skew_s: float) -> None:
-    """A lost notification, a lost message, a dead worker: each made good once, as soon as with a right clock."""
+    """A lost notification, a lost message, a dead worker: each made good once, as soon
+    as with a right clock.
+    """
     lost, dead = town.upload("lost.png"), town.upload("dead.png")
     town.lose()
     town.claim(dead)
@@ -55,7 +64,9 @@ def test_a_sweep_with_a_wrong_clock_forgets_nothing(town: Town, skew_s: float) -
 
 
 @every_skew
-def test_workers_with_wrong_clocks_agree_on_the_holder(town: Town, skew_s: float) -> None:
+def test_workers_with_wrong_clocks_agree_on_the_holder(
+    town: Town, skew_s: float
+) -> None:
     """A claim is due by the store's clock: no worker's own is asked."""
     upload = town.upload("a.png")
     task_id = town.receipt(upload).task_id or ""
@@ -71,12 +82,18 @@ def test_workers_with_wrong_clocks_agree_on_the_holder(town: Town, skew_s: float
 
 
 @every_skew
-def test_a_handler_with_a_wrong_clock_decides_the_same(town: Town, skew_s: float) -> None:
-    """The time of the decision is its own word; ids, order and end are not touched by it."""
+def test_a_handler_with_a_wrong_clock_decides_the_same(
+    town: Town, skew_s: float
+) -> None:
+    """The time of the decision is its own word; ids, order and end are not touched by
+    it.
+    """
     right = town.upload("a.png")
     before = town.receipt(right)
     town.store.delete("results", f"receipts/{right}.json")
-    town.ctx = replace(town.ctx, clock=FakeClock(town.clock.now() + timedelta(seconds=skew_s)))
+    town.ctx = replace(
+        town.ctx, clock=FakeClock(town.clock.now() + timedelta(seconds=skew_s))
+    )
     town.later()
     assert town.sweep().missed == 1
     after = town.receipt(right)

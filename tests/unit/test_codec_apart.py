@@ -1,4 +1,6 @@
-"""The codec's own tests once more, through the decoder's process: what holds in one holds in the other."""
+"""The codec's own tests once more, through the decoder's process: what holds in one
+holds in the other.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,33 @@ import pytest
 from gpu_worker.codec import Decoder, Limits
 from gpu_worker.photo import Photo
 from shared.settings import Settings
-from tests.unit import test_codec_decode, test_codec_faults, test_codec_metadata, test_codec_upright
+from tests.unit import (
+    test_codec_decode,
+    test_codec_faults,
+    test_codec_metadata,
+    test_codec_upright,
+)
 
-MODULES = (test_codec_decode, test_codec_faults, test_codec_metadata, test_codec_upright)
-# One patches the codec where it runs, which is elsewhere now; the other has its counterpart in test_hostile.py.
-LEFT_OUT = {"test_memory_that_runs_out_has_a_code_of_its_own", "test_any_damage_gives_a_photo_or_a_permanent_error"}
+MODULES = (
+    test_codec_decode,
+    test_codec_faults,
+    test_codec_metadata,
+    test_codec_upright,
+)
+# One patches the codec where it runs, which is elsewhere now; the other has its
+# counterpart in test_hostile.py.
+LEFT_OUT = {
+    "test_memory_that_runs_out_has_a_code_of_its_own",
+    "test_any_damage_gives_a_photo_or_a_permanent_error",
+}
 
 for module in MODULES:
     globals().update(
-        {name: test for name, test in vars(module).items() if name.startswith("test_") and name not in LEFT_OUT}
+        {
+            name: test
+            for name, test in vars(module).items()
+            if name.startswith("test_") and name not in LEFT_OUT
+        }
     )
 
 
@@ -29,7 +49,9 @@ def apart() -> Iterator[None]:
     def decode(data: bytes, limits: Limits) -> Photo:
         if limits not in decoders:
             names = ("max_pixels", "max_metadata_bytes", "keep_gps", "max_frames")
-            decoders[limits] = Decoder(Settings(**{name: getattr(limits, name) for name in names}))
+            decoders[limits] = Decoder(
+                Settings(**{name: getattr(limits, name) for name in names})
+            )
         return decoders[limits].decode(data)
 
     with pytest.MonkeyPatch.context() as patch:

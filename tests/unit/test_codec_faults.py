@@ -1,4 +1,6 @@
-"""Bad files end in one kind of error, with a code and a sentence; nothing else ever comes out of `decode`."""
+"""Bad files end in one kind of error, with a code and a sentence; nothing else ever
+comes out of `decode`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from tests.unit.codec_samples import HEIC, LIMITS, noise, png, quarters, saved, tiff
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it reads in damaged files
+# Pillow warns of what it reads in damaged files
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 PICTURE = noise((40, 60, 3))
 FILES = {
@@ -28,7 +31,9 @@ FILES = {
     "webp": saved(PICTURE, "WEBP"),
     "tiff": saved(PICTURE, "TIFF"),
     "tiff-lzw": saved(PICTURE, "TIFF", compression="tiff_lzw"),
-    "tiff16": tiff(noise((40, 60, 3), np.uint16), photometric="rgb", compression="zlib"),
+    "tiff16": tiff(
+        noise((40, 60, 3), np.uint16), photometric="rgb", compression="zlib"
+    ),
     "bmp": saved(PICTURE, "BMP"),
     "gif": saved(PICTURE, "GIF"),
     "avif": saved(PICTURE, "AVIF"),
@@ -52,17 +57,36 @@ def test_truncated_files_are_damaged(kind: str, share: float) -> None:
     assert len(error.detail) > 40
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"\0", b"hello, this is text", b"#!/usr/bin/env python\nprint(1)\n", b"%PDF-1.7\n", b"PK\x03\x04",
-    b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
-    b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", b"II*\0", b"BM", b"\x89PNG\r\n\x1a\n", bytes(1000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"hello, this is text",
+        b"#!/usr/bin/env python\nprint(1)\n",
+        b"%PDF-1.7\n",
+        b"PK\x03\x04",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        b"GIF89a",
+        b"\xff\xd8\xff",
+        b"RIFF\0\0\0\0WEBP",
+        b"II*\0",
+        b"BM",
+        b"\x89PNG\r\n\x1a\n",
+        bytes(1000),
+    ],
+)
 def test_files_that_are_no_picture(data: bytes) -> None:
-    """Nothing, text, scripts, documents and bare magic numbers: `decode_error`, and the sentence names the formats."""
+    """Nothing, text, scripts, documents and bare magic numbers: `decode_error`, and the
+    sentence names the formats.
+    """
     assert _refused(data).code == Code.DECODE_ERROR
 
 
-@pytest.mark.parametrize("kind", ["ICO", "PPM", "PCX", "TGA", "JPEG2000", "PDF", "EPS", "SGI"])
+@pytest.mark.parametrize(
+    "kind", ["ICO", "PPM", "PCX", "TGA", "JPEG2000", "PDF", "EPS", "SGI"]
+)
 def test_other_decoders_are_out_of_reach(kind: str) -> None:
     """Formats beyond the list are not opened, although Pillow could."""
     assert _refused(saved(quarters(), kind)).code == Code.DECODE_ERROR
@@ -76,7 +100,9 @@ def _claims(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("size", [(40_000, 40_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (120_000_001, 1)])
+@pytest.mark.parametrize(
+    "size", [(40_000, 40_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (120_000_001, 1)]
+)
 def test_a_small_file_that_claims_a_huge_picture(size: tuple[int, int]) -> None:
     """A decompression bomb is refused by its header, before memory is taken."""
     assert _refused(_claims(*size)).code == Code.TOO_MANY_PIXELS
@@ -91,11 +117,18 @@ def test_a_flipped_bit_in_a_png_is_noticed() -> None:
     """PNG has checksums: a picture with a wrong pixel is refused rather than restored."""
     sound = png(quarters())
     at = sound.index(b"IDAT") + 20
-    assert _refused(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :]).code == Code.DECODE_ERROR
+    assert (
+        _refused(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :]).code
+        == Code.DECODE_ERROR
+    )
 
 
-def test_memory_that_runs_out_has_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`out_of_memory` says that the worker was too small, not that the photo is damaged."""
+def test_memory_that_runs_out_has_a_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`out_of_memory` says that the worker was too small, not that the photo is
+    damaged.
+    """
 
     def runs_out_of_memory(image: Image.Image, data: bytes) -> modes.Planes:
         raise MemoryError
@@ -121,7 +154,9 @@ def test_tiff_directories_in_a_circle_end() -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "MPO"])
 def test_pictures_in_one_file_are_limited(kind: str) -> None:
-    """As many as the limit pass, with a note that only the first was restored; one more is refused by name."""
+    """As many as the limit pass, with a note that only the first was restored; one more
+    is refused by name.
+    """
     pages = [Image.fromarray(noise((8, 8, 3), seed=n)) for n in range(4)]
     data = saved(pages[0], kind, save_all=True, append_images=pages[1:])
     assert any("only the" in note for note in decode(data, Limits(max_frames=4)).notes)
@@ -133,7 +168,9 @@ def test_pictures_in_one_file_are_limited(kind: str) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_damage_gives_a_photo_or_a_permanent_error(data: st.DataObject) -> None:
-    """Bytes changed, cut out or put in anywhere: `decode` returns a sound `Photo` or raises `PermanentError`."""
+    """Bytes changed, cut out or put in anywhere: `decode` returns a sound `Photo` or
+    raises `PermanentError`.
+    """
     damaged = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))])
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(damaged) - 1))
@@ -150,7 +187,10 @@ def _assert_sound(photo: Photo) -> None:
     assert photo.pixels.flags.c_contiguous
     assert photo.pixels.flags.writeable
     if photo.alpha is not None:
-        assert (photo.alpha.shape, photo.alpha.dtype) == (photo.pixels.shape[:2], photo.pixels.dtype)
+        assert (photo.alpha.shape, photo.alpha.dtype) == (
+            photo.pixels.shape[:2],
+            photo.pixels.dtype,
+        )
 
 
 def test_sentences_hold_no_addresses_of_objects() -> None:

@@ -1,4 +1,6 @@
-"""Results say what they are: in XMP, in PNG text, and on the picture where that is asked for."""
+"""Results say what they are: in XMP, in PNG text, and on the picture where that is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from gpu_worker.codec import Decoder, check_label, corner, preview, profiles, stamp, texts
+from gpu_worker.codec import (
+    Decoder,
+    check_label,
+    corner,
+    preview,
+    profiles,
+    stamp,
+    texts,
+)
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import SettingsError
@@ -41,38 +51,62 @@ def test_png_text_says_what_was_done() -> None:
     assert text["Software"].startswith("Darkroom ")
 
 
-@pytest.mark.parametrize(("kinds", "term"), [
-    (("upscale",), "algorithmicallyEnhanced"),
-    (("denoise", "dehaze", "upscale", "finish"), "algorithmicallyEnhanced"),
-    (("colorize",), "compositeWithTrainedAlgorithmicMedia"),
-    (("colorize", "upscale"), "compositeWithTrainedAlgorithmicMedia"),
-    (("faces",), "compositeWithTrainedAlgorithmicMedia"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kinds", "term"),
+    [
+        (("upscale",), "algorithmicallyEnhanced"),
+        (("denoise", "dehaze", "upscale", "finish"), "algorithmicallyEnhanced"),
+        (("colorize",), "compositeWithTrainedAlgorithmicMedia"),
+        (("colorize", "upscale"), "compositeWithTrainedAlgorithmicMedia"),
+        (("faces",), "compositeWithTrainedAlgorithmicMedia"),
+    ],
+)
 def test_source_type_follows_the_steps(kinds: tuple[str, ...], term: str) -> None:
-    """Enlarged and corrected is `algorithmicallyEnhanced`; with invented colours or faces it says so."""
+    """Enlarged and corrected is `algorithmicallyEnhanced`; with invented colours or
+    faces it says so.
+    """
     assert _xmp(texts(TASK, workflow(*kinds))[XMP_KEYWORD])[IPTC] == VOCABULARY + term
 
 
 def test_aigc_field_is_the_standards_json() -> None:
-    """`TC260:AIGC` holds the seven fields of GB 45438-2025 as JSON, whatever the producer is called."""
-    value = _xmp(texts(TASK, workflow("upscale"), "影像 <\"&'> 工作室")[XMP_KEYWORD])[TC260]
+    """`TC260:AIGC` holds the seven fields of GB 45438-2025 as JSON, whatever the
+    producer is called.
+    """
+    value = _xmp(texts(TASK, workflow("upscale"), "影像 <\"&'> 工作室")[XMP_KEYWORD])[
+        TC260
+    ]
     assert value is not None
     assert json.loads(value) == {
-        "Label": "1", "ContentProducer": '影像 <"&\'> 工作室', "ProduceID": TASK, "ReservedCode1": "",
-        "ContentPropagator": "", "PropagateID": "", "ReservedCode2": "",
-    }  # fmt: skip
+        "Label": "1",
+        "ContentProducer": "影像 <\"&'> 工作室",
+        "ProduceID": TASK,
+        "ReservedCode1": "",
+        "ContentPropagator": "",
+        "PropagateID": "",
+        "ReservedCode2": "",
+    }
 
 
-def _photo(shape: tuple[int, int, int] = (400, 600, 3), dtype: Any = np.uint8, alpha: bool = False) -> Photo:
+def _photo(
+    shape: tuple[int, int, int] = (400, 600, 3),
+    dtype: Any = np.uint8,
+    alpha: bool = False,
+) -> Photo:
     grey = np.iinfo(dtype).max // 2
-    return Photo(np.full(shape, grey, dtype), np.zeros(shape[:2], dtype) if alpha else None)
+    return Photo(
+        np.full(shape, grey, dtype), np.zeros(shape[:2], dtype) if alpha else None
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_label_is_drawn_into_the_corner_only(dtype: Any, channels: int, alpha: bool) -> None:
-    """The label changes the lower right corner and nothing else, is white on dark, and is opaque."""
+def test_label_is_drawn_into_the_corner_only(
+    dtype: Any, channels: int, alpha: bool
+) -> None:
+    """The label changes the lower right corner and nothing else, is white on dark, and
+    is opaque.
+    """
     photo = _photo((400, 600, channels), dtype, alpha)
     stamp(photo, "AI-enhanced / AI 修复")
     changed = np.argwhere((photo.pixels != np.iinfo(dtype).max // 2).any(axis=2))
@@ -91,7 +125,8 @@ def test_label_is_high_enough_to_be_seen() -> None:
     photo = _photo((2000, 3000, 3))
     stamp(photo, "AI 修复")
     rows = np.flatnonzero((photo.pixels > 200).any(axis=(1, 2)))
-    assert rows.max() - rows.min() >= 0.7 * 0.05 * 2000  # ink is a part of the letter's height
+    # ink is a part of the letter's height
+    assert rows.max() - rows.min() >= 0.7 * 0.05 * 2000
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 1000, 3), (1000, 3, 1), (20, 20, 3)])
@@ -104,7 +139,9 @@ def test_picture_too_small_for_a_label(shape: tuple[int, int, int]) -> None:
 
 
 def test_chinese_letters_are_really_drawn() -> None:
-    """Different characters leave different ink: none is the empty box of a missing letter."""
+    """Different characters leave different ink: none is the empty box of a missing
+    letter.
+    """
     inks = set()
     for character in "人工智能修复":
         photo = _photo()
@@ -121,7 +158,9 @@ def _latin_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_latin_only")
 def test_letters_without_a_font_are_refused_at_start() -> None:
-    """Without a font for them Chinese labels stop the start, naming letters, setting and package; Latin ones work."""
+    """Without a font for them Chinese labels stop the start, naming letters, setting
+    and package; Latin ones work.
+    """
     with pytest.raises(SettingsError, match=r"LABEL_TEXT.*修.*pylopdf-fonts-zh-cn"):
         check_label(Settings(label_text="AI 修复"))
     check_label(Settings(label_text="AI-enhanced"))
@@ -142,20 +181,29 @@ def _opened(data: bytes) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("shape", [(400, 600, 3), (2000, 1500, 3), (5000, 40, 1), (1, 1, 3)])
+@pytest.mark.parametrize(
+    "shape", [(400, 600, 3), (2000, 1500, 3), (5000, 40, 1), (1, 1, 3)]
+)
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_preview_is_small_and_of_the_same_shape(shape: tuple[int, int, int], alpha: bool, dtype: Any) -> None:
+def test_preview_is_small_and_of_the_same_shape(
+    shape: tuple[int, int, int], alpha: bool, dtype: Any
+) -> None:
     """No side above 512 pixels, proportions kept, never enlarged."""
     photo = Photo(noise(shape, dtype), noise(shape[:2], dtype) if alpha else None)
     image = _opened(preview(photo, Settings(label_preview=False)))
     scale = min(1, 512 / max(shape))
-    assert image.size == (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))
+    assert image.size == (
+        max(1, round(shape[1] * scale)),
+        max(1, round(shape[0] * scale)),
+    )
     assert image.mode == ("RGBA" if alpha else "RGB")
 
 
 def test_preview_carries_label_and_xmp() -> None:
-    """By default the preview shows the label and holds the packet; a setting turns the visible one off."""
+    """By default the preview shows the label and holds the packet; a setting turns the
+    visible one off.
+    """
     photo, text = _photo(), texts(TASK, workflow("upscale"))
     shown = _opened(preview(photo, Settings(), text))
     plain = _opened(preview(photo, Settings(label_preview=False), text))
@@ -165,11 +213,19 @@ def test_preview_carries_label_and_xmp() -> None:
 
 
 def test_preview_is_in_srgb() -> None:
-    """A photo in a wider space is converted, so that a viewer without colour management shows it right."""
-    wide = profiles.matrix_profile("wide", (0.3127, 0.3290), (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 2.2)
-    photo = Photo(np.full((64, 64, 3), (100, 180, 100), np.uint8), meta=Metadata(icc=wide))
+    """A photo in a wider space is converted, so that a viewer without colour management
+    shows it right.
+    """
+    wide = profiles.matrix_profile(
+        "wide", (0.3127, 0.3290), (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 2.2
+    )
+    photo = Photo(
+        np.full((64, 64, 3), (100, 180, 100), np.uint8), meta=Metadata(icc=wide)
+    )
     with closing(Decoder(Settings())) as decoder:
-        image = _opened(preview(photo, Settings(label_preview=False), converter=decoder))
+        image = _opened(
+            preview(photo, Settings(label_preview=False), converter=decoder)
+        )
     red, green, _ = np.asarray(image)[32, 32].astype(int)
     assert red < 60
     assert abs(green - 181) < 6
@@ -178,8 +234,13 @@ def test_preview_is_in_srgb() -> None:
 
 def test_transparent_colours_do_not_bleed() -> None:
     """What hides under full transparency does not tint the edge of what is seen."""
-    pixels, alpha = np.full((1500, 1500, 3), (255, 0, 255), np.uint8), np.zeros((1500, 1500), np.uint8)
+    pixels, alpha = (
+        np.full((1500, 1500, 3), (255, 0, 255), np.uint8),
+        np.zeros((1500, 1500), np.uint8),
+    )
     pixels[:, :701], alpha[:, :701] = (10, 200, 10), 255
-    image = np.asarray(_opened(preview(Photo(pixels, alpha), Settings(label_preview=False)))).astype(int)
+    image = np.asarray(
+        _opened(preview(Photo(pixels, alpha), Settings(label_preview=False)))
+    ).astype(int)
     seen = image[image[..., 3] > 60]
     assert np.abs(seen[:, :3] - (10, 200, 10)).max() < 30

@@ -36,8 +36,12 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def test_encoding_and_preview_leave_nothing_resident(big: Photo, settings: Settings) -> None:
-    """Mapped pages count as the process's memory until they are dropped; contents stay in the file."""
+def test_encoding_and_preview_leave_nothing_resident(
+    big: Photo, settings: Settings
+) -> None:
+    """Mapped pages count as the process's memory until they are dropped; contents stay
+    in the file.
+    """
     first_row = big.pixels[0].copy()
     before = resident_bytes()
     codec.preview(big, settings, {})

@@ -1,4 +1,6 @@
-"""The PNG writer: lossless, the same bytes every time, in bounded memory, readable by anybody."""
+"""The PNG writer: lossless, the same bytes every time, in bounded memory, readable by
+anybody.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,25 @@ from gpu_worker.photo import Metadata, Photo
 from tests.unit.codec_samples import LIMITS, noise, read_png
 
 
-def _written(photo: Photo, level: int = 1, threads: int | None = None, **text: str) -> tuple[bytes, Written]:
+def _written(
+    photo: Photo, level: int = 1, threads: int | None = None, **text: str
+) -> tuple[bytes, Written]:
     file = io.BytesIO()
     written = write_png(photo, file, text, level, threads)
     return file.getvalue(), written
 
 
 def _joined(photo: Photo) -> Any:
-    return photo.pixels if photo.alpha is None else np.dstack((photo.pixels, photo.alpha))
+    return (
+        photo.pixels if photo.alpha is None else np.dstack((photo.pixels, photo.alpha))
+    )
 
 
 @st.composite
 def photos(draw: st.DrawFn) -> Photo:
-    """Photos of every kind that exists: grey or RGB, with or without alpha, 8 or 16 bits, from 1 x 1."""
+    """Photos of every kind that exists: grey or RGB, with or without alpha, 8 or 16
+    bits, from 1 x 1.
+    """
     dtype = draw(st.sampled_from([np.uint8, np.uint16]))
     height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     pixels = draw(some.arrays(dtype, (height, width, draw(st.sampled_from([1, 3])))))
@@ -45,7 +53,9 @@ def photos(draw: st.DrawFn) -> Photo:
 @given(photos(), st.integers(0, 3))
 @settings(max_examples=150, deadline=None)
 def test_every_photo_comes_back_exactly(photo: Photo, level: int) -> None:
-    """Whatever pixels, depth, channels, alpha and level: the file holds them, by the letter of the specification."""
+    """Whatever pixels, depth, channels, alpha and level: the file holds them, by the
+    letter of the specification.
+    """
     data, _ = _written(photo, level)
     array, _ = read_png(data)
     assert (array == _joined(photo)).all()
@@ -70,8 +80,14 @@ def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("dtype", "alpha"), [(np.uint8, False), (np.uint16, True)])
 @pytest.mark.usefixtures("small_bands")
 def test_bands_join(level: int, dtype: Any, alpha: bool) -> None:
-    """A picture of many bands, smooth in one part and noisy in another, reads as one stream."""
-    ramp = np.linspace(0, np.iinfo(dtype).max, 90 * 110 * 3).reshape(90, 110, 3).astype(dtype)
+    """A picture of many bands, smooth in one part and noisy in another, reads as one
+    stream.
+    """
+    ramp = (
+        np.linspace(0, np.iinfo(dtype).max, 90 * 110 * 3)
+        .reshape(90, 110, 3)
+        .astype(dtype)
+    )
     ramp[40:] ^= noise((50, 110, 3), dtype)
     photo = Photo(ramp, noise((90, 110), dtype) if alpha else None)
     array, _ = read_png(_written(photo, level)[0])
@@ -84,7 +100,9 @@ def test_threads_do_not_change_a_byte(level: int) -> None:
     """One thread or five: the same file."""
     photo = Photo(noise((200, 64, 3)) // 8)
     first, _ = _written(photo, level, threads=1)
-    assert all(_written(photo, level, threads=threads)[0] == first for threads in (2, 5))
+    assert all(
+        _written(photo, level, threads=threads)[0] == first for threads in (2, 5)
+    )
 
 
 def test_result_names_the_file_it_wrote() -> None:
@@ -94,9 +112,13 @@ def test_result_names_the_file_it_wrote() -> None:
 
 
 def test_levels_trade_time_for_size() -> None:
-    """On a smooth picture a higher level is never larger by more than a trifle, and the highest is smallest."""
+    """On a smooth picture a higher level is never larger by more than a trifle, and the
+    highest is smallest.
+    """
     y, x = np.mgrid[0:600, 0:800]
-    picture = np.stack([np.sin(x / 37) * np.cos(y / 41), np.sin((x + y) / 53), np.cos(x / 29)], axis=2)
+    picture = np.stack(
+        [np.sin(x / 37) * np.cos(y / 41), np.sin((x + y) / 53), np.cos(x / 29)], axis=2
+    )
     grain = np.random.default_rng(0).normal(0, 2, picture.shape)
     photo = Photo(np.clip(picture * 100 + 128 + grain, 0, 255).astype(np.uint8))
     sizes = [_written(photo, level)[1].bytes for level in range(4)]
@@ -105,7 +127,9 @@ def test_levels_trade_time_for_size() -> None:
 
 
 def test_pixels_larger_than_memory_are_streamed(tmp_path: Path) -> None:
-    """A memory-mapped picture is written without ever being in memory: 96 MB of pixels in less than 24 MB."""
+    """A memory-mapped picture is written without ever being in memory: 96 MB of pixels
+    in less than 24 MB.
+    """
     shape = (4000, 8000, 3)
     pixels = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=shape)
     pixels[:, :, 0] = np.arange(8000) % 251
@@ -139,9 +163,13 @@ def read_png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return chunks
 
 
-@pytest.mark.parametrize("value", ["plain", "naïve café", "修复 🎞", "", "two\nlines", "x" * 10_000])
+@pytest.mark.parametrize(
+    "value", ["plain", "naïve café", "修复 🎞", "", "two\nlines", "x" * 10_000]
+)
 def test_text_is_read_back(value: str) -> None:
-    """Any text survives, in the plain chunk where Latin-1 holds it and in the international one elsewhere."""
+    """Any text survives, in the plain chunk where Latin-1 holds it and in the
+    international one elsewhere.
+    """
     data, _ = _written(Photo(noise((2, 2, 1))), Title=value)
     assert Image.open(io.BytesIO(data)).text == {"Title": value}  # type: ignore[attr-defined]
 
@@ -154,7 +182,9 @@ def test_xmp_is_where_readers_look() -> None:
     assert (b"iTXt", XMP_KEYWORD.encode() + b"\0\0\0\0\0<x:xmpmeta/>") in chunks
 
 
-@pytest.mark.parametrize("keyword", ["", "x" * 80, " lead", "trail ", "nul\0", "new\nline"])
+@pytest.mark.parametrize(
+    "keyword", ["", "x" * 80, " lead", "trail ", "nul\0", "new\nline"]
+)
 def test_keywords_that_png_forbids(keyword: str) -> None:
     """A keyword outside PNG's rule is refused by name instead of writing a broken file."""
     with pytest.raises(ValueError, match="keyword"):

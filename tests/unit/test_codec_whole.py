@@ -1,4 +1,6 @@
-"""A PNG whose pixel stream ends early, but properly, is refused: its decoder would fill up the rest in silence."""
+"""A PNG whose pixel stream ends early, but properly, is refused: its decoder would fill
+up the rest in silence.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_missing_rows_are_noticed(rows: int) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 3), (33, 2000)])
-def test_sound_pictures_of_every_depth_are_whole(mode: str, size: tuple[int, int]) -> None:
+def test_sound_pictures_of_every_depth_are_whole(
+    mode: str, size: tuple[int, int]
+) -> None:
     """Rows are counted to the byte."""
     assert is_whole(saved(Image.new(mode, size), "PNG"))
 
@@ -47,8 +51,13 @@ def test_sixteen_bits_are_whole(samples: int) -> None:
 
 @pytest.mark.parametrize(("side", "stored"), [(1, 2), (2, 7), (5, 36), (8, 79)])
 def test_interlaced_rows_are_counted_by_pass(side: int, stored: int) -> None:
-    """Each of the seven passes has rows of its own: so many bytes for a grey picture, and not one less."""
+    """Each of the seven passes has rows of its own: so many bytes for a grey picture,
+    and not one less.
+    """
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 1))
-    whole, less = (PNG_MAGIC + header + chunk(b"IDAT", zlib.compress(bytes(n))) for n in (stored, stored - 1))
+    whole, less = (
+        PNG_MAGIC + header + chunk(b"IDAT", zlib.compress(bytes(n)))
+        for n in (stored, stored - 1)
+    )
     assert is_whole(whole)
     assert not is_whole(less)

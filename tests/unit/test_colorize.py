@@ -1,4 +1,6 @@
-"""Colouring: the official arithmetic around the network, in bands, at every size, depth and colour space."""
+"""Colouring: the official arithmetic around the network, in bands, at every size, depth
+and colour space.
+"""
 
 # ruff: noqa: E402 - nothing of torch may be imported before `needs`
 
@@ -26,13 +28,20 @@ from gpu_worker.steps import colorize
 from tests.unit.colour_stand_in import Floats, StandIn, coloured, smooth
 
 
-def official(bgr: NDArray[np.uint8], side: int, network: Any, enlarge: int) -> tuple[Floats, NDArray[np.uint8]]:
-    """The steps of DDColor's published pipeline on the whole picture: what its network sees, and the result in BGR."""
+def official(
+    bgr: NDArray[np.uint8], side: int, network: Any, enlarge: int
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """The steps of DDColor's published pipeline on the whole picture: what its network
+    sees, and the result in BGR.
+    """
     height, width = bgr.shape[:2]
     image = (bgr / 255.0).astype(np.float32)
     luminance = cv2.cvtColor(image, cv2.COLOR_BGR2Lab)[:, :, :1]
     small = cv2.cvtColor(cv2.resize(image, (side, side)), cv2.COLOR_BGR2Lab)[:, :, :1]
-    grey = cv2.cvtColor(np.concatenate([small, np.zeros_like(small), np.zeros_like(small)], 2), cv2.COLOR_LAB2RGB)
+    grey = cv2.cvtColor(
+        np.concatenate([small, np.zeros_like(small), np.zeros_like(small)], 2),
+        cv2.COLOR_LAB2RGB,
+    )
     ab = cv2.resize(network(grey), (width, height), interpolation=enlarge)
     result = cv2.cvtColor(np.concatenate([luminance, ab], 2), cv2.COLOR_LAB2BGR)
     return grey, (result * 255.0).round().astype(np.uint8)
@@ -40,13 +49,22 @@ def official(bgr: NDArray[np.uint8], side: int, network: Any, enlarge: int) -> t
 
 @pytest.mark.parametrize("size", [460, 512, 680, 960])
 @pytest.mark.parametrize("shape", [(351, 500), (700, 90), (64, 64), (1, 1), (3, 2000)])
-def test_the_network_sees_what_the_official_one_sees(size: int, shape: tuple[int, int]) -> None:
+def test_the_network_sees_what_the_official_one_sees(
+    size: int, shape: tuple[int, int]
+) -> None:
     """At every size and shape of photo."""
     engine, pixels = StandIn(), photo_like(*shape)
     coloured(Photo(pixels), engine, size)
-    expected, _ = official(np.ascontiguousarray(pixels[:, :, ::-1]), colorize.snapped(size), smooth, cv2.INTER_LINEAR)
+    expected, _ = official(
+        np.ascontiguousarray(pixels[:, :, ::-1]),
+        colorize.snapped(size),
+        smooth,
+        cv2.INTER_LINEAR,
+    )
     off = np.abs(engine.seen[0] - expected) * 255
-    print(f"size {size} shape {shape}: network input off by max {off.max():.5f}, mean {off.mean():.6f} levels")
+    print(
+        f"size {size} shape {shape}: network input off by max {off.max():.5f}, mean {off.mean():.6f} levels"
+    )
     assert engine.seen[0].shape == expected.shape
     assert off.mean() < 0.01
     assert off.max() < 0.5
@@ -57,15 +75,23 @@ def test_the_picture_is_the_official_one(shape: tuple[int, int]) -> None:
     """With ab enlarged in the same smooth way: at most a level off, by rounding."""
     pixels = photo_like(*shape)
     found = coloured(Photo(pixels), StandIn()).photo.pixels
-    _, expected = official(np.ascontiguousarray(pixels[:, :, ::-1]), 512, smooth, cv2.INTER_LINEAR)
+    _, expected = official(
+        np.ascontiguousarray(pixels[:, :, ::-1]), 512, smooth, cv2.INTER_LINEAR
+    )
     off = difference(found, np.ascontiguousarray(expected[:, :, ::-1]))
-    print(f"shape {shape}: picture off by max {off.max():.0f}, mean {off.mean():.6f} levels")
+    print(
+        f"shape {shape}: picture off by max {off.max():.0f}, mean {off.mean():.6f} levels"
+    )
     assert off.max() <= 1
     assert off.mean() < 0.01
 
 
-def test_nearest_neighbour_is_the_whole_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official code repeats pixels of ab; made to do the same, ours is within half a level of it."""
+def test_nearest_neighbour_is_the_whole_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The official code repeats pixels of ab; made to do the same, ours is within half
+    a level of it.
+    """
     pixels = photo_like(351, 500)
 
     def repeated(source: NDArray[Any], size: tuple[int, int], band: slice) -> Floats:
@@ -79,7 +105,9 @@ def test_nearest_neighbour_is_the_whole_difference(monkeypatch: pytest.MonkeyPat
     plain = bilinear.rows
     monkeypatch.setattr(bilinear, "rows", repeated)
     found = coloured(Photo(pixels), StandIn()).photo.pixels
-    _, expected = official(np.ascontiguousarray(pixels[:, :, ::-1]), 512, smooth, cv2.INTER_NEAREST)
+    _, expected = official(
+        np.ascontiguousarray(pixels[:, :, ::-1]), 512, smooth, cv2.INTER_NEAREST
+    )
     off = difference(found, np.ascontiguousarray(expected[:, :, ::-1]))
     print(f"nearest neighbour: max {off.max():.0f}, mean {off.mean():.6f} levels")
     assert off.mean() < 0.5
@@ -105,9 +133,14 @@ def test_the_photo_keeps_its_luminance(bits: int) -> None:
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(1, 8), (3, 8), (1, 16), (3, 16)])
-def test_grey_and_colour_photos_of_both_depths_become_rgb(channels: int, bits: int) -> None:
+def test_grey_and_colour_photos_of_both_depths_become_rgb(
+    channels: int, bits: int
+) -> None:
     """Full frame, same depth, alpha untouched."""
-    pixels, alpha = photo_like(50, 70, channels, bits), photo_like(50, 70, 1, bits)[:, :, 0]
+    pixels, alpha = (
+        photo_like(50, 70, channels, bits),
+        photo_like(50, 70, 1, bits)[:, :, 0],
+    )
     found = coloured(Photo(pixels, alpha), StandIn()).photo
     assert found.pixels.shape == (50, 70, 3)
     assert found.pixels.dtype == pixels.dtype
@@ -122,34 +155,59 @@ def test_no_colour_factor_leaves_the_photo_grey() -> None:
     grey = coloured(Photo(pixels), StandIn(), factor=0).photo.pixels
     assert difference(grey, np.repeat(pixels, 3, 2)).max() <= 1
     once, twice = (
-        coloured(Photo(pixels), StandIn(lambda grey: smooth(grey) / 8), factor=factor).photo.pixels.astype(np.float32)
+        coloured(
+            Photo(pixels), StandIn(lambda grey: smooth(grey) / 8), factor=factor
+        ).photo.pixels.astype(np.float32)
         for factor in (1, 2)
     )
-    chroma = [cv2.cvtColor(p / np.float32(255), cv2.COLOR_RGB2LAB)[:, :, 1:] for p in (once, twice)]
+    chroma = [
+        cv2.cvtColor(p / np.float32(255), cv2.COLOR_RGB2LAB)[:, :, 1:]
+        for p in (once, twice)
+    ]
     assert np.abs(2 * chroma[0] - chroma[1]).mean() < 1
 
 
 def test_colours_beyond_the_legal_range_are_held_back() -> None:
     """A wild network gives saturated colours, never a picture of wrapped numbers."""
     pixels = photo_like(40, 40)
-    wild = coloured(Photo(pixels), StandIn(lambda grey: smooth(grey) * 1e6)).photo.pixels
-    legal = coloured(Photo(pixels), StandIn(lambda grey: np.clip(smooth(grey) * 1e6, -128, 127))).photo.pixels
+    wild = coloured(
+        Photo(pixels), StandIn(lambda grey: smooth(grey) * 1e6)
+    ).photo.pixels
+    legal = coloured(
+        Photo(pixels), StandIn(lambda grey: np.clip(smooth(grey) * 1e6, -128, 127))
+    ).photo.pixels
     assert np.array_equal(wild, legal)
 
 
 @pytest.mark.parametrize(
     ("asked", "used"),
-    [(460, 448), (463, 448), (464, 480), (512, 512), (680, 672), (688, 704), (1280, 1280)],
+    [
+        (460, 448),
+        (463, 448),
+        (464, 480),
+        (512, 512),
+        (680, 672),
+        (688, 704),
+        (1280, 1280),
+    ],
 )
-def test_any_size_is_accepted_and_both_sizes_are_recorded(asked: int, used: int) -> None:
+def test_any_size_is_accepted_and_both_sizes_are_recorded(
+    asked: int, used: int
+) -> None:
     """The network insists on multiples of 32."""
     engine = StandIn()
     outcome = coloured(Photo(photo_like(20, 30)), engine, asked)
     assert engine.seen[0].shape == (used, used, 3)
-    assert outcome.detail == {"model_size": asked, "effective_size": used, "color_factor": 1.0}
+    assert outcome.detail == {
+        "model_size": asked,
+        "effective_size": used,
+        "color_factor": 1.0,
+    }
 
 
-def test_the_result_does_not_depend_on_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_the_bands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Big photos are done in rows at a time."""
     pixels = photo_like(300, 200)
     whole = coloured(Photo(pixels), StandIn()).photo.pixels
@@ -158,14 +216,24 @@ def test_the_result_does_not_depend_on_the_bands(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [((351, 500), (512, 512)), ((2000, 31), (64, 448)), ((64, 64), (700, 50))]
+    ("source", "target"),
+    [((351, 500), (512, 512)), ((2000, 31), (64, 448)), ((64, 64), (700, 50))],
 )
-def test_bilinear_rows_are_those_of_opencv(source: tuple[int, int], target: tuple[int, int]) -> None:
+def test_bilinear_rows_are_those_of_opencv(
+    source: tuple[int, int], target: tuple[int, int]
+) -> None:
     """Enlarged and reduced."""
     pixels = photo_like(*source)
     width, height = target
-    found = np.concatenate([bilinear.rows(pixels, target, slice(i, min(i + 7, height))) for i in range(0, height, 7)])
-    expected = cv2.resize(pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    found = np.concatenate(
+        [
+            bilinear.rows(pixels, target, slice(i, min(i + 7, height)))
+            for i in range(0, height, 7)
+        ]
+    )
+    expected = cv2.resize(
+        pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     assert np.abs(found - expected).max() < 1e-3
 
 
@@ -176,34 +244,54 @@ def profile(space: str) -> bytes:
 def test_an_srgb_photo_keeps_its_profile_and_its_tones() -> None:
     """Nothing to convert."""
     icc, pixels = profile("sRGB"), photo_like(30, 30)
-    found = coloured(Photo(pixels, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn()).photo
+    found = coloured(
+        Photo(pixels, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn()
+    ).photo
     assert found.meta.icc == icc
     assert np.array_equal(found.pixels, coloured(Photo(pixels), StandIn()).photo.pixels)
 
 
 def darker_profile(template: bytes) -> bytes:
-    """`template` with the tone curve of gamma 1.0: its greys look much brighter in sRGB."""
+    """`template` with the tone curve of gamma 1.0: its greys look much brighter in
+    sRGB.
+    """
     at = template.index(b"para")
     return template[:at] + b"curv\0\0\0\0\0\0\0\0" + template[at + 12 :]
 
 
 def test_other_tones_are_converted_and_noted() -> None:
-    """A linear profile: its mid grey is bright in sRGB, and the result carries no profile that says otherwise."""
+    """A linear profile: its mid grey is bright in sRGB, and the result carries no
+    profile that says otherwise.
+    """
     icc = darker_profile(profile("sRGB"))
     grey = np.full((8, 8, 3), 128, np.uint8)
-    found = coloured(Photo(grey, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn(), factor=0).photo
+    found = coloured(
+        Photo(grey, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))),
+        StandIn(),
+        factor=0,
+    ).photo
     assert found.meta.icc is None
     assert "sRGB" in found.notes[-1]
     assert np.abs(found.pixels.astype(int) - 188).max() <= 2
     deep = coloured(
-        Photo(grey.astype(np.uint16) * 257, meta=Metadata(icc=icc, greys=colour.greys(icc, 3))), StandIn(), factor=0
+        Photo(
+            grey.astype(np.uint16) * 257,
+            meta=Metadata(icc=icc, greys=colour.greys(icc, 3)),
+        ),
+        StandIn(),
+        factor=0,
     ).photo
     assert np.abs(deep.pixels / 257 - 188).max() <= 2
 
 
 def test_the_colours_are_the_networks_and_not_swapped() -> None:
-    """a is green to red, b is blue to yellow: checked by scikit-image's arithmetic, not by OpenCV's."""
+    """a is green to red, b is blue to yellow: checked by scikit-image's arithmetic, not
+    by OpenCV's.
+    """
     pixels = np.full((32, 32, 1), 150, np.uint8)
-    found = coloured(Photo(pixels), StandIn(lambda grey: np.full((*grey.shape[:2], 2), [30, -20], np.float32)))
+    found = coloured(
+        Photo(pixels),
+        StandIn(lambda grey: np.full((*grey.shape[:2], 2), [30, -20], np.float32)),
+    )
     lab = skimage.color.rgb2lab(found.photo.pixels)
     assert lab[0, 0] == pytest.approx((62.0, 30, -20), abs=1)

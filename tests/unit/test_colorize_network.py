@@ -1,4 +1,6 @@
-"""DDColor's network with random weights: loaded from an official file, run in a workflow, and its faults named."""
+"""DDColor's network with random weights: loaded from an official file, run in a
+workflow, and its faults named.
+"""
 
 # ruff: noqa: E402 - nothing of torch may be imported before `needs`
 
@@ -54,7 +56,9 @@ def tamed(folder: Path) -> Model:
     torch.save({"params": state}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = ModelFile(role="weights", sha256=digest, path=path.name)
-    return Model(name="toy-ddcolor", architecture="ddcolor", title="", licence="", files=[file])
+    return Model(
+        name="toy-ddcolor", architecture="ddcolor", title="", licence="", files=[file]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +68,64 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Settings]:
 
 
 def test_ddcolor_runs_from_an_official_file(toy: tuple[Model, Settings]) -> None:
-    """The network of the file, its output unchanged: (s, s, 3) in, the same ab as the bare network out."""
+    """The network of the file, its output unchanged: (s, s, 3) in, the same ab as the
+    bare network out.
+    """
     model, settings = toy
     grey = np.repeat(photo_like(64, 64, 1), 3, 2).astype(np.float32) / np.float32(255)
     found = TorchEngine(settings, "cpu").load_colorizer(model).ab(grey)
-    bare = compat.build(torch.load(settings.models_dir / "ddcolor.pth", weights_only=True)["params"]).model
+    bare = compat.build(
+        torch.load(settings.models_dir / "ddcolor.pth", weights_only=True)["params"]
+    ).model
     with torch.inference_mode():
-        expected = bare(torch.from_numpy(grey.transpose(2, 0, 1).copy())[None])[0].permute(1, 2, 0).numpy()
+        expected = (
+            bare(torch.from_numpy(grey.transpose(2, 0, 1).copy())[None])[0]
+            .permute(1, 2, 0)
+            .numpy()
+        )
     assert found.shape == (64, 64, 2)
     assert np.array_equal(found, expected)
     assert np.abs(found).max() > 0.01
 
 
-def test_the_workflow_runs_end_to_end(toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`portrait` on the engines of a machine without a GPU: torch is chosen for the model that ncnn does not have."""
+def test_the_workflow_runs_end_to_end(
+    toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`portrait` on the engines of a machine without a GPU: torch is chosen for the
+    model that ncnn does not have.
+    """
     from shared import models
 
     model, settings = toy
     monkeypatch.setitem(models.registry(), "ddcolor-modelscope", model)
     workflow = workflows.resolve("portrait", {"model_size": 460})
-    done = restore(Photo(photo_like(70, 50, 1)), workflow, AutoEngine(settings), settings, lambda done: None)
+    done = restore(
+        Photo(photo_like(70, 50, 1)),
+        workflow,
+        AutoEngine(settings),
+        settings,
+        lambda done: None,
+    )
     assert done.photo.pixels.shape == (70, 50, 3)
     assert (done.engine, done.device) == ("torch", "cpu")
     assert done.steps[0].model == "toy-ddcolor"
-    assert done.steps[0].detail == {"model_size": 460, "effective_size": 448, "color_factor": 1.0}
+    assert done.steps[0].detail == {
+        "model_size": 460,
+        "effective_size": 448,
+        "color_factor": 1.0,
+    }
 
 
-def test_a_colorizer_is_no_upscaler_and_the_other_way_round(toy: tuple[Model, Settings], tmp_path: Path) -> None:
+def test_a_colorizer_is_no_upscaler_and_the_other_way_round(
+    toy: tuple[Model, Settings], tmp_path: Path
+) -> None:
     """An entry that names the wrong kind is refused."""
     model, settings = toy
     for load in (
         TorchEngine(settings, "cpu").load,
-        lambda _: TorchEngine(settings, "cpu").load_colorizer(get("realesr-animevideov3")),
+        lambda _: TorchEngine(settings, "cpu").load_colorizer(
+            get("realesr-animevideov3")
+        ),
     ):
         with pytest.raises(PermanentError, match="not what its entry says") as caught:
             load(model)
@@ -115,19 +145,25 @@ def test_nan_from_the_network_is_a_fault(toy: tuple[Model, Settings]) -> None:
 def test_weights_that_are_not_here_name_the_command(tmp_path: Path) -> None:
     """The engine is there, the 912 MB are not."""
     engine = AutoEngine(Settings(models_dir=tmp_path))
-    with pytest.raises(NotFound, match="darkroom models pull ddcolor-modelscope") as caught:
+    with pytest.raises(
+        NotFound, match="darkroom models pull ddcolor-modelscope"
+    ) as caught:
         coloured(Photo(photo_like(8, 8)), engine.serving(get("ddcolor-modelscope")))
     assert caught.value.code == Code.MODEL_MISSING
 
 
 def test_an_engine_that_cannot_colour_names_the_way_out() -> None:
     """ncnn was asked for by name."""
-    with pytest.raises(NotFound, match=r"pip install .*\[torch\]'.*models pull ddcolor-modelscope") as caught:
+    with pytest.raises(
+        NotFound, match=r"pip install .*\[torch\]'.*models pull ddcolor-modelscope"
+    ) as caught:
         coloured(Photo(photo_like(8, 8)), NcnnEngine(Settings()))
     assert caught.value.code == Code.MODEL_MISSING
 
 
-def test_what_the_host_cannot_hold_is_not_begun(toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_host_cannot_hold_is_not_begun(
+    toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Linux grants memory that it does not have, and then kills."""
     network = TorchEngine(toy[1], "cpu").load_colorizer(toy[0])
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)

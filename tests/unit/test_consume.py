@@ -1,4 +1,6 @@
-"""The queue door: what is understood is acknowledged, what never will be is set aside, what must wait waits in hand."""
+"""The queue door: what is understood is acknowledged, what never will be is set aside,
+what must wait waits in hand.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,20 @@ class Hand:
 
     def __init__(self, body: bytes, headers: dict[str, Any] | None = None) -> None:
         self.rulings: list[Ruling] = []
-        self.delivery = Delivery(topology.UPLOADS, body, headers or {}, False, lambda _, r: self.rulings.append(r))
+        self.delivery = Delivery(
+            topology.UPLOADS,
+            body,
+            headers or {},
+            False,
+            lambda _, r: self.rulings.append(r),
+        )
 
 
 @pytest.fixture
 def world() -> World:
-    return World(settings={"retry_base_s": 0.001, "retry_cap_s": 0.002, "max_attempts": 3})
+    return World(
+        settings={"retry_base_s": 0.001, "retry_cap_s": 0.002, "max_attempts": 3}
+    )
 
 
 def test_a_notification_is_acknowledged_when_it_is_decided(world: World) -> None:
@@ -45,7 +55,14 @@ def test_headers_of_the_message_are_read(world: World) -> None:
     """Names in any case; values that are no text say nothing."""
     world.put("a.png", photo())
     record = b'{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": "a.png"}}}'
-    hand = Hand(record, {"CE-SpecVersion": "1.0", "ce-type": "com.amazonaws.s3.ObjectCreated:Put", "x-death": [1]})
+    hand = Hand(
+        record,
+        {
+            "CE-SpecVersion": "1.0",
+            "ce-type": "com.amazonaws.s3.ObjectCreated:Put",
+            "x-death": [1],
+        },
+    )
     settle(hand.delivery, world.ctx, threading.Event())
     assert hand.rulings == [Ruling()]
     assert len(world.tasks()) == 1
@@ -109,13 +126,23 @@ def test_a_bug_is_tried_again_and_then_set_aside(world: World) -> None:
     hand = Hand(notification("a.png"))
     settle(hand.delivery, replace(world.ctx, store=store), threading.Event())  # type: ignore[arg-type]
     [ruling] = hand.rulings
-    assert (ruling.code, store.calls) == (Code.INTERNAL, Settings(max_attempts=3).max_attempts)
+    assert (ruling.code, store.calls) == (
+        Code.INTERNAL,
+        Settings(max_attempts=3).max_attempts,
+    )
     assert "RuntimeError in each of 3 attempts" in ruling.detail
 
 
-def test_one_event_of_a_notification_hides_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one's object is refused, the second's is out of reach: the third is decided on, then it comes again."""
-    faults: dict[str, Exception] = {"a.png": PermanentError(Code.INTERNAL, "refused"), "b.png": StorageUnavailable("b")}
+def test_one_event_of_a_notification_hides_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's object is refused, the second's is out of reach: the third is
+    decided on, then it comes again.
+    """
+    faults: dict[str, Exception] = {
+        "a.png": PermanentError(Code.INTERNAL, "refused"),
+        "b.png": StorageUnavailable("b"),
+    }
     for name in ("a.png", "b.png", "c.png"):
         world.put(name, photo())
     opened = world.store.open
@@ -127,7 +154,10 @@ def test_one_event_of_a_notification_hides_no_other(world: World, monkeypatch: p
 
     monkeypatch.setattr(world.store, "open", broken)
     names = [
-        {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": {"key": name}}}
+        {
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "uploads"}, "object": {"key": name}},
+        }
         for name in ("a.png", "b.png", "c.png")
     ]
     with pytest.raises(StorageUnavailable):

@@ -61,11 +61,20 @@ def told(decoder: Decoder, act: bytes) -> object:
     return error.detail
 
 
-@pytest.mark.parametrize(("act", "signal_name"), [
-    (b"segv", "SIGSEGV"), (b"abort", "SIGABRT"), (b"exit", "no answer"),
-])  # fmt: skip
-def test_a_crash_costs_one_photo(decoder: Decoder, act: bytes, signal_name: str) -> None:
-    """The photo ends as `decode_error` that names the signal; the next one is decoded as if nothing had been."""
+@pytest.mark.parametrize(
+    ("act", "signal_name"),
+    [
+        (b"segv", "SIGSEGV"),
+        (b"abort", "SIGABRT"),
+        (b"exit", "no answer"),
+    ],
+)
+def test_a_crash_costs_one_photo(
+    decoder: Decoder, act: bytes, signal_name: str
+) -> None:
+    """The photo ends as `decode_error` that names the signal; the next one is decoded
+    as if nothing had been.
+    """
     error = refused(decoder, act)
     assert error.code is Code.DECODE_ERROR
     assert signal_name in error.detail
@@ -73,7 +82,9 @@ def test_a_crash_costs_one_photo(decoder: Decoder, act: bytes, signal_name: str)
 
 
 def test_a_crash_counts_when_it_happens_twice(decoder: Decoder) -> None:
-    """Something else may have killed the process: the photo gets one more, and is not blamed."""
+    """Something else may have killed the process: the photo gets one more, and is not
+    blamed.
+    """
     assert told(decoder, b"once") == "'alive'"
 
 
@@ -84,7 +95,9 @@ def test_a_killed_decoder_points_to_memory(decoder: Decoder) -> None:
 
 @pytest.mark.parametrize("act", [b"spin", b"sleep"])
 def test_time_is_limited(making: Making, act: bytes) -> None:
-    """An endless loop and an endless wait end at the limit, in one try; the next photo is decoded."""
+    """An endless loop and an endless wait end at the limit, in one try; the next photo
+    is decoded.
+    """
     decoder = making(Settings(decode_seconds=1))
     error = refused(decoder, act)
     assert error.code is Code.DECODE_ERROR
@@ -98,9 +111,14 @@ def test_it_has_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY", "geheim")
     fresh = Decoder(SETTINGS, "tests.unit.hostile_decoder")
     try:
-        names = {name for name in ast.literal_eval(str(told(fresh, b"environment"))) if not name.startswith("MALLOC_")}
+        names = {
+            name
+            for name in ast.literal_eval(str(told(fresh, b"environment")))
+            if not name.startswith("MALLOC_")
+        }
         assert names <= {"PYTHONPATH", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
-        assert told(fresh, b"descriptors") == "4"  # three of /dev/null and its connection
+        # three of /dev/null and its connection
+        assert told(fresh, b"descriptors") == "4"
     finally:
         fresh.close()
 
@@ -113,7 +131,9 @@ def test_it_writes_no_file(decoder: Decoder, tmp_path: Path) -> None:
 
 
 def test_it_reaches_nothing(decoder: Decoder, tmp_path: Path) -> None:
-    """No socket, program, process, file or signal to others, whoever runs it and whatever its kernel lets it leave."""
+    """No socket, program, process, file or signal to others, whoever runs it and
+    whatever its kernel lets it leave.
+    """
     if not FILTERED:
         pytest.skip("no system call filter on this machine")
     secret = tmp_path / "secret"
@@ -123,13 +143,19 @@ def test_it_reaches_nothing(decoder: Decoder, tmp_path: Path) -> None:
 
 
 def test_the_operator_reads_what_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    """The network that it says it has left is left; the calls that it says are refused are refused, as tested above."""
+    """The network that it says it has left is left; the calls that it says are refused
+    are refused, as tested above.
+    """
     fresh = Decoder(SETTINGS, "tests.unit.hostile_decoder")
     try:
         network = int(str(told(fresh, b"network")))
     finally:
         fresh.close()
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "decoder.confined" in line)
+    (line,) = (
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if "decoder.confined" in line
+    )
     assert f"system_calls={FILTERED}" in line
     left = network != Path("/proc/self/ns/net").stat().st_ino
     assert f"network={left}" in line
@@ -145,13 +171,17 @@ def test_it_loads_no_engine_and_no_client(decoder: Decoder) -> None:
 
 def test_every_photo_has_a_process_of_its_own(decoder: Decoder) -> None:
     """Nothing of one user's photo can be there when the next one's comes."""
-    (one, service), (other, same) = (ast.literal_eval(str(told(decoder, b"pid"))) for _ in range(2))
+    (one, service), (other, same) = (
+        ast.literal_eval(str(told(decoder, b"pid"))) for _ in range(2)
+    )
     assert one != other
     assert service == same
 
 
 def test_what_it_says_is_bounded_and_clean(decoder: Decoder) -> None:
-    """A sentence with words of the file is cut to a sentence's length and holds no half characters."""
+    """A sentence with words of the file is cut to a sentence's length and holds no half
+    characters.
+    """
     detail = str(told(decoder, b"surrogate"))
     assert len(detail) <= 2000
     assert detail.encode()
@@ -163,7 +193,8 @@ def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
     _, service = ast.literal_eval(str(told(decoder, b"pid")))
     process = psutil.Process(service)
     process.kill()
-    eventually(lambda: process.status() == psutil.STATUS_ZOMBIE, "its end")  # ours to bury: it does not vanish
+    # ours to bury: it does not vanish
+    eventually(lambda: process.status() == psutil.STATUS_ZOMBIE, "its end")
     assert decoder.decode(SOUND).width == 24
 
 
@@ -176,8 +207,12 @@ def names(process: psutil.Process) -> set[str]:
     return found
 
 
-def test_a_service_killed_under_a_photo_is_started_again(making: Making, tmp_path: Path) -> None:
-    """It took the photo's process with it: no fault of the photo, and not its worker's second attempt either."""
+def test_a_service_killed_under_a_photo_is_started_again(
+    making: Making, tmp_path: Path
+) -> None:
+    """It took the photo's process with it: no fault of the photo, and not its worker's
+    second attempt either.
+    """
     decoder = making()
     _, service = ast.literal_eval(str(told(decoder, b"pid")))
     marker = tmp_path / "marker"
@@ -222,7 +257,9 @@ input()
 def test_it_dies_with_a_killed_worker() -> None:
     """`kill -9` of the worker leaves no decoder behind."""
     command = [sys.executable, "-c", HOLDER % SOUND]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
         assert worker.stderr
         service = psutil.Process(int(worker.stderr.readline()))
         try:

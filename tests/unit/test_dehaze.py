@@ -1,4 +1,6 @@
-"""Haze: what is taken away, that it is what OpenCV would have taken away, and that none of it is needed for that."""
+"""Haze: what is taken away, that it is what OpenCV would have taken away, and that none
+of it is needed for that.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,19 @@ from shared.settings import Settings
 from shared.workflows import ResolvedStep
 from tests.pictures import difference, photo_like
 
-SIZES = [(1, 1), (3, 900), (900, 3), (40, 50), (801, 1201), (1600, 1600), (1000, 1500), (777, 2333)]
-"""Among them such as are reduced by whole factors, which OpenCV rounds in another way, and by none."""
+SIZES = [
+    (1, 1),
+    (3, 900),
+    (900, 3),
+    (40, 50),
+    (801, 1201),
+    (1600, 1600),
+    (1000, 1500),
+    (777, 2333),
+]
+"""Among them such as are reduced by whole factors, which OpenCV rounds in another way,
+and by none.
+"""
 WITHOUT_OPENCV = """
 import sys
 sys.modules["cv2"] = sys.modules["torch"] = None
@@ -35,7 +48,9 @@ print(steps.run(photo, ResolvedStep("dehaze", None, {"amount": 0.9}), None, tool
 
 def run(pixels: Pixels, amount: float) -> steps.Outcome:
     tools = steps.Tools(Settings(), lambda done: None)
-    return steps.run(Photo(pixels), ResolvedStep("dehaze", None, {"amount": amount}), None, tools)  # type: ignore[arg-type]
+    return steps.run(
+        Photo(pixels), ResolvedStep("dehaze", None, {"amount": amount}), None, tools
+    )  # type: ignore[arg-type]
 
 
 def hazy(scene: Pixels, through: float, haze: tuple[int, int, int]) -> Pixels:
@@ -52,11 +67,15 @@ def scene() -> Pixels:
 
 
 def test_dehaze_brings_the_scene_back() -> None:
-    """A known veil over a known scene: most of it is gone, and the colour of the haze was found."""
+    """A known veil over a known scene: most of it is gone, and the colour of the haze
+    was found.
+    """
     clear = scene()
     veiled = hazy(clear, 0.5, (225, 230, 240))
     outcome = run(veiled, 0.95)
-    before, after = (difference(p[40:], clear[40:]).mean() for p in (veiled, outcome.photo.pixels))
+    before, after = (
+        difference(p[40:], clear[40:]).mean() for p in (veiled, outcome.photo.pixels)
+    )
     assert after < 0.35 * before
     assert np.allclose(np.array(outcome.detail["haze"]) * 255, (225, 230, 240), atol=6)
 
@@ -82,8 +101,16 @@ def by_opencv(pixels: Pixels, amount: float, cv2: Any) -> Pixels:
     top = np.float32(np.iinfo(pixels.dtype).max)
     factor = min(1.0, dehaze.SIDE_PX / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels) / top
-    patch, side = np.ones((dehaze.PATCH_PX, dehaze.PATCH_PX), np.uint8), 2 * dehaze.RADIUS_PX + 1
+    small = (
+        cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(
+            size[1], size[0], channels
+        )
+        / top
+    )
+    patch, side = (
+        np.ones((dehaze.PATCH_PX, dehaze.PATCH_PX), np.uint8),
+        2 * dehaze.RADIUS_PX + 1,
+    )
 
     def dark(picture: Any) -> Any:
         return cv2.erode(np.ascontiguousarray(picture.min(2)), patch)
@@ -93,26 +120,44 @@ def by_opencv(pixels: Pixels, amount: float, cv2: Any) -> Pixels:
 
     darkest = dark(small).ravel()
     count = max(1, round(darkest.size * dehaze.HAZIEST))
-    haze = small.reshape(darkest.size, -1)[np.argpartition(darkest, -count)[-count:]].mean(0)
+    haze = small.reshape(darkest.size, -1)[
+        np.argpartition(darkest, -count)[-count:]
+    ].mean(0)
     haze = np.maximum(haze, dehaze.NEVER_BLACK)
     guide, rough = small.mean(2), 1 - np.float32(amount) * dark(small / haze)
     slope = (mean(guide * rough) - mean(guide) * mean(rough)) / (
         mean(guide * guide) - mean(guide) ** 2 + dehaze.SMOOTHNESS
     )
     lines = np.stack([mean(slope), mean(mean(rough) - slope * mean(guide))], 2)
-    wide = cv2.resize(lines, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 2)
+    wide = cv2.resize(lines, (width, height), interpolation=cv2.INTER_LINEAR).reshape(
+        height, width, 2
+    )
     values = pixels / top
-    through = np.clip(wide[:, :, :1] * values.mean(2, keepdims=True) + wide[:, :, 1:], dehaze.THICKEST, dehaze.CLEAREST)
-    return np.rint(np.clip((values - haze) / through + haze, 0, 1) * top).astype(pixels.dtype)
+    through = np.clip(
+        wide[:, :, :1] * values.mean(2, keepdims=True) + wide[:, :, 1:],
+        dehaze.THICKEST,
+        dehaze.CLEAREST,
+    )
+    return np.rint(np.clip((values - haze) / through + haze, 0, 1) * top).astype(
+        pixels.dtype
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_result_is_that_of_opencv(size: tuple[int, int]) -> None:
-    """At most a level off, at either depth, in colour and grey, for every kind of reduction."""
-    cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed: pip install -e '.[torch]'")
+    """At most a level off, at either depth, in colour and grey, for every kind of
+    reduction.
+    """
+    cv2 = pytest.importorskip(
+        "cv2",
+        reason="opencv-python-headless is not installed: pip install -e '.[torch]'",
+    )
     for channels, bits in ((3, 8), (1, 8), (3, 16), (1, 16)):
         pixels = photo_like(*size, channels, bits)
-        assert difference(run(pixels, 0.9).photo.pixels, by_opencv(pixels, 0.9, cv2)).max() <= 1
+        assert (
+            difference(run(pixels, 0.9).photo.pixels, by_opencv(pixels, 0.9, cv2)).max()
+            <= 1
+        )
 
 
 def test_a_big_photo_is_read_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +171,10 @@ def test_a_big_photo_is_read_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_runs_where_neither_opencv_nor_pytorch_is_installed() -> None:
     """As on the base install."""
-    found = subprocess.run([sys.executable, "-c", WITHOUT_OPENCV], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_OPENCV],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (found.stdout.strip(), found.returncode) == ("(30, 40, 3)", 0), found.stderr

@@ -1,4 +1,6 @@
-"""Which engine runs what: by the setting, by what the machine has, by what a model needs, and when memory ends."""
+"""Which engine runs what: by the setting, by what the machine has, by what a model
+needs, and when memory ends.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ from tests.pictures import photo_like
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which the extra is not installed."""
     plain = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else plain(name))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "torch" else plain(name),
+    )
 
 
 @pytest.fixture
@@ -33,7 +39,9 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "GPU_DEVICES", ())
 
 
-def test_a_machine_without_a_gpu_runs_ncnn_and_never_imports_torch(without_gpu: None) -> None:
+def test_a_machine_without_a_gpu_runs_ncnn_and_never_imports_torch(
+    without_gpu: None,
+) -> None:
     """`auto` looks for a device file first."""
     engine = engines.select(Settings())
     assert isinstance(engine, AutoEngine)
@@ -48,14 +56,20 @@ def test_a_named_engine_runs_everything_itself() -> None:
     assert engines.serving(engine, get("ddcolor-modelscope")) is engine
 
 
-@pytest.mark.parametrize(("engine", "extra"), [("torch", "torch"), ("realesrgan", "reference")])
-def test_an_engine_that_is_not_installed_is_told_at_the_start(without_torch: None, engine: Any, extra: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "extra"), [("torch", "torch"), ("realesrgan", "reference")]
+)
+def test_an_engine_that_is_not_installed_is_told_at_the_start(
+    without_torch: None, engine: Any, extra: str
+) -> None:
     """With the extra that brings it."""
     with pytest.raises(SettingsError, match=rf"pip install .*\[{extra}\]'"):
         engines.select(Settings(engine=engine))
 
 
-def test_a_model_for_torch_alone_names_the_extra(without_gpu: None, without_torch: None) -> None:
+def test_a_model_for_torch_alone_names_the_extra(
+    without_gpu: None, without_torch: None
+) -> None:
     """The other models still run."""
     with pytest.raises(NotFound, match=r"pip install .*\[torch\]'") as caught:
         engines.serving(engines.select(Settings()), get("ddcolor-modelscope"))
@@ -83,7 +97,13 @@ class TooSmall:
 
 
 def restored(settings: Settings) -> Restored:
-    return restore(Photo(photo_like(20, 24)), workflows.resolve("fast"), TooSmall(), settings, lambda done: None)
+    return restore(
+        Photo(photo_like(20, 24)),
+        workflows.resolve("fast"),
+        TooSmall(),
+        settings,
+        lambda done: None,
+    )
 
 
 def test_what_does_not_fit_on_the_gpu_is_done_on_the_cpu() -> None:

@@ -1,4 +1,6 @@
-"""Log events derived from documents: small enough for every queue, and fit for the database."""
+"""Log events derived from documents: small enough for every queue, and fit for the
+database.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +17,53 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 def receipt(key: str, detail: str) -> Receipt:
-    source = Source(bucket="uploads", key=key, etag="e" * 35, bytes=50_000_000, upload_time=AT, sha256="5" * 64,
-                    width=40_000, height=40_000)  # fmt: skip
+    source = Source(
+        bucket="uploads",
+        key=key,
+        etag="e" * 35,
+        bytes=50_000_000,
+        upload_time=AT,
+        sha256="5" * 64,
+        width=40_000,
+        height=40_000,
+    )
     params = {f"parameter_{n}": 1023.125 for n in range(12)}
     return Receipt(
-        upload_id="u" * 36, decision="rejected", task_id="7" * 36, user_hash="4" * 64, priority="bulk", decided_at=AT,
-        source=source, workflow=WorkflowRef(name="oldphoto", version=99, params=params, signature="5" * 16),
+        upload_id="u" * 36,
+        decision="rejected",
+        task_id="7" * 36,
+        user_hash="4" * 64,
+        priority="bulk",
+        decided_at=AT,
+        source=source,
+        workflow=WorkflowRef(
+            name="oldphoto", version=99, params=params, signature="5" * 16
+        ),
         fault=Fault(error_code=Code.UNSUPPORTED_FORMAT, error_detail=detail),
-    )  # fmt: skip
+    )
 
 
-@pytest.mark.parametrize("name", ["a", "🖼️" * 300, "中" * 1000, '"' * 1000, "\\" * 400, "\x01" * 300])
+@pytest.mark.parametrize(
+    "name", ["a", "🖼️" * 300, "中" * 1000, '"' * 1000, "\\" * 400, "\x01" * 300]
+)
 @pytest.mark.parametrize("detail", ["short", "x" * 1000, "中" * 1000, '"' * 900])
 def test_every_event_fits_into_a_message(name: str, detail: str) -> None:
-    """Whatever people call their files, the event stays under 2 KiB and says the same when it is read back."""
+    """Whatever people call their files, the event stays under 2 KiB and says the same
+    when it is read back.
+    """
     of_receipt = facts.of_receipt(receipt(f"in/{name}", detail), "results")
     source = receipt(f"in/{name}", detail).source
-    of_reason = facts.of_reason(Reason(upload_id="u", status="failed", error_code=Code.INTERNAL, error_detail=detail,
-                                       source=source, attempts=5, at=AT))  # fmt: skip
+    of_reason = facts.of_reason(
+        Reason(
+            upload_id="u",
+            status="failed",
+            error_code=Code.INTERNAL,
+            error_detail=detail,
+            source=source,
+            attempts=5,
+            at=AT,
+        )
+    )
     for event in (of_receipt, of_reason):
         assert len(event.encode()) <= MAX_MESSAGE_BYTES
         assert LogEvent.decode(event.encode()) == event
@@ -40,9 +71,16 @@ def test_every_event_fits_into_a_message(name: str, detail: str) -> None:
 
 
 def test_ordinary_names_are_kept_whole() -> None:
-    """255 characters are enough for any file system; joiners and wide blanks belong to a name."""
+    """255 characters are enough for any file system; joiners and wide blanks belong to
+    a name.
+    """
     for name in ("n" * 251 + ".jpg", "家族\u3000写真.jpg", "👩\u200d👧.png"):
-        assert facts.of_receipt(receipt(f"in/{name}", "d"), "results").fields["image_filename"] == name
+        assert (
+            facts.of_receipt(receipt(f"in/{name}", "d"), "results").fields[
+                "image_filename"
+            ]
+            == name
+        )
 
 
 def test_what_was_cut_shows_it() -> None:
@@ -54,4 +92,9 @@ def test_what_was_cut_shows_it() -> None:
 
 def test_control_characters_are_replaced() -> None:
     """A NUL breaks a database row, an escape sequence a terminal."""
-    assert facts.of_receipt(receipt("a\x00b\x1b[31m\n.jpg", "d"), "results").fields["image_filename"] == "a�b�[31m�.jpg"
+    assert (
+        facts.of_receipt(receipt("a\x00b\x1b[31m\n.jpg", "d"), "results").fields[
+            "image_filename"
+        ]
+        == "a�b�[31m�.jpg"
+    )

@@ -1,4 +1,6 @@
-"""A full scratch disk is an error with a name, leaves nothing behind, and is no fault of the photo."""
+"""A full scratch disk is an error with a name, leaves nothing behind, and is no fault
+of the photo.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,13 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 
 def test_a_picture_that_does_not_fit_now_may_fit_later(settings: Settings) -> None:
-    """Passing, with the way out, and before a byte is written; with room again it is allocated."""
+    """Passing, with the way out, and before a byte is written; with room again it is
+    allocated.
+    """
     ballast = settings.scratch_dir / "ballast"
     ballast.write_bytes(bytes(DISK * 3 // 4))
-    # Under a limit for each file, instead of a disk, only what is larger than that does not fit.
+    # Under a limit for each file, instead of a disk, only what is larger than that does
+    # not fit.
     size = DISK // 2 if settings.scratch_dir.is_mount() else DISK + 1
     with pytest.raises(TransientError, match="DARKROOM_SCRATCH_DIR") as caught:
         scratch.allocate((size,), np.uint8, settings)
@@ -48,8 +53,12 @@ def test_a_picture_larger_than_the_disk_never_fits(settings: Settings) -> None:
     assert caught.value.code == Code.OUT_OF_MEMORY
 
 
-def test_a_result_that_cannot_be_written_leaves_no_half_file(settings: Settings) -> None:
-    """A PNG of noise, larger than the disk: named, and the folder is as empty as before."""
+def test_a_result_that_cannot_be_written_leaves_no_half_file(
+    settings: Settings,
+) -> None:
+    """A PNG of noise, larger than the disk: named, and the folder is as empty as
+    before.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
     folder = settings.scratch_dir
     with (
@@ -69,7 +78,9 @@ def test_other_errors_of_the_disk_are_not_called_full(settings: Settings) -> Non
 
 
 def test_a_full_disk_under_the_log_stops_nobody() -> None:
-    """A process whose log file cannot grow any more loses lines and goes on with its work."""
+    """A process whose log file cannot grow any more loses lines and goes on with its
+    work.
+    """
     script = """
 from shared import telemetry
 from shared.settings import Settings
@@ -79,5 +90,10 @@ for _ in range(2000):
 print("still working")
 """
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=full, check=False)
+        ran = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+        )
     assert (ran.returncode, ran.stdout) == (0, b"still working\n")

@@ -1,4 +1,6 @@
-"""Settings, retry policy, failpoints, keys and workflows: the small rules that everything stands on."""
+"""Settings, retry policy, failpoints, keys and workflows: the small rules that
+everything stands on.
+"""
 
 import contextlib
 import subprocess
@@ -36,7 +38,9 @@ def test_the_environment_wins_over_the_stack_file(tmp_path, monkeypatch):
 
 
 def test_every_setting_says_what_it_is_for():
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [
+        name for name, field in Settings.model_fields.items() if not field.description
+    ] == []
 
 
 @given(st.integers(1, 9), st.floats(0, 0.999))
@@ -52,11 +56,22 @@ def test_a_wait_doubles_up_to_its_cap_and_ends_with_the_attempts(attempt, chance
 
 def test_a_wait_is_its_cap_however_many_attempts_there_were():
     """An outage of hours: the exponent must not outgrow a float."""
-    assert RetryPolicy(base_s=0.5, cap_s=15, max_attempts=1_000_000).delay_s(5_000, chance=1) == 15
+    assert (
+        RetryPolicy(base_s=0.5, cap_s=15, max_attempts=1_000_000).delay_s(
+            5_000, chance=1
+        )
+        == 15
+    )
 
 
 @pytest.mark.parametrize(
-    "spec", ["nowhere:1", "worker.after_fetch:0", "worker.after_fetch:x", "worker.after_fetch:1:stop"]
+    "spec",
+    [
+        "nowhere:1",
+        "worker.after_fetch:0",
+        "worker.after_fetch:x",
+        "worker.after_fetch:1:stop",
+    ],
 )
 def test_a_failpoint_that_cannot_fire_is_refused(spec):
     with pytest.raises(SettingsError):
@@ -70,12 +85,23 @@ def test_a_failpoint_kills_at_exactly_its_passage():
         "f.passing('worker.before_ack'); print('once', flush=True);"
         "f.passing('worker.before_ack'); print('twice')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (-9, "once\n")
 
 
 @pytest.mark.parametrize(
-    "key", ["a b/ü+%#.jpg", "../../etc/passwd", "reason.json", "/", "😀" * 250, "x" * 1024, ".htaccess"]
+    "key",
+    [
+        "a b/ü+%#.jpg",
+        "../../etc/passwd",
+        "reason.json",
+        "/",
+        "😀" * 250,
+        "x" * 1024,
+        ".htaccess",
+    ],
 )
 def test_keys_that_darkroom_makes_are_plain(key):
     made = keys.quarantined("id", key)
@@ -90,11 +116,16 @@ def test_keys_that_darkroom_makes_are_plain(key):
 def test_a_preset_resolves_with_its_defaults(name):
     resolved = workflows.resolve(name)
     assert resolved.ref.params.keys() == workflows.presets()[name].parameters().keys()
-    assert [ref.sha256 for ref in resolved.models] == [models.get(ref.name).sha256 for ref in resolved.models]
+    assert [ref.sha256 for ref in resolved.models] == [
+        models.get(ref.name).sha256 for ref in resolved.models
+    ]
 
 
 def test_an_integer_and_the_same_float_are_the_same_workflow():
-    assert workflows.resolve("fast", {"scale": 2}).ref == workflows.resolve("fast", {"scale": 2.0}).ref
+    assert (
+        workflows.resolve("fast", {"scale": 2}).ref
+        == workflows.resolve("fast", {"scale": 2.0}).ref
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +144,12 @@ def test_a_wrong_request_is_answered_with_the_rule(name, params, why):
         workflows.resolve(name, params)
 
 
-@given(st.dictionaries(st.sampled_from(["scale", "x"]), st.one_of(st.none(), st.text(), st.floats(), st.integers())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["scale", "x"]),
+        st.one_of(st.none(), st.text(), st.floats(), st.integers()),
+    )
+)
 def test_no_parameters_raise_anything_but_a_darkroom_error(params):
     with contextlib.suppress(DarkroomError):
         workflows.resolve("fast", params)

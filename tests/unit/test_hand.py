@@ -1,4 +1,6 @@
-"""What a worker has in hand is bounded by size, and the big photo among small ones still has its turn."""
+"""What a worker has in hand is bounded by size, and the big photo among small ones
+still has its turn.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,19 @@ def photo(town: Town, key: str, side: int = 1) -> Job:
     """`side` times as wide and high as a small one."""
     receipt = town.receipt(town.upload(key))
     source = receipt.source.model_copy(update={"width": 6 * side, "height": 4 * side})
-    task = RestoreTask(task_id=receipt.task_id or "", upload_id=receipt.upload_id, priority="bulk",
-                       queued_at=receipt.decided_at)  # fmt: skip
+    task = RestoreTask(
+        task_id=receipt.task_id or "",
+        upload_id=receipt.upload_id,
+        priority="bulk",
+        queued_at=receipt.decided_at,
+    )
     return cast(Job, Photo(task, receipt.model_copy(update={"source": source})))
 
 
 def test_a_photo_counts_as_what_comes_out(town: Town) -> None:
-    """By the header and the workflow's scale; of a workflow that is not known here, as what goes in."""
+    """By the header and the workflow's scale; of a workflow that is not known here, as
+    what goes in.
+    """
     receipt = photo(town, "a.png").receipt
     assert pixels(receipt) == SMALL
     assert receipt.workflow
@@ -50,7 +58,9 @@ def test_a_photo_counts_as_what_comes_out(town: Town) -> None:
 
 
 def test_small_ones_go_together_and_a_big_one_alone(town: Town) -> None:
-    """The big one is taken although it alone is more than the limit, but only into an empty hand."""
+    """The big one is taken although it alone is more than the limit, but only into an
+    empty hand.
+    """
     hand, never = Hand(3 * SMALL), threading.Event()
     small = [photo(town, f"{n}.png") for n in range(3)]
     for job in small:
@@ -79,7 +89,9 @@ def test_who_leaves_waits_for_no_room(town: Town) -> None:
     hand.take(photo(town, "a.png"))
     answers = list[bool]()
     next_one = photo(town, "b.png")
-    waiting = threading.Thread(target=lambda: answers.append(hand.wait_for_room(next_one.receipt, leaving)))
+    waiting = threading.Thread(
+        target=lambda: answers.append(hand.wait_for_room(next_one.receipt, leaving))
+    )
     waiting.start()
     leaving.set()
     waiting.join(60)

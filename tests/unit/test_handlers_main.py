@@ -1,4 +1,6 @@
-"""`python -m handlers …`: wrong usage and wrong settings are told in a sentence, before any work is taken."""
+"""`python -m handlers …`: wrong usage and wrong settings are told in a sentence, before
+any work is taken.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,38 @@ from types import SimpleNamespace
 import pytest
 
 from handlers import __main__ as handlers
-from shared.errors import Code, DarkroomError, PermanentError, SettingsError, StorageUnavailable
+from shared.errors import (
+    Code,
+    DarkroomError,
+    PermanentError,
+    SettingsError,
+    StorageUnavailable,
+)
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
-    env |= {f"DARKROOM_{name}": value for name, value in ({"STATE_DIR": "/nowhere"} | environment).items()}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("DARKROOM_")
+    }
+    env |= {
+        f"DARKROOM_{name}": value
+        for name, value in ({"STATE_DIR": "/nowhere"} | environment).items()
+    }
     command = [sys.executable, "-m", "handlers", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["http", "--port", "80"]])
@@ -41,7 +64,9 @@ def test_no_user_is_stored_without_a_secret() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "value"), [("API_PORT", "eighty"), ("FAILPOINT", "nowhere:1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("API_PORT", "eighty"), ("FAILPOINT", "nowhere:1")]
+)
 def test_wrong_settings_are_named(name: str, value: str) -> None:
     """Exit status 2 and the variable's name, no stack trace."""
     done = run("http", PEPPER="p", **{name: value})
@@ -50,19 +75,30 @@ def test_wrong_settings_are_named(name: str, value: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("error", "status"), [
-    (SettingsError("a setting is wrong"), 2), (StorageUnavailable("it is away"), 1),
-    (PermanentError(Code.BAD_DOCUMENT, "it is damaged"), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SettingsError("a setting is wrong"), 2),
+        (StorageUnavailable("it is away"), 1),
+        (PermanentError(Code.BAD_DOCUMENT, "it is damaged"), 1),
+    ],
+)
 def test_an_error_is_the_sentence_that_every_command_says(
-    error: DarkroomError, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: DarkroomError,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Whatever kind it is of, and no traceback."""
 
     def main(_: Settings, __: list[str]) -> int:
         raise error
 
-    monkeypatch.setattr(handlers, "importlib", SimpleNamespace(import_module=lambda _: SimpleNamespace(main=main)))
+    monkeypatch.setattr(
+        handlers,
+        "importlib",
+        SimpleNamespace(import_module=lambda _: SimpleNamespace(main=main)),
+    )
     monkeypatch.setattr("shared.telemetry.configure", lambda *_: None)
     assert handlers.main(["sweep", "--once"]) == status
     assert capsys.readouterr() == ("", f"darkroom: {error.detail}\n")
@@ -70,9 +106,15 @@ def test_an_error_is_the_sentence_that_every_command_says(
 
 def test_a_process_tells_a_variable_that_is_no_setting() -> None:
     """By its name and what may be meant; never its value. It changes nothing."""
-    done = run("sweep", "--help", LEASE="a secret", TEST_SAMPLES="/x", LOG_FORMAT="json")
+    done = run(
+        "sweep", "--help", LEASE="a secret", TEST_SAMPLES="/x", LOG_FORMAT="json"
+    )
     (line,) = [line for line in done.stderr.splitlines() if "setting.unknown" in line]
     told = json.loads(line)
-    assert (told["variable"], told["nearest"], told["level"]) == ("DARKROOM_LEASE", "DARKROOM_LEASE_S", "warning")
+    assert (told["variable"], told["nearest"], told["level"]) == (
+        "DARKROOM_LEASE",
+        "DARKROOM_LEASE_S",
+        "warning",
+    )
     assert done.returncode == 0
     assert "a secret" not in done.stderr

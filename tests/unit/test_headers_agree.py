@@ -1,4 +1,6 @@
-"""The header look and the decoders must speak of the same picture: what one lets in, the other finds no larger."""
+"""The header look and the decoders must speak of the same picture: what one lets in,
+the other finds no larger.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,16 @@ GRIDS = {
     "one tile": heif(sized(64, 64)),
     "a tile that is turned": heif(sized(64, 64), turned(1)),
     "a grid": heif(sized(120, 70), derived=Derived(b"grid", grid(2, 2, 120, 70), 4)),
-    "a grid that is turned": heif(sized(120, 70), turned(3), derived=Derived(b"grid", grid(2, 2, 120, 70), 4)),
+    "a grid that is turned": heif(
+        sized(120, 70), turned(3), derived=Derived(b"grid", grid(2, 2, 120, 70), 4)
+    ),
     "an identity": heif(sized(64, 64), derived=Derived(b"iden", b"", 1)),
     "an overlay": heif(sized(64, 64), derived=Derived(b"iovl", overlay(64, 64, 1), 1)),
 }
 
 
-@pytest.mark.parametrize("name", [name for name in photos() if name != "heic"])  # that one has no pixels
+# that one has no pixels
+@pytest.mark.parametrize("name", [name for name in photos() if name != "heic"])
 def test_sound_photos_have_the_size_that_was_looked_up(name: str) -> None:
     """Every format and mode."""
     data = photos()[name][0]
@@ -76,33 +81,60 @@ def test_a_cut_picture_is_no_larger_than_was_looked_up() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [*range(10), 65_535])
 def test_any_orientation(kind: str, orientation: int) -> None:
-    """1 to 8 turn the picture, all else is taken for upright; the header look tells the size before that."""
+    """1 to 8 turn the picture, all else is taken for upright; the header look tells the
+    size before that.
+    """
     data = saved(quarters(), kind, exif=turned_by(orientation))
     header, photo = looked(data), decode(data, Limits())
     turns = 5 <= orientation <= 8
-    assert (header.width, header.height) == ((photo.height, photo.width) if turns else (photo.width, photo.height))
+    assert (header.width, header.height) == (
+        (photo.height, photo.width) if turns else (photo.width, photo.height)
+    )
 
 
 def png_told_twice(width: int, height: int) -> bytes:
     data = saved(quarters(), "PNG")
-    return data[:33] + chunk(b"IHDR", struct.pack(">II", width, height) + PNG_HEADER) + data[33:]
+    return (
+        data[:33]
+        + chunk(b"IHDR", struct.pack(">II", width, height) + PNG_HEADER)
+        + data[33:]
+    )
 
 
 def jpeg_told_twice(width: int, height: int) -> bytes:
     data = saved(quarters(), "JPEG")
     at = data.index(b"\xff\xc0")
     frame = data[at : at + 19]
-    return data[: at + 19] + frame[:5] + struct.pack(">HH", height, width) + frame[9:] + data[at + 19 :]
+    return (
+        data[: at + 19]
+        + frame[:5]
+        + struct.pack(">HH", height, width)
+        + frame[9:]
+        + data[at + 19 :]
+    )
 
 
 def tiff_of(*tags: tuple[int, int, int, int], big: bool = False) -> bytes:
-    form, head = ("<HHQQ", b"II+\0\x08\0\0\0\x10" + bytes(7)) if big else ("<HHII", b"II*\0\x08\0\0\0")
+    form, head = (
+        ("<HHQQ", b"II+\0\x08\0\0\0\x10" + bytes(7))
+        if big
+        else ("<HHII", b"II*\0\x08\0\0\0")
+    )
     body = b"".join(struct.pack(form, *tag) for tag in tags)
-    return head + struct.pack(form[0] + ("Q" if big else "H"), len(tags)) + body + bytes(200)
+    return (
+        head
+        + struct.pack(form[0] + ("Q" if big else "H"), len(tags))
+        + body
+        + bytes(200)
+    )
 
 
 def bmp_of_height(height: int) -> bytes:
-    return b"BM" + struct.pack("<IIIIiIHHI", 0, 0, 54, 40, 1, height, 1, 24, 1) + bytes(2000)
+    return (
+        b"BM"
+        + struct.pack("<IIIIiIHHI", 0, 0, 54, 40, 1, height, 1, 24, 1)
+        + bytes(2000)
+    )
 
 
 def heic_hiding(prop: bytes) -> bytes:
@@ -115,34 +147,47 @@ def heic_hiding(prop: bytes) -> bytes:
 LIARS = {
     "png": png_told_twice(40_000, 40_000),
     "jpeg": jpeg_told_twice(65_000, 65_000),
-    "tiff, the same tag": tiff_of((256, 3, 1, 24), (257, 3, 1, 16), (256, 4, 1, HUGE), (262, 3, 1, 2)),
-    "tiff, signed": tiff_of((256, 3, 1, 24), (257, 3, 1, 16), (257, 9, 1, HUGE), (262, 3, 1, 2)),
+    "tiff, the same tag": tiff_of(
+        (256, 3, 1, 24), (257, 3, 1, 16), (256, 4, 1, HUGE), (262, 3, 1, 2)
+    ),
+    "tiff, signed": tiff_of(
+        (256, 3, 1, 24), (257, 3, 1, 16), (257, 9, 1, HUGE), (262, 3, 1, 2)
+    ),
     "tiff, bytes elsewhere": tiff_of((256, 3, 1, 24), (257, 16, 1, 8), (262, 3, 1, 2)),
     "bigtiff": tiff_of((256, 3, 1, 24), (257, 3, 1, 16), (257, 16, 1, HUGE), big=True),
     "bmp": bmp_of_height(0xFE000000),
     "heic, cut": heif(sized(64, 64), cut(30_000, 30_000)),
     "heic, hidden": heic_hiding(sized(40_000, 40_000)),
-    "heic, cut in a whole": FTYP + box(b"meta", bytes(4), box(b"iprp", box(b"ipco", sized(9, 9), cut(HUGE, 9)))),
+    "heic, cut in a whole": FTYP
+    + box(b"meta", bytes(4), box(b"iprp", box(b"ipco", sized(9, 9), cut(HUGE, 9)))),
 }
 
 
 @pytest.mark.parametrize("name", LIARS)
 def test_no_file_tells_two_sizes(name: str) -> None:
-    """A small size for the look and a huge one for the decoder: the look refuses what decoders would find too large."""
+    """A small size for the look and a huge one for the decoder: the look refuses what
+    decoders would find too large.
+    """
     with pytest.raises(PermanentError) as caught:
         looked(LIARS[name])
     assert caught.value.code in (Code.TOO_MANY_PIXELS, Code.UNSUPPORTED_FORMAT)
 
 
 def test_the_liars_do_lie() -> None:
-    """Decoders read the larger size of those that they can open at all, or this test would show nothing."""
+    """Decoders read the larger size of those that they can open at all, or this test
+    would show nothing.
+    """
     sizes = {name: opened(LIARS[name]) for name in ("png", "jpeg", "bmp", "heic, cut")}
-    assert all(width * height > SETTINGS.max_pixels for width, height in sizes.values()), sizes
+    assert all(
+        width * height > SETTINGS.max_pixels for width, height in sizes.values()
+    ), sizes
 
 
 def test_tiff_directories_of_both_kinds_are_read() -> None:
     """What the liars are made of is fit without the lie."""
     for big in (False, True):
-        header = looked(tiff_of((256, 3, 1, 24), (257, 4, 1, 16), (262, 3, 1, 2), big=big))
+        header = looked(
+            tiff_of((256, 3, 1, 24), (257, 4, 1, 16), (262, 3, 1, 2), big=big)
+        )
         assert (header.width, header.height) == (24, 16)
     assert looked(tiff(quarters(), bigtiff=True, photometric="rgb")).width == 24

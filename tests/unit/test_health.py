@@ -1,4 +1,6 @@
-"""`darkroom health`: what a container's health check sees. Connections are real ones in tests/contract and system."""
+"""`darkroom health`: what a container's health check sees. Connections are real ones in
+tests/contract and system.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def settings(tmp_path: Path, broker: str = "amqp://u:p@broker:5672//") -> Settin
 
 
 @pytest.mark.parametrize("process", ["worker", "recorder", "callbacks", "sweep"])
-def test_a_process_is_not_well_before_it_is_ready(tmp_path: Path, linked: set[int], process: str) -> None:
+def test_a_process_is_not_well_before_it_is_ready(
+    tmp_path: Path, linked: set[int], process: str
+) -> None:
     """It says so itself, by touching its file."""
     linked.add(5672)
     assert health.check(settings(tmp_path), process) == "not ready yet"
@@ -38,16 +42,26 @@ def test_a_process_is_not_well_before_it_is_ready(tmp_path: Path, linked: set[in
 
 
 @pytest.mark.parametrize("process", ["worker", "recorder", "callbacks"])
-def test_a_consumer_without_its_broker_is_not_well(tmp_path: Path, linked: set[int], process: str) -> None:
+def test_a_consumer_without_its_broker_is_not_well(
+    tmp_path: Path, linked: set[int], process: str
+) -> None:
     """Once ready is not enough: a consumer that lost its connection does nothing."""
     (tmp_path / "ready").touch()
     assert health.check(settings(tmp_path), process) == "no connection to the broker"
 
 
-@pytest.mark.parametrize(("url", "port"), [
-    ("amqp://u:p@broker//", 5672), ("amqps://u:p@broker:5999//", 5999), ("redis://127.0.0.1/0", 6379), ("sqs://", 443),
-])  # fmt: skip
-def test_the_port_follows_the_url(tmp_path: Path, linked: set[int], url: str, port: int) -> None:
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("amqp://u:p@broker//", 5672),
+        ("amqps://u:p@broker:5999//", 5999),
+        ("redis://127.0.0.1/0", 6379),
+        ("sqs://", 443),
+    ],
+)
+def test_the_port_follows_the_url(
+    tmp_path: Path, linked: set[int], url: str, port: int
+) -> None:
     """An explicit port, or the scheme's own."""
     (tmp_path / "ready").touch()
     linked.add(port)
@@ -56,17 +70,30 @@ def test_the_port_follows_the_url(tmp_path: Path, linked: set[int], url: str, po
 
 def test_an_unknown_process_is_wrong_usage(tmp_path: Path) -> None:
     """Not a process that is unwell."""
-    with pytest.raises(typer.BadParameter, match="handlers, worker, recorder, callbacks and sweep"):
+    with pytest.raises(
+        typer.BadParameter, match="handlers, worker, recorder, callbacks and sweep"
+    ):
         health.check(settings(tmp_path), "nobody")
 
 
-@pytest.mark.parametrize("process", ["handlers", "worker", "recorder", "callbacks", "sweep"])
-def test_a_process_that_ceased_to_beat_is_not_well(tmp_path: Path, linked: set[int], process: str) -> None:
-    """Its own words, if it could still say; a connection or an open door alone proves nothing."""
+@pytest.mark.parametrize(
+    "process", ["handlers", "worker", "recorder", "callbacks", "sweep"]
+)
+def test_a_process_that_ceased_to_beat_is_not_well(
+    tmp_path: Path, linked: set[int], process: str
+) -> None:
+    """Its own words, if it could still say; a connection or an open door alone proves
+    nothing.
+    """
     linked.add(5672)
     ready = tmp_path / "ready"
     ready.touch()
     os.utime(ready, (time.time() - 100,) * 2)
-    assert re.fullmatch(r"stuck for [1-9]\d\d s: no sign of life", health.check(settings(tmp_path), process))
+    assert re.fullmatch(
+        r"stuck for [1-9]\d\d s: no sign of life",
+        health.check(settings(tmp_path), process),
+    )
     fault_file(ready).write_text("device: no sign of life for 700 s")
-    assert "device: no sign of life for 700 s" in health.check(settings(tmp_path), process)
+    assert "device: no sign of life for 700 s" in health.check(
+        settings(tmp_path), process
+    )

@@ -1,4 +1,5 @@
-"""Thousands of hostile files, each through the handler and, if that lets it in, through the decoder's process.
+"""Thousands of hostile files, each through the handler and, if that lets it in, through
+the decoder's process.
 
 None crashes a process; each has an end state and a reason.
 """
@@ -31,12 +32,20 @@ from tests.unit.upload_world import World
 SETTINGS = Settings(decode_seconds=20)
 SMALL = 100_000
 REFUSALS = frozenset(
-    {Code.DECODE_ERROR, Code.UNSUPPORTED_MODE, Code.OUT_OF_MEMORY, Code.TOO_MANY_PIXELS, Code.ANIMATED}
+    {
+        Code.DECODE_ERROR,
+        Code.UNSUPPORTED_MODE,
+        Code.OUT_OF_MEMORY,
+        Code.TOO_MANY_PIXELS,
+        Code.ANIMATED,
+    }
 )
 
 
 class Doors:
-    """What a hostile file meets, a few files at a time: a handler in memory, then a decoder."""
+    """What a hostile file meets, a few files at a time: a handler in memory, then a
+    decoder.
+    """
 
     def __init__(self) -> None:
         self.decoders = [Decoder(SETTINGS) for _ in range(min(4, os.cpu_count() or 1))]
@@ -90,7 +99,9 @@ class Doors:
 
 
 def _checked(error: PermanentError) -> Code:
-    """A decoder that refuses a file says so itself; the worker's words for one that died are other words."""
+    """A decoder that refuses a file says so itself; the worker's words for one that
+    died are other words.
+    """
     assert error.code in REFUSALS
     assert len(error.detail) > 15
     assert not re.search("crashed|killed|was stopped", error.detail)
@@ -114,29 +125,42 @@ def printed(kind: str, ends: Counter[str]) -> None:
 
 @pytest.mark.parametrize("kind", hostile.GROUPS)
 def test_every_hostile_file_has_an_end_and_a_reason(doors: Doors, kind: str) -> None:
-    """Refused by its header, refused by its pixels, or restored: never a crash, never nothing."""
+    """Refused by its header, refused by its pixels, or restored: never a crash, never
+    nothing.
+    """
     ends = doors.ends(Hostile(kind, key, data) for key, data in hostile.GROUPS[kind]())
     printed(kind, ends)
     assert ends.total() > 50
 
 
 def test_there_are_enough_of_them() -> None:
-    """At least two thousand different malformed files; photos that only carry something are not counted."""
-    malformed = {file.data for file in hostile.corpus() if file.kind not in ("polyglots", "keys")}
+    """At least two thousand different malformed files; photos that only carry something
+    are not counted.
+    """
+    malformed = {
+        file.data for file in hostile.corpus() if file.kind not in ("polyglots", "keys")
+    }
     print(f"hostile_files={len(malformed)}")
     assert len(malformed) >= 2000
 
 
 def test_strangers_are_refused_at_the_door(doors: Doors) -> None:
     """What is no photo reaches no decoder, whatever its name says."""
-    assert {end.split(":")[0] for end in doors.ends(Hostile("strangers", *file) for file in hostile.strangers())} == {
-        "rejected"
-    }
+    assert {
+        end.split(":")[0]
+        for end in doors.ends(
+            Hostile("strangers", *file) for file in hostile.strangers()
+        )
+    } == {"rejected"}
 
 
 def test_sound_photos_still_pass(doors: Doors) -> None:
-    """The photos that all of these were made from are restored: a door that lets nobody in would be easy."""
-    assert set(doors.ends(Hostile("sound", *file) for file in hostile.sound().items())) == {"restored"}
+    """The photos that all of these were made from are restored: a door that lets nobody
+    in would be easy.
+    """
+    assert set(
+        doors.ends(Hostile("sound", *file) for file in hostile.sound().items())
+    ) == {"restored"}
 
 
 @given(data=st.data())
@@ -153,17 +177,26 @@ def test_any_damage_has_an_end(doors: Doors, data: st.DataObject) -> None:
 
 
 SAMPLES = Path(os.environ.get("DARKROOM_TEST_SAMPLES", "no such folder"))
-"""An unpacked source package of an imaging library: `pip download --no-binary pillow --no-deps pillow`."""
+"""An unpacked source package of an imaging library: `pip download --no-binary pillow
+--no-deps pillow`.
+"""
 
 
 @pytest.mark.skipif(
-    not SAMPLES.is_dir(), reason="DARKROOM_TEST_SAMPLES names no folder with an unpacked source package"
+    not SAMPLES.is_dir(),
+    reason="DARKROOM_TEST_SAMPLES names no folder with an unpacked source package",
 )
 def test_samples_of_imaging_libraries(doors: Doors) -> None:
-    """What once crashed, filled or stalled a decoder, and every odd file that its tests ship."""
+    """What once crashed, filled or stalled a decoder, and every odd file that its tests
+    ship.
+    """
     files = sorted(
-        path for path in SAMPLES.rglob("*") if path.is_file() and "Tests" in path.parts and path.suffix != ".py"
+        path
+        for path in SAMPLES.rglob("*")
+        if path.is_file() and "Tests" in path.parts and path.suffix != ".py"
     )
-    ends = doors.ends(Hostile("samples", path.name, path.read_bytes()) for path in files)
+    ends = doors.ends(
+        Hostile("samples", path.name, path.read_bytes()) for path in files
+    )
     printed("samples", ends)
     assert ends.total() > 500

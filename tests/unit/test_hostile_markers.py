@@ -19,10 +19,20 @@ from tests.unit.codec_samples import HEIC, quarters, saved
 from tests.unit.probe_samples import box
 
 _B = ExifTags.Base
-KEPT = {_B.Make: "KEPT make", _B.Model: "KEPT model", _B.Artist: "KEPT artist", _B.Copyright: "KEPT copyright"}
+KEPT = {
+    _B.Make: "KEPT make",
+    _B.Model: "KEPT model",
+    _B.Artist: "KEPT artist",
+    _B.Copyright: "KEPT copyright",
+}
 EXIF_WORDS = (_B.ImageDescription, _B.HostComputer, _B.DocumentName, _B.Software)
 EXIF_BYTES = (_B.XPComment, _B.XPAuthor, _B.XPKeywords, _B.XPTitle)
-DETAIL_WORDS = (_B.BodySerialNumber, _B.LensSerialNumber, _B.CameraOwnerName, _B.ImageUniqueID)
+DETAIL_WORDS = (
+    _B.BodySerialNumber,
+    _B.LensSerialNumber,
+    _B.CameraOwnerName,
+    _B.ImageUniqueID,
+)
 DETAIL_BYTES = (_B.UserComment, _B.MakerNote)
 
 
@@ -49,7 +59,9 @@ def exif(plant: Planter, kind: str) -> Image.Exif:
     for tag in EXIF_BYTES:
         made[tag] = plant.word(f"{kind} {tag.name}").encode("utf-16-le")
     details = {tag: plant.word(f"{kind} {tag.name}") for tag in DETAIL_WORDS}
-    made[ExifTags.IFD.Exif] = details | {tag: plant.bytes(f"{kind} {tag.name}") for tag in DETAIL_BYTES}
+    made[ExifTags.IFD.Exif] = details | {
+        tag: plant.bytes(f"{kind} {tag.name}") for tag in DETAIL_BYTES
+    }
     made[ExifTags.IFD.GPSInfo] = {
         1: "N",
         2: (48.0, 51.0, 30.0),
@@ -61,12 +73,23 @@ def exif(plant: Planter, kind: str) -> Image.Exif:
 
 def jpeg(plant: Planter) -> bytes:
     data = saved(
-        quarters(), "JPEG", exif=exif(plant, "JPEG"), comment=plant.bytes("JPEG comment"), xmp=plant.bytes("JPEG XMP"),
+        quarters(),
+        "JPEG",
+        exif=exif(plant, "JPEG"),
+        comment=plant.bytes("JPEG comment"),
+        xmp=plant.bytes("JPEG XMP"),
         icc_profile=srgb() + plant.bytes("JPEG behind the profile"),
-    )  # fmt: skip
+    )
     for marker, head in ((0xED, b"Photoshop 3.0\0"), (0xEB, b"JP\0\0"), (0xEF, b"")):
         body = head + plant.bytes(f"JPEG segment {marker:x}")
-        data = data[:2] + b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body + data[2:]
+        data = (
+            data[:2]
+            + b"\xff"
+            + bytes([marker])
+            + struct.pack(">H", len(body) + 2)
+            + body
+            + data[2:]
+        )
     return data + b"PK\x03\x04" + plant.bytes("JPEG trailing zip")
 
 
@@ -89,14 +112,24 @@ def png(plant: Planter) -> bytes:
 def webp(plant: Planter) -> bytes:
     icc = srgb() + plant.bytes("WEBP behind the profile")
     data = saved(
-        quarters(), "WEBP", lossless=True, exif=exif(plant, "WEBP"), xmp=plant.bytes("WEBP XMP"), icc_profile=icc
+        quarters(),
+        "WEBP",
+        lossless=True,
+        exif=exif(plant, "WEBP"),
+        xmp=plant.bytes("WEBP XMP"),
+        icc_profile=icc,
     )
-    data += b"PRIV" + struct.pack("<I", 16) + plant.bytes("WEBP private chunk").ljust(16)[:16]
+    data += (
+        b"PRIV"
+        + struct.pack("<I", 16)
+        + plant.bytes("WEBP private chunk").ljust(16)[:16]
+    )
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
 def tiff(plant: Planter) -> bytes:
-    tags = Image.Exif()  # Pillow writes the inner directories of a TIFF only from bytes it has read
+    # Pillow writes the inner directories of a TIFF only from bytes it has read
+    tags = Image.Exif()
     tags.load(exif(plant, "TIFF").tobytes())
     for tag in (700, 33723, 34377, 65000):
         tags[tag] = plant.bytes(f"TIFF tag {tag}")
@@ -104,9 +137,11 @@ def tiff(plant: Planter) -> bytes:
 
 
 def gif(plant: Planter) -> bytes:
-    return saved(Image.fromarray(quarters()).convert("P"), "GIF", comment=plant.bytes("GIF comment")) + plant.bytes(
-        "GIF tail"
-    )
+    return saved(
+        Image.fromarray(quarters()).convert("P"),
+        "GIF",
+        comment=plant.bytes("GIF comment"),
+    ) + plant.bytes("GIF tail")
 
 
 def bmp(plant: Planter) -> bytes:
@@ -126,12 +161,21 @@ def bmp(plant: Planter) -> bytes:
 def mpo(plant: Planter) -> bytes:
     """A second picture with metadata of its own; Pillow gives both the same."""
     second = [Image.fromarray(quarters())]
-    return saved(quarters(), "MPO", save_all=True, append_images=second, exif=exif(plant, "MPO"))
+    return saved(
+        quarters(), "MPO", save_all=True, append_images=second, exif=exif(plant, "MPO")
+    )
 
 
 def avif(plant: Planter) -> bytes:
     icc = srgb() + plant.bytes("AVIF behind the profile")
-    data = saved(quarters(), "AVIF", speed=10, exif=exif(plant, "AVIF"), xmp=plant.bytes("AVIF XMP"), icc_profile=icc)
+    data = saved(
+        quarters(),
+        "AVIF",
+        speed=10,
+        exif=exif(plant, "AVIF"),
+        xmp=plant.bytes("AVIF XMP"),
+        icc_profile=icc,
+    )
     return data + boxes(plant, "AVIF")
 
 
@@ -141,7 +185,9 @@ def heic(plant: Planter) -> bytes:
 
 
 def boxes(plant: Planter, kind: str) -> bytes:
-    known = box(b"free", plant.bytes(f"{kind} free")) + box(b"uuid", bytes(16), plant.bytes(f"{kind} uuid"))
+    known = box(b"free", plant.bytes(f"{kind} free")) + box(
+        b"uuid", bytes(16), plant.bytes(f"{kind} uuid")
+    )
     return known + box(b"mdat", plant.bytes(f"{kind} data of nobody"))
 
 
@@ -169,20 +215,30 @@ def unpacked(data: bytes) -> bytes:
 
 
 def test_no_marker_comes_through(decoder: Decoder) -> None:
-    """Positions, serial numbers, owners, comments, XMP, IPTC, private chunks and trailing files: found in no output."""
+    """Positions, serial numbers, owners, comments, XMP, IPTC, private chunks and
+    trailing files: found in no output.
+    """
     plant, found = Planter(), []
     for make in MAKERS:
         before = set(plant.words)
         data = make(plant)
         for place in set(plant.words) - before:
             compressed = "zTXt" in place or "iTXt" in place
-            assert compressed or any(form in data for form in forms(plant.words[place])), place
+            assert compressed or any(
+                form in data for form in forms(plant.words[place])
+            ), place
         photo = decoder.decode(data)
         assert np.array_equal(photo.pixels, quarters()) or make in LOSSY
         result = io.BytesIO()
         write_png(photo, result, {}, 1)
-        outputs = unpacked(result.getvalue()) + unpacked(preview(photo, Settings(), converter=decoder))
-        found += [place for place, word in plant.words.items() if any(form in outputs for form in forms(word))]
+        outputs = unpacked(result.getvalue()) + unpacked(
+            preview(photo, Settings(), converter=decoder)
+        )
+        found += [
+            place
+            for place, word in plant.words.items()
+            if any(form in outputs for form in forms(word))
+        ]
         assert b"PK\x03\x04" not in outputs
     print(f"markers_planted={len(plant.words)} markers_found={len(found)}")
     assert not found
@@ -191,7 +247,9 @@ def test_no_marker_comes_through(decoder: Decoder) -> None:
 
 @pytest.mark.parametrize("make", [jpeg, png, webp, tiff, mpo, avif])
 def test_what_is_kept_by_design_is_kept(decoder: Decoder, make: object) -> None:
-    """Camera and rights stay, so that a missing marker is not just a missing everything."""
+    """Camera and rights stay, so that a missing marker is not just a missing
+    everything.
+    """
     assert callable(make)
     photo = decoder.decode(make(Planter()))
     assert photo.meta.exif is not None

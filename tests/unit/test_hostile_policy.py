@@ -1,4 +1,6 @@
-"""What an upload can reach, held by looking: decoders, versions, and the ways around our own limits."""
+"""What an upload can reach, held by looking: decoders, versions, and the ways around
+our own limits.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,20 @@ from gpu_worker.codec.decode import FORMATS
 
 ROOT = Path(__file__).parents[2]
 FLOOR = Version("12.3")  # below: FITS and PSD overflows, an endless EPS
-# Pillow opens its own five and the `DIB` inside a BMP file at once; `formats=` keeps PPM and DIB from uploads.
+# Pillow opens its own five and the `DIB` inside a BMP file at once; `formats=` keeps
+# PPM and DIB from uploads.
 OPENERS = {"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "PPM", "DIB"}
 # The benchmark and the demonstration open pictures that they made or pinned themselves.
-OWN_PICTURES = {"gpu_worker/bench/cli.py", "gpu_worker/bench/bench_process.py", "infra/commands/demo.py"}
-SOURCES = sorted(path for wing in ("gpu_worker", "handlers", "infra", "shared") for path in (ROOT / wing).rglob("*.py"))
+OWN_PICTURES = {
+    "gpu_worker/bench/cli.py",
+    "gpu_worker/bench/bench_process.py",
+    "infra/commands/demo.py",
+}
+SOURCES = sorted(
+    path
+    for wing in ("gpu_worker", "handlers", "infra", "shared")
+    for path in (ROOT / wing).rglob("*.py")
+)
 
 ALL_FILES = """
 from PIL import Image
@@ -49,8 +60,16 @@ def own(path: Path) -> str:
 
 
 def test_no_other_decoder_is_ever_loaded() -> None:
-    """Sound photos of every kind and every stranger leave the list of decoders as it was: no PSD, FITS, EPS, ICO."""
-    done = subprocess.run([sys.executable, "-c", ALL_FILES], cwd=ROOT, capture_output=True, text=True, check=True)
+    """Sound photos of every kind and every stranger leave the list of decoders as it
+    was: no PSD, FITS, EPS, ICO.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_FILES],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert set(done.stdout.split()) == OPENERS
 
 
@@ -63,14 +82,26 @@ def test_no_picture_is_opened_without_a_list_of_formats() -> None:
     """`Image.open` without `formats` would try every decoder there is."""
     opened = {own(path): list(calls(path, "Image.open")) for path in SOURCES}
     assert sum(map(len, opened.values())) > 4
-    loose = {name for name, found in opened.items() if any("formats" not in {k.arg for k in c.keywords} for c in found)}
+    loose = {
+        name
+        for name, found in opened.items()
+        if any("formats" not in {k.arg for k in c.keywords} for c in found)
+    }
     assert loose <= OWN_PICTURES
 
 
 def test_the_worker_decodes_apart() -> None:
-    """Only the decoder's own process, and the benchmark on its own pictures, decode where they are."""
-    here = {own(path) for path in SOURCES if list(calls(path, "codec.decode")) or list(calls(path, "decode"))}
-    assert {name for name in here if not name.startswith("gpu_worker/bench/")} == {"gpu_worker/codec/child.py"}
+    """Only the decoder's own process, and the benchmark on its own pictures, decode
+    where they are.
+    """
+    here = {
+        own(path)
+        for path in SOURCES
+        if list(calls(path, "codec.decode")) or list(calls(path, "decode"))
+    }
+    assert {name for name in here if not name.startswith("gpu_worker/bench/")} == {
+        "gpu_worker/codec/child.py"
+    }
 
 
 def test_half_pictures_are_never_made_whole() -> None:
@@ -79,7 +110,9 @@ def test_half_pictures_are_never_made_whole() -> None:
 
 
 def test_the_limit_of_pixels_is_ours() -> None:
-    """Pillow's own is process-wide, and only warns up to twice its value; ours is exact and tested on every format."""
+    """Pillow's own is process-wide, and only warns up to twice its value; ours is exact
+    and tested on every format.
+    """
     assert Image.MAX_IMAGE_PIXELS is None
 
 
@@ -87,6 +120,8 @@ def test_the_decoders_are_current() -> None:
     """The installed Pillow, and the oldest that the package allows."""
     assert Version(PIL.__version__) >= FLOOR
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (pillow,) = [r for r in map(Requirement, project["dependencies"]) if r.name == "pillow"]
+    (pillow,) = [
+        r for r in map(Requirement, project["dependencies"]) if r.name == "pillow"
+    ]
     assert not pillow.specifier.contains("12.2")
     assert pillow.specifier.contains(PIL.__version__)

@@ -1,4 +1,6 @@
-"""Whatever an uploader writes into the metadata: it has an end, and hides no other upload from the sweep."""
+"""Whatever an uploader writes into the metadata: it has an end, and hides no other
+upload from the sweep.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,26 @@ from tests.unit.sweep_town import Town
 from tests.unit.upload_world import World, photo
 
 NAMES = ("workflow", "params", "user", "priority", "callback", "filename")
-CODECS = sorted({*aliases.values(), "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf_7"})
-WORDS = ("+2AA-", "=FF=FE=00=D8", "a" * 60, "\\ud800", "xn--" + "z" * 40, "=00", "=1B$B")
+CODECS = sorted(
+    {
+        *aliases.values(),
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "undefined",
+        "utf_7",
+    }
+)
+WORDS = (
+    "+2AA-",
+    "=FF=FE=00=D8",
+    "a" * 60,
+    "\\ud800",
+    "xn--" + "z" * 40,
+    "=00",
+    "=1B$B",
+)
 PHOTO = photo()
 
 characters = st.characters(codec=None, exclude_categories=())
@@ -29,16 +49,37 @@ words = st.builds(
     st.sampled_from("qQbBx"),
     st.one_of(st.sampled_from(WORDS), plain),
 )
-escaped = st.binary(max_size=20).map(lambda data: "".join(f"%{byte:02x}" for byte in data))
+escaped = st.binary(max_size=20).map(
+    lambda data: "".join(f"%{byte:02x}" for byte in data)
+)
 raw = st.binary(max_size=60).map(lambda data: data.decode("latin-1"))
-split = st.sampled_from(["a\r\nx-amz-meta-user: b", "a\nb", "\r\n\r\n<html>", "a\0b", "%0d%0aSet-Cookie: a", "%00"])
-long = st.builds(lambda piece, times: (piece * times)[:6000], st.one_of(words, plain), st.integers(1, 500))
-values = st.one_of(plain, words, escaped, raw, split, long, st.builds("{} {}".format, words, words))
-metadata = st.dictionaries(st.sampled_from([*NAMES, "Filename", "USER"]), values, max_size=6)
+split = st.sampled_from(
+    [
+        "a\r\nx-amz-meta-user: b",
+        "a\nb",
+        "\r\n\r\n<html>",
+        "a\0b",
+        "%0d%0aSet-Cookie: a",
+        "%00",
+    ]
+)
+long = st.builds(
+    lambda piece, times: (piece * times)[:6000],
+    st.one_of(words, plain),
+    st.integers(1, 500),
+)
+values = st.one_of(
+    plain, words, escaped, raw, split, long, st.builds("{} {}".format, words, words)
+)
+metadata = st.dictionaries(
+    st.sampled_from([*NAMES, "Filename", "USER"]), values, max_size=6
+)
 
 
 def ends(told: dict[str, str]) -> None:
-    """The upload is decided on, the same at its second event, and every document and message of it can be read."""
+    """The upload is decided on, the same at its second event, and every document and
+    message of it can be read.
+    """
     world = World()
     event = world.put("a.png", PHOTO, told)
     try:
@@ -56,7 +97,9 @@ def ends(told: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_words_in_every_codec_of_python_have_an_end(name: str) -> None:
-    """Also of those that make bytes of text, or half a surrogate pair, or take their time."""
+    """Also of those that make bytes of text, or half a surrogate pair, or take their
+    time.
+    """
     for number, codec in enumerate(CODECS):
         for word in (WORDS[0], WORDS[1 + number % (len(WORDS) - 1)]):
             ends({name: f"=?{codec}?q?{word}?="})
@@ -71,7 +114,9 @@ def test_any_metadata_have_an_end(told: dict[str, str]) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(metadata)
 def test_no_metadata_hide_another_upload_from_the_sweep(told: dict[str, str]) -> None:
-    """The one before it and the one behind it are found in the same pass, and it itself is looked at once."""
+    """The one before it and the one behind it are found in the same pass, and it itself
+    is looked at once.
+    """
     town = Town()
     town.store.arrive("uploads", "b.png", PHOTO, "image/png", told)
     for name in ("a.png", "c.png"):

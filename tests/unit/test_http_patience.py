@@ -1,4 +1,6 @@
-"""Slow clients of the HTTP door, on real sockets: they are cut off, and everybody else is served meanwhile."""
+"""Slow clients of the HTTP door, on real sockets: they are cut off, and everybody else
+is served meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: door\r\n\r\n"
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The door as its process serves it, with a hasty clock and few connections at once, and one route more."""
+    """The door as its process serves it, with a hasty clock and few connections at
+    once, and one route more.
+    """
     monkeypatch.setattr(http_patience, "PATIENCE_S", 1.0)
     monkeypatch.setattr(http, "REQUESTS_AT_ONCE", MOST)
     world = World(settings={"api_port": 0, "webhook_token": "t"})
@@ -52,7 +56,10 @@ def serving(app: FastAPI, world: World) -> Iterator[int]:
 
 
 def is_healthy(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with (
+        suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), 5) as connection,
+    ):
         connection.sendall(HEALTH)
         return connection.recv(1000).startswith(b"HTTP/1.1 200")
     return False
@@ -74,12 +81,18 @@ def is_cut(connection: socket.socket, says: bytes = b"") -> bool:
 @pytest.mark.parametrize("said", [b"", HEALTH[:-4]], ids=["nothing", "half a head"])
 def test_those_who_never_ask_do_not_fill_the_door(port: int, said: bytes) -> None:
     with ExitStack() as held:
-        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(MOST)]
+        silent = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(MOST)
+        ]
         for connection in silent:
             connection.sendall(said)
         eventually(lambda: is_healthy(port), "an answer to somebody else")
         for connection in silent:
-            eventually(lambda connection=connection: is_cut(connection), "the end of a silent connection")
+            eventually(
+                lambda connection=connection: is_cut(connection),
+                "the end of a silent connection",
+            )
 
 
 def test_a_head_that_trickles_is_cut_off(port: int) -> None:
@@ -94,7 +107,9 @@ def test_a_head_that_trickles_is_cut_off(port: int) -> None:
 def test_a_body_that_nobody_reads_any_more_is_cut_off(port: int) -> None:
     """It was refused by its head; each further byte had been a sign of life."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"POST /events/storage HTTP/1.1\r\nHost: door\r\nContent-Length: 1000000000\r\n\r\n")
+        connection.sendall(
+            b"POST /events/storage HTTP/1.1\r\nHost: door\r\nContent-Length: 1000000000\r\n\r\n"
+        )
         assert connection.recv(1000).startswith(b"HTTP/1.1 401")
         eventually(lambda: is_cut(connection, b"x"), "the end of it")
 
@@ -102,7 +117,9 @@ def test_a_body_that_nobody_reads_any_more_is_cut_off(port: int) -> None:
 def test_who_takes_no_answer_is_cut_off(port: int) -> None:
     with ExitStack() as held:
         for _ in range(MOST):
-            connection = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection = held.enter_context(
+                socket.create_connection(("127.0.0.1", port))
+            )
             connection.sendall(b"GET /large HTTP/1.1\r\nHost: door\r\n\r\n")
             assert connection.recv(1)
         eventually(lambda: is_healthy(port), "an answer to somebody else")
@@ -135,7 +152,10 @@ class Transport:
 @contextmanager
 def connected(transport: Transport) -> Iterator[PatientProtocol]:
     """A connection that is looked at by hand."""
-    config, loop = http.config_of(FastAPI(), World().ctx.settings), asyncio.new_event_loop()
+    config, loop = (
+        http.config_of(FastAPI(), World().ctx.settings),
+        asyncio.new_event_loop(),
+    )
     connection = PatientProtocol(config, uvicorn.server.ServerState(), {}, loop)
     connection.connection_made(cast(Any, transport))
     try:
@@ -145,7 +165,9 @@ def connected(transport: Transport) -> Iterator[PatientProtocol]:
 
 
 def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
-    """As long as some of it is gone at each look; then the time of a next request begins."""
+    """As long as some of it is gone at each look; then the time of a next request
+    begins.
+    """
     transport = Transport()
     with connected(transport) as connection:
         for left in range(1000, 0, -10):
@@ -157,7 +179,9 @@ def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
 
 
 def test_who_waits_for_us_may_wait() -> None:
-    """Its body is being read, however slowly it comes, or its stream has no event to tell; then it takes none."""
+    """Its body is being read, however slowly it comes, or its stream has no event to
+    tell; then it takes none.
+    """
     transport = Transport()
     with connected(transport) as connection:
         connection.cycle = cast(Any, SimpleNamespace(response_complete=False))
@@ -178,5 +202,7 @@ def test_no_websocket_gets_past_the_gate() -> None:
         serving(http.build(world.ctx, asked={}), world) as port,
         socket.create_connection(("127.0.0.1", port)) as open_,
     ):
-        open_.sendall(b"GET /v1/tasks HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        open_.sendall(
+            b"GET /v1/tasks HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
         assert open_.recv(1000).startswith(b"HTTP/1.1 401")

@@ -1,4 +1,6 @@
-"""The inbox: interactive before bulk, bulk never starved, parked deliveries when they are due."""
+"""The inbox: interactive before bulk, bulk never starved, parked deliveries when they
+are due.
+"""
 
 from dataclasses import dataclass
 
@@ -43,7 +45,9 @@ def test_a_flood_of_interactive_work_does_not_starve_bulk(inbox):
 
 
 def test_bulk_lanes_take_turns(inbox):
-    """Two hundred photos of one user, then one of another and one of nobody: nobody waits for more than one photo."""
+    """Two hundred photos of one user, then one of another and one of nobody: nobody
+    waits for more than one photo.
+    """
     for number in range(200):
         inbox.put(Letter(topology.LANES[1], f"a{number}"))
     assert names(inbox, 2) == ["a0", "a1"]
@@ -54,7 +58,9 @@ def test_bulk_lanes_take_turns(inbox):
 
 
 def test_interactive_lanes_and_previews_take_turns(inbox):
-    """Behind two hundred interactive photos of one user, another's single one and a preview wait for one photo."""
+    """Behind two hundred interactive photos of one user, another's single one and a
+    preview wait for one photo.
+    """
     lanes = topology.INTERACTIVE_LANES
     for number in range(200):
         inbox.put(Letter(lanes[2], f"a{number}"))

@@ -1,4 +1,6 @@
-"""A sentence on how to add a missing part is right in a checkout, in an installed wheel and in an image."""
+"""A sentence on how to add a missing part is right in a checkout, in an installed wheel
+and in an image.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 
 from shared import installation
 
-PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())[
+    "project"
+]
 
 
 def test_the_distribution_is_called_as_pyproject_says() -> None:
@@ -21,7 +25,9 @@ def test_the_distribution_is_called_as_pyproject_says() -> None:
 
 
 def test_no_extra_names_the_distribution_of_somebody_else() -> None:
-    wanted = [line for extra in PYPROJECT["optional-dependencies"].values() for line in extra]
+    wanted = [
+        line for extra in PYPROJECT["optional-dependencies"].values() for line in extra
+    ]
     own = [line for line in wanted if line.startswith("darkroom")]
     assert own
     assert all(line.startswith(f"{installation.DISTRIBUTION}[") for line in own)
@@ -33,12 +39,19 @@ def test_a_checkout_installs_itself_again() -> None:
     )
 
 
-def test_an_installed_wheel_comes_from_the_package_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_installed_wheel_comes_from_the_package_index(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(installation, "ROOT", tmp_path)
-    assert installation.how_to_add("torch") == "run `pip install 'darkroom-restoration[torch]'`"
+    assert (
+        installation.how_to_add("torch")
+        == "run `pip install 'darkroom-restoration[torch]'`"
+    )
 
 
-def test_an_image_has_no_pip_and_names_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_has_no_pip_and_names_another_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def not_installed(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
 
@@ -47,7 +60,11 @@ def test_an_image_has_no_pip_and_names_another_image(monkeypatch: pytest.MonkeyP
     assert "pip install" not in installation.how_to_add("torch")
 
 
-def test_pip_is_found_whatever_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Setuptools hooks the import system's search for pip, and warns there if somebody imported distutils before."""
+def test_pip_is_found_whatever_was_imported_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Setuptools hooks the import system's search for pip, and warns there if somebody
+    imported distutils before.
+    """
     monkeypatch.setitem(sys.modules, "distutils", ModuleType("distutils"))
     assert "pip install" in installation.how_to_add("torch")

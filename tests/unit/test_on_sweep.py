@@ -1,4 +1,6 @@
-"""Whatever was lost is found, what only waits is left alone, and looking again costs nothing."""
+"""Whatever was lost is found, what only waits is left alone, and looking again costs
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def town() -> Town:
 
 
 def test_a_lost_notification_is_made_good(town: Town) -> None:
-    """An upload without a receipt is decided on, once it is older than the lease; a second pass finds nothing."""
+    """An upload without a receipt is decided on, once it is older than the lease; a
+    second pass finds nothing.
+    """
     info = town.put("a.png")
     assert town.sweep().missed == 0
     town.later()
@@ -39,7 +43,10 @@ def test_a_lost_notification_is_made_good(town: Town) -> None:
 def test_a_message_that_was_never_published_is_published(town: Town) -> None:
     """The receipt was written, then the broker was down."""
     town.publisher.refused = {topology.BULK, topology.INTERACTIVE}
-    uploads = [town.upload("a.png"), town.upload("b.png", metadata={"priority": "interactive"})]
+    uploads = [
+        town.upload("a.png"),
+        town.upload("b.png", metadata={"priority": "interactive"}),
+    ]
     town.publisher.refused = set()
     town.later()
     assert town.sweep().republished == 2
@@ -66,7 +73,9 @@ def test_a_waiting_backlog_is_left_alone(town: Town) -> None:
 
 
 def test_what_is_missing_of_a_backlog_is_published_once(town: Town) -> None:
-    """More photos wait than messages are there: the oldest, which the queue has passed, are published; then it fits."""
+    """More photos wait than messages are there: the oldest, which the queue has passed,
+    are published; then it fits.
+    """
     for number in range(30):
         town.upload(f"{number}.png")
         town.later(1)
@@ -82,7 +91,12 @@ def test_what_is_missing_of_a_backlog_is_published_once(town: Town) -> None:
 
 def test_a_wiped_broker_is_filled_again(town: Town) -> None:
     """Everything that waits is published exactly once, each to its own queue."""
-    uploads = [town.upload(f"{n}.png", metadata={"priority": "interactive" if n % 3 else "bulk"}) for n in range(12)]
+    uploads = [
+        town.upload(
+            f"{n}.png", metadata={"priority": "interactive" if n % 3 else "bulk"}
+        )
+        for n in range(12)
+    ]
     town.lose(queue=topology.BULK)
     town.lose(queue=topology.INTERACTIVE)
     town.later()
@@ -93,7 +107,9 @@ def test_a_wiped_broker_is_filled_again(town: Town) -> None:
 
 
 def test_a_message_lost_from_one_lane_is_not_sought_in_another(town: Town) -> None:
-    """A long queue of one user, all there, does not hide another user's only message; each keeps its lane."""
+    """A long queue of one user, all there, does not hide another user's only message;
+    each keeps its lane.
+    """
     crowd = [town.upload(f"a{n}.png", metadata={"user": "ann"}) for n in range(20)]
     town.later(1)
     single = town.upload("b.png", metadata={"user": "cy"})
@@ -102,11 +118,15 @@ def test_a_message_lost_from_one_lane_is_not_sought_in_another(town: Town) -> No
     assert len(town.lose(queue=lane)) == 1
     town.later()
     assert town.sweep().republished == 1
-    assert [RestoreTask.decode(body).upload_id for body in town.publisher.bodies(lane)] == [single, single]
+    assert [
+        RestoreTask.decode(body).upload_id for body in town.publisher.bodies(lane)
+    ] == [single, single]
 
 
 def test_ended_uploads_are_not_published(town: Town) -> None:
-    """Restored, failed, rejected or sharing another's result: their messages may be gone."""
+    """Restored, failed, rejected or sharing another's result: their messages may be
+    gone.
+    """
     data = photo(3)
     done, failed = town.upload("done.png", data), town.upload("failed.png")
     town.restore(done)
@@ -120,7 +140,9 @@ def test_ended_uploads_are_not_published(town: Town) -> None:
 
 
 def test_a_deleted_source_is_left_to_the_worker(town: Town) -> None:
-    """A lost message for it is published: the worker finds the source missing and ends the photo with that reason."""
+    """A lost message for it is published: the worker finds the source missing and ends
+    the photo with that reason.
+    """
     upload = town.upload("a.png")
     town.lose()
     town.store.delete("uploads", "a.png")
@@ -129,8 +151,12 @@ def test_a_deleted_source_is_left_to_the_worker(town: Town) -> None:
     assert town.messages() == [upload]
 
 
-def test_an_overwritten_upload_and_its_successor_each_have_their_own_end(town: Town) -> None:
-    """The later bytes, of which no notification came, are decided on; the earlier ones' task waits for its worker."""
+def test_an_overwritten_upload_and_its_successor_each_have_their_own_end(
+    town: Town,
+) -> None:
+    """The later bytes, of which no notification came, are decided on; the earlier ones'
+    task waits for its worker.
+    """
     earlier = town.upload("a.png", photo(1))
     town.later()
     later = upload_id(town.put("a.png", photo(2)))
@@ -141,7 +167,9 @@ def test_an_overwritten_upload_and_its_successor_each_have_their_own_end(town: T
 
 
 def test_the_same_bytes_put_again_are_another_upload(town: Town) -> None:
-    """Same key, same bytes, later: the receipt is older than the object, so the event was lost."""
+    """Same key, same bytes, later: the receipt is older than the object, so the event
+    was lost.
+    """
     data = photo(1)
     upload = town.upload("a.png", data)
     town.restore(upload)
@@ -155,7 +183,9 @@ def test_the_same_bytes_put_again_are_another_upload(town: Town) -> None:
 
 
 def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
-    """Versions are uploads of their own; one that was overwritten before it was looked at is superseded."""
+    """Versions are uploads of their own; one that was overwritten before it was looked
+    at is superseded.
+    """
     town = Town(versioned=("uploads",))
     known = town.upload("a.png", photo(1))
     town.put("b.png", photo(2))
@@ -170,7 +200,9 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
 
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
-    """Left behind by an attempt that died before its record; it goes to the archive, with its preview."""
+    """Left behind by an attempt that died before its record; it goes to the archive,
+    with its preview.
+    """
     failed, waiting = town.upload("a.png"), town.upload("b.png")
     for upload in (failed, waiting):
         record = town.restore(upload)
@@ -183,12 +215,18 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     assert town.sweep().results_retired == 1
     task_id = town.receipt(failed).task_id or ""
     assert town.store.keys("archive") == (keys.result(task_id),)
-    left = [key for key in town.store.keys("results") if key.startswith(("processed/", "previews/"))]
+    left = [
+        key
+        for key in town.store.keys("results")
+        if key.startswith(("processed/", "previews/"))
+    ]
     waited = town.receipt(waiting).task_id or ""
     assert left == [keys.preview(waited), keys.result(waited)]
 
 
-def test_a_result_that_is_committed_while_it_is_retired_stays(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_is_committed_while_it_is_retired_stays(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A twin was uploaded meanwhile, and its worker found the result there."""
     data = photo(8)
     first = town.upload("a.png", data)
@@ -202,7 +240,12 @@ def test_a_result_that_is_committed_while_it_is_retired_stays(town: Town, monkey
     def meanwhile(*args: Any) -> None:
         monkeypatch.undo()
         copy(*args)
-        town.store.put("results", keys.record(record.task_id), record.to_bytes(), "application/json")
+        town.store.put(
+            "results",
+            keys.record(record.task_id),
+            record.to_bytes(),
+            "application/json",
+        )
 
     monkeypatch.setattr(town.store, "copy", meanwhile)
     assert town.sweep().results_retired == 1
@@ -224,13 +267,27 @@ def test_a_dry_run_changes_nothing(town: Town) -> None:
     before, sent = town.store.snapshot(), len(town.publisher.sent)
     dry = town.sweep(diary=diary, dry_run=True)
     assert (town.store.snapshot(), len(town.publisher.sent)) == (before, sent)
-    assert (dry.missed, dry.called, dry.republished, dry.retold, dry.damaged) == (1, 1, 1, 1, 1)
+    assert (dry.missed, dry.called, dry.republished, dry.retold, dry.damaged) == (
+        1,
+        1,
+        1,
+        1,
+        1,
+    )
     wet = town.sweep(diary=diary)
-    assert (wet.missed, wet.called, wet.republished, wet.damaged, wet.repaired) == (1, 1, 1, 1, 1)
+    assert (wet.missed, wet.called, wet.republished, wet.damaged, wet.repaired) == (
+        1,
+        1,
+        1,
+        1,
+        1,
+    )
 
 
 def test_since_looks_only_at_what_is_younger(town: Town) -> None:
-    """Older uploads and receipts are not touched, nothing is cleared away, and the watermark stays."""
+    """Older uploads and receipts are not touched, nothing is cleared away, and the
+    watermark stays.
+    """
     town.put("old.png")
     town.upload("older.png")
     town.later(3600)
@@ -258,7 +315,9 @@ def test_clocks_of_other_machines_do_not_matter(town: Town) -> None:
         assert upload_id(info) in town.messages()
 
 
-def test_without_its_services_a_pass_ends_and_the_next_one_does_it_all(town: Town) -> None:
+def test_without_its_services_a_pass_ends_and_the_next_one_does_it_all(
+    town: Town,
+) -> None:
     """Nothing is noted as done."""
     town.upload("a.png")
     town.lose()
@@ -274,19 +333,25 @@ def test_without_its_services_a_pass_ends_and_the_next_one_does_it_all(town: Tow
     town.store.unavailable = False
     town.later()
     town.sweep()
-    expected = [upload_id(town.store.head("uploads", key)) for key in ("a.png", "b.png")]
+    expected = [
+        upload_id(town.store.head("uploads", key)) for key in ("a.png", "b.png")
+    ]
     assert sorted(town.messages()) == sorted(expected)
 
 
 def test_two_sweeps_at_once_cost_a_message_at_most(town: Town) -> None:
-    """Neither knows of the other; a photo's second message finds its record or its claim."""
+    """Neither knows of the other; a photo's second message finds its record or its
+    claim.
+    """
     uploads = [town.upload(f"{n}.png") for n in range(5)]
     town.lose()
     town.later()
     measured = count()
 
     def beside() -> dict[str, Backlog]:
-        """The other sweep does all its work between this one's count and its publishing."""
+        """The other sweep does all its work between this one's count and its
+        publishing.
+        """
         found = town.backlogs()
         if next(measured) == 1:
             assert town.sweep().republished == 5

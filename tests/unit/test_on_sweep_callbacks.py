@@ -1,4 +1,6 @@
-"""The sweep and callbacks: an end that was to be told, and that nobody has in hand, is asked for again."""
+"""The sweep and callbacks: an end that was to be told, and that nobody has in hand, is
+asked for again.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def town() -> Called:
 
 @pytest.mark.parametrize("diary", [None, TownDiary()])
 def test_a_lost_call_is_asked_for_again(town: Called, diary: TownDiary | None) -> None:
-    """Only once the end is old enough to have been told, and only until the ledger has it."""
+    """Only once the end is old enough to have been told, and only until the ledger has
+    it.
+    """
     memory = Memory()
     upload = town.upload("a.png", b"no photo", CALLBACK)
     if diary:

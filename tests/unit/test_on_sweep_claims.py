@@ -1,4 +1,6 @@
-"""Photos in a worker's hands: left alone while the claim lives, called again when it ran out or a try is due."""
+"""Photos in a worker's hands: left alone while the claim lives, called again when it
+ran out or a try is due.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def town() -> Town:
 
 
 def test_a_photo_in_work_is_left_alone(town: Town) -> None:
-    """Its message is in a worker's hands, not in the queue; the claim, which is renewed, says so."""
+    """Its message is in a worker's hands, not in the queue; the claim, which is
+    renewed, says so.
+    """
     upload = town.upload("a.png")
     town.lose()
     claim = town.claim(upload)
@@ -38,7 +42,9 @@ def test_a_photo_in_work_is_left_alone(town: Town) -> None:
 
 
 def test_what_a_worker_holds_ready_is_left_alone(town: Town) -> None:
-    """It has one photo in work and two more in hand; a fourth, whose message was lost, is told from these."""
+    """It has one photo in work and two more in hand; a fourth, whose message was lost,
+    is told from these.
+    """
     uploads = []
     for name in "abcd":
         uploads.append(town.upload(f"{name}.png"))
@@ -57,7 +63,9 @@ def test_what_a_worker_holds_ready_is_left_alone(town: Town) -> None:
 
 
 def test_a_dead_workers_photo_is_called_once(town: Town) -> None:
-    """The claim ran out: published, marked, and not again while that message waits; if it is lost, it is again."""
+    """The claim ran out: published, marked, and not again while that message waits; if
+    it is lost, it is again.
+    """
     upload = town.upload("a.png")
     town.lose()
     town.claim(upload)
@@ -74,7 +82,9 @@ def test_a_dead_workers_photo_is_called_once(town: Town) -> None:
 
 
 def test_a_failed_try_is_called_when_it_is_due(town: Town) -> None:
-    """Not before its wait is over, by the store's clock, and even if the photo is otherwise young."""
+    """Not before its wait is over, by the store's clock, and even if the photo is
+    otherwise young.
+    """
     upload = town.upload("a.png")
     town.lose()
     town.claims().fail(town.claim(upload), RuntimeError("flaky"), wait_s=10)
@@ -86,7 +96,9 @@ def test_a_failed_try_is_called_when_it_is_due(town: Town) -> None:
 
 
 def test_a_due_try_of_an_ended_photo_is_not_called(town: Town) -> None:
-    """The worker died after the record was written, before it gave up its claim; the claim goes."""
+    """The worker died after the record was written, before it gave up its claim; the
+    claim goes.
+    """
     upload = town.upload("a.png")
     town.lose()
     claim = town.claim(upload)
@@ -139,7 +151,9 @@ def test_the_loop_that_works_is_the_one_that_beats(town: Town) -> None:
 
 
 def test_a_loop_that_waits_for_the_other_is_at_rest(town: Town) -> None:
-    """However long that one takes: it shows signs of life itself, or is the one that hangs."""
+    """However long that one takes: it shows signs of life itself, or is the one that
+    hangs.
+    """
     slow = SlowStore(town.store)
     looks = Loop(replace(town.ctx, store=cast(ObjectStore, slow)))
     passes = Loop(town.ctx, beside=looks)
@@ -160,8 +174,12 @@ def test_a_loop_that_waits_for_the_other_is_at_rest(town: Town) -> None:
 
 
 @pytest.mark.parametrize("after", ["failed", "erased", "another task"])
-def test_a_claim_that_outlives_its_upload_shields_no_twin(town: Town, after: str) -> None:
-    """A worker died between an upload's end and its claim's; the message of the task's other upload was lost, too."""
+def test_a_claim_that_outlives_its_upload_shields_no_twin(
+    town: Town, after: str
+) -> None:
+    """A worker died between an upload's end and its claim's; the message of the task's
+    other upload was lost, too.
+    """
     data = photo(1)
     first, twin = town.upload("a.png", data), town.upload("b.png", data)
     town.claim(first)
@@ -178,7 +196,9 @@ def test_a_claim_that_outlives_its_upload_shields_no_twin(town: Town, after: str
         town.sweep()
     assert town.messages().count(twin) == 1
     assert not [
-        key for key in town.store.keys("results") if key.startswith(keys.claims(town.receipt(twin).task_id or ""))
+        key
+        for key in town.store.keys("results")
+        if key.startswith(keys.claims(town.receipt(twin).task_id or ""))
     ]
     for _ in range(2):
         town.later()
@@ -186,7 +206,9 @@ def test_a_claim_that_outlives_its_upload_shields_no_twin(town: Town, after: str
     assert town.messages().count(twin) == 1
 
 
-def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It began the next attempt between two looks of the sweep."""
     data = photo(1)
     first, twin = town.upload("a.png", data), town.upload("b.png", data)

@@ -18,8 +18,13 @@ def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
     """As it was told at first, event by event; and no more once the diary knows it."""
     diary, memory = TownDiary(), Memory()
     data = photo(5)
-    uploads = [town.upload("done.png", data), town.upload("failed.png"), town.upload("text.png", b"no photo")]
-    shared = town.upload("same.png", data)  # of a task that is under way: it will share the result
+    uploads = [
+        town.upload("done.png", data),
+        town.upload("failed.png"),
+        town.upload("text.png", b"no photo"),
+    ]
+    # of a task that is under way: it will share the result
+    shared = town.upload("same.png", data)
     waiting = town.upload("waiting.png")
     record = town.restore(uploads[0])
     town.fail(uploads[1])
@@ -28,9 +33,17 @@ def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
     assert town.sweep(diary=diary, memory=memory).retold == 4
     told = town.recorded()
     ends = {event.upload_id: event.kind for event in told if event.kind != "queued"}
-    assert ends == {uploads[0]: "success", uploads[1]: "failed", uploads[2]: "rejected", shared: "duplicate"}
+    assert ends == {
+        uploads[0]: "success",
+        uploads[1]: "failed",
+        uploads[2]: "rejected",
+        shared: "duplicate",
+    }
     assert waiting not in {event.upload_id for event in told}
-    assert next(event for event in told if event.kind == "success").at == record.finished_at
+    assert (
+        next(event for event in told if event.kind == "success").at
+        == record.finished_at
+    )
     diary.known |= ends.keys()
     assert town.sweep(diary=diary, memory=memory).retold == 0
     reads = len(town.store.reads)
@@ -58,7 +71,9 @@ def test_a_young_end_may_be_on_its_way_to_the_diary(town: Town) -> None:
 
 
 def test_a_diary_that_is_down_stops_no_photo(town: Town) -> None:
-    """Lost messages are published all the same, and the ends are told when it is back, by whichever process."""
+    """Lost messages are published all the same, and the ends are told when it is back,
+    by whichever process.
+    """
     diary = TownDiary()
     diary.down = True
     town.restore(town.upload("a.png"))

@@ -29,7 +29,9 @@ def test_what_was_abandoned_is_ended_and_what_goes_on_is_not() -> None:
 
 
 @pytest.mark.parametrize(("max_age_s", "ended"), [(0, 0), (1, 0), (3599, 0)])
-def test_none_is_ended_while_its_ticket_is_good_or_where_it_is_switched_off(max_age_s: float, ended: int) -> None:
+def test_none_is_ended_while_its_ticket_is_good_or_where_it_is_switched_off(
+    max_age_s: float, ended: int
+) -> None:
     town = Town(multipart_max_age_s=max_age_s, upload_expires_s=3600)
     town.store.begin("uploads", "a.png")
     town.later(3600)
@@ -38,7 +40,9 @@ def test_none_is_ended_while_its_ticket_is_good_or_where_it_is_switched_off(max_
     assert town.sweep().multiparts_ended == (max_age_s > 0)
 
 
-def test_a_store_that_cannot_list_them_stops_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_list_them_stops_no_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(_: str) -> Iterator[Unfinished]:
         raise StorageUnavailable("AccessDenied")
 

@@ -28,7 +28,9 @@ class NoEngine:
         raise Begun(name)
 
 
-def tried(channels: int, dtype: type, alpha: bool = False, workflow: str = "enhance") -> None:
+def tried(
+    channels: int, dtype: type, alpha: bool = False, workflow: str = "enhance"
+) -> None:
     """Twice as wide and high. The pixels take no memory."""
     pixels = np.broadcast_to(np.zeros((), dtype), (SIDE, SIDE, channels))
     photo = Photo(pixels, pixels[..., 0] if alpha else None)
@@ -36,9 +38,15 @@ def tried(channels: int, dtype: type, alpha: bool = False, workflow: str = "enha
     restore(photo, asked, cast(Engine, NoEngine()), Settings(), lambda _: None)
 
 
-@pytest.mark.parametrize(("channels", "dtype", "alpha"), [(3, np.uint16, False), (3, np.uint8, True)])
-def test_a_png_above_the_limit_of_one_put_is_refused(channels: int, dtype: type, alpha: bool) -> None:
-    with pytest.raises(PermanentError, match="no file of more than 5,000,000,000") as raised:
+@pytest.mark.parametrize(
+    ("channels", "dtype", "alpha"), [(3, np.uint16, False), (3, np.uint8, True)]
+)
+def test_a_png_above_the_limit_of_one_put_is_refused(
+    channels: int, dtype: type, alpha: bool
+) -> None:
+    with pytest.raises(
+        PermanentError, match="no file of more than 5,000,000,000"
+    ) as raised:
         tried(channels, dtype, alpha)
     assert raised.value.code == Code.TOO_MANY_PIXELS
 

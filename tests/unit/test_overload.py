@@ -1,4 +1,6 @@
-"""A store or broker that is slow or away: the HTTP door answers quickly and piles nothing up."""
+"""A store or broker that is slow or away: the HTTP door answers quickly and piles
+nothing up.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,12 @@ def unreadable() -> str:
     raise MessageError("no notification")
 
 
-def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(clock: FakeClock) -> None:
-    """After three failures everybody is told at once when to come again; a probe that succeeds opens the door."""
+def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
+    clock: FakeClock,
+) -> None:
+    """After three failures everybody is told at once when to come again; a probe that
+    succeeds opens the door.
+    """
     asked: list[int] = []
 
     def counted() -> str:
@@ -46,7 +52,10 @@ def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(clock: FakeClock
         for _ in range(20):
             with pytest.raises(Problem) as refused:
                 await turns.take(counted)
-            assert (refused.value.status, refused.value.code) == (503, "storage_unavailable")
+            assert (refused.value.status, refused.value.code) == (
+                503,
+                "storage_unavailable",
+            )
             assert 1 <= int(refused.value.headers["Retry-After"]) <= 4
         assert len(asked) == 3
         clock.advance(4)
@@ -56,12 +65,18 @@ def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(clock: FakeClock
     anyio.run(scenario)
 
 
-def test_a_notification_that_cannot_be_read_says_nothing_about_the_store(clock: FakeClock) -> None:
+def test_a_notification_that_cannot_be_read_says_nothing_about_the_store(
+    clock: FakeClock,
+) -> None:
     """It is an answer: failures before it do not count any more."""
 
     async def scenario() -> None:
         turns = Turns(circuit=Breaker(POLICY, 2, clock.monotonic))
-        for work, error in ((away, StorageUnavailable), (unreadable, MessageError), (away, StorageUnavailable)):
+        for work, error in (
+            (away, StorageUnavailable),
+            (unreadable, MessageError),
+            (away, StorageUnavailable),
+        ):
             with pytest.raises(error):
                 await turns.take(work)
         assert await turns.take(lambda: "answer") == "answer"
@@ -70,12 +85,16 @@ def test_a_notification_that_cannot_be_read_says_nothing_about_the_store(clock: 
 
 
 def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
-    """All threads hang: some wait for their turn, not for long; everybody else is refused at once; then it goes on."""
+    """All threads hang: some wait for their turn, not for long; everybody else is
+    refused at once; then it goes on.
+    """
     release, answers, refusals = threading.Event(), list[str](), list[Problem]()
 
     async def request(turns: Turns) -> None:
         try:
-            answers.append(await turns.take(lambda: "done" if release.wait() else "never"))
+            answers.append(
+                await turns.take(lambda: "done" if release.wait() else "never")
+            )
         except Problem as refused:
             refusals.append(refused)
 
@@ -92,7 +111,9 @@ def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
             finally:
                 release.set()
         assert answers == ["done"] * AT_ONCE
-        assert {(refused.status, refused.code) for refused in refusals} == {(503, "busy")}
+        assert {(refused.status, refused.code) for refused in refusals} == {
+            (503, "busy")
+        }
         assert all(refused.headers["Retry-After"].isdigit() for refused in refusals)
         assert await turns.take(lambda: "again") == "again"
 
@@ -110,7 +131,9 @@ class Broker(MemoryPublisher):
 
 
 def test_a_broker_that_is_away_holds_nobody_up(clock: FakeClock) -> None:
-    """One failure, and the next uploads do not ask; after a while one does, and finds it back."""
+    """One failure, and the next uploads do not ask; after a while one does, and finds
+    it back.
+    """
     broker = Broker()
     sparing = SparingPublisher(broker, Breaker(POLICY, 1, clock.monotonic))
     broker.refused = {"q"}

@@ -1,4 +1,6 @@
-"""A worker waits for a store that is away, and not for one object that a store does not give."""
+"""A worker waits for a store that is away, and not for one object that a store does not
+give.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from collections.abc import Callable
 import pytest
 
 from gpu_worker.stages.patience import HUNG_S, TRIES, Patient
-from shared.errors import ObjectRefused, ObjectUnreadable, ObjectUnwritable, StorageUnavailable
+from shared.errors import (
+    ObjectRefused,
+    ObjectUnreadable,
+    ObjectUnwritable,
+    StorageUnavailable,
+)
 from tests.fakes import FakeClock
 
 
@@ -27,7 +34,9 @@ class Stop(threading.Event):
 
 
 class Service:
-    """Answers each call with the next of `answers`: an error is raised; without any more all is well."""
+    """Answers each call with the next of `answers`: an error is raised; without any
+    more all is well.
+    """
 
     def __init__(self) -> None:
         self.answers: list[Exception] = []
@@ -48,7 +57,11 @@ def patient_with(service: Service, stop: Stop) -> Patient:
     return Patient(service, stop, stop.clock.monotonic)
 
 
-BAD, UNWANTED, AWAY = ObjectUnreadable("this one"), ObjectUnwritable("this one"), StorageUnavailable("all")
+BAD, UNWANTED, AWAY = (
+    ObjectUnreadable("this one"),
+    ObjectUnwritable("this one"),
+    StorageUnavailable("all"),
+)
 
 
 @pytest.fixture
@@ -57,7 +70,9 @@ def service() -> Service:
 
 
 @pytest.mark.parametrize(("call", "refusal"), [("read", BAD), ("put", UNWANTED)])
-def test_one_object_is_tried_a_few_times(service: Service, call: str, refusal: ObjectRefused) -> None:
+def test_one_object_is_tried_a_few_times(
+    service: Service, call: str, refusal: ObjectRefused
+) -> None:
     stop = Stop()
     patient = patient_with(service, stop)
     service.answers = [refusal] * (TRIES + 1)
@@ -66,7 +81,8 @@ def test_one_object_is_tried_a_few_times(service: Service, call: str, refusal: O
     assert (service.asked, len(stop.waits)) == (TRIES, TRIES - 1)
     service.answers.clear()
     assert getattr(patient, call)() == b"data"
-    assert len(stop.waits) == TRIES - 1  # the circuit is closed: nobody else has to wait
+    # the circuit is closed: nobody else has to wait
+    assert len(stop.waits) == TRIES - 1
 
 
 def test_a_connection_that_broke_by_chance_is_no_bad_object(service: Service) -> None:
@@ -74,7 +90,9 @@ def test_a_connection_that_broke_by_chance_is_no_bad_object(service: Service) ->
     assert patient_with(service, Stop()).read() == b"data"
 
 
-def test_an_object_for_which_the_store_hangs_is_asked_for_once(service: Service) -> None:
+def test_an_object_for_which_the_store_hangs_is_asked_for_once(
+    service: Service,
+) -> None:
     stop = Stop()
     service.before = lambda: stop.clock.advance(HUNG_S + 1)
     service.answers = [BAD] * TRIES

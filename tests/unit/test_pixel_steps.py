@@ -1,4 +1,6 @@
-"""What happens to pixels around a network: quantisation, reduction, finish, hidden colours."""
+"""What happens to pixels around a network: quantisation, reduction, finish, hidden
+colours.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,23 @@ from shared.workflows import ResolvedStep
 RNG = np.random.default_rng(7)
 
 
-def photo(height: int = 40, width: int = 50, channels: int = 3, dtype: type = np.uint8) -> Photo:
-    pixels: NDArray[np.uint8] = RNG.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype)
+def photo(
+    height: int = 40, width: int = 50, channels: int = 3, dtype: type = np.uint8
+) -> Photo:
+    pixels: NDArray[np.uint8] = RNG.integers(
+        0, np.iinfo(dtype).max + 1, (height, width, channels), dtype
+    )
     return Photo(pixels)
 
 
-def finished(source: Photo, sharpen: float = 0.0, saturation: float = 1.0, contrast: float = 1.0) -> Photo:
-    step = ResolvedStep("finish", None, {"sharpen": sharpen, "saturation": saturation, "contrast": contrast})
+def finished(
+    source: Photo, sharpen: float = 0.0, saturation: float = 1.0, contrast: float = 1.0
+) -> Photo:
+    step = ResolvedStep(
+        "finish",
+        None,
+        {"sharpen": sharpen, "saturation": saturation, "contrast": contrast},
+    )
     return finish.run(source, step, None, Tools(Settings(), lambda done: None)).photo  # type: ignore[arg-type]
 
 
@@ -59,12 +71,16 @@ def test_not_a_number_is_never_a_pixel(bad: float) -> None:
 
 @pytest.mark.usefixtures("small_bands")
 @pytest.mark.parametrize("size", [(31, 22), (50, 11), (7, 40), (1, 1)])
-def test_reduction_in_bands_is_the_reduction_of_the_whole(size: tuple[int, int]) -> None:
+def test_reduction_in_bands_is_the_reduction_of_the_whole(
+    size: tuple[int, int],
+) -> None:
     """Pillow's Lanczos over the whole plane, to the level."""
     pixels = photo(44, 53).pixels
     found = resample.reduce(pixels, size, Settings())
     for channel in range(3):
-        plane = Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize(size, Image.Resampling.LANCZOS)
+        plane = Image.fromarray(pixels[:, :, channel].astype(np.float32)).resize(
+            size, Image.Resampling.LANCZOS
+        )
         expected = np.rint(np.clip(np.asarray(plane), 0, 255))
         assert np.abs(found[:, :, channel] - expected).max() <= 1
 

@@ -1,4 +1,6 @@
-"""A look ahead: a task of its own, never the photo's result, through the photo's own pipeline."""
+"""A look ahead: a task of its own, never the photo's result, through the photo's own
+pipeline.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,14 @@ def client(world: World) -> TestClient:
 
 
 def look(client: TestClient, **changes: Any) -> httpx2.Response:
-    return client.post("/v1/previews", json={"source": {"key": "a.png"}, "workflow": "fast", **changes})
+    return client.post(
+        "/v1/previews", json={"source": {"key": "a.png"}, "workflow": "fast", **changes}
+    )
 
 
-def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(world: World, client: TestClient) -> None:
+def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(
+    world: World, client: TestClient
+) -> None:
     """Interactive, with a receipt that the sweep does not see, and nothing for the log."""
     photo_task = world.receipt(world.upload("a.png", photo())).task_id
     told = len(world.log())
@@ -47,7 +53,9 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(world: World, 
     assert begun["task_id"] != photo_task
     (body,) = world.publisher.bodies(topology.PREVIEW)
     task = RestoreTask.decode(body)
-    receipt = Receipt.from_bytes(world.store.read("results", keys.receipt(task.upload_id)), "receipt")
+    receipt = Receipt.from_bytes(
+        world.store.read("results", keys.receipt(task.upload_id)), "receipt"
+    )
     assert (receipt.preview, receipt.task_id) == (Glimpse(max_px=512), begun["task_id"])
     assert len(world.log()) == told
     shown = client.get(f"/v1/tasks/{begun['task_id']}").json()
@@ -59,8 +67,12 @@ def test_the_same_look_is_the_same_task(world: World, client: TestClient) -> Non
     world.upload("a.png", photo())
     region = {"x": 0, "y": 0, "width": 16, "height": 16}
     looks: list[dict[str, Any]] = [
-        {}, {"max_px": 100}, {"region": region}, {"params": {"scale": 3}}, {"workflow": "enhance"}
-    ]  # fmt: skip
+        {},
+        {"max_px": 100},
+        {"region": region},
+        {"params": {"scale": 3}},
+        {"workflow": "enhance"},
+    ]
     tasks = [look(client, **changes).json()["task_id"] for changes in looks]
     assert len(set(tasks)) == len(looks)
     assert look(client, max_px=512).json()["task_id"] == tasks[0]
@@ -72,7 +84,9 @@ def test_a_finished_one_is_not_made_again(world: World, client: TestClient) -> N
     receipt = world.receipt(decision)
     world.restore(decision)
     made = keys.record(receipt.task_id or "")
-    record = Record.from_bytes(world.store.read("results", made), made).model_copy(update={"task_id": task})
+    record = Record.from_bytes(world.store.read("results", made), made).model_copy(
+        update={"task_id": task}
+    )
     world.store.put("results", keys.record(task), record.to_bytes(), "application/json")
     world.publisher.sent.clear()
     assert look(client).json()["task_id"] == task
@@ -84,10 +98,15 @@ def test_what_cannot_be_looked_at(world: World, client: TestClient) -> None:
     world.upload("b.png", b"text")
     region = {"x": 0, "y": 0, "width": 16, "height": 16}
     refused: list[tuple[dict[str, Any], int]] = [
-        ({"source": {"key": "nothing.png"}}, 404), ({"source": {"key": "b.png"}}, 409), ({"source": {}}, 422),
-        ({"source": {"key": "a.png", "task_id": str(UUID(int=1))}}, 422), ({"region": region, "max_px": 64}, 422),
-        ({"workflow": "none"}, 422), ({"params": {"scale": 99}}, 422), ({"max_px": 5000}, 422),
-    ]  # fmt: skip
+        ({"source": {"key": "nothing.png"}}, 404),
+        ({"source": {"key": "b.png"}}, 409),
+        ({"source": {}}, 422),
+        ({"source": {"key": "a.png", "task_id": str(UUID(int=1))}}, 422),
+        ({"region": region, "max_px": 64}, 422),
+        ({"workflow": "none"}, 422),
+        ({"params": {"scale": 99}}, 422),
+        ({"max_px": 5000}, 422),
+    ]
     for changes, status in refused:
         assert look(client, **changes).status_code == status, changes
 
@@ -98,13 +117,17 @@ PIXELS = np.arange(40 * 60 * 3, dtype=np.uint16).reshape(40, 60, 3)
 def test_a_region_is_cut_out_to_the_pixel() -> None:
     """Alpha with it; what reaches over the edge is left out; nothing there is refused."""
     whole = Photo(PIXELS, alpha=PIXELS[:, :, 0])
-    cut = glimpse(whole, Glimpse(region=Region(x=50, y=4, width=16, height=16)), Settings())
+    cut = glimpse(
+        whole, Glimpse(region=Region(x=50, y=4, width=16, height=16)), Settings()
+    )
     assert np.array_equal(cut.pixels, PIXELS[4:20, 50:60])
     assert cut.alpha is not None
     assert np.array_equal(cut.alpha, PIXELS[4:20, 50:60, 0])
     assert cut.pixels.flags["C_CONTIGUOUS"]
     with pytest.raises(PermanentError, match="60 x 40"):
-        glimpse(whole, Glimpse(region=Region(x=60, y=0, width=16, height=16)), Settings())
+        glimpse(
+            whole, Glimpse(region=Region(x=60, y=0, width=16, height=16)), Settings()
+        )
 
 
 def test_a_small_version_keeps_its_shape() -> None:

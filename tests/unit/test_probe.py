@@ -1,4 +1,6 @@
-"""Fit to restore or not: told from one bounded pass over the bytes, in sentences that a person understands."""
+"""Fit to restore or not: told from one bounded pass over the bytes, in sentences that a
+person understands.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from tests.unit.probe_samples import animated, photos, probed, refused, saved
 @pytest.mark.parametrize("name", list(photos()))
 @pytest.mark.parametrize("size", [1 << 20, 7, 1])
 def test_header_and_hash(name: str, size: int) -> None:
-    """Every format's size and mode are read without decoding, wherever the pieces of the body are cut."""
+    """Every format's size and mode are read without decoding, wherever the pieces of
+    the body are cut.
+    """
     data, kind, mode = photos()[name]
     if size < 1000 < 100_000 < len(data):
         size = 1000 + size
@@ -33,7 +37,9 @@ def test_big_endian_and_boxes_at_the_end(kind: str) -> None:
     if kind == "TIFF":
         tags = [(256, 4, 37), (257, 4, 23), (258, 3, 8 << 16), (262, 3, 1 << 16)]
         data = b"MM\x00*" + struct.pack(">I", 8) + struct.pack(">H", len(tags))
-        data += b"".join(struct.pack(">HHII", tag, type_, 1, value) for tag, type_, value in tags) + bytes(4)
+        data += b"".join(
+            struct.pack(">HHII", tag, type_, 1, value) for tag, type_, value in tags
+        ) + bytes(4)
     else:
         avif = saved("RGB", "AVIF")
         ftyp = struct.unpack(">I", avif[:4])[0]
@@ -45,7 +51,9 @@ def test_big_endian_and_boxes_at_the_end(kind: str) -> None:
 def test_upside_down_bmp() -> None:
     """A negative height only tells the order of the rows."""
     data = saved("RGB", "BMP")
-    assert probed(data[:22] + struct.pack("<i", -23) + data[26:]).header == Header("BMP", 37, 23, "RGB")
+    assert probed(data[:22] + struct.pack("<i", -23) + data[26:]).header == Header(
+        "BMP", 37, 23, "RGB"
+    )
 
 
 def test_empty_file() -> None:
@@ -60,7 +68,10 @@ def test_empty_file() -> None:
         ("\ufeffgrüße 中文\n".encode() * 100, "a text file"),
         (b"import os\nos.remove('/')\n", "a text file"),
         (b"#!/usr/bin/env python\nprint()\n", "a script"),
-        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (
+            b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+            "an SVG drawing",
+        ),
         (b"  <!DOCTYPE html><html>", "an HTML"),
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
         (b"%!PS-Adobe-3.0 EPSF", "a PostScript file"),
@@ -75,9 +86,11 @@ def test_empty_file() -> None:
         (b"BM this is not a picture", "a text file"),
         (b"\x00", "no known kind"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_photo_is_named(data: bytes, what: str) -> None:
-    """Whatever its name says, a file is what its first bytes are; the sentence says what was found and what works."""
+    """Whatever its name says, a file is what its first bytes are; the sentence says
+    what was found and what works.
+    """
     code, detail = refused(data)
     assert code is Code.UNSUPPORTED_FORMAT
     assert what in detail
@@ -85,7 +98,9 @@ def test_what_is_no_photo_is_named(data: bytes, what: str) -> None:
 
 
 def test_a_photo_with_an_archive_behind_it_is_a_photo() -> None:
-    """The result is made from pixels alone, so what hangs on behind the picture is left behind."""
+    """The result is made from pixels alone, so what hangs on behind the picture is left
+    behind.
+    """
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("evil.sh", "#!/bin/sh")
@@ -110,10 +125,14 @@ def test_animations(data: bytes) -> None:
 
 
 def test_camera_raw_is_refused() -> None:
-    """A raw file is a TIFF whose first picture is a preview: restoring that would be restoring the wrong picture."""
+    """A raw file is a TIFF whose first picture is a preview: restoring that would be
+    restoring the wrong picture.
+    """
     tags = [(254, 4, 1), (256, 4, 160), (257, 4, 120)]
     data = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
-    data += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    data += b"".join(
+        struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags
+    )
     code, detail = refused(data)
     assert code is Code.UNSUPPORTED_FORMAT
     assert "camera raw" in detail

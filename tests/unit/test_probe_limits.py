@@ -1,4 +1,6 @@
-"""Limits of bytes and pixels, held by what the header claims and before the rest is read."""
+"""Limits of bytes and pixels, held by what the header claims and before the rest is
+read.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,22 @@ import pytest
 from handlers.headers import Header
 from handlers.probe import probe
 from shared.errors import Code, PermanentError
-from tests.unit.probe_samples import SETTINGS, heic, photos, pieces, png, probed, refused, saved
+from tests.unit.probe_samples import (
+    SETTINGS,
+    heic,
+    photos,
+    pieces,
+    png,
+    probed,
+    refused,
+    saved,
+)
 
 
 def test_a_small_file_that_claims_many_pixels() -> None:
-    """A PNG of some 300 KB with 40,000 x 40,000 pixels is refused by its header, naming the claim and the setting."""
+    """A PNG of some 300 KB with 40,000 x 40,000 pixels is refused by its header, naming
+    the claim and the setting.
+    """
     bomb = png(40_000, 40_000, zlib.compress(bytes(300_000_000), 1)[:300_000])
     code, detail = refused(bomb)
     assert code is Code.TOO_MANY_PIXELS
@@ -23,14 +36,29 @@ def test_a_small_file_that_claims_many_pixels() -> None:
 
 
 def test_claims_are_refused_before_the_rest_is_read() -> None:
-    """A refused body costs its first pieces, not all of them; also one that would prove to be cut off."""
+    """A refused body costs its first pieces, not all of them; also one that would prove
+    to be cut off.
+    """
     body = pieces(png(40_000, 40_000, bytes(1_000_000))[:-500], size=1000)
     with pytest.raises(PermanentError, match="too_many_pixels"):
         probe(body, SETTINGS, 1.0)
     assert len(list(body)) > 990
 
 
-@pytest.mark.parametrize("name", ["jpeg", "webp", "webp-alpha", "webp-lossless", "tiff", "bmp", "gif", "avif", "heic"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jpeg",
+        "webp",
+        "webp-alpha",
+        "webp-lossless",
+        "tiff",
+        "bmp",
+        "gif",
+        "avif",
+        "heic",
+    ],
+)
 def test_every_format_is_held_to_the_limit_of_pixels(name: str) -> None:
     """37 x 23 = 851 pixels pass a limit of 851 and not one of 850."""
     data = photos()[name][0]
@@ -40,7 +68,9 @@ def test_every_format_is_held_to_the_limit_of_pixels(name: str) -> None:
 
 
 def test_the_result_is_limited_too() -> None:
-    """Four times the side is sixteen times the pixels: the limit of the output counts the workflow's scale."""
+    """Four times the side is sixteen times the pixels: the limit of the output counts
+    the workflow's scale.
+    """
     data = png(800, 800, b"x")
     assert probed(data, scale=3.9)
     code, detail = refused(data, scale=4.0)

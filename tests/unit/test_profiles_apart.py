@@ -1,4 +1,6 @@
-"""Colour profiles are anybody's bytes: only the decoder's process parses them, and the pictures are the same by it."""
+"""Colour profiles are anybody's bytes: only the decoder's process parses them, and the
+pictures are the same by it.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,21 @@ SETTINGS = Settings(label_preview=False, decode_seconds=20)
 
 
 def with_tables(space: bytes, device: bytes, outputs: tuple[int, int, int]) -> bytes:
-    """A profile of tables: every colour becomes one of two Lab colours, or something between them."""
+    """A profile of tables: every colour becomes one of two Lab colours, or something
+    between them.
+    """
     inputs = len(space.strip())
     ramp = bytes(range(256))
-    corners = b"".join(bytes((*outputs,)) if i % 2 else bytes((255 - i, 128, 128)) for i in range(2**inputs))
-    table = b"mft1" + bytes(4) + bytes((inputs, 3, 2, 0)) + struct.pack(">9i", *(65536, 0, 0, 0, 65536, 0, 0, 0, 65536))
+    corners = b"".join(
+        bytes((*outputs,)) if i % 2 else bytes((255 - i, 128, 128))
+        for i in range(2**inputs)
+    )
+    table = (
+        b"mft1"
+        + bytes(4)
+        + bytes((inputs, 3, 2, 0))
+        + struct.pack(">9i", *(65536, 0, 0, 0, 65536, 0, 0, 0, 65536))
+    )
     tags = {b"A2B0": table + ramp * inputs + corners + ramp * 3}
     made = bytearray(profiles._profile(space, "tables", D65, tags))
     made[12:16], made[20:24] = device, b"Lab "
@@ -37,8 +49,12 @@ def with_tables(space: bytes, device: bytes, outputs: tuple[int, int, int]) -> b
 
 
 RGB = {
-    "Adobe RGB": profiles.matrix_profile("Adobe RGB", D65, (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 563 / 256),
-    "Display P3": profiles.matrix_profile("Display P3", D65, (0.68, 0.32, 0.265, 0.69, 0.15, 0.06), 2.2),
+    "Adobe RGB": profiles.matrix_profile(
+        "Adobe RGB", D65, (0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 563 / 256
+    ),
+    "Display P3": profiles.matrix_profile(
+        "Display P3", D65, (0.68, 0.32, 0.265, 0.69, 0.15, 0.06), 2.2
+    ),
     "tables": with_tables(b"RGB ", b"mntr", (40, 90, 200)),
 }
 GREY = profiles.grey_profile("Gamma 1.8", 1.8)
@@ -81,7 +97,9 @@ def test_colours(decoder: Decoder, icc: bytes, request: pytest.FixtureRequest) -
     write_png(photo, file, {}, 1)
     assert Image.open(file).info["icc_profile"] == icc
     assert photo.meta.greys is not None
-    assert in_srgb(photo, SETTINGS).meta == Metadata(dpi=photo.meta.dpi, exif=photo.meta.exif)
+    assert in_srgb(photo, SETTINGS).meta == Metadata(
+        dpi=photo.meta.dpi, exif=photo.meta.exif
+    )
 
 
 def test_greys(decoder: Decoder, request: pytest.FixtureRequest) -> None:
@@ -96,7 +114,9 @@ def test_greys(decoder: Decoder, request: pytest.FixtureRequest) -> None:
 
 def test_inks(decoder: Decoder, without_library: None) -> None:
     """Converted where it was decoded; what comes is sRGB, and says so."""
-    data = saved(Image.fromarray(photo_like(40, 30)).convert("CMYK"), "TIFF", icc_profile=CMYK)
+    data = saved(
+        Image.fromarray(photo_like(40, 30)).convert("CMYK"), "TIFF", icc_profile=CMYK
+    )
     photo = decoder.decode(data)
     assert (photo.source_mode, photo.meta.icc is not None) == ("CMYK", True)
     assert any("was converted to sRGB" in note for note in photo.notes)
@@ -104,11 +124,18 @@ def test_inks(decoder: Decoder, without_library: None) -> None:
     assert np.abs(small - photo.pixels).max() <= 1
 
 
-@pytest.mark.parametrize("answer", [b"less", b"photo", b"segv", b"exit", b"nonsense", b"not a profile"])
-def test_a_lie_about_a_preview_is_no_preview_in_colours(decoder: Decoder, answer: bytes) -> None:
+@pytest.mark.parametrize(
+    "answer", [b"less", b"photo", b"segv", b"exit", b"nonsense", b"not a profile"]
+)
+def test_a_lie_about_a_preview_is_no_preview_in_colours(
+    decoder: Decoder, answer: bytes
+) -> None:
     """The pixels stay as they are, and the next photo has a process of its own."""
     pixels = photo_like(20, 10)
-    assert np.array_equal(decoder.to_srgb(pixels, answer), pixels) or answer == b"not a profile"
+    assert (
+        np.array_equal(decoder.to_srgb(pixels, answer), pixels)
+        or answer == b"not a profile"
+    )
     assert np.array_equal(decoder.decode(saved(pixels, "PNG")).pixels, pixels)
 
 

@@ -27,7 +27,9 @@ def echo() -> Iterator[int]:
     def accept() -> None:
         with suppress(OSError):
             while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+                threading.Thread(
+                    target=serve, args=(listener.accept()[0],), daemon=True
+                ).start()
 
     threading.Thread(target=accept, daemon=True).start()
     yield int(listener.getsockname()[1])
@@ -63,7 +65,9 @@ def test_everything_passes(echo: int) -> None:
 
 
 def test_swallowed_connections_stay_silent_for_ever(echo: int) -> None:
-    """Neither end hears anything, not even after the healing; a new connection works then, and only then."""
+    """Neither end hears anything, not even after the healing; a new connection works
+    then, and only then.
+    """
     with Proxy(echo) as proxy, connect(proxy) as old:
         assert said_back(old, b"hello") == b"hello"
         proxy.swallow()
@@ -92,7 +96,8 @@ def test_latency_and_a_narrow_line(echo: int) -> None:
             assert said_back(link, b"x") == b"x"
             return time.monotonic() - began >= 0.4
 
-        eventually(late, "an answer after two delays")  # the first one may find a proxy that is not at rest yet
+        # the first one may find a proxy that is not at rest yet
+        eventually(late, "an answer after two delays")
     with Proxy(echo) as proxy:
         proxy.rate(40_000)
         with connect(proxy) as link:
@@ -127,5 +132,9 @@ def test_an_absent_server_is_a_reset(echo: int) -> None:
     """Nobody behind the proxy: the client's connection ends at once."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with Proxy(taken.getsockname()[1]) as proxy, suppress(ConnectionError), connect(proxy) as link:
+        with (
+            Proxy(taken.getsockname()[1]) as proxy,
+            suppress(ConnectionError),
+            connect(proxy) as link,
+        ):
             assert link.recv(1) == b""

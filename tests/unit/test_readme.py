@@ -11,15 +11,25 @@ from shared.settings import PREFIX, Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NOT_OF_A_PHOTO = {
-    Code.BAD_MESSAGE, Code.BAD_DOCUMENT, Code.STORAGE_UNAVAILABLE, Code.BROKER_UNAVAILABLE, Code.DATABASE_UNAVAILABLE,
-    Code.DISK_FULL, Code.SETTINGS, Code.INTERNAL,
-}  # fmt: skip
+    Code.BAD_MESSAGE,
+    Code.BAD_DOCUMENT,
+    Code.STORAGE_UNAVAILABLE,
+    Code.BROKER_UNAVAILABLE,
+    Code.DATABASE_UNAVAILABLE,
+    Code.DISK_FULL,
+    Code.SETTINGS,
+    Code.INTERNAL,
+}
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_explained(name: str) -> None:
     description = Settings.model_fields[name].description
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{PREFIX}{name.upper()}` |")]
+    (line,) = [
+        line
+        for line in README.splitlines()
+        if line.startswith(f"| `{PREFIX}{name.upper()}` |")
+    ]
     assert description in line
 
 
@@ -36,4 +46,8 @@ def test_every_workflow_is_offered(name: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_named(command: str) -> None:
     commands = README.partition("### Commands")[2].partition("### HTTP")[0]
-    assert f"`{command}" in commands or f"{command}`" in commands or f" `{command}" in commands
+    assert (
+        f"`{command}" in commands
+        or f"{command}`" in commands
+        or f" `{command}" in commands
+    )

@@ -1,4 +1,6 @@
-"""The recorder: acknowledged after the commit, patient while the diary is down, gone when told to."""
+"""The recorder: acknowledged after the commit, patient while the diary is down, gone
+when told to.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def body() -> bytes:
     ident = str(uuid4())
-    return LogEvent(event_id=ident, upload_id=ident, upload_time=NOW, kind="queued", at=NOW).encode()
+    return LogEvent(
+        event_id=ident, upload_id=ident, upload_time=NOW, kind="queued", at=NOW
+    ).encode()
 
 
 class Diary:
-    """Keeps what it is told; is down while `down` is set, and waits at the door while `closed` is."""
+    """Keeps what it is told; is down while `down` is set, and waits at the door while
+    `closed` is.
+    """
 
     def __init__(self) -> None:
         self.batches: list[list[LogEvent]] = []
@@ -61,7 +67,15 @@ class Stage:
 
     def deliver(self, *bodies: bytes) -> None:
         for each in bodies:
-            self.recorder.put(Delivery("darkroom.log", each, {}, False, lambda d, r: self.settled.append((d, r))))
+            self.recorder.put(
+                Delivery(
+                    "darkroom.log",
+                    each,
+                    {},
+                    False,
+                    lambda d, r: self.settled.append((d, r)),
+                )
+            )
 
     def leave(self) -> None:
         self.stop.set()
@@ -101,7 +115,11 @@ def test_a_message_that_meets_a_bug_holds_up_no_other(stage: Stage) -> None:
     stage.deliver(*good[:2], bad, *good[2:])
     stage.thread.start()
     eventually(lambda: len(stage.settled) == 6, "6 settled deliveries")
-    assert [delivery.body for delivery, ruling in stage.settled if ruling.code == Code.INTERNAL] == [bad]
+    assert [
+        delivery.body
+        for delivery, ruling in stage.settled
+        if ruling.code == Code.INTERNAL
+    ] == [bad]
     written = [event.encode() for batch in stage.diary.batches for event in batch]
     assert sorted(written) == sorted(good)
     assert "private" not in str([ruling for _, ruling in stage.settled])
@@ -137,11 +155,17 @@ def test_an_unreadable_message_goes_to_the_dead(stage: Stage) -> None:
     stage.deliver(body(), b"not ours", body())
     stage.thread.start()
     eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
-    assert [ruling.code for _, ruling in stage.settled] == [None, Code.BAD_MESSAGE, None]
+    assert [ruling.code for _, ruling in stage.settled] == [
+        None,
+        Code.BAD_MESSAGE,
+        None,
+    ]
 
 
 def test_while_the_diary_is_down_the_batch_is_kept(stage: Stage) -> None:
-    """Tried again and again, never acknowledged, never dropped; written once when the diary is back."""
+    """Tried again and again, never acknowledged, never dropped; written once when the
+    diary is back.
+    """
     stage.diary.down = True
     stage.deliver(*(body() for _ in range(3)))
     stage.thread.start()
@@ -153,7 +177,9 @@ def test_while_the_diary_is_down_the_batch_is_kept(stage: Stage) -> None:
 
 
 def test_leaving_writes_what_is_in_hand(stage: Stage) -> None:
-    """What came before the stop is written and acknowledged; what comes after it is left to another."""
+    """What came before the stop is written and acknowledged; what comes after it is
+    left to another.
+    """
     stage.deliver(*(body() for _ in range(7)))
     stage.diary.opened.clear()
     stage.thread.start()

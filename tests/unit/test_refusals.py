@@ -1,4 +1,6 @@
-"""Every refusal at every call that handler, worker and sweep make for one photo: it costs that photo alone."""
+"""Every refusal at every call that handler, worker and sweep make for one photo: it
+costs that photo alone.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def calls(patch: pytest.MonkeyPatch, folder: Path, way: dict[str, bool]) -> list
 def test_one_key_that_is_refused_costs_its_photo_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, way: dict[str, bool]
 ) -> None:
-    """The others reach their results while it lasts; ours has its end at the latest once it is over."""
+    """The others reach their results while it lasts; ours has its end at the latest
+    once it is over.
+    """
     wrong = {}
     for call in calls(monkeypatch, tmp_path, way):
         with monkeypatch.context() as patch:
@@ -47,10 +51,16 @@ def test_one_key_that_is_refused_costs_its_photo_alone(
                 wrong[call] = "waits without end"
             except Exception as error:
                 wrong[call] = repr(error)
-    assert not wrong, "\n".join(f"{what}: {' '.join(call)}" for call, what in wrong.items())
+    assert not wrong, "\n".join(
+        f"{what}: {' '.join(call)}" for call, what in wrong.items()
+    )
 
 
-@pytest.mark.parametrize("refusal", [FORBIDDEN, BROKEN, BUSY, HANGING], ids=["closed", "full", "busy", "silent"])
+@pytest.mark.parametrize(
+    "refusal",
+    [FORBIDDEN, BROKEN, BUSY, HANGING],
+    ids=["closed", "full", "busy", "silent"],
+)
 def test_a_store_that_takes_nothing_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: Refusal
 ) -> None:
@@ -62,4 +72,8 @@ def test_a_store_that_takes_nothing_is_waited_for(
         mill.round()
     mill.store.allow()
     assert mill.turn(4, *OTHERS, OURS)
-    assert [mill.town.record(mill.ids[key]).attempts for key in (*OTHERS, OURS)] == [1, 1, 1]
+    assert [mill.town.record(mill.ids[key]).attempts for key in (*OTHERS, OURS)] == [
+        1,
+        1,
+        1,
+    ]

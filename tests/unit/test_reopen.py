@@ -1,4 +1,6 @@
-"""A photo that had failed gets a fresh start: nothing in the buckets speaks of its end or its attempts any more."""
+"""A photo that had failed gets a fresh start: nothing in the buckets speaks of its end
+or its attempts any more.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,22 @@ def town() -> Town:
 
 def task_of(town: Town, upload: str) -> RestoreTask:
     receipt = town.receipt(upload)
-    return RestoreTask(task_id=receipt.task_id or "", upload_id=upload, priority="bulk", queued_at=receipt.decided_at)
+    return RestoreTask(
+        task_id=receipt.task_id or "",
+        upload_id=upload,
+        priority="bulk",
+        queued_at=receipt.decided_at,
+    )
 
 
 def reopened(town: Town, upload: str) -> bool:
-    return reopen(task_of(town, upload), town.store, town.publisher, town.ctx.settings, town.clock.now())
+    return reopen(
+        task_of(town, upload),
+        town.store,
+        town.publisher,
+        town.ctx.settings,
+        town.clock.now(),
+    )
 
 
 def failed(town: Town) -> str:
@@ -38,7 +51,11 @@ def failed(town: Town) -> str:
         town.claim(upload, worker)
         town.later()
     town.lose()
-    town.store.copy(town.store.head("uploads", "a.png"), "quarantine", keys.quarantined(upload, "a.png"))
+    town.store.copy(
+        town.store.head("uploads", "a.png"),
+        "quarantine",
+        keys.quarantined(upload, "a.png"),
+    )
     town.fail(upload)
     return upload
 
@@ -54,7 +71,9 @@ def test_a_failed_photo_waits_again_and_may_use_all_its_attempts(town: Town) -> 
 
 
 def test_a_message_lost_after_that_is_found_by_the_sweep(town: Town) -> None:
-    """Long settled receipts are not read again: this one is, because it was written again."""
+    """Long settled receipts are not read again: this one is, because it was written
+    again.
+    """
     upload = failed(town)
     town.sweep()
     town.later(3600)
@@ -68,18 +87,29 @@ def test_a_message_lost_after_that_is_found_by_the_sweep(town: Town) -> None:
 def test_the_log_hears_of_it_and_of_a_second_failure(town: Town) -> None:
     """Every fact after the retry is another fact than before it."""
     upload = failed(town)
-    first = [facts.of_receipt(town.receipt(upload), "results"), facts.of_reason(town.reason(upload))]
+    first = [
+        facts.of_receipt(town.receipt(upload), "results"),
+        facts.of_reason(town.reason(upload)),
+    ]
     reopened(town, upload)
     again = LogEvent.decode(town.publisher.sent[-1].body)
-    assert (again.kind, again.fields["retries"], again.at) == ("queued", 1, town.clock.now())
+    assert (again.kind, again.fields["retries"], again.at) == (
+        "queued",
+        1,
+        town.clock.now(),
+    )
     reason = town.receipt(upload)
     town.fail(upload)
-    second = facts.of_reason(town.reason(upload).model_copy(update={"retries": reason.retries}))
+    second = facts.of_reason(
+        town.reason(upload).model_copy(update={"retries": reason.retries})
+    )
     assert len({event.event_id for event in (*first, again, second)}) == 4
 
 
 def test_what_is_being_worked_on_for_another_upload_keeps_its_claim(town: Town) -> None:
-    """The same photo under another key: its worker must not find itself beside a second one."""
+    """The same photo under another key: its worker must not find itself beside a second
+    one.
+    """
     upload = failed(town)
     town.claims("w3").forget(town.receipt(upload).task_id or "", 2)
     town.claim(upload, "w3")
@@ -92,17 +122,23 @@ def test_only_what_failed_is_reopened(town: Town) -> None:
     waiting = town.upload("waiting.png")
     erased = failed(town)
     reason = town.reason(erased).model_copy(update={"error_code": Code.ERASED})
-    town.store.put("quarantine", keys.reason(erased), reason.to_bytes(), "application/json")
+    town.store.put(
+        "quarantine", keys.reason(erased), reason.to_bytes(), "application/json"
+    )
     before = town.store.snapshot()
     assert not reopened(town, waiting)
     assert not reopened(town, erased)
     unknown = task_of(town, waiting).model_copy(update={"upload_id": "x"})
-    assert not reopen(unknown, town.store, town.publisher, town.ctx.settings, town.clock.now())
+    assert not reopen(
+        unknown, town.store, town.publisher, town.ctx.settings, town.clock.now()
+    )
     assert town.store.snapshot() == before
 
 
 def test_a_crash_in_the_middle_leaves_an_end_or_a_photo_that_waits(town: Town) -> None:
-    """The broker goes away after the receipt: the reason still stands, and a second try reopens."""
+    """The broker goes away after the receipt: the reason still stands, and a second try
+    reopens.
+    """
     upload = failed(town)
     town.publisher.refused = {"darkroom.log"}
     with pytest.raises(BrokerUnavailable):
@@ -114,7 +150,9 @@ def test_a_crash_in_the_middle_leaves_an_end_or_a_photo_that_waits(town: Town) -
         town.reason(upload)
 
 
-def test_what_its_owner_takes_back_meanwhile_stays_away(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_its_owner_takes_back_meanwhile_stays_away(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """He erased it between the look at its failure and the fresh start."""
     upload = failed(town)
     receipt, put = town.receipt(upload), town.store.put

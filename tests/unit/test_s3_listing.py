@@ -1,4 +1,6 @@
-"""A page of a listing says the same to our reader as to the SDK's, and nothing but a whole page is one."""
+"""A page of a listing says the same to our reader as to the SDK's, and nothing but a
+whole page is one.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,10 @@ VERSIONS = (
 
 
 def page(
-    entries: str, following: str = "<IsTruncated>false</IsTruncated>", root: str = "ListBucketResult", head: str = ""
+    entries: str,
+    following: str = "<IsTruncated>false</IsTruncated>",
+    root: str = "ListBucketResult",
+    head: str = "",
 ) -> bytes:
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n{head}<{root} {SPACE}><Name>b</Name><Prefix></Prefix><Delimiter/>'
@@ -83,14 +88,26 @@ URL = "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>"
 class Door:
     """Answers our client and the SDK's with the same pages, one after the other."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *pages: bytes, **headers: str) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *pages: bytes, **headers: str
+    ) -> None:
         self.asked: list[dict[str, str]] = []
         self.pages, self._headers = pages, headers or {"Date": DATE}
-        self.store = S3Store(Settings(s3_endpoint_url="http://127.0.0.1:1", s3_access_key="a", s3_secret_key="s"))
+        self.store = S3Store(
+            Settings(
+                s3_endpoint_url="http://127.0.0.1:1",
+                s3_access_key="a",
+                s3_secret_key="s",
+            )
+        )
         self.store.client.meta.events.register("before-send.s3", self._answer_sdk)
         self._sdk = iter(pages)
         monkeypatch.setattr(HTTPConnectionPool, "urlopen", self._answer)
-        monkeypatch.setattr(self.store.client, "get_bucket_versioning", lambda **_: {"Status": "Enabled"})
+        monkeypatch.setattr(
+            self.store.client,
+            "get_bucket_versioning",
+            lambda **_: {"Status": "Enabled"},
+        )
 
     def _answer_sdk(self, request: Any, **_: Any) -> AWSResponse:
         raw = HTTPResponse(io.BytesIO(next(self._sdk)), preload_content=False)
@@ -98,18 +115,30 @@ class Door:
 
     def _answer(self, method: str, target: str, *_: Any, **__: Any) -> HTTPResponse:
         assert method == "GET"
-        self.asked.append(dict(parse_qsl(target.partition("?")[2], keep_blank_values=True)))
+        self.asked.append(
+            dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
+        )
         number = min(len(self.asked), len(self.pages)) - 1
-        return HTTPResponse(io.BytesIO(self.pages[number]), headers=self._headers, status=200)
+        return HTTPResponse(
+            io.BytesIO(self.pages[number]), headers=self._headers, status=200
+        )
 
     def theirs(self, operation: str, *lists: str) -> list[Any]:
         pages = self.store.client.get_paginator(operation).paginate(Bucket="b")
-        return [entry for page in pages for name in lists for entry in page.get(name, [])]
+        return [
+            entry for page in pages for name in lists for entry in page.get(name, [])
+        ]
 
 
 def _facts(entry: Any) -> tuple[Any, ...]:
     when = entry["LastModified"].replace(microsecond=0)
-    return entry["Key"], entry.get("ETag", "").strip('"'), entry.get("Size", 0), when, entry.get("VersionId")
+    return (
+        entry["Key"],
+        entry.get("ETag", "").strip('"'),
+        entry.get("Size", 0),
+        when,
+        entry.get("VersionId"),
+    )
 
 
 def _ours(info: ObjectInfo) -> tuple[Any, ...]:
@@ -121,15 +150,24 @@ def _ours(info: ObjectInfo) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("is_encoded", [True, False])
 @pytest.mark.parametrize("entry", [AMAZON, CEPH, GO], ids=["amazon", "ceph", "go"])
-def test_every_key_is_the_sdks(entry: str, is_encoded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever order, blanks and entities a server uses; percent-encoded, and as XML has it where a server only can."""
+def test_every_key_is_the_sdks(
+    entry: str, is_encoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever order, blanks and entities a server uses; percent-encoded, and as XML
+    has it where a server only can.
+    """
     names = [*KEYS, *CONTROLS] if is_encoded else KEYS
     told = [quote(name, safe="/") if is_encoded else escape(name) for name in names]
-    body = page("".join(entry.format(key=key) for key in told), URL if is_encoded else URL.partition("<Enc")[0])
+    body = page(
+        "".join(entry.format(key=key) for key in told),
+        URL if is_encoded else URL.partition("<Enc")[0],
+    )
     door = Door(monkeypatch, body)
     ours = [_ours(info) for info in door.store.list("b")]
     assert [key for key, *_ in ours] == names
-    assert ours == [_facts(found) for found in door.theirs("list_objects_v2", "Contents")]
+    assert ours == [
+        _facts(found) for found in door.theirs("list_objects_v2", "Contents")
+    ]
 
 
 def test_a_blank_may_be_a_plus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,50 +176,101 @@ def test_a_blank_may_be_a_plus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_versions_are_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = page("".join(VERSIONS.format(key=quote(key)) for key in KEYS), URL, "ListVersionsResult")
+    body = page(
+        "".join(VERSIONS.format(key=quote(key)) for key in KEYS),
+        URL,
+        "ListVersionsResult",
+    )
     door = Door(monkeypatch, body)
     ours = [_ours(info) for info in door.store.every_version("b", "")]
-    theirs = [_facts(found) for found in door.theirs("list_object_versions", "Versions", "DeleteMarkers")]
+    theirs = [
+        _facts(found)
+        for found in door.theirs("list_object_versions", "Versions", "DeleteMarkers")
+    ]
     assert sorted(ours) == sorted(theirs)
-    assert [(info.key, info.version) for info in door.store.list_versions("b")] == [(key, "null") for key in KEYS]
-    assert [info.is_marker for info in door.store.every_version("b", "")][:3] == [False, True, False]
+    assert [(info.key, info.version) for info in door.store.list_versions("b")] == [
+        (key, "null") for key in KEYS
+    ]
+    assert [info.is_marker for info in door.store.every_version("b", "")][:3] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_pages_follow_from_key_to_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind the last key of the one before; behind an empty one by its token, which comes back as it was told."""
+    """Behind the last key of the one before; behind an empty one by its token, which
+    comes back as it was told.
+    """
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>a+b/&amp;%41=</NextContinuationToken>"
     encoded = f"{more}<EncodingType>url</EncodingType>"
-    door = Door(monkeypatch, page(AMAZON.format(key="a+%2B"), encoded), page("", more), page(AMAZON.format(key="b")))
+    door = Door(
+        monkeypatch,
+        page(AMAZON.format(key="a+%2B"), encoded),
+        page("", more),
+        page(AMAZON.format(key="b")),
+    )
     assert [info.key for info in door.store.list("b", "p/é", "p/a b")] == ["a +", "b"]
-    base = {"list-type": "2", "encoding-type": "url", "max-keys": "1000", "prefix": "p/é", "start-after": "p/a b"}
-    assert door.asked == [base, base | {"start-after": "a +"}, base | {"continuation-token": "a+b/&%41="}]
+    base = {
+        "list-type": "2",
+        "encoding-type": "url",
+        "max-keys": "1000",
+        "prefix": "p/é",
+        "start-after": "p/a b",
+    }
+    assert door.asked == [
+        base,
+        base | {"start-after": "a +"},
+        base | {"continuation-token": "a+b/&%41="},
+    ]
 
 
-def test_pages_of_versions_follow_by_key_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_versions_follow_by_key_and_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     more = (
         "<IsTruncated>true</IsTruncated><NextKeyMarker>a%20b</NextKeyMarker><NextVersionIdMarker>v/1"
         "</NextVersionIdMarker><EncodingType>url</EncodingType>"
     )
     root = "ListVersionsResult"
-    without = more.replace("<NextVersionIdMarker>v/1</NextVersionIdMarker>", "").replace("a%20b", "c")
-    door = Door(monkeypatch, page("", more, root), page("", without, root), page("", root=root))
+    without = more.replace(
+        "<NextVersionIdMarker>v/1</NextVersionIdMarker>", ""
+    ).replace("a%20b", "c")
+    door = Door(
+        monkeypatch, page("", more, root), page("", without, root), page("", root=root)
+    )
     assert list(door.store.every_version("b", "")) == []
-    markers = [{name: value for name, value in asked.items() if name.endswith("marker")} for asked in door.asked]
-    assert markers == [{}, {"key-marker": "a b", "version-id-marker": "v/1"}, {"key-marker": "c"}]
+    markers = [
+        {name: value for name, value in asked.items() if name.endswith("marker")}
+        for asked in door.asked
+    ]
+    assert markers == [
+        {},
+        {"key-marker": "a b", "version-id-marker": "v/1"},
+        {"key-marker": "c"},
+    ]
     assert all(asked["versions"] == "" for asked in door.asked)
 
 
 @pytest.mark.parametrize("told", ["a%2B%252F", "a+%2F"])
-def test_the_next_key_may_not_be_encoded(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_key_may_not_be_encoded(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ceph encodes all keys of a page but that one."""
     more = f"<IsTruncated>true</IsTruncated><NextKeyMarker>{told}</NextKeyMarker><EncodingType>url</EncodingType>"
     root = "ListVersionsResult"
-    door = Door(monkeypatch, page(VERSIONS.format(key="a%2B%252F"), more, root), page("", root=root))
+    door = Door(
+        monkeypatch,
+        page(VERSIONS.format(key="a%2B%252F"), more, root),
+        page("", root=root),
+    )
     assert [info.key for info in door.store.list_versions("b")] == ["a+%2F"]
     assert door.asked[1]["key-marker"] == "a+%2F"
 
 
-def test_a_page_that_is_cut_off_anywhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_cut_off_anywhere_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is never taken for the end, nor for fewer objects."""
     whole = page(AMAZON.format(key="a") + CEPH.format(key="b"), URL)
     door = Door(monkeypatch, whole)
@@ -216,7 +305,10 @@ BAD = {
     "time": page(ENTRY.replace("2026-11", "2026-13")),
     "no end": page(ENTRY, ""),
     "no token": page("", "<IsTruncated>true</IsTruncated>"),
-    "circle": page(ENTRY, "<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>"),
+    "circle": page(
+        ENTRY,
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>a</NextContinuationToken>",
+    ),
     "error": b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>",
     "html": b"<html><body>Please log in</body></html>",
     "another encoding": page(ENTRY).decode().encode("utf-16"),
@@ -226,7 +318,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_page_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_page_is_an_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store is at fault, its bucket is named, and no word of a key is."""
     with pytest.raises(StorageUnavailable, match="a listing of bucket 'b'") as raised:
         list(Door(monkeypatch, BAD[name]).store.list("b"))
@@ -234,16 +328,25 @@ def test_what_is_no_page_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("field", ["VersionId", "IsLatest", "LastModified", "Key"])
-def test_a_version_that_is_half_told_is_an_error(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_is_half_told_is_an_error(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also to a reader who wants the latest only."""
-    body = page(VERSIONS.format(key="a").replace(field, "Other"), root="ListVersionsResult")
-    for listed in (lambda store: store.list_versions("b"), lambda store: store.every_version("b", "")):
+    body = page(
+        VERSIONS.format(key="a").replace(field, "Other"), root="ListVersionsResult"
+    )
+    for listed in (
+        lambda store: store.list_versions("b"),
+        lambda store: store.every_version("b", ""),
+    ):
         with pytest.raises(StorageUnavailable):
             list(listed(Door(monkeypatch, body).store))
 
 
 @pytest.mark.parametrize("headers", [{"Server": "x"}, {"Date": "yesterday"}])
-def test_a_page_without_a_time_is_an_error(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_without_a_time_is_an_error(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ages are reckoned by it."""
     with pytest.raises(StorageUnavailable):
         list(Door(monkeypatch, page(ENTRY), **headers).store.list("b"))
@@ -251,7 +354,9 @@ def test_a_page_without_a_time_is_an_error(headers: dict[str, str], monkeypatch:
 
 def test_entities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In keys that a server does not encode, and in ETags of any form."""
-    entry = AMAZON.format(key="&amp;lt;&#38;#65;&#x41;&#66;&apos;").replace("e-2", "&#x65;&amp;")
+    entry = AMAZON.format(key="&amp;lt;&#38;#65;&#x41;&#66;&apos;").replace(
+        "e-2", "&#x65;&amp;"
+    )
     (info,) = Door(monkeypatch, page(entry)).store.list("b")
     assert replace(info, served_at=None).key == "&lt;&#65;AB'"
     assert info.etag == "e&"

@@ -23,12 +23,22 @@ class Counted(Pulse):
         self.beats += 1
 
 
-@pytest.mark.parametrize("work", [
-    lambda: write_png(Photo(np.zeros((1500, 2000, 3), np.uint8)), io.BytesIO(), {}, 1),
-    lambda: preview(Photo(np.zeros((3000, 3000, 3), np.uint8)), Settings(label_preview=False)),
-    lambda: list(bands(5, 1, 1)),
-], ids=["png", "preview", "bands"])  # fmt: skip
-def test_a_big_photo_shows_life_while_it_is_worked_through(work: Callable[[], object]) -> None:
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: write_png(
+            Photo(np.zeros((1500, 2000, 3), np.uint8)), io.BytesIO(), {}, 1
+        ),
+        lambda: preview(
+            Photo(np.zeros((3000, 3000, 3), np.uint8)), Settings(label_preview=False)
+        ),
+        lambda: list(bands(5, 1, 1)),
+    ],
+    ids=["png", "preview", "bands"],
+)
+def test_a_big_photo_shows_life_while_it_is_worked_through(
+    work: Callable[[], object],
+) -> None:
     """So the limit is one of silence, whatever the size and the machine's speed."""
     pulse = Counted()
     heartbeat.give(pulse)

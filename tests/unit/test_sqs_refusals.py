@@ -1,4 +1,6 @@
-"""What SQS refuses of a batch: an old receipt costs one delivery, anything else the connection."""
+"""What SQS refuses of a batch: an old receipt costs one delivery, anything else the
+connection.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,19 @@ def _renewing(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     object.__new__(sqs_adapter._Channel).hide("queue", ["receipt"], 30)
 
 
-@pytest.mark.parametrize("code", ["ReceiptHandleIsInvalid", "AWS.SimpleQueueService.MessageNotInflight"])
-def test_the_lease_of_a_message_that_is_gone_is_not_renewed(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "code", ["ReceiptHandleIsInvalid", "AWS.SimpleQueueService.MessageNotInflight"]
+)
+def test_the_lease_of_a_message_that_is_gone_is_not_renewed(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By either spelling of the code."""
     _renewing(code, monkeypatch)
 
 
 def test_any_other_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that was not renewed for another reason must not be taken for one that was."""
+    """A lease that was not renewed for another reason must not be taken for one that
+    was.
+    """
     with pytest.raises(BrokerUnavailable, match="InternalError"):
         _renewing("InternalError", monkeypatch)

@@ -1,4 +1,6 @@
-"""The worker's own loops, with stand-ins for what they call: a stage that hangs is noticed, one that waits is not."""
+"""The worker's own loops, with stand-ins for what they call: a stage that hangs is
+noticed, one that waits is not.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,17 @@ class Halt:
 
 
 class Floor:
-    """A worker to which the test gives deliveries and jobs. What its stages call is replaced, and returns at once."""
+    """A worker to which the test gives deliveries and jobs. What its stages call is
+    replaced, and returns at once.
+    """
 
     def __init__(self, worker: Worker, clock: FakeClock) -> None:
         self.worker, self.clock, self.town = worker, clock, Town()
-        self.loops = {"prepare": worker._preparing, "restore": worker._restoring, "finish": worker._finishing}
+        self.loops = {
+            "prepare": worker._preparing,
+            "restore": worker._restoring,
+            "finish": worker._finishing,
+        }
         self.threads: list[threading.Thread] = []
         self.begin = worker._prepare.begin
         self.replace("begin", lambda _: self.job())
@@ -63,14 +71,28 @@ class Floor:
             self.replace(stage, lambda _: None)
 
     def replace(self, call: str, stand_in: Callable[[Any], Any]) -> None:
-        owner: Any = self.worker._prepare if call in ("begin", "prepare") else self.worker
-        setattr(owner, {"prepare": "load", "restore": "_infer", "finish": "_finish"}.get(call, call), stand_in)
+        owner: Any = (
+            self.worker._prepare if call in ("begin", "prepare") else self.worker
+        )
+        setattr(
+            owner,
+            {"prepare": "load", "restore": "_infer", "finish": "_finish"}.get(
+                call, call
+            ),
+            stand_in,
+        )
 
     def job(self) -> Job:
         upload = self.town.upload(f"{threading.get_ident()}.png")
         receipt = self.town.receipt(upload)
         task = SimpleNamespace(task_id=receipt.task_id, upload_id=upload)
-        return Job(cast(Any, None), cast(Any, task), receipt, self.town.claim(upload), self.clock.now())
+        return Job(
+            cast(Any, None),
+            cast(Any, task),
+            receipt,
+            self.town.claim(upload),
+            self.clock.now(),
+        )
 
     def start(self, *stages: str, photos: int = 1) -> None:
         """These loops, with so many photos before the first of them."""
@@ -80,11 +102,19 @@ class Floor:
             else:
                 job = self.job()
                 self.worker._hand.take(job)
-                (self.worker._ready_to_restore if stages[0] == "restore" else self.worker._ready_to_store).put(job)
-        self.threads += [self.worker._start(stage, self.loops[stage]) for stage in stages]
+                (
+                    self.worker._ready_to_restore
+                    if stages[0] == "restore"
+                    else self.worker._ready_to_store
+                ).put(job)
+        self.threads += [
+            self.worker._start(stage, self.loops[stage]) for stage in stages
+        ]
 
     def noticed(self) -> str:
-        """The stage that the worker takes for stuck. What ends the process shows in its heartbeat, too."""
+        """The stage that the worker takes for stuck. What ends the process shows in its
+        heartbeat, too.
+        """
         stage = self.worker._stuck()
         shown = self.worker._heartbeat.fault()
         assert [name for name in STAGES if name in shown] == ([stage] if stage else [])
@@ -103,7 +133,10 @@ class Floor:
 
         def over() -> bool:
             running = [thread.name for thread in self.threads if thread.is_alive()]
-            for stage, queue in (("restore", self.worker._ready_to_restore), ("finish", self.worker._ready_to_store)):
+            for stage, queue in (
+                ("restore", self.worker._ready_to_restore),
+                ("finish", self.worker._ready_to_store),
+            ):
                 with suppress(Empty, Full):
                     queue.put_nowait(None) if stage in running else queue.get_nowait()
             return not running
@@ -122,9 +155,14 @@ def floor(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path) -> 
     monkeypatch.setattr("shared.storage.StoreClock", lambda: StoreClock(clock))
     monkeypatch.setattr(patience, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
     settings = Settings(
-        s3_endpoint_url="http://127.0.0.1:1", s3_access_key="k", s3_secret_key="s",  # type: ignore[arg-type]
-        broker_url="redis://127.0.0.1:1/0", stall_s=LIMIT_S, scratch_dir=tmp_path, max_pixels_in_hand=1,
-    )  # fmt: skip
+        s3_endpoint_url="http://127.0.0.1:1",
+        s3_access_key="k",
+        s3_secret_key="s",  # type: ignore[arg-type]
+        broker_url="redis://127.0.0.1:1/0",
+        stall_s=LIMIT_S,
+        scratch_dir=tmp_path,
+        max_pixels_in_hand=1,
+    )
     return Floor(Worker(settings), clock)
 
 
@@ -137,10 +175,18 @@ def halt(floor: Floor) -> Iterator[Halt]:
     floor.close()
 
 
-@pytest.mark.parametrize(("call", "stage"), [
-    ("begin", "prepare"), ("prepare", "prepare"), ("restore", "restore"), ("finish", "finish"),
-])  # fmt: skip
-def test_a_call_that_never_returns_is_noticed(floor: Floor, halt: Halt, call: str, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("call", "stage"),
+    [
+        ("begin", "prepare"),
+        ("prepare", "prepare"),
+        ("restore", "restore"),
+        ("finish", "finish"),
+    ],
+)
+def test_a_call_that_never_returns_is_noticed(
+    floor: Floor, halt: Halt, call: str, stage: str
+) -> None:
     """Once the limit is over, not before; and no longer when it did return."""
     floor.replace(call, halt)
     floor.start(stage)
@@ -160,9 +206,17 @@ def test_an_empty_inbox_is_waited_for(floor: Floor, halt: Halt) -> None:
 
 
 def test_a_full_queue_is_waited_for(floor: Floor, halt: Halt) -> None:
-    """Nothing takes the results: both stages before it are full, and hold what they have."""
+    """Nothing takes the results: both stages before it are full, and hold what they
+    have.
+    """
     floor.start("prepare", "restore", photos=5)
-    eventually(lambda: floor.worker._ready_to_store.full() and floor.worker._ready_to_restore.full(), "full queues")
+    eventually(
+        lambda: (
+            floor.worker._ready_to_store.full()
+            and floor.worker._ready_to_restore.full()
+        ),
+        "full queues",
+    )
     floor.assert_waits()
 
 
@@ -188,11 +242,19 @@ def away(_: object) -> Any:
 
 @pytest.mark.parametrize("stage", ["prepare", "finish"])
 @pytest.mark.parametrize("how", ["away", "frozen"])
-def test_a_service_is_waited_for(floor: Floor, halt: Halt, stage: str, how: str) -> None:
-    """One that refuses, and one that takes the call and says nothing. A call that hangs afterwards is noticed."""
+def test_a_service_is_waited_for(
+    floor: Floor, halt: Halt, stage: str, how: str
+) -> None:
+    """One that refuses, and one that takes the call and says nothing. A call that hangs
+    afterwards is noticed.
+    """
     answers = {"away": away, "frozen": halt}
     service = SimpleNamespace(read=lambda key: answers[how](key))
-    store, entered, later = Patient(service, floor.worker._leave), threading.Event(), Halt()
+    store, entered, later = (
+        Patient(service, floor.worker._leave),
+        threading.Event(),
+        Halt(),
+    )
 
     def work(_: Job) -> None:
         entered.set()
@@ -218,7 +280,12 @@ def test_the_upkeep_of_a_photo_is_waited_for(floor: Floor, halt: Halt) -> None:
 
     def work(job: Job) -> None:
         with job.lock:
-            ending = threading.Thread(target=lambda: (heartbeat.give(floor.worker._pulses["finish"]), job.end()))
+            ending = threading.Thread(
+                target=lambda: (
+                    heartbeat.give(floor.worker._pulses["finish"]),
+                    job.end(),
+                )
+            )
             ending.start()
             held()
         ending.join()
@@ -230,9 +297,14 @@ def test_the_upkeep_of_a_photo_is_waited_for(floor: Floor, halt: Halt) -> None:
     held.end()
 
 
-def test_a_decoder_has_a_limit_of_its_own(floor: Floor, halt: Halt, tmp_path: Path) -> None:
+def test_a_decoder_has_a_limit_of_its_own(
+    floor: Floor, halt: Halt, tmp_path: Path
+) -> None:
     """The worker waits for it in any case."""
-    decoder, entered = Decoder(Settings(), "tests.unit.hostile_decoder"), threading.Event()
+    decoder, entered = (
+        Decoder(Settings(), "tests.unit.hostile_decoder"),
+        threading.Event(),
+    )
 
     def load(_: Job) -> None:
         entered.set()
@@ -249,7 +321,9 @@ def test_a_decoder_has_a_limit_of_its_own(floor: Floor, halt: Halt, tmp_path: Pa
     decoder.close()
 
 
-def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(floor: Floor, halt: Halt) -> None:
+def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(
+    floor: Floor, halt: Halt
+) -> None:
     """The store's slowness may take any time, the disk's may not."""
 
     class File(io.BytesIO):
@@ -282,7 +356,9 @@ def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(floor: Floor, halt:
 
 
 class Watch:
-    """Stands in for the watch's wait: `seconds` of each turn pass for the whole process; then it closes."""
+    """Stands in for the watch's wait: `seconds` of each turn pass for the whole
+    process; then it closes.
+    """
 
     def __init__(self, clock: FakeClock, *seconds: float) -> None:
         self._clock, self._turns = clock, iter(seconds)
@@ -293,18 +369,32 @@ class Watch:
         return seconds is None
 
 
-@pytest.mark.parametrize(("turns", "ends"), [
-    ((1.0,) * int(LIMIT_S + 2), ["restore"]),
-    ((2 * LIMIT_S, 1.0, 1.0), []),
-    ((2 * LIMIT_S, *(1.0,) * int(LIMIT_S + 2)), ["restore"]),
-], ids=["hangs", "pause", "pause, then hangs"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("turns", "ends"),
+    [
+        ((1.0,) * int(LIMIT_S + 2), ["restore"]),
+        ((2 * LIMIT_S, 1.0, 1.0), []),
+        ((2 * LIMIT_S, *(1.0,) * int(LIMIT_S + 2)), ["restore"]),
+    ],
+    ids=["hangs", "pause", "pause, then hangs"],
+)
 def test_a_pause_of_the_whole_process_is_no_silence(
-    floor: Floor, halt: Halt, monkeypatch: pytest.MonkeyPatch, turns: tuple[float, ...], ends: list[str]
+    floor: Floor,
+    halt: Halt,
+    monkeypatch: pytest.MonkeyPatch,
+    turns: tuple[float, ...],
+    ends: list[str],
 ) -> None:
-    """Stopped and continued, or a machine that slept: no stage could show life, and the photo on the device is fine."""
+    """Stopped and continued, or a machine that slept: no stage could show life, and the
+    photo on the device is fine.
+    """
     told: list[str] = []
-    monkeypatch.setattr("gpu_worker.worker.os._exit", lambda _: told.append(floor.noticed()))
-    monkeypatch.setattr(floor.worker._consumer, "stuck_s", lambda: 2 * LIMIT_S if len(turns) == 3 else 0)
+    monkeypatch.setattr(
+        "gpu_worker.worker.os._exit", lambda _: told.append(floor.noticed())
+    )
+    monkeypatch.setattr(
+        floor.worker._consumer, "stuck_s", lambda: 2 * LIMIT_S if len(turns) == 3 else 0
+    )
     monkeypatch.setattr(floor.worker._upkeep, "look_after", lambda _: None)
     floor.replace("restore", halt)
     floor.start("restore")
@@ -314,7 +404,9 @@ def test_a_pause_of_the_whole_process_is_no_silence(
     assert not floor.worker._lost
 
 
-def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(floor: Floor, halt: Halt) -> None:
+def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(
+    floor: Floor, halt: Halt
+) -> None:
     """It is asked once. The other photo stays in hand, and is handed back."""
     asked: list[Job] = []
 

@@ -1,4 +1,6 @@
-"""The same bytes put again at the same key share the id of the upload before them, and nothing else."""
+"""The same bytes put again at the same key share the id of the upload before them, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,17 @@ class Log:
         self._world = world
 
     def page(self, where: Any, _limit: int) -> list[Row]:
-        events = [] if where.after else [event for event in self._world.log() if event.task_id == where.task_id]
-        return [Row.model_validate(event.model_dump() | {"status": event.kind}) for event in events]
+        events = (
+            []
+            if where.after
+            else [
+                event for event in self._world.log() if event.task_id == where.task_id
+            ]
+        )
+        return [
+            Row.model_validate(event.model_dump() | {"status": event.kind})
+            for event in events
+        ]
 
 
 @pytest.fixture
@@ -48,7 +59,9 @@ def belongings(world: World) -> Belongings:
     return Belongings(world.ctx, log)
 
 
-def put(world: World, user: str = "ann", seconds: float = 60, **metadata: str) -> Receipt:
+def put(
+    world: World, user: str = "ann", seconds: float = 60, **metadata: str
+) -> Receipt:
     """The same photo at the same key once more, `seconds` after the last."""
     world.clock.advance(seconds)
     decision = world.upload("a.png", photo(), {"user": user, **metadata})
@@ -132,10 +145,20 @@ def test_a_photo_whose_receipt_is_lost_is_erased_by_its_record(world: World) -> 
 
 
 @pytest.mark.parametrize(
-    "asked", [{"user": "bob"}, {"priority": "interactive"}, {"callback": "https://example.com/"}, SCALE_2]
+    "asked",
+    [
+        {"user": "bob"},
+        {"priority": "interactive"},
+        {"callback": "https://example.com/"},
+        SCALE_2,
+    ],
 )
-def test_other_wishes_in_the_same_second_are_another_upload(world: World, asked: dict[str, str]) -> None:
-    """Object times come in whole seconds. A repeated event, though, is of the same upload."""
+def test_other_wishes_in_the_same_second_are_another_upload(
+    world: World, asked: dict[str, str]
+) -> None:
+    """Object times come in whole seconds. A repeated event, though, is of the same
+    upload.
+    """
     first = put(world)
     second = put(world, seconds=0.1, **asked)
     assert second != first
@@ -149,17 +172,23 @@ def test_two_of_one_second_are_erased_as_one(world: World) -> None:
     world.store.put("results", keys.result(first.task_id or ""), b"1", "image/png")
     second = put(world, seconds=0.1, **SCALE_2)
     world.store.put("results", keys.result(second.task_id or ""), b"2", "image/png")
-    withdraw.erase(world.ctx, first.task_id or "", belongings(world).every(caller("ann"), UUID(first.task_id)))
+    withdraw.erase(
+        world.ctx,
+        first.task_id or "",
+        belongings(world).every(caller("ann"), UUID(first.task_id)),
+    )
     assert [info.key for info in world.store.list("results", "processed/")] == []
     assert world.store.keys("uploads") == ()
 
 
-def test_a_worker_hears_that_the_earlier_one_was_erased(bench: Bench) -> None:  # noqa: F811
+def test_a_worker_hears_that_the_earlier_one_was_erased(bench: Bench) -> None:
     """It has it in hand, and the later one has the place of the reason."""
     world, earlier = bench.world, bench.receipt
     world.clock.advance(60)
     later = world.receipt(world.upload("a.png", photo(), SCALE_2))
     assert not is_withdrawn(bench.ctx, earlier)
-    withdraw.erase(world.ctx, earlier.task_id or "", read_earlier(world.ctx, earlier.upload_id))
+    withdraw.erase(
+        world.ctx, earlier.task_id or "", read_earlier(world.ctx, earlier.upload_id)
+    )
     assert is_withdrawn(bench.ctx, earlier)
     assert not is_withdrawn(bench.ctx, later)

@@ -1,4 +1,6 @@
-"""The supervisor over small real programs: what is started again and when, how it is stopped, what is left over."""
+"""The supervisor over small real programs: what is started again and when, how it is
+stopped, what is left over.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def ended(pid: int) -> bool:
         return True
 
 
-def shell(name: str, script: str, ready: Callable[[], bool] = lambda: True, **options: Any) -> Program:
+def shell(
+    name: str, script: str, ready: Callable[[], bool] = lambda: True, **options: Any
+) -> Program:
     return Program(name, ["sh", "-c", script], ready, **options)
 
 
@@ -46,7 +50,9 @@ class Supervised:
         self.folder = folder
         self.clock = FakeClock()
         self.supervisor = Supervisor(
-            folder, dict(os.environ) | {"DARKROOM_FAILPOINT": "worker.before_ack:1"}, self.clock
+            folder,
+            dict(os.environ) | {"DARKROOM_FAILPOINT": "worker.before_ack:1"},
+            self.clock,
         )
 
     def log(self, name: str) -> str:
@@ -58,12 +64,16 @@ class Supervised:
         return found[name].pid if name in found else 0
 
     def first_life(self, name: str) -> int:
-        """Wait until the program has written its line: what is ended before that began no life. Returns its pid."""
+        """Wait until the program has written its line: what is ended before that began
+        no life. Returns its pid.
+        """
         eventually(lambda: self.log(name), f"life 1 of {name}")
         return self.pid(name)
 
     def lives(self, name: str, count: int) -> None:
-        """Watch until the program, which writes a line in each life, has begun its `count`th."""
+        """Watch until the program, which writes a line in each life, has begun its
+        `count`th.
+        """
 
         def begun() -> bool:
             self.clock.advance(RESTART.cap_s)
@@ -81,24 +91,36 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
 
 
 def test_a_failpoint_fires_once(supervised: Supervised) -> None:
-    """Killed by it, a program lives on without it; a program that ends by itself (for one, refusing it) keeps it."""
-    supervised.supervisor.start([
-        shell("killed", 'echo "<$DARKROOM_FAILPOINT>"; [ -z "$DARKROOM_FAILPOINT" ] && sleep 600; kill -9 $$'),
-        shell("refuses", 'echo "<$DARKROOM_FAILPOINT>"; exit 2'),
-    ])  # fmt: skip
+    """Killed by it, a program lives on without it; a program that ends by itself (for
+    one, refusing it) keeps it.
+    """
+    supervised.supervisor.start(
+        [
+            shell(
+                "killed",
+                'echo "<$DARKROOM_FAILPOINT>"; [ -z "$DARKROOM_FAILPOINT" ] && sleep 600; kill -9 $$',
+            ),
+            shell("refuses", 'echo "<$DARKROOM_FAILPOINT>"; exit 2'),
+        ]
+    )
     supervised.lives("killed", 2)
     supervised.lives("refuses", 3)
     assert supervised.log("killed") == "<worker.before_ack:1>\n<>\n"
     assert set(supervised.log("refuses").split()) == {"<worker.before_ack:1>"}
 
 
-def test_deaths_in_a_row_wait_longer_and_a_long_life_is_forgiven(supervised: Supervised) -> None:
-    """The wait doubles with each death, up to the cap; after a steady life it begins again at the base."""
+def test_deaths_in_a_row_wait_longer_and_a_long_life_is_forgiven(
+    supervised: Supervised,
+) -> None:
+    """The wait doubles with each death, up to the cap; after a steady life it begins
+    again at the base.
+    """
     supervised.supervisor.start([shell("restless", "read _")])
     (child,) = supervised.supervisor._children
 
     def dies_after(life_s: float) -> float:
-        eventually(lambda: child.pid is None, "its end")  # stdin is empty: `read` returns at once
+        # stdin is empty: `read` returns at once
+        eventually(lambda: child.pid is None, "its end")
         supervised.clock.advance(life_s)
         assert not child.keep_running()
         wait_s = (child._due_s or 0.0) - supervised.clock.monotonic()
@@ -118,15 +140,25 @@ def test_a_program_with_a_fault_is_started_again(supervised: Supervised) -> None
     """What it will not get over by itself ends it once; the next life goes on."""
     faults = ["the disk was full"]
     supervised.supervisor.start(
-        [shell("store", "echo begun; exec sleep 600", fault=lambda: faults.pop() if faults else "")]
+        [
+            shell(
+                "store",
+                "echo begun; exec sleep 600",
+                fault=lambda: faults.pop() if faults else "",
+            )
+        ]
     )
     supervised.first_life("store")
     supervised.lives("store", 2)
     assert not faults
 
 
-def test_a_full_disk_does_not_stop_the_supervisor(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pids that find no room are written later; nothing that runs is ended for it, and what died is started."""
+def test_a_full_disk_does_not_stop_the_supervisor(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pids that find no room are written later; nothing that runs is ended for it, and
+    what died is started.
+    """
     supervised.supervisor.start([shell("server", "echo begun; exec sleep 600")])
     first = supervised.first_life("server")
 
@@ -137,11 +169,21 @@ def test_a_full_disk_does_not_stop_the_supervisor(supervised: Supervised, monkey
         patch.setattr("infra.local.state.write_private", full)
         os.kill(first, signal.SIGKILL)
         supervised.lives("server", 2)
-    eventually(lambda: supervised.supervisor.keep_running() or supervised.pid("server") not in (0, first), "its pid")
+    eventually(
+        lambda: (
+            supervised.supervisor.keep_running()
+            or supervised.pid("server") not in (0, first)
+        ),
+        "its pid",
+    )
 
 
-def test_a_full_disk_is_a_fault_when_it_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store's log says that a write found no room; told once, and not while there is none."""
+def test_a_full_disk_is_a_fault_when_it_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's log says that a write found no room; told once, and not while there
+    is none.
+    """
     log, disk = tmp_path / "seaweedfs.log", SimpleNamespace(free=0)
     log.write_text("no space left on device, in an earlier life\n")
     monkeypatch.setattr("infra.local.seaweedfs.shutil.disk_usage", lambda _: disk)
@@ -157,8 +199,12 @@ def test_a_full_disk_is_a_fault_when_it_has_room_again(tmp_path: Path, monkeypat
 
 def test_a_program_that_never_lives_fails_the_start(supervised: Supervised) -> None:
     """The error says which, how often, and in its own words why."""
-    supervised.supervisor.start([shell("broken", "echo no such file; exit 1", ready=lambda: False)])
-    with pytest.raises(TransientError, match=f"broken died {START_TRIES} times") as caught:
+    supervised.supervisor.start(
+        [shell("broken", "echo no such file; exit 1", ready=lambda: False)]
+    )
+    with pytest.raises(
+        TransientError, match=f"broken died {START_TRIES} times"
+    ) as caught:
         supervised.supervisor.wait_ready(1e6, lambda: False)
     assert "no such file" in caught.value.detail
 
@@ -171,26 +217,42 @@ def test_a_program_that_is_never_ready_fails_the_start(supervised: Supervised) -
         supervised.supervisor.wait_ready(30, lambda: False)
 
 
-def test_the_last_group_is_stopped_first(supervised: Supervised, tmp_path: Path) -> None:
-    """Servers are asked to stop when nobody writes to them any more; each by its own signal."""
+def test_the_last_group_is_stopped_first(
+    supervised: Supervised, tmp_path: Path
+) -> None:
+    """Servers are asked to stop when nobody writes to them any more; each by its own
+    signal.
+    """
     order = tmp_path / "order"
     trap = 'trap "sleep {s}; echo {n} >> {o}; exit" {signal}; touch {o}.{n}; while :; do sleep 0.05; done'
-    # Not SIGINT: a shell cannot trap what was ignored when it started, as in a background job of a script.
+    # Not SIGINT: a shell cannot trap what was ignored when it started, as in a
+    # background job of a script.
     for name, seconds, signum in (("server", 0, "USR1"), ("process", 0.3, "TERM")):
         script = trap.format(s=seconds, n=name, o=order, signal=signum)
-        supervised.supervisor.start([shell(name, script, stop_signal=getattr(signal, f"SIG{signum}"), stop_s=60)])
+        supervised.supervisor.start(
+            [
+                shell(
+                    name, script, stop_signal=getattr(signal, f"SIG{signum}"), stop_s=60
+                )
+            ]
+        )
         eventually((tmp_path / f"order.{name}").exists, f"the trap of {name}")
     supervised.supervisor.stop()
     assert order.read_text().split() == ["process", "server"]
 
 
 def test_what_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
-    """After the grace the program goes, and nothing of it remains; nothing is recorded as running."""
+    """After the grace the program goes, and nothing of it remains; nothing is recorded
+    as running.
+    """
     supervised = Supervised(tmp_path)
     script = f'trap "" TERM; sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent; wait; sleep 600'
     supervised.supervisor.start([shell("stubborn", script, stop_s=0.1)])
     parent = tmp_path / "parent"
-    eventually(lambda: parent.exists() and parent.read_text().endswith("\n"), "the program's pid")
+    eventually(
+        lambda: parent.exists() and parent.read_text().endswith("\n"),
+        "the program's pid",
+    )
     supervised.supervisor.stop()
     for name in ("parent", "child"):
         pid = int((tmp_path / name).read_text())
@@ -198,9 +260,14 @@ def test_what_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     assert Pids(tmp_path).alive() == {}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of this system knows no parent-death signal")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="the kernel of this system knows no parent-death signal",
+)
 def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
-    """`kill -9` leaves a supervisor no time for anything; the kernel stops its children."""
+    """`kill -9` leaves a supervisor no time for anything; the kernel stops its
+    children.
+    """
     source = f"""
 import os, time
 from pathlib import Path
@@ -242,7 +309,9 @@ def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
             process.wait()
 
 
-def test_a_long_log_is_moved_aside_under_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_moved_aside_under_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its writer goes on at the beginning of the same file; one older part is kept."""
     monkeypatch.setattr(program_module, "MAX_LOG_BYTES", 10)
     log = tmp_path / "a.log"
@@ -251,7 +320,10 @@ def test_a_long_log_is_moved_aside_under_its_writer(tmp_path: Path, monkeypatch:
         limit_log(log)
         writer.write(b"new")
         limit_log(log)
-    assert (log.read_bytes(), (tmp_path / "a.log.1").read_bytes()) == (b"new", b"eleven bytes")
+    assert (log.read_bytes(), (tmp_path / "a.log.1").read_bytes()) == (
+        b"new",
+        b"eleven bytes",
+    )
 
 
 def test_the_end_of_a_log_is_of_this_life(tmp_path: Path) -> None:

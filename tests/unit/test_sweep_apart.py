@@ -1,4 +1,6 @@
-"""Whatever is wrong with one object costs only that object: the pass ends, and the others are found."""
+"""Whatever is wrong with one object costs only that object: the pass ends, and the
+others are found.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tests.unit.sweep_town import CountingStore, Town, TownDiary
 
 Fault = Callable[[], Exception]
 FAULTS: dict[str, Fault] = {
-    "refused": lambda: PermanentError(Code.INTERNAL, "the store refused uploads/IMG_private.jpg: InvalidRequest"),
+    "refused": lambda: PermanentError(
+        Code.INTERNAL, "the store refused uploads/IMG_private.jpg: InvalidRequest"
+    ),
     "out of reach": lambda: StorageUnavailable("AccessDenied"),
     "a bug": lambda: IndexError("IMG_private.jpg"),
 }
@@ -28,7 +32,9 @@ LOST = {"a.png", "z.png"}
 
 
 class Faulty(CountingStore):
-    """A store of which one kind of call about one object fails. `asked`: all such calls of a pass."""
+    """A store of which one kind of call about one object fails. `asked`: all such calls
+    of a pass.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,7 +90,9 @@ class Diary(TownDiary):
 
 
 def city() -> tuple[Town, Faulty]:
-    """Something for every stage of a pass to do, and two uploads, `a.png` and `z.png`, whose notification was lost."""
+    """Something for every stage of a pass to do, and two uploads, `a.png` and `z.png`,
+    whose notification was lost.
+    """
     town = Town(multipart_max_age_s=60.0, callback_http=True)
     store = Faulty(town.clock)
     town.store = store
@@ -92,7 +100,11 @@ def city() -> tuple[Town, Faulty]:
     store.begin("uploads", "half.png")
     late = town.upload("late.png", metadata={"callback": "http://example.com/"})
     town.fail(late)
-    whole, short, orphan = town.upload("whole.png"), town.upload("short.png"), town.upload("orphan.png")
+    whole, short, orphan = (
+        town.upload("whole.png"),
+        town.upload("short.png"),
+        town.upload("orphan.png"),
+    )
     town.restore(whole)
     town.restore(orphan)
     store.delete("results", keys.record(town.receipt(orphan).task_id or ""))
@@ -100,17 +112,30 @@ def city() -> tuple[Town, Faulty]:
     task = town.receipt(short).task_id or ""
     store.put("results", keys.record(task), b"", "application/json")
     store.put("results", keys.result(task), b"", "image/png")
-    damaged, gone, unreasoned = town.upload("damaged.png"), town.upload("gone.png"), town.upload("unreasoned.png")
+    damaged, gone, unreasoned = (
+        town.upload("damaged.png"),
+        town.upload("gone.png"),
+        town.upload("unreasoned.png"),
+    )
     store.put("results", keys.receipt(damaged), b"{", "application/json")
     town.restore(gone)
     store.put("results", keys.receipt(gone), b"{", "application/json")
     store.delete("uploads", "gone.png")
     store.put("quarantine", keys.reason(unreasoned), b"{", "application/json")
-    claimed, ended, odd = town.upload("claimed.png"), town.upload("ended.png"), town.upload("odd.png")
+    claimed, ended, odd = (
+        town.upload("claimed.png"),
+        town.upload("ended.png"),
+        town.upload("odd.png"),
+    )
     for upload in (claimed, ended, odd):
         town.claim(upload)
     town.fail(ended)
-    store.put("results", keys.claim(town.receipt(odd).task_id or "", 1), b"{", "application/json")
+    store.put(
+        "results",
+        keys.claim(town.receipt(odd).task_id or "", 1),
+        b"{",
+        "application/json",
+    )
     town.upload("lost.png")
     town.lose()
     town.recorded()
@@ -124,8 +149,16 @@ def city() -> tuple[Town, Faulty]:
 def found(town: Town) -> dict[str, Receipt]:
     """Which of the two uploads have a receipt by now."""
     names = [key for key in town.store.keys("results") if key.startswith("receipts/")]
-    receipts = [Receipt.from_bytes(data, key) for key in names if (data := town.store.read("results", key)) != b"{"]
-    return {receipt.source.key: receipt for receipt in receipts if receipt.source.key in LOST}
+    receipts = [
+        Receipt.from_bytes(data, key)
+        for key in names
+        if (data := town.store.read("results", key)) != b"{"
+    ]
+    return {
+        receipt.source.key: receipt
+        for receipt in receipts
+        if receipt.source.key in LOST
+    }
 
 
 def calls_of_a_pass() -> tuple[list[tuple[str, str, str]], dict[str, Receipt]]:
@@ -137,7 +170,9 @@ def calls_of_a_pass() -> tuple[list[tuple[str, str, str]], dict[str, Receipt]]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_call_about_one_object_ends_a_pass(fault: str) -> None:
-    """Each call that a pass makes about an object fails once: both lost uploads are found, but for the one itself."""
+    """Each call that a pass makes about an object fails once: both lost uploads are
+    found, but for the one itself.
+    """
     calls, ends = calls_of_a_pass()
     assert len(calls) > 60
     for broken in calls:
@@ -147,14 +182,19 @@ def test_no_call_about_one_object_ends_a_pass(fault: str) -> None:
             town.sweep(diary=Diary())
         store.broken = None
         for name in LOST - found(town).keys():
-            assert any(part in broken[2] for part in (name, ends[name].upload_id, ends[name].task_id or "")), broken
+            assert any(
+                part in broken[2]
+                for part in (name, ends[name].upload_id, ends[name].task_id or "")
+            ), broken
         assert "private" not in str(lines)
         town.later()
         town.sweep(diary=Diary())
         assert found(town).keys() == LOST, broken
 
 
-def test_a_fault_is_counted_and_told_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_counted_and_told_without_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     town = Town()
     for name in ("a.png", "private.png", "z.png"):
         town.put(name)
@@ -174,11 +214,15 @@ def test_a_fault_is_counted_and_told_without_a_name(monkeypatch: pytest.MonkeyPa
     assert "private" not in str(lines)
 
 
-@pytest.mark.parametrize("name", ["user", "filename", "params", "workflow", "priority", "callback"])
+@pytest.mark.parametrize(
+    "name", ["user", "filename", "params", "workflow", "priority", "callback"]
+)
 def test_a_value_that_is_no_text_hides_no_upload(name: str) -> None:
     town = Town()
     for number in range(3):
-        town.put(f"{number}.png", metadata={name: "=?utf-7?q?+2AA-?="} if number == 0 else {})
+        town.put(
+            f"{number}.png", metadata={name: "=?utf-7?q?+2AA-?="} if number == 0 else {}
+        )
     town.later()
     report = town.sweep()
     assert (report.missed, report.failed) == (3, 0)
@@ -227,7 +271,9 @@ def test_clearing_away_goes_on_beside_an_object_out_of_reach() -> None:
         town.claim(upload)
     claims = town.claims()
     kept = keys.claim(town.receipt(hidden).task_id or "", 1)
-    waiting = ClaimNote.from_bytes(town.store.read("results", kept), kept).model_copy(update={"state": "requeued"})
+    waiting = ClaimNote.from_bytes(town.store.read("results", kept), kept).model_copy(
+        update={"state": "requeued"}
+    )
     town.store.put("results", kept, waiting.to_bytes(), "application/json")
     assert claims
     town.restore(ended)
@@ -235,4 +281,6 @@ def test_clearing_away_goes_on_beside_an_object_out_of_reach() -> None:
     town.later(3600)
     report = town.sweep()
     assert (report.failed, report.claims_deleted) == (1, 1)
-    assert [key for key in town.store.keys("results") if key.startswith("claims/")] == [kept]
+    assert [key for key in town.store.keys("results") if key.startswith("claims/")] == [
+        kept
+    ]

@@ -1,4 +1,6 @@
-"""A look at new uploads costs what is new and one listing of `uploads`, and finds each lost notification."""
+"""A look at new uploads costs what is new and one listing of `uploads`, and finds each
+lost notification.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,17 @@ def town_of(**settings: Any) -> tuple[Town, Ledger]:
 
 
 def settled(town: Town, number: int, documents: bool = False) -> None:
-    """So many uploads of yesterday, with everything that a restored photo leaves; nobody is to read any of it."""
+    """So many uploads of yesterday, with everything that a restored photo leaves;
+    nobody is to read any of it.
+    """
     for n in range(number):
         ident = f"{n:08x}-0000-4000-8000-000000000000"
         town.store.put("uploads", f"users/{n % 97}/{n:06}.png", b"x", "image/png")
-        for key in (keys.receipt(ident), keys.record(ident), keys.result(ident)) if documents else ():
+        for key in (
+            (keys.receipt(ident), keys.record(ident), keys.result(ident))
+            if documents
+            else ()
+        ):
             town.store.put("results", key, b"x", "application/json")
     town.later(86_400)
 
@@ -57,8 +65,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrivals, "RANGE", 7)
 
 
-def test_a_look_among_a_hundred_thousand_settled_objects_costs_their_listing_alone() -> None:
-    """No receipt, no record, no reason is listed or read, and what is new is asked about once."""
+def test_a_look_among_a_hundred_thousand_settled_objects_costs_their_listing_alone() -> (
+    None
+):
+    """No receipt, no record, no reason is listed or read, and what is new is asked
+    about once.
+    """
     town, store = town_of()
     settled(town, 25_000, documents=True)
     looks = Arrivals(town.ctx)
@@ -75,11 +87,14 @@ def test_a_look_among_a_hundred_thousand_settled_objects_costs_their_listing_alo
     town.later()
     store.requests.clear()
     assert looks.look().new == 0
-    assert store.requests.total() - store.requests["LIST uploads"] == 2  # how far it has come
+    # how far it has come
+    assert store.requests.total() - store.requests["LIST uploads"] == 2
 
 
 def test_a_million_uploads_keep_no_look_waiting_for_the_store() -> None:
-    """By what S3 takes for its pages, eight ranges side by side, and what we take to read them meanwhile."""
+    """By what S3 takes for its pages, eight ranges side by side, and what we take to
+    read them meanwhile.
+    """
     town, store = town_of()
     uploads = 20_000
     settled(town, uploads)
@@ -90,7 +105,8 @@ def test_a_million_uploads_keep_no_look_waiting_for_the_store() -> None:
     pages_of_a_million = store.requests["LIST uploads"] * (1_000_000 // uploads)
     look_s = pages_of_a_million * max(LIST_S / arrivals.READERS, READ_S)
     interval_s = town.ctx.settings.sweep_interval_s
-    assert 2 * look_s <= interval_s  # the end of one look, the pause, and the next look: two intervals
+    # the end of one look, the pause, and the next look: two intervals
+    assert 2 * look_s <= interval_s
     town.put("lost.png")
     town.later(LEASE_S + 1)  # until then it may be on its way
     found = 0
@@ -99,13 +115,16 @@ def test_a_million_uploads_keep_no_look_waiting_for_the_store() -> None:
         town.later(interval_s)
     assert found == 1
     pages_of_a_pass = 4 * uploads // 1000 * (1_000_000 // uploads)
-    assert REST * pages_of_a_pass * LIST_S > 20 * 2 * interval_s  # by whole passes alone it would wait that long
+    # by whole passes alone it would wait that long
+    assert REST * pages_of_a_pass * LIST_S > 20 * 2 * interval_s
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("versioned", [(), ("uploads",)])
 def test_ranges_together_are_the_whole_bucket(versioned: tuple[str, ...]) -> None:
-    """However uploads come and go between two looks, also those at which the ranges begin."""
+    """However uploads come and go between two looks, also those at which the ranges
+    begin.
+    """
     town = Town(versioned)
     looks = Arrivals(town.ctx)
     names = [f"{a}/{b}-{c}.png" for a in "abc" for b in "é0" for c in range(9)]
@@ -146,7 +165,9 @@ def test_what_was_put_again_is_another_upload() -> None:
     assert looks.look().missed == 0
 
 
-def test_an_upload_in_parts_has_the_time_of_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_in_parts_has_the_time_of_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As S3 tells it: completed hours later it is found, and asked about once."""
     town, store = town_of()
     looks = Arrivals(town.ctx)
@@ -170,7 +191,9 @@ def test_an_upload_in_parts_has_the_time_of_its_beginning(monkeypatch: pytest.Mo
 
 
 def test_a_process_that_begins_anew_goes_on_where_the_last_one_was() -> None:
-    """And one that finds its state damaged, or gone, leaves the rest to its first whole pass."""
+    """And one that finds its state damaged, or gone, leaves the rest to its first whole
+    pass.
+    """
     town = Town()
     Arrivals(town.ctx).look()
     town.put("a.png")
@@ -199,7 +222,9 @@ def test_a_clock_that_was_ahead_hides_nothing() -> None:
     assert looks.look().missed + town.sweep().missed == 1
 
 
-def test_an_upload_that_meets_a_fault_is_tried_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_meets_a_fault_is_tried_at_each_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """However old it gets, and it makes no other one be asked about again."""
     town, store = town_of()
     looks = Arrivals(town.ctx)
@@ -208,7 +233,9 @@ def test_an_upload_that_meets_a_fault_is_tried_at_each_look(monkeypatch: pytest.
     for name in "abc":
         town.put(f"{name}.png")
 
-    def broken(bucket: str, key: str, version: str | None = None, if_match: str | None = None) -> Any:
+    def broken(
+        bucket: str, key: str, version: str | None = None, if_match: str | None = None
+    ) -> Any:
         if key == "b.png":
             raise StorageUnavailable("its server is down")
         return opened(bucket, key, version, if_match)

@@ -1,4 +1,6 @@
-"""A document that somebody broke by hand is reported, kept, and made anew from what is left."""
+"""A document that somebody broke by hand is reported, kept, and made anew from what is
+left.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def damage(town: Town, key: str, data: bytes = b'{"v": 1, "upload') -> None:
 
 
 def test_a_damaged_receipt_is_decided_anew_from_its_upload(town: Town) -> None:
-    """The same receipt but for the time of the decision; the broken bytes lie in the archive."""
+    """The same receipt but for the time of the decision; the broken bytes lie in the
+    archive.
+    """
     upload = town.upload("a.png", metadata={"user": "u", "priority": "interactive"})
     before = town.receipt(upload)
     damage(town, keys.receipt(upload))
@@ -34,12 +38,16 @@ def test_a_damaged_receipt_is_decided_anew_from_its_upload(town: Town) -> None:
     assert (report.damaged, report.repaired) == (1, 1)
     after = town.receipt(upload)
     assert after == before.model_copy(update={"decided_at": after.decided_at})
-    assert town.store.read("archive", f"damaged/{keys.receipt(upload)}").startswith(b'{"v"')
+    assert town.store.read("archive", f"damaged/{keys.receipt(upload)}").startswith(
+        b'{"v"'
+    )
     town.later()
     assert town.sweep().damaged == 0
 
 
-def test_a_damaged_receipt_without_its_upload_is_made_from_the_record(town: Town) -> None:
+def test_a_damaged_receipt_without_its_upload_is_made_from_the_record(
+    town: Town,
+) -> None:
     town.upload("other.png")
     upload = town.upload("a.png")
     before = town.receipt(upload)
@@ -64,7 +72,9 @@ def test_a_damaged_receipt_of_which_nothing_is_left_is_reported(town: Town) -> N
 
 
 def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
-    """What the stored result says is true of it; what is lost is said to be lost; nothing is computed again."""
+    """What the stored result says is true of it; what is lost is said to be lost;
+    nothing is computed again.
+    """
     for number in range(3):
         town.upload(f"{number}.png")
     upload = town.upload("a.png")
@@ -74,9 +84,21 @@ def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
     report = town.sweep()
     assert (report.damaged, report.repaired) == (1, 1)
     after = town.record(upload)
-    for name in ("task_id", "upload_id", "user_hash", "source", "workflow", "result_key", "engine", "device"):
+    for name in (
+        "task_id",
+        "upload_id",
+        "user_hash",
+        "source",
+        "workflow",
+        "result_key",
+        "engine",
+        "device",
+    ):
         assert getattr(after, name) == getattr(before, name)
-    assert (after.result_sha256, after.result_bytes) == (hashlib.sha256(result).hexdigest(), len(result))
+    assert (after.result_sha256, after.result_bytes) == (
+        hashlib.sha256(result).hexdigest(),
+        len(result),
+    )
     assert (after.width, after.height) == (6, 4)
     assert "lost" in after.notes[0]
     assert town.store.read("results", before.result_key) == result
@@ -86,7 +108,9 @@ def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
     assert (report.damaged, report.republished, report.waiting) == (0, 0, 3)
 
 
-def test_a_damaged_record_without_its_result_lets_the_photo_be_restored_again(town: Town) -> None:
+def test_a_damaged_record_without_its_result_lets_the_photo_be_restored_again(
+    town: Town,
+) -> None:
     upload = town.upload("a.png")
     record = town.restore(upload)
     town.store.delete("results", record.result_key)
@@ -115,7 +139,9 @@ def test_a_damaged_record_of_nobody_is_reported(town: Town) -> None:
 
 
 def test_a_damaged_claim_is_removed_once_its_worker_must_be_dead(town: Town) -> None:
-    """No worker could read it, so none would ever begin the task; the attempts before it still count."""
+    """No worker could read it, so none would ever begin the task; the attempts before
+    it still count.
+    """
     upload = town.upload("a.png")
     claim = town.claim(upload)
     town.store.put("results", keys.claim(claim.task_id, 1), b"?", "application/json")
@@ -128,15 +154,27 @@ def test_a_damaged_claim_is_removed_once_its_worker_must_be_dead(town: Town) -> 
 
 def test_foreign_objects_in_our_places_are_left_alone(town: Town) -> None:
     """Whatever somebody puts beside our documents is not ours to judge."""
-    for key in ("receipts/notes.txt", "receipts/", "processed/readme.json", "processed/x/y.png", "claims/a/b/c",
-                "claims/x", "receipts/11111111-1111-1111-1111-11111111111Z.json"):  # fmt: skip
+    for key in (
+        "receipts/notes.txt",
+        "receipts/",
+        "processed/readme.json",
+        "processed/x/y.png",
+        "claims/a/b/c",
+        "claims/x",
+        "receipts/11111111-1111-1111-1111-11111111111Z.json",
+    ):
         town.store.put("results", key, b"{}", "text/plain")
     town.store.put("quarantine", "reason.json", b"{}", "text/plain")
     town.put("folder/")
     town.later(7200)
     before = set(town.store.keys("results"))
     report = town.sweep()
-    assert (report.missed, report.receipts, report.repaired, report.results_retired) == (0, 0, 0, 0)
+    assert (
+        report.missed,
+        report.receipts,
+        report.repaired,
+        report.results_retired,
+    ) == (0, 0, 0, 0)
     assert before <= set(town.store.keys("results"))
 
 
@@ -160,25 +198,37 @@ BROKEN = {
     "another JSON": lambda _: b'["receipt"]',
     "an empty object": lambda _: b"{}",
     "a foreign version": lambda data: json.dumps(json.loads(data) | {"v": 99}).encode(),
-    "a field of another type": lambda data: json.dumps(json.loads(data) | {"source": 7}).encode(),
-    "swapped ids": lambda data: json.dumps(
-        json.loads(data) | {"upload_id": f"{'1' * 8}-1111-5111-8111-{'1' * 12}",
-                            "task_id": f"{'2' * 8}-2222-5222-8222-{'2' * 12}"}
+    "a field of another type": lambda data: json.dumps(
+        json.loads(data) | {"source": 7}
     ).encode(),
-}  # fmt: skip
+    "swapped ids": lambda data: json.dumps(
+        json.loads(data)
+        | {
+            "upload_id": f"{'1' * 8}-1111-5111-8111-{'1' * 12}",
+            "task_id": f"{'2' * 8}-2222-5222-8222-{'2' * 12}",
+        }
+    ).encode(),
+}
 
 every_damage = pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 
 
 @every_damage
-def test_every_damage_to_a_receipt_is_repaired_from_the_upload(town: Town, broken: Callable[[bytes], bytes]) -> None:
-    """Reported once, made anew, the bytes kept, and the photo is restored as if nothing had been."""
+def test_every_damage_to_a_receipt_is_repaired_from_the_upload(
+    town: Town, broken: Callable[[bytes], bytes]
+) -> None:
+    """Reported once, made anew, the bytes kept, and the photo is restored as if nothing
+    had been.
+    """
     upload, other = town.upload("a.png"), town.upload("b.png")
     before, key = town.receipt(upload), keys.receipt(upload)
     damage(town, key, bytes_there := broken(town.store.read("results", key)))
     report = town.sweep()
     assert (report.damaged, report.repaired, report.missed) == (1, 1, 0)
-    assert town.receipt(upload).model_copy(update={"decided_at": before.decided_at}) == before
+    assert (
+        town.receipt(upload).model_copy(update={"decided_at": before.decided_at})
+        == before
+    )
     assert town.store.read("archive", f"damaged/{key}") == bytes_there
     town.restore(upload)
     town.later()
@@ -200,7 +250,11 @@ def test_every_damage_to_a_record_is_repaired_from_receipt_and_result(
     report = town.sweep()
     assert (report.damaged, report.repaired, report.republished) == (1, 1, 0)
     after = town.record(upload)
-    assert (after.upload_id, after.task_id, after.source) == (before.upload_id, before.task_id, before.source)
+    assert (after.upload_id, after.task_id, after.source) == (
+        before.upload_id,
+        before.task_id,
+        before.source,
+    )
     assert town.store.read("archive", f"damaged/{key}") == bytes_there
     town.later()
     assert town.sweep().damaged == 0
@@ -211,7 +265,9 @@ def test_two_swapped_receipts_are_both_repaired(town: Town) -> None:
     """Each is whole, and lies in the other's place."""
     uploads = [town.upload("a.png"), town.upload("b.png")]
     before = [town.receipt(upload) for upload in uploads]
-    first, second = (town.store.read("results", keys.receipt(upload)) for upload in uploads)
+    first, second = (
+        town.store.read("results", keys.receipt(upload)) for upload in uploads
+    )
     damage(town, keys.receipt(uploads[0]), second)
     damage(town, keys.receipt(uploads[1]), first)
     report = town.sweep()
@@ -228,7 +284,9 @@ def test_a_dry_run_reports_damage_and_repairs_nothing(town: Town) -> None:
 
 
 def test_an_upload_of_which_nothing_is_left_is_forgotten(town: Town) -> None:
-    """Receipt, upload and record are gone: nobody waits, so its claims go, and nothing else is touched or invented."""
+    """Receipt, upload and record are gone: nobody waits, so its claims go, and nothing
+    else is touched or invented.
+    """
     upload, other = town.upload("a.png"), town.upload("b.png")
     claim = town.claim(upload)
     town.store.delete("results", keys.receipt(upload))
@@ -237,7 +295,12 @@ def test_an_upload_of_which_nothing_is_left_is_forgotten(town: Town) -> None:
     for _ in range(2):
         town.later()
         report = town.sweep()
-        assert (report.damaged, report.repaired, report.missed, report.failed) == (0, 0, 0, 0)
+        assert (report.damaged, report.repaired, report.missed, report.failed) == (
+            0,
+            0,
+            0,
+            0,
+        )
     assert town.messages() == [other]
     assert keys.claim(claim.task_id, 1) not in town.store.keys("results")
     assert keys.receipt(upload) not in town.store.keys("results")
@@ -256,7 +319,9 @@ def test_a_receipt_that_is_gone_is_made_again_from_the_upload(town: Town) -> Non
 
 
 def test_a_record_without_receipt_and_upload_stays(town: Town) -> None:
-    """The result has an owner who may still fetch it; there is nothing to decide any more."""
+    """The result has an owner who may still fetch it; there is nothing to decide any
+    more.
+    """
     upload = town.upload("a.png")
     record = town.restore(upload)
     town.lose()
@@ -264,12 +329,21 @@ def test_a_record_without_receipt_and_upload_stays(town: Town) -> None:
     town.store.delete("uploads", "a.png")
     town.later(7200)
     report = town.sweep()
-    assert (report.damaged, report.missed, report.results_retired, report.republished) == (0, 0, 0, 0)
-    assert {keys.record(record.task_id), record.result_key} <= set(town.store.keys("results"))
+    assert (
+        report.damaged,
+        report.missed,
+        report.results_retired,
+        report.republished,
+    ) == (0, 0, 0, 0)
+    assert {keys.record(record.task_id), record.result_key} <= set(
+        town.store.keys("results")
+    )
 
 
 @pytest.mark.parametrize(
-    "result", [b"", b"\x89PNG\r\n\x1a\n", b"x" * 40, None], ids=["empty", "head", "no PNG", "torn"]
+    "result",
+    [b"", b"\x89PNG\r\n\x1a\n", b"x" * 40, None],
+    ids=["empty", "head", "no PNG", "torn"],
 )
 def test_a_damaged_record_beside_a_short_result_lets_the_photo_be_restored_again(
     town: Town, result: bytes | None
@@ -279,7 +353,13 @@ def test_a_damaged_record_beside_a_short_result_lets_the_photo_be_restored_again
     record = town.restore(upload)
     whole = town.store.read("results", record.result_key)
     about = {"bytes": str(len(whole)), "sha256": hashlib.sha256(whole).hexdigest()}
-    town.store.put("results", record.result_key, whole[:-9] if result is None else result, "image/png", about)
+    town.store.put(
+        "results",
+        record.result_key,
+        whole[:-9] if result is None else result,
+        "image/png",
+        about,
+    )
     town.store.put("results", keys.record(record.task_id), b"", "application/json")
     town.lose()
     town.later()

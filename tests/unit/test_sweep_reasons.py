@@ -1,4 +1,6 @@
-"""Ends without a result: whose reason is broken, or says that the owner took the photo back."""
+"""Ends without a result: whose reason is broken, or says that the owner took the photo
+back.
+"""
 
 from __future__ import annotations
 
@@ -42,20 +44,38 @@ def erase(town: Town, upload: str) -> None:
 def left(town: Town, receipt: Receipt) -> list[str]:
     """What there is of a photo, wherever it lies."""
     task = receipt.task_id or ""
-    there = {bucket: set(town.store.keys(bucket)) for bucket in ("uploads", "results", "quarantine", "archive")}
-    of_task = [key for key in (keys.result(task), keys.preview(task), keys.record(task)) if key in there["results"]]
-    copies = [key for key in there["quarantine"] if key != keys.reason(receipt.upload_id)]
-    return [*of_task, *copies, *(there["uploads"] & {receipt.source.key}), *there["archive"]]
+    there = {
+        bucket: set(town.store.keys(bucket))
+        for bucket in ("uploads", "results", "quarantine", "archive")
+    }
+    of_task = [
+        key
+        for key in (keys.result(task), keys.preview(task), keys.record(task))
+        if key in there["results"]
+    ]
+    copies = [
+        key for key in there["quarantine"] if key != keys.reason(receipt.upload_id)
+    ]
+    return [
+        *of_task,
+        *copies,
+        *(there["uploads"] & {receipt.source.key}),
+        *there["archive"],
+    ]
 
 
 @pytest.mark.parametrize("ended", ["restored", "failed", "shared"])
 def test_an_erasure_that_the_log_missed_is_told_again(town: Town, ended: str) -> None:
-    """The log knows an end of the photo, but not this one: the broker was away, or lost it."""
+    """The log knows an end of the photo, but not this one: the broker was away, or lost
+    it.
+    """
     diary, memory, data = FullDiary(), Memory(), photo(8)
     if ended == "shared":
         town.restore(town.upload("twin.png", data))
     upload = town.upload("grandma.png", data)
-    town.restore(upload) if ended == "restored" else town.fail(upload) if ended == "failed" else None
+    town.restore(upload) if ended == "restored" else town.fail(
+        upload
+    ) if ended == "failed" else None
     town.later()
     town.recorded()
     assert town.sweep(diary=diary, memory=memory).retold == 0
@@ -79,31 +99,46 @@ def test_the_diary_is_asked_for_the_very_end(town: Town) -> None:
     town.restore(done)
     town.fail(again)
     reason = town.reason(again).model_copy(update={"retries": 2})
-    town.store.put("quarantine", keys.reason(again), reason.to_bytes(), "application/json")
+    town.store.put(
+        "quarantine", keys.reason(again), reason.to_bytes(), "application/json"
+    )
     town.later()
     town.sweep(diary=diary)
     assert {end.upload_id: (end.least, end.retries) for end in diary.asked} == {
-        done: ("duplicate", 0), again: ("rejected", 2),
-    }  # fmt: skip
+        done: ("duplicate", 0),
+        again: ("rejected", 2),
+    }
 
 
 @pytest.mark.parametrize("stored", ["result", "record"])
-def test_what_a_dead_worker_left_of_an_erased_photo_goes(town: Town, stored: str) -> None:
-    """It had stored its result after the erasure looked, and died before it asked: nothing may come back."""
+def test_what_a_dead_worker_left_of_an_erased_photo_goes(
+    town: Town, stored: str
+) -> None:
+    """It had stored its result after the erasure looked, and died before it asked:
+    nothing may come back.
+    """
     memory, upload = Memory(), town.upload("grandma.png")
     receipt, claim = town.receipt(upload), town.claim(upload)
     town.lose()
     erase(town, upload)
-    town.store.put("results", keys.receipt(upload), receipt.to_bytes(), "application/json")
+    town.store.put(
+        "results", keys.receipt(upload), receipt.to_bytes(), "application/json"
+    )
     town.restore(upload)
     if stored == "result":
         town.store.delete("results", keys.record(receipt.task_id or ""))
-    town.store.put("results", keys.receipt(upload), erasure.blank(receipt).to_bytes(), "application/json")
+    town.store.put(
+        "results",
+        keys.receipt(upload),
+        erasure.blank(receipt).to_bytes(),
+        "application/json",
+    )
     town.later(20)
     town.claims().renew(claim)
     town.later(20)
     town.sweep(memory=memory)
-    assert keys.result(claim.task_id) in left(town, receipt)  # while it lives the worker does it itself
+    # while it lives the worker does it itself
+    assert keys.result(claim.task_id) in left(town, receipt)
     town.later()
     town.sweep(memory=memory)
     assert left(town, receipt) == []
@@ -124,7 +159,9 @@ def test_what_the_sweep_put_aside_of_an_erased_photo_goes_too(town: Town) -> Non
     town.store.put("quarantine", keys.reason(upload), reason, "application/json")
     town.later(7200)
     town.sweep()
-    town.store.put("results", keys.receipt(upload), receipt.to_bytes()[:-3], "application/json")
+    town.store.put(
+        "results", keys.receipt(upload), receipt.to_bytes()[:-3], "application/json"
+    )
     for _ in range(2):
         town.later(7200)
         town.sweep()
@@ -134,11 +171,15 @@ def test_what_the_sweep_put_aside_of_an_erased_photo_goes_too(town: Town) -> Non
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-@pytest.mark.parametrize("after", ["_erase_previews", "take_away_results", "delete_copies", "write_again"])
+@pytest.mark.parametrize(
+    "after", ["_erase_previews", "take_away_results", "delete_copies", "write_again"]
+)
 def test_an_erasure_that_broke_off_is_finished(
     town: Town, monkeypatch: pytest.MonkeyPatch, after: str, remembers: bool
 ) -> None:
-    """Once its reason is written, whoever is killed: the photo had been settled for the sweep long before."""
+    """Once its reason is written, whoever is killed: the photo had been settled for the
+    sweep long before.
+    """
     memory, diary = Memory(), FullDiary()
     upload = town.upload("grandma.png", metadata={"params": '{"scale": 2}'})
     receipt = town.receipt(upload)
@@ -164,21 +205,36 @@ def test_an_erasure_that_broke_off_is_finished(
 
 
 def test_a_damaged_reason_is_made_anew(town: Town) -> None:
-    """The photo stays ended, as far as anybody can say why; it is not restored against its owner's will."""
-    diary, uploads = TownDiary(), [town.upload(f"{n}.png") for n in range(3)] + [town.upload("text.png", b"no photo")]
+    """The photo stays ended, as far as anybody can say why; it is not restored against
+    its owner's will.
+    """
+    diary, uploads = (
+        TownDiary(),
+        [town.upload(f"{n}.png") for n in range(3)]
+        + [town.upload("text.png", b"no photo")],
+    )
     rejected = town.reason(uploads[3])
     town.fail(uploads[0])
     town.fail(uploads[1])
     erase(town, uploads[1])
-    for upload, data in zip((uploads[0], uploads[1], uploads[3]), (b"", b'{"v": 2}', b'{"v": 1, "upl'), strict=True):
+    for upload, data in zip(
+        (uploads[0], uploads[1], uploads[3]),
+        (b"", b'{"v": 2}', b'{"v": 1, "upl'),
+        strict=True,
+    ):
         town.store.put("quarantine", keys.reason(upload), data, "application/json")
     town.later()
     town.recorded()
     report = town.sweep(diary=diary)
     assert (report.damaged, report.repaired, report.waiting) == (3, 3, 1)
-    assert [town.reason(upload).error_code for upload in uploads[:2]] == [Code.BAD_DOCUMENT, Code.ERASED]
+    assert [town.reason(upload).error_code for upload in uploads[:2]] == [
+        Code.BAD_DOCUMENT,
+        Code.ERASED,
+    ]
     assert town.reason(uploads[3]) == rejected
-    assert town.store.read("archive", f"damaged/{keys.reason(uploads[3])}").startswith(b'{"v"')
+    assert town.store.read("archive", f"damaged/{keys.reason(uploads[3])}").startswith(
+        b'{"v"'
+    )
     town.later()
     report = town.sweep(diary=diary)
     assert (report.damaged, report.retold) == (0, 3)
@@ -191,7 +247,9 @@ def test_an_erased_refusal_quotes_nothing(town: Town) -> None:
     assert receipt.fault
     assert "grandma" in receipt.fault.error_detail
     withdraw.erase_rejected(town.ctx, receipt, town.store.head("uploads", "a.png"))
-    assert b"grandma" not in b"".join(data for data, _ in town.store.snapshot().values())
+    assert b"grandma" not in b"".join(
+        data for data, _ in town.store.snapshot().values()
+    )
 
 
 def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
@@ -202,4 +260,7 @@ def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
     town.restore(done)
     town.later()
     town.sweep(diary=diary)
-    assert {end.upload_id: end.least for end in diary.asked} == {failed: "rejected", done: "duplicate"}
+    assert {end.upload_id: end.least for end in diary.asked} == {
+        failed: "rejected",
+        done: "duplicate",
+    }

@@ -1,4 +1,6 @@
-"""Ends without a result, and uploads that come while or after the sweep looks at them: each keeps its own end."""
+"""Ends without a result, and uploads that come while or after the sweep looks at them:
+each keeps its own end.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_a_result_made_for_a_later_upload_stays(town: Town) -> None:
 
 
 def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> None:
-    """A worker was late with the failure of the first: the second waits on, and its lost message is published again."""
+    """A worker was late with the failure of the first: the second waits on, and its
+    lost message is published again.
+    """
     data, memory = photo(4), Memory()
     upload = town.upload("a.png", data)
     first = town.receipt(upload)
@@ -48,7 +52,9 @@ def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> N
     second = town.receipt(upload)
     town.fail(upload)
     late = town.reason(upload).model_copy(update={"source": first.source})
-    town.store.put("quarantine", keys.reason(upload), late.to_bytes(), "application/json")
+    town.store.put(
+        "quarantine", keys.reason(upload), late.to_bytes(), "application/json"
+    )
     town.lose()
     for _ in range(2):
         town.later()
@@ -59,8 +65,12 @@ def test_the_reason_of_an_earlier_upload_at_the_key_ends_nobody(town: Town) -> N
         town.reason(upload)
 
 
-def test_the_end_of_a_later_upload_at_the_key_stays(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bytes come again, and fail again, while the sweep is about to read why the first ones did."""
+def test_the_end_of_a_later_upload_at_the_key_stays(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes come again, and fail again, while the sweep is about to read why
+    the first ones did.
+    """
     data = photo(4)
     upload = town.upload("a.png", data)
     town.fail(upload)
@@ -76,8 +86,12 @@ def test_the_end_of_a_later_upload_at_the_key_stays(town: Town, monkeypatch: pyt
     assert town.reason(upload).source == town.receipt(upload).source
 
 
-def test_an_erasure_takes_no_later_upload_at_the_key(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bytes come again while the sweep is about to finish the erasure of the first ones."""
+def test_an_erasure_takes_no_later_upload_at_the_key(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes come again while the sweep is about to finish the erasure of the
+    first ones.
+    """
     data = photo(4)
     upload = town.upload("a.png", data)
     erase(town, upload)
@@ -112,7 +126,9 @@ def test_a_duplicate_whose_result_was_taken_back_is_restored(town: Town) -> None
     assert town.sweep(memory=memory).waiting == 0
 
 
-def test_an_erasure_during_a_republication_stays(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_erasure_during_a_republication_stays(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The receipt gets a new age, not the name that was taken away meanwhile."""
     upload = town.upload("grandma.png")
     town.lose()

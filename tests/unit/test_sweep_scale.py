@@ -30,7 +30,9 @@ class Killed(BaseException):
 
 
 def crowd(town: Town, number: int, finished: bool) -> None:
-    """Many uploads that were decided on long ago, without the cost of handling them one by one."""
+    """Many uploads that were decided on long ago, without the cost of handling them one
+    by one.
+    """
     workflow = resolve("fast").ref
     for _ in range(number):
         key = f"crowd/{next(_numbers):06}.png"
@@ -38,11 +40,24 @@ def crowd(town: Town, number: int, finished: bool) -> None:
         upload = identity.upload_id("uploads", key, info.etag)
         task = identity.task_id("u", key, "s")
         receipt = Receipt(
-            upload_id=upload, decision="queued", user_hash="u", priority="bulk", decided_at=town.clock.now(),
-            source=Source(bucket="uploads", key=key, etag=info.etag, bytes=1, upload_time=info.last_modified),
-            task_id=task, workflow=workflow,
-        )  # fmt: skip
-        town.store.put("results", keys.receipt(upload), receipt.to_bytes(), "application/json")
+            upload_id=upload,
+            decision="queued",
+            user_hash="u",
+            priority="bulk",
+            decided_at=town.clock.now(),
+            source=Source(
+                bucket="uploads",
+                key=key,
+                etag=info.etag,
+                bytes=1,
+                upload_time=info.last_modified,
+            ),
+            task_id=task,
+            workflow=workflow,
+        )
+        town.store.put(
+            "results", keys.receipt(upload), receipt.to_bytes(), "application/json"
+        )
         if finished:
             town.fail(upload)
     town.store.reads.clear()
@@ -50,7 +65,9 @@ def crowd(town: Town, number: int, finished: bool) -> None:
 
 @pytest.mark.parametrize("remembers", [True, False])
 def test_settled_uploads_are_not_read_again(remembers: bool) -> None:
-    """The second pass lists, and reads nothing; by what the process remembers or by the watermark in the bucket."""
+    """The second pass lists, and reads nothing; by what the process remembers or by the
+    watermark in the bucket.
+    """
     town, memory = Town(), Memory()
     crowd(town, 20, finished=True)
     town.later()
@@ -94,7 +111,9 @@ def test_what_waits_is_found_by_a_process_that_begins_anew() -> None:
 
 
 def test_a_pass_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the middle of a long first pass, the next one reads the rest, and what waited before the cut."""
+    """Killed in the middle of a long first pass, the next one reads the rest, and what
+    waited before the cut.
+    """
     monkeypatch.setattr(marks, "SAVE_EVERY", 10)
     monkeypatch.setattr(work, "CHUNK", 5)
     town = Town()
@@ -123,7 +142,9 @@ def test_a_pass_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_store_whose_clock_was_ahead_hides_nothing(remembers: bool) -> None:
-    """What came after the clock was put right is older than the last pass; it is looked at all the same."""
+    """What came after the clock was put right is older than the last pass; it is looked
+    at all the same.
+    """
     town, memory = Town(), Memory()
     town.restore(town.upload("a.png"))
     town.later(86_400)
@@ -137,7 +158,9 @@ def test_a_store_whose_clock_was_ahead_hides_nothing(remembers: bool) -> None:
 
 
 def test_an_object_out_of_reach_hides_nothing_behind_it() -> None:
-    """The others are looked at, nothing is cleared away meanwhile, and it is read when it can be."""
+    """The others are looked at, nothing is cleared away meanwhile, and it is read when
+    it can be.
+    """
     town, memory = Town(), Memory()
     uploads = sorted(town.upload(f"{n}.png") for n in range(5))
     town.lose()
@@ -151,7 +174,9 @@ def test_an_object_out_of_reach_hides_nothing_behind_it() -> None:
     assert (report.failed, report.republished) == (0, 1)
 
 
-def test_an_upload_out_of_reach_hides_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_out_of_reach_hides_nothing_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     town = Town()
     for name in ("a", "b", "c"):
         town.put(f"{name}.png")
@@ -169,7 +194,9 @@ def test_an_upload_out_of_reach_hides_nothing_behind_it(monkeypatch: pytest.Monk
 
 
 def test_a_burst_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a wiped broker the oldest come first, a limited number in each pass, until all are there."""
+    """After a wiped broker the oldest come first, a limited number in each pass, until
+    all are there.
+    """
     monkeypatch.setattr(lost, "MOST", 4)
     town = Town()
     uploads = []
@@ -185,7 +212,9 @@ def test_a_burst_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ten_thousand_uploads_in_flat_memory() -> None:
-    """A pass over a settled bucket keeps some hundred bytes for each upload, not its documents."""
+    """A pass over a settled bucket keeps some hundred bytes for each upload, not its
+    documents.
+    """
     peaks = []
     for number in (1_000, 10_000):
         town = Town()
@@ -200,14 +229,24 @@ def test_ten_thousand_uploads_in_flat_memory() -> None:
     assert (peaks[1] - peaks[0]) / 9_000 < 200
 
 
-@given(st.dictionaries(st.uuids(), st.integers(0, 4_000_000_000_000_000), max_size=40), st.uuids())
-def test_a_table_of_ids_finds_what_was_added(times: dict[UUID, int], other: UUID) -> None:
+@given(
+    st.dictionaries(st.uuids(), st.integers(0, 4_000_000_000_000_000), max_size=40),
+    st.uuids(),
+)
+def test_a_table_of_ids_finds_what_was_added(
+    times: dict[UUID, int], other: UUID
+) -> None:
     """Exactly that, with its time to the microsecond."""
     table = Ids()
     for ident in sorted(times, key=lambda each: each.bytes):
-        table.add(ident.bytes, datetime.fromtimestamp(0, UTC) + marks.timedelta(microseconds=times[ident]))
+        table.add(
+            ident.bytes,
+            datetime.fromtimestamp(0, UTC) + marks.timedelta(microseconds=times[ident]),
+        )
     for ident, us in times.items():
-        assert table.when(ident.bytes) == datetime.fromtimestamp(0, UTC) + marks.timedelta(microseconds=us)
+        assert table.when(ident.bytes) == datetime.fromtimestamp(
+            0, UTC
+        ) + marks.timedelta(microseconds=us)
     assert (other.bytes in table) == (other in times)
     assert len(table) == len(times)
     assert bisect_left(table, b"") == 0
@@ -221,11 +260,23 @@ def test_ids_must_come_in_order() -> None:
         table.add(b"a" * 16, datetime.now(UTC))
 
 
-@given(st.lists(st.builds(
-    Entry, st.binary(min_size=16, max_size=16), st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
-    st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
-    st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)), st.booleans(), st.booleans(),
-)))  # fmt: skip
+@given(
+    st.lists(
+        st.builds(
+            Entry,
+            st.binary(min_size=16, max_size=16),
+            st.one_of(st.just(b""), st.binary(min_size=16, max_size=16)),
+            st.datetimes(
+                datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)
+            ),
+            st.datetimes(
+                datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)
+            ),
+            st.booleans(),
+            st.booleans(),
+        )
+    )
+)
 def test_what_is_unsettled_is_remembered_as_it_was(entries: list[Entry]) -> None:
     table = Unsettled()
     for entry in entries:

@@ -37,7 +37,9 @@ def is_text(printed: str) -> bool:
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_every_command_to_a_terminal_is_shown_instead(attack: str) -> None:
-    """Escaped, so that what was there can still be read; what is no command stays as it is."""
+    """Escaped, so that what was there can still be read; what is no command stays as it
+    is.
+    """
     assert is_text(shown(attack))
     assert "\n" not in shown(attack)
     assert shown(f"ä 修复 🙂 {attack}").startswith("ä 修复 🙂 ")
@@ -46,13 +48,24 @@ def test_every_command_to_a_terminal_is_shown_instead(attack: str) -> None:
 
 def letter(attack: str) -> DeadLetter:
     at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
-    return DeadLetter("17", "darkroom.uploads", attack.encode(), "bad_message", f"not {attack}", at, {"x": attack})
+    return DeadLetter(
+        "17",
+        "darkroom.uploads",
+        attack.encode(),
+        "bad_message",
+        f"not {attack}",
+        at,
+        {"x": attack},
+    )
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 @pytest.mark.parametrize("verb", [["show", "17"], ["list"]])
 def test_dead_letters(
-    attack: str, verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    attack: str,
+    verb: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Body, headers and reason are of whoever sent the message."""
     monkeypatch.setattr(command, "need_servers", Settings)
@@ -63,7 +76,11 @@ def test_dead_letters(
     assert (told[0] if verb == ["list"] else told)["body"] == attack
 
 
-def printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def printed(
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
     monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
     with pytest.raises(SystemExit):
         cli.main()
@@ -83,9 +100,14 @@ ROW = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-@pytest.mark.parametrize("arguments", [["tasks"], ["task", "6f1d3f0e-0f3a-5d0c-9a55-64a81b8f0d2e"]])
+@pytest.mark.parametrize(
+    "arguments", [["tasks"], ["task", "6f1d3f0e-0f3a-5d0c-9a55-64a81b8f0d2e"]]
+)
 def test_rows_of_the_log(
-    attack: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    attack: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """File names are of whoever uploaded the photo."""
     row = ROW | {"image_filename": attack, "task_id": attack}

@@ -1,4 +1,6 @@
-"""Tiles in work: assembly, the ladder of smaller tiles, bounded memory. The networks here are named by their fault."""
+"""Tiles in work: assembly, the ladder of smaller tiles, bounded memory. The networks
+here are named by their fault.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from shared.errors import Code, PermanentError
 from shared.models import Model
 from shared.settings import Settings
 
-MODEL = Model(name="toy", architecture="srvgg", title="", licence="", scale=2, overlap_px=3, files=[])
+MODEL = Model(
+    name="toy",
+    architecture="srvgg",
+    title="",
+    licence="",
+    scale=2,
+    overlap_px=3,
+    files=[],
+)
 
 
 class Repeats:
@@ -76,7 +86,9 @@ class GivesNaN(Repeats):
 
 
 class Device:
-    """An engine with as much memory, as many lanes and as large a batch as a test wants."""
+    """An engine with as much memory, as many lanes and as large a batch as a test
+    wants.
+    """
 
     name = device = "toy"
 
@@ -96,9 +108,15 @@ def numbered(height: int, width: int) -> NDArray[np.uint16]:
 
 
 def run(
-    pixels: Pixels, network: Repeats, device: Device, seen: list[float] | None = None, **settings: Any
+    pixels: Pixels,
+    network: Repeats,
+    device: Device,
+    seen: list[float] | None = None,
+    **settings: Any,
 ) -> tuple[Pixels, dict[str, Any]]:
-    return tile_runner.upscale(pixels, network, device, Settings(**settings), (seen or []).append)
+    return tile_runner.upscale(
+        pixels, network, device, Settings(**settings), (seen or []).append
+    )
 
 
 def assert_enlarged(found: Pixels, pixels: Pixels) -> None:
@@ -162,7 +180,9 @@ def test_only_the_tile_that_failed_is_cut() -> None:
 
 def test_below_the_ladder_memory_is_really_out() -> None:
     """The error says what was tried and what helps."""
-    with pytest.raises(PermanentError, match=r"tiles of 200, 100, 50 px .* more memory") as caught:
+    with pytest.raises(
+        PermanentError, match=r"tiles of 200, 100, 50 px .* more memory"
+    ) as caught:
         run(numbered(200, 200), RaisesOutOfMemory(100), Device(), tile_px=200)
     assert caught.value.code == Code.OUT_OF_MEMORY
 
@@ -177,7 +197,14 @@ def test_an_invalid_output_ends_the_photo() -> None:
 def test_a_big_result_lives_in_a_scratch_file(tmp_path: Path) -> None:
     """Same pixels; nothing is left in the folder."""
     pixels = numbered(120, 130)
-    found, _ = run(pixels, Repeats(), Device(2), tile_px=30, scratch_dir=tmp_path, scratch_threshold_bytes=1000)
+    found, _ = run(
+        pixels,
+        Repeats(),
+        Device(2),
+        tile_px=30,
+        scratch_dir=tmp_path,
+        scratch_threshold_bytes=1000,
+    )
     assert isinstance(found, np.memmap)
     assert_enlarged(found, pixels)
     assert list(tmp_path.iterdir()) == []
@@ -187,7 +214,14 @@ def test_resident_memory_does_not_grow_with_the_result(tmp_path: Path) -> None:
     """Finished bands are dropped: 400 MB of result leave less than 60 MB resident."""
     pixels = np.zeros((7000, 5000, 3), np.uint8)
     before = resident_bytes()
-    run(pixels, Repeats(), Device(), tile_px=500, scratch_dir=tmp_path, scratch_threshold_bytes=1000)
+    run(
+        pixels,
+        Repeats(),
+        Device(),
+        tile_px=500,
+        scratch_dir=tmp_path,
+        scratch_threshold_bytes=1000,
+    )
     assert resident_bytes() - before < 60e6
 
 

@@ -50,7 +50,9 @@ def assert_context(made: Plan, picture: Rect) -> None:
 def test_every_pixel_is_kept_exactly_once_with_its_context(
     width: int, height: int, overlap: int, lanes: int, max_px: int
 ) -> None:
-    """Cores cover the picture exactly once; windows lie inside it and reach `overlap` beyond their core."""
+    """Cores cover the picture exactly once; windows lie inside it and reach `overlap`
+    beyond their core.
+    """
     made = plan((width, height), model(overlap), lanes, max_px)
     assert_covers_once(made, width, height)
     assert_context(made, Rect(0, 0, width, height))
@@ -58,7 +60,9 @@ def test_every_pixel_is_kept_exactly_once_with_its_context(
 
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, overlaps, st.integers(8, 300))
-def test_a_forced_side_is_the_largest_core_between_neighbours(width: int, height: int, overlap: int, side: int) -> None:
+def test_a_forced_side_is_the_largest_core_between_neighbours(
+    width: int, height: int, overlap: int, side: int
+) -> None:
     """`tile_px` bounds every window to its core with the overlap on both sides."""
     made = plan((width, height), model(overlap), 2, 10**9, side)
     assert_covers_once(made, width, height)
@@ -68,26 +72,40 @@ def test_a_forced_side_is_the_largest_core_between_neighbours(width: int, height
 
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, st.integers(2, 6), st.sampled_from([2, 4, 8]))
-def test_windows_start_at_multiples_of_align(width: int, height: int, lanes: int, align: int) -> None:
-    """A network that folds pixels together sees the same folding in every tile as in the whole picture, of any size."""
+def test_windows_start_at_multiples_of_align(
+    width: int, height: int, lanes: int, align: int
+) -> None:
+    """A network that folds pixels together sees the same folding in every tile as in
+    the whole picture, of any size.
+    """
     made = plan((width, height), model(16, align), lanes, 20_000)
     assert_covers_once(made, width, height)
     assert_context(made, Rect(0, 0, width, height))
-    assert all(tile.window.x0 % align == tile.window.y0 % align == 0 for tile in made.tiles)
-    assert {(tile.window.width, tile.window.height) for tile in made.tiles} == {made.window}
+    assert all(
+        tile.window.x0 % align == tile.window.y0 % align == 0 for tile in made.tiles
+    )
+    assert {(tile.window.width, tile.window.height) for tile in made.tiles} == {
+        made.window
+    }
 
 
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, overlaps)
-def test_all_windows_of_a_plan_have_one_size(width: int, height: int, overlap: int) -> None:
+def test_all_windows_of_a_plan_have_one_size(
+    width: int, height: int, overlap: int
+) -> None:
     """A GPU can batch them, and ncnn reuses its buffers."""
     made = plan((width, height), model(overlap), 2, 30_000)
-    assert {(tile.window.width, tile.window.height) for tile in made.tiles} == {made.window}
+    assert {(tile.window.width, tile.window.height) for tile in made.tiles} == {
+        made.window
+    }
 
 
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, overlaps, st.integers(1, 8))
-def test_windows_in_work_together_stay_within_the_memory(width: int, height: int, overlap: int, lanes: int) -> None:
+def test_windows_in_work_together_stay_within_the_memory(
+    width: int, height: int, overlap: int, lanes: int
+) -> None:
     """`max_px` holds for all lanes together, down to the smallest tile there is."""
     floor = (64 + 2 * overlap) ** 2
     max_px = lanes * floor + 50_000
@@ -106,7 +124,9 @@ def test_a_picture_is_not_cut_for_speed_where_that_changes_it() -> None:
     assert len(plan((2000, 300), model(32, exact=False), 2, 10**6).tiles) == 1
 
 
-def test_what_does_not_fit_even_in_the_smallest_tile_is_planned_with_the_smallest_tile() -> None:
+def test_what_does_not_fit_even_in_the_smallest_tile_is_planned_with_the_smallest_tile() -> (
+    None
+):
     """Planning never fails: the device has the last word, and the ladder answers it."""
     made = plan((1000, 1000), model(18), 2, 1)
     assert made.window[0] <= 64 + 36
@@ -117,17 +137,25 @@ def test_what_does_not_fit_even_in_the_smallest_tile_is_planned_with_the_smalles
 def test_a_split_tile_keeps_its_core_and_its_context(
     width: int, height: int, overlap: int, side: int, data: st.DataObject
 ) -> None:
-    """The pieces of a tile cover its core exactly once, no larger than asked, each with full context."""
+    """The pieces of a tile cover its core exactly once, no larger than asked, each with
+    full context.
+    """
     picture = Rect(0, 0, width, height)
     tiles = grid(Axis.fitting(width, overlap, 256), Axis.fitting(height, overlap, 256))
     tile = data.draw(st.sampled_from(tiles))
     pieces = split(tile, picture, side, overlap)
     assert_context(Plan(tuple(pieces), (0, 0), overlap, alone=True), picture)
-    assert sum(p.core.width * p.core.height for p in pieces) == tile.core.width * tile.core.height
+    assert (
+        sum(p.core.width * p.core.height for p in pieces)
+        == tile.core.width * tile.core.height
+    )
     assert all(p.core.width <= side and p.core.height <= side for p in pieces)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(1024, 512), (500, 250), (383, 192), (192, 128), (128, 96), (96, 64)])
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(1024, 512), (500, 250), (383, 192), (192, 128), (128, 96), (96, 64)],
+)
 def test_the_ladder_goes_down_by_known_steps(side: int, expected: int) -> None:
     """Half, then 192, 128, 96, 64."""
     assert next_side(side) == expected

@@ -1,4 +1,6 @@
-"""One upload that the store does not give, at every door of the handlers: nobody waits behind it, and it has an end."""
+"""One upload that the store does not give, at every door of the handlers: nobody waits
+behind it, and it has an end.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ from tests.unit.test_consume import Hand
 from tests.unit.test_http import notification
 from tests.unit.upload_world import World, photo
 
-FAULTS = {"forbidden": FORBIDDEN, "archived": ARCHIVED, "no key": KMS_DISABLED, "damaged": BROKEN, "cut": CUT}
+FAULTS = {
+    "forbidden": FORBIDDEN,
+    "archived": ARCHIVED,
+    "no key": KMS_DISABLED,
+    "damaged": BROKEN,
+    "cut": CUT,
+}
 ASKED = {"user": "ann", "callback": "https://example.com/hook"}
 every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 
@@ -32,7 +40,9 @@ def world() -> World:
     return World(settings={"webhook_token": "token"})
 
 
-def bad(world: World, fault: Refusal, *methods: str, key: str = "bad.png") -> UploadEvent:
+def bad(
+    world: World, fault: Refusal, *methods: str, key: str = "bad.png"
+) -> UploadEvent:
     event = world.put(key, photo(colour=9), ASKED)
     world.put("other.png", photo(colour=8))
     world.store.refuse("uploads", key, fault, *methods)
@@ -45,9 +55,15 @@ def late(world: World) -> None:
 
 
 @every_fault
-@pytest.mark.parametrize("methods", [("GET",), ("GET", "HEAD")], ids=["with a head", "without"])
-def test_it_ends_when_it_has_lasted_for_long(world: World, fault: Refusal, methods: tuple[str, ...]) -> None:
-    """With receipt and reason, no copy, and an event in the log; before that, nothing is decided."""
+@pytest.mark.parametrize(
+    "methods", [("GET",), ("GET", "HEAD")], ids=["with a head", "without"]
+)
+def test_it_ends_when_it_has_lasted_for_long(
+    world: World, fault: Refusal, methods: tuple[str, ...]
+) -> None:
+    """With receipt and reason, no copy, and an event in the log; before that, nothing
+    is decided.
+    """
     event = bad(world, fault, *methods)
     with pytest.raises(ObjectUnreadable):
         on_upload(event, world.ctx)
@@ -58,7 +74,9 @@ def test_it_ends_when_it_has_lasted_for_long(world: World, fault: Refusal, metho
     reason = world.reason(decision)
     assert (reason.status, reason.error_code) == ("rejected", Code.SOURCE_UNREADABLE)
     assert world.store.keys("quarantine") == (keys.reason(reason.upload_id),)
-    assert [told.fields["error_code"] for told in world.log()] == [Code.SOURCE_UNREADABLE]
+    assert [told.fields["error_code"] for told in world.log()] == [
+        Code.SOURCE_UNREADABLE
+    ]
     assert on_upload(event, world.ctx).repeated
     has_head = "HEAD" not in methods or fault is CUT
     assert (world.receipt(decision).callback is not None) == has_head
@@ -76,7 +94,9 @@ def test_put_again_after_its_end_it_is_an_upload_like_any_other(world: World) ->
 
 @every_fault
 def test_the_queue_goes_on(world: World, fault: Refusal) -> None:
-    """The message is done with at once, however many there are: the upload is the sweep's."""
+    """The message is done with at once, however many there are: the upload is the
+    sweep's.
+    """
     bad(world, fault)
     for _ in range(5):
         hand = Hand(notification("bad.png"))
@@ -92,9 +112,13 @@ def test_the_door_stays_open(world: World, fault: Refusal) -> None:
     client = TestClient(build(world.ctx, asked={}))
     token = {"Authorization": "Bearer token"}
     for _ in range(5):
-        answer = client.post("/events/storage", content=notification("bad.png"), headers=token)
+        answer = client.post(
+            "/events/storage", content=notification("bad.png"), headers=token
+        )
         assert (answer.status_code, answer.json()["code"]) == (503, "source_unreadable")
-    answer = client.post("/events/storage", content=notification("other.png"), headers=token)
+    answer = client.post(
+        "/events/storage", content=notification("other.png"), headers=token
+    )
     assert [decision["kind"] for decision in answer.json()["decisions"]] == ["queued"]
 
 
@@ -103,12 +127,19 @@ def test_the_sweep_ends_it(world: World, fault: Refusal) -> None:
     """Pass after pass it finds it again, and goes on to those behind it."""
     bad(world, fault, key="a.png")
     world.clock.advance(world.ctx.settings.lease_s + 2)
-    report = on_sweep(world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)))
+    report = on_sweep(
+        world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0))
+    )
     assert (report.failed, report.missed) == (1, 1)
     late(world)
-    report = on_sweep(world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)))
+    report = on_sweep(
+        world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0))
+    )
     assert (report.failed, report.missed) == (0, 1)
-    assert {told.fields.get("error_code") for told in world.log()} == {None, Code.SOURCE_UNREADABLE}
+    assert {told.fields.get("error_code") for told in world.log()} == {
+        None,
+        Code.SOURCE_UNREADABLE,
+    }
 
 
 def test_a_store_that_refuses_everything_ends_nothing(world: World) -> None:

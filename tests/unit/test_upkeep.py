@@ -1,4 +1,6 @@
-"""What a worker does beside the work: claims that tell how far it is, and photos that their owners took back."""
+"""What a worker does beside the work: claims that tell how far it is, and photos that
+their owners took back.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,21 @@ class Bench:
         self.decision = self.world.upload("a.png", photo())
         self.receipt: Receipt = self.world.receipt(self.decision)
         ctx = self.world.ctx
-        self.ctx = Context(ctx.settings, ctx.store, ctx.publisher, Claims(ctx.store, ctx.settings, "w"), ctx.clock)  # type: ignore[arg-type]
+        self.ctx = Context(
+            ctx.settings,
+            ctx.store,
+            ctx.publisher,
+            Claims(ctx.store, ctx.settings, "w"),
+            ctx.clock,
+        )  # type: ignore[arg-type]
         self.outcomes = Outcomes(self.ctx)
         self.prepare = Prepare(self.ctx, self.outcomes, lambda _: True)
         self.upkeep = Upkeep(self.ctx)
-        (task,) = [sent.body for sent in self.world.publisher.sent if sent.queue in topology.RESTORE]
+        (task,) = [
+            sent.body
+            for sent in self.world.publisher.sent
+            if sent.queue in topology.RESTORE
+        ]
         self.delivery = Delivery(task)
 
     def begin(self) -> Job:
@@ -64,7 +76,8 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)  # no pixels here, and no process for them
+    # no pixels here, and no process for them
+    monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
     return Bench()
 
 
@@ -75,13 +88,21 @@ def test_the_claim_tells_how_far_the_photo_is(bench: Bench) -> None:
     job.progress = 0.25
     bench.upkeep.look_after([job])
     assert bench.progress() == 0.25
-    written = bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified
+    written = bench.world.store.head(
+        "results", keys.claim(job.task.task_id, 1)
+    ).last_modified
     bench.world.clock.advance(2)
     bench.upkeep.look_after([job])
-    assert bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified == written
+    assert (
+        bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified
+        == written
+    )
     bench.world.clock.advance(bench.ctx.settings.lease_s / 3)
     bench.upkeep.look_after([job])
-    assert bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified > written
+    assert (
+        bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified
+        > written
+    )
 
 
 def test_a_claim_that_was_given_up_does_not_come_back(bench: Bench) -> None:
@@ -101,7 +122,9 @@ def test_a_cancelled_photo_is_not_begun(bench: Bench) -> None:
 
 @pytest.mark.parametrize("redelivered", [False, True])
 def test_a_photo_that_was_set_aside_stays_so(bench: Bench, redelivered: bool) -> None:
-    """Another message of it was under way. What its worker may have died before is made good, and it is not tried."""
+    """Another message of it was under way. What its worker may have died before is made
+    good, and it is not tried.
+    """
     bench.outcomes.broken(bench.begin(), PermanentError(Code.DECODE_ERROR, "no"))
     told = len(bench.world.log())
     bench.delivery = Delivery(bench.delivery.body)
@@ -124,7 +147,11 @@ def test_a_photo_in_work_hears_that_it_was_cancelled(bench: Bench) -> None:
     assert job.withdrawn
     bench.outcomes.broken(job, PermanentError(Code.CANCELLED, "its owner took it back"))
     assert bench.world.reason(bench.decision).error_code == Code.CANCELLED
-    assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (1, "", None)
+    assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
+        1,
+        "",
+        None,
+    )
 
 
 def test_an_erased_original_is_no_missing_source(bench: Bench) -> None:
@@ -140,9 +167,12 @@ def test_an_erased_original_is_no_missing_source(bench: Bench) -> None:
 
 
 def test_the_same_bytes_put_again_are_wanted(bench: Bench) -> None:
-    """A cancelled upload stays cancelled however often its event comes; a later upload starts anew."""
+    """A cancelled upload stays cancelled however often its event comes; a later upload
+    starts anew.
+    """
     bench.cancel()
-    event = bench.world.put("other.png", photo(colour=1))  # another photo: not touched by the cancellation
+    # another photo: not touched by the cancellation
+    event = bench.world.put("other.png", photo(colour=1))
     assert event
     bench.world.clock.advance(60)
     again = bench.world.upload("a.png", photo())

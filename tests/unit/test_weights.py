@@ -1,4 +1,6 @@
-"""Model files of every format: read without executing anything, refused when they are not what they should be."""
+"""Model files of every format: read without executing anything, refused when they are
+not what they should be.
+"""
 
 # ruff: noqa: E402 - nothing of torch may be imported before `needs`
 
@@ -46,7 +48,9 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
-def test_executable_content_is_refused_and_not_executed(tmp_path: Path, suffix: str) -> None:
+def test_executable_content_is_refused_and_not_executed(
+    tmp_path: Path, suffix: str
+) -> None:
     """In today's zip format, next to real weights."""
     canary, path = tmp_path / "canary", tmp_path / f"model{suffix}"
     torch.save({"params": SMALL, "extra": Canary(canary)}, path)
@@ -57,7 +61,11 @@ def test_executable_content_is_refused_and_not_executed(tmp_path: Path, suffix: 
 def test_executable_content_of_an_old_pickle_is_not_executed(tmp_path: Path) -> None:
     """In the format from before 2020, which is a bare pickle."""
     canary, path = tmp_path / "canary", tmp_path / "model.pth"
-    torch.save({"params": SMALL, "extra": Canary(canary)}, path, _use_new_zipfile_serialization=False)
+    torch.save(
+        {"params": SMALL, "extra": Canary(canary)},
+        path,
+        _use_new_zipfile_serialization=False,
+    )
     refused(path)
     path.write_bytes(pickle.dumps(Canary(canary)))
     refused(path)
@@ -84,7 +92,9 @@ def test_a_torchscript_program_is_refused(tmp_path: Path) -> None:
         ("e", b"x"),
     ],
 )
-def test_what_is_no_weights_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+def test_what_is_no_weights_file_is_refused_by_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     """Damaged, empty or of a kind we do not read."""
     path = tmp_path / name
     path.write_bytes(content)
@@ -99,7 +109,9 @@ def test_a_file_of_tensors_that_are_no_weights_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("wrap", [None, "params", "params_ema", "state_dict"])
-def test_pth_and_safetensors_give_the_same_weights(tmp_path: Path, wrap: str | None) -> None:
+def test_pth_and_safetensors_give_the_same_weights(
+    tmp_path: Path, wrap: str | None
+) -> None:
     """Whatever the official code wraps them in."""
     torch.save({wrap: SMALL} if wrap else SMALL, tmp_path / "model.pth")
     save_file(SMALL, tmp_path / "model.safetensors")
@@ -123,7 +135,9 @@ def test_a_file_with_the_wrong_checksum_is_not_even_opened(tmp_path: Path) -> No
 
 def wheel_files(name: str) -> tuple[Path, Path]:
     model, settings = get(name), Settings()
-    return models.locate(model, "ncnn-param", settings), models.locate(model, "ncnn-bin", settings)
+    return models.locate(model, "ncnn-param", settings), models.locate(
+        model, "ncnn-bin", settings
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,8 +148,12 @@ def wheel_files(name: str) -> tuple[Path, Path]:
         ("realesrgan-x4plus-anime", "ESRGAN", 4_467_779),
     ],
 )
-def test_the_wheel_holds_the_official_networks(name: str, architecture: str, count: int) -> None:
-    """Every weight lands in a network of the official shape: that many parameters, none missing, none over."""
+def test_the_wheel_holds_the_official_networks(
+    name: str, architecture: str, count: int
+) -> None:
+    """Every weight lands in a network of the official shape: that many parameters, none
+    missing, none over.
+    """
     descriptor = compat.build(weights.load(get(name), Settings()))
     assert descriptor.architecture.id == architecture
     assert descriptor.scale == 4
@@ -151,7 +169,9 @@ def test_damaged_ncnn_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PermanentError) as caught:
             ncnn_weights.read(param, tmp_path / "bad.bin", "srvgg")
         assert caught.value.code == Code.MODEL_CORRUPT
-    (tmp_path / "bad.param").write_text(param.read_text().replace("7767517", "7767516", 1))
+    (tmp_path / "bad.param").write_text(
+        param.read_text().replace("7767517", "7767516", 1)
+    )
     with pytest.raises(PermanentError, match="not an ncnn text"):
         ncnn_weights.read(tmp_path / "bad.param", binary, "srvgg")
 
@@ -162,14 +182,18 @@ def test_weights_stored_in_full_precision_are_read_too(tmp_path: Path) -> None:
         "7767517\n2 2\nInput in 0 1 data\nConvolution c 1 1 data output 0=1 1=3 4=1 5=1 6=9\n"
     )
     values = np.arange(9, dtype="<f4") / 7
-    (tmp_path / "a.bin").write_bytes(bytes(4) + values.tobytes() + np.array([0.3], "<f4").tobytes())
+    (tmp_path / "a.bin").write_bytes(
+        bytes(4) + values.tobytes() + np.array([0.3], "<f4").tobytes()
+    )
     found = ncnn_weights.read(tmp_path / "a.param", tmp_path / "a.bin", "srvgg")
     assert np.array_equal(found["body.0.weight"].ravel(), values)
     assert found["body.0.bias"] == np.float32(0.3)
 
 
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "spandrel"])
-def test_a_missing_extra_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the command that installs it."""
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     with pytest.raises(NotFound, match=r"pip install .*\[torch\]'") as caught:

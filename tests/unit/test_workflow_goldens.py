@@ -1,4 +1,6 @@
-"""A workflow that changes gets a new version: its results are other results, under other names."""
+"""A workflow that changes gets a new version: its results are other results, under
+other names.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ GOLDEN = {
 
 def contents(name: str) -> str:
     """Of the preset file, whatever its spacing."""
-    canonical = json.dumps(json.loads((workflows.PRESETS / f"{name}.json").read_bytes()), sort_keys=True)
+    canonical = json.dumps(
+        json.loads((workflows.PRESETS / f"{name}.json").read_bytes()), sort_keys=True
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -33,8 +37,12 @@ def contents(name: str) -> str:
 def test_a_changed_workflow_has_a_new_version(name: str) -> None:
     """Edit a preset, raise its version, and write both hashes here."""
     version = workflows.presets()[name].version
-    assert (name, version) in GOLDEN, f"write the hashes of {name} version {version} into this file"
-    assert GOLDEN[name, version][0] == contents(name), f"{name} was changed: raise its version"
+    assert (name, version) in GOLDEN, (
+        f"write the hashes of {name} version {version} into this file"
+    )
+    assert GOLDEN[name, version][0] == contents(name), (
+        f"{name} was changed: raise its version"
+    )
 
 
 @pytest.mark.parametrize("name", workflows.presets())

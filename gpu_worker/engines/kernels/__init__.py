@@ -1,6 +1,8 @@
-"""Our own 3x3 convolutions on the CPU: `winograd.c`, compiled when Darkroom is installed where a C compiler is.
+"""Our own 3x3 convolutions on the CPU: `winograd.c`, compiled when Darkroom is
+installed where a C compiler is.
 
-On two AVX2 cores they take half the time of ncnn's and a sixth of its memory. Without them ncnn does the work.
+On two AVX2 cores they take half the time of ncnn's and a sixth of its memory. Without
+them ncnn does the work.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 VERSION = 1
-"""Part of the library's name, raised with every change of `_Convolution`, so that none left from other sources fits."""
+"""Part of the library's name, raised with every change of `_Convolution`, so that none
+left from other sources fits.
+"""
 LANE = 8
 """Channels of a source come in multiples of this; the others are zeros."""
 COLUMNS = 16
@@ -29,7 +33,9 @@ TRANSFORM = np.array([
     [1 / 45, 1 / 90, 1 / 180], [1 / 45, -1 / 90, 1 / 180], [0, 0, 1],
 ])
 # fmt: on
-"""A row of three weights at Winograd's eight points; the counterpart of `transform_in` and `transform_out`."""
+"""A row of three weights at Winograd's eight points; the counterpart of `transform_in`
+and `transform_out`.
+"""
 
 
 class _Plane(ctypes.Structure):
@@ -38,16 +44,28 @@ class _Plane(ctypes.Structure):
 
 class _Convolution(ctypes.Structure):
     _fields_ = (
-        ("source", _Plane * 2), ("channels", ctypes.c_int32 * 2), ("shift", ctypes.c_int32),
-        ("outputs", ctypes.c_int32), ("weights", ctypes.c_void_p), ("bias", ctypes.c_void_p),
-        ("slope", ctypes.c_void_p), ("first", _Plane), ("second", _Plane), ("first_factor", ctypes.c_float),
-        ("second_factor", ctypes.c_float), ("target", _Plane), ("height", ctypes.c_int32), ("width", ctypes.c_int32),
-    )  # fmt: skip
+        ("source", _Plane * 2),
+        ("channels", ctypes.c_int32 * 2),
+        ("shift", ctypes.c_int32),
+        ("outputs", ctypes.c_int32),
+        ("weights", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("slope", ctypes.c_void_p),
+        ("first", _Plane),
+        ("second", _Plane),
+        ("first_factor", ctypes.c_float),
+        ("second_factor", ctypes.c_float),
+        ("target", _Plane),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+    )
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not compiled or this machine's CPU lacks what they use."""
+    """The compiled kernels; None where they were not compiled or this machine's CPU
+    lacks what they use.
+    """
     try:
         found = ctypes.CDLL(str(Path(__file__).with_name(f"winograd.so.{VERSION}")))
     except OSError:
@@ -68,14 +86,24 @@ class Filters:
 
     @classmethod
     def of(cls, weights: Floats, bias: Floats, slope: Floats | float = 1.0) -> Filters:
-        """From (outputs, inputs, 3, 3), (outputs,) and one slope or (outputs,); padded with zeros to whole vectors."""
+        """From (outputs, inputs, 3, 3), (outputs,) and one slope or (outputs,); padded
+        with zeros to whole vectors.
+        """
         outputs, inputs = weights.shape[:2]
         rows, columns = _padded(outputs, COLUMNS), _padded(inputs, LANE)
         whole = np.zeros((rows, columns, 9), np.float32)
         whole[:outputs, :inputs] = weights.reshape(outputs, inputs, 9)
-        points = np.kron(TRANSFORM, TRANSFORM).astype(np.float32) @ whole.reshape(-1, 9).T
-        packed = np.ascontiguousarray(points.reshape(-1, rows // COLUMNS, COLUMNS, columns).swapaxes(2, 3))
-        return cls(packed, _extended(bias, rows), _extended(np.broadcast_to(np.float32(slope), outputs), rows))
+        points = (
+            np.kron(TRANSFORM, TRANSFORM).astype(np.float32) @ whole.reshape(-1, 9).T
+        )
+        packed = np.ascontiguousarray(
+            points.reshape(-1, rows // COLUMNS, COLUMNS, columns).swapaxes(2, 3)
+        )
+        return cls(
+            packed,
+            _extended(bias, rows),
+            _extended(np.broadcast_to(np.float32(slope), outputs), rows),
+        )
 
     @property
     def outputs(self) -> int:
@@ -84,10 +112,12 @@ class Filters:
 
 @dataclass(frozen=True)
 class Step:
-    """One convolution of pictures (height, width, channels): `channels` of `sources` side by side -> `target`.
+    """One convolution of pictures (height, width, channels): `channels` of `sources`
+    side by side -> `target`.
 
-    With `shift` the sources are enlarged 2^shift times first, each pixel repeated. Each of at most two `residuals` is
-    (factor, picture): what was computed so far times the factor, plus the picture. Arrays may be slices of channels.
+    With `shift` the sources are enlarged 2^shift times first, each pixel repeated. Each
+    of at most two `residuals` is (factor, picture): what was computed so far times the
+    factor, plus the picture. Arrays may be slices of channels.
     """
 
     filters: Filters
@@ -97,15 +127,31 @@ class Step:
     residuals: Sequence[tuple[float, Floats]] = ()
 
     def packed(self) -> _Convolution:
-        sources, channels = [_plane(s) for s in self.sources], [s.shape[2] for s in self.sources]
-        factors, residuals = [f for f, _ in self.residuals], [_plane(r) for _, r in self.residuals]
+        sources, channels = (
+            [_plane(s) for s in self.sources],
+            [s.shape[2] for s in self.sources],
+        )
+        factors, residuals = (
+            [f for f, _ in self.residuals],
+            [_plane(r) for _, r in self.residuals],
+        )
         first, second = (residuals + [_Plane()] * 2)[:2]
         height, width, _ = self.target.shape
         return _Convolution(
-            (_Plane * 2)(*sources), (ctypes.c_int32 * 2)(*channels), self.shift, self.filters.outputs,
-            self.filters.weights.ctypes.data, self.filters.bias.ctypes.data, self.filters.slope.ctypes.data,
-            first, second, *(factors + [0.0] * 2)[:2], _plane(self.target), height, width,
-        )  # fmt: skip
+            (_Plane * 2)(*sources),
+            (ctypes.c_int32 * 2)(*channels),
+            self.shift,
+            self.filters.outputs,
+            self.filters.weights.ctypes.data,
+            self.filters.bias.ctypes.data,
+            self.filters.slope.ctypes.data,
+            first,
+            second,
+            *(factors + [0.0] * 2)[:2],
+            _plane(self.target),
+            height,
+            width,
+        )
 
 
 def run(steps: Sequence[Step], threads: int) -> None:

@@ -1,6 +1,8 @@
-"""Breaks one promise of Darkroom in every process that starts with this folder on its path: see `tests.chaos.mutants`.
+"""Breaks one promise of Darkroom in every process that starts with this folder on its
+path: see `tests.chaos.mutants`.
 
-Python imports a module of this name by itself, so that processes started by tests are broken as well.
+Python imports a module of this name by itself, so that processes started by tests are
+broken as well.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ def early_ack() -> None:
 
     prepare = Consumer.__init__
 
-    def init(self: Any, settings: Any, prefetch: Any, on_delivery: Any, *rest: Any, **named: Any) -> None:
+    def init(
+        self: Any,
+        settings: Any,
+        prefetch: Any,
+        on_delivery: Any,
+        *rest: Any,
+        **named: Any,
+    ) -> None:
         def at_once(delivery: Any) -> None:
             delivery.ack()
             on_delivery(delivery)
@@ -54,8 +63,14 @@ def named_exchange() -> None:
             self.queue_bind(queue, exchange="darkroom", routing_key=queue)
             bound.add(queue)
         for body, headers in messages:
-            Producer(self).publish(body, exchange="darkroom", routing_key=queue, headers=dict(headers),
-                                   content_type="application/json", content_encoding="utf-8")  # fmt: skip
+            Producer(self).publish(
+                body,
+                exchange="darkroom",
+                routing_key=queue,
+                headers=dict(headers),
+                content_type="application/json",
+                content_encoding="utf-8",
+            )
 
     Channel.put_many = put_many
 
@@ -97,7 +112,11 @@ def no_on_conflict() -> None:
 
     def without(self: Path, *args: Any, **kwargs: Any) -> str:
         text = read_text(self, *args, **kwargs)
-        return re.sub(r"on conflict[^;]*do nothing", "", text, flags=re.I) if self.name == "queries.sql" else text
+        return (
+            re.sub(r"on conflict[^;]*do nothing", "", text, flags=re.I)
+            if self.name == "queries.sql"
+            else text
+        )
 
     Path.read_text = without
 
