@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import sys
 
-from shared import failpoints, models, telemetry
+from shared import models
 from shared.errors import DarkroomError
-from shared.settings import Settings
+from shared.runtime import failpoints, telemetry
+from shared.runtime.settings import Settings
 
 
 def main(argv: list[str]) -> int:
     try:
         settings = Settings.load()
         if argv[:1] == ["models"]:
-            from gpu_worker import models_cli
+            from gpu_worker.models import cli
 
-            return models_cli.main(argv[1:])
+            return cli.main(argv[1:])
         if argv[:1] == ["bench"]:
             from gpu_worker import bench
 

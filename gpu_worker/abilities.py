@@ -14,11 +14,11 @@ from gpu_worker.engines import Engine
 from gpu_worker.steps import KINDS
 from shared import __version__
 from shared.errors import Code, Missing, PermanentError
-from shared.identity import canonical_json
-from shared.installation import how_to_add
 from shared.models import Model, registry, use_local
 from shared.offers import Ability, Announcement, Lack, together
-from shared.settings import Settings
+from shared.runtime.installation import how_to_add
+from shared.runtime.settings import Settings
+from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedWorkflow
 
 NEEDS = {"colorize": "cv2", "faces": "cv2"}

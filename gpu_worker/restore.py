@@ -11,9 +11,9 @@ from gpu_worker import engines, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import memory
-from shared.documents import StepTime
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads.documents import StepTime
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 MAX_RESULT_BYTES = 5_000_000_000

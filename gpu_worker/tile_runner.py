@@ -17,7 +17,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 Progress = Callable[[float], None]
 

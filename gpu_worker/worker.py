@@ -25,23 +25,21 @@ from functools import partial
 from typing import cast
 
 from gpu_worker import abilities, codec, engines, models
+from gpu_worker.pipeline import metrics
+from gpu_worker.pipeline.announcer import Announcer
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.in_flight import Hand
+from gpu_worker.pipeline.inbox import Inbox
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lease_renewal import EVERY_S, Upkeep
+from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.prepare import Later, Prepare
+from gpu_worker.pipeline.retrying import Patient
+from gpu_worker.pipeline.store_result import Finish
 from gpu_worker.restore import restore
-from gpu_worker.stages import metrics
-from gpu_worker.stages.announcer import Announcer
-from gpu_worker.stages.context import Context
-from gpu_worker.stages.finish import Finish
-from gpu_worker.stages.hand import Hand
-from gpu_worker.stages.inbox import Inbox
-from gpu_worker.stages.job import Job
-from gpu_worker.stages.outcome import Outcomes
-from gpu_worker.stages.patience import Patient
-from gpu_worker.stages.prepare import Later, Prepare
-from gpu_worker.stages.upkeep import EVERY_S, Upkeep
-from shared import operations
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
-from shared.claims import RENEWALS, Claims
 from shared.errors import (
     BrokerUnavailable,
     Code,
@@ -50,11 +48,13 @@ from shared.errors import (
     StorageUnavailable,
     TransientError,
 )
-from shared.failpoints import passing
-from shared.heartbeat import QUIET_S, Heartbeat, Pulse, give, own
-from shared.settings import Settings
-from shared.storage import ObjectStore, S3Store
-from shared.telemetry import logger
+from shared.runtime import operations
+from shared.runtime.failpoints import passing
+from shared.runtime.heartbeat import QUIET_S, Heartbeat, Pulse, give, own
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
+from shared.s3.store import ObjectStore, S3Store
+from shared.uploads.attempts import RENEWALS, Claims
 
 PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""

@@ -7,16 +7,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-from shared import failpoints, models, telemetry
+from shared import models
 from shared.errors import DarkroomError, SettingsError
-from shared.settings import Settings
+from shared.runtime import failpoints, telemetry
+from shared.runtime.settings import Settings
 
 PROCESSES = {
-    "http": "handlers.http",
-    "recorder": "handlers.recorder",
-    "sweep": "handlers.sweeper",
-    "rebuild": "handlers.rebuild",
-    "callbacks": "handlers.messenger",
+    "http": "handlers.http.app",
+    "recorder": "handlers.processes.recorder",
+    "sweep": "handlers.processes.sweeper",
+    "rebuild": "handlers.reconcile.rebuild_log",
+    "callbacks": "handlers.processes.webhook_dispatcher",
     "bench": "handlers.bench.cli",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process

@@ -20,10 +20,10 @@ from typing import Any
 
 from handlers import on_record as record_trigger
 from handlers import on_sweep as sweep_trigger
+from handlers.audit_log.database import Logbook
 from handlers.context import Context
-from handlers.intake import take_in
-from handlers.logbook import Logbook
-from shared import models, telemetry
+from handlers.take_in import take_in
+from shared import models
 from shared.broker import topology
 from shared.broker.envelope import Content, opened
 from shared.errors import (
@@ -32,8 +32,9 @@ from shared.errors import (
     PermanentError,
     TransientError,
 )
-from shared.settings import Settings
-from shared.telemetry import logger
+from shared.runtime import telemetry
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
 
 Event = Mapping[str, Any]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.broker.publisher import Publisher as BrokerPublisher
-from shared.clock import Clock
 from shared.errors import SettingsError
 from shared.offers import Offers
-from shared.settings import Settings
-from shared.storage import ObjectStore, S3Store
+from shared.runtime.settings import Settings
+from shared.s3.clock import Clock
+from shared.s3.store import ObjectStore, S3Store
 
 
 class Publisher(Protocol):

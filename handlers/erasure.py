@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from handlers import orders
 from handlers.context import Context
+from handlers.intake import upload_options
 from handlers.retelling import read_earlier, read_record, write_again
-from shared import facts, keys
-from shared.documents import Reason, Receipt, Superseded
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
-from shared.storage import ObjectInfo
-from shared.telemetry import logger
-from shared.withdrawal import ERASED
+from shared.runtime.telemetry import logger
+from shared.s3.store import ObjectInfo
+from shared.uploads import events, keys
+from shared.uploads.cancellation import ERASED
+from shared.uploads.documents import Reason, Receipt, Superseded
 
 JSON = "application/json"
 R = TypeVar("R", bound=Receipt)
@@ -58,7 +58,7 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
     if isinstance(receipt, Superseded):
         write_again(ctx, receipt)  # the reason's place is the later upload's
         # nobody tells it again
-        facts.tell(ctx.publisher, facts.of_reason(reason), receipt)
+        events.tell(ctx.publisher, events.of_reason(reason), receipt)
         logger().info("task.withdrawn", **ids, code=code)
         return
     ctx.store.put(
@@ -68,7 +68,7 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
         JSON,
     )
     try:
-        facts.tell(ctx.publisher, facts.of_reason(reason), receipt)
+        events.tell(ctx.publisher, events.of_reason(reason), receipt)
     except BrokerUnavailable as error:  # the sweep tells it again
         logger().warning("upload.unpublished", **ids, detail=error.detail)
     logger().info("task.withdrawn", **ids, code=code)
@@ -146,7 +146,8 @@ def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
         with suppress(NotFound):
             found = ctx.store.head(source.bucket, key, info.version)
             return (
-                orders.user_hash(key, found.metadata, ctx.settings) == receipt.user_hash
+                upload_options.user_hash(key, found.metadata, ctx.settings)
+                == receipt.user_hash
             )
         return False
 

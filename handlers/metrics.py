@@ -1,5 +1,5 @@
 """Metrics of the handlers; their names and meanings are listed in
-`shared.telemetry.METRICS`.
+`shared.runtime.telemetry.METRICS`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from handlers.logbook import Written
-from handlers.report import Look, SweepReport
+from handlers.audit_log.database import Written
+from handlers.reconcile.report import Look, SweepReport
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
-from shared.telemetry import METRICS
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import METRICS
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)

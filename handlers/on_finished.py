@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from handlers.callbacks.ledger import Due, Ledger, Outcome, Told
-from handlers.callbacks.payload import Call, call_of
-from handlers.callbacks.schedule import Schedule
 from handlers.context import Context
+from handlers.webhooks.call_log import Due, Ledger, Outcome, Told
+from handlers.webhooks.payload import Call, call_of
+from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
 from shared.errors import BrokerUnavailable, Code, DarkroomError
-from shared.failpoints import passing
-from shared.messages import CallbackDue
-from shared.telemetry import logger
+from shared.runtime.failpoints import passing
+from shared.runtime.telemetry import logger
+from shared.uploads.messages import CallbackDue
 
 SUCCESS = range(200, 300)
 GONE = 410

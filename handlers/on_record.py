@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from handlers.logbook import Written
+from handlers.audit_log.database import Written
 from shared.errors import Code, DatabaseUnavailable, MessageError, PermanentError
-from shared.messages import LogEvent
-from shared.telemetry import logger, raised_at
+from shared.runtime.telemetry import logger, raised_at
+from shared.uploads.messages import LogEvent
 
 
 class Diary(Protocol):
-    """What of `handlers.logbook.Logbook` this trigger needs."""
+    """What of `handlers.audit_log.database.Logbook` this trigger needs."""
 
     def write(self, events: Sequence[LogEvent]) -> Written: ...
 

@@ -34,21 +34,21 @@ from datetime import datetime
 from functools import partial
 
 from handlers.context import Context
-from handlers.report import SweepReport
-from handlers.sweep import lost
-from handlers.sweep.apart import Apart
-from handlers.sweep.calls import Calls, Seen
-from handlers.sweep.ends import Ends
-from handlers.sweep.marks import Marks
-from handlers.sweep.parts import end_abandoned
-from handlers.sweep.previews import delete_expired
-from handlers.sweep.receipts import Diary, Receipts
-from handlers.sweep.tables import Unsettled, packed
-from handlers.sweep.uploads import look_at_uploads
-from handlers.sweep.work import Work
-from shared import keys
+from handlers.reconcile import missing_messages
+from handlers.reconcile.abandoned_multiparts import end_abandoned
+from handlers.reconcile.due_retries import Calls, Seen
+from handlers.reconcile.finished import Ends
+from handlers.reconcile.isolation import Apart
+from handlers.reconcile.pass_context import Work
+from handlers.reconcile.previews import delete_expired
+from handlers.reconcile.receipts import Diary, Receipts
+from handlers.reconcile.report import SweepReport
+from handlers.reconcile.tables import Unsettled, packed
+from handlers.reconcile.uploads import look_at_uploads
+from handlers.reconcile.watermark import Marks
 from shared.broker.depth import Backlog, backlog
-from shared.telemetry import logger
+from shared.runtime.telemetry import logger
+from shared.uploads import keys
 
 READERS = 8
 
@@ -111,7 +111,7 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
     # greedy
     messages = backlogs()
     for photos in receipts.waiting.values():
-        work.report.republished += lost.publish_lost(
+        work.report.republished += missing_messages.publish_lost(
             work, photos, messages[photos.queue], claimed
         )
     work.report.called = (

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from handlers import erasure, metrics, orders
+from handlers import erasure, metrics
 from handlers.context import Context
-from handlers.notifications import UploadEvent
-from handlers.probe import probe
+from handlers.intake import upload_options
+from handlers.intake.notifications import UploadEvent
+from handlers.intake.probe import probe
 from handlers.retelling import read_receipt, read_record, task_of, write_again
-from shared import facts, identity, keys, workflows
+from shared import workflows
 from shared.broker import topology
-from shared.documents import Fault, Reason, Receipt, Refused, Source, Superseded
 from shared.errors import (
     BrokerUnavailable,
     Code,
@@ -31,11 +31,13 @@ from shared.errors import (
     PermanentError,
     TransientError,
 )
-from shared.failpoints import passing
-from shared.quarantine import keep_copy
-from shared.storage import ObjectInfo, ObjectStream
-from shared.telemetry import logger, raised_at
-from shared.withdrawal import ERASED, reason_of, withdrawn_as
+from shared.runtime.failpoints import passing
+from shared.runtime.telemetry import logger, raised_at
+from shared.s3.store import ObjectInfo, ObjectStream
+from shared.uploads import events, identity, keys
+from shared.uploads.cancellation import ERASED, reason_of, withdrawn_as
+from shared.uploads.documents import Fault, Reason, Receipt, Refused, Source, Superseded
+from shared.uploads.quarantine import keep_copy
 
 JSON = "application/json"
 
@@ -169,7 +171,7 @@ def _unreadable(event: UploadEvent, error: ObjectUnreadable, ctx: Context) -> Re
     )
     with suppress(PermanentError):
         receipt = receipt.model_copy(
-            update={"callback": orders.callback(info.metadata, ctx.settings)}
+            update={"callback": upload_options.callback(info.metadata, ctx.settings)}
         )
     return receipt
 
@@ -189,14 +191,14 @@ def _told(event: UploadEvent, ctx: Context) -> ObjectInfo | None:
 
 def _receipt_of(info: ObjectInfo, ctx: Context) -> Receipt:
     """Before anything is known of the photo."""
-    user = orders.user_hash(info.key, info.metadata, ctx.settings)
+    user = upload_options.user_hash(info.key, info.metadata, ctx.settings)
     return Receipt(
         upload_id=upload_id(info),
         decision="rejected",
         source=_source(info),
         priority="bulk",
         user_hash=user,
-        lane=orders.lane(user, ctx.settings),
+        lane=upload_options.lane(user, ctx.settings),
         decided_at=ctx.clock.now(),
     )
 
@@ -206,9 +208,9 @@ def _judged(stream: ObjectStream, ctx: Context) -> Receipt:
     receipt = _receipt_of(info, ctx)
     try:
         receipt = receipt.model_copy(
-            update={"callback": orders.callback(info.metadata, settings)}
+            update={"callback": upload_options.callback(info.metadata, settings)}
         )
-        order = orders.order(info.key, info.metadata, settings)
+        order = upload_options.order(info.key, info.metadata, settings)
         receipt = receipt.model_copy(
             update={"priority": order.priority, "workflow": order.workflow.ref}
         )
@@ -244,7 +246,7 @@ def _source(info: ObjectInfo) -> Source:
         etag=info.etag,
         bytes=info.bytes,
         upload_time=info.last_modified,
-        filename=orders.filename(info.metadata),
+        filename=upload_options.filename(info.metadata),
     )
 
 
@@ -361,11 +363,11 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
     ):
         return
     if earlier.task_id == later.task_id:
-        event = facts.of_duplicate(
+        event = events.of_duplicate(
             earlier, later.decided_at, ctx.settings.bucket_results
         )
     else:
-        event = facts.of_reason(
+        event = events.of_reason(
             Reason(
                 upload_id=earlier.upload_id,
                 task_id=earlier.task_id,
@@ -485,9 +487,9 @@ def _publish(receipt: Receipt, ctx: Context) -> None:
                 task_of(receipt).encode(),
             )
             passing("handler.after_publish")
-        facts.tell(
+        events.tell(
             ctx.publisher,
-            facts.of_receipt(receipt, ctx.settings.bucket_results),
+            events.of_receipt(receipt, ctx.settings.bucket_results),
             receipt,
         )
     except BrokerUnavailable as error:
@@ -518,7 +520,7 @@ def _gone(event: UploadEvent, ctx: Context) -> Decision:
             bytes=event.size or 0,
             upload_time=event.event_time,
         ),
-        user_hash=orders.user_hash(event.key, {}, ctx.settings),
+        user_hash=upload_options.user_hash(event.key, {}, ctx.settings),
         decided_at=ctx.clock.now(),
         fault=Fault(
             error_code=Code.SOURCE_MISSING,

@@ -7,11 +7,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 from handlers.context import Context
-from shared import facts, keys
-from shared.documents import Reason, Receipt, Record, Superseded
 from shared.errors import NotFound, PermanentError
-from shared.messages import LogEvent, RestoreTask
-from shared.withdrawal import ERASED
+from shared.uploads import events, keys
+from shared.uploads.cancellation import ERASED
+from shared.uploads.documents import Reason, Receipt, Record, Superseded
+from shared.uploads.messages import LogEvent, RestoreTask
 
 
 def read_receipt(ctx: Context, upload_id: str) -> Receipt:
@@ -87,7 +87,7 @@ def facts_of(ctx: Context, receipt: Receipt) -> list[LogEvent]:
     `PermanentError(bad_document)`.
     """
     bucket = ctx.settings.bucket_results
-    decided = facts.of_receipt(receipt, bucket)
+    decided = events.of_receipt(receipt, bucket)
     # What shares a result has its end with the decision; but an owner may take that
     # away.
     end = (
@@ -106,12 +106,12 @@ def _end(ctx: Context, receipt: Receipt, bucket: str) -> LogEvent | None:
             record = read_record(ctx, receipt.task_id)
             failed = failed_before(ctx, receipt, record)
             return (
-                facts.of_reason(failed) if failed else of_done(receipt, record, bucket)
+                events.of_reason(failed) if failed else of_done(receipt, record, bucket)
             )
     except NotFound:
         pass
     try:
-        return facts.of_reason(read_reason(ctx, receipt.upload_id))
+        return events.of_reason(read_reason(ctx, receipt.upload_id))
     except NotFound:
         return None
 
@@ -139,5 +139,5 @@ def of_done(receipt: Receipt, record: Record, bucket: str) -> LogEvent:
     upload that it was made for.
     """
     if record.is_of(receipt):
-        return facts.of_record(record, bucket)
-    return facts.of_duplicate(receipt, record.finished_at, bucket)
+        return events.of_record(record, bucket)
+    return events.of_duplicate(receipt, record.finished_at, bucket)

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import httpx
 
 from shared.errors import Code, NotFound, PermanentError, SettingsError, TransientError
-from shared.identity import canonical_json
+from shared.uploads.identity import canonical_json
 
 TIMEOUT = httpx.Timeout(30.0, write=300.0)
 PAUSE_S = 5.0

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from infra import upload_forms
 from shared.errors import NotFound, PermanentError, SettingsError, StorageUnavailable
-from shared.s3_errors import translated
-from shared.settings import Settings
-from shared.storage import S3Store
-from shared.telemetry import logger
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
+from shared.s3.errors import translated
+from shared.s3.store import S3Store
 
 WARM_KEY = ".darkroom/warm"
 ONCE_KEY = ".darkroom/once"

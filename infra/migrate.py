@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from shared.errors import Code, PermanentError, SettingsError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x6461726B  # "dark": two migrations at once wait for each other

@@ -24,7 +24,7 @@ from minio.notificationconfig import (
 )
 
 from shared.errors import Code, NotFound, SettingsError, StorageUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 RULE_ID = "darkroom-uploads"
 EVENT = "s3:ObjectCreated:*"

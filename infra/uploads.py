@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import identity, keys
-from shared.documents import Reason, Receipt, Record
 from shared.errors import NotFound
-from shared.settings import Settings
-from shared.storage import ObjectInfo, S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import ObjectInfo, S3Store
+from shared.uploads import identity, keys
+from shared.uploads.documents import Reason, Receipt, Record
 
 
 @dataclass

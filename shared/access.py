@@ -15,7 +15,7 @@ from datetime import datetime
 from hmac import compare_digest
 from typing import Literal
 
-from shared.documents import Document
+from shared.uploads.documents import Document
 
 Scope = Literal["upload", "read", "delete", "admin"]
 USUAL: tuple[Scope, ...] = ("upload", "read", "delete")

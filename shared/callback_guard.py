@@ -26,7 +26,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import Code, PermanentError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -3,7 +3,7 @@ says what went wrong.
 
 `PermanentError`: trying again cannot help. The photo ends as `rejected` (by the
 handler) or `failed` (by the worker) with the code and the sentence. `TransientError`:
-the same call may succeed later; the worker retries it under `shared.retry`. Anything
+the same call may succeed later; the worker retries it under `shared.runtime.retry`. Anything
 else that escapes is a bug and is treated as transient until the attempts run out.
 """
 

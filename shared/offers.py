@@ -18,13 +18,13 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
-from shared import keys
-from shared.documents import Document, Part
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
-from shared.identity import canonical_json
-from shared.settings import Settings
-from shared.storage import ObjectInfo, ObjectStore
-from shared.telemetry import logger
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
+from shared.s3.store import ObjectInfo, ObjectStore
+from shared.uploads import keys
+from shared.uploads.documents import Document, Part
+from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedWorkflow
 
 STALE = timedelta(days=7)

@@ -8,7 +8,7 @@ import json
 
 from pydantic import SecretStr
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def as_admin(settings: Settings) -> Settings:

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 from infra.local.stack import Stack
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 # No example is judged by its time: the machine may be busy.
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())

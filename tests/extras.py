@@ -10,7 +10,7 @@ import os
 import pytest
 
 from gpu_worker.engines import kernels
-from shared.installation import how_to_add
+from shared.runtime.installation import how_to_add
 
 
 def needs(package: str, extra: str) -> None:

@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError, ParamValidationError
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
-from shared.s3_errors import Others, giving, taking, translated
-from shared.s3_http import metadata_headers
-from shared.storage import CHUNK_BYTES, ObjectInfo, Unfinished
+from shared.s3.errors import Others, giving, taking, translated
+from shared.s3.http import metadata_headers
+from shared.s3.store import CHUNK_BYTES, ObjectInfo, Unfinished
 from tests.refusals import METHODS, Refusal
 
 NULL = "null"
@@ -83,7 +83,7 @@ class _Stream:
 
 
 class MemoryStore:
-    """`shared.storage.ObjectStore` in a dictionary, held to what real stores do by the
+    """`shared.s3.store.ObjectStore` in a dictionary, held to what real stores do by the
     same contract suite.
 
     Object times come in whole seconds, as over HTTP, listings page by page. Errors are
@@ -409,7 +409,7 @@ class MemoryStore:
         return found
 
     def _gives_others(self, bucket: str, key: str) -> bool | None:
-        """As `shared.s3_probe` finds it out, of all others instead of a few."""
+        """As `shared.s3.probe` finds it out, of all others instead of a few."""
         with self._lock:
             others = [
                 other
@@ -428,7 +428,7 @@ class MemoryStore:
         return bool(well) if others else None
 
     def _takes(self, method: str, bucket: str) -> bool:
-        """As `shared.s3_probe` finds it out: whether it is done with a key that nobody
+        """As `shared.s3.probe` finds it out: whether it is done with a key that nobody
         has refused by its name.
         """
         if self.unavailable or (method == "PUT" and bucket == "uploads"):

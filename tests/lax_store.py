@@ -15,7 +15,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 SIGNATURE = ("x-amz-date", "x-amz-content-sha256", "authorization")
 OF_SIGNATURE = tuple(

@@ -12,7 +12,7 @@ from pathlib import Path
 from gpu_worker import codec, engines
 from gpu_worker.restore import restore
 from shared import workflows
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def main(argv: list[str]) -> int:

@@ -19,7 +19,7 @@ from gpu_worker import codec, engines
 from gpu_worker.photo import Photo
 from gpu_worker.restore import restore
 from shared import workflows
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 REFERENCE = "realesrgan"
 

@@ -2,12 +2,12 @@
 as WebP, label both.
 """
 
-from gpu_worker.codec.apart import Decoder
-from gpu_worker.codec.corner import check_label, stamp
 from gpu_worker.codec.decode import Limits, decode
 from gpu_worker.codec.labels import texts
 from gpu_worker.codec.png import Written, write_png
 from gpu_worker.codec.preview import preview
+from gpu_worker.codec.sandbox import Decoder
+from gpu_worker.codec.watermark import check_label, stamp
 
 __all__ = [
     "Decoder",

@@ -28,10 +28,10 @@ from PIL import (
 )
 
 from gpu_worker.codec import colour, metadata, modes
-from gpu_worker.codec.whole import is_whole
+from gpu_worker.codec.png_completeness import is_whole
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of

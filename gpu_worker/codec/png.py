@@ -15,9 +15,9 @@ from typing import IO
 from isal import isal_zlib
 
 from gpu_worker.codec import profiles
-from gpu_worker.codec.bands import deflated_bands
+from gpu_worker.codec.png_row_bands import deflated_bands
 from gpu_worker.photo import Metadata, Photo
-from shared.heartbeat import own
+from shared.runtime.heartbeat import own
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
 CHUNK_BYTES = 1 << 20

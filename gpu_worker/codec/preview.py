@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gpu_worker.codec import profiles
-from gpu_worker.codec.corner import stamp
 from gpu_worker.codec.png import XMP_KEYWORD
+from gpu_worker.codec.watermark import stamp
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
-from shared.heartbeat import own
-from shared.settings import Settings
+from shared.runtime.heartbeat import own
+from shared.runtime.settings import Settings
 
 MAX_PX = 512
 _QUALITY = 85

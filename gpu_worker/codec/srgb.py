@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from gpu_worker.codec import profiles
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
-from gpu_worker.pixels.bands import bands
-from shared.settings import Settings
+from gpu_worker.pixels.row_chunks import bands
+from shared.runtime.settings import Settings
 
 LEVELS = 256
 SAME = 1

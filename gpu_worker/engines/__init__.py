@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
 from shared.errors import SettingsError
-from shared.installation import how_to_add
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.installation import how_to_add
+from shared.runtime.settings import Settings
 
 CPU = "cpu"
 """`Engine.device` of every engine that computes on the CPU."""

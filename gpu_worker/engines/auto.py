@@ -10,9 +10,9 @@ import threading
 from gpu_worker.engines import Engine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared.errors import Missing
-from shared.installation import how_to_add
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.installation import how_to_add
+from shared.runtime.settings import Settings
 
 
 class AutoEngine(NcnnEngine):

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from shared.errors import Code, NotFound
-from shared.installation import how_to_add
+from shared.runtime.installation import how_to_add
 
 MISSING_OPERATORS = ("nms", "qnms")
 SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

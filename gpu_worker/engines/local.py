@@ -23,7 +23,7 @@ from shared.models import (
     save_local,
     use_local,
 )
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 ARCHITECTURES: dict[str, Architecture] = {
     "ESRGAN": "rrdb",

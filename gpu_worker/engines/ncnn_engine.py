@@ -31,9 +31,9 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from gpu_worker.tiles import Rect
 from shared.errors import Code, Missing, NotFound, PermanentError
-from shared.installation import how_to_add
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.installation import how_to_add
+from shared.runtime.settings import Settings
 
 NO_MEMORY = -100
 """ncnn's return code for a failed allocation."""

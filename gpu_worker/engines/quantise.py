@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 from shared.errors import Code, PermanentError
 
 BAND_BYTES = 512 * 1024

@@ -34,7 +34,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, Missing, PermanentError
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 BYTES_PER_PX = {"srvgg": 4_000, "rrdb": 30_000}
 DARK = 256

@@ -26,7 +26,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000, "scunet": 10_000}
 """Measured on the CPU in fp32 (1,300, 14,400 and 6,700 at most), with a margin."""

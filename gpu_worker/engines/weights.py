@@ -18,7 +18,7 @@ from gpu_worker import models
 from gpu_worker.engines import compat, ncnn_weights
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 State = dict[str, torch.Tensor]
 

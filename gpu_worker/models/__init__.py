@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, registry
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 _verified: dict[Path, tuple[int, int, str]] = {}
 _lock = threading.Lock()

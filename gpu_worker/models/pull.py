@@ -25,7 +25,7 @@ from rich.progress import (
 from gpu_worker import models
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 TIMEOUT_S = 30.0
 

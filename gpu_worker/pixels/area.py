@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 
 Floats = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.photo import Pixels
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 
 MIN_SIDE_PX = 4
 

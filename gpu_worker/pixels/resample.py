@@ -14,8 +14,8 @@ from PIL import Image
 
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
-from gpu_worker.pixels.bands import bands
-from shared.settings import Settings
+from gpu_worker.pixels.row_chunks import bands
+from shared.runtime.settings import Settings
 
 LANCZOS_RADIUS = 3
 

@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

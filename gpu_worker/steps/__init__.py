@@ -10,8 +10,8 @@ from typing import Any, cast
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from shared.errors import Code, NotFound, PermanentError
-from shared.installation import how_to_add
-from shared.settings import Settings
+from shared.runtime.installation import how_to_add
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 

@@ -19,11 +19,11 @@ from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import bilinear, scratch
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.errors import Code, NotFound, PermanentError
-from shared.installation import how_to_add
 from shared.models import Model
+from shared.runtime.installation import how_to_add
 from shared.workflows import ResolvedStep
 
 GRAIN_PX = 32

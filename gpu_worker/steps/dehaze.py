@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import area, bilinear, scratch
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps import Outcome, Tools
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 SIDE_PX = 800

@@ -8,7 +8,7 @@ from gpu_worker import tile_runner
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
-from gpu_worker.pixels.bands import bands
+from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps import Outcome, Tools
 from shared.workflows import ResolvedStep
 

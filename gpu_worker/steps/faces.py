@@ -12,8 +12,8 @@ from gpu_worker.pixels import scratch
 from gpu_worker.steps import Outcome, Tools
 from gpu_worker.steps import face_geometry as faces
 from shared.errors import Code, NotFound, PermanentError
-from shared.installation import how_to_add
 from shared.models import Model
+from shared.runtime.installation import how_to_add
 from shared.workflows import ResolvedStep
 
 

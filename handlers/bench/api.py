@@ -28,9 +28,10 @@ import psycopg2
 
 from handlers.bench.asker import asking
 from handlers.bench.figures import Figures, Spread, percentile
-from shared import access, identity
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared import access
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import identity
 
 ROUNDS = 5
 CONNECTIONS = 8

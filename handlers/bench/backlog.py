@@ -34,8 +34,8 @@ from shared.broker.consumer import Consumer, Delivery
 from shared.broker.depth import Backlog
 from shared.broker.depth import backlog as unsettled
 from shared.broker.publisher import BATCH, Publisher
-from shared.messages import RestoreTask
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads.messages import RestoreTask
 
 PREFETCH = 3
 SAMPLE_S = 0.05

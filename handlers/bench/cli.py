@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from handlers.bench import api, backlog, records, sweep, uploads
 from handlers.bench.figures import told
 from handlers.bench.quiet import quiet
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:

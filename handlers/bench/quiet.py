@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import structlog
 
-from shared import telemetry
-from shared.settings import Settings
+from shared.runtime import telemetry
+from shared.runtime.settings import Settings
 
 
 def quiet(settings: Settings) -> None:

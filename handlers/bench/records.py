@@ -18,16 +18,16 @@ from uuid import uuid4
 
 import psycopg2
 
+from handlers.audit_log.database import Logbook, Written
 from handlers.bench.figures import Figures, Spread
-from handlers.logbook import Logbook, Written
 from handlers.on_record import Diary
-from handlers.recorder import Recorder
-from shared import identity
+from handlers.processes.recorder import Recorder
 from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
-from shared.messages import LogEvent, Status
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import identity
+from shared.uploads.messages import LogEvent, Status
 
 PATIENCE_S = 120.0
 

@@ -21,12 +21,12 @@ from handlers.bench.figures import Figures
 from handlers.bench.quiet import quiet
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
-from handlers.sweep.arrivals import Arrivals
-from shared import identity, keys
-from shared.documents import Receipt, Record, Source
-from shared.s3_listing import PAGE
-from shared.settings import Settings
-from shared.storage import ObjectInfo, ObjectStore, S3Store
+from handlers.reconcile.arrivals import Arrivals
+from shared.runtime.settings import Settings
+from shared.s3.listing import PAGE
+from shared.s3.store import ObjectInfo, ObjectStore, S3Store
+from shared.uploads import identity, keys
+from shared.uploads.documents import Receipt, Record, Source
 from shared.workflows import resolve
 
 WRITERS = 16

@@ -23,9 +23,9 @@ from botocore.config import Config
 
 from handlers.bench.figures import Figures, Spread, percentile
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 BYTES = 1_000_000
 WARM_UP = 5

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local.stack import Stack
-from shared import telemetry
-from shared.settings import PREFIX, Settings
+from shared.runtime import telemetry
+from shared.runtime.settings import PREFIX, Settings
 
 
 @contextmanager

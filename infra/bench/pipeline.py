@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from infra import uploads
-from shared.documents import Record
 from shared.errors import Code, PermanentError, TransientError
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads.documents import Record
 
 POLL_S = 0.004
 TIMEOUT_S = 120.0

@@ -17,8 +17,8 @@ from pathlib import Path
 from infra import uploads
 from infra.bench.pipeline import noise, wait
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
 
 AT_ONCE = 8
 SAMPLE = 5

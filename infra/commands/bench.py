@@ -13,7 +13,7 @@ import typer
 
 from infra.bench import pipeline, throughput
 from infra.bench.own_servers import own_servers
-from infra.commands.no_stack import need_servers
+from infra.commands.require_stack import need_servers
 from infra.demo.samples import samples
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

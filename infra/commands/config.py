@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.commands.no_stack import no_stack
+from infra.commands.require_stack import no_stack
 from shared import workflows as presets
 from shared.offers import Lack, Offers
-from shared.settings import PREFIX, Settings, unknown_variables
-from shared.storage import S3Store
+from shared.runtime.settings import PREFIX, Settings, unknown_variables
+from shared.s3.store import S3Store
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]

@@ -14,17 +14,17 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from infra.commands.no_stack import need_servers
+from infra.commands.require_stack import need_servers
 from infra.terminal import shown
-from shared.broker import dead, topology
-from shared.broker.dead import DeadLetter
+from shared.broker import dead_letter, topology
+from shared.broker.dead_letter import DeadLetter
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.errors import Code, MessageError, NotFound
-from shared.messages import RestoreTask
-from shared.reopen import reopen
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads.messages import RestoreTask
+from shared.uploads.retry_failed import reopen
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="The messages that were set aside."
@@ -45,7 +45,7 @@ AllOption = Annotated[
 @app.command("list")
 def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     """The oldest thousand of each queue."""
-    found = dead.letters(need_servers(), _known(queue))
+    found = dead_letter.letters(need_servers(), _known(queue))
     if as_json:
         print(json.dumps([_plain(letter) for letter in found], indent=2))
         return
@@ -61,7 +61,7 @@ def show(
     ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False
 ) -> None:
     """One message: its reason, its headers, its bytes."""
-    plain = _plain(dead.find(need_servers(), ident))
+    plain = _plain(dead_letter.find(need_servers(), ident))
     if as_json:
         print(json.dumps(plain, indent=2))
         return
@@ -92,7 +92,7 @@ def retry(
             idents,
             every,
             queue,
-            lambda ids, of: dead.retry(settings, ids, of, prepare),
+            lambda ids, of: dead_letter.retry(settings, ids, of, prepare),
         )
     finally:
         publisher.close()
@@ -109,7 +109,11 @@ def drop(
     """Throw messages away for good; what became of the photos stays as it is."""
     settings = need_servers()
     dropped = _each(
-        settings, idents, every, queue, lambda ids, of: dead.drop(settings, ids, of)
+        settings,
+        idents,
+        every,
+        queue,
+        lambda ids, of: dead_letter.drop(settings, ids, of),
     )
     print(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
 
@@ -127,7 +131,7 @@ def _each(
     if bool(idents) == every:
         raise typer.BadParameter("name the messages by their ids, or say --all")
     if idents:
-        known = {letter.id for letter in dead.letters(settings, _known(queue))}
+        known = {letter.id for letter in dead_letter.letters(settings, _known(queue))}
         if missing := [ident for ident in idents if ident not in known]:
             raise NotFound(
                 Code.BAD_MESSAGE,
@@ -140,7 +144,7 @@ def _each(
         for name in ([queue] if _known(queue) else topology.ALL)
         if name
     )
-    return sum(act(None, queue) for _ in range(-(-most // dead.LIMIT)))
+    return sum(act(None, queue) for _ in range(-(-most // dead_letter.LIMIT)))
 
 
 def _known(queue: str | None) -> str | None:

@@ -28,10 +28,10 @@ from infra.demo.contact_sheet import Pair, contact_sheet
 from infra.demo.samples import Sample, samples
 from infra.local.state import Pids
 from infra.uploads import Upload
-from shared.documents import Record
 from shared.errors import SettingsError
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads.documents import Record
 
 app = typer.Typer(add_completion=False)
 TIMEOUT_S = 180

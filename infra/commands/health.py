@@ -14,8 +14,8 @@ import psutil
 import typer
 
 from infra.terminal import shown
-from shared.heartbeat import told_fault
-from shared.settings import Settings
+from shared.runtime.heartbeat import told_fault
+from shared.runtime.settings import Settings
 
 app = typer.Typer(add_completion=False)
 PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}

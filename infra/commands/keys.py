@@ -12,15 +12,16 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from infra.commands.no_stack import need_servers
+from infra.commands.require_stack import need_servers
 from infra.terminal import shown
-from shared import access, identity
-from shared import keys as places
+from shared import access
 from shared.access import ApiKey, Scope
 from shared.callback_guard import check_url
 from shared.errors import Code, NotFound, PermanentError, SettingsError
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import identity
+from shared.uploads import keys as places
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Who may use the API."

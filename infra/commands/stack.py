@@ -23,9 +23,9 @@ from infra.local.health import faults
 from infra.local.program import tail
 from infra.local.state import Pids, make_folders
 from infra.terminal import shown
-from shared import telemetry
 from shared.errors import Code, SettingsError, TransientError
-from shared.settings import PREFIX, Settings
+from shared.runtime import telemetry
+from shared.runtime.settings import PREFIX, Settings
 
 app = typer.Typer(add_completion=False)
 DETACH_S = 150.0

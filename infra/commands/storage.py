@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from infra.notifications import BucketNotifications
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 app = typer.Typer(
     add_completion=False,

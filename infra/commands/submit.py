@@ -26,15 +26,15 @@ from rich.table import Column, Table
 
 from infra import uploads
 from infra.api_client import Api
-from infra.commands.no_stack import no_stack
+from infra.commands.require_stack import no_stack
 from infra.terminal import shown
 from infra.uploads import Upload
 from shared import models, workflows
 from shared.errors import Code, PermanentError
-from shared.identity import canonical_json
 from shared.offers import Offers, sentence
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedWorkflow
 
 app = typer.Typer(add_completion=False)

@@ -13,10 +13,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from infra.commands.no_stack import no_stack
+from infra.commands.require_stack import no_stack
 from infra.terminal import shown
 from shared.errors import Code, NotFound, SettingsError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]

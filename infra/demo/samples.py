@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from shared.errors import Code, NotFound
-from shared.installation import how_to_add
+from shared.runtime.installation import how_to_add
 
 ORIENTATION = 0x0112
 

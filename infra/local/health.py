@@ -11,7 +11,7 @@ import psycopg2
 from infra.bootstrap import reachable
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def faults(settings: Settings) -> dict[str, str]:

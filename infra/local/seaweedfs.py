@@ -14,7 +14,7 @@ from infra.local import certificates
 from infra.local.identities import identities
 from infra.local.program import LOOPBACK, Program, script
 from infra.local.state import State, write_private
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 NO_ROOM = b"no space left on device"
 ROOM_BYTES = 64 << 20

@@ -26,10 +26,10 @@ from infra.local.state import Pids, State, free, lock, make_folders, write_priva
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
-from shared.clock import Clock, SystemClock
 from shared.errors import SettingsError
-from shared.settings import PREFIX, STACK_FILE, Settings
-from shared.telemetry import logger
+from shared.runtime.settings import PREFIX, STACK_FILE, Settings
+from shared.runtime.telemetry import logger
+from shared.s3.clock import Clock, SystemClock
 
 READY_S = 60.0
 SERVER_STOP_S = 10.0

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from infra.local.program import Program, limit_log, tail
 from infra.local.state import Pids
-from shared.clock import Clock
 from shared.errors import Code, TransientError
-from shared.heartbeat import told_fault
-from shared.retry import RetryPolicy
-from shared.telemetry import logger
+from shared.runtime.heartbeat import told_fault
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.telemetry import logger
+from shared.s3.clock import Clock
 
 RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
 STEADY_S = 30.0

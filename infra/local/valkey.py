@@ -8,7 +8,7 @@ import redis
 
 from infra.local.program import LOOPBACK, Program
 from infra.local.state import State, write_private
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def valkey(state: State, settings: Settings) -> Program:

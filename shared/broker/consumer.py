@@ -23,9 +23,9 @@ from shared.broker.publisher import Publisher
 from shared.broker.session import Session
 from shared.broker.topology import dead
 from shared.broker.transports import transport
-from shared.retry import RetryPolicy
-from shared.settings import Settings
-from shared.telemetry import logger
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
 
 __all__ = ["Consumer", "Delivery"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from shared.broker.topology import ALL, UPLOADS, dead
 from shared.broker.transports import connected
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 IN_HAND = "unacked"
 

@@ -15,7 +15,7 @@ from kombu.connection import Connection
 from shared.broker.transport import Outgoing
 from shared.broker.transports import transport
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 BATCH = 200
 """Messages that one confirmation may cover."""

@@ -34,7 +34,7 @@ from kombu.transport import virtual
 from redis.exceptions import OutOfMemoryError
 
 from shared.broker.envelope import Content, payload, seal, unseal
-from shared.broker.held import HeldQoS
+from shared.broker.qos import HeldQoS
 
 IDLE_S = 0.1
 """Pause between two looks at a queue for which the server refuses to let us wait."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.broker.delivery import Delivery, Ruling
 from shared.broker.transport import Transport
-from shared.telemetry import logger
+from shared.runtime.telemetry import logger
 
 
 class Session:

@@ -26,7 +26,7 @@ from kombu.connection import Connection
 from kombu.transport import SQS
 
 from shared.broker.envelope import Content, opened, payload, seal
-from shared.broker.held import HeldQoS
+from shared.broker.qos import HeldQoS
 from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 from shared.errors import BrokerUnavailable
 

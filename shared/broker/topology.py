@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.messages import Priority
+from shared.uploads.messages import Priority
 
 UPLOADS: Final = "darkroom.uploads"
 """Storage notifications that arrive by queue."""

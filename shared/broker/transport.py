@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 Outgoing = tuple[bytes, Mapping[str, str]]
 """Body and headers of a message to publish."""

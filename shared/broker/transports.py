@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from shared.broker.transport import Transport
 from shared.errors import BrokerUnavailable, SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from shared import identity, models
-from shared.documents import ModelRef, WorkflowRef
+from shared import models
 from shared.errors import Code, NotFound, PermanentError
+from shared.uploads import identity
+from shared.uploads.documents import ModelRef, WorkflowRef
 
 PRESETS = Path(__file__).parent / "presets"
 

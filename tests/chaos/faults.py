@@ -18,10 +18,10 @@ from pathlib import Path
 import psutil
 import redis
 
-from shared import keys
-from shared.broker import dead, topology
+from shared.broker import dead_letter, topology
 from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable, StorageUnavailable
+from shared.uploads import keys
 from tests.chaos.runs import Deed, now
 from tests.chaos.world import WORKERS, NotInjectedError, World, until
 
@@ -334,7 +334,10 @@ def _treated(world: World, mood: str) -> Iterator[None]:
 
 def _letters(world: World) -> set[tuple[str, bytes]]:
     try:
-        return {(letter.queue, letter.body) for letter in dead.letters(world.settings)}
+        return {
+            (letter.queue, letter.body)
+            for letter in dead_letter.letters(world.settings)
+        }
     except BrokerUnavailable:
         return set()
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extras
 
-from shared import keys
 from shared.broker.depth import depth
 from shared.broker.topology import dead
-from shared.documents import Reason, Receipt, Record
 from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt, Record
 from tests.chaos.pixels import differing
 from tests.chaos.remains import died, leaks, left_behind
 from tests.chaos.runs import WORKER_LOGS, explain, told

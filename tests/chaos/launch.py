@@ -16,8 +16,8 @@ from pathlib import Path
 from infra.local import stack
 from infra.local.program import Program
 from infra.local.seaweedfs import seaweedfs
-from shared import telemetry
-from shared.settings import Settings
+from shared.runtime import telemetry
+from shared.runtime.settings import Settings
 from tests.chaos.runs import WORKER_LOGS
 
 ARMED = "failpoints.json"

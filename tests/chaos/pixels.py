@@ -12,8 +12,8 @@ from PIL import Image
 from gpu_worker import codec, engines
 from gpu_worker.restore import restore
 from shared import workflows
-from shared.documents import Record
 from shared.errors import NotFound
+from shared.uploads.documents import Record
 
 if TYPE_CHECKING:
     from tests.chaos.world import World

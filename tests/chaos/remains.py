@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from shared import identity
-from shared.broker import dead
-from shared.settings import Settings
+from shared.broker import dead_letter
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 from tests.chaos.runs import SCRATCH, WORKER_LOGS
 from tests.chaos.uploads import ALBUM, USERS
 
@@ -38,7 +38,7 @@ def leaks(world: World) -> list[str]:
     """
     letters = (
         f"{letter.body!r} {letter.detail} {letter.headers}"
-        for letter in dead.letters(world.settings)
+        for letter in dead_letter.letters(world.settings)
     )
     places = {
         path.name: path.read_text(errors="replace") for path in _logs(world.folder)

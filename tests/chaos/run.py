@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from shared import identity
 from shared.errors import StorageUnavailable
-from shared.storage import S3Store
+from shared.s3.store import S3Store
+from shared.uploads import identity
 from tests.admin import as_admin
 from tests.chaos import faults
 from tests.chaos.footprint import Footprint

@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from gpu_worker.stages.patience import POLICY
-from shared.claims import RENEWALS, SILENT
-from shared.documents import Record
+from gpu_worker.pipeline.retrying import POLICY
+from shared.uploads.attempts import RENEWALS, SILENT
+from shared.uploads.documents import Record
 
 WORKER_LOGS = "workers"
 """Folder beside the state, on a disk that is never filled: a line that is lost would be

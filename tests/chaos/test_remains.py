@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.chaos import footprint, remains
 from tests.chaos.footprint import MIB, Footprint, Sample
 from tests.chaos.runs import SCRATCH, WORKER_LOGS
@@ -27,7 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         tmp_path / SCRATCH,
     ):
         folder.mkdir(parents=True)
-    monkeypatch.setattr("shared.broker.dead.letters", lambda _: [])
+    monkeypatch.setattr("shared.broker.dead_letter.letters", lambda _: [])
     settings = Settings.given(
         pepper="geheim", broker_url="redis://:parole@127.0.0.1:1/0"
     )
@@ -51,7 +51,7 @@ def test_a_private_word_in_a_dead_letter_is_found(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter = SimpleNamespace(body=b"{}", detail=f"{ALBUM}/1.png", headers={})
-    monkeypatch.setattr("shared.broker.dead.letters", lambda _: [letter])
+    monkeypatch.setattr("shared.broker.dead_letter.letters", lambda _: [letter])
     assert remains.leaks(world) == ["a user's key in dead letters"]
 
 

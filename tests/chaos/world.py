@@ -20,8 +20,8 @@ import psutil
 from infra.local.stack import READY
 from infra.local.state import Pids
 from shared.errors import StorageUnavailable
-from shared.settings import STACK_FILE, Settings
-from shared.storage import S3Store
+from shared.runtime.settings import STACK_FILE, Settings
+from shared.s3.store import S3Store
 from tests.chaos.launch import ARMED
 from tests.chaos.relay import Relay
 from tests.chaos.runs import SCRATCH, WORKER_LOGS, Deed, Kind, now

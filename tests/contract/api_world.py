@@ -10,20 +10,20 @@ from uuid import uuid4
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from handlers import api, problems
-from handlers.api.auth import announcer, authenticate, looker
-from handlers.api.caller import SCOPES, Caller
+from handlers.audit_log.database import Logbook
 from handlers.context import Context
-from handlers.logbook import Logbook
-from handlers.notifications import UploadEvent
+from handlers.http import api, problems
+from handlers.http.api.auth import announcer, authenticate, looker
+from handlers.http.auth.principal import SCOPES, Caller
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared import identity, keys
 from shared.broker import topology
-from shared.clock import SystemClock
-from shared.documents import Receipt, Record
-from shared.messages import LogEvent
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.s3.store import S3Store
+from shared.uploads import identity, keys
+from shared.uploads.documents import Receipt, Record
+from shared.uploads.messages import LogEvent
 from tests.fakes import MemoryPublisher
 from tests.unit.upload_world import photo
 

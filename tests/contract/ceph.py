@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 from pydantic import SecretStr
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.brokers import free_port
 from tests.waiting import eventually
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.logbook import Logbook
+from handlers.audit_log.database import Logbook
 from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
-from shared.settings import Settings
-from shared.storage import ObjectStore, S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import ObjectStore, S3Store
 from tests.admin import as_admin
 from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
 from tests.contract.ceph import Ceph, missing

@@ -11,7 +11,7 @@ import psycopg2
 import redis
 
 from infra.migrate import migrate
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 @contextmanager

@@ -14,16 +14,16 @@ import psycopg2
 from PIL import Image
 from pydantic import SecretStr
 
-from gpu_worker.stages.context import Context as WorkerContext
-from gpu_worker.stages.outcome import Outcomes
-from handlers.notifications import UploadEvent
+from gpu_worker.pipeline.context import Context as WorkerContext
+from gpu_worker.pipeline.outcome import Outcomes
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from infra.bootstrap import buckets
-from shared import facts
-from shared.claims import Claims, Spent
-from shared.documents import Receipt, Record
 from shared.errors import Code
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import events
+from shared.uploads.attempts import Claims, Spent
+from shared.uploads.documents import Receipt, Record
 from tests.admin import as_admin
 from tests.contract.api_world import ApiWorld
 from tests.unit.test_upkeep import Delivery
@@ -132,7 +132,7 @@ class ErasureWorld(ApiWorld):
     def done(self, receipt: Receipt, result: bytes, preview: bytes) -> Record:
         """The worker's work, and the log's."""
         record = self.restore(receipt, result, preview)
-        self.logbook.write([facts.of_record(record, self.settings.bucket_results)])
+        self.logbook.write([events.of_record(record, self.settings.bucket_results)])
         return record
 
     def fail(self, receipt: Receipt, code: Code, detail: str = "d") -> None:

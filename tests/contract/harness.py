@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from shared.broker.consumer import Consumer, Delivery
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.waiting import eventually
 
 

@@ -13,8 +13,8 @@ import time
 import types
 
 from shared.broker.consumer import Consumer
-from shared.settings import Settings
-from shared.telemetry import configure
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import configure
 
 
 def main(url: str, queue: str, lease_s: str, prefetch: str, skew_s: str = "0") -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg2
 
-from handlers.logbook import Filter, Logbook
-from shared import identity
-from shared.messages import LogEvent
+from handlers.audit_log.database import Filter, Logbook
+from shared.uploads import identity
+from shared.uploads.messages import LogEvent
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 NOT_SHARED = {"upload_id", "task_id", "updated_at"}

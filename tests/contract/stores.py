@@ -1,5 +1,5 @@
 """The stores that the suite runs over, and what it needs of them beside
-`shared.storage.ObjectStore`.
+`shared.s3.store.ObjectStore`.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
-from shared.storage import ObjectStore, S3Store
+from shared.s3.store import ObjectStore, S3Store
 from tests.fakes import MemoryStore
 
 

@@ -12,8 +12,8 @@ import pytest
 from handlers.context import Context
 from handlers.on_sweep import on_sweep
 from infra.local.stack import Stack
-from shared import s3_listing
-from shared.storage import S3Store, Unfinished
+from shared.s3 import listing
+from shared.s3.store import S3Store, Unfinished
 from tests.admin import as_admin
 
 # the fixture: buckets of this test's own
@@ -43,7 +43,7 @@ def test_abandoned_uploads_are_ended_in_pages(
     """Whatever the key, several of one key, with parts and without; a young one can
     still be completed.
     """
-    monkeypatch.setattr(s3_listing, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     bucket, store = ctx.settings.bucket_uploads, Later(ctx.settings)
     ctx = replace(ctx, store=store)
     keys = ["old/a.png", "old/a.png", "old/b \u00e9+#%41.png", "old/c.png", "young.png"]

@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi.testclient import TestClient
 
-from handlers.access import jwks
-from handlers.access.tokens import LEEWAY_S, InvalidToken, Tokens
-from handlers.http import build
-from shared import identity
+from handlers.http.app import build
+from handlers.http.auth import jwks
+from handlers.http.auth.tokens import LEEWAY_S, InvalidToken, Tokens
 from shared.access import USUAL
-from shared.clock import Clock, StoreClock
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.clock import Clock, StoreClock
+from shared.uploads import identity
 from tests.contract.issuer import (
     AUDIENCE,
     ISSUER,

@@ -12,15 +12,15 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from handlers import access, api, problems
+from handlers.audit_log.database import Logbook
 from handlers.context import Context
-from handlers.logbook import Logbook
+from handlers.http import api, auth, problems
 from infra.local.stack import Stack
-from shared import facts, keys
-from shared.clock import SystemClock
-from shared.documents import ModelRef, Record, Source, WorkflowRef
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.s3.store import S3Store
+from shared.uploads import events, keys
+from shared.uploads.documents import ModelRef, Record, Source, WorkflowRef
 from tests.fakes import MemoryPublisher
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -70,7 +70,7 @@ def client_of(settings: Settings) -> TestClient:
     app = FastAPI()
     problems.install(app)
     ctx = Context(settings, S3Store(settings), MemoryPublisher(), SystemClock())
-    access.install(app, ctx)
+    auth.install(app, ctx)
     app.include_router(api.build(ctx))
     key = settings.api_key.get_secret_value()
     return TestClient(
@@ -92,7 +92,7 @@ def logged(servers: Stack) -> list[Record]:
         one.model_copy(update={"user_hash": records[0].user_hash}) for one in records
     ]
     Logbook(servers.settings).write(
-        [facts.of_record(one, "results") for one in records]
+        [events.of_record(one, "results") for one in records]
     )
     store = S3Store(servers.settings)
     for one in records:

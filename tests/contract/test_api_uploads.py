@@ -11,16 +11,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from handlers.context import Context
-from handlers.http import build
-from handlers.notifications import UploadEvent
+from handlers.http.app import build
+from handlers.intake.notifications import UploadEvent
+from handlers.intake.upload_options import READ
 from handlers.on_upload import on_upload
-from handlers.orders import READ
 from infra.local.stack import Stack
-from shared import identity
-from shared.clock import SystemClock
-from shared.documents import Receipt
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.s3.store import S3Store
+from shared.uploads import identity
+from shared.uploads.documents import Receipt
 from tests.fakes import MemoryPublisher
 from tests.unit.upload_world import photo
 from tests.waiting import eventually

@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 import pytest
 from starlette.testclient import TestClient
 
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from infra.local.stack import Stack
-from shared import facts, keys
 from shared.broker import topology
-from shared.documents import Reason
 from shared.errors import NotFound
-from shared.presign import META
+from shared.s3.presign import META
+from shared.uploads import events, keys
+from shared.uploads.documents import Reason
 from tests.contract.api_world import ApiWorld, tenant
 from tests.unit.upload_world import photo
 
@@ -156,7 +156,7 @@ def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
     """
     ann = name()
     receipt = world.upload(ann)
-    success = facts.of_record(world.restore(receipt), "results")
+    success = events.of_record(world.restore(receipt), "results")
     task = receipt.task_id or ""
     world.store.put(
         "quarantine", f"{receipt.upload_id}/grandma.png", b"copy", "image/png"
@@ -183,11 +183,11 @@ def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
     world.record()
     if late:
         world.logbook.write([success])
-    uploads, events = world.logbook.task(UUID(task))
+    uploads, history = world.logbook.task(UUID(task))
     (row,) = uploads
     assert (row.status, row.error_code) == ("failed", "erased")
     assert (row.image_filename, row.params, row.result_url) == (None, None, None)
-    assert "grandma" not in str([event.fields for event in events])
+    assert "grandma" not in str([event.fields for event in history])
     assert client.get(f"/v1/tasks/{task}/result").status_code == 404
     assert client.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
 
@@ -211,7 +211,7 @@ def test_a_failed_photo_is_erased_too(world: ApiWorld) -> None:
         reason.to_bytes(),
         "application/json",
     )
-    world.logbook.write([facts.of_reason(reason)])
+    world.logbook.write([events.of_reason(reason)])
     client, path = (
         world.client(tenant(ann, world.settings)),
         f"/v1/tasks/{receipt.task_id}",

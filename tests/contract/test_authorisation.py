@@ -15,13 +15,14 @@ import jwt
 import pytest
 from fastapi.testclient import TestClient
 
-from handlers.http import build
-from handlers.notifications import UploadEvent
+from handlers.http.app import build
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from infra.local.stack import Stack
-from shared import access, identity
+from shared import access
 from shared.access import USUAL, Scope
-from shared.clock import SystemClock
+from shared.s3.clock import SystemClock
+from shared.uploads import identity
 from tests.contract.api_world import ApiWorld
 
 OPEN = {"/healthz", "/readyz", "/openapi.json", "/events/storage"}

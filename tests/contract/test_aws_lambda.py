@@ -12,15 +12,15 @@ from uuid import uuid4
 import pytest
 
 from handlers import aws_lambda
-from handlers.logbook import Filter, Logbook
-from shared import keys
+from handlers.audit_log.database import Filter, Logbook
 from shared.broker import topology
-from shared.broker.dead import letters
+from shared.broker.dead_letter import letters
 from shared.broker.depth import depth
 from shared.broker.transports import connected
-from shared.documents import Receipt
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Receipt
 from tests.admin import as_admin
 from tests.contract.databases import corner
 from tests.unit.sweep_town import photo

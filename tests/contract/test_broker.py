@@ -15,7 +15,7 @@ from shared.broker.consumer import Delivery
 from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import ALL, BULK, LOG, dead
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.harness import consuming
 from tests.waiting import eventually
 

@@ -13,8 +13,8 @@ from shared.broker.consumer import Delivery
 from shared.broker.publisher import Publisher
 from shared.broker.topology import dead
 from shared.errors import PermanentError
-from shared.messages import CallbackDue, LogEvent, RestoreTask
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads.messages import CallbackDue, LogEvent, RestoreTask
 from tests.contract.harness import consuming
 from tests.waiting import eventually
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from shared.broker.publisher import Publisher
 from shared.broker.topology import dead
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.brokers import Broker, dead_port
 from tests.contract.harness import consuming
 from tests.waiting import eventually

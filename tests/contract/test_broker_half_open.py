@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable
-from shared.heartbeat import QUIET_S
-from shared.settings import Settings
+from shared.runtime.heartbeat import QUIET_S
+from shared.runtime.settings import Settings
 from tests.contract.brokers import Broker
 from tests.contract.harness import consuming
 from tests.contract.test_broker_faults import published

@@ -19,7 +19,7 @@ from shared.broker.depth import backlog
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LOG
 from shared.errors import BrokerUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.brokers import RabbitMQ
 from tests.contract.harness import consuming
 from tests.waiting import eventually

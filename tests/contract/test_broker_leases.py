@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from shared.broker.publisher import Publisher
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.brokers import Valkey
 from tests.contract.harness import Holder, consuming
 from tests.waiting import eventually

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from infra.commands import storage
 from infra.notifications import BucketNotifications
 from shared.errors import NotFound, SettingsError, StorageUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 EVENT = json.loads(
     (Path(__file__).parents[1] / "events" / "minio-put.json").read_text()

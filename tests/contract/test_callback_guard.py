@@ -17,11 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from handlers.callbacks.post import Sender
+from handlers.webhooks.sender import Sender
 from shared.callback_guard import check_url, resolve
-from shared.clock import SystemClock
 from shared.errors import Code, DarkroomError, PermanentError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
 from tests.contract.receivers import (
     Counter,
     Receiver,

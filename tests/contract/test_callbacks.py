@@ -19,20 +19,20 @@ from uuid import uuid4
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from handlers.callbacks.ledger import Ledger, Told
 from handlers.context import Context
-from handlers.messenger import PER_HOST
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
-from shared import keys
+from handlers.processes.webhook_dispatcher import PER_HOST
+from handlers.webhooks.call_log import Ledger, Told
 from shared.broker import topology
-from shared.broker.dead import letters, retry
+from shared.broker.dead_letter import letters, retry
 from shared.broker.depth import backlog
 from shared.broker.transports import connected
 from shared.errors import Code
-from shared.messages import CallbackDue
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.messages import CallbackDue
 from tests.admin import as_admin
 from tests.contract.brokers import dead_port
 from tests.contract.databases import corner

@@ -22,17 +22,17 @@ from PIL import Image
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from handlers.logbook import Filter, Logbook
+from handlers.audit_log.database import Filter, Logbook
 from handlers.on_upload import upload_id
 from infra.bootstrap import bootstrap, buckets
 from infra.commands import storage
 from infra.local.stack import Stack
-from shared import keys
-from shared.documents import Reason, Receipt, Record
 from shared.errors import NotFound, SettingsError
-from shared.presign import Presigner, Upload
-from shared.settings import Settings
-from shared.storage import ObjectInfo, S3Store
+from shared.runtime.settings import Settings
+from shared.s3.presign import Presigner, Upload
+from shared.s3.store import ObjectInfo, S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt, Record
 from tests.contract.brokers import free_port
 from tests.contract.databases import corner
 from tests.contract.stores import drop_bucket, keep_versions, make_bucket, versions

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared import keys
-from shared.broker import dead
+from shared.broker import dead_letter
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, LOG, UPLOADS
-from shared.documents import Reason, Receipt
 from shared.errors import Code, NotFound
-from shared.messages import LogEvent, RestoreTask
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt
+from shared.uploads.messages import LogEvent, RestoreTask
 from tests.conftest import darkroom
 from tests.contract.databases import corner
 from tests.contract.harness import consuming
@@ -40,7 +40,7 @@ def ctx(servers: Any) -> Iterator[Context]:
     }
     ctx = Context.of(Settings.model_validate(own))
     yield ctx
-    dead.drop(ctx.settings)
+    dead_letter.drop(ctx.settings)
 
 
 def dead_command(ctx: Context, folder: Path, *arguments: str) -> Any:
@@ -75,7 +75,9 @@ def set_aside(ctx: Context) -> RestoreTask:
         lambda d: d.dead("decode_error", "broken"),
     ) as taken:
         task = RestoreTask.decode(taken.take(1)[0].body)
-        eventually(lambda: len(dead.letters(ctx.settings)) == 1, "the dead message")
+        eventually(
+            lambda: len(dead_letter.letters(ctx.settings)) == 1, "the dead message"
+        )
     key = keys.receipt(task.upload_id)
     source = Receipt.from_bytes(
         ctx.store.read(ctx.settings.bucket_results, key), key
@@ -139,7 +141,9 @@ def test_what_is_no_task_is_put_back_as_it_is_and_all_of_a_queue_is_dropped(
         ctx.settings, {LANES[2]: 2, UPLOADS: 1}, lambda d: d.dead("bad_message", "no")
     ) as taken:
         taken.take(3)
-        eventually(lambda: len(dead.letters(ctx.settings)) == 3, "three dead messages")
+        eventually(
+            lambda: len(dead_letter.letters(ctx.settings)) == 3, "three dead messages"
+        )
     assert "body_base64" in dead_command(ctx, tmp_path, "list")[0]
     assert dead_command(ctx, tmp_path, "drop", "--all", "--queue", UPLOADS) == {
         "dropped": 1

@@ -18,14 +18,14 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from handlers.logbook import Filter, Logbook
-from shared import identity
+from handlers.audit_log.database import Filter, Logbook
 from shared.broker import topology
 from shared.broker.depth import IN_HAND, depth
 from shared.broker.publisher import Publisher
 from shared.errors import DatabaseUnavailable
-from shared.messages import LogEvent
-from shared.settings import PREFIX, Settings
+from shared.runtime.settings import PREFIX, Settings
+from shared.uploads import identity
+from shared.uploads.messages import LogEvent
 from tests.contract.databases import corner, database
 from tests.waiting import eventually
 

@@ -14,22 +14,22 @@ import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from handlers.api.tickets import Drawn
-from handlers.api.uploads import Wanted
-from handlers.notifications import UploadEvent
+from handlers.http.api.tickets import Drawn
+from handlers.http.api.uploads import Wanted
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload
-from handlers.sweep import damage
+from handlers.reconcile import damage
 from infra.bootstrap import bootstrap, buckets
 from infra.local.stack import Stack
-from shared import facts, identity, keys
 from shared.broker import topology
 from shared.broker.depth import Backlog
-from shared.documents import Receipt
 from shared.errors import Code
-from shared.messages import RestoreTask
-from shared.presign import META
-from shared.reopen import reopen
+from shared.s3.presign import META
+from shared.uploads import events, identity, keys
+from shared.uploads.documents import Receipt
+from shared.uploads.messages import RestoreTask
+from shared.uploads.retry_failed import reopen
 from tests.contract.api_world import tenant
 from tests.contract.erasure_world import (
     VERSIONS,
@@ -178,7 +178,7 @@ def test_nothing_is_left_of_what_is_erased(make: Make, versions: Versions) -> No
     )
     world.fail(changed, Code.SOURCE_CHANGED)
     restored(world, secret, later, "later")
-    told = facts.of_receipt(later, world.settings.bucket_results)
+    told = events.of_receipt(later, world.settings.bucket_results)
     refused = told.model_copy(
         update={"event_id": str(uuid4()), "fields": told.fields | {"width": -1}}
     )

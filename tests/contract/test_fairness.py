@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.stages.inbox import Inbox
+from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.worker import PREFETCH
-from shared import identity
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, RESTORE, lane_of
-from shared.clock import SystemClock
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.uploads import identity
 from tests.contract.harness import consuming
 from tests.waiting import eventually
 

@@ -10,14 +10,14 @@ from uuid import uuid4
 
 import pytest
 
+from handlers.audit_log.database import Logbook
 from handlers.bench import api, backlog, records, sweep, uploads
-from handlers.logbook import Logbook
-from shared import keys
 from shared.broker import topology
 from shared.broker.depth import depth
-from shared.documents import Receipt
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Receipt
 from tests.admin import as_admin
 from tests.contract.databases import corner, database
 from tests.contract.logbook_events import select

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from handlers.access.waiting import FRESH_S
-from handlers.http import build
+from handlers.http.app import build
+from handlers.http.auth.waiting import FRESH_S
 from infra.local.stack import Stack
-from shared import access, facts, identity
-from shared.storage import S3Store
+from shared import access
+from shared.s3.store import S3Store
+from shared.uploads import events, identity
 from tests.conftest import darkroom
 from tests.contract.api_world import ApiWorld
 from tests.fakes import FakeClock
@@ -164,6 +165,6 @@ def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> 
 
     eventually(lambda: asked() == 429, "the two that wait fill the quota")
     world.logbook.write(
-        [facts.of_record(world.restore(receipt), "results") for receipt in receipts]
+        [events.of_record(world.restore(receipt), "results") for receipt in receipts]
     )
     eventually(lambda: asked() == 201, "there is room again")

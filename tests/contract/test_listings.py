@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared import s3_listing
 from shared.errors import StorageUnavailable
-from shared.storage import ObjectStore, S3Store
+from shared.s3 import listing
+from shared.s3.store import ObjectStore, S3Store
 from tests.contract.stores import drop_bucket, keep_versions, make_bucket, versions
 from tests.fakes import MemoryStore
 
@@ -58,7 +58,7 @@ def of_size(
     store: ObjectStore, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many objects in a page."""
-    monkeypatch.setattr(s3_listing, "PAGE", request.param)
+    monkeypatch.setattr(listing, "PAGE", request.param)
     if isinstance(store, MemoryStore):
         store.page = request.param
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.columns import Row
-from handlers.logbook import Ending, Filter, Logbook, UploadKey, Written
-from shared import identity
-from shared.settings import Settings
+from handlers.audit_log.columns import Row
+from handlers.audit_log.database import Ending, Filter, Logbook, UploadKey, Written
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 from tests.contract.logbook_events import (
     AGAIN,
     NOT_SHARED,
@@ -413,7 +413,7 @@ def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
 
 
 def test_the_model_has_the_columns_of_the_table(url: str) -> None:
-    """`handlers.columns.Row` and the migration agree."""
+    """`handlers.audit_log.columns.Row` and the migration agree."""
     statement = """SELECT column_name FROM information_schema.columns
                    WHERE table_schema = 'darkroom' AND table_name = 'restoration_log'"""
     assert {name for (name,) in select(url, statement)} == set(Row.model_fields)

@@ -14,10 +14,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from handlers import logbook as logbook_module
-from handlers.logbook import Logbook
+from handlers.audit_log import database as logbook_module
+from handlers.audit_log.database import Logbook
 from shared.errors import DatabaseUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.logbook_events import event, life, select
 
 

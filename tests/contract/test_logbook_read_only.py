@@ -10,9 +10,9 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from handlers.logbook import Logbook, Written
+from handlers.audit_log.database import Logbook, Written
 from shared.errors import DatabaseUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.contract.logbook_events import life, select
 
 

@@ -17,7 +17,7 @@ from gpu_worker import models
 from gpu_worker.models import pull
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 CONTENT = bytes(range(256)) * 12_000
 

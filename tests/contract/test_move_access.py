@@ -13,8 +13,8 @@ import pytest
 from infra import bootstrap
 from infra.local.stack import Stack
 from shared.errors import NotFound
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
 from tests.admin import as_admin
 
 OLD = {

@@ -9,15 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from gpu_worker.stages.context import Context
-from gpu_worker.stages.outcome import Outcomes
-from handlers.notifications import UploadEvent
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.outcome import Outcomes
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from infra.local.stack import Stack
-from shared import keys
-from shared.claims import Claims, Spent
-from shared.documents import Receipt
 from shared.errors import Code, NotFound
+from shared.uploads import keys
+from shared.uploads.attempts import Claims, Spent
+from shared.uploads.documents import Receipt
 from tests.contract.api_world import ApiWorld
 from tests.unit.test_upkeep import Delivery
 from tests.unit.upload_world import photo

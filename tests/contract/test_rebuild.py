@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from handlers.api import withdraw
-from handlers.logbook import Filter, Logbook, Written
-from handlers.rebuild import rebuild
-from shared import facts, keys
-from shared.documents import Reason
+from handlers.audit_log.database import Filter, Logbook, Written
+from handlers.http.api import cancel_and_erase
+from handlers.reconcile.rebuild_log import rebuild
 from shared.errors import Code, DatabaseUnavailable
-from shared.messages import LogEvent
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import events, keys
+from shared.uploads.documents import Reason
+from shared.uploads.messages import LogEvent
 from tests.contract.databases import database
 from tests.unit.sweep_town import Town, photo
 
@@ -49,9 +49,9 @@ def town() -> Town:
     town.upload("waiting.png")
     town.told = [
         *town.recorded(),
-        facts.of_record(record, "results"),
-        facts.of_duplicate(town.receipt(shared), record.finished_at, "results"),
-        facts.of_reason(town.reason(failed)),
+        events.of_record(record, "results"),
+        events.of_duplicate(town.receipt(shared), record.finished_at, "results"),
+        events.of_reason(town.reason(failed)),
     ]
     return town
 
@@ -157,7 +157,7 @@ def test_an_erasure_in_the_middle_of_a_rebuild_stays(
         def write(self, events: Sequence[LogEvent]) -> Written:
             if upload in {event.upload_id for event in events}:
                 receipt = town.receipt(upload)
-                withdraw.erase(town.ctx, receipt.task_id or "", [receipt])
+                cancel_and_erase.erase(town.ctx, receipt.task_id or "", [receipt])
                 diary.write(town.recorded())
             return diary.write(events)
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from shared.errors import NotFound, PermanentError, StorageUnavailable
-from shared.storage import CHUNK_BYTES, ObjectStore
+from shared.s3.store import CHUNK_BYTES, ObjectStore
 from tests.contract.conftest import BUCKET
 from tests.contract.stores import put_in_parts
 
@@ -297,7 +297,7 @@ def test_a_listing_goes_on_behind_every_key(
 
     Ceph 16 answers 500 where it would have to name such a key.
     """
-    monkeypatch.setattr("shared.s3_listing.PAGE", 1)
+    monkeypatch.setattr("shared.s3.listing.PAGE", 1)
     names = [
         "a",
         "m\x01a",

@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from shared import s3_http
 from shared.errors import NotFound, PermanentError, StorageUnavailable
-from shared.retry import RetryPolicy
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.s3 import http
+from shared.s3.store import S3Store
 
 FACTS = {"ETag": '"e"', "Last-Modified": "Mon, 23 Nov 2026 04:24:01 GMT"}
 Answer = tuple[int, str, bytes, int]
@@ -102,7 +102,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     monkeypatch.setattr(
-        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
+        http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
     )
     return _store(f"http://127.0.0.1:{server.server_port}")
 
@@ -218,9 +218,9 @@ def test_a_silent_store_is_left(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener that never answers holds nobody up for longer than the limits."""
-    monkeypatch.setattr(s3_http, "READ_S", 0.05)
+    monkeypatch.setattr(http, "READ_S", 0.05)
     monkeypatch.setattr(
-        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=2)
+        http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=2)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Handler, "do_GET", lambda handler: handler.server.silent.wait(30))
@@ -266,7 +266,7 @@ def test_a_store_must_prove_who_it_is(
     context.load_cert_chain(certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     monkeypatch.setattr(
-        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=1)
+        http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=1)
     )
     monkeypatch.setattr(server, "handle_error", lambda *_: None)  # it is told, too
     url = f"https://127.0.0.1:{server.server_port}"

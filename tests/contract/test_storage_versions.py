@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import NotFound
-from shared.storage import ObjectStore
+from shared.s3.store import ObjectStore
 from tests.contract.stores import (
     drop_bucket,
     keep_versions,

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from shared.clock import StoreClock, SystemClock
-from shared.presign import Presigner, Upload
-from shared.storage import S3Store
+from shared.s3.clock import StoreClock, SystemClock
+from shared.s3.presign import Presigner, Upload
+from shared.s3.store import S3Store
 
 HOUR_S = 3600.0
 every_skew = pytest.mark.parametrize("skew_s", [-HOUR_S, -300.0, 300.0, HOUR_S])

@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from infra.local.stack import Stack
-from shared.presign import for_tickets
-from shared.storage import S3Store
+from shared.s3.presign import for_tickets
+from shared.s3.store import S3Store
 from tests import rights
 from tests.admin import as_admin
 

@@ -10,22 +10,22 @@ from uuid import uuid4
 
 import pytest
 
+from handlers.audit_log.database import Filter, Logbook
 from handlers.context import Context
-from handlers.logbook import Filter, Logbook
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
-from handlers.report import SweepReport
+from handlers.reconcile import arrivals
+from handlers.reconcile.arrivals import Arrivals
+from handlers.reconcile.report import SweepReport
 from handlers.retelling import facts_of, read_receipt
-from handlers.sweep import arrivals
-from handlers.sweep.arrivals import Arrivals
-from shared import facts, keys
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
-from shared.documents import Reason
 from shared.errors import Code
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import events, keys
+from shared.uploads.documents import Reason
 from tests.admin import as_admin
 from tests.contract.databases import corner, database
 from tests.unit.sweep_town import photo
@@ -234,7 +234,7 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
     erased = failed.model_copy(update={"error_code": Code.ERASED})
     with database(servers.settings) as url:
         diary, memory = Logbook(Settings(database_url=url)), Memory()
-        diary.write([facts.of_receipt(receipt, "results"), facts.of_reason(failed)])
+        diary.write([events.of_receipt(receipt, "results"), events.of_reason(failed)])
         idle = dict.fromkeys(backlog(ctx.settings), Backlog(0, 0))
         for reason, told in ((failed, 0), (erased, 1)):
             written = reason.to_bytes()

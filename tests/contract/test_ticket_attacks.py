@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from infra.local.stack import Stack
-from shared.storage import S3Store
+from shared.s3.store import S3Store
 from tests.admin import as_admin
 from tests.contract.test_api_uploads import client_of, issue
 

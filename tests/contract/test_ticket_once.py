@@ -13,15 +13,15 @@ from starlette.testclient import TestClient
 
 from handlers import erasure
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
 from infra.local.stack import Stack
-from shared import keys
-from shared.clock import SystemClock
-from shared.documents import Reason
 from shared.errors import Code, NotFound, StorageUnavailable
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.s3.store import S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Reason
 from tests.contract.test_api_uploads import client_of, issue, send
 from tests.fakes import MemoryPublisher
 from tests.unit.upload_world import photo

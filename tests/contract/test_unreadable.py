@@ -10,10 +10,9 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
 from infra.local.stack import Stack
-from shared import keys, s3_http
 from shared.errors import (
     Code,
     NotFound,
@@ -21,9 +20,11 @@ from shared.errors import (
     PermanentError,
     StorageUnavailable,
 )
-from shared.retry import RetryPolicy
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.s3 import http
+from shared.s3.store import S3Store
+from shared.uploads import keys
 from tests.admin import as_admin
 from tests.contract.databases import corner
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
@@ -44,7 +45,7 @@ FAULTS = {
 @pytest.fixture
 def proxy(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     monkeypatch.setattr(
-        s3_http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
+        http, "RETRY", RetryPolicy(base_s=0.001, cap_s=0.001, max_attempts=3)
     )
     with fault_proxy(s3_port(servers.settings)) as running:
         yield running

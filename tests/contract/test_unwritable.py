@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from infra.local.stack import Stack
-from shared import keys, s3_http
 from shared.errors import (
     NotFound,
     ObjectRefused,
@@ -18,7 +17,9 @@ from shared.errors import (
     ObjectUnwritable,
     StorageUnavailable,
 )
-from shared.storage import PROBE, S3Store
+from shared.s3 import http
+from shared.s3.store import PROBE, S3Store
+from shared.uploads import keys
 from tests.admin import as_admin
 from tests.contract.test_unreadable import bucket, proxy, store  # noqa: F401
 from tests.fault_proxy import Fault, FaultProxy
@@ -49,7 +50,7 @@ def spoil(proxy: FaultProxy, place: str, fault: Fault) -> None:
 
 @pytest.fixture(autouse=True)
 def _short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_http, "READ_S", 2.0)
+    monkeypatch.setattr(http, "READ_S", 2.0)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from infra import upload_forms as tries
 from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
-from shared import upload_forms
 from shared.errors import SettingsError
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3 import upload_forms
+from shared.s3.store import S3Store
 from tests.admin import as_admin
 from tests.contract.test_api_uploads import WANTED, client_of
 from tests.lax_store import lax_store

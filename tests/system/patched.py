@@ -16,8 +16,8 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
 from tests.admin import as_admin
 
 GATES = """

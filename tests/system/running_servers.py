@@ -16,14 +16,14 @@ import psutil
 import psycopg2
 
 from infra.local.stack import READY
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
 from tests.waiting import eventually
 
 DEADLINE_S = 180.0
 PROGRAM = """
 from infra.local.stack import Stack
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 stack = Stack(Settings.given(), servers_only=True)
 stack.heed_signals()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.system.client import photo
 from tests.waiting import eventually
 

@@ -23,9 +23,9 @@ import psutil
 import pytest
 
 from infra.local.stack import READY
-from shared import identity
-from shared.broker.dead import letters
-from shared.settings import Settings
+from shared.broker.dead_letter import letters
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 from tests.conftest import darkroom
 from tests.system.client import PATIENCE_S, Client, photo
 from tests.waiting import eventually
@@ -40,7 +40,7 @@ PROGRAM = """
 import json, sys
 from dataclasses import replace
 from infra.local.stack import Stack
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 wrong = json.loads(sys.argv[1])
 

@@ -18,9 +18,9 @@ import pytest
 from infra.local import postgres
 from infra.local.state import State, make_folders
 from infra.local.supervisor import Supervisor
-from shared.clock import SystemClock
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
 from tests.system.running_servers import Running, read, write
 
 

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from infra.notifications import BucketNotifications
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests import rights
 from tests.contract.brokers import free_port
 from tests.waiting import eventually

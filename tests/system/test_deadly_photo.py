@@ -11,11 +11,11 @@ import pytest
 
 from gpu_worker.worker import EXIT_STUCK
 from handlers.context import Context
-from shared import keys
-from shared.broker.dead import letters
-from shared.claims import due_s, latest
-from shared.documents import Reason
+from shared.broker.dead_letter import letters
 from shared.errors import Code
+from shared.uploads import keys
+from shared.uploads.attempts import due_s, latest
+from shared.uploads.documents import Reason
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 from tests.waiting import eventually
 

@@ -15,15 +15,15 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.sweep.calls import Calls
+from handlers.reconcile.due_retries import Calls
 from infra.local.program import Program
 from infra.local.supervisor import Supervisor
-from shared import keys
-from shared.broker.dead import letters
-from shared.clock import SystemClock
-from shared.documents import Reason, Record
+from shared.broker.dead_letter import letters
 from shared.errors import Code
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Record
 from tests.system.patched import buckets, patched
 from tests.system.test_worker_pressure import ctx, record, upload  # noqa: F401
 from tests.waiting import eventually

@@ -77,7 +77,7 @@ def decoders(worker: psutil.Process) -> list[psutil.Process]:
     return [
         child
         for child in worker.children()
-        if "gpu_worker.codec.child" in child.cmdline()
+        if "gpu_worker.codec.sandbox_child" in child.cmdline()
     ]
 
 

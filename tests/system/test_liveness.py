@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from shared import identity
+from shared.uploads import identity
 from tests.conftest import darkroom
 from tests.system.client import Client, photo
 from tests.waiting import eventually

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from infra.local.state import Pids
-from shared import identity, models
-from shared.settings import Settings
+from shared import models
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 from tests.conftest import darkroom
 from tests.system.client import Client, photo
 from tests.waiting import eventually

@@ -15,14 +15,15 @@ import httpx
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
-from handlers.sweep.calls import Calls
-from shared import keys, models, offers
-from shared.broker.dead import letters
-from shared.claims import latest
+from handlers.reconcile.due_retries import Calls
+from shared import models, offers
+from shared.broker.dead_letter import letters
 from shared.models import registry
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.attempts import latest
 from tests.conftest import darkroom
 from tests.extras import needs
 from tests.system.client import PATIENCE_S, Client, photo

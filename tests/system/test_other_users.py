@@ -23,7 +23,7 @@ from infra.local import certificates
 from infra.local.program import script
 from infra.local.seaweedfs import ROLES, SOCKETS
 from infra.local.state import State
-from shared.storage import S3Store
+from shared.s3.store import S3Store
 from tests.system.running_servers import Running, listening, read, write
 
 STRANGER = pwd.getpwnam("nobody")

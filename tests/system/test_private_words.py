@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import redis
 
-from shared import access, identity
-from shared.settings import Settings
+from shared import access
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 from tests.conftest import darkroom
 from tests.system.client import photo
 from tests.waiting import eventually

@@ -13,9 +13,9 @@ from PIL import Image
 
 from gpu_worker.codec import profiles
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared import keys
+from shared.uploads import keys
 from tests.system.patched import patched
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
 from tests.waiting import eventually

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from standardwebhooks import Webhook
 
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.conftest import darkroom
 from tests.contract.receivers import Receiver, status
 from tests.system import client

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload, upload_id
-from shared import keys, s3_client, s3_http
-from shared.documents import Reason, Receipt
 from shared.errors import Code, DarkroomError, NotFound
-from shared.retry import RetryPolicy
+from shared.runtime.retry import RetryPolicy
+from shared.s3 import client, http
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt
 from tests.fault_proxy import Fault, fault_proxy
 from tests.system.client import photo
 from tests.system.patched import buckets, patched
@@ -35,12 +36,12 @@ LIMITS: dict[str, Any] = {
 }
 SILENCE_S = 1.0
 SHORT = f"""
-from gpu_worker.stages import patience
-from shared import s3_client, s3_http
-from shared.retry import RetryPolicy
-s3_http.READ_S = s3_client.READ_S = {SILENCE_S}
+from gpu_worker.pipeline import patience
+from shared import client, s3_http
+from shared.runtime.retry import RetryPolicy
+http.READ_S = client.READ_S = {SILENCE_S}
 patience.HUNG_S = {SILENCE_S / 2}
-s3_http.RETRY = RetryPolicy(0.01, 0.01, 3)
+http.RETRY = RetryPolicy(0.01, 0.01, 3)
 patience.POLICY = RetryPolicy(0.01, 0.05, 1_000_000)
 """
 KINDS = {
@@ -177,9 +178,9 @@ def test_each_costs_itself_alone(
     """The photos between them are restored; those that cannot be end with a reason, the
     others once it is over.
     """
-    for module in (s3_http, s3_client):
+    for module in (http, client):
         monkeypatch.setattr(module, "READ_S", SILENCE_S)
-    monkeypatch.setattr(s3_http, "RETRY", RetryPolicy(0.01, 0.01, 3))
+    monkeypatch.setattr(http, "RETRY", RetryPolicy(0.01, 0.01, 3))
     bucket, port = (
         own.settings.bucket_uploads,
         int(own.settings.s3_endpoint_url.rpartition(":")[2]),

@@ -13,10 +13,10 @@ import pytest
 
 from handlers.context import Context
 from handlers.retelling import read_receipt, task_of
-from shared.broker.dead import letters
+from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
-from shared.documents import Record
-from shared.storage import S3Store
+from shared.s3.store import S3Store
+from shared.uploads.documents import Record
 from tests.system.patched import Gates, buckets, patched
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 from tests.waiting import eventually

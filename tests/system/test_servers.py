@@ -24,8 +24,8 @@ from kombu.exceptions import OperationalError
 from infra.bootstrap import bootstrap
 from infra.migrate import MIGRATIONS, migrate, migrations
 from shared.errors import PermanentError
-from shared.settings import STACK_FILE, Settings
-from shared.storage import S3Store
+from shared.runtime.settings import STACK_FILE, Settings
+from shared.s3.store import S3Store
 from tests.system.running_servers import (
     PROGRAM,
     Running,

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from handlers.context import Context
-from shared import keys
-from shared.claims import latest
+from shared.uploads import keys
+from shared.uploads.attempts import latest
 from tests.proxy import Proxy
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 from tests.waiting import eventually

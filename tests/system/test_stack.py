@@ -21,7 +21,7 @@ import psycopg2
 import pytest
 
 from infra.local.state import Pids
-from shared.settings import STACK_FILE, Settings
+from shared.runtime.settings import STACK_FILE, Settings
 from tests.conftest import darkroom
 from tests.system.running_servers import survivors
 from tests.waiting import eventually

@@ -24,12 +24,12 @@ import pytest
 
 from handlers.context import Context
 from handlers.retelling import read_receipt, task_of
-from shared import keys
-from shared.broker.dead import letters
+from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
-from shared.claims import CLOCK_STEP_S, RENEWALS
-from shared.documents import Record
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.attempts import CLOCK_STEP_S, RENEWALS
+from shared.uploads.documents import Record
 from tests.system.patched import Gates, buckets, patched
 from tests.system.test_clock_skew import LIBRARY, NEAR, SLEEP, forget_the_killed, times
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401

@@ -23,12 +23,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.context import Context
 from handlers.on_sweep import on_sweep
 from infra.bootstrap import reachable
-from shared import keys
-from shared.broker.dead import letters
-from shared.documents import Record
+from shared.broker.dead_letter import letters
 from shared.errors import NotFound
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Record
 from tests.system.running_servers import Running
 from tests.system.test_worker_pressure import Front, Worker, record, upload
 from tests.waiting import eventually

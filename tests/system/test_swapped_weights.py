@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from shared import models
 from shared.broker import topology
 from shared.broker.depth import depth
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.system.client import photo
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
 from tests.waiting import eventually

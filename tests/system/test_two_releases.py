@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from handlers.sweep.calls import Calls
+from handlers.reconcile.due_retries import Calls
 from shared import __version__, workflows
-from shared.broker.dead import letters
-from shared.documents import Record
+from shared.broker.dead_letter import letters
+from shared.uploads.documents import Record
 from tests.system.client import photo
 from tests.system.patched import buckets, patched
 from tests.system.test_deadly_photo import ended

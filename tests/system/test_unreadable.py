@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
+from handlers.reconcile.due_retries import Calls
 from handlers.retelling import task_of
-from handlers.sweep.calls import Calls
-from shared import keys
 from shared.broker.topology import restore_queue
-from shared.documents import Reason, Receipt
 from shared.errors import Code, NotFound
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.system.client import photo
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401

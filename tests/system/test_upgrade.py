@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from infra.local import postgres
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.conftest import darkroom
 from tests.old_state import ARCHIVE, IDEMPOTENCY, REQUEST, contents, photo
 from tests.waiting import eventually

@@ -20,13 +20,13 @@ from PIL import Image
 
 from handlers.on_upload import upload_id
 from infra.local.stack import Stack
-from shared import keys
 from shared.broker import topology
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
-from shared.documents import Reason, Receipt
 from shared.errors import NotFound
-from shared.storage import S3Store
+from shared.s3.store import S3Store
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt
 from tests.conftest import only_servers
 from tests.contract.brokers import free_port
 from tests.waiting import eventually

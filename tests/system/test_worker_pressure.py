@@ -23,13 +23,13 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared import keys
-from shared.broker.dead import letters
-from shared.documents import Record
+from shared.broker.dead_letter import letters
 from shared.errors import NotFound
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.documents import Record
 from tests.contract.databases import corner
 from tests.full_disk import tiny_disk
 from tests.system.client import photo

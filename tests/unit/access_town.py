@@ -8,9 +8,10 @@ from typing import Any
 import httpx2
 from fastapi.testclient import TestClient
 
-from handlers.http import build
-from shared import access, identity
+from handlers.http.app import build
+from shared import access
 from shared.access import USUAL, ApiKey, Scope
+from shared.uploads import identity
 from tests.unit.upload_world import World
 
 OPERATOR = "operators-key-operators-key-operators"

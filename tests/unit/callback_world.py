@@ -8,10 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from handlers.callbacks.ledger import Due, Ledger, Told
 from handlers.on_finished import on_finished
 from handlers.on_upload import Decision
-from shared import keys
+from handlers.webhooks.call_log import Due, Ledger, Told
+from shared.uploads import keys
 from tests.unit.upload_world import World, photo
 
 URL = "https://hooks.example.com/photos?tenant=7"

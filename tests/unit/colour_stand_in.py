@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpu_worker import steps
 from gpu_worker.photo import Photo
 from shared.models import Model, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 Floats = NDArray[np.float32]

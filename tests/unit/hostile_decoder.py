@@ -19,9 +19,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from gpu_worker.codec import child, decode
+from gpu_worker.codec import decode, sandbox_child
 from gpu_worker.codec.decode import Limits
-from gpu_worker.codec.wire import Answer, Conversion, Converted
+from gpu_worker.codec.ipc import Answer, Conversion, Converted
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from tests.unit.codec_samples import quarters, saved
@@ -161,14 +161,14 @@ def convert(
     if icc == b"less":
         return Answer(said=Converted()), [b"\xff"]
     if icc == b"photo":
-        return child._answer(saved(quarters(), "PNG"), Limits())
+        return sandbox_child._answer(saved(quarters(), "PNG"), Limits())
     if icc in ACTS:
         act(icc, Limits())
     return honest(request, pixels, icc)
 
 
-honest = child._converted
+honest = sandbox_child._converted
 
 if __name__ == "__main__":
-    child.decode, child._converted = act, convert
-    sys.exit(child.main(int(sys.argv[1])))
+    sandbox_child.decode, sandbox_child._converted = act, convert
+    sys.exit(sandbox_child.main(int(sys.argv[1])))

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from handlers.probe import Probed, probe
+from handlers.intake.probe import Probed, probe
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 SETTINGS = Settings(
     max_upload_bytes=5_000_000, max_pixels=1_000_000, max_output_pixels=10_000_000

@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 
 from gpu_worker.photo import Photo
+from gpu_worker.pipeline import retrying
+from gpu_worker.pipeline.job import Job
 from gpu_worker.restore import Restored
-from gpu_worker.stages import patience
-from gpu_worker.stages.job import Job
 from gpu_worker.worker import Worker
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload, upload_id
-from shared import keys
 from shared.broker import topology
 from shared.errors import (
     Code,
@@ -32,8 +31,9 @@ from shared.errors import (
     PermanentError,
     StorageUnavailable,
 )
-from shared.retry import RetryPolicy
-from shared.settings import Settings
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.uploads import keys
 from tests.fakes import MemoryStore
 from tests.refusals import Refusal
 from tests.unit.sweep_town import BUCKETS, LEASE_S, Town, photo
@@ -129,7 +129,7 @@ class Mill:
         patch.setattr(
             "gpu_worker.codec.Decoder", lambda _: SimpleNamespace(decode=self._decoded)
         )
-        patch.setattr(patience, "POLICY", RetryPolicy(1e-5, 1e-5, 1_000_000))
+        patch.setattr(retrying, "POLICY", RetryPolicy(1e-5, 1e-5, 1_000_000))
         worker = Worker(settings)
         patch.setattr(worker, "_infer", _infer)
         return worker

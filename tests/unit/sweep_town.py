@@ -12,21 +12,21 @@ from typing import Any
 
 from PIL import Image
 
+from handlers.audit_log.database import Ending, UploadKey
 from handlers.context import Context
-from handlers.logbook import Ending, UploadKey
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload, upload_id
-from handlers.report import SweepReport
-from shared import keys
+from handlers.reconcile.report import SweepReport
 from shared.broker import topology
 from shared.broker.depth import Backlog
-from shared.claims import Claim, Claims
-from shared.documents import Reason, Receipt, Record
 from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
-from shared.messages import LogEvent, RestoreTask
-from shared.settings import Settings
-from shared.storage import ObjectInfo
+from shared.runtime.settings import Settings
+from shared.s3.store import ObjectInfo
+from shared.uploads import keys
+from shared.uploads.attempts import Claim, Claims
+from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.messages import LogEvent, RestoreTask
 from tests.fakes import FakeClock, MemoryPublisher, MemoryStore
 
 BUCKETS = ("uploads", "results", "quarantine", "archive")

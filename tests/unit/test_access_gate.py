@@ -10,9 +10,10 @@ import pytest
 import structlog
 from fastapi.testclient import TestClient
 
-from handlers.access import keys
-from handlers.access.keys import KeyRing
-from shared import access, identity
+from handlers.http.auth import keys
+from handlers.http.auth.keys import KeyRing
+from shared import access
+from shared.uploads import identity
 from tests.unit.access_town import OPERATOR, PHOTO, Town
 
 
@@ -202,7 +203,9 @@ def test_every_answer_says_what_browsers_may_do_with_it(town: Town, path: str) -
 def test_the_answer_to_a_bug_of_ours_carries_it_too(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handlers.api.catalogue.workflows.presets", lambda: 1 / 0)
+    monkeypatch.setattr(
+        "handlers.http.api.workflows_and_stats.workflows.presets", lambda: 1 / 0
+    )
     with structlog.testing.capture_logs():
         answer = town.ask(OPERATOR)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from fastapi.testclient import TestClient
 
-from handlers.access import buckets
+from handlers.http.auth import buckets
 from shared.errors import SettingsError
 from tests.fakes import FakeClock
 from tests.unit.access_town import OPERATOR, Town

@@ -13,10 +13,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from handlers.access import shares
-from handlers.access.address import Addresses
-from handlers.access.gate import Gate
-from handlers.access.limits import Limits
+from handlers.http.auth import shares
+from handlers.http.auth.address import Addresses
+from handlers.http.auth.limits import Limits
+from handlers.http.auth.middleware import Gate
 from tests.unit.access_town import Town
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 import anyio
 import pytest
 
-from handlers.api import events
-from handlers.api.state import State
-from shared.documents import Fault
+from handlers.http.api import events
+from handlers.http.api.state import State
 from shared.errors import Code, StorageUnavailable
+from shared.uploads.documents import Fault
 
 FAULT = Fault(error_code=Code.DECODE_ERROR, error_detail="no picture")
 QUEUED, HALF, FAILED_TRY = (

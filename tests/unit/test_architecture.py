@@ -23,9 +23,8 @@ STOREYS = (
     "steps",
     "abilities",
     "restore",
-    "stages",
+    "pipeline",
     "worker",
-    "models_cli",
     "bench",
     "__main__",
 )
@@ -105,7 +104,7 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
     environment to the processes).
     """
     source = path.read_text()
-    if name_of(path) != "shared/settings.py":
+    if name_of(path) != "shared/runtime/settings.py":
         assert "getenv" not in source
         assert "environ[" not in source
         assert "environ.get" not in source

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from handlers import aws_lambda
-from handlers.logbook import Written
-from handlers.notifications import UploadEvent
+from handlers.audit_log.database import Written
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision
 from shared.broker import topology
 from shared.broker.envelope import seal
 from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
-from shared.messages import LogEvent
+from shared.uploads.messages import LogEvent
 from tests.unit.test_http import notification
 from tests.unit.upload_world import World, photo
 
@@ -102,7 +102,7 @@ def test_recorded_events_reach_the_trigger(
         seen.append(event.key)
         return Decision("ignored")
 
-    monkeypatch.setattr("handlers.intake.on_upload", on_upload)
+    monkeypatch.setattr("handlers.take_in.on_upload", on_upload)
     answer = aws_lambda.on_object_created(recorded(name))
     assert seen == [event["key"] for event in EXPECTED[name]["events"]]
     assert answer.get("batchItemFailures", []) == []

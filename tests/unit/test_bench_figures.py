@@ -13,9 +13,9 @@ from handlers.bench.cli import main
 from handlers.bench.figures import Spread, percentile, told
 from handlers.bench.records import lives
 from handlers.bench.uploads import BYTES, Times, photo
-from handlers.probe import probe
-from shared.messages import MAX_MESSAGE_BYTES
-from shared.settings import Settings
+from handlers.intake.probe import probe
+from shared.runtime.settings import Settings
+from shared.uploads.messages import MAX_MESSAGE_BYTES
 
 ROWS = {
     "ours": {

@@ -7,11 +7,11 @@ from time import sleep
 
 import pytest
 
-from gpu_worker.stages import patience
-from gpu_worker.stages.patience import Patient
-from shared.breaker import PROBE_S, Breaker
+from gpu_worker.pipeline import retrying
+from gpu_worker.pipeline.retrying import Patient
 from shared.errors import BrokerUnavailable, Code, NotFound, StorageUnavailable
-from shared.retry import RetryPolicy
+from shared.runtime.breaker import PROBE_S, Breaker
+from shared.runtime.retry import RetryPolicy
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 
@@ -98,7 +98,7 @@ class Service:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds."""
-    monkeypatch.setattr(patience, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
+    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
 
 
 @pytest.mark.usefixtures("quick")

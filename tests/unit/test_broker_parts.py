@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport.virtual import Channel, Message
 
-from shared import identity
 from shared.broker import topology
-from shared.broker.dead import _letter
+from shared.broker.dead_letter import _letter
 from shared.broker.delivery import Delivery, Ruling
 from shared.broker.envelope import Content, payload, seal, unseal
 from shared.broker.transports import transport
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import identity
 
 HEADERS = st.dictionaries(st.text(min_size=1), st.text(), max_size=3)
 

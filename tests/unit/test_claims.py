@@ -4,10 +4,10 @@ clock.
 
 import pytest
 
-from shared import claims, keys
-from shared.claims import Claim, Claims, Held, Spent
 from shared.errors import BrokerUnavailable, Code, OtherRelease
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import attempts, keys
+from shared.uploads.attempts import Claim, Claims, Held, Spent
 from tests.fakes import FakeClock, MemoryStore
 
 SETTINGS = Settings(lease_s=30, max_attempts=3, max_crashes=2)
@@ -133,8 +133,8 @@ def test_an_attempt_that_was_handed_back_does_not_count(ann, bob):
 def test_a_requeued_crash_still_counts_as_a_crash(ann, store, clock):
     ann.take("t", "u")
     clock.advance(32)
-    attempt, note, _ = claims.latest(store, "results", "t")
-    claims.requeue(store, "results", "t", attempt, note)
+    attempt, note, _ = attempts.latest(store, "results", "t")
+    attempts.requeue(store, "results", "t", attempt, note)
     claim = ann.take("t", "u")
     assert isinstance(claim, Claim)
     assert (claim.attempt, claim.note.crashes) == (2, 1)

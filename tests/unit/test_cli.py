@@ -22,7 +22,7 @@ from typer.main import get_command
 from infra import cli
 from shared import __version__
 from shared.errors import Code, PermanentError, SettingsError
-from shared.settings import PREFIX, STACK_FILE, Settings
+from shared.runtime.settings import PREFIX, STACK_FILE, Settings
 
 HEAVY = {
     "boto3",
@@ -241,7 +241,7 @@ def test_no_colour_where_none_is_wanted(
     monkeypatch.setenv("FORCE_COLOR", "1")
     program = """
 from shared import telemetry
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 telemetry.configure(Settings.given(log_format="pretty"), "test")
 telemetry.logger().warning("process.died", program="worker")
 """

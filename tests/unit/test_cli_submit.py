@@ -11,9 +11,9 @@ import pytest
 
 from infra import migrate, uploads
 from infra.commands import submit
-from shared import identity, keys
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import identity, keys
 from tests.fakes import MemoryStore
 
 FAST = {"workflow": "fast", "params": "{}", "priority": "interactive"}

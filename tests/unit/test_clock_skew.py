@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from handlers.on_sweep import on_sweep
-from shared.claims import Claim, Claims, Held
+from shared.uploads.attempts import Claim, Claims, Held
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import LEASE_S, Town
 

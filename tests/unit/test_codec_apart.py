@@ -10,7 +10,7 @@ import pytest
 
 from gpu_worker.codec import Decoder, Limits
 from gpu_worker.photo import Photo
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit import (
     test_codec_decode,
     test_codec_faults,

@@ -17,16 +17,16 @@ from PIL import Image, ImageFont
 from gpu_worker.codec import (
     Decoder,
     check_label,
-    corner,
     preview,
     profiles,
     stamp,
     texts,
+    watermark,
 )
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.codec_samples import noise, workflow
 
 TASK = "7b0d6d8e-0000-5000-8000-000000000001"
@@ -153,7 +153,7 @@ def test_chinese_letters_are_really_drawn() -> None:
 @pytest.fixture
 def _latin_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the package of the Chinese font."""
-    monkeypatch.setattr(corner, "_font", lambda size: ImageFont.load_default(size))
+    monkeypatch.setattr(watermark, "_font", lambda size: ImageFont.load_default(size))
 
 
 @pytest.mark.usefixtures("_latin_only")

@@ -12,7 +12,7 @@ import pytest
 from gpu_worker import codec
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 ROWS, WIDTH = 8000, 8000  # 192 MB
 BOUND_BYTES = 90_000_000

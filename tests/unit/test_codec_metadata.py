@@ -20,7 +20,7 @@ from gpu_worker.codec import (
     write_png,
 )
 from gpu_worker.photo import Metadata, Photo
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.codec_samples import (
     LIMITS,
     noise,

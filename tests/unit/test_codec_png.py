@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 from PIL import Image
 
-from gpu_worker.codec import Written, bands, decode, write_png
+from gpu_worker.codec import Written, decode, png_row_bands, write_png
 from gpu_worker.codec.png import CHUNK_BYTES, XMP_KEYWORD
 from gpu_worker.photo import Metadata, Photo
 from tests.unit.codec_samples import LIMITS, noise, read_png
@@ -73,14 +73,14 @@ def test_what_is_written_is_decoded_alike(photo: Photo) -> None:
 @pytest.fixture
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many bands in a small picture."""
-    monkeypatch.setattr(bands, "BAND_BYTES", 2048)
+    monkeypatch.setattr(png_row_bands, "BAND_BYTES", 2048)
 
 
 @pytest.mark.parametrize("level", range(4))
 @pytest.mark.parametrize(("dtype", "alpha"), [(np.uint8, False), (np.uint16, True)])
 @pytest.mark.usefixtures("small_bands")
 def test_bands_join(level: int, dtype: Any, alpha: bool) -> None:
-    """A picture of many bands, smooth in one part and noisy in another, reads as one
+    """A picture of many png_row_bands, smooth in one part and noisy in another, reads as one
     stream.
     """
     ramp = (

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.codec import Limits, decode
-from gpu_worker.codec.whole import is_whole
+from gpu_worker.codec.png_completeness import is_whole
 from shared.errors import Code, PermanentError
 from tests.hostile_fields import PNG_MAGIC, chunk
 from tests.unit.codec_samples import noise, png, saved

@@ -1,4 +1,4 @@
-"""Colouring: the official arithmetic around the network, in bands, at every size, depth
+"""Colouring: the official arithmetic around the network, in row_chunks, at every size, depth
 and colour space.
 """
 
@@ -23,7 +23,7 @@ import cv2
 
 from gpu_worker.codec import colour
 from gpu_worker.photo import Metadata, Photo
-from gpu_worker.pixels import bands, bilinear
+from gpu_worker.pixels import bilinear, row_chunks
 from gpu_worker.steps import colorize
 from tests.unit.colour_stand_in import Floats, StandIn, coloured, smooth
 
@@ -211,7 +211,7 @@ def test_the_result_does_not_depend_on_the_bands(
     """Big photos are done in rows at a time."""
     pixels = photo_like(300, 200)
     whole = coloured(Photo(pixels), StandIn()).photo.pixels
-    monkeypatch.setattr(bands, "BAND_BYTES", 200 * 4 * colorize.FLOATS_PER_PX * 7)
+    monkeypatch.setattr(row_chunks, "BAND_BYTES", 200 * 4 * colorize.FLOATS_PER_PX * 7)
     assert np.array_equal(coloured(Photo(pixels), StandIn()).photo.pixels, whole)
 
 

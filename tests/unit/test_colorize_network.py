@@ -29,7 +29,7 @@ from gpu_worker.restore import restore
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.colour_stand_in import Floats, StandIn, coloured
 
 

@@ -17,7 +17,7 @@ import yaml
 from infra.cli import COMMANDS
 from infra.docker.requirements import WITHOUT, name, requirements
 from infra.local.identities import ticket_policy
-from shared.settings import PREFIX, Settings
+from shared.runtime.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infra/docker"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from handlers.consume import settle
-from handlers.intake import take_in
+from handlers.processes.upload_consumer import settle
+from handlers.take_in import take_in
 from shared.broker import topology
 from shared.broker.delivery import Delivery, Ruling
 from shared.errors import Code, PermanentError, StorageUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.test_http import notification
 from tests.unit.upload_world import World, photo
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from gpu_worker.codec import Decoder, apart
+from gpu_worker.codec import Decoder, sandbox
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.pictures import photo_like
 from tests.unit.codec_samples import png, quarters, saved, tiff
 from tests.unit.heif_samples import Derived, grid, heif, sized
@@ -126,7 +126,7 @@ def test_a_process_that_talks_nonsense_and_stays_is_no_fault_of_ours(
     """A decoder that was taken over cannot have its photo tried again and again by
     holding on.
     """
-    monkeypatch.setattr(apart, "_END_S", 1.0)
+    monkeypatch.setattr(sandbox, "_END_S", 1.0)
     assert fault(decoder, b"nonsense").code is Code.DECODE_ERROR
     monkeypatch.undo()
     assert decoder.decode(SMALL).width == 24

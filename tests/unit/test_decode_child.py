@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from gpu_worker.codec import Decoder
-from gpu_worker.codec.confine import can_refuse_calls
+from gpu_worker.codec.seccomp import can_refuse_calls
 from shared.errors import Code, PermanentError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.codec_samples import quarters, saved
 from tests.waiting import eventually
 
@@ -246,7 +246,7 @@ def test_it_ends_with_its_worker(making: Making) -> None:
 HOLDER = """
 import sys
 from gpu_worker.codec import Decoder
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 held = Decoder(Settings())
 held.decode(%r)
 print(held._service._process.pid, flush=True, file=sys.stderr)

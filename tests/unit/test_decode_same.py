@@ -16,7 +16,7 @@ from PIL import Image
 from gpu_worker.codec import Decoder, Limits, decode
 from gpu_worker.photo import Photo
 from shared.errors import PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.pictures import photo_like
 from tests.unit.codec_samples import (
     HEIC,

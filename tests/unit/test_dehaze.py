@@ -13,9 +13,9 @@ import pytest
 
 from gpu_worker import steps
 from gpu_worker.photo import Photo, Pixels
-from gpu_worker.pixels import area, bands
+from gpu_worker.pixels import area, row_chunks
 from gpu_worker.steps import dehaze
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 from tests.pictures import difference, photo_like
 
@@ -38,7 +38,7 @@ sys.modules["cv2"] = sys.modules["torch"] = None
 import numpy as np
 from gpu_worker import steps
 from gpu_worker.photo import Photo
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 tools = steps.Tools(Settings(), lambda done: None)
 photo = Photo(np.full((30, 40, 3), 200, np.uint8))
@@ -164,7 +164,7 @@ def test_a_big_photo_is_read_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """And how many at a time changes nothing."""
     pixels = photo_like(1300, 900)
     whole, reduced = run(pixels, 0.9).photo.pixels, area.reduce(pixels, (554, 800))
-    monkeypatch.setattr(bands, "BAND_BYTES", 100_000)
+    monkeypatch.setattr(row_chunks, "BAND_BYTES", 100_000)
     assert np.array_equal(area.reduce(pixels, (554, 800)), reduced)
     assert np.array_equal(run(pixels, 0.9).photo.pixels, whole)
 

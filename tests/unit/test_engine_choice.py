@@ -19,7 +19,7 @@ from gpu_worker.restore import Restored, restore
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.models import Model, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.pictures import photo_like
 
 

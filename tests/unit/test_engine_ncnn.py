@@ -18,7 +18,7 @@ from gpu_worker.restore import Restored, restore
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.extras import needs_kernels
 
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared import facts
-from shared.documents import Fault, Reason, Receipt, Source, WorkflowRef
 from shared.errors import Code
-from shared.messages import MAX_MESSAGE_BYTES, LogEvent
+from shared.uploads import events
+from shared.uploads.documents import Fault, Reason, Receipt, Source, WorkflowRef
+from shared.uploads.messages import MAX_MESSAGE_BYTES, LogEvent
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -51,9 +51,9 @@ def test_every_event_fits_into_a_message(name: str, detail: str) -> None:
     """Whatever people call their files, the event stays under 2 KiB and says the same
     when it is read back.
     """
-    of_receipt = facts.of_receipt(receipt(f"in/{name}", detail), "results")
+    of_receipt = events.of_receipt(receipt(f"in/{name}", detail), "results")
     source = receipt(f"in/{name}", detail).source
-    of_reason = facts.of_reason(
+    of_reason = events.of_reason(
         Reason(
             upload_id="u",
             status="failed",
@@ -76,7 +76,7 @@ def test_ordinary_names_are_kept_whole() -> None:
     """
     for name in ("n" * 251 + ".jpg", "家族\u3000写真.jpg", "👩\u200d👧.png"):
         assert (
-            facts.of_receipt(receipt(f"in/{name}", "d"), "results").fields[
+            events.of_receipt(receipt(f"in/{name}", "d"), "results").fields[
                 "image_filename"
             ]
             == name
@@ -85,7 +85,7 @@ def test_ordinary_names_are_kept_whole() -> None:
 
 def test_what_was_cut_shows_it() -> None:
     """An ellipsis stands for the rest."""
-    fields = facts.of_receipt(receipt("n" * 300, "d" * 500), "results").fields
+    fields = events.of_receipt(receipt("n" * 300, "d" * 500), "results").fields
     assert fields["image_filename"] == "n" * 254 + "…"
     assert fields["error_detail"] == "d" * 399 + "…"
 
@@ -93,7 +93,7 @@ def test_what_was_cut_shows_it() -> None:
 def test_control_characters_are_replaced() -> None:
     """A NUL breaks a database row, an escape sequence a terminal."""
     assert (
-        facts.of_receipt(receipt("a\x00b\x1b[31m\n.jpg", "d"), "results").fields[
+        events.of_receipt(receipt("a\x00b\x1b[31m\n.jpg", "d"), "results").fields[
             "image_filename"
         ]
         == "a�b�[31m�.jpg"

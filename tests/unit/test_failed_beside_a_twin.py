@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.stages.job import Job
-from handlers.api import state
-from handlers.callbacks.payload import call_of
+from gpu_worker.pipeline.job import Job
+from handlers.http.api import state
 from handlers.retelling import facts_of
-from shared import keys
-from shared.documents import Reason
+from handlers.webhooks.payload import call_of
 from shared.errors import Code, PermanentError
+from shared.uploads import keys
+from shared.uploads.documents import Reason
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
 

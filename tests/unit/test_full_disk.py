@@ -17,7 +17,7 @@ from gpu_worker import codec
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.full_disk import tiny_disk
 
 DISK = 1 << 20
@@ -83,7 +83,7 @@ def test_a_full_disk_under_the_log_stops_nobody() -> None:
     """
     script = """
 from shared import telemetry
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 telemetry.configure(Settings(), "worker")
 for _ in range(2000):
     telemetry.logger().info("process.started", text="x" * 100)

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import failpoints, keys, models, workflows
+from shared import models, workflows
 from shared.errors import DarkroomError, PermanentError, SettingsError
-from shared.retry import RetryPolicy
-from shared.settings import Settings
+from shared.runtime import failpoints
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.uploads import keys
 
 
 def test_a_secret_is_never_shown():

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from gpu_worker.stages.hand import Hand, pixels
-from gpu_worker.stages.job import Job
-from shared.documents import Receipt
-from shared.messages import RestoreTask
+from gpu_worker.pipeline.in_flight import Hand, pixels
+from gpu_worker.pipeline.job import Job
+from shared.uploads.documents import Receipt
+from shared.uploads.messages import RestoreTask
 from tests.unit.sweep_town import Town
 
 SMALL = 24 * 16  # 6 x 4 px at scale 4

@@ -21,7 +21,7 @@ from shared.errors import (
     SettingsError,
     StorageUnavailable,
 )
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -99,7 +99,7 @@ def test_an_error_is_the_sentence_that_every_command_says(
         "importlib",
         SimpleNamespace(import_module=lambda _: SimpleNamespace(main=main)),
     )
-    monkeypatch.setattr("shared.telemetry.configure", lambda *_: None)
+    monkeypatch.setattr("shared.runtime.telemetry.configure", lambda *_: None)
     assert handlers.main(["sweep", "--once"]) == status
     assert capsys.readouterr() == ("", f"darkroom: {error.detail}\n")
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from gpu_worker.codec import Limits, decode
 from gpu_worker.codec.decode import FORMATS
-from handlers.headers import Header
-from handlers.probe import probe
+from handlers.intake.headers import Header
+from handlers.intake.probe import probe
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.hostile_fields import chunk
 from tests.unit.codec_samples import quarters, saved, tiff
 from tests.unit.heif_samples import Derived, cut, grid, heif, overlay, sized, turned

@@ -14,8 +14,8 @@ import typer
 from pydantic import SecretStr
 
 from infra.commands import health
-from shared.heartbeat import fault_file
-from shared.settings import Settings
+from shared.runtime.heartbeat import fault_file
+from shared.runtime.settings import Settings
 
 
 @pytest.fixture

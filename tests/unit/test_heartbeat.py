@@ -17,15 +17,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from structlog.testing import capture_logs
 
-from gpu_worker.stages import metrics as worker_metrics
+from gpu_worker.pipeline import metrics as worker_metrics
 from handlers import metrics as handlers_metrics
-from handlers.report import SweepReport
+from handlers.reconcile.report import SweepReport
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
-from shared import heartbeat, operations
-from shared.heartbeat import QUIET_S, Heartbeat, fault_file, told_fault
-from shared.settings import Settings
-from shared.telemetry import METRICS
+from shared.runtime import heartbeat, operations
+from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, told_fault
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import METRICS
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 
@@ -184,7 +184,7 @@ def test_a_process_answers_on_a_port_for_operators(
 
 
 def test_every_metric_is_explained() -> None:
-    """What the processes expose is what `shared.telemetry` lists."""
+    """What the processes expose is what `shared.runtime.telemetry` lists."""
     registry = CollectorRegistry()
     handlers_metrics.RecorderFigures(registry)
     handlers_metrics.SweepFigures(registry).passed(

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from gpu_worker.codec import Decoder, preview, write_png
 from gpu_worker.photo import Photo
 from shared.broker import topology
-from shared.documents import Receipt
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads.documents import Receipt
 from tests import hostile
 from tests.hostile import Hostile
 from tests.unit.upload_world import World

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 from gpu_worker.codec import Decoder, preview, write_png
 from gpu_worker.codec.colour import srgb
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.hostile_fields import chunk
 from tests.unit.codec_samples import HEIC, quarters, saved
 from tests.unit.probe_samples import box

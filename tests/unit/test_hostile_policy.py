@@ -100,7 +100,7 @@ def test_the_worker_decodes_apart() -> None:
         if list(calls(path, "codec.decode")) or list(calls(path, "decode"))
     }
     assert {name for name in here if not name.startswith("gpu_worker/bench/")} == {
-        "gpu_worker/codec/child.py"
+        "gpu_worker/codec/sandbox_child.py"
     }
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handlers import orders
+from handlers.intake import upload_options
 from handlers.on_upload import on_upload
-from shared.documents import Reason, Receipt
 from shared.errors import PermanentError, TransientError
-from shared.messages import LogEvent
+from shared.uploads.documents import Reason, Receipt
+from shared.uploads.messages import LogEvent
 from tests.unit.sweep_town import Town
 from tests.unit.upload_world import World, photo
 
@@ -131,5 +131,7 @@ def test_no_metadata_hide_another_upload_from_the_sweep(told: dict[str, str]) ->
 @given(st.one_of(values, st.text(characters)))
 def test_what_was_read_can_always_be_written(value: str) -> None:
     """In a document, in a row of the log, on a line."""
-    assert orders.decoded(value).encode().decode() == orders.decoded(value)
-    assert len(orders.decoded(value)) <= max(len(value), 1) * 4
+    assert upload_options.decoded(value).encode().decode() == upload_options.decoded(
+        value
+    )
+    assert len(upload_options.decoded(value)) <= max(len(value), 1) * 4

@@ -21,11 +21,11 @@ from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
 from handlers import metrics
-from handlers.http import SILENT_S, build
-from handlers.notifications import MAX_BYTES
-from handlers.readiness import Check, answers, checks_of
+from handlers.http.app import SILENT_S, build
+from handlers.http.readiness import Check, answers, checks_of
+from handlers.intake.notifications import MAX_BYTES
 from shared.errors import BrokerUnavailable, DatabaseUnavailable
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.unit.upload_world import World, photo
 from tests.waiting import eventually
 
@@ -359,7 +359,7 @@ def test_a_service_that_hangs_is_asked_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Readiness answers all the same, and no threads pile up behind the one that waits."""
-    monkeypatch.setattr("handlers.readiness.ANSWER_S", 0.05)
+    monkeypatch.setattr("handlers.http.readiness.ANSWER_S", 0.05)
     release, asked = threading.Event(), []
 
     def hang() -> None:
@@ -459,8 +459,8 @@ def test_a_bug_is_logged_without_the_keys_of_who_met_it(log_format: str) -> None
     of them.
     """
     program = f"""
-from shared.settings import Settings
-from shared.telemetry import configure, logger
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import configure, logger
 configure(Settings(log_format={log_format!r}), "test")
 def meet(header):
     raise RuntimeError("a bug")

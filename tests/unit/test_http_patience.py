@@ -17,8 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from handlers import http, http_patience
-from handlers.http_patience import PatientProtocol
+from handlers.http import app, slow_clients
+from handlers.http.slow_clients import PatientProtocol
 from tests.unit.upload_world import World
 from tests.waiting import eventually
 
@@ -33,18 +33,18 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The door as its process serves it, with a hasty clock and few connections at
     once, and one route more.
     """
-    monkeypatch.setattr(http_patience, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(http, "REQUESTS_AT_ONCE", MOST)
+    monkeypatch.setattr(slow_clients, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(app, "REQUESTS_AT_ONCE", MOST)
     world = World(settings={"api_port": 0, "webhook_token": "t"})
-    app = http.build(world.ctx, asked={})
-    app.add_api_route("/large", lambda: Response(bytes(LARGE)))
-    with serving(app, world) as port:
+    built = app.build(world.ctx, asked={})
+    built.add_api_route("/large", lambda: Response(bytes(LARGE)))
+    with serving(built, world) as port:
         yield port
 
 
 @contextmanager
-def serving(app: FastAPI, world: World) -> Iterator[int]:
-    server = uvicorn.Server(http.config_of(app, world.ctx.settings))
+def serving(built: FastAPI, world: World) -> Iterator[int]:
+    server = uvicorn.Server(app.config_of(built, world.ctx.settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -153,7 +153,7 @@ class Transport:
 def connected(transport: Transport) -> Iterator[PatientProtocol]:
     """A connection that is looked at by hand."""
     config, loop = (
-        http.config_of(FastAPI(), World().ctx.settings),
+        app.config_of(FastAPI(), World().ctx.settings),
         asyncio.new_event_loop(),
     )
     connection = PatientProtocol(config, uvicorn.server.ServerState(), {}, loop)
@@ -199,7 +199,7 @@ def test_no_websocket_gets_past_the_gate() -> None:
     """It is answered as the request that it is besides."""
     world = World(settings={"api_port": 0})
     with (
-        serving(http.build(world.ctx, asked={}), world) as port,
+        serving(app.build(world.ctx, asked={}), world) as port,
         socket.create_connection(("127.0.0.1", port)) as open_,
     ):
         open_.sendall(

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from handlers import http
-from handlers.api import events
-from handlers.api.state import State
-from shared import access, identity
+from handlers.http import app
+from handlers.http.api import events
+from handlers.http.api.state import State
+from shared import access
+from shared.uploads import identity
 from tests.unit.test_http_patience import serving
 from tests.unit.upload_world import World, photo
 from tests.waiting import eventually
@@ -41,7 +42,7 @@ def test_one_user_takes_no_more_than_a_share_of_the_streams(
             "access", access.place(document.id), document.to_bytes(), "application/json"
         )
         tasks[user], keys[user] = decision.task_id or "", text
-    with serving(http.build(world.ctx, asked={}), world) as port, ExitStack() as open_:
+    with serving(app.build(world.ctx, asked={}), world) as port, ExitStack() as open_:
 
         def stream(user: str) -> int:
             connection = open_.enter_context(

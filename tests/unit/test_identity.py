@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import identity
+from shared.uploads import identity
 
 text = st.text(min_size=1, max_size=20)
 

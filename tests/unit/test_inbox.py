@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gpu_worker.stages.inbox import BULK_TURN, Inbox
+from gpu_worker.pipeline.inbox import BULK_TURN, Inbox
 from shared.broker import topology
 from tests.fakes import FakeClock
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from shared import installation
+from shared.runtime import installation
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())[
     "project"

@@ -18,16 +18,16 @@ needs("torch", "torch")
 import torch
 from safetensors.torch import save_file
 
-from gpu_worker import models_cli
 from gpu_worker.engines import weights
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.local import add
+from gpu_worker.models import cli
 from gpu_worker.photo import Photo
 from gpu_worker.restore import restore
 from shared import models, workflows
 from shared.errors import Code, PermanentError, SettingsError
 from shared.models import LOCAL, get, local, registry, use_local
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -187,17 +187,17 @@ def test_the_command(
     """`darkroom models add FILE`, then it is listed and verified like any other."""
     monkeypatch.setenv("DARKROOM_MODELS_DIR", str(settings.models_dir))
     assert (
-        models_cli.main(
+        cli.main(
             ["add", str(compact(tmp_path / "mine.pth")), "--licence", "MIT", "--json"]
         )
         == 0
     )
-    assert models_cli.main(["verify", "mine", "--json"]) == 0
+    assert cli.main(["verify", "mine", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["state"] for row in rows] == ["verified", "verified"]
     assert rows[0]["licence"] == "MIT"
     with pytest.raises(SystemExit) as caught:
-        models_cli.main(["add", str(tmp_path / "nothing.pth")])
+        cli.main(["add", str(tmp_path / "nothing.pth")])
     assert caught.value.code == 2
 
 

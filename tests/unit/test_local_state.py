@@ -18,7 +18,7 @@ from infra.local import postgres
 from infra.local.stack import Stack
 from infra.local.state import PORTS, State, lock, make_folders, write_private
 from shared.errors import SettingsError, TransientError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 
 def test_ports_and_secrets_stay(tmp_path: Path) -> None:

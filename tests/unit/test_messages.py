@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import MessageError
-from shared.messages import MAX_MESSAGE_BYTES, LogEvent, RestoreTask
+from shared.uploads.messages import MAX_MESSAGE_BYTES, LogEvent, RestoreTask
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 TASK = RestoreTask(task_id="t", upload_id="u", priority="bulk", queued_at=AT)

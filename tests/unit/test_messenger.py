@@ -10,14 +10,20 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from handlers.callbacks.ledger import Ledger
-from handlers.messenger import AT_ONCE, LATER_AT_ONCE, PER_HOST, PER_USER, Messenger
-from shared import keys
+from handlers.processes.webhook_dispatcher import (
+    AT_ONCE,
+    LATER_AT_ONCE,
+    PER_HOST,
+    PER_USER,
+    Messenger,
+)
+from handlers.webhooks.call_log import Ledger
 from shared.broker import topology
-from shared.clock import SystemClock
 from shared.errors import Code, MessageError, PermanentError, StorageUnavailable
-from shared.messages import CallbackDue
-from shared.storage import ObjectInfo
+from shared.s3.clock import SystemClock
+from shared.s3.store import ObjectInfo
+from shared.uploads import keys
+from shared.uploads.messages import CallbackDue
 from tests.unit.upload_world import World, photo
 from tests.waiting import eventually
 
@@ -211,7 +217,7 @@ def test_an_outage_of_the_store_delays(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A try that could not be begun is no try."""
-    monkeypatch.setattr("handlers.messenger.AGAIN_S", 0.01)
+    monkeypatch.setattr("handlers.processes.webhook_dispatcher.AGAIN_S", 0.01)
     body = office.message("good.example.com")
     office.messenger.take_in(body)
     office.store.unavailable = True
@@ -239,7 +245,7 @@ def test_a_look_that_goes_wrong_is_logged_and_made_again(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it was: what other processes left is called all the same."""
-    monkeypatch.setattr("handlers.messenger.LOOK_S", 0.01)
+    monkeypatch.setattr("handlers.processes.webhook_dispatcher.LOOK_S", 0.01)
     errors: list[Exception] = [
         RuntimeError("unexpected"),
         PermanentError(Code.INTERNAL, "no bucket"),
@@ -270,7 +276,7 @@ def test_a_note_that_cannot_be_read_hides_no_other_call(
     """A stranger's object in our place, and one that the store does not give: the call
     behind them is made.
     """
-    monkeypatch.setattr("handlers.messenger.LOOK_S", 0.01)
+    monkeypatch.setattr("handlers.processes.webhook_dispatcher.LOOK_S", 0.01)
     hidden = "00000000-0000-4000-8000-000000000000"
     office.store.put(
         "results", keys.callbacks_due(hidden) + "0000.json", b"{}", "application/json"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker import models, models_cli
+from gpu_worker import models
+from gpu_worker.models import cli
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get, registry
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 CONTENT = b"weights" * 1000
 
@@ -105,7 +106,7 @@ def test_the_list_as_json_is_one_object_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Nothing but JSON on stdout."""
-    assert models_cli.main(["list", "--json"]) == 0
+    assert cli.main(["list", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == list(registry())
 
@@ -117,8 +118,8 @@ def test_the_columns_of_the_list_stand_below_each_other(
     known = dict(registry())
     first = next(iter(known))
     known["long" * 12] = known[first].model_copy(update={"name": "long" * 12})
-    monkeypatch.setattr(models_cli, "registry", lambda: known)
-    assert models_cli.main(["list"]) == 0
+    monkeypatch.setattr(cli, "registry", lambda: known)
+    assert cli.main(["list"]) == 0
     assert (
         len({line.index(" MB  ") for line in capsys.readouterr().out.splitlines()}) == 1
     )
@@ -127,5 +128,5 @@ def test_the_columns_of_the_list_stand_below_each_other(
 def test_an_unknown_model_is_wrong_usage() -> None:
     """Exit status 2."""
     with pytest.raises(SystemExit) as caught:
-        models_cli.main(["verify", "nonsense"])
+        cli.main(["verify", "nonsense"])
     assert caught.value.code == 2

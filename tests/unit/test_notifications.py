@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handlers.notifications import MAX_BYTES, UploadEvent, parse
+from handlers.intake.notifications import MAX_BYTES, UploadEvent, parse
 from shared.errors import MessageError
 
 EVENTS = Path(__file__).parent.parent / "events"

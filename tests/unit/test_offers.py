@@ -18,15 +18,16 @@ import pytest
 from gpu_worker import abilities, steps
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
-from gpu_worker.stages.announcer import AGAIN_S, REFUSED_S, RENEW_S, Announcer
-from gpu_worker.stages.outcome import OTHER_WORKER, TOLD_TO_WAIT
-from gpu_worker.stages.prepare import Prepare
-from shared import keys, offers, workflows
-from shared.claims import latest
+from gpu_worker.pipeline.announcer import AGAIN_S, REFUSED_S, RENEW_S, Announcer
+from gpu_worker.pipeline.outcome import OTHER_WORKER, TOLD_TO_WAIT
+from gpu_worker.pipeline.prepare import Prepare
+from shared import offers, workflows
 from shared.errors import Code, Missing, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile, registry
 from shared.offers import Announcement, Offers
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.attempts import latest
 from tests.fakes import FakeClock, MemoryStore
 from tests.unit.test_upkeep import Bench, Delivery, bench  # noqa: F401
 from tests.unit.upload_world import World, photo
@@ -509,9 +510,9 @@ def test_what_is_refused_is_what_was_not_announced(
 
 
 def test_models_say_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
-    from gpu_worker import models_cli
+    from gpu_worker.models import cli
 
-    assert models_cli.main(["list", "scunet-psnr", "ddcolor-modelscope", "--json"]) == 0
+    assert cli.main(["list", "scunet-psnr", "ddcolor-modelscope", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["workflows"] for row in rows] == [
         ["denoise"],

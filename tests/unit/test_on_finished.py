@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from handlers.callbacks.ledger import Due
-from handlers.callbacks.schedule import Schedule
-from shared import facts, keys
+from handlers.webhooks.call_log import Due
+from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
-from shared.documents import Reason
 from shared.errors import Code, PermanentError, TransientError
-from shared.messages import CallbackDue, RestoreTask
-from shared.reopen import reopen
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import events, keys
+from shared.uploads.documents import Reason
+from shared.uploads.messages import CallbackDue, RestoreTask
+from shared.uploads.retry_failed import reopen
 from tests.unit.callback_world import TIMEOUT_S, URL, Callbacks
 from tests.unit.upload_world import photo
 
@@ -313,9 +313,9 @@ def test_ends_are_told_beside_the_log_event(world: Callbacks) -> None:
     `queued` and `processing`.
     """
     receipt = world.receipt(world.asked())
-    event = facts.of_receipt(receipt, "results")
+    event = events.of_receipt(receipt, "results")
     for kind in ("queued", "processing", "success", "failed", "rejected", "duplicate"):
-        facts.tell(world.publisher, event.model_copy(update={"kind": kind}), receipt)
+        events.tell(world.publisher, event.model_copy(update={"kind": kind}), receipt)
     assert len(world.publisher.bodies(topology.CALLBACKS)) == 4
 
 

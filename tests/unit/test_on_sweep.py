@@ -12,11 +12,11 @@ import pytest
 
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import upload_id
-from shared import keys
 from shared.broker import topology
 from shared.broker.depth import Backlog
 from shared.errors import BrokerUnavailable, StorageUnavailable
-from shared.messages import RestoreTask
+from shared.uploads import keys
+from shared.uploads.messages import RestoreTask
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import LEASE_S, Town, TownDiary, photo
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from handlers.callbacks.ledger import Ledger
 from handlers.on_sweep import Memory
+from handlers.webhooks.call_log import Ledger
 from shared.broker import topology
-from shared.messages import CallbackDue
+from shared.uploads.messages import CallbackDue
 from tests.unit.sweep_town import Town, TownDiary, photo
 
 CALLBACK = {"callback": "https://hooks.example.com/"}

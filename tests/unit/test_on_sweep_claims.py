@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from handlers.sweep.calls import Calls
-from handlers.sweeper import Loop
-from shared import keys
+from handlers.processes.sweeper import Loop
+from handlers.reconcile.due_retries import Calls
 from shared.errors import NotFound
-from shared.storage import ObjectInfo, ObjectStore
+from shared.s3.store import ObjectInfo, ObjectStore
+from shared.uploads import keys
 from tests.refusals import FORBIDDEN
 from tests.unit.sweep_town import LEASE_S, Town, photo
 from tests.waiting import eventually

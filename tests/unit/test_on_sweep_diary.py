@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from handlers.on_sweep import Memory
-from shared.messages import LogEvent
+from shared.uploads.messages import LogEvent
 from tests.unit.sweep_town import Town, TownDiary, photo
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import StorageUnavailable
-from shared.storage import Unfinished
+from shared.s3.store import Unfinished
 from tests.unit.sweep_town import Town
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload, upload_id
-from shared import identity, keys, workflows
+from shared import workflows
 from shared.broker import topology
 from shared.errors import Code
-from shared.messages import RestoreTask
+from shared.uploads import identity, keys
+from shared.uploads.messages import RestoreTask
 from tests.unit.upload_world import ANONYMOUS, PEPPER, World, photo
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from handlers.api import withdraw
+from handlers.http.api import cancel_and_erase
 from handlers.on_upload import on_upload, upload_id
-from shared import identity, keys
 from shared.errors import Code, NotFound
+from shared.uploads import identity, keys
 from tests.unit.upload_world import World, photo
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_receipt_brings_no_cancelled_photo_back(world: World) -> None:
     """The receipt is made anew, the end stays as it was."""
     event = world.put("a.png", photo())
     first = on_upload(event, world.ctx)
-    withdraw.cancel(world.ctx, first.task_id or "", [world.receipt(first)])
+    cancel_and_erase.cancel(world.ctx, first.task_id or "", [world.receipt(first)])
     world.store.put(
         "results", keys.receipt(first.upload_id or ""), b"{", "application/json"
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared import failpoints, keys
 from shared.broker import topology
 from shared.errors import Code, StorageUnavailable, TransientError
+from shared.runtime import failpoints
+from shared.uploads import keys
 from tests.unit.upload_world import World, photo
 
 

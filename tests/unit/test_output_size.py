@@ -11,7 +11,7 @@ from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from gpu_worker.restore import restore
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import resolve
 
 SIDE = 20_000

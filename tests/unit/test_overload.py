@@ -9,11 +9,11 @@ import threading
 import anyio
 import pytest
 
-from handlers.overload import AT_ONCE, WAITING, SparingPublisher, Turns
-from handlers.problems import Problem
-from shared.breaker import Breaker
+from handlers.http.admission import AT_ONCE, WAITING, SparingPublisher, Turns
+from handlers.http.problems import Problem
 from shared.errors import BrokerUnavailable, MessageError, StorageUnavailable
-from shared.retry import RetryPolicy
+from shared.runtime.breaker import Breaker
+from shared.runtime.retry import RetryPolicy
 from tests.fakes import FakeClock, MemoryPublisher
 
 POLICY = RetryPolicy(base_s=4, cap_s=8, max_attempts=1_000)

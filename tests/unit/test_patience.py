@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gpu_worker.stages.patience import HUNG_S, TRIES, Patient
+from gpu_worker.pipeline.retrying import HUNG_S, TRIES, Patient
 from shared.errors import (
     ObjectRefused,
     ObjectUnreadable,

@@ -1,4 +1,4 @@
-"""What happens to pixels around a network: quantisation, reduction, finish, hidden
+"""What happens to pixels around a network: quantisation, reduction, final_touch, hidden
 colours.
 """
 
@@ -12,11 +12,11 @@ from PIL import Image
 from gpu_worker.engines import quantise
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Photo
-from gpu_worker.pixels import bands, resample
+from gpu_worker.pixels import resample, row_chunks
 from gpu_worker.pixels.bleed import bleed
-from gpu_worker.steps import Tools, finish
+from gpu_worker.steps import Tools, final_touch
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 RNG = np.random.default_rng(7)
@@ -39,12 +39,14 @@ def finished(
         None,
         {"sharpen": sharpen, "saturation": saturation, "contrast": contrast},
     )
-    return finish.run(source, step, None, Tools(Settings(), lambda done: None)).photo  # type: ignore[arg-type]
+    return final_touch.run(
+        source, step, None, Tools(Settings(), lambda done: None)
+    ).photo  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bands, "BAND_BYTES", 3000)
+    monkeypatch.setattr(row_chunks, "BAND_BYTES", 3000)
     monkeypatch.setattr(quantise, "BAND_BYTES", 3000)
 
 
@@ -106,7 +108,7 @@ def test_finish_in_bands_is_the_finish_of_the_whole(
     """No seam between bands."""
     source = photo(channels=channels, dtype=dtype)
     banded = finished(source, 0.7, 1.4, 1.2).pixels
-    monkeypatch.setattr(bands, "BAND_BYTES", 10**9)
+    monkeypatch.setattr(row_chunks, "BAND_BYTES", 10**9)
     assert np.array_equal(banded, finished(source, 0.7, 1.4, 1.2).pixels)
     assert banded.dtype == dtype
 

@@ -12,8 +12,8 @@ import pytest
 from botocore import auth, signers
 from botocore.config import Config
 
-from shared.presign import Presigner, Upload
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.s3.presign import Presigner, Upload
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 SETTINGS = Settings(

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 
-from handlers.api.previews import RETRY_S
+from handlers.http.api.previews import RETRY_S
 from handlers.on_upload import Decision
-from shared import keys
 from shared.broker import topology
-from shared.messages import RestoreTask
+from shared.uploads import keys
+from shared.uploads.messages import RestoreTask
 from tests.unit.access_town import OPERATOR
 from tests.unit.access_town import Town as AccessTown
 from tests.unit.sweep_town import LEASE_S, Town

@@ -13,14 +13,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gpu_worker.photo import Photo
-from gpu_worker.stages.glimpse import glimpse
-from handlers.http import build
-from shared import keys, workflows
+from gpu_worker.pipeline.preview_region import glimpse
+from handlers.http.app import build
+from shared import workflows
 from shared.broker import topology
-from shared.documents import Glimpse, Receipt, Record, Region
 from shared.errors import PermanentError
-from shared.messages import RestoreTask
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.documents import Glimpse, Receipt, Record, Region
+from shared.uploads.messages import RestoreTask
 from tests.unit.upload_world import World, photo
 
 

@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from handlers.headers import Header
+from handlers.intake.headers import Header
 from shared.errors import Code
 from tests.unit.probe_samples import animated, photos, probed, refused, saved
 

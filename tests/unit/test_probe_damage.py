@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.headers.stream import FREE_PARTS
-from handlers.probe import probe
+from handlers.intake.headers.stream import FREE_PARTS
+from handlers.intake.probe import probe
 from shared.errors import Code, DarkroomError, PermanentError
 from tests.unit.probe_samples import (
     SETTINGS,

@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from handlers.headers import Header
-from handlers.probe import probe
+from handlers.intake.headers import Header
+from handlers.intake.probe import probe
 from shared.errors import Code, PermanentError
 from tests.unit.probe_samples import (
     SETTINGS,

@@ -18,7 +18,7 @@ from gpu_worker.codec import Decoder, colour, preview, profiles, write_png
 from gpu_worker.codec.preview import _small
 from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.photo import Metadata
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from tests.pictures import photo_like
 from tests.unit.codec_samples import saved
 

@@ -7,7 +7,7 @@ import pytest
 from infra.cli import COMMANDS
 from shared import workflows
 from shared.errors import Code
-from shared.settings import PREFIX, Settings
+from shared.runtime.settings import PREFIX, Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NOT_OF_A_PHOTO = {

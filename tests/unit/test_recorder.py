@@ -11,15 +11,15 @@ from uuid import uuid4
 
 import pytest
 
-from handlers import recorder as recorder_module
-from handlers.logbook import Written
+from handlers.audit_log.database import Written
 from handlers.on_record import on_record
-from handlers.recorder import Recorder
+from handlers.processes import recorder as recorder_module
+from handlers.processes.recorder import Recorder
 from shared.broker.delivery import Delivery, Ruling
 from shared.errors import Code, DatabaseUnavailable
-from shared.messages import LogEvent
-from shared.retry import RetryPolicy
-from shared.settings import Settings
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.uploads.messages import LogEvent
 from tests.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

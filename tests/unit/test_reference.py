@@ -28,7 +28,7 @@ from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Pixels
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 SIZES = {
     "realesr-animevideov3": (61, 83),

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gpu_worker.stages.job import Job
-from shared import claims, keys
-from shared.claims import Spent
+from gpu_worker.pipeline.job import Job
 from shared.errors import Code, ObjectUnreadable, PermanentError
+from shared.uploads import attempts, keys
+from shared.uploads.attempts import Spent
 from tests.refusals import BROKEN, FORBIDDEN, KMS_DISABLED, WANTS_A_KEY, Refusal
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
@@ -77,7 +77,7 @@ def test_a_claim_about_which_the_store_is_silent_makes_no_other_late(
             answer.wait()
         return put(bucket, key, *rest)
 
-    monkeypatch.setattr("gpu_worker.stages.upkeep.EVERY_S", 0.01)
+    monkeypatch.setattr("gpu_worker.pipeline.lease_renewal.EVERY_S", 0.01)
     monkeypatch.setattr(bench.world.store, "put", put_in_time)
     try:
         for progress in (0.25, 0.5):
@@ -125,7 +125,7 @@ def test_a_record_that_cannot_be_read_costs_attempts(bench: Bench) -> None:
     limits = bench.ctx.settings
     for attempt in range(1, limits.max_attempts):
         assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
-        found = claims.latest(world.store, "results", task_id)
+        found = attempts.latest(world.store, "results", task_id)
         assert found is not None
         assert (found[0], found[1].state, found[1].error_code) == (
             attempt,

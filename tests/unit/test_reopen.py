@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from handlers.api import withdraw
 from handlers.erasure import ERASED
-from shared import facts, keys
-from shared.claims import Claim
+from handlers.http.api import cancel_and_erase
 from shared.errors import BrokerUnavailable, Code, NotFound
-from shared.messages import LogEvent, RestoreTask
-from shared.reopen import reopen
-from shared.storage import ObjectInfo
+from shared.s3.store import ObjectInfo
+from shared.uploads import events, keys
+from shared.uploads.attempts import Claim
+from shared.uploads.messages import LogEvent, RestoreTask
+from shared.uploads.retry_failed import reopen
 from tests.unit.sweep_town import Town
 
 
@@ -88,8 +88,8 @@ def test_the_log_hears_of_it_and_of_a_second_failure(town: Town) -> None:
     """Every fact after the retry is another fact than before it."""
     upload = failed(town)
     first = [
-        facts.of_receipt(town.receipt(upload), "results"),
-        facts.of_reason(town.reason(upload)),
+        events.of_receipt(town.receipt(upload), "results"),
+        events.of_reason(town.reason(upload)),
     ]
     reopened(town, upload)
     again = LogEvent.decode(town.publisher.sent[-1].body)
@@ -100,7 +100,7 @@ def test_the_log_hears_of_it_and_of_a_second_failure(town: Town) -> None:
     )
     reason = town.receipt(upload)
     town.fail(upload)
-    second = facts.of_reason(
+    second = events.of_reason(
         town.reason(upload).model_copy(update={"retries": reason.retries})
     )
     assert len({event.event_id for event in (*first, again, second)}) == 4
@@ -159,7 +159,7 @@ def test_what_its_owner_takes_back_meanwhile_stays_away(
 
     def meanwhile(*args: Any) -> ObjectInfo:
         monkeypatch.undo()
-        withdraw.erase(town.ctx, receipt.task_id or "", [receipt])
+        cancel_and_erase.erase(town.ctx, receipt.task_id or "", [receipt])
         return put(*args)
 
     monkeypatch.setattr(town.store, "put", meanwhile)

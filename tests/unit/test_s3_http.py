@@ -16,9 +16,9 @@ from botocore.exceptions import NoCredentialsError, ParamValidationError
 from urllib3 import HTTPConnectionPool, HTTPResponse, ProxyManager
 
 from shared.errors import PermanentError
-from shared.s3_http import S3Http, metadata_headers
-from shared.settings import Settings
-from shared.storage import S3Store
+from shared.runtime.settings import Settings
+from shared.s3.http import S3Http, metadata_headers
+from shared.s3.store import S3Store
 
 PLACES = [
     ("", "us-east-1"),

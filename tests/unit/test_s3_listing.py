@@ -15,8 +15,8 @@ from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPConnectionPool, HTTPResponse
 
 from shared.errors import StorageUnavailable
-from shared.settings import Settings
-from shared.storage import ObjectInfo, S3Store
+from shared.runtime.settings import Settings
+from shared.s3.store import ObjectInfo, S3Store
 
 DATE = "Mon, 23 Nov 2026 04:24:01 GMT"
 SPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

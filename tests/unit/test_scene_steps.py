@@ -33,7 +33,7 @@ from gpu_worker.steps import face_geometry as faces
 from shared import workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 Floats = NDArray[np.float32]

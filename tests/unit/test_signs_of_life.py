@@ -10,10 +10,10 @@ import pytest
 
 from gpu_worker.codec import preview, write_png
 from gpu_worker.photo import Photo
-from gpu_worker.pixels.bands import bands
-from shared import heartbeat
-from shared.heartbeat import Pulse
-from shared.settings import Settings
+from gpu_worker.pixels.row_chunks import bands
+from shared.runtime import heartbeat
+from shared.runtime.heartbeat import Pulse
+from shared.runtime.settings import Settings
 
 
 class Counted(Pulse):

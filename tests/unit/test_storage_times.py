@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.utils import parse_timestamp
 
-from shared.s3_client import timestamp
+from shared.s3.client import timestamp
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,17 @@ import pytest
 
 from gpu_worker.codec import Decoder, Written
 from gpu_worker.engines import DeviceLost
-from gpu_worker.stages import patience
-from gpu_worker.stages.finish import Finish
-from gpu_worker.stages.job import Job
-from gpu_worker.stages.patience import Patient
+from gpu_worker.pipeline import retrying
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.retrying import Patient
+from gpu_worker.pipeline.store_result import Finish
 from gpu_worker.worker import STAGES, Worker
-from shared import heartbeat
 from shared.broker import topology
-from shared.clock import StoreClock
 from shared.errors import PermanentError, StorageUnavailable
-from shared.retry import RetryPolicy
-from shared.settings import Settings
+from shared.runtime import heartbeat
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.settings import Settings
+from shared.s3.clock import StoreClock
 from tests.fakes import FakeClock
 from tests.unit.sweep_town import Town
 from tests.unit.test_decode_child import names
@@ -152,8 +152,8 @@ def clock() -> FakeClock:
 @pytest.fixture
 def floor(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path) -> Floor:
     monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
-    monkeypatch.setattr("shared.storage.StoreClock", lambda: StoreClock(clock))
-    monkeypatch.setattr(patience, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
+    monkeypatch.setattr("shared.s3.store.StoreClock", lambda: StoreClock(clock))
+    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
     settings = Settings(
         s3_endpoint_url="http://127.0.0.1:1",
         s3_access_key="k",

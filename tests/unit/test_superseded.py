@@ -9,16 +9,16 @@ from uuid import UUID
 
 import pytest
 
-from gpu_worker.stages.upkeep import is_withdrawn
-from handlers.api import state, withdraw
-from handlers.api.belongings import Belongings
-from handlers.api.caller import SCOPES, Caller
-from handlers.columns import Row
-from handlers.problems import Problem
+from gpu_worker.pipeline.lease_renewal import is_withdrawn
+from handlers.audit_log.columns import Row
+from handlers.http.api import cancel_and_erase, state
+from handlers.http.api.ownership import Belongings
+from handlers.http.auth.principal import SCOPES, Caller
+from handlers.http.problems import Problem
 from handlers.retelling import read_earlier
-from shared import identity, keys
-from shared.documents import Receipt, Superseded
 from shared.errors import Code
+from shared.uploads import identity, keys
+from shared.uploads.documents import Receipt, Superseded
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import PEPPER, World, photo
 
@@ -86,7 +86,7 @@ def test_the_erasure_of_the_earlier_one_leaves_the_later_alone(world: World) -> 
     world.store.put("results", keys.result(anns.task_id or ""), b"png", "image/png")
     bobs = put(world, "bob")
     found = belongings(world).every(caller("ann"), UUID(anns.task_id))
-    withdraw.erase(world.ctx, anns.task_id or "", found)
+    cancel_and_erase.erase(world.ctx, anns.task_id or "", found)
     assert world.store.read("uploads", "a.png") == photo()
     assert [info.key for info in world.store.list("results", "processed/")] == []
     assert state.of_receipt(world.ctx, bobs).status == "queued"
@@ -100,7 +100,7 @@ def test_the_erasure_of_the_later_one_leaves_another_users_alone(world: World) -
     anns = put(world)
     world.store.put("results", keys.result(anns.task_id or ""), b"png", "image/png")
     bobs = put(world, "bob")
-    withdraw.erase(world.ctx, bobs.task_id or "", [bobs])
+    cancel_and_erase.erase(world.ctx, bobs.task_id or "", [bobs])
     assert world.store.keys("uploads") == ()
     assert world.store.read("results", keys.result(anns.task_id or "")) == b"png"
     assert read_earlier(world.ctx, anns.upload_id) == [Superseded.of(anns)]
@@ -111,7 +111,7 @@ def test_the_earlier_owner_takes_no_later_bytes_along(world: World) -> None:
     anns = put(world)
     world.clock.advance(60)
     world.put("a.png", photo(), {"user": "bob"})
-    withdraw.erase(world.ctx, anns.task_id or "", [anns])
+    cancel_and_erase.erase(world.ctx, anns.task_id or "", [anns])
     assert world.store.read("uploads", "a.png") == photo()
 
 
@@ -130,7 +130,7 @@ def test_what_earlier_releases_wrote_over_is_found_by_its_record(world: World) -
         world.store.delete("results", info.key)
     (found,) = belongings(world).every(caller("ann"), UUID(anns.task_id))
     assert isinstance(found, Superseded)
-    withdraw.erase(world.ctx, anns.task_id or "", [found])
+    cancel_and_erase.erase(world.ctx, anns.task_id or "", [found])
     assert keys.record(anns.task_id or "") not in world.store.keys("results")
     assert state.of_receipt(world.ctx, later).status == "queued"
 
@@ -140,7 +140,7 @@ def test_a_photo_whose_receipt_is_lost_is_erased_by_its_record(world: World) -> 
     world.restore(world.upload("a.png", photo(), {"user": "ann"}))
     world.store.delete("results", keys.receipt(anns.upload_id))
     found = belongings(world).every(caller("ann"), UUID(anns.task_id))
-    withdraw.erase(world.ctx, anns.task_id or "", found)
+    cancel_and_erase.erase(world.ctx, anns.task_id or "", found)
     assert world.store.keys("uploads") == ()
 
 
@@ -172,7 +172,7 @@ def test_two_of_one_second_are_erased_as_one(world: World) -> None:
     world.store.put("results", keys.result(first.task_id or ""), b"1", "image/png")
     second = put(world, seconds=0.1, **SCALE_2)
     world.store.put("results", keys.result(second.task_id or ""), b"2", "image/png")
-    withdraw.erase(
+    cancel_and_erase.erase(
         world.ctx,
         first.task_id or "",
         belongings(world).every(caller("ann"), UUID(first.task_id)),
@@ -187,7 +187,7 @@ def test_a_worker_hears_that_the_earlier_one_was_erased(bench: Bench) -> None:
     world.clock.advance(60)
     later = world.receipt(world.upload("a.png", photo(), SCALE_2))
     assert not is_withdrawn(bench.ctx, earlier)
-    withdraw.erase(
+    cancel_and_erase.erase(
         world.ctx, earlier.task_id or "", read_earlier(world.ctx, earlier.upload_id)
     )
     assert is_withdrawn(bench.ctx, earlier)

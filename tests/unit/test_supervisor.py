@@ -274,7 +274,7 @@ from pathlib import Path
 from infra.local.program import Program
 from infra.local.state import make_folders
 from infra.local.supervisor import Supervisor
-from shared.clock import SystemClock
+from shared.s3.clock import SystemClock
 folder = Path({str(tmp_path)!r})
 make_folders(folder)
 Supervisor(folder, dict(os.environ), SystemClock()).start([Program("child", ["sleep", "600"], lambda: True)])

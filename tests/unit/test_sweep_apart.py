@@ -11,13 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from handlers.on_upload import on_upload
-from handlers.sweep import uploads
-from shared import keys
+from handlers.reconcile import uploads
 from shared.broker import topology
-from shared.claims import ClaimNote
-from shared.documents import Receipt
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable
-from shared.storage import ObjectInfo
+from shared.s3.store import ObjectInfo
+from shared.uploads import keys
+from shared.uploads.attempts import ClaimNote
+from shared.uploads.documents import Receipt
 from tests.unit.sweep_town import CountingStore, Town, TownDiary
 
 Fault = Callable[[], Exception]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from handlers.sweep import arrivals
-from handlers.sweep.arrivals import Arrivals
-from handlers.sweeper import REST
-from shared import keys
+from handlers.processes.sweeper import REST
+from handlers.reconcile import arrivals
+from handlers.reconcile.arrivals import Arrivals
 from shared.errors import StorageUnavailable
+from shared.uploads import keys
 from tests.unit.sweep_town import LEASE_S, CountingStore, Town
 
 LIST_S = 0.1

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from handlers.on_sweep import Memory
-from shared import keys
-from shared.documents import Receipt, Record
 from shared.errors import NotFound
+from shared.uploads import keys
+from shared.uploads.documents import Receipt, Record
 from tests.unit.sweep_town import Town, photo
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from handlers import erasure
-from handlers.api import withdraw
-from handlers.logbook import Ending
+from handlers.audit_log.database import Ending
+from handlers.http.api import cancel_and_erase
 from handlers.on_sweep import Memory
-from shared import keys
 from shared.broker import topology
-from shared.documents import Receipt
 from shared.errors import Code
+from shared.uploads import keys
+from shared.uploads.documents import Receipt
 from tests.unit.sweep_town import Town, TownDiary, photo
 
 
@@ -38,7 +38,7 @@ def town() -> Town:
 
 def erase(town: Town, upload: str) -> None:
     receipt = town.receipt(upload)
-    withdraw.erase(town.ctx, receipt.task_id or "", [receipt])
+    cancel_and_erase.erase(town.ctx, receipt.task_id or "", [receipt])
 
 
 def left(town: Town, receipt: Receipt) -> list[str]:
@@ -246,7 +246,9 @@ def test_an_erased_refusal_quotes_nothing(town: Town) -> None:
     receipt = town.receipt(upload)
     assert receipt.fault
     assert "grandma" in receipt.fault.error_detail
-    withdraw.erase_rejected(town.ctx, receipt, town.store.head("uploads", "a.png"))
+    cancel_and_erase.erase_rejected(
+        town.ctx, receipt, town.store.head("uploads", "a.png")
+    )
     assert b"grandma" not in b"".join(
         data for data, _ in town.store.snapshot().values()
     )

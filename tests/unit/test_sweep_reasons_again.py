@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from handlers.api import withdraw
 from handlers.context import Context
+from handlers.http.api import cancel_and_erase
 from handlers.on_sweep import Memory
+from handlers.reconcile import reasons
 from handlers.retelling import read_reason, read_receipt
-from handlers.sweep import reasons
-from shared import keys
-from shared.documents import Reason, Receipt
 from shared.errors import NotFound
+from shared.uploads import keys
+from shared.uploads.documents import Reason, Receipt
 from tests.unit.sweep_town import Town, photo
 from tests.unit.test_sweep_reasons import erase
 
@@ -114,7 +114,7 @@ def test_a_duplicate_whose_result_was_taken_back_is_restored(town: Town) -> None
     town.restore(first)
     erased = town.receipt(first)
     second = town.upload("b.png", data)
-    withdraw.erase(town.ctx, erased.task_id or "", [erased])
+    cancel_and_erase.erase(town.ctx, erased.task_id or "", [erased])
     town.later()
     town.lose()
     assert town.sweep(memory=memory).republished == 1

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.on_sweep import Memory
-from handlers.sweep import lost, marks, work
-from handlers.sweep.tables import Entry, Ids, Unsettled, packed, text
-from shared import identity, keys
+from handlers.reconcile import missing_messages, pass_context, watermark
+from handlers.reconcile.tables import Entry, Ids, Unsettled, packed, text
 from shared.broker import topology
-from shared.documents import Receipt, Source
 from shared.errors import StorageUnavailable
+from shared.uploads import identity, keys
+from shared.uploads.documents import Receipt, Source
 from shared.workflows import resolve
 from tests.unit.sweep_town import Town
 
@@ -114,8 +114,8 @@ def test_a_pass_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     """Killed in the middle of a long first pass, the next one reads the rest, and what
     waited before the cut.
     """
-    monkeypatch.setattr(marks, "SAVE_EVERY", 10)
-    monkeypatch.setattr(work, "CHUNK", 5)
+    monkeypatch.setattr(watermark, "SAVE_EVERY", 10)
+    monkeypatch.setattr(pass_context, "CHUNK", 5)
     town = Town()
     crowd(town, 40, finished=True)
     town.later(3600)
@@ -197,7 +197,7 @@ def test_a_burst_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a wiped broker the oldest come first, a limited number in each pass, until
     all are there.
     """
-    monkeypatch.setattr(lost, "MOST", 4)
+    monkeypatch.setattr(missing_messages, "MOST", 4)
     town = Town()
     uploads = []
     for number in range(10):
@@ -241,12 +241,13 @@ def test_a_table_of_ids_finds_what_was_added(
     for ident in sorted(times, key=lambda each: each.bytes):
         table.add(
             ident.bytes,
-            datetime.fromtimestamp(0, UTC) + marks.timedelta(microseconds=times[ident]),
+            datetime.fromtimestamp(0, UTC)
+            + watermark.timedelta(microseconds=times[ident]),
         )
     for ident, us in times.items():
         assert table.when(ident.bytes) == datetime.fromtimestamp(
             0, UTC
-        ) + marks.timedelta(microseconds=us)
+        ) + watermark.timedelta(microseconds=us)
     assert (other.bytes in table) == (other in times)
     assert len(table) == len(times)
     assert bisect_left(table, b"") == 0

@@ -13,9 +13,9 @@ import pytest
 from infra import cli
 from infra.commands import dead as command
 from infra.terminal import shown, shown_lines
-from shared.broker.dead import DeadLetter
+from shared.broker.dead_letter import DeadLetter
 from shared.errors import Code, PermanentError
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 ATTACKS = {
     "clears the screen": "\x1b[2J",

@@ -18,7 +18,7 @@ from gpu_worker.engines import OutOfMemory
 from gpu_worker.photo import Pixels
 from shared.errors import Code, PermanentError
 from shared.models import Model
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 MODEL = Model(
     name="toy",

@@ -9,16 +9,16 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from handlers.consume import settle
-from handlers.http import build
-from handlers.notifications import UploadEvent
+from handlers.http.app import build
+from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload
-from shared import keys
+from handlers.processes.upload_consumer import settle
 from shared.broker import topology
 from shared.broker.delivery import Ruling
 from shared.broker.depth import Backlog
 from shared.errors import Code, ObjectUnreadable, StorageUnavailable
+from shared.uploads import keys
 from tests.refusals import ARCHIVED, BROKEN, CUT, FORBIDDEN, KMS_DISABLED, Refusal
 from tests.unit.test_consume import Hand
 from tests.unit.test_http import notification

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import pytest
 
-from gpu_worker.stages.context import Context
-from gpu_worker.stages.job import Job
-from gpu_worker.stages.outcome import Outcomes
-from gpu_worker.stages.prepare import Prepare
-from gpu_worker.stages.upkeep import Upkeep, is_withdrawn
-from handlers.api import withdraw
-from shared import claims, keys
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lease_renewal import Upkeep, is_withdrawn
+from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.prepare import Prepare
+from handlers.http.api import cancel_and_erase
 from shared.broker import topology
-from shared.claims import Claims
-from shared.documents import Receipt
 from shared.errors import Code, PermanentError
+from shared.uploads import attempts, keys
+from shared.uploads.attempts import Claims
+from shared.uploads.documents import Receipt
 from tests.unit.upload_world import World, photo
 
 
@@ -66,11 +66,11 @@ class Bench:
 
     def cancel(self) -> None:
         assert self.receipt.task_id
-        withdraw.cancel(self.world.ctx, self.receipt.task_id, [self.receipt])
+        cancel_and_erase.cancel(self.world.ctx, self.receipt.task_id, [self.receipt])
 
     def progress(self) -> float | None:
         assert self.receipt.task_id
-        found = claims.latest(self.world.store, "results", self.receipt.task_id)
+        found = attempts.latest(self.world.store, "results", self.receipt.task_id)
         return found[1].progress if found else None
 
 
@@ -158,7 +158,7 @@ def test_an_erased_original_is_no_missing_source(bench: Bench) -> None:
     """The worker that looks for it finds the erasure, and adds nothing to it."""
     job = bench.begin()
     assert bench.receipt.task_id
-    withdraw.erase(bench.world.ctx, bench.receipt.task_id, [bench.receipt])
+    cancel_and_erase.erase(bench.world.ctx, bench.receipt.task_id, [bench.receipt])
     with pytest.raises(PermanentError) as caught:
         bench.prepare.load(job)
     bench.outcomes.broken(job, caught.value)

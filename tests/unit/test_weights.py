@@ -24,7 +24,7 @@ from gpu_worker import models
 from gpu_worker.engines import compat, ncnn_weights, weights
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, get
-from shared.settings import Settings
+from shared.runtime.settings import Settings
 
 SMALL = {"conv.weight": torch.ones(2, 2), "conv.bias": torch.zeros(2)}
 

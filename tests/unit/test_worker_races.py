@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from gpu_worker.photo import Photo
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.store_result import Finish
 from gpu_worker.restore import Restored
-from gpu_worker.stages.finish import Finish
-from gpu_worker.stages.job import Job
-from handlers.api import withdraw
-from shared import keys
-from shared.documents import Record
+from handlers.http.api import cancel_and_erase
 from shared.errors import Code, PermanentError
-from shared.storage import ObjectInfo
+from shared.s3.store import ObjectInfo
+from shared.uploads import keys
+from shared.uploads.documents import Record
 from shared.workflows import resolve
 from tests.unit.test_upkeep import Bench, bench  # noqa: F401
 from tests.unit.upload_world import photo
@@ -28,7 +28,7 @@ BROKEN = PermanentError(Code.DECODE_ERROR, "no picture in it")
 
 def take_back(bench: Bench, code: Code) -> None:
     ctx, task_id = bench.world.ctx, bench.receipt.task_id or ""
-    withdraw.erase(
+    cancel_and_erase.erase(
         ctx, task_id, [bench.receipt]
     ) if code == Code.ERASED else bench.cancel()
 

@@ -11,13 +11,13 @@ from typing import Any
 from PIL import Image
 
 from handlers.context import Context
-from handlers.notifications import UploadEvent
+from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
-from shared import identity, keys
 from shared.broker import topology
-from shared.documents import Reason, Receipt, Record
-from shared.messages import LogEvent, RestoreTask
-from shared.settings import Settings
+from shared.runtime.settings import Settings
+from shared.uploads import identity, keys
+from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.messages import LogEvent, RestoreTask
 from tests.fakes import FakeClock, MemoryPublisher, MemoryStore
 
 PEPPER = b"pepper"

@@ -38,14 +38,14 @@ def early_ack() -> None:
 
 def no_condition() -> None:
     """`put_new` overwrites."""
-    from shared.storage import S3Store
+    from shared.s3.store import S3Store
 
     S3Store.put_new = lambda self, *args, **kwargs: bool(self.put(*args, **kwargs))
 
 
 def no_counter() -> None:
     """Attempts are never used up."""
-    from shared.claims import Claims
+    from shared.uploads.attempts import Claims
 
     Claims._spent = lambda *_: None
 
@@ -92,7 +92,7 @@ def no_confirm() -> None:
 def no_sweep() -> None:
     """The sweep does nothing."""
     from handlers import on_sweep
-    from handlers.report import SweepReport
+    from handlers.reconcile.report import SweepReport
 
     on_sweep.on_sweep = lambda *_, **__: SweepReport()
 

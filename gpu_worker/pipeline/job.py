@@ -1,0 +1,52 @@
+"""One photo on its way through the worker."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gpu_worker.photo import Photo
+from gpu_worker.restore import Restored
+from shared.broker.consumer import Delivery
+from shared.runtime.heartbeat import own
+from shared.uploads.attempts import Claim
+from shared.uploads.documents import Receipt, StepTime
+from shared.uploads.messages import RestoreTask
+from shared.workflows import ResolvedWorkflow
+
+
+@dataclass
+class Job:
+    """What the stages hand on. Only the stage that has the job touches it; the claim is
+    renewed beside it.
+
+    `busy_s`: time that stages spent on it so far; between two stages it waits.
+    `progress`: fraction of the inference that is done. `withdrawn`: its owner took it
+    back. The claim belongs to the upkeep, under `lock`, until `ended`. `refused_s`:
+    when the store last refused it.
+    """
+
+    delivery: Delivery
+    task: RestoreTask
+    receipt: Receipt
+    claim: Claim
+    started_at: datetime
+    busy_s: float = 0.0
+    workflow: ResolvedWorkflow | None = None
+    photo: Photo | None = None
+    restored: Restored | None = None
+    steps: list[StepTime] = field(default_factory=list)
+    progress: float = 0.0
+    told: float = 0.0
+    renewed_s: float = float("-inf")
+    refused_s: float = float("-inf")
+    withdrawn: bool = False
+    ended: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def end(self) -> None:
+        """From now on nobody renews the claim."""
+        # the upkeep may have it, and wait for a store that is away
+        with own().waiting(), self.lock:
+            self.ended = True

@@ -1,0 +1,115 @@
+"""What is done for photos beside the work on them: their claims say that the worker
+lives and how far it is, and it hears when an owner takes a photo back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.job import Job
+from shared.errors import (
+    ObjectRefused,
+    ObjectUnreadable,
+    PermanentError,
+    StorageUnavailable,
+)
+from shared.runtime.telemetry import logger
+from shared.uploads import cancellation
+from shared.uploads.attempts import RENEWALS, SILENT
+from shared.uploads.documents import Reason, Receipt
+
+EVERY_S = 1.0
+"""Progress is told at most this often."""
+
+
+def reason_of(ctx: Context, upload: Receipt | Reason) -> Reason | None:
+    """Why this upload ended without a result, if it did. What the store does not give
+    is as good as damaged.
+    """
+    try:
+        return cancellation.reason_of(
+            ctx.store, ctx.settings, upload.upload_id, upload.source.upload_time
+        )
+    except ObjectUnreadable:
+        return None
+
+
+def is_withdrawn(ctx: Context, upload: Receipt | Reason) -> bool:
+    """Whether the owner cancelled or erased this upload."""
+    reason = reason_of(ctx, upload)
+    if reason is not None and reason.error_code in cancellation.WITHDRAWN:
+        return True
+    try:
+        return cancellation.was_erased(ctx.store, ctx.settings, upload)
+    except ObjectUnreadable:
+        return False
+
+
+class Upkeep:
+    """Called about every `EVERY_S`, by one thread."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def look_after(self, jobs: Iterable[Job]) -> None:
+        """Renew claims that are due or whose progress changed.
+
+        Each on a thread of its own: the store may be silent about one of them, and the
+        others must not be late for it.
+        """
+        threads = [
+            self._started(job)
+            for job in jobs
+            if self._is_due(job) or self._has_news(job)
+        ]
+        for thread in threads:
+            thread.join(EVERY_S)
+
+    def _is_due(self, job: Job) -> bool:
+        return (
+            self._ctx.clock.monotonic() - job.renewed_s
+            >= self._ctx.settings.lease_s / RENEWALS
+        )
+
+    def _has_news(self, job: Job) -> bool:
+        return job.progress != job.told
+
+    def _started(self, job: Job) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._try_to_renew, args=(job,), name="renew", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _try_to_renew(self, job: Job) -> None:
+        # A look before this one may still wait for the store, or a stage may be about
+        # to end the job.
+        if not job.lock.acquire(blocking=False):
+            return
+        try:
+            # Never after the job's end: a claim that was given up must not come back.
+            if (
+                not job.ended
+                and self._ctx.clock.monotonic() - job.refused_s
+                >= self._ctx.settings.lease_s * SILENT
+            ):
+                self._renew(job)
+        except (PermanentError, ObjectRefused) as error:
+            job.refused_s = self._ctx.clock.monotonic()
+            logger().error(
+                "claim.refused", task_id=job.task.task_id, detail=error.detail
+            )
+        except StorageUnavailable:
+            pass  # only while leaving
+        finally:
+            job.lock.release()
+
+    def _renew(self, job: Job) -> None:
+        due = self._is_due(job)
+        if due or self._has_news(job):
+            job.renewed_s, job.told = self._ctx.clock.monotonic(), job.progress
+            self._ctx.claims.renew(job.claim, job.told)
+        if due:
+            job.withdrawn = is_withdrawn(self._ctx, job.receipt)

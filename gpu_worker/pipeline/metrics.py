@@ -1,0 +1,34 @@
+"""Metrics of the worker; their names and meanings are listed in
+`shared.runtime.telemetry.METRICS`.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+)
+
+from shared.runtime.telemetry import METRICS
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PHOTOS = Counter(
+    "darkroom_photos_total",
+    METRICS["darkroom_photos_total"],
+    ["outcome"],
+    registry=REGISTRY,
+)
+SECONDS = Histogram(
+    "darkroom_photo_seconds",
+    METRICS["darkroom_photo_seconds"],
+    ["stage"],
+    registry=REGISTRY,
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600),
+)
+IN_HAND = Gauge(
+    "darkroom_photos_in_hand", METRICS["darkroom_photos_in_hand"], registry=REGISTRY
+)

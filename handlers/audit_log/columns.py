@@ -1,0 +1,143 @@
+"""The columns of `darkroom.restoration_log`, with their types: what an event may fill,
+and what the API shows.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.uploads.messages import LogEvent, Status
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL in text
+Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Int32 = Annotated[int, Field(ge=0, lt=2**31)]
+Int64 = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+_USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Columns(BaseModel):
+    """What the `fields` of an event may fill. Everything is optional: an event tells
+    what it knows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    user_id: Text | None = Field(
+        None, description="Pseudonym of the user: HMAC-SHA256, 64 hex digits."
+    )
+    image_filename: Text | None = Field(
+        None, description="Last part of the upload's key."
+    )
+    workflow_type: Text | None = None
+    workflow_version: Int32 | None = None
+    model_size: Int32 | None = Field(
+        None, description="Side of the colour network's input [px]."
+    )
+    params: dict[str, Any] | None = Field(
+        None, description="Every parameter of the resolved workflow."
+    )
+    signature: Text | None = Field(
+        None, description="16 hex digits that name workflow, parameters and models."
+    )
+    error_code: Text | None = None
+    error_detail: Text | None = None
+    result_url: Text | None = Field(
+        None, description="Where the result lies: `s3://bucket/key`."
+    )
+    duration_seconds: Number | None = None
+    queue_seconds: Number | None = None
+    attempts: Int32 | None = None
+    retries: Int32 | None = Field(
+        None,
+        description="How often a person gave it a fresh start after it had failed.",
+    )
+    width: Int32 | None = Field(None, description="Of the upload, by its header [px].")
+    height: Int32 | None = Field(None, description="Of the upload, by its header [px].")
+    bytes: Int64 | None = Field(None, description="Size of the upload.")
+    sha256: Hex64 | None = Field(None, description="Of the upload's content.")
+    engine: Text | None = None
+    device: Text | None = None
+    peak_memory_bytes: Int64 | None = None
+
+
+class Row(Columns):
+    """One row: one upload."""
+
+    upload_id: UUID
+    upload_time: datetime = Field(
+        description="LastModified of the upload, by the store's clock."
+    )
+    task_id: UUID | None = None
+    status: Status
+    updated_at: datetime | None = Field(
+        None, description="When the diary last learned something of this upload."
+    )
+
+
+class Event(BaseModel):
+    """One fact about an upload, as it was told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: UUID
+    upload_id: UUID
+    task_id: UUID | None = None
+    kind: Status
+    at: datetime
+    fields: dict[str, Any] = {}
+
+
+def as_row(event: LogEvent) -> dict[str, Any]:
+    """The event as `darkroom.restoration_event` has it."""
+    return {
+        "event_id": event.event_id,
+        "upload_id": event.upload_id,
+        "upload_time": _utc(event.upload_time).isoformat(),
+        "task_id": event.task_id,
+        "kind": event.kind,
+        "at": _utc(event.at).isoformat(),
+        "fields": {
+            name: value for name, value in event.fields.items() if value is not None
+        },
+    }
+
+
+def fault_of(event: LogEvent) -> str | None:
+    """What makes an event unfit for the tables. Found here, event by event, so that the
+    order cannot matter.
+    """
+    try:
+        for value in filter(None, (event.event_id, event.upload_id, event.task_id)):
+            # a tenth of the recorder's time would go into UUID()
+            if not _USUAL_UUID.fullmatch(value):
+                UUID(value)
+        Columns.model_validate(event.fields)
+        _utc(event.upload_time), _utc(event.at)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, OverflowError) as error:
+        return str(error)
+    return None
+
+
+def uuid_of(event: LogEvent) -> str | None:
+    """Of the upload, as it is written; None where it is no UUID."""
+    return event.upload_id if _USUAL_UUID.fullmatch(event.upload_id) else None
+
+
+def month_of(event: LogEvent) -> tuple[int, int]:
+    """Year and month of the upload in UTC, by which the tables are partitioned."""
+    moment = _utc(event.upload_time)
+    return moment.year, moment.month
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,31 @@
+"""The API under `/v1`: photos brought in, what became of them, and what can be asked
+for. Its shapes are contracts.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from handlers.audit_log.database import Logbook
+from handlers.context import Context
+from handlers.http.api import events, previews, tasks, uploads, workflows_and_stats
+from handlers.http.api.auth import authenticate
+from handlers.http.api.ownership import Belongings
+from shared.s3.presign import Presigner
+
+
+def build(ctx: Context) -> APIRouter:
+    """All routes; each says what scope its caller needs."""
+    router = APIRouter(prefix="/v1")
+    who, presigner, logbook = (
+        authenticate,
+        Presigner(ctx.settings),
+        Logbook(ctx.settings),
+    )
+    belongings = Belongings(ctx, logbook)
+    router.include_router(uploads.build(ctx, presigner, belongings, who))
+    router.include_router(tasks.build(ctx, presigner, belongings, logbook, who))
+    router.include_router(previews.build(ctx, belongings, who))
+    router.include_router(events.build(ctx, belongings, who))
+    router.include_router(workflows_and_stats.build(ctx, logbook, who))
+    return router

@@ -1,0 +1,168 @@
+"""What an uploader asked for: object metadata first, then the key, then the defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from typing import Any, cast
+from urllib.parse import unquote
+
+from pydantic_core import from_json
+
+from shared import workflows
+from shared.broker.topology import lane_of
+from shared.callback_guard import check_url
+from shared.errors import Code, PermanentError
+from shared.runtime.settings import Settings
+from shared.uploads import identity
+from shared.uploads.messages import Priority
+
+MAX_VALUE_CHARS = 2048
+"""S3 takes no more metadata altogether; other stores do, and what is longer is not read
+at all.
+"""
+MAX_PARAMS_BYTES = 2048
+MAX_FILENAME_CHARS = 255
+
+NO_CALLBACK = "none"
+"""What a signed upload says where nobody is to be called: a field that is not there
+could be added by its sender.
+"""
+
+_OWNED = re.compile(r"users/([0-9a-f]{64})/")
+_CHOSEN = re.compile(r"incoming/([^/]+)/.")
+_CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNORECASE)
+"""What SDKs and browsers write. Python knows codecs beside these that are no charsets,
+slow, or make no text.
+"""
+
+READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
+
+
+@dataclass(frozen=True)
+class Order:
+    priority: Priority
+    workflow: workflows.ResolvedWorkflow
+
+
+def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
+    """Whose upload it is: `user` of the metadata, or the pseudonym in
+    `users/{user_hash}/…`, or `anonymous`.
+
+    A signed upload names that pseudonym in its metadata, too, so that its sender cannot
+    name another user there.
+    """
+    user = _value(metadata, "user")
+    if (owned := _OWNED.match(key)) and user in ("", owned[1]):
+        return owned[1]
+    return identity.user_hash(
+        user or identity.ANONYMOUS, settings.pepper.get_secret_value().encode()
+    )
+
+
+def lane(user: str, settings: Settings) -> int:
+    """The lane in which this user's photos wait; `user`: the pseudonym."""
+    nobody = identity.user_hash(
+        identity.ANONYMOUS, settings.pepper.get_secret_value().encode()
+    )
+    return 0 if user == nobody else lane_of(user)
+
+
+def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
+    """Raises `PermanentError`: `bad_metadata`, `unknown_workflow`, `bad_parameter`,
+    each with the rule.
+    """
+    for given, value in metadata.items():
+        if given.lower() in READ and len(value) > MAX_VALUE_CHARS:
+            detail = f"{given.lower()} has {len(value)} characters; object metadata may have {MAX_VALUE_CHARS}"
+            raise PermanentError(Code.BAD_METADATA, detail)
+    priority = _value(metadata, "priority") or "bulk"
+    if priority not in ("interactive", "bulk"):
+        raise PermanentError(
+            Code.BAD_METADATA,
+            f"priority={priority[:80]!r} is neither 'interactive' nor 'bulk'",
+        )
+    chosen = _CHOSEN.match(key)
+    name = _value(metadata, "workflow") or (
+        chosen[1] if chosen else settings.default_workflow
+    )
+    resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
+    return Order(cast(Priority, priority), resolved)
+
+
+def callback(metadata: Mapping[str, str], settings: Settings) -> str | None:
+    """Whom to call at the end. Raises `PermanentError(bad_parameter)` for where no call
+    may go.
+    """
+    # As it is: percent-escapes belong to the URL.
+    url = next(
+        (
+            value.strip()
+            for name, value in metadata.items()
+            if name.lower() == "callback"
+        ),
+        "",
+    )
+    if url in ("", NO_CALLBACK):
+        return None
+    check_url(url, settings)
+    return url
+
+
+def filename(metadata: Mapping[str, str]) -> str | None:
+    """The photo's true name, where the sender told it beside a plain key."""
+    return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
+
+
+def _params(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    params, fault = None, f"more than {MAX_PARAMS_BYTES} bytes"
+    if len(text.encode()) <= MAX_PARAMS_BYTES:
+        try:
+            params, fault = from_json(text, allow_inf_nan=False), "not an object"
+        except ValueError as error:
+            fault = str(error)
+    if not isinstance(params, dict):
+        raise PermanentError(
+            Code.BAD_METADATA,
+            f'params must be a JSON object such as {{"scale": 2}}, not: {fault}',
+        )
+    return params
+
+
+def _value(metadata: Mapping[str, str], name: str) -> str:
+    """One value as its sender meant it; servers differ in the case of names."""
+    for given, value in metadata.items():
+        if given.lower() == name:
+            return decoded(value).strip()
+    return ""
+
+
+def decoded(value: str) -> str:
+    """Text of a header, which is ASCII on the wire: percent-escapes, S3's own RFC 2047
+    words, or bare UTF-8.
+
+    A literal percent sign is therefore written `%25`, as SDKs and browsers do. The text
+    can always be written as UTF-8; what is too long, or in a charset that is not read
+    here, stays as it came.
+    """
+    if len(value) <= MAX_VALUE_CHARS:
+        with suppress(UnicodeError):  # else it was decoded before, or is Latin-1 indeed
+            value = value.encode("latin-1").decode()
+        if "=?" in value:
+            # else it only looks like such a word
+            with suppress(HeaderParseError, LookupError, ValueError):
+                value = _of_words(value)
+        value = unquote(value)
+    return value.encode("utf-8", "replace").decode()
+
+
+def _of_words(value: str) -> str:
+    words = decode_header(value)
+    known = all(charset is None or _CHARSET.fullmatch(charset) for _, charset in words)
+    return str(make_header(words)) if known else value

@@ -1,0 +1,249 @@
+"""Tries that are due: a claim whose worker died, or whose wait after a failure is over,
+has no message any more.
+
+Workers acknowledge a failed try at once and leave its claim behind, so this look is
+what brings the next try about. It costs one listing of the few tasks in work, and reads
+a claim only when it has changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from handlers.context import Context
+from handlers.reconcile.isolation import Apart, ident_of
+from handlers.reconcile.tables import packed
+from handlers.retelling import read_receipt, task_of
+from shared.broker.topology import restore_queue
+from shared.errors import NotFound, PermanentError
+from shared.runtime.failpoints import passing
+from shared.runtime.heartbeat import Pulse
+from shared.runtime.retry import RetryPolicy
+from shared.runtime.telemetry import logger
+from shared.s3.store import ObjectInfo
+from shared.uploads import attempts, keys
+from shared.uploads.attempts import ClaimNote
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The latest claim of a task; its next try is due in `due_s` seconds."""
+
+    info: ObjectInfo
+    attempt: int
+    note: ClaimNote
+    due_s: float
+
+    @property
+    def has_message(self) -> bool:
+        """The next try was published. Before that, the claim alone brings it about."""
+        return self.note.state == "requeued"
+
+    @property
+    def due(self) -> bool:
+        return not self.has_message and self.due_s <= 0
+
+
+class Known:
+    """The claims that were read, shared by the loops of a process; `lock` goes to the
+    one that looks.
+
+    `rests`, by stage and task: how often in a row a step failed, and until when it is
+    let be.
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self.lock = threading.Lock()
+        self.apart = Apart(ctx)
+        self.read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+        self.rests: dict[tuple[str, str], tuple[int, float]] = {}
+
+
+class Calls:
+    """Of one loop, whose `pulse` rests while it waits for the loop `beside` it: a try
+    is called by one look only.
+    """
+
+    def __init__(
+        self, ctx: Context, pulse: Pulse | None = None, beside: Calls | None = None
+    ) -> None:
+        self._ctx, self._pulse = ctx, pulse or Pulse()
+        self._known: Known = beside._known if beside else Known(ctx)
+        self._damaged: list[ObjectInfo] = []
+        self._policy = RetryPolicy(
+            ctx.settings.retry_base_s, ctx.settings.retry_cap_s, 1_000_000
+        )
+
+    def look(self) -> dict[str, Seen]:
+        """The latest claim of every task that has one, by task id. Raises
+        `StorageUnavailable`.
+        """
+        with self._turn():
+            return self._look()
+
+    def call_due(self) -> int:
+        """Publish every try that is due; their number. Raises `StorageUnavailable`,
+        `BrokerUnavailable`.
+        """
+        with self._turn():
+            due = [
+                (task_id, seen) for task_id, seen in self._look().items() if seen.due
+            ]
+            called = [
+                self._step("calls", task_id, partial(self._call, task_id, seen))
+                for task_id, seen in due
+            ]
+            for info in self._damaged:
+                self._step(
+                    "damage", ident_of(info), partial(self._remove_damaged, info)
+                )
+            return sum(map(bool, called))
+
+    def failed(self) -> int:
+        """Claims that could not be looked at or called since this was last asked."""
+        return self._known.apart.taken()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._pulse.rest()  # whoever has the turn gives the signs of life
+        with self._known.lock:
+            self._pulse.beat()
+            yield
+
+    def _look(self) -> dict[str, Seen]:
+        latest = {}
+        self._damaged.clear()
+        for info in self._ctx.store.list(
+            self._ctx.settings.bucket_results, keys.claims()
+        ):
+            task_id, _, name = info.key.removeprefix(keys.claims()).partition("/")
+            if packed(task_id) and name.removesuffix(".json").isdecimal():
+                latest[task_id] = info
+        known = self._known
+        known.rests = {
+            place: rest for place, rest in known.rests.items() if place[1] in latest
+        }
+        looked = {
+            task_id: self._step("claims", task_id, partial(self._see, info))
+            for task_id, info in latest.items()
+        }
+        found = {task_id: seen for task_id, seen in looked.items() if seen}
+        read = known.read
+        known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
+        return found
+
+    def _step(self, stage: str, task_id: str, step: Callable[[], T]) -> T | None:
+        """As `Apart.step`. One that failed is left alone for a while, which grows: the
+        store may be silent about it.
+        """
+        known, now_s = self._known, self._ctx.clock.monotonic()
+        in_a_row, until_s = known.rests.pop((stage, task_id), (0, now_s))
+        if now_s < until_s:
+            known.rests[stage, task_id] = in_a_row, until_s
+            return None
+        before = known.apart.failed
+        result = known.apart.step(stage, task_id, step)
+        if known.apart.failed > before:
+            delay_s = self._policy.delay_s(in_a_row + 1) or self._policy.cap_s
+            known.rests[stage, task_id] = (
+                in_a_row + 1,
+                self._ctx.clock.monotonic() + delay_s,
+            )
+        return result
+
+    def _remove_damaged(self, info: ObjectInfo) -> None:
+        # else it may be in the middle of being written
+        if info.age_s > self._ctx.settings.lease_s:
+            self._ctx.store.delete(info.bucket, info.key)
+            logger().error("document.damaged", kind="claim", repaired=True)
+
+    def _see(self, info: ObjectInfo) -> Seen | None:
+        known = self._known.read.get(info.key)
+        if known and (known[0].etag, known[0].last_modified) == (
+            info.etag,
+            info.last_modified,
+        ):
+            note = known[1]
+        else:
+            try:
+                data = self._ctx.store.read(info.bucket, info.key)
+                note = ClaimNote.from_bytes(data, info.key)
+            except NotFound:
+                return None
+            # no worker can read it either, so none would ever begin the task
+            except PermanentError:
+                self._damaged.append(info)
+                return None
+        self._known.read[info.key] = info, note
+        attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
+        return Seen(
+            info, attempt, note, attempts.due_s(note, info, self._ctx.settings.lease_s)
+        )
+
+    def _call(self, task_id: str, seen: Seen) -> bool:
+        ctx, bucket = self._ctx, self._ctx.settings.bucket_results
+        try:
+            receipt = read_receipt(ctx, seen.note.upload_id)
+        except NotFound:
+            return self._drop(task_id, seen)
+        except PermanentError:
+            return False  # the pass over the receipts repairs it
+        if receipt.task_id != task_id or ended(ctx, task_id, receipt.upload_id):
+            return self._drop(task_id, seen)
+        passing("sweep.before_publish")
+        ctx.publisher.publish(
+            restore_queue(receipt.priority, receipt.lane, receipt.preview is not None),
+            task_of(receipt).encode(),
+        )
+        # Published before it is marked: a crash between the two costs one message too
+        # many, never one too few.
+        attempts.requeue(ctx.store, bucket, task_id, seen.attempt, seen.note)
+        logger().info(
+            "task.republished",
+            task_id=task_id,
+            upload_id=receipt.upload_id,
+            attempt=seen.attempt + 1,
+        )
+        return True
+
+    def _drop(self, task_id: str, seen: Seen) -> bool:
+        """Forget a claim whose own upload has ended or asks for something else by now:
+        whoever left it died just then.
+
+        It would shield the other uploads of the task, which look as if they were called
+        in its turn, and are not.
+        """
+        store, bucket = self._ctx.store, self._ctx.settings.bucket_results
+        listed = [info.key for info in store.list(bucket, keys.claims(task_id))]
+        # else a worker has just begun the next attempt
+        if listed and listed[-1] == seen.info.key:
+            for key in reversed(listed):
+                store.delete(bucket, key)
+            logger().info(
+                "claim.dropped",
+                task_id=task_id,
+                upload_id=seen.note.upload_id,
+                attempt=seen.attempt,
+            )
+        return False
+
+
+def ended(ctx: Context, task_id: str, upload_id: str) -> bool:
+    """Whether the bucket has the end of this upload by now."""
+    for bucket, key in (
+        (ctx.settings.bucket_results, keys.record(task_id)),
+        (ctx.settings.bucket_quarantine, keys.reason(upload_id)),
+    ):
+        try:
+            ctx.store.head(bucket, key)
+        except NotFound:
+            continue
+        return True
+    return False

@@ -1,0 +1,188 @@
+"""The diary, written again from the bucket: `python -m handlers rebuild [--json]`.
+
+Every event is derived from a document exactly as it was at first, so a rebuild beside a
+diary that is whole changes nothing, and one beside a diary that lost a part fills the
+gap. Nothing in the bucket is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from handlers.audit_log.database import Logbook, Written
+from handlers.context import Context
+from handlers.reconcile.pass_context import chunks
+from handlers.reconcile.tables import Ids, packed, text
+from handlers.retelling import facts_of, read_reason, read_receipt, read_record
+from shared.errors import Code, NotFound, PermanentError
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
+from shared.uploads import events
+from shared.uploads.messages import LogEvent
+
+READERS = 8
+
+ONLY_THE_DATABASE_KNEW = (
+    "when each attempt began, and which attempts failed before the last one (`processing` events)",
+    "uploads that were deleted before the handler saw them: they left no receipt",
+    "earlier uploads of bytes that were put again at the same key: the receipt is that of the last one",
+    "events that were set aside in darkroom.audit_reject",
+    "when each row last changed (`updated_at`)",
+)
+
+
+class RebuildReport(BaseModel):
+    """Counts. `added` events were new to the diary, `repeated` ones it knew; `damaged`
+    documents could not be read.
+    """
+
+    receipts: int = 0
+    records_alone: int = 0
+    reasons_alone: int = 0
+    added: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    damaged: int = 0
+    only_the_database_knew: tuple[str, ...] = ONLY_THE_DATABASE_KNEW
+
+
+class Diary(Protocol):
+    """What of `handlers.audit_log.database.Logbook` the rebuild needs."""
+
+    def write(self, events: Sequence[LogEvent]) -> Written: ...
+
+
+def rebuild(ctx: Context, diary: Diary) -> RebuildReport:
+    """Tell the diary all that the bucket knows. Raises `StorageUnavailable`,
+    `DatabaseUnavailable`: run it again.
+    """
+    with ThreadPoolExecutor(READERS, "rebuild") as pool:
+        one = _Rebuild(ctx, diary, pool)
+        one.run()
+    logger().info(
+        "rebuild.finished", **one.report.model_dump(exclude={"only_the_database_knew"})
+    )
+    return one.report
+
+
+class _Rebuild:
+    """Documents are read side by side, a chunk at a time; of all others only the ids
+    are kept, 24 bytes apiece.
+    """
+
+    def __init__(self, ctx: Context, diary: Diary, pool: ThreadPoolExecutor) -> None:
+        self.report = RebuildReport()
+        self._ctx, self._diary, self._pool = ctx, diary, pool
+
+    def run(self) -> None:
+        settings = self._ctx.settings
+        records = self._ids(settings.bucket_results, "processed/", ".json")
+        receipts = self._ids(settings.bucket_results, "receipts/", ".json")
+        reasons = self._ids(settings.bucket_quarantine, "", "/reason.json")
+        told = bytearray(len(records))
+
+        def of_upload(ident: str) -> list[LogEvent]:
+            events = facts_of(self._ctx, read_receipt(self._ctx, ident))
+            return (
+                [*events, *self._erasure(ident)] if packed(ident) in reasons else events
+            )
+
+        for batch in self._tell(receipts, of_upload):
+            self.report.receipts += 1
+            for event in batch:
+                place = (
+                    records.place(packed(event.task_id or ""))
+                    if event.kind == "success"
+                    else None
+                )
+                if place is not None:
+                    told[place] = True
+        alone = [records[place] for place, known in enumerate(told) if not known]
+        bucket = settings.bucket_results
+
+        def events_of(ident: str) -> list[LogEvent]:
+            record = read_record(self._ctx, ident)
+            return [] if record.preview else [events.of_record(record, bucket)]
+
+        for _ in self._tell(alone, events_of):
+            self.report.records_alone += 1
+        alone = [upload for upload in reasons if upload not in receipts]
+        for _ in self._tell(
+            alone, lambda ident: [events.of_reason(read_reason(self._ctx, ident))]
+        ):
+            self.report.reasons_alone += 1
+
+    def _erasure(self, ident: str) -> list[LogEvent]:
+        """It has the last word, whatever is still there of the photo."""
+        try:
+            reason = read_reason(self._ctx, ident)
+        except PermanentError:
+            return []  # gone; or damaged, and counted where it is all there is
+        return [events.of_reason(reason)] if reason.error_code == Code.ERASED else []
+
+    def _ids(self, bucket: str, prefix: str, ending: str) -> Ids:
+        found = Ids()
+        for info in self._ctx.store.list(bucket, prefix):
+            name = info.key.removeprefix(prefix)
+            if name.endswith(ending) and (ident := packed(name.removesuffix(ending))):
+                found.add(ident, info.last_modified)
+        return found
+
+    def _tell(
+        self, idents: Iterable[bytes], read: Callable[[str], list[LogEvent]]
+    ) -> Iterator[list[LogEvent]]:
+        """Tell the diary what `read` knows of each; the events of each document that
+        could be read.
+        """
+
+        def events_of(ident: bytes) -> list[LogEvent] | None:
+            try:
+                return read(text(ident))
+            except NotFound:
+                return []
+            except PermanentError:
+                return None
+
+        for chunk in chunks(idents):
+            found = list(self._pool.map(events_of, chunk))
+            self.report.damaged += found.count(None)
+            whole = [events for events in found if events]
+            self._write([event for events in whole for event in events])
+            yield from whole
+
+    def _write(self, events: list[LogEvent]) -> None:
+        written = self._diary.write(events)
+        self.report.added += written.added
+        self.report.repeated += written.repeated
+        self.report.rejected += written.rejected
+
+
+def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
+    """`python -m handlers rebuild [--json]`. Raises `TransientError`: store or database
+    could not be reached.
+    """
+    parser = argparse.ArgumentParser("python -m handlers rebuild")
+    parser.add_argument(
+        "--json", action="store_true", help="print nothing but one JSON object"
+    )
+    options = parser.parse_args(arguments)
+    report = rebuild(Context.of(settings), Logbook(settings))
+    print(report.model_dump_json() if options.json else _lines(report))
+    return 0
+
+
+def _lines(report: RebuildReport) -> str:
+    counts = report.model_dump(exclude={"only_the_database_knew"})
+    known = (f"  - {thing}" for thing in report.only_the_database_knew)
+    return "\n".join(
+        [
+            *(f"{name:14} {value}" for name, value in counts.items()),
+            "only the database knew:",
+            *known,
+        ]
+    )

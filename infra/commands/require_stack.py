@@ -1,0 +1,30 @@
+"""Commands that need a stack, or servers of somebody else's, say the same sentence
+where there is neither.
+"""
+
+from __future__ import annotations
+
+from shared.errors import SettingsError
+from shared.runtime.settings import Settings
+
+SERVERS = {"s3_endpoint_url", "s3_access_key", "broker_url", "database_url", "pepper"}
+
+
+def need_servers() -> Settings:
+    """All settings. Raises `SettingsError` where no stack runs and the environment
+    names no server either.
+    """
+    settings = Settings.load()
+    if not settings.model_fields_set & SERVERS:
+        raise no_stack(
+            settings,
+            ", or name servers of yours by DARKROOM_S3_…, DARKROOM_BROKER_URL and so on",
+        )
+    return settings
+
+
+def no_stack(settings: Settings, otherwise: str = "") -> SettingsError:
+    folder = settings.state_dir.expanduser().resolve()
+    return SettingsError(
+        f"no stack is running in {folder}; start one with `darkroom up`{otherwise}"
+    )

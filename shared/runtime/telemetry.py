@@ -1,0 +1,164 @@
+"""Logging: JSON in containers, pretty on a terminal; event names are dotted past facts
+(`task.restored`).
+
+Every event name that Darkroom logs is listed here with its meaning. Names, keys and
+user ids of people are never logged: an upload is its `upload_id`, a user is not
+mentioned.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, cast
+
+import structlog
+
+from shared.runtime.settings import Settings, unknown_variables, wants_no_colour
+
+EVENTS = {
+    "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
+    "setting.unknown": "`variable` is no setting, so it changes nothing; `nearest` may be meant.",
+    "process.started": "A Darkroom process is ready for work.",
+    "process.stopped": "A Darkroom process ended on request.",
+    "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",
+    "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
+    "decoder.confined": "What holds on this machine for a process that decodes: no `network`, few `system_calls`.",
+    "decoder.gone": "The decoder's process ended or did not start, by `error`; a new one is tried at once.",
+    "decoder.died": "The process that decoded one photo crashed or ran past a limit, by `signal`; it costs that photo.",
+    "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
+    "process.killed": "A process did not end within its grace after SIGTERM and was killed.",
+    "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
+    "upload.queued": "An upload was accepted and its task published.",
+    "upload.rejected": "An upload was refused, with `code`.",
+    "upload.duplicate": "An upload asked for what was restored before; it shares that result.",
+    "upload.ignored": "A notification asked for nothing (our own output, a deleted object, an event seen before).",
+    "upload.failed": "An upload met a bug of ours, `error` raised at `where`; it was refused as `internal`.",
+    "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
+    "notification.unreadable": "A notification could not be understood; it was refused with its reason.",
+    "notification.failed": "A notification met a bug of ours; it is tried again, at last set aside.",
+    "access.refused": "An address tried too many wrong keys or tokens; once a minute, with the last `reason`.",
+    "access.limited": "Somebody asks for more than `policy` allows; once a minute. `key_id` is not the key.",
+    "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
+    "request.postponed": "A request was answered with 503, as the service of `code` is away, which said `detail`.",
+    "request.failed": "A request met a bug of ours; it was answered with 500.",
+    "task.begun": "A photo goes on the device of process `pid`, which claimed its `attempt` at `claimed_at`.",
+    "task.restored": "A photo was restored: one line with all its figures.",
+    "task.duplicate": "A task was already done; nothing was computed.",
+    "task.failed": "A photo reached its end without a result, with `code`.",
+    "task.withdrawn": "A photo was cancelled or erased by its owner, with `code`.",
+    "task.dropped": "A worker put down a photo that its owner had taken back.",
+    "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
+    "task.deferred": "The worker's disk is full: the photo has another turn in `delay_s`, no attempt is counted.",
+    "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
+    "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
+    "service.lost": "Store or broker does not answer: it is left alone for `delay_s`, no photo is taken meanwhile.",
+    "service.back": "Store or broker answers again.",
+    "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",
+    "broker.connected": "A consumer is connected and consuming.",
+    "delivery.lost": "A settled delivery was no longer ours; its message comes again.",
+    "log.written": "A batch of log events was committed.",
+    "log.failed": "One log event met a bug of ours, `error` raised at `where`; it alone was set aside.",
+    "log.refused": "The database refused one log event; it was set aside.",
+    "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
+    "task.republished": "A lost message, or a try that is due, was published by the sweep.",
+    "claim.dropped": "A claim was left behind by a worker that died at the end of its upload; the sweep took it away.",
+    "document.damaged": "A receipt, record or claim cannot be read; `repaired` says whether it was made anew.",
+    "sweep.postponed": "A pass broke off because a service is away; the next one begins where it began.",
+    "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
+    "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
+    "sweep.looked": "A look at what was uploaded of late, with its counts.",
+    "sweep.object_failed": "One object met a fault in `stage`, `error` raised at `where`; the pass went on.",
+    "sweep.multiparts_kept": "The store cannot list or end uploads in parts, or may not; abandoned ones stay.",
+    "callback.delivered": "A receiver answered a callback with 2xx.",
+    "callback.disabled": "A receiver answered 410: it is not called again.",
+    "callback.given_up": "Every try of a callback failed; it was set aside.",
+    "callback.failed": "A try of a callback failed; the next follows in `delay_s`.",
+    "callback.unread": "What is known of one call cannot be read, `error` raised at `where`; the others are looked at.",
+    "callback.postponed": "A try of a callback could not be begun: store or document is not to be had.",
+    "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
+}
+
+METRICS = {
+    "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
+    "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
+    "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function), `outcome` (counter).",
+    "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome` (counter).",
+    "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
+    "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
+    "darkroom_log_events_total": "Log events settled by the recorder, by `outcome` (counter).",
+    "darkroom_log_batch_seconds": "Time from a batch in hand to its commit, waits included (histogram).",
+    "darkroom_sweep_found_total": "What the sweep found, by `kind` as in its report (counter).",
+    "darkroom_sweep_look_seconds": "What the last look at new uploads took (gauge).",
+    "darkroom_sweep_seconds": "What the last whole pass took (gauge).",
+    "darkroom_sweep_last_pass_time_seconds": "When the last whole pass ended, as Unix time (gauge).",
+    "darkroom_queue_messages": "Ready messages, by `queue`; `unacked`: those in hand (gauge; of the sweep process).",
+}
+"""What `/metrics` exposes beside the usual figures of the process."""
+
+
+def raised_at(error: BaseException) -> str:
+    """File and line, for a log that must not have the error's own words: they may quote
+    what a person wrote.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return (
+        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    )
+
+
+def logger() -> structlog.stdlib.BoundLogger:
+    """A logger; bind ids once per message, then log one canonical line per unit of
+    work.
+    """
+    return cast(structlog.stdlib.BoundLogger, structlog.get_logger())
+
+
+class _Lines:
+    """stderr; where it ends on a full disk, lines are lost and no work is."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
+def configure(settings: Settings, process: str) -> None:
+    """Set up logging of this process to stderr; called once by each entry point."""
+    pretty = settings.log_format == "pretty" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
+    level = getattr(logging, settings.log_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            lambda _logger, _method, event: {"process": process, **event},
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if pretty else [structlog.processors.format_exc_info]),
+            # Not the renderer's own way with tracebacks: it prints every variable, keys
+            # and tokens among them.
+            structlog.dev.ConsoleRenderer(
+                colors=not wants_no_colour(),
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+            if pretty
+            else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lines())),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(name)s %(levelname)s %(message)s",
+    )
+    for variable, meant in unknown_variables().items():
+        logger().warning("setting.unknown", variable=variable, nearest=meant or None)

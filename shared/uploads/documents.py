@@ -1,0 +1,247 @@
+"""The JSON documents in the buckets: what was decided (receipt), done (record) or
+refused (reason).
+
+They are the truth that everything else is rebuilt from, so each carries a version and
+all that it refers to.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import Code, PermanentError
+from shared.uploads import keys
+from shared.uploads.messages import Priority
+
+
+class Part(BaseModel):
+    """Frozen JSON inside a document; unknown fields are kept out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Document(Part):
+    """One object in a bucket; a missing or wrong field is an error with the object's
+    name.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    v: int = 1
+
+    def place(self) -> str | None:
+        """The key at which it must lie; None: anywhere."""
+        return None
+
+    def to_bytes(self) -> bytes:
+        """Indented UTF-8: people open these files."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Self:
+        """Raises `PermanentError(bad_document)` naming the object and the first fault.
+
+        Where `name` is a key, a document that belongs at another one is a fault, too.
+        """
+        try:
+            document = cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "body"
+            raise PermanentError(
+                Code.BAD_DOCUMENT, f"{name}: {where}: {first['msg']}"
+            ) from error
+        if document.v != cls.VERSION:
+            detail = (
+                f"{name}: version {document.v}; this code reads version {cls.VERSION}"
+            )
+            raise PermanentError(Code.BAD_DOCUMENT, detail)
+        if "/" in name and document.place() not in (None, name):
+            raise PermanentError(
+                Code.BAD_DOCUMENT, f"{name}: its ids belong to {document.place()}"
+            )
+        return document
+
+
+class Source(Part):
+    """The uploaded object as the handler saw it. `width`, `height` [px] are the
+    header's, before orientation.
+
+    `filename`: its true name, where the key could not hold it.
+    """
+
+    bucket: str
+    key: str
+    filename: str | None = None
+    version: str | None = None
+    etag: str
+    bytes: int
+    upload_time: datetime
+    sha256: str | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+
+
+class WorkflowRef(Part):
+    """A resolved workflow by name: enough to resolve it again and see that it is still
+    the same.
+    """
+
+    name: str
+    version: int
+    params: dict[str, Any]
+    signature: str
+
+
+class ModelRef(Part):
+    name: str
+    sha256: str
+
+
+class Fault(Part):
+    """Why a photo was refused or failed: a code for machines, a sentence for people."""
+
+    error_code: Code
+    error_detail: str
+
+
+class Region(Part):
+    """Pixels of the upright photo; what reaches over its edge is left out."""
+
+    x: int = Field(ge=0, le=1 << 20)
+    y: int = Field(ge=0, le=1 << 20)
+    width: int = Field(ge=16, le=2048)
+    height: int = Field(ge=16, le=2048)
+
+
+class Glimpse(Part):
+    """What a preview shows: a `region`, or the whole photo with at most `max_px` on its
+    longer side before the work.
+    """
+
+    region: Region | None = None
+    max_px: int | None = Field(None, ge=16, le=2048)
+
+
+class Receipt(Document):
+    """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`:
+    see `broker.topology`.
+    """
+
+    upload_id: str
+    decision: Literal["queued", "duplicate", "rejected"]
+    source: Source
+    user_hash: str
+    priority: Priority
+    lane: int = Field(default=0, ge=0, lt=32)
+    decided_at: datetime
+    task_id: str | None = None
+    workflow: WorkflowRef | None = None
+    fault: Fault | None = None
+    preview: Glimpse | None = None
+    retries: int = 0
+    """How often a person gave it a fresh start after it had failed; the last time at
+    `retried_at`.
+    """
+    retried_at: datetime | None = None
+    callback: str | None = None
+    """The URL that is called when the upload has ended."""
+
+    def place(self) -> str:
+        return keys.receipt(self.upload_id)
+
+
+class Superseded(Receipt):
+    """`earlier/{upload_id}/…`: a receipt that another one took the place of, as the
+    same bytes came again at the key.
+
+    What was made of the upload is still its owner's, to see and to erase.
+    """
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls.model_validate(receipt.model_dump())
+
+    def place(self) -> str:
+        return keys.earlier(self.upload_id, self.source.upload_time, self.task_id)
+
+
+class Refused(Document):
+    """`refused/{ticket}/{upload_id}.json`: an upload of a ticket that was refused; its
+    object lies in quarantine.
+    """
+
+    upload_id: str
+
+
+class Reason(Document):
+    """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
+
+    upload_id: str
+    task_id: str | None = None
+    status: Literal["rejected", "failed"]
+    error_code: Code
+    error_detail: str
+    source: Source
+    attempts: int = 0
+    retries: int = 0
+    at: datetime
+
+    def place(self) -> str:
+        return keys.reason(self.upload_id)
+
+
+class StepTime(Part):
+    step: str
+    seconds: float
+    model: str | None = None
+    detail: dict[str, Any] = {}
+
+
+class Record(Document):
+    """`processed/{task_id}.json`: what was done to one photo, enough to do it again.
+    Written last: it commits.
+    """
+
+    task_id: str
+    upload_id: str
+    user_hash: str
+    source: Source
+    workflow: WorkflowRef
+    models: list[ModelRef]
+    engine: str
+    device: str
+    tile: dict[str, Any]
+    steps: list[StepTime]
+    width: int
+    height: int
+    result_key: str
+    result_sha256: str
+    result_bytes: int
+    attempts: int
+    queued_at: datetime
+    started_at: datetime
+    finished_at: datetime
+    duration_seconds: float
+    queue_seconds: float
+    peak_memory_bytes: int
+    software: str
+    notes: list[str] = []
+    preview: Glimpse | None = None
+
+    def place(self) -> str:
+        return keys.record(self.task_id)
+
+    def is_of(self, upload: Receipt | Reason) -> bool:
+        """Whether it was made for this very upload, and not for another that shares the
+        task, or the key.
+        """
+        return (self.upload_id, self.source.upload_time) == (
+            upload.upload_id,
+            upload.source.upload_time,
+        )

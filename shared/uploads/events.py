@@ -1,0 +1,202 @@
+"""Facts about an upload, as log events, built from the documents in the buckets.
+
+The handler, the worker and the rebuild all derive the same event from the same
+document, so that the diary can be written twice, late, in any order, or again from
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.broker import topology
+from shared.errors import Code
+from shared.uploads import identity, keys
+from shared.uploads.documents import Reason, Receipt, Record, Source, WorkflowRef
+from shared.uploads.messages import CallbackDue, LogEvent, Status
+
+MAX_FILENAME = (255, 512)
+MAX_DETAIL = (400, 480)
+"""Most characters, and most bytes as JSON: both together leave room for all other
+fields in a message of 2 KiB.
+"""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Publisher(Protocol):
+    def publish(self, queue: str, body: bytes) -> None: ...
+
+
+def tell(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
+    """Tell the diary and, at the end of an upload, whoever asked to be called. Raises
+    `BrokerUnavailable`.
+
+    Nobody is told of previews: the diary has photos.
+    """
+    if receipt.preview:
+        return
+    publisher.publish(topology.LOG, event.encode())
+    if receipt.callback and event.kind not in ("queued", "processing"):
+        publisher.publish(
+            topology.CALLBACKS, CallbackDue(upload_id=receipt.upload_id).encode()
+        )
+
+
+def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:
+    """`queued`, `duplicate` or `rejected`: what the handler decided."""
+    fields = {
+        "user_id": receipt.user_hash,
+        **_source(receipt.source),
+        **_workflow(receipt.workflow),
+    }
+    if receipt.fault:
+        fields |= _fault(receipt.fault.error_code, receipt.fault.error_detail)
+    if receipt.decision == "duplicate" and receipt.task_id:
+        fields["result_url"] = _url(results_bucket, receipt.task_id)
+    at = receipt.retried_at or receipt.decided_at
+    return _event(
+        receipt.decision,
+        receipt.upload_id,
+        receipt.source,
+        receipt.task_id,
+        at,
+        fields,
+        receipt.retries,
+    )
+
+
+def of_processing(receipt: Receipt, attempt: int, at: datetime) -> LogEvent:
+    """`processing`: attempt number `attempt` (1-based) has begun."""
+    fields = {"attempts": attempt}
+    about = receipt.upload_id, receipt.source, receipt.task_id
+    return _event("processing", *about, at, fields, receipt.retries, str(attempt))
+
+
+def of_record(record: Record, results_bucket: str) -> LogEvent:
+    """`success`: the result and its record are stored."""
+    fields = {
+        "user_id": record.user_hash,
+        **_source(record.source),
+        **_workflow(record.workflow),
+        "result_url": _url(results_bucket, record.task_id),
+        "duration_seconds": record.duration_seconds,
+        "queue_seconds": record.queue_seconds,
+        "attempts": record.attempts,
+        "engine": record.engine,
+        "device": record.device,
+        "peak_memory_bytes": record.peak_memory_bytes,
+    }
+    return _event(
+        "success",
+        record.upload_id,
+        record.source,
+        record.task_id,
+        record.finished_at,
+        fields,
+    )
+
+
+def of_duplicate(receipt: Receipt, at: datetime, results_bucket: str) -> LogEvent:
+    """`duplicate`: another upload of the same task was restored first; this one shares
+    its result.
+    """
+    assert receipt.task_id is not None
+    fields = {"result_url": _url(results_bucket, receipt.task_id)}
+    return _event(
+        "duplicate", receipt.upload_id, receipt.source, receipt.task_id, at, fields
+    )
+
+
+def of_reason(reason: Reason) -> LogEvent:
+    """`rejected` or `failed`: the upload ended without a result."""
+    fields = {
+        **_source(reason.source),
+        **_fault(reason.error_code, reason.error_detail),
+    }
+    if reason.attempts:
+        fields["attempts"] = reason.attempts
+    # The erasure of a photo that had failed before is a fact of its own.
+    own = ("erased",) if reason.error_code == Code.ERASED else ()
+    return _event(
+        reason.status,
+        reason.upload_id,
+        reason.source,
+        reason.task_id,
+        reason.at,
+        fields,
+        reason.retries,
+        *own,
+    )
+
+
+def _event(
+    kind: Status,
+    upload_id: str,
+    source: Source,
+    task_id: str | None,
+    at: datetime,
+    fields: dict[str, Any],
+    retries: int = 0,
+    *parts: str,
+) -> LogEvent:
+    # The upload time is part of the identity: the same bytes put again at the same key
+    # are another upload. So is the number of retries: a photo that fails a second time
+    # has failed twice.
+    if retries:
+        parts, fields = (*parts, f"retry {retries}"), fields | {"retries": retries}
+    ident = identity.event_id(upload_id, kind, source.upload_time.isoformat(), *parts)
+    return LogEvent(
+        event_id=ident,
+        upload_id=upload_id,
+        upload_time=source.upload_time,
+        task_id=task_id,
+        kind=kind,
+        at=at,
+        fields={k: v for k, v in fields.items() if v is not None},
+    )
+
+
+def _source(source: Source) -> dict[str, Any]:
+    return {
+        "image_filename": _fitted(
+            source.filename or keys.filename(source.key), MAX_FILENAME
+        ),
+        "bytes": source.bytes,
+        "width": source.width,
+        "height": source.height,
+        "sha256": source.sha256,
+    }
+
+
+def _workflow(workflow: WorkflowRef | None) -> dict[str, Any]:
+    if workflow is None:
+        return {}
+    return {
+        "workflow_type": workflow.name,
+        "workflow_version": workflow.version,
+        "params": workflow.params,
+        "model_size": workflow.params.get("model_size"),
+        "signature": workflow.signature,
+    }
+
+
+def _fault(code: str, detail: str) -> dict[str, Any]:
+    return {"error_code": code, "error_detail": _fitted(detail, MAX_DETAIL)}
+
+
+def _fitted(text: str, limits: tuple[int, int]) -> str:
+    """Within the limits, and without characters that a database refuses or a terminal
+    obeys.
+    """
+    text = _CONTROLS.sub("\ufffd", text)
+    kept = text[: limits[0]]
+    while len(identity.canonical_json(kept)) > limits[1]:
+        kept = kept[: len(kept) * 7 // 8]
+    return kept if kept == text else kept[:-1] + "…"
+
+
+def _url(bucket: str, task_id: str) -> str:
+    return f"s3://{bucket}/{keys.result(task_id)}"

@@ -1,0 +1,186 @@
+"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/-]`
+only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+_TICKETED = re.compile(
+    r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]"
+)
+
+
+def result(task_id: str) -> str:
+    return f"processed/{task_id}.png"
+
+
+def record(task_id: str) -> str:
+    return f"processed/{task_id}.json"
+
+
+def preview(task_id: str) -> str:
+    return f"previews/{task_id}.webp"
+
+
+def receipt(upload_id: str) -> str:
+    return f"receipts/{upload_id}.json"
+
+
+def receipt_prefix(upload_id: str) -> str:
+    """Of the receipts of an upload's previews."""
+    return f"receipts/{preview_upload(upload_id)}"
+
+
+def earlier(
+    upload_id: str, upload_time: datetime | None = None, task_id: str | None = None
+) -> str:
+    """In the results bucket: the receipt of an upload whose bytes were put again at its
+    key; or the prefix of all.
+    """
+    name = (
+        f"{upload_time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{task_id or 'rejected'}.json"
+        if upload_time
+        else ""
+    )
+    return f"earlier/{upload_id}/{name}"
+
+
+def claims(task_id: str = "") -> str:
+    """Prefix of a task's claims, or of all claims."""
+    return f"claims/{task_id}/" if task_id else "claims/"
+
+
+def claim(task_id: str, attempt: int) -> str:
+    """In the results bucket while a task is worked on: see `shared.uploads.attempts`."""
+    return f"{claims(task_id)}{attempt:04d}.json"
+
+
+def callbacks_due(upload_id: str = "") -> str:
+    """Prefix of the calls that are still to be made, for one upload or for all: see
+    `handlers.webhooks.call_log`.
+    """
+    return f"callbacks/due/{upload_id}/" if upload_id else "callbacks/due/"
+
+
+def callback_due(upload_id: str, attempt: int) -> str:
+    return f"{callbacks_due(upload_id)}{attempt:04d}.json"
+
+
+def callback_told(upload_id: str) -> str:
+    """How the call about an upload ended."""
+    return f"callbacks/told/{upload_id}.json"
+
+
+def callbacks_off() -> str:
+    """Prefix of the addresses that want no more calls."""
+    return "callbacks/off/"
+
+
+def callback_off(url: str, user: str = "") -> str:
+    """There while the receiver at `url` wants no more calls of this user."""
+    return f"{callbacks_off()}{user}/{hashlib.sha256(url.encode()).hexdigest()}.json"
+
+
+SWEEP = "sweep/state.json"
+"""In the results bucket: how far the sweep has come."""
+ARRIVALS = "sweep/arrivals.json"
+"""And how far its looks at what was uploaded of late."""
+
+
+WORKERS = "workers/"
+"""Prefix in the results bucket of what the workers can do: see `shared.offers`."""
+
+
+def worker(kind: str, host: str) -> str:
+    return f"{WORKERS}{kind}-{host}.json"
+
+
+def probe(key: str) -> str:
+    """In the results bucket, for a moment: what is written to see whether anything is
+    taken beside `key`.
+
+    Rights end at folders, so it lies in that of the key; by its name it is no document
+    of any kind.
+    """
+    return f"{key.partition('/')[0]}/.darkroom-probe"
+
+
+def kind_of_worker(key: str) -> str:
+    return key.removeprefix(WORKERS).partition("-")[0]
+
+
+def host_of_worker(key: str) -> str:
+    return key.rpartition("-")[2].removesuffix(".json")
+
+
+def reason(upload_id: str) -> str:
+    return f"{upload_id}/reason.json"
+
+
+def quarantined(upload_id: str, source_key: str, told: str | None = None) -> str:
+    """`{upload_id}/{original name}`, the name reduced to plain characters; the reason
+    keeps the true key.
+
+    `told`: the name that the sender told beside the key.
+    """
+    name = plain(filename(told or source_key))
+    return f"{upload_id}/{name if name and name != 'reason.json' else 'original'}"
+
+
+def uploads(user_hash: str, ticket: str) -> str:
+    """Prefix in the uploads bucket of what was sent for a ticket; earlier releases let
+    the caller name the object.
+    """
+    return f"users/{user_hash}/{ticket}/"
+
+
+def upload(user_hash: str, ticket: str) -> str:
+    """In the uploads bucket: what is sent for a ticket.
+
+    Nothing of it is the caller's to choose. A store that verifies the signed path in
+    two halves, one of them out of an unsigned header, would take a last segment such as
+    `results` for the bucket that the signed DELETE is meant for.
+    """
+    return f"{uploads(user_hash, ticket)}photo"
+
+
+def ticket_of(source_key: str) -> str | None:
+    """The ticket that an upload came by; None: by none."""
+    found = _TICKETED.match(source_key)
+    return found[1] if found else None
+
+
+def refused(ticket: str, upload_id: str = "") -> str:
+    """In the results bucket: that an upload of a ticket was refused, and is taken away
+    by now; or the prefix of all.
+    """
+    return f"refused/{ticket}/{upload_id}.json" if upload_id else f"refused/{ticket}/"
+
+
+def preview_upload(upload_id: str, preview_id: str = "") -> str:
+    """Stands for the upload id of a preview: the sweep and the rebuild take no notice
+    of such receipts and reasons.
+    """
+    return f"preview/{upload_id}/{preview_id}"
+
+
+def damaged(key: str) -> str:
+    """In the archive bucket: what lay at a key before the sweep wrote it anew."""
+    return f"damaged/{key}"
+
+
+def ticket(ticket: str) -> str:
+    """In the bucket for access: what a ticket with an `Idempotency-Key` was drawn for."""
+    return f"tickets/{ticket}.json"
+
+
+def plain(name: str) -> str:
+    """A name in plain characters; empty where nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-120:].lstrip(".")
+
+
+def filename(source_key: str) -> str:
+    return source_key.rstrip("/").rpartition("/")[2]
