@@ -94,6 +94,9 @@ def test_inside_the_worker_imports_run_downward() -> None:
         own = path.relative_to(ROOT / "gpu_worker").parts[0].removesuffix(".py")
         if own == "__init__":
             continue
+        # A folder's command line stands above all that it offers.
+        if path.name == "cli.py":
+            own = "__main__"
         below = {*STOREYS[: STOREYS.index(own)], own}
         assert set(inside(path)) <= below, f"{path} imports {set(inside(path)) - below}"
 
