@@ -19,13 +19,13 @@ from typing import TypeVar
 from shared.errors import StorageUnavailable
 from shared.s3.store import S3Store
 from shared.uploads import identity
-from tests.admin import as_admin
 from tests.chaos import faults
 from tests.chaos.footprint import Footprint
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.relay import Relay
 from tests.chaos.uploads import Draft, drafts
 from tests.chaos.world import World
+from tests.support.admin import as_admin
 
 T = TypeVar("T")
 SETTLE_S = 240.0

@@ -14,7 +14,7 @@ from PIL import Image
 from standardwebhooks import Webhook
 
 from tests.containers.deployment import DEADLINE_S, OUTSIDE, OUTSIDE_PORT, Deployment
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SIDES = (48, 32)
 ENDED = ("success", "duplicate", "rejected", "failed")

@@ -19,8 +19,8 @@ import yaml
 
 from tests.containers.engine import Engine
 from tests.containers.images import ROOT, python_image
-from tests.contract.brokers import free_port
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.waiting import eventually
 
 DEADLINE_S = 240.0
 OUTSIDE = "outside"

@@ -15,7 +15,7 @@ import pytest
 from tests.containers.client import SIDES, App
 from tests.containers.deployment import OUTSIDE, OUTSIDE_PORT, Deployment
 from tests.containers.images import LABEL, python_image
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1500)  # the first one builds and starts everything
 PROCESSES = ("handlers", "recorder", "sweep", "callbacks", "worker-cpu")

@@ -17,11 +17,11 @@ from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectStore, S3Store
-from tests.admin import as_admin
-from tests.contract.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
-from tests.contract.ceph import Ceph, missing
-from tests.contract.databases import database
-from tests.fakes import MemoryStore
+from tests.support.admin import as_admin
+from tests.support.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
+from tests.support.ceph import Ceph, missing
+from tests.support.databases import database
+from tests.support.fakes import MemoryStore
 
 _numbers = count(1)
 

@@ -14,10 +14,10 @@ from handlers.on_sweep import on_sweep
 from infra.local.stack import Stack
 from shared.s3 import listing
 from shared.s3.store import S3Store, Unfinished
-from tests.admin import as_admin
 
 # the fixture: buckets of this test's own
-from tests.contract.test_sweep import ctx as ctx
+from tests.contract.test_reconcile import ctx as ctx
+from tests.support.admin import as_admin
 
 DAY_S = 86_400
 

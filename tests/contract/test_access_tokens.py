@@ -27,7 +27,8 @@ from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock, StoreClock
 from shared.uploads import identity
-from tests.contract.issuer import (
+from tests.support.fakes import FakeClock
+from tests.support.issuer import (
     AUDIENCE,
     ISSUER,
     NOW_S,
@@ -36,9 +37,8 @@ from tests.contract.issuer import (
     encoded,
     public,
 )
-from tests.contract.receivers import trickling
-from tests.fakes import FakeClock
-from tests.unit.upload_world import World
+from tests.support.receivers import trickling
+from tests.support.upload_world import World
 
 SECRET = "a secret of at least thirty-two bytes"
 OTHERS = rsa.generate_private_key(65537, 2048)

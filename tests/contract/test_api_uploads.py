@@ -21,9 +21,9 @@ from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity
 from shared.uploads.documents import Receipt
-from tests.fakes import MemoryPublisher
-from tests.unit.upload_world import photo
-from tests.waiting import eventually
+from tests.support.fakes import MemoryPublisher
+from tests.support.upload_world import photo
+from tests.support.waiting import eventually
 
 WANTED = {
     "filename": "Oma 中 100%.png",

@@ -18,8 +18,8 @@ from shared.errors import NotFound
 from shared.s3.presign import META
 from shared.uploads import events, keys
 from shared.uploads.documents import Reason
-from tests.contract.api_world import ApiWorld, tenant
-from tests.unit.upload_world import photo
+from tests.support.api_world import ApiWorld, tenant
+from tests.support.upload_world import photo
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from shared import access
 from shared.access import USUAL, Scope
 from shared.s3.clock import SystemClock
 from shared.uploads import identity
-from tests.contract.api_world import ApiWorld
+from tests.support.api_world import ApiWorld
 
 OPEN = {"/healthz", "/readyz", "/openapi.json", "/events/storage"}
 """What is no part of the API; `/events/storage` has a token of its own (test_http.py).

@@ -21,11 +21,11 @@ from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Receipt
-from tests.admin import as_admin
-from tests.contract.databases import corner
-from tests.unit.sweep_town import photo
-from tests.unit.test_aws_lambda import batch, failed
-from tests.unit.test_http import notification
+from tests.support.admin import as_admin
+from tests.support.databases import corner
+from tests.support.reconcile_world import photo
+from tests.unit.handlers.http.test_http import notification
+from tests.unit.handlers.test_aws_lambda import batch, failed
 
 
 @pytest.fixture

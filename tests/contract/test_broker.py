@@ -16,8 +16,8 @@ from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import ALL, BULK, LOG, dead
 from shared.runtime.settings import Settings
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 BODIES = [
     b'{"v":1}',

@@ -15,8 +15,8 @@ from shared.broker.topology import dead
 from shared.errors import PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads.messages import CallbackDue, LogEvent, RestoreTask
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHOLE = {

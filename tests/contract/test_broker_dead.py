@@ -14,8 +14,8 @@ from shared.broker.publisher import Publisher
 from shared.broker.topology import BULK, LOG
 from shared.errors import NotFound
 from shared.runtime.settings import Settings
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 BAD = b"\xff{bad"
 

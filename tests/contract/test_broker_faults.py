@@ -14,9 +14,9 @@ from shared.broker.publisher import Publisher
 from shared.broker.topology import dead
 from shared.errors import BrokerUnavailable
 from shared.runtime.settings import Settings
-from tests.contract.brokers import Broker, dead_port
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.brokers import Broker, dead_port
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable
 from shared.runtime.heartbeat import QUIET_S
 from shared.runtime.settings import Settings
-from tests.contract.brokers import Broker
-from tests.contract.harness import consuming
 from tests.contract.test_broker_faults import published
-from tests.proxy import Proxy
-from tests.waiting import eventually
+from tests.support.brokers import Broker
+from tests.support.harness import consuming
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from shared.broker.publisher import Publisher
 from shared.broker.topology import LOG
 from shared.errors import BrokerUnavailable
 from shared.runtime.settings import Settings
-from tests.contract.brokers import RabbitMQ
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.brokers import RabbitMQ
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("broker", ["amqp"], indirect=True)
 

@@ -13,9 +13,9 @@ import pytest
 
 from shared.broker.publisher import Publisher
 from shared.runtime.settings import Settings
-from tests.contract.brokers import Valkey
-from tests.contract.harness import Holder, consuming
-from tests.waiting import eventually
+from tests.support.brokers import Valkey
+from tests.support.harness import Holder, consuming
+from tests.support.waiting import eventually
 
 LEASE_S = 5.0
 """Short, so that its end comes soon; a busy machine may let a holder wait for some

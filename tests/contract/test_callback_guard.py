@@ -22,7 +22,7 @@ from shared.callback_guard import check_url, resolve
 from shared.errors import Code, DarkroomError, PermanentError, TransientError
 from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
-from tests.contract.receivers import (
+from tests.support.receivers import (
     Counter,
     Receiver,
     huge,

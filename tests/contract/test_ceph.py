@@ -33,10 +33,10 @@ from shared.s3.presign import Presigner, Upload
 from shared.s3.store import ObjectInfo, S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt, Record
-from tests.contract.brokers import free_port
-from tests.contract.databases import corner
-from tests.contract.stores import drop_bucket, keep_versions, make_bucket, versions
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.databases import corner
+from tests.support.stores import drop_bucket, keep_versions, make_bucket, versions
+from tests.support.waiting import eventually
 
 TOKEN = "the-token"
 PATIENCE_S = 180.0

@@ -24,10 +24,10 @@ from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
 from shared.uploads.messages import LogEvent, RestoreTask
 from tests.conftest import darkroom
-from tests.contract.databases import corner
-from tests.contract.harness import consuming
-from tests.unit.sweep_town import photo
-from tests.waiting import eventually
+from tests.support.databases import corner
+from tests.support.harness import consuming
+from tests.support.reconcile_world import photo
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

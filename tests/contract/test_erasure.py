@@ -30,15 +30,9 @@ from shared.uploads import events, identity, keys
 from shared.uploads.documents import Receipt
 from shared.uploads.messages import RestoreTask
 from shared.uploads.retry_failed import reopen
-from tests.contract.api_world import tenant
-from tests.contract.erasure_world import (
-    VERSIONS,
-    ErasureWorld,
-    Secrets,
-    Versions,
-    noise,
-)
-from tests.waiting import eventually
+from tests.support.api_world import tenant
+from tests.support.erasure_world import VERSIONS, ErasureWorld, Secrets, Versions, noise
+from tests.support.waiting import eventually
 
 Make = Callable[[Versions], ErasureWorld]
 

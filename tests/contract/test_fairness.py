@@ -11,8 +11,8 @@ from shared.broker.topology import LANES, RESTORE, lane_of
 from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
 from shared.uploads import identity
-from tests.contract.harness import consuming
-from tests.waiting import eventually
+from tests.support.harness import consuming
+from tests.support.waiting import eventually
 
 CROWD = 200
 

@@ -18,9 +18,9 @@ from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Receipt
-from tests.admin import as_admin
-from tests.contract.databases import corner, database
-from tests.contract.logbook_events import select
+from tests.support.admin import as_admin
+from tests.support.audit_log_events import select
+from tests.support.databases import corner, database
 
 
 @pytest.fixture

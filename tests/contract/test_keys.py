@@ -15,9 +15,9 @@ from shared import access
 from shared.s3.store import S3Store
 from shared.uploads import events, identity
 from tests.conftest import darkroom
-from tests.contract.api_world import ApiWorld
-from tests.fakes import FakeClock
-from tests.waiting import eventually
+from tests.support.api_world import ApiWorld
+from tests.support.fakes import FakeClock
+from tests.support.waiting import eventually
 
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png"}
 

@@ -15,7 +15,7 @@ from infra.local.stack import Stack
 from shared.errors import NotFound
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
-from tests.admin import as_admin
+from tests.support.admin import as_admin
 
 OLD = {
     "access/keys/0123456789abcdef.json": "keys/0123456789abcdef.json",

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from infra.local.stack import Stack
 from tests.contract.test_authorisation import Town
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 EXAMPLES = 30
 """Of each route, in each phase."""

@@ -18,9 +18,9 @@ from shared.errors import Code, NotFound
 from shared.uploads import keys
 from shared.uploads.attempts import Claims, Spent
 from shared.uploads.documents import Receipt
-from tests.contract.api_world import ApiWorld
-from tests.unit.test_upkeep import Delivery
-from tests.unit.upload_world import photo
+from tests.support.api_world import ApiWorld
+from tests.support.upload_world import photo
+from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
 
 
 @pytest.fixture

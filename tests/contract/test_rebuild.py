@@ -15,8 +15,8 @@ from shared.runtime.settings import Settings
 from shared.uploads import events, keys
 from shared.uploads.documents import Reason
 from shared.uploads.messages import LogEvent
-from tests.contract.databases import database
-from tests.unit.sweep_town import Town, photo
+from tests.support.databases import database
+from tests.support.reconcile_world import Town, photo
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from shared.errors import NotFound, PermanentError, StorageUnavailable
 from shared.s3.store import CHUNK_BYTES, ObjectStore
 from tests.contract.conftest import BUCKET
-from tests.contract.stores import put_in_parts
+from tests.support.stores import put_in_parts
 
 KEYS = [
     "plain.jpg",

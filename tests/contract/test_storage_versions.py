@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import NotFound
 from shared.s3.store import ObjectStore
-from tests.contract.stores import (
+from tests.support.stores import (
     drop_bucket,
     keep_versions,
     make_bucket,

@@ -13,8 +13,8 @@ import pytest
 from infra.local.stack import Stack
 from shared.s3.presign import for_tickets
 from shared.s3.store import S3Store
-from tests import rights
-from tests.admin import as_admin
+from tests.support import rights
+from tests.support.admin import as_admin
 
 
 def client_of(servers: Stack, role: str) -> Any:

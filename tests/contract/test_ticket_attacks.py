@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from infra.local.stack import Stack
 from shared.s3.store import S3Store
-from tests.admin import as_admin
 from tests.contract.test_api_uploads import client_of, issue
+from tests.support.admin import as_admin
 
 VICTIM = "archive"
 NEW = "a-bucket-of-a-stranger"

@@ -25,11 +25,11 @@ from shared.runtime.settings import Settings
 from shared.s3 import http
 from shared.s3.store import S3Store
 from shared.uploads import keys
-from tests.admin import as_admin
-from tests.contract.databases import corner
-from tests.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.system.client import photo
-from tests.waiting import eventually
+from tests.support.admin import as_admin
+from tests.support.client import photo
+from tests.support.databases import corner
+from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.waiting import eventually
 
 BIG = bytes(6 << 20)
 ARCHIVED = Fault(403, "InvalidObjectState", ("GET", "COPY"))

@@ -20,9 +20,9 @@ from shared.errors import (
 from shared.s3 import http
 from shared.s3.store import PROBE, S3Store
 from shared.uploads import keys
-from tests.admin import as_admin
 from tests.contract.test_unreadable import bucket, proxy, store  # noqa: F401
-from tests.fault_proxy import Fault, FaultProxy
+from tests.support.admin import as_admin
+from tests.support.fault_proxy import Fault, FaultProxy
 
 FAULTS = {
     "a policy": Fault(403, "AccessDenied"),

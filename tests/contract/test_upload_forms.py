@@ -16,9 +16,9 @@ from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.s3 import upload_forms
 from shared.s3.store import S3Store
-from tests.admin import as_admin
 from tests.contract.test_api_uploads import WANTED, client_of
-from tests.lax_store import lax_store
+from tests.support.admin import as_admin
+from tests.support.lax_store import lax_store
 
 NO_KEY = {"s3_ticket_access_key": SecretStr(""), "s3_ticket_secret_key": SecretStr("")}
 

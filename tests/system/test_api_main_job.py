@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from shared.runtime.settings import Settings
-from tests.system.client import photo
-from tests.waiting import eventually
+from tests.support.client import photo
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from tests.system.client import Client, photo
+from tests.support.client import Client, photo
 from tests.system.test_main_job import client, state_dir, upload_id  # noqa: F401 - one stack for both modules
 
 

@@ -27,8 +27,8 @@ from shared.broker.dead_letter import letters
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.conftest import darkroom
-from tests.system.client import PATIENCE_S, Client, photo
-from tests.waiting import eventually
+from tests.support.client import PATIENCE_S, Client, photo
+from tests.support.waiting import eventually
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 HOUR = timedelta(hours=1)

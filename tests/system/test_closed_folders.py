@@ -21,7 +21,7 @@ from infra.local.supervisor import Supervisor
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
-from tests.system.running_servers import Running, read, write
+from tests.support.running_servers import Running, read, write
 
 
 def modes(path: Path) -> dict[Path, int]:

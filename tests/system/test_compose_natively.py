@@ -28,8 +28,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.contract.brokers import RABBITMQ, RabbitMQ, free_port
-from tests.waiting import eventually
+from tests.support.brokers import RABBITMQ, RabbitMQ, free_port
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "infra/docker"

@@ -23,9 +23,9 @@ from pydantic import SecretStr
 from infra.notifications import BucketNotifications
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
-from tests import rights
-from tests.contract.brokers import free_port
-from tests.waiting import eventually
+from tests.support import rights
+from tests.support.brokers import free_port
+from tests.support.waiting import eventually
 
 SCRIPT = Path(__file__).parents[2] / "infra/docker/seaweedfs.sh"
 DEADLINE_S = 180.0

@@ -16,8 +16,8 @@ from shared.errors import Code
 from shared.uploads import keys
 from shared.uploads.attempts import due_s, latest
 from shared.uploads.documents import Reason
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 CRASHES = 2
 LOST_DEVICE = """

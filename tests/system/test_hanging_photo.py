@@ -24,9 +24,9 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Record
-from tests.system.patched import buckets, patched
+from tests.support.patched import buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 CRASHES = 2
 WIDTH = 41

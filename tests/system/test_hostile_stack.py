@@ -8,16 +8,11 @@ from pathlib import Path
 
 import psutil
 
-from tests import hostile
-from tests.hostile import Hostile
-from tests.system.client import Client, photo
-from tests.system.test_main_job import (  # noqa: F401 - one stack for these modules
-    client,
-    state_dir,
-    upload_id,
-    worker_of,
-)
-from tests.waiting import eventually
+from tests.support import hostile
+from tests.support.client import Client, photo
+from tests.support.hostile import Hostile
+from tests.support.waiting import eventually
+from tests.system.test_main_job import client, state_dir, upload_id, worker_of  # noqa: F401 - one stack for these modules
 
 KINDS = {
     "truncated",

@@ -18,8 +18,8 @@ import pytest
 
 from shared.uploads import identity
 from tests.conftest import darkroom
-from tests.system.client import Client, photo
-from tests.waiting import eventually
+from tests.support.client import Client, photo
+from tests.support.waiting import eventually
 
 BEAT_S = "10"
 

@@ -21,8 +21,8 @@ from shared import models
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.conftest import darkroom
-from tests.system.client import Client, photo
-from tests.waiting import eventually
+from tests.support.client import Client, photo
+from tests.support.waiting import eventually
 
 KEYS = [
     "plain.png",

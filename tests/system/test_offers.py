@@ -25,12 +25,12 @@ from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.attempts import latest
 from tests.conftest import darkroom
-from tests.extras import needs
-from tests.system.client import PATIENCE_S, Client, photo
-from tests.system.patched import buckets, patched
+from tests.support.client import PATIENCE_S, Client, photo
+from tests.support.extras import needs
+from tests.support.patched import buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_main_job import upload_id
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
-from tests.waiting import eventually
 
 NAMES = {
     "anime",
@@ -209,7 +209,7 @@ def own(
     """
     needs("torch", "torch")
     from gpu_worker.engines.local import add
-    from tests.unit.test_local_models import compact
+    from tests.unit.shared.test_local_models import compact
 
     monkeypatch.setattr(models, "_folders", [])
     monkeypatch.setattr(offers, "KNOWN_FOR_S", -1)

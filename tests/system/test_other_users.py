@@ -24,7 +24,7 @@ from infra.local.program import script
 from infra.local.seaweedfs import ROLES, SOCKETS
 from infra.local.state import State
 from shared.s3.store import S3Store
-from tests.system.running_servers import Running, listening, read, write
+from tests.support.running_servers import Running, listening, read, write
 
 STRANGER = pwd.getpwnam("nobody")
 PHOTO = "a-photo-of-somebody.jpg"

@@ -14,8 +14,8 @@ from shared import access
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.conftest import darkroom
-from tests.system.client import photo
-from tests.waiting import eventually
+from tests.support.client import photo
+from tests.support.waiting import eventually
 
 PERSON, FILE, FOLDER = "wilhelmina-zebra", "giraffe-at-the-lake", "private-holidays"
 

@@ -16,9 +16,9 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from shared.uploads import keys
-from tests.system.patched import patched
+from tests.support.patched import patched
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
-from tests.waiting import eventually
 
 WITHOUT = "sys.modules['PIL.ImageCms'] = None"
 ADOBE = profiles.matrix_profile(

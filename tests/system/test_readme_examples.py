@@ -23,9 +23,9 @@ from standardwebhooks import Webhook
 
 from shared.runtime.settings import Settings
 from tests.conftest import darkroom
-from tests.contract.receivers import Receiver, status
-from tests.system import client
-from tests.waiting import eventually
+from tests.support import client
+from tests.support.receivers import Receiver, status
+from tests.support.waiting import eventually
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LIMIT_S = 400

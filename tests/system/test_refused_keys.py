@@ -21,11 +21,11 @@ from shared.runtime.retry import RetryPolicy
 from shared.s3 import client, http
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
-from tests.fault_proxy import Fault, fault_proxy
-from tests.system.client import photo
-from tests.system.patched import buckets, patched
+from tests.support.client import photo
+from tests.support.fault_proxy import Fault, fault_proxy
+from tests.support.patched import buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 LIMITS: dict[str, Any] = {
     "lease_s": 4.0,

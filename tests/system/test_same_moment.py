@@ -17,9 +17,9 @@ from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record
-from tests.system.patched import Gates, buckets, patched
+from tests.support.patched import Gates, buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 ONE_MESSAGE = "from gpu_worker import worker\nworker.PREFETCH = 1\n"
 BEFORE, AFTER = "worker.before_claim", "worker.after_claim"

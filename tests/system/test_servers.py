@@ -26,7 +26,7 @@ from infra.migrate import MIGRATIONS, migrate, migrations
 from shared.errors import PermanentError
 from shared.runtime.settings import STACK_FILE, Settings
 from shared.s3.store import S3Store
-from tests.system.running_servers import (
+from tests.support.running_servers import (
     PROGRAM,
     Running,
     execute,
@@ -35,7 +35,7 @@ from tests.system.running_servers import (
     survivors,
     write,
 )
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from handlers.context import Context
 from shared.uploads import keys
 from shared.uploads.attempts import latest
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("fault", ["latency", "narrow", "resets"])

@@ -23,8 +23,8 @@ import pytest
 from infra.local.state import Pids
 from shared.runtime.settings import STACK_FILE, Settings
 from tests.conftest import darkroom
-from tests.system.running_servers import survivors
-from tests.waiting import eventually
+from tests.support.running_servers import survivors
+from tests.support.waiting import eventually
 
 PROCESSES = {
     "supervisor",

@@ -30,10 +30,10 @@ from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.attempts import CLOCK_STEP_S, RENEWALS
 from shared.uploads.documents import Record
-from tests.system.patched import Gates, buckets, patched
+from tests.support.patched import Gates, buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_clock_skew import LIBRARY, NEAR, SLEEP, forget_the_killed, times
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 LEASE_S = 5.0
 STEP = timedelta(minutes=5)

@@ -29,9 +29,9 @@ from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Record
-from tests.system.running_servers import Running
+from tests.support.running_servers import Running
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Front, Worker, record, upload
-from tests.waiting import eventually
 
 PART = 6 << 20
 SHORT: dict[str, Any] = {

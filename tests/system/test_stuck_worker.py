@@ -13,10 +13,10 @@ import pytest
 
 from gpu_worker.worker import EXIT_STUCK
 from handlers.context import Context
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 from tests.system.test_slow_store import progress
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 LIMIT_S = 10.0
 """Far more than any step of a small photo takes on a busy machine."""

@@ -23,9 +23,9 @@ from shared import models
 from shared.broker import topology
 from shared.broker.depth import depth
 from shared.runtime.settings import Settings
-from tests.system.client import photo
+from tests.support.client import photo
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
-from tests.waiting import eventually
 
 MODEL = models.get("realesr-animevideov3")
 

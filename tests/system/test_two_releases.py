@@ -25,11 +25,11 @@ from handlers.reconcile.due_retries import Calls
 from shared import __version__, workflows
 from shared.broker.dead_letter import letters
 from shared.uploads.documents import Record
-from tests.system.client import photo
-from tests.system.patched import buckets, patched
+from tests.support.client import photo
+from tests.support.patched import buckets, patched
+from tests.support.waiting import eventually
 from tests.system.test_deadly_photo import ended
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
-from tests.waiting import eventually
 
 LATER = "9.9.9"
 TRIES = 2

@@ -20,10 +20,10 @@ from shared.broker.topology import restore_queue
 from shared.errors import Code, NotFound
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
-from tests.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.system.client import photo
+from tests.support.client import photo
+from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
-from tests.waiting import eventually
 
 QUICK: dict[str, Any] = {"retry_base_s": 0.1, "retry_cap_s": 0.2, "max_attempts": 2}
 FAULTS = {

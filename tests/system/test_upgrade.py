@@ -1,4 +1,4 @@
-"""The state directory that an earlier release left (`tests/old_state.py` made it),
+"""The state directory that an earlier release left (`tests/support/old_state.py` made it),
 under the present `darkroom up`.
 """
 
@@ -18,8 +18,8 @@ import pytest
 from infra.local import postgres
 from shared.runtime.settings import Settings
 from tests.conftest import darkroom
-from tests.old_state import ARCHIVE, IDEMPOTENCY, REQUEST, contents, photo
-from tests.waiting import eventually
+from tests.support.old_state import ARCHIVE, IDEMPOTENCY, REQUEST, contents, photo
+from tests.support.waiting import eventually
 
 SAME = (
     "task_id",

@@ -28,8 +28,8 @@ from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
 from tests.conftest import only_servers
-from tests.contract.brokers import free_port
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.waiting import eventually
 
 KEYS = [
     "plain.jpg",

@@ -30,10 +30,10 @@ from shared.errors import NotFound
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.documents import Record
-from tests.contract.databases import corner
-from tests.full_disk import tiny_disk
-from tests.system.client import photo
-from tests.waiting import eventually
+from tests.support.client import photo
+from tests.support.databases import corner
+from tests.support.full_disk import tiny_disk
+from tests.support.waiting import eventually
 
 DISK = 1 << 20
 FULL = b"<?xml version='1.0'?><Error><Code>InsufficientStorage</Code><Message>full</Message></Error>"

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.proxy import Proxy
-from tests.waiting import eventually
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.refusals import BROKEN, BUSY, FORBIDDEN, HANGING, REFUSALS, Refusal
-from tests.unit.refusal_mill import OTHERS, OURS, Call, Endless, Mill, refused
+from tests.support.refusal_mill import OTHERS, OURS, Call, Endless, Mill, refused
+from tests.support.refusals import BROKEN, BUSY, FORBIDDEN, HANGING, REFUSALS, Refusal
 
 WAYS = {
     "told": {},

@@ -1,0 +1,129 @@
+"""The API on the real store and the real log, asked by whomever a test names; the
+broker is a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from handlers.audit_log.database import Logbook
+from handlers.context import Context
+from handlers.http import api, problems
+from handlers.http.api.auth import announcer, authenticate, looker
+from handlers.http.auth.principal import SCOPES, Caller
+from handlers.intake.notifications import UploadEvent
+from handlers.on_upload import on_upload
+from shared.broker import topology
+from shared.runtime.settings import Settings
+from shared.s3.clock import SystemClock
+from shared.s3.store import S3Store
+from shared.uploads import identity, keys
+from shared.uploads.documents import Receipt, Record
+from shared.uploads.messages import LogEvent
+from tests.support.fakes import MemoryPublisher
+from tests.support.upload_world import photo
+
+
+def tenant(
+    name: str, settings: Settings, scopes: frozenset[str] = SCOPES - {"admin"}
+) -> Caller:
+    pepper = settings.pepper.get_secret_value().encode()
+    return Caller(identity.user_hash(name, pepper), False, scopes, name)
+
+
+class ApiWorld:
+    """`publisher` holds the messages; `record()` is what the recorder does with them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.store, self.publisher = (
+            settings,
+            S3Store(settings),
+            MemoryPublisher(),
+        )
+        self.ctx = Context(settings, self.store, self.publisher, SystemClock())
+        self.logbook = Logbook(settings)
+
+    def client(self, caller: Caller) -> TestClient:
+        app = FastAPI()
+        problems.install(app)
+        app.include_router(api.build(self.ctx))
+        app.dependency_overrides[authenticate] = lambda: caller
+        app.dependency_overrides[announcer] = lambda: lambda _: None
+        app.dependency_overrides[looker] = lambda: lambda _: None
+        return TestClient(app, follow_redirects=False)
+
+    def upload(self, user: str, data: bytes | None = None) -> Receipt:
+        """A new photo of this user, decided on and in the log."""
+        key = f"{uuid4()}/grandma.png"
+        data = data or photo() + uuid4().bytes
+        self.store.put(
+            self.settings.bucket_uploads,
+            key,
+            data,
+            "image/png",
+            {"user": user, "workflow": "fast"},
+        )
+        return self.decide(key)
+
+    def decide(self, key: str) -> Receipt:
+        """What the handler decides on what lies at a key, with the log told."""
+        decision = on_upload(
+            UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx
+        )
+        self.record()
+        return self.receipt(decision.upload_id or "")
+
+    def receipt(self, upload_id: str) -> Receipt:
+        name = keys.receipt(upload_id)
+        return Receipt.from_bytes(
+            self.store.read(self.settings.bucket_results, name), name
+        )
+
+    def record(self) -> None:
+        bodies = self.publisher.bodies(topology.LOG)
+        self.logbook.write([LogEvent.decode(body) for body in bodies])
+        self.publisher.sent.clear()
+
+    def restore(
+        self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp"
+    ) -> Record:
+        """What a worker leaves behind; its log event is the caller's to write."""
+        assert receipt.task_id
+        assert receipt.workflow
+        at, task = self.ctx.clock.now(), receipt.task_id
+        made: dict[str, Any] = {
+            "task_id": task,
+            "upload_id": receipt.upload_id,
+            "user_hash": receipt.user_hash,
+            "models": [],
+            "source": receipt.source,
+            "workflow": receipt.workflow,
+            "engine": "e",
+            "device": "d",
+            "tile": {},
+            "steps": [],
+            "width": 1,
+            "height": 1,
+            "result_key": keys.result(task),
+            "result_sha256": "ab" * 32,
+            "result_bytes": 1,
+            "attempts": 1,
+            "queued_at": at,
+            "started_at": at,
+            "finished_at": at,
+            "duration_seconds": 1,
+            "queue_seconds": 1,
+            "peak_memory_bytes": 1,
+            "software": "0",
+            "preview": receipt.preview,
+        }
+        record = Record(**made)
+        bucket = self.settings.bucket_results
+        self.store.put(bucket, keys.result(task), result, "image/png")
+        self.store.put(bucket, keys.preview(task), preview, "image/webp")
+        self.store.put(bucket, keys.record(task), record.to_bytes(), "application/json")
+        return record

@@ -1,0 +1,136 @@
+"""Darkroom in memory around an upload: an object is put, its event is handled,
+documents and messages are read.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from handlers.context import Context
+from handlers.intake.notifications import UploadEvent
+from handlers.on_upload import Decision, on_upload
+from shared.broker import topology
+from shared.runtime.settings import Settings
+from shared.uploads import identity, keys
+from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.messages import LogEvent, RestoreTask
+from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
+
+PEPPER = b"pepper"
+
+
+ANONYMOUS = identity.user_hash("anonymous", PEPPER)
+
+
+def photo(
+    kind: str = "PNG", colour: int = 90, size: tuple[int, int] = (40, 30)
+) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, (colour, 80, 70)).save(out, kind)
+    return out.getvalue()
+
+
+@dataclass
+class World:
+    """A handler with its surroundings in memory."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    versioned: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock, versioned=self.versioned)
+        self.publisher = MemoryPublisher()
+        settings = Settings(pepper="pepper", default_workflow="fast", **self.settings)
+        self.ctx = Context(settings, self.store, self.publisher, self.clock)
+
+    def put(
+        self, key: str, data: bytes, metadata: dict[str, str] | None = None
+    ) -> UploadEvent:
+        info = self.store.arrive("uploads", key, data, "image/png", metadata)
+        return UploadEvent(
+            "uploads",
+            key,
+            "create",
+            info.version,
+            info.etag,
+            len(data),
+            None,
+            info.last_modified,
+        )
+
+    def upload(
+        self, key: str, data: bytes, metadata: dict[str, str] | None = None
+    ) -> Decision:
+        return on_upload(self.put(key, data, metadata), self.ctx)
+
+    def receipt(self, decision: Decision) -> Receipt:
+        assert decision.upload_id
+        key = keys.receipt(decision.upload_id)
+        return Receipt.from_bytes(self.store.read("results", key), key)
+
+    def reason(self, decision: Decision) -> Reason:
+        assert decision.upload_id
+        key = keys.reason(decision.upload_id)
+        return Reason.from_bytes(self.store.read("quarantine", key), key)
+
+    def documents(self) -> dict[str, bytes]:
+        """All JSON that the handler wrote."""
+        found = {
+            f"{b}/{k}": self.store.read(b, k)
+            for b in ("results", "quarantine")
+            for k in self.store.keys(b)
+        }
+        return {name: data for name, data in found.items() if name.endswith(".json")}
+
+    def tasks(self, *queues: str) -> list[RestoreTask]:
+        """The messages for workers, of these queues or of all."""
+        return [
+            RestoreTask.decode(body)
+            for queue in queues or topology.RESTORE
+            for body in self.publisher.bodies(queue)
+        ]
+
+    def log(self) -> list[LogEvent]:
+        return [LogEvent.decode(body) for body in self.publisher.bodies(topology.LOG)]
+
+    def restore(self, decision: Decision) -> None:
+        """What the worker would leave behind."""
+        receipt, at = self.receipt(decision), self.clock.now()
+        assert receipt.task_id
+        assert receipt.workflow
+        record = Record(
+            task_id=receipt.task_id,
+            upload_id=receipt.upload_id,
+            user_hash=receipt.user_hash,
+            source=receipt.source,
+            workflow=receipt.workflow,
+            models=[],
+            engine="e",
+            device="d",
+            tile={},
+            steps=[],
+            width=1,
+            height=1,
+            result_key="k",
+            result_sha256="s",
+            result_bytes=1,
+            attempts=1,
+            queued_at=at,
+            started_at=at,
+            finished_at=at,
+            duration_seconds=1,
+            queue_seconds=1,
+            peak_memory_bytes=1,
+            software="0",
+        )
+        self.store.put(
+            "results",
+            keys.record(receipt.task_id),
+            record.to_bytes(),
+            "application/json",
+        )

@@ -1,0 +1,123 @@
+"""Which engine runs what: by the setting, by what the machine has, by what a model
+needs, and when memory ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gpu_worker import engines
+from gpu_worker.engines import OutOfMemory
+from gpu_worker.engines.auto import AutoEngine
+from gpu_worker.engines.ncnn_engine import NcnnEngine
+from gpu_worker.photo import Photo, Pixels
+from gpu_worker.restore import Restored, restore
+from shared import workflows
+from shared.errors import Code, NotFound, PermanentError, SettingsError
+from shared.models import Model, get
+from shared.runtime.settings import Settings
+from tests.support.pictures import photo_like
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which the extra is not installed."""
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "torch" else plain(name),
+    )
+
+
+@pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "GPU_DEVICES", ())
+
+
+def test_a_machine_without_a_gpu_runs_ncnn_and_never_imports_torch(
+    without_gpu: None,
+) -> None:
+    """`auto` looks for a device file first."""
+    engine = engines.select(Settings())
+    assert isinstance(engine, AutoEngine)
+    assert engines.serving(engine, get("realesrgan-x4plus")) is engine
+    assert engines.serving(engine, None) is engine
+
+
+def test_a_named_engine_runs_everything_itself() -> None:
+    """No second guess at what the operator set."""
+    engine = engines.select(Settings(engine="ncnn"))
+    assert type(engine) is NcnnEngine
+    assert engines.serving(engine, get("ddcolor-modelscope")) is engine
+
+
+@pytest.mark.parametrize(
+    ("engine", "extra"), [("torch", "torch"), ("realesrgan", "reference")]
+)
+def test_an_engine_that_is_not_installed_is_told_at_the_start(
+    without_torch: None, engine: Any, extra: str
+) -> None:
+    """With the extra that brings it."""
+    with pytest.raises(SettingsError, match=rf"pip install .*\[{extra}\]'"):
+        engines.select(Settings(engine=engine))
+
+
+def test_a_model_for_torch_alone_names_the_extra(
+    without_gpu: None, without_torch: None
+) -> None:
+    """The other models still run."""
+    with pytest.raises(NotFound, match=r"pip install .*\[torch\]'") as caught:
+        engines.serving(engines.select(Settings()), get("ddcolor-modelscope"))
+    assert caught.value.code == Code.MODEL_MISSING
+
+
+class TooSmall:
+    """A GPU on which nothing fits."""
+
+    name, device, lanes, batch = "torch", "a small GPU", 1, 4
+
+    def __init__(self) -> None:
+        self.model = get("realesr-animevideov3")
+        self.bytes_per_px = 1
+        self.kernels = "toy"
+
+    def load(self, model: Model) -> Any:
+        return self
+
+    def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
+        raise OutOfMemory("no room")
+
+    def free_bytes(self) -> int:
+        return 10**9
+
+
+def restored(settings: Settings) -> Restored:
+    return restore(
+        Photo(photo_like(20, 24)),
+        workflows.resolve("fast"),
+        TooSmall(),
+        settings,
+        lambda done: None,
+    )
+
+
+def test_what_does_not_fit_on_the_gpu_is_done_on_the_cpu() -> None:
+    """And the record says so: which device, and why."""
+    done = restored(Settings())
+    assert done.photo.pixels.shape == (80, 96, 3)
+    assert (done.engine, done.device) == ("ncnn", "cpu")
+    fallback = done.steps[0].detail["fallback"]
+    assert (fallback["from"], fallback["to"]) == ("a small GPU", "cpu")
+    assert "did not fit" in fallback["because"]
+
+
+def test_the_cpu_can_be_ruled_out() -> None:
+    """Then the photo fails, with a hint."""
+    with pytest.raises(PermanentError, match="DARKROOM_ENGINE=ncnn") as caught:
+        restored(Settings(cpu_fallback=False))
+    assert caught.value.code == Code.OUT_OF_MEMORY

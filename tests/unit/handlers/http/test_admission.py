@@ -1,0 +1,150 @@
+"""A store or broker that is slow or away: the HTTP door answers quickly and piles
+nothing up.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import anyio
+import pytest
+
+from handlers.http.admission import AT_ONCE, WAITING, SparingPublisher, Turns
+from handlers.http.problems import Problem
+from shared.errors import BrokerUnavailable, MessageError, StorageUnavailable
+from shared.runtime.breaker import Breaker
+from shared.runtime.retry import RetryPolicy
+from tests.support.fakes import FakeClock, MemoryPublisher
+
+POLICY = RetryPolicy(base_s=4, cap_s=8, max_attempts=1_000)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def away() -> str:
+    raise StorageUnavailable("away")
+
+
+def unreadable() -> str:
+    raise MessageError("no notification")
+
+
+def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
+    clock: FakeClock,
+) -> None:
+    """After three failures everybody is told at once when to come again; a probe that
+    succeeds opens the door.
+    """
+    asked: list[int] = []
+
+    def counted() -> str:
+        asked.append(1)
+        return away()
+
+    async def scenario() -> None:
+        turns = Turns(circuit=Breaker(POLICY, 3, clock.monotonic))
+        for _ in range(3):
+            with pytest.raises(StorageUnavailable):
+                await turns.take(counted)
+        for _ in range(20):
+            with pytest.raises(Problem) as refused:
+                await turns.take(counted)
+            assert (refused.value.status, refused.value.code) == (
+                503,
+                "storage_unavailable",
+            )
+            assert 1 <= int(refused.value.headers["Retry-After"]) <= 4
+        assert len(asked) == 3
+        clock.advance(4)
+        assert await turns.take(lambda: "answer") == "answer"
+        assert await turns.take(lambda: "answer") == "answer"
+
+    anyio.run(scenario)
+
+
+def test_a_notification_that_cannot_be_read_says_nothing_about_the_store(
+    clock: FakeClock,
+) -> None:
+    """It is an answer: failures before it do not count any more."""
+
+    async def scenario() -> None:
+        turns = Turns(circuit=Breaker(POLICY, 2, clock.monotonic))
+        for work, error in (
+            (away, StorageUnavailable),
+            (unreadable, MessageError),
+            (away, StorageUnavailable),
+        ):
+            with pytest.raises(error):
+                await turns.take(work)
+        assert await turns.take(lambda: "answer") == "answer"
+
+    anyio.run(scenario)
+
+
+def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
+    """All threads hang: some wait for their turn, not for long; everybody else is
+    refused at once; then it goes on.
+    """
+    release, answers, refusals = threading.Event(), list[str](), list[Problem]()
+
+    async def request(turns: Turns) -> None:
+        try:
+            answers.append(
+                await turns.take(lambda: "done" if release.wait() else "never")
+            )
+        except Problem as refused:
+            refusals.append(refused)
+
+    async def scenario() -> None:
+        turns = Turns(turn_s=0.05)
+        async with anyio.create_task_group() as group:
+            for _ in range(AT_ONCE + WAITING + 30):
+                group.start_soon(request, turns)
+            try:
+                with anyio.fail_after(60):
+                    while len(refusals) < WAITING + 30:
+                        await anyio.sleep(0.01)
+                assert answers == []
+            finally:
+                release.set()
+        assert answers == ["done"] * AT_ONCE
+        assert {(refused.status, refused.code) for refused in refusals} == {
+            (503, "busy")
+        }
+        assert all(refused.headers["Retry-After"].isdigit() for refused in refusals)
+        assert await turns.take(lambda: "again") == "again"
+
+    anyio.run(scenario)
+
+
+class Broker(MemoryPublisher):
+    """Counts who asks."""
+
+    asked = 0
+
+    def publish(self, queue: str, body: bytes, headers: object = None) -> None:
+        self.asked += 1
+        super().publish(queue, body)
+
+
+def test_a_broker_that_is_away_holds_nobody_up(clock: FakeClock) -> None:
+    """One failure, and the next uploads do not ask; after a while one does, and finds
+    it back.
+    """
+    broker = Broker()
+    sparing = SparingPublisher(broker, Breaker(POLICY, 1, clock.monotonic))
+    broker.refused = {"q"}
+    for _ in range(10):
+        with pytest.raises(BrokerUnavailable):
+            sparing.publish("q", b"x")
+    with pytest.raises(BrokerUnavailable):
+        sparing.publish_many("q", [b"x"])
+    assert broker.asked == 1
+    clock.advance(4)
+    broker.refused = set()
+    sparing.publish("q", b"x")
+    sparing.publish_many("q", [b"y", b"z"])
+    assert broker.bodies("q") == [b"x", b"y", b"z"]

@@ -1,0 +1,138 @@
+"""Fit to restore or not: told from one bounded pass over the bytes, in sentences that a
+person understands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zipfile
+
+import pytest
+
+from handlers.intake.headers import Header
+from shared.errors import Code
+from tests.support.probe_samples import animated, photos, probed, refused, saved
+
+
+@pytest.mark.parametrize("name", list(photos()))
+@pytest.mark.parametrize("size", [1 << 20, 7, 1])
+def test_header_and_hash(name: str, size: int) -> None:
+    """Every format's size and mode are read without decoding, wherever the pieces of
+    the body are cut.
+    """
+    data, kind, mode = photos()[name]
+    if size < 1000 < 100_000 < len(data):
+        size = 1000 + size
+    found = probed(data, size=size)
+    assert found.header == Header(kind, 37, 23, mode)
+    assert found.bytes == len(data)
+    assert found.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "TIFF"])
+def test_big_endian_and_boxes_at_the_end(kind: str) -> None:
+    """A TIFF of the other byte order; a picture whose sizes are told after its pixels."""
+    if kind == "TIFF":
+        tags = [(256, 4, 37), (257, 4, 23), (258, 3, 8 << 16), (262, 3, 1 << 16)]
+        data = b"MM\x00*" + struct.pack(">I", 8) + struct.pack(">H", len(tags))
+        data += b"".join(
+            struct.pack(">HHII", tag, type_, 1, value) for tag, type_, value in tags
+        ) + bytes(4)
+    else:
+        avif = saved("RGB", "AVIF")
+        ftyp = struct.unpack(">I", avif[:4])[0]
+        meta = struct.unpack(">I", avif[ftyp : ftyp + 4])[0]
+        data = avif[:ftyp] + avif[ftyp + meta :] + avif[ftyp : ftyp + meta]
+    assert (probed(data).header.width, probed(data).header.height) == (37, 23)
+
+
+def test_upside_down_bmp() -> None:
+    """A negative height only tells the order of the rows."""
+    data = saved("RGB", "BMP")
+    assert probed(data[:22] + struct.pack("<i", -23) + data[26:]).header == Header(
+        "BMP", 37, 23, "RGB"
+    )
+
+
+def test_empty_file() -> None:
+    """Zero bytes have a code of their own."""
+    assert refused(b"")[0] is Code.EMPTY_FILE
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"just some words\n", "a text file"),
+        ("\ufeffgrüße 中文\n".encode() * 100, "a text file"),
+        (b"import os\nos.remove('/')\n", "a text file"),
+        (b"#!/usr/bin/env python\nprint()\n", "a script"),
+        (
+            b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+            "an SVG drawing",
+        ),
+        (b"  <!DOCTYPE html><html>", "an HTML"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
+        (b"%!PS-Adobe-3.0 EPSF", "a PostScript file"),
+        (b"MZ\x90\x00" + bytes(500), "a Windows program"),
+        (b"\x7fELF\x02\x01" + bytes(500), "a Linux program"),
+        (b"PK\x03\x04" + saved("RGB", "JPEG"), "a ZIP archive"),
+        (b"\x00\x00\x00\x20ftypisom" + bytes(500), "a video"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a sound or video"),
+        (b"8BPS\x00\x01", "a Photoshop file"),
+        (b"\xff\x0a" + bytes(99), "a JPEG XL file"),
+        (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", "01 02 03 04 05 06 07 08"),
+        (b"BM this is not a picture", "a text file"),
+        (b"\x00", "no known kind"),
+    ],
+)
+def test_what_is_no_photo_is_named(data: bytes, what: str) -> None:
+    """Whatever its name says, a file is what its first bytes are; the sentence says
+    what was found and what works.
+    """
+    code, detail = refused(data)
+    assert code is Code.UNSUPPORTED_FORMAT
+    assert what in detail
+    assert "JPEG, PNG, WebP" in detail
+
+
+def test_a_photo_with_an_archive_behind_it_is_a_photo() -> None:
+    """The result is made from pixels alone, so what hangs on behind the picture is left
+    behind.
+    """
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("evil.sh", "#!/bin/sh")
+    assert probed(saved("RGB", "PNG") + archive.getvalue()).header.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        animated("GIF"),
+        animated("PNG"),
+        animated("WEBP"),
+        animated("AVIF"),
+    ],
+    ids=["gif", "png", "webp", "avif"],
+)
+def test_animations(data: bytes) -> None:
+    """More than one frame is refused: which of them should be restored?"""
+    code, detail = refused(data)
+    assert code is Code.ANIMATED
+    assert "only still photos" in detail
+
+
+def test_camera_raw_is_refused() -> None:
+    """A raw file is a TIFF whose first picture is a preview: restoring that would be
+    restoring the wrong picture.
+    """
+    tags = [(254, 4, 1), (256, 4, 160), (257, 4, 120)]
+    data = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
+    data += b"".join(
+        struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags
+    )
+    code, detail = refused(data)
+    assert code is Code.UNSUPPORTED_FORMAT
+    assert "camera raw" in detail

@@ -1,0 +1,86 @@
+"""One upload of a photo failed, another upload of it was restored: each keeps the end
+that it had.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from gpu_worker.pipeline.job import Job
+from handlers.http.api import state
+from handlers.retelling import facts_of
+from handlers.webhooks.payload import call_of
+from shared.errors import Code, PermanentError
+from shared.uploads import keys
+from shared.uploads.documents import Reason
+from tests.support.upload_world import photo
+from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, bench  # noqa: F401
+
+ASKED = {"callback": "https://example.com/hook"}
+
+
+@pytest.fixture
+def told_twice(bench: Bench) -> Bench:
+    """Overwritten before its turn it failed; its twin was restored; then its message
+    came once more.
+    """
+    bench.decision = bench.world.upload("b.png", photo(colour=7), ASKED)
+    bench.receipt = bench.world.receipt(bench.decision)
+    bench.delivery.body = bench.world.tasks()[-1].encode()
+    bench.outcomes.broken(
+        bench.begin(), PermanentError(Code.SOURCE_CHANGED, "overwritten")
+    )
+    bench.world.restore(bench.world.upload("c.png", photo(colour=7)))
+    return bench
+
+
+def test_its_message_that_comes_again_changes_nothing(told_twice: Bench) -> None:
+    assert told_twice.prepare.begin(told_twice.delivery) is None  # type: ignore[arg-type]
+    ends = [
+        event.kind
+        for event in told_twice.world.log()
+        if event.upload_id == told_twice.decision.upload_id
+    ]
+    assert ends == ["queued", "failed"]
+    assert (told_twice.delivery.acked, told_twice.progress()) == (1, None)
+
+
+def test_api_callback_and_rebuild_say_what_the_diary_says(told_twice: Bench) -> None:
+    ctx, receipt = told_twice.world.ctx, told_twice.receipt
+    assert state.of_receipt(ctx, receipt).status == "failed"
+    assert [event.kind for event in facts_of(ctx, receipt)] == ["queued", "failed"]
+    call = call_of(ctx, receipt.upload_id)
+    assert call is not None
+    assert (call.status, b'"source_changed"' in call.body) == ("failed", True)
+
+
+def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(bench: Bench) -> None:
+    """A worker was late with it: API and callback know that the later one waits."""
+    world = bench.world
+    earlier = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
+    world.clock.advance(60)
+    receipt = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
+    late = Reason(
+        upload_id=receipt.upload_id,
+        task_id=receipt.task_id,
+        status="failed",
+        source=earlier.source,
+        error_code=Code.DECODE_ERROR,
+        error_detail="late",
+        at=world.clock.now(),
+    )
+    world.store.put(
+        "quarantine",
+        keys.reason(receipt.upload_id),
+        late.to_bytes(),
+        "application/json",
+    )
+    assert state.of_receipt(world.ctx, receipt).status == "queued"
+    assert call_of(world.ctx, receipt.upload_id) is None
+
+
+def test_the_twin_of_a_photo_that_did_not_fail_shares_its_result(bench: Bench) -> None:
+    bench.world.restore(bench.world.upload("twin.png", photo()))
+    assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
+    assert bench.world.log()[-1].kind == "duplicate"
+    assert state.of_receipt(bench.world.ctx, bench.receipt).status == "duplicate"

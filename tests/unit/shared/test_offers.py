@@ -1,0 +1,520 @@
+"""What the workers announce, what is made of it, and what is refused because of it: in
+memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_worker import abilities, steps
+from gpu_worker.engines.auto import AutoEngine
+from gpu_worker.engines.ncnn_engine import NcnnEngine
+from gpu_worker.pipeline.announcer import AGAIN_S, REFUSED_S, RENEW_S, Announcer
+from gpu_worker.pipeline.outcome import OTHER_WORKER, TOLD_TO_WAIT
+from gpu_worker.pipeline.prepare import Prepare
+from shared import offers, workflows
+from shared.errors import Code, Missing, PermanentError, StorageUnavailable
+from shared.models import Model, ModelFile, registry
+from shared.offers import Announcement, Offers
+from shared.runtime.settings import Settings
+from shared.uploads import keys
+from shared.uploads.attempts import latest
+from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.upload_world import World, photo
+from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, Delivery, bench  # noqa: F401
+
+BASE = {"anime", "dehaze", "enhance", "fast"}
+"""What needs nothing beyond the base install."""
+OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
+
+
+@pytest.fixture
+def base_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which the extra is not installed."""
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name in OF_TORCH else plain(name),
+    )
+
+
+@pytest.fixture
+def known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "KNOWN_FOR_S", -1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(models_dir=tmp_path / "models")
+
+
+@pytest.fixture
+def toy(settings: Settings) -> Iterator[tuple[Model, Path]]:
+    """A model of this machine's list, and where its file belongs."""
+    file = ModelFile(
+        role="weights",
+        sha256="b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9",
+        path="toy.pth",
+    )
+    model = Model(
+        name="toy", architecture="auto", title="", licence="", scale=4, files=[file]
+    )
+    registry()["toy"] = model
+    settings.models_dir.mkdir()
+    yield model, settings.models_dir / "toy.pth"
+    del registry()["toy"]
+
+
+def survey(settings: Settings) -> Announcement:
+    return abilities.survey(AutoEngine(settings), settings)
+
+
+def announce(store: MemoryStore, said: Announcement) -> None:
+    store.put("results", said.place(), said.to_bytes(), "application/json")
+
+
+def offered(found: Announcement) -> set[str]:
+    return {
+        name for name in workflows.presets() if not found.lacks(workflows.resolve(name))
+    }
+
+
+def test_the_base_install_offers_what_it_can_run(
+    base_install: None, settings: Settings
+) -> None:
+    """And names, for all else, everything that is to be done."""
+    found = survey(settings)
+    assert offered(found) == BASE
+    lack = offers.together(found.lacks(workflows.resolve("portrait")))
+    assert "[torch]" in lack.command
+    assert lack.command.endswith("run `darkroom models pull ddcolor-modelscope`")
+    assert offers.together(found.lacks(workflows.resolve("oldphoto"))) == lack, (
+        "its other step can be run"
+    )
+    assert str(settings.models_dir) not in found.to_bytes().decode()
+
+
+def test_with_pytorch_only_the_weights_are_missing(settings: Settings) -> None:
+    pytest.importorskip(
+        "torch", reason="torch is not installed: pip install -e '.[torch]'"
+    )
+    (lack,) = survey(settings).lacks(workflows.resolve("denoise"))
+    assert lack.command == "run `darkroom models pull scunet-psnr`"
+
+
+def test_an_engine_that_was_named_runs_its_own_models_only(settings: Settings) -> None:
+    found = abilities.survey(NcnnEngine(settings), settings)
+    assert offered(found) == BASE
+    assert (
+        "DARKROOM_ENGINE=auto" in found.lacks(workflows.resolve("denoise"))[0].command
+    )
+
+
+def test_a_model_is_there_once_its_file_is_and_is_the_right_one(
+    settings: Settings, toy: tuple[Model, Path]
+) -> None:
+    """An added model as any other; a damaged one is none."""
+    workflow, (_, path) = workflows.resolve("enhance", {"model": "toy"}), toy
+    said = []
+    for content in (None, b"hello there", b"hello world"):
+        if content:
+            path.write_bytes(content)
+        said.append(
+            [
+                lack.because
+                for lack in survey(settings).lacks(workflow)
+                if "PyTorch" not in lack.because
+            ]
+        )
+    assert said == [
+        ["model toy is not on the worker's machine"],
+        ["model toy is damaged on the worker's machine"],
+        [],
+    ]
+    other = toy[0].model_copy(
+        update={"files": [toy[0].files[0].model_copy(update={"sha256": "0" * 64})]}
+    )
+    before = survey(settings)
+    registry()["toy"] = other
+    assert before.lacks(workflows.resolve("enhance", {"model": "toy"})), (
+        "other weights by the same name"
+    )
+
+
+def test_what_a_step_needs_is_what_it_imports() -> None:
+    """Each step is imported in a process without that package: just those fail that say
+    so.
+    """
+    code = (
+        "import importlib, sys\nsys.modules['cv2'] = None\nfrom gpu_worker.steps import KINDS\n"
+        "for kind in KINDS:\n    try:\n        importlib.import_module(f'gpu_worker.steps.{kind}')\n"
+        "    except ImportError:\n        print(kind)\n"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(printed.split()) == set(abilities.NEEDS)
+    assert set(abilities.NEEDS) <= set(steps.KINDS)
+
+
+# what is announced
+
+
+class Host:
+    """A worker's announcer whose machine a test changes."""
+
+    def __init__(self, store: MemoryStore, name: str, settings: Settings) -> None:
+        self.found = survey(settings).model_copy(update={"host": name})
+        self.announcer = Announcer(store, settings, store.clock, lambda: self.found)  # type: ignore[arg-type]
+
+    def change(self, release: str) -> None:
+        self.found = self.found.model_copy(update={"release": release})
+        self.announcer.look()
+
+
+def said(store: MemoryStore) -> set[str]:
+    return {key for key in store.keys("results") if key.startswith(keys.WORKERS)}
+
+
+def test_workers_that_can_do_the_same_are_one_kind(settings: Settings) -> None:
+    """A restart adds nothing, a change takes the place of what the same host said
+    before, not of what others said.
+    """
+    store = MemoryStore()
+    one, two = Host(store, "a" * 16, settings), Host(store, "b" * 16, settings)
+    for host in (one, one, two, Host(store, "a" * 16, settings)):
+        host.announcer.look()
+    assert len(said(store)) == 2
+    assert len({keys.kind_of_worker(key) for key in said(store)}) == 1
+    one.change("9.9.9")
+    assert said(store) == {one.found.place(), two.found.place()}
+    assert one.found.kind != two.found.kind
+
+
+def test_it_is_written_again_when_it_is_a_day_old_or_gone(settings: Settings) -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    host = Host(store, "a" * 16, settings)
+    host.announcer.look()
+    first = store.head("results", host.found.place()).last_modified
+    clock.advance(AGAIN_S)
+    host.announcer.look()
+    assert store.head("results", host.found.place()).last_modified == first
+    clock.advance(RENEW_S)
+    host.announcer.look()
+    assert store.head("results", host.found.place()).last_modified > first
+    store.delete("results", host.found.place())
+    clock.advance(AGAIN_S)
+    host.announcer.look()
+    assert said(store) == {host.found.place()}
+
+
+def test_what_no_worker_renewed_for_a_week_goes_when_another_announces(
+    settings: Settings,
+) -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    Host(store, "a" * 16, settings).announcer.look()
+    clock.advance(offers.STALE.total_seconds() + 1)
+    other = Host(store, "b" * 16, settings)
+    other.announcer.look()
+    assert said(store) == {other.found.place()}
+
+
+def test_a_worker_that_may_not_announce_works_all_the_same(settings: Settings) -> None:
+    store = MemoryStore()
+    host = Host(store, "a" * 16, settings)
+    store.unavailable = True
+    host.announcer.look()
+    store.unavailable = False
+    host.announcer.look()
+    assert said(store) == set(), "the store is not asked again at once"
+    store.clock.advance(REFUSED_S)
+    host.announcer.look()
+    assert said(store) == {host.found.place()}
+
+
+# what is made of it
+
+
+def test_one_worker_that_can_is_enough(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    """Whoever else cannot; and nobody who said anything is no refusal."""
+    store, portrait = MemoryStore(), workflows.resolve("portrait")
+    found, base = Offers(store, settings), survey(settings)
+    assert found.lack(portrait) is None
+    announce(store, base)
+    assert found.lack(portrait)
+    able = {
+        name: ability.model_copy(update={"lacks": ()})
+        for name, ability in base.models.items()
+    }
+    announce(
+        store,
+        base.model_copy(
+            update={"host": "b", "models": able, "steps": dict.fromkeys(base.steps, ())}
+        ),
+    )
+    assert found.lack(portrait) is None
+
+
+def test_the_nearest_worker_says_what_is_to_be_done(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    """The one that lacks least."""
+    store, base = MemoryStore(), survey(settings)
+    announce(store, base)
+    portrait = workflows.resolve("portrait")
+    near = {
+        name: ability.model_copy(update={"lacks": ability.lacks[-1:]})
+        for name, ability in base.models.items()
+    }
+    announce(
+        store,
+        base.model_copy(
+            update={"models": near, "steps": dict.fromkeys(base.steps, ())}
+        ),
+    )
+    lack = Offers(store, settings).lack(portrait)
+    assert lack
+    assert lack.command == "run `darkroom models pull ddcolor-modelscope`"
+
+
+def test_what_is_stale_counts_until_there_is_something_younger(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    """Workers may be scaled to zero for months."""
+    clock = FakeClock()
+    store, base = MemoryStore(clock), survey(settings)
+    announce(store, base.model_copy(update={"steps": {}}))
+    clock.advance(timedelta(days=90).total_seconds())
+    found, fast = Offers(store, settings), workflows.resolve("fast")
+    assert found.lack(fast)
+    announce(store, base)
+    assert found.lack(fast) is None
+    announce(store, base.model_copy(update={"release": "9", "steps": {}}))
+    assert found.lack(workflows.resolve("portrait"))
+    assert len(found._known) == 2, "the stale one is no kind of worker any more"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"v": 2}'])
+def test_what_cannot_be_read_says_nothing(
+    known_at_once: None, settings: Settings, data: bytes
+) -> None:
+    store = MemoryStore()
+    store.put(
+        "results", f"{keys.WORKERS}{'0' * 16}-{'1' * 16}.json", data, "application/json"
+    )
+    assert Offers(store, settings).lack(workflows.resolve("portrait")) is None
+
+
+def test_a_store_that_is_away_changes_nothing_of_what_is_known(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    store = MemoryStore()
+    announce(store, survey(settings))
+    found, portrait = Offers(store, settings), workflows.resolve("portrait")
+    assert found.lack(portrait)
+    store.unavailable = True
+    with pytest.raises(StorageUnavailable):
+        list(store.list("results"))
+    assert found.lack(portrait)
+
+
+def test_it_is_remembered_for_a_while(base_install: None, settings: Settings) -> None:
+    """A door with a thousand requests a second asks the store once in some seconds."""
+    store = MemoryStore()
+    found, portrait = Offers(store, settings), workflows.resolve("portrait")
+    assert found.lack(portrait) is None
+    announce(store, survey(settings))
+    assert found.is_fresh
+    assert found.lack(portrait) is None
+
+
+# what becomes of an upload
+
+
+def town(settings: Settings, **changes: Any) -> World:
+    world = World(settings=changes)
+    announce(world.store, survey(settings))
+    return world
+
+
+def test_an_upload_that_no_worker_can_run_is_rejected(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    """At once, with the command; its parameters are looked at first; uploaded again it
+    is decided anew.
+    """
+    world = town(settings)
+    first = world.upload("a.png", photo(), {"workflow": "portrait"})
+    assert (first.kind, first.code) == ("rejected", Code.WORKFLOW_UNAVAILABLE)
+    assert "darkroom models pull ddcolor-modelscope" in world.reason(first).error_detail
+    assert (world.tasks(), world.receipt(first).task_id) == ([], None)
+    (event,) = [event for event in world.log() if event.kind == "rejected"]
+    assert event.fields["error_code"] == Code.WORKFLOW_UNAVAILABLE
+    wrong = world.upload(
+        "b.png", photo(), {"workflow": "portrait", "params": '{"model_size": 9}'}
+    )
+    assert wrong.code == Code.BAD_PARAMETER
+    assert world.upload("c.png", photo(), {"workflow": "dehaze"}).kind == "queued"
+    for key in said(world.store):
+        world.store.delete("results", key)  # as if a worker had come that can
+    world.clock.advance(60)
+    again = world.upload("a.png", photo(), {"workflow": "portrait"})
+    assert (again.kind, again.upload_id, again.repeated) == (
+        "queued",
+        first.upload_id,
+        False,
+    )
+    with pytest.raises(PermanentError):
+        world.reason(again)
+
+
+def test_a_decision_is_not_taken_back(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    """An event that comes twice: queued stays queued, and rejected rejected."""
+    world = World()
+    event = world.put("a.png", photo(), {"workflow": "portrait"})
+    from handlers.on_upload import on_upload
+
+    assert on_upload(event, world.ctx).kind == "queued"
+    announce(world.store, survey(settings))
+    again = on_upload(event, world.ctx)
+    assert (again.kind, again.repeated) == ("queued", True)
+
+
+def test_what_was_restored_before_needs_no_worker(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    world = World()
+    world.restore(world.upload("a.png", photo(), {"workflow": "portrait"}))
+    announce(world.store, survey(settings))
+    assert world.upload("b.png", photo(), {"workflow": "portrait"}).kind == "duplicate"
+
+
+def test_an_upload_waits_where_it_is_told_to(
+    base_install: None, known_at_once: None, settings: Settings
+) -> None:
+    world = town(settings, unavailable="wait")
+    assert world.upload("a.png", photo(), {"workflow": "portrait"}).kind == "queued"
+    assert len(world.tasks()) == 1
+
+
+# what a worker does with it
+
+
+def refusing(bench: Bench) -> Prepare:
+    def check(_: Any) -> None:
+        raise Missing("it lacks a model", "run `darkroom models pull it`")
+
+    return Prepare(bench.ctx, bench.outcomes, lambda _: True, check)
+
+
+def refuse(bench: Bench, prepare: Prepare) -> None:
+    job = prepare.begin(bench.delivery)  # type: ignore[arg-type]
+    with pytest.raises(Missing) as caught:
+        prepare.load(job)  # type: ignore[arg-type]
+    bench.outcomes.broken(job, caught.value)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
+    """However often: no attempt counts, no row of claims is left behind, and the log
+    hears nothing of it.
+    """
+    prepare, task_id = refusing(bench), bench.receipt.task_id or ""
+    for number in range(1, 40):
+        refuse(bench, prepare)
+        found = latest(bench.world.store, "results", task_id)
+        assert found
+        assert (found[0], found[1].refused, found[1].crashes, found[1].error_code) == (
+            number,
+            number,
+            0,
+            "model_missing",
+        )
+        bench.world.clock.advance(301)
+    assert (
+        len(
+            [
+                key
+                for key in bench.world.store.keys("results")
+                if key.startswith(keys.claims())
+            ]
+        )
+        == 2
+    )
+    assert [event.kind for event in bench.world.log()] == ["queued"]
+    job = bench.begin()  # by a worker that can
+    assert job.claim.attempt - job.claim.note.refused == 1
+    bench.ctx.claims.forget(task_id, job.claim.attempt)
+    assert not [
+        key
+        for key in bench.world.store.keys("results")
+        if key.startswith(keys.claims())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", TOLD_TO_WAIT)]
+)
+def test_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, unavailable: str, patience: timedelta
+) -> None:
+    """In the end it fails, as what was tried without its model does."""
+    monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
+    own = Bench()
+    object.__setattr__(
+        own.ctx,
+        "settings",
+        own.ctx.settings.model_copy(update={"unavailable": unavailable}),
+    )
+    prepare = refusing(own)
+    own.world.clock.advance(patience.total_seconds() - 60)
+    refuse(own, prepare)
+    assert own.delivery.code == ""
+    own.world.clock.advance(400)
+    own.delivery = Delivery(own.delivery.body)
+    refuse(own, prepare)
+    assert own.delivery.code == Code.MODEL_MISSING
+    assert "darkroom models pull it" in own.world.reason(own.decision).error_detail
+
+
+def test_what_is_refused_is_what_was_not_announced(
+    base_install: None, settings: Settings, toy: tuple[Model, Path]
+) -> None:
+    engine = AutoEngine(settings)
+    for name in workflows.presets():
+        workflow = workflows.resolve(name)
+        if name in BASE:
+            abilities.check(workflow, engine, settings)
+            continue
+        with pytest.raises(Missing) as caught:
+            abilities.check(workflow, engine, settings)
+        assert (
+            caught.value.command
+            == offers.together(survey(settings).lacks(workflow)).command
+        )
+
+
+def test_models_say_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
+    from gpu_worker.models import cli
+
+    assert cli.main(["list", "scunet-psnr", "ddcolor-modelscope", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["workflows"] for row in rows] == [
+        ["denoise"],
+        ["building", "oldphoto", "portrait"],
+    ]
