@@ -34,10 +34,6 @@ $(VENV)/.base: requirements/build.txt requirements/base.txt $(OURS_FROM) | $(BIN
 	$(OURS) -e .
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.base requirements/demo.txt
-	$(LOCKED) -r requirements/demo.txt
-	touch $@
-
 $(VENV)/.test: $(VENV)/.base requirements/test.txt
 	$(LOCKED) -r requirements/test.txt
 	$(TORCH)
@@ -58,7 +54,7 @@ $(VENV)/samples: | $(BIN)/python
 	$(PIP:install=download) -c constraints.txt --no-deps --no-binary pillow --dest $@.part pillow
 	tar -xf $@.part/*.tar.gz -C $@.part && mv $@.part $@
 
-demo: $(VENV)/.demo
+demo: install
 	$(BIN)/darkroom demo
 
 test: lint

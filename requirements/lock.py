@@ -16,12 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
 PROJECT = ["pyproject.toml"]
-EXTRAS = {
-    "base": [],
-    "demo": ["demo"],
-    "test": ["test"],
-    "reference": ["test", "reference"],
-}
+EXTRAS = {"base": [], "test": ["test"], "reference": ["test", "reference"]}
 IMAGES = ("services", "worker-cpu", "worker-gpu")
 TOOLS = {
     "build": ["setuptools", "wheel"],

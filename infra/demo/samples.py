@@ -1,17 +1,15 @@
-"""Photographs to restore: samples that scikit-image ships, damaged the way old photos
-are. None is kept here.
+"""Photographs to restore: four that belong to everybody (NOTICE names them), damaged
+the way old photos are.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from importlib.resources import files
 
 import numpy as np
 from PIL import Image, ImageFilter
-
-from shared.errors import Code, NotFound
-from shared.runtime.installation import how_to_add
 
 ORIENTATION = 0x0112
 
@@ -27,50 +25,41 @@ class Sample:
 
 
 def samples() -> list[Sample]:
-    """Four photos of different kinds. Raises `NotFound` when the `demo` extra is not
-    installed.
-    """
-    try:
-        from skimage import data
-    except ImportError as error:
-        detail = f"the demo's photos come with scikit-image; run `make demo` or {how_to_add('demo')}"
-        raise NotFound(Code.SOURCE_MISSING, detail) from error
+    """The demo's uploads: four photos of different kinds and formats."""
+    coffee_options = {"workflow": "enhance", "priority": "interactive"}
     return [
-        _portrait(data.astronaut()),
-        _newspaper(data.camera()),
-        Sample(
-            "incoming/fast/猫 & cat #1.png",
-            _png(_shrink(Image.fromarray(data.chelsea()), 226)),
-            "image/png",
-        ),
-        Sample(
-            "coffee.webp",
-            _webp(_shrink(Image.fromarray(data.coffee()), 120)),
-            "image/webp",
-            {"workflow": "enhance", "priority": "interactive"},
-        ),
+        _portrait(_photo("portrait")),
+        _newspaper(_photo("photographer")),
+        Sample("incoming/fast/猫 & cat #1.png", _png(_photo("cat")), "image/png"),
+        Sample("coffee.webp", _webp(_photo("coffee")), "image/webp", coffee_options),
     ]
 
 
-def _portrait(pixels: np.ndarray) -> Sample:
+def _photo(name: str) -> Image.Image:
+    """The photo `name` of the folder `photos`."""
+    data = files("infra.demo").joinpath("photos", f"{name}.png").read_bytes()
+    return Image.open(io.BytesIO(data))
+
+
+def _portrait(photo: Image.Image) -> Sample:
     """A colour portrait as a phone saves it: lying on its side, with the EXIF
     orientation that says so.
     """
-    photo = _shrink(Image.fromarray(pixels), 256).transpose(Image.Transpose.ROTATE_90)
+    lying = photo.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     out = io.BytesIO()
-    photo.save(out, "JPEG", quality=60, exif=exif)
+    lying.save(out, "JPEG", quality=60, exif=exif)
     return Sample(
         "incoming/fast/portrait from a phone.jpg", out.getvalue(), "image/jpeg"
     )
 
 
-def _newspaper(pixels: np.ndarray) -> Sample:
+def _newspaper(photo: Image.Image) -> Sample:
     """A grey scan: soft, noisy and badly compressed."""
-    photo = _shrink(Image.fromarray(pixels), 240).filter(ImageFilter.GaussianBlur(0.7))
-    noise = np.random.default_rng(7).normal(0, 6, (photo.height, photo.width))
-    worn = np.clip(np.asarray(photo) + noise, 0, 255).astype(np.uint8)
+    soft = photo.filter(ImageFilter.GaussianBlur(0.7))
+    noise = np.random.default_rng(7).normal(0, 6, (soft.height, soft.width))
+    worn = np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(worn).save(out, "JPEG", quality=35)
     return Sample(
@@ -78,12 +67,6 @@ def _newspaper(pixels: np.ndarray) -> Sample:
         out.getvalue(),
         "image/jpeg",
         {"workflow": "fast"},
-    )
-
-
-def _shrink(image: Image.Image, width: int) -> Image.Image:
-    return image.resize(
-        (width, round(image.height * width / image.width)), Image.Resampling.BOX
     )
 
 

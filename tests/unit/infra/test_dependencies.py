@@ -71,8 +71,7 @@ def locked(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["base", "demo", "test", "reference", "services", "worker-cpu", "worker-gpu"],
+    "name", ["base", "test", "reference", "services", "worker-cpu", "worker-gpu"]
 )
 def test_a_lock_has_a_hash_for_everything_and_the_versions_that_were_tested_together(
     name: str,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skimage.color
 from numpy.typing import NDArray
 from PIL import ImageCms
 
@@ -285,13 +284,27 @@ def test_other_tones_are_converted_and_noted() -> None:
 
 
 def test_the_colours_are_the_networks_and_not_swapped() -> None:
-    """a is green to red, b is blue to yellow: checked by scikit-image's arithmetic, not
-    by OpenCV's.
+    """a is green to red, b is blue to yellow: checked by the CIE's own formulas, not by
+    OpenCV's.
     """
     pixels = np.full((32, 32, 1), 150, np.uint8)
     found = coloured(
         Photo(pixels),
         StandIn(lambda grey: np.full((*grey.shape[:2], 2), [30, -20], np.float32)),
     )
-    lab = skimage.color.rgb2lab(found.photo.pixels)
-    assert lab[0, 0] == pytest.approx((62.0, 30, -20), abs=1)
+    assert lab_of(found.photo.pixels[0, 0]) == pytest.approx((62.0, 30, -20), abs=1)
+
+
+def lab_of(srgb: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """CIE L*a*b* under D65 of one sRGB pixel (IEC 61966-2-1, CIE 15)."""
+    coded = srgb / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    ratio = to_xyz @ linear / [0.9505, 1.0, 1.0890]
+    root = np.where(
+        ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29
+    )
+    x, y, z = root
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
