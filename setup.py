@@ -2,10 +2,13 @@
 in pyproject.toml.
 
 Optional: without a C compiler the installation goes on, and ncnn's convolutions are
-used.
+used. The wheels of a release are built by cibuildwheel, where a compiler is a must.
 """
 
+import os
+
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 KERNELS = "gpu_worker.engines.kernels.winograd"
@@ -19,15 +22,22 @@ class BuildLibrary(build_ext):
         return f"{fullname.replace('.', '/')}.so.{VERSION}"
 
 
+class PlatformWheel(bdist_wheel):
+    """A wheel for one platform and every Python: the library knows nothing of Python."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
-    cmdclass={"build_ext": BuildLibrary},
+    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": PlatformWheel},
     ext_modules=[
         Extension(
             KERNELS,
             ["gpu_worker/engines/kernels/winograd.c"],
             extra_compile_args=["-O3", "-std=gnu11", "-pthread"],
             extra_link_args=["-pthread"],
-            optional=True,
+            optional="CIBUILDWHEEL" not in os.environ,
         )
     ],
 )
