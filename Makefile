@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test containers lint lock audit sbom up down chaos soak bench clean
+.PHONY: install reference samples demo test containers lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -100,6 +100,16 @@ sbom: $(VENV)/tools/.done
 	for part in base stack services worker-cpu worker-gpu; do $(VENV)/tools/bin/cyclonedx-py requirements \
 	  --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON \
 	  -o build/sbom/$$part.cdx.json requirements/$$part.txt || exit 1; done
+
+# The documentation: its generated parts anew from the code, then the site, without a warning, into build/site.
+docs: $(VENV)/.base $(VENV)/docs/.done
+	$(BIN)/python docs/generate.py
+	$(VENV)/docs/bin/zensical build --config-file zensical.toml --strict
+
+$(VENV)/docs/.done: requirements/docs.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/$(LOCKED:$(BIN)/%=%) -r requirements/docs.txt
+	touch $@
 
 # The lock files anew, from pyproject.toml and constraints.txt; needs `uv` (pip install uv).
 lock:

@@ -29,6 +29,7 @@ LOCKS: dict[str, list[str]] = {
 TOOLS = {
     "build": ["setuptools", "wheel"],
     "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"],
+    "docs": ["zensical==0.0.73"],
 }
 BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
 """Distributions whose builds differ by device."""

@@ -1,0 +1,1 @@
+"""The audit log in PostgreSQL: the only place that speaks SQL."""

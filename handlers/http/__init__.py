@@ -1,0 +1,1 @@
+"""The HTTP server: storage notifications, health, and the API with its guards."""

@@ -1,0 +1,1 @@
+"""What strangers send, read with care: notifications, image headers, object metadata."""

@@ -1,0 +1,1 @@
+"""The long-running processes of the handlers, each of which serves one trigger."""

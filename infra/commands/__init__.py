@@ -1,0 +1,1 @@
+"""The commands of `darkroom`, one module for each group of them."""

@@ -1,0 +1,1 @@
+"""Images, services and rights for `compose.yaml`."""

@@ -1,0 +1,1 @@
+"""The object store: its client, its clock, signed requests, listings."""

@@ -1,0 +1,1 @@
+"""The domain: uploads, their ids, keys, documents, messages, attempts and events."""

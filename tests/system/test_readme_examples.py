@@ -1,5 +1,5 @@
-"""The README's examples, copied from it and run as they stand, and the other ways of an
-app, on a whole stack.
+"""The documentation's examples, copied from its pages and run as they stand, and the
+other ways of an app, on a whole stack.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from tests.support import client
 from tests.support.receivers import Receiver, status
 from tests.support.waiting import eventually
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 LIMIT_S = 400
 
 
 def example(name: str) -> str:
-    (block,) = re.findall(
-        rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL
-    )
+    """The code of the one example of that name, on whatever page it is."""
+    wanted = re.compile(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", re.DOTALL)
+    (block,) = [found for page in PAGES for found in wanted.findall(page.read_text())]
     return str(block)
 
 
@@ -174,7 +175,7 @@ def test_submit_through_the_api(settings: Settings, tmp_path: Path) -> None:
 def test_a_restored_photo_is_told(
     settings: Settings, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The whole way: ticket with a callback, upload, worker, call, and the README's own
+    """The whole way: ticket with a callback, upload, worker, call, and the page's own
     verification.
     """
     key = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}

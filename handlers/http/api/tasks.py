@@ -179,7 +179,7 @@ def build(
         task_id: UUID,
         erase: Annotated[
             bool,
-            Query(description="Take everything away, whatever the state: see README."),
+            Query(description="Take everything away, whatever the state."),
         ] = False,
         caller: Caller = remover,
     ) -> Withdrawn:
