@@ -125,4 +125,4 @@ bench: install
 	$(BIN)/darkroom bench pipeline
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build .cache *.egg-info .mypy_cache .ruff_cache .pytest_cache

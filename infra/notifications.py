@@ -116,7 +116,7 @@ def _client(settings: Settings) -> Minio:
     endpoint = urlsplit(settings.s3_endpoint_url)
     if not endpoint.netloc or (endpoint.hostname or "").endswith(".amazonaws.com"):
         raise SettingsError(
-            "Amazon S3 sends notifications by EventBridge or SQS: infra/docker/README.md says how; "
+            "Amazon S3 sends notifications by EventBridge or SQS: docs/how-to/deploy-with-containers.md says how; "
             "for MinIO or RustFS set DARKROOM_S3_ENDPOINT_URL"
         )
     return Minio(

@@ -349,10 +349,6 @@ def test_the_policy_of_tickets_is_the_one_that_is_documented() -> None:
     """What people copy for a store of their own is what the embedded store has, and
     what is tried there.
     """
-    text = (
-        (DOCKER / "README.md")
-        .read_text()
-        .partition("<!-- ticket policy -->\n```json\n")[2]
-        .partition("```")[0]
-    )
-    assert json.loads(text) == ticket_policy("uploads")
+    page = (ROOT / "docs/how-to/deploy-with-containers.md").read_text()
+    policy = page.partition("<!-- ticket policy -->\n```json\n")[2].partition("```")[0]
+    assert json.loads(policy) == ticket_policy("uploads")
