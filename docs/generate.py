@@ -63,6 +63,37 @@ WAYS_OUT = {
 }
 """Error code → the way out, in words."""
 
+REJECTED = {
+    "unknown_workflow",
+    "bad_parameter",
+    "bad_metadata",
+    "workflow_unavailable",
+}
+REJECTED_OR_FAILED = {
+    "empty_file",
+    "unsupported_format",
+    "truncated",
+    "animated",
+    "too_large",
+    "too_many_pixels",
+    "source_missing",
+    "source_changed",
+    "source_unreadable",
+}
+FAILED = {
+    "decode_error",
+    "unsupported_mode",
+    "invalid_output",
+    "out_of_memory",
+    "model_missing",
+    "model_corrupt",
+    "worker_crashed",
+    "attempts_exhausted",
+    "cancelled",
+    "erased",
+}
+"""Error codes with which an upload ends in this status; the others end none."""
+
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """A Markdown table, with the characters escaped that would break a cell."""
@@ -149,19 +180,27 @@ def error_codes() -> Iterator[str]:
         Code.BAD_MESSAGE: "About a message or a document, not a photo",
         Code.STORAGE_UNAVAILABLE: "About the surroundings",
     }
-    group: list[tuple[str, str]] = []
+    group: list[tuple[str, str, str]] = []
     for found in Code:
         if found in titles:
             yield from _error_group(group)
             yield from ("", f"## {titles[found]}", "")
             group = []
-        group.append((code(found), WAYS_OUT[found]))
+        group.append((code(found), _status(found), WAYS_OUT[found]))
     yield from _error_group(group)
 
 
-def _error_group(rows: list[tuple[str, str]]) -> Iterator[str]:
+def _error_group(rows: list[tuple[str, str, str]]) -> Iterator[str]:
     if rows:
-        yield from table(("`error_code`", "the way out"), rows)
+        yield from table(("`error_code`", "ends an upload as", "the way out"), rows)
+
+
+def _status(error_code: str) -> str:
+    if error_code in REJECTED_OR_FAILED:
+        return "rejected, failed"
+    if error_code in REJECTED:
+        return "rejected"
+    return "failed" if error_code in FAILED else ""
 
 
 # Workflows
