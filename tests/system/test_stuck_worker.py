@@ -43,7 +43,7 @@ def test_a_stage_that_hangs_ends_the_worker(
         assert worker.process.wait(120) == EXIT_STUCK
     assert [line["thread"] for line in worker.said("process.stuck")] == [stage]
     with Worker(ctx, lease_s=6.0):
-        done = eventually(lambda: record(ctx, task), "the photo", 150)
+        done = eventually(lambda: record(ctx, task), "the photo", 300)
     assert done.attempts == (1 if point == "worker.before_claim" else 2)
 
 
@@ -84,7 +84,7 @@ def test_a_worker_whose_store_is_frozen_only_waits(
         eventually(long_enough, "an outage of three limits", 240)
         proxy.heal()
         assert [
-            eventually(lambda task=task: record(ctx, task), "the photo", 150).attempts  # type: ignore[misc]
+            eventually(lambda task=task: record(ctx, task), "the photo", 300).attempts  # type: ignore[misc]
             for task in (first, second)
         ] == [1, 1]
         assert not worker.said("process.stuck")
