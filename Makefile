@@ -35,8 +35,12 @@ $(VENV)/.stack: requirements/build.txt requirements/stack.txt $(OURS_FROM) | $(B
 	@du -sm $(VENV) | awk '{ print "installed: " $$1 " MB in " $$2 }'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.stack requirements/test.txt
+# What tests and the documentation import, but for PyTorch.
+$(VENV)/.locked: $(VENV)/.stack requirements/test.txt
 	$(LOCKED) -r requirements/test.txt
+	touch $@
+
+$(VENV)/.test: $(VENV)/.locked
 	$(TORCH)
 	touch $@
 
@@ -102,7 +106,7 @@ sbom: $(VENV)/tools/.done
 	  -o build/sbom/$$part.cdx.json requirements/$$part.txt || exit 1; done
 
 # The documentation: its generated parts anew from the code, then the site, without a warning, into build/site.
-docs: $(VENV)/.base $(VENV)/docs/.done
+docs: $(VENV)/.locked $(VENV)/docs/.done
 	$(BIN)/python docs/generate.py
 	$(VENV)/docs/bin/zensical build --config-file zensical.toml --strict
 
