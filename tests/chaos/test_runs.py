@@ -120,7 +120,7 @@ def test_a_worker_whose_log_has_no_room_works_on() -> None:
     find there.
     """
     code = (
-        "from shared import telemetry; from shared.runtime.settings import Settings; "
+        "from shared.runtime import telemetry; from shared.runtime.settings import Settings; "
         "telemetry.configure(Settings(), 'worker'); telemetry.logger().info('process.started'); print('on')"
     )
     with Path("/dev/full").open("w") as full:

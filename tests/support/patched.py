@@ -22,7 +22,7 @@ from tests.support.admin import as_admin
 
 GATES = """
 import pathlib, time
-from shared import failpoints
+from shared.runtime import failpoints
 folder, points, original = pathlib.Path({folder!r}), {points!r}, failpoints.passing
 def passing(name):
     original(name)

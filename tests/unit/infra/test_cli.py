@@ -240,7 +240,7 @@ def test_no_colour_where_none_is_wanted(
     """`NO_COLOR` holds for tables and log lines, though a terminal is there."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     program = """
-from shared import telemetry
+from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 telemetry.configure(Settings.given(log_format="pretty"), "test")
 telemetry.logger().warning("process.died", program="worker")

@@ -82,7 +82,7 @@ def test_a_full_disk_under_the_log_stops_nobody() -> None:
     work.
     """
     script = """
-from shared import telemetry
+from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 telemetry.configure(Settings(), "worker")
 for _ in range(2000):

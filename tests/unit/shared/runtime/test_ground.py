@@ -83,7 +83,7 @@ def test_a_failpoint_that_cannot_fire_is_refused(spec):
 def test_a_failpoint_kills_at_exactly_its_passage():
     """SIGKILL at the second passage, after the first was survived."""
     code = (
-        "from shared import failpoints as f; f.arm('worker.before_ack:2');"
+        "from shared.runtime import failpoints as f; f.arm('worker.before_ack:2');"
         "f.passing('worker.before_ack'); print('once', flush=True);"
         "f.passing('worker.before_ack'); print('twice')"
     )

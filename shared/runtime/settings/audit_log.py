@@ -1,0 +1,21 @@
+"""Settings of the audit log."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from shared.runtime.settings.base import Count, Seconds, SettingsGroup
+
+
+class AuditLogSettings(SettingsGroup):
+    """The database of the audit log, and how the recorder batches rows."""
+
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL URL of the log database."
+    )
+    log_batch: Count = Field(
+        500, description="Most log rows written in one transaction."
+    )
+    log_flush_s: Seconds = Field(
+        0.5, description="Longest time a log row waits for its batch."
+    )

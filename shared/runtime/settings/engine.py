@@ -1,0 +1,61 @@
+"""Settings of models and engines."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from shared.runtime.settings.base import Bytes, SettingsGroup
+
+
+class ModelSettings(SettingsGroup):
+    """Where model files come from and where they are kept."""
+
+    models_mirror: str = Field(
+        "",
+        description="URL that holds the model files by name; empty means their own URLs.",
+    )
+    models_dir: Path = Field(
+        Path("~/.cache/darkroom/models"), description="Where pulled models lie."
+    )
+
+
+class ScratchSettings(SettingsGroup):
+    """When and where a large picture is mapped to a file."""
+
+    scratch_dir: Path = Field(
+        Path(tempfile.gettempdir()),
+        description="Where big pictures are mapped while in work.",
+    )
+    scratch_threshold_bytes: Bytes = Field(
+        500_000_000, description="Pictures above this live in a scratch file."
+    )
+
+
+class EngineSettings(ModelSettings, ScratchSettings):
+    """Which engine restores, and how much of the machine it may use."""
+
+    engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field(
+        "auto", description="Inference engine."
+    )
+    cpu_kernels: Literal["auto", "ncnn"] = Field(
+        "auto", description="auto: our own where compiled, else ncnn's."
+    )
+    tile_px: int = Field(
+        0,
+        ge=0,
+        description="Tile side before overlap; 0 lets the worker choose by memory.",
+        json_schema_extra={"unit": "px"},
+    )
+    worker_threads: int = Field(
+        0, ge=0, description="Inference threads; 0 means every core."
+    )
+    inference_memory_bytes: Bytes = Field(
+        2_000_000_000, description="Most host memory for the tiles in work."
+    )
+    cpu_fallback: bool = Field(
+        True, description="Restore on the CPU what does not fit into the GPU's memory."
+    )

@@ -1,0 +1,39 @@
+"""Settings of a worker and its attempts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.runtime.settings.base import Count, Pixels, Seconds, SettingsGroup
+
+
+class AttemptSettings(SettingsGroup):
+    """How often a photo is tried, and how long each wait is."""
+
+    max_attempts: Count = Field(5, description="Attempts at one photo before it fails.")
+    max_crashes: Count = Field(
+        3, description="Workers that one photo may kill before it fails."
+    )
+    retry_base_s: Seconds = Field(
+        2.0,
+        description="Wait before the second attempt; doubles with each further one.",
+    )
+    retry_cap_s: Seconds = Field(
+        300.0, description="Longest wait between two attempts."
+    )
+
+
+class WorkerSettings(SettingsGroup):
+    """How much a worker takes on at once, and how it stops."""
+
+    max_pixels_in_hand: Pixels = Field(
+        400_000_000,
+        description="Most pixels out of the photos in hand of one worker; a bigger photo is alone.",
+    )
+    drain_s: Seconds = Field(
+        30.0, description="Grace after SIGTERM in which the photo in hand is finished."
+    )
+    stall_s: Seconds = Field(
+        600.0,
+        description="A worker with a stage that hangs for this long is stuck and restarts.",
+    )
