@@ -9,7 +9,6 @@ mentioned.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import TextIO, cast
 import structlog
 
 from shared.runtime.settings import Settings, unknown_variables
+from shared.runtime.settings.environment import wants_no_colour
 
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
@@ -109,11 +109,6 @@ def raised_at(error: BaseException) -> str:
     return (
         f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
     )
-
-
-def wants_no_colour() -> bool:
-    """Whether the environment says `NO_COLOR`, as https://no-color.org has it."""
-    return bool(os.environ.get("NO_COLOR"))
 
 
 def logger() -> structlog.stdlib.BoundLogger:

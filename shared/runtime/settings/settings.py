@@ -9,7 +9,6 @@ there. A variable in the environment always wins over that file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr, ValidationError
 
 from shared.errors import SettingsError
+from shared.runtime.settings import environment
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.base import PREFIX
@@ -64,7 +64,7 @@ class Settings(
 
         Raises `SettingsError` naming the variable, its value's fault and the rule.
         """
-        named = overrides.get("state_dir") or os.environ.get(f"{PREFIX}STATE_DIR")
+        named = overrides.get("state_dir") or environment.state_dir()
         state_dir = Path(named) if named else STATE_DIR
         return cls._read(state_dir / STACK_FILE, overrides)
 

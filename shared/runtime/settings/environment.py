@@ -1,0 +1,30 @@
+"""The environment of this process. No other module of Darkroom reads it."""
+
+from __future__ import annotations
+
+import os
+
+from shared.runtime.settings.base import PREFIX
+
+TEST_PREFIXES = (f"{PREFIX}TEST_", f"{PREFIX}CHAOS_")
+"""Beginnings of variables that tests read and that are no settings."""
+
+
+def state_dir() -> str | None:
+    """The folder of the stack, where the environment names one."""
+    return os.environ.get(f"{PREFIX}STATE_DIR") or None
+
+
+def wants_no_colour() -> bool:
+    """Whether the environment says `NO_COLOR`, as https://no-color.org has it."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def names_like_settings() -> list[str]:
+    """Variables that begin as a setting's does, sorted."""
+    return [
+        name
+        for name in sorted(os.environ)
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(TEST_PREFIXES)
+    ]
