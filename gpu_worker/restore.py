@@ -73,7 +73,7 @@ def restore(
 
 def _run(
     photo: Photo, step: ResolvedStep, engine: Engine, tools: steps.Tools
-) -> tuple[steps.Outcome, Engine]:
+) -> tuple[steps.StepResult, Engine]:
     """The step's outcome and the engine that made it: on a GPU that is too small, the
     CPU's in its place.
     """

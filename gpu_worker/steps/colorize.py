@@ -20,7 +20,7 @@ from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps.base import StepResult, Tools
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
@@ -36,7 +36,7 @@ Floats = NDArray[np.float32]
 Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """An RGB photo of the same size and depth. The record gets the size asked for and
     the one used.
     """
@@ -51,7 +51,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
         photo.pixels, np.clip(ab * np.float32(factor), AB_LOW, AB_HIGH), tools
     )
     detail = {"model_size": asked, "effective_size": side, "color_factor": factor}
-    return Outcome(photo.with_(pixels=pixels), detail)
+    return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _network(engine: Engine, model: Model) -> Colorizer:

@@ -18,7 +18,7 @@ from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import area, bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps.base import StepResult, Tools
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
@@ -36,17 +36,17 @@ CLEAREST, THICKEST = 1.0, 0.1
 Floats = NDArray[np.float32]
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:  # noqa: ARG001 - as every step
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
     """Remove the share `amount` (0..1) of the haze."""
     amount = float(step.params["amount"])
     detail: dict[str, Any] = {"amount": amount}
     if amount == 0:
-        return Outcome(photo, detail)
+        return StepResult(photo, detail)
     small = _reduced(photo.pixels)
     haze = _haze(small)
     slopes = _transmission(small, haze, amount)
     detail["haze"] = [round(float(level), 4) for level in haze]
-    return Outcome(
+    return StepResult(
         photo.with_(pixels=_cleared(photo.pixels, haze, slopes, tools.settings)), detail
     )
 

@@ -9,11 +9,11 @@ from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps.base import StepResult, Tools
 from shared.workflows import ResolvedStep
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """`strength` 0..1 of the network's result over the photo. Alpha is left alone: it
     has no noise.
     """
@@ -21,13 +21,13 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     strength = float(step.params["strength"])
     detail = {"strength": strength}
     if strength == 0:
-        return Outcome(photo, detail)
+        return StepResult(photo, detail)
     clean, tile = tile_runner.upscale(
         photo.pixels, engine.load(step.model), engine, tools.settings, tools.progress
     )
     if strength < 1:
         _mix(clean, photo.pixels, strength)
-    return Outcome(photo.with_(pixels=clean), detail, tile)
+    return StepResult(photo.with_(pixels=clean), detail, tile)
 
 
 def _mix(clean: Pixels, noisy: Pixels, strength: float) -> None:

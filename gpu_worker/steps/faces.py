@@ -9,15 +9,15 @@ from gpu_worker.engines import Engine, FaceRestorer, FaceRestoring, OutOfMemory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
-from gpu_worker.steps import Outcome, Tools
 from gpu_worker.steps import face_geometry as faces
+from gpu_worker.steps.base import StepResult, Tools
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
 from shared.workflows import ResolvedStep
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """`strength` 0..1 of the restored faces over the photo's own. A photo without faces
     is returned untouched.
     """
@@ -34,12 +34,12 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     ]
     detail = {"faces": len(places), "strength": strength}
     if not places or strength == 0:
-        return Outcome(photo, detail)
+        return StepResult(photo, detail)
     pixels = _copied(photo.pixels, tools)
     for number, where in enumerate(places, 1):
         _restore(pixels, where, network, strength)
         tools.progress(number / len(places))
-    return Outcome(photo.with_(pixels=pixels), detail)
+    return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _network(engine: Engine, model: Model) -> FaceRestorer:

@@ -14,7 +14,7 @@ from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps.base import StepResult, Tools
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
@@ -23,7 +23,7 @@ KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
 MARGIN_PX = len(KERNEL) // 2
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:  # noqa: ARG001 - as every step
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
     """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and
     `saturation` about luma.
     """
@@ -32,9 +32,9 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     )
     detail = {"sharpen": sharpen, "saturation": saturation, "contrast": contrast}
     if (sharpen, saturation, contrast) == (0, 1, 1):
-        return Outcome(photo, detail)
+        return StepResult(photo, detail)
     pixels = _finished(photo.pixels, sharpen, saturation, contrast, tools.settings)
-    return Outcome(photo.with_(pixels=pixels), detail)
+    return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _finished(

@@ -13,11 +13,11 @@ from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import resample
 from gpu_worker.pixels.bleed import bleed
-from gpu_worker.steps import Outcome, Tools
+from gpu_worker.steps.base import StepResult, Tools
 from shared.workflows import ResolvedStep
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outcome:
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """Pixels, and alpha by the same model as a grey picture, `scale` times larger
     (truncated to whole pixels).
     """
@@ -40,7 +40,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> Outco
     detail = {"scale": scale, "kernels": network.kernels}
     if photo.alpha is None:
         pixels, tile = enlarged(photo.pixels, 0.0)
-        return Outcome(photo.with_(pixels=pixels), detail, tile)
+        return StepResult(photo.with_(pixels=pixels), detail, tile)
     pixels, tile = enlarged(bleed(photo.pixels, photo.alpha), 0.0)
     alpha, _ = enlarged(photo.alpha[:, :, np.newaxis], share)
-    return Outcome(photo.with_(pixels=pixels, alpha=alpha[:, :, 0]), detail, tile)
+    return StepResult(photo.with_(pixels=pixels, alpha=alpha[:, :, 0]), detail, tile)

@@ -56,7 +56,7 @@ class StandIn:
 
 def coloured(
     photo: Photo, engine: Any, size: int = 512, factor: float = 1.0
-) -> steps.Outcome:
+) -> steps.StepResult:
     step = ResolvedStep(
         "colorize",
         get("ddcolor-modelscope"),

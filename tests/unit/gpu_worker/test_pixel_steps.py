@@ -1,4 +1,4 @@
-"""What happens to pixels around a network: quantisation, reduction, final_touch, hidden
+"""What happens to pixels around a network: quantisation, reduction, the last touch, hidden
 colours.
 """
 
@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from gpu_worker import steps
 from gpu_worker.engines import quantise
 from gpu_worker.engines.quantise import to_pixels
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import resample, row_chunks
 from gpu_worker.pixels.bleed import bleed
-from gpu_worker.steps import Tools, final_touch
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
@@ -39,9 +39,8 @@ def finished(
         None,
         {"sharpen": sharpen, "saturation": saturation, "contrast": contrast},
     )
-    return final_touch.run(
-        source, step, None, Tools(Settings(), lambda done: None)
-    ).photo  # type: ignore[arg-type]
+    tools = steps.Tools(Settings(), lambda done: None)
+    return steps.run(source, step, None, tools).photo  # type: ignore[arg-type]
 
 
 @pytest.fixture

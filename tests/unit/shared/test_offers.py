@@ -156,8 +156,8 @@ def test_what_a_step_needs_is_what_it_imports() -> None:
     so.
     """
     code = (
-        "import importlib, sys\nsys.modules['cv2'] = None\nfrom gpu_worker.steps import KINDS\n"
-        "for kind in KINDS:\n    try:\n        importlib.import_module(f'gpu_worker.steps.{kind}')\n"
+        "import importlib, sys\nsys.modules['cv2'] = None\nfrom gpu_worker.steps import MODULES\n"
+        "for kind, name in MODULES.items():\n    try:\n        importlib.import_module(f'gpu_worker.steps.{name}')\n"
         "    except ImportError:\n        print(kind)\n"
     )
     printed = subprocess.run(

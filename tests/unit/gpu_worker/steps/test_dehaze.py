@@ -46,7 +46,7 @@ print(steps.run(photo, ResolvedStep("dehaze", None, {"amount": 0.9}), None, tool
 """
 
 
-def run(pixels: Pixels, amount: float) -> steps.Outcome:
+def run(pixels: Pixels, amount: float) -> steps.StepResult:
     tools = steps.Tools(Settings(), lambda done: None)
     return steps.run(
         Photo(pixels), ResolvedStep("dehaze", None, {"amount": amount}), None, tools

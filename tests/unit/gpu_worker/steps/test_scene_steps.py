@@ -46,7 +46,7 @@ def run(
     engine: Any,
     settings: Settings | None = None,
     **params: float,
-) -> steps.Outcome:
+) -> steps.StepResult:
     tools = steps.Tools(settings or Settings(), lambda done: None)
     return steps.run(photo, ResolvedStep(kind, model, params), engine, tools)
 
