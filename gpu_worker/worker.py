@@ -54,7 +54,7 @@ from shared.runtime.heartbeat import QUIET_S, Heartbeat, Pulse, give, own
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectStore, S3Store
-from shared.uploads.attempts import RENEWALS, Claims
+from shared.uploads.claims import RENEWALS_PER_LEASE, Claims
 
 PREFETCH = 3
 """One photo a stage. More would only be held back from other workers."""
@@ -350,7 +350,7 @@ class Worker:
         awake_since_s = now_s()
         while True:
             waits_since_s = now_s()
-            if closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS)):
+            if closing.wait(min(EVERY_S, self.settings.lease_s / RENEWALS_PER_LEASE)):
                 return
             if now_s() - waits_since_s > PAUSE_S:
                 awake_since_s = now_s()

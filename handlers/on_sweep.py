@@ -134,9 +134,9 @@ def _clear_away(
     for task_id, seen in claimed.items():
         waits = (
             packed(task_id) in receipts.waited_for
-            or packed(seen.note.upload_id) in receipts.unread
+            or packed(seen.claim.note.upload_id) in receipts.unread
         )
-        if not waits and seen.info.age_s > work.ctx.settings.lease_s:
+        if not waits and seen.claim.info.age_s > work.ctx.settings.lease_s:
             forgotten = work.dry_run or work.apart.step(
                 "claims", task_id, partial(_forget, work, task_id)
             )

@@ -8,7 +8,7 @@ from shared.broker.publisher import Publisher
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
 from shared.s3.store import ObjectStore
-from shared.uploads.attempts import Claims
+from shared.uploads.claims import Claims
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gpu_worker.photo import Photo
 from gpu_worker.restore import Restored
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
-from shared.uploads.attempts import Claim
+from shared.uploads.claims import Claim
 from shared.uploads.documents import Receipt, StepTime
 from shared.uploads.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow

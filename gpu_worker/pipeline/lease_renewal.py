@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from shared.runtime.telemetry import logger
 from shared.uploads import cancellation
-from shared.uploads.attempts import RENEWALS, SILENT
+from shared.uploads.claims import REDELIVERED_LEASE_FRACTION, RENEWALS_PER_LEASE
 from shared.uploads.documents import Reason, Receipt
 
 EVERY_S = 1.0
@@ -70,7 +70,7 @@ class Upkeep:
     def _is_due(self, job: Job) -> bool:
         return (
             self._ctx.clock.monotonic() - job.renewed_s
-            >= self._ctx.settings.lease_s / RENEWALS
+            >= self._ctx.settings.lease_s / RENEWALS_PER_LEASE
         )
 
     def _has_news(self, job: Job) -> bool:
@@ -93,7 +93,7 @@ class Upkeep:
             if (
                 not job.ended
                 and self._ctx.clock.monotonic() - job.refused_s
-                >= self._ctx.settings.lease_s * SILENT
+                >= self._ctx.settings.lease_s * REDELIVERED_LEASE_FRACTION
             ):
                 self._renew(job)
         except (PermanentError, ObjectRefused) as error:

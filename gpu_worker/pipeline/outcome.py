@@ -24,7 +24,7 @@ from shared.runtime.failpoints import passing
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
 from shared.uploads import cancellation, events, keys
-from shared.uploads.attempts import Spent
+from shared.uploads.claims import AttemptsExhausted
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent
 from shared.uploads.quarantine import keep_copy
@@ -127,7 +127,7 @@ class Outcomes:
             )
             return
         made, policy = (
-            job.claim.attempt - job.claim.note.refused,
+            job.claim.counted_attempts,
             self._patience if refused else self._policy,
         )
         wait_s = policy.delay_s(job.claim.attempt if refused else made)
@@ -171,7 +171,9 @@ class Outcomes:
         self._settle(job)
         self._dropped(job.receipt)
 
-    def spent(self, delivery: Delivery, receipt: Receipt, spent: Spent) -> None:
+    def spent(
+        self, delivery: Delivery, receipt: Receipt, spent: AttemptsExhausted
+    ) -> None:
         """The task had used up its attempts before this one could begin."""
         try:
             self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
@@ -188,7 +190,7 @@ class Outcomes:
         not settled.
         """
         job.end()
-        self._ctx.claims.hand_back(job.claim)
+        self._ctx.claims.release(job.claim)
 
     def _fail(
         self,
@@ -280,7 +282,7 @@ class Outcomes:
         which nobody waits.
         """
         try:
-            self._ctx.claims.forget(task_id, attempts)
+            self._ctx.claims.clear(task_id, attempts)
         except (PermanentError, ObjectRefused) as error:
             logger().warning("claim.left", task_id=task_id, detail=error.detail)
 

@@ -19,7 +19,7 @@ from shared.errors import Code, NotFound, ObjectRefused, OtherRelease, Permanent
 from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
-from shared.uploads import attempts, cancellation, keys
+from shared.uploads import cancellation, claims, keys
 from shared.uploads.documents import Receipt, Record, Source, WorkflowRef
 from shared.uploads.events import of_processing, tell
 from shared.uploads.messages import RestoreTask
@@ -72,12 +72,12 @@ class Prepare:
         if not self._wait_for_room(receipt):
             return None  # the worker leaves, and the delivery with its connection
         passing("worker.before_claim")
-        taken = self._ctx.claims.take(
+        taken = self._ctx.claims.acquire(
             task.task_id, task.upload_id, delivery.redelivered
         )
-        if isinstance(taken, attempts.Held):
+        if isinstance(taken, claims.LeaseHeld):
             return self._held(delivery, task, taken)
-        if isinstance(taken, attempts.Spent):
+        if isinstance(taken, claims.AttemptsExhausted):
             self._outcomes.spent(delivery, receipt, taken)
             return None
         passing("worker.after_claim")
@@ -128,7 +128,7 @@ class Prepare:
         job.photo = glimpse(photo, asked, self._ctx.settings) if asked else photo
 
     def _held(
-        self, delivery: Delivery, task: RestoreTask, held: attempts.Held
+        self, delivery: Delivery, task: RestoreTask, held: claims.LeaseHeld
     ) -> Later | None:
         if held.upload_id not in (None, task.upload_id):
             # The same photo under another key: it shares the result, and its own row

@@ -26,8 +26,9 @@ from shared.runtime.heartbeat import Pulse
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
-from shared.uploads import attempts, keys
-from shared.uploads.attempts import ClaimNote
+from shared.uploads import claims, keys
+from shared.uploads.attempts import Attempt
+from shared.uploads.claims import ClaimNote
 
 T = TypeVar("T")
 
@@ -36,15 +37,13 @@ T = TypeVar("T")
 class Seen:
     """The latest claim of a task; its next try is due in `due_s` seconds."""
 
-    info: ObjectInfo
-    attempt: int
-    note: ClaimNote
+    claim: Attempt[ClaimNote]
     due_s: float
 
     @property
     def has_message(self) -> bool:
         """The next try was published. Before that, the claim alone brings it about."""
-        return self.note.state == "requeued"
+        return self.claim.note.state == "requeued"
 
     @property
     def due(self) -> bool:
@@ -62,7 +61,7 @@ class Known:
     def __init__(self, ctx: Context) -> None:
         self.lock = threading.Lock()
         self.apart = Apart(ctx)
-        self.read: dict[str, tuple[ObjectInfo, ClaimNote]] = {}
+        self.read: dict[str, Attempt[ClaimNote]] = {}
         self.rests: dict[tuple[str, str], tuple[int, float]] = {}
 
 
@@ -76,6 +75,8 @@ class Calls:
     ) -> None:
         self._ctx, self._pulse = ctx, pulse or Pulse()
         self._known: Known = beside._known if beside else Known(ctx)
+        bucket = ctx.settings.bucket_results
+        self._log = claims.claim_log(ctx.store, bucket, self._known.read)
         self._damaged: list[ObjectInfo] = []
         self._policy = RetryPolicy(
             ctx.settings.retry_base_s, ctx.settings.retry_cap_s, 1_000_000
@@ -118,14 +119,9 @@ class Calls:
             yield
 
     def _look(self) -> dict[str, Seen]:
-        latest = {}
         self._damaged.clear()
-        for info in self._ctx.store.list(
-            self._ctx.settings.bucket_results, keys.claims()
-        ):
-            task_id, _, name = info.key.removeprefix(keys.claims()).partition("/")
-            if packed(task_id) and name.removesuffix(".json").isdecimal():
-                latest[task_id] = info
+        newest = self._log.newest()
+        latest = {task_id: info for task_id, info in newest.items() if packed(task_id)}
         known = self._known
         known.rests = {
             place: rest for place, rest in known.rests.items() if place[1] in latest
@@ -134,10 +130,7 @@ class Calls:
             task_id: self._step("claims", task_id, partial(self._see, info))
             for task_id, info in latest.items()
         }
-        found = {task_id: seen for task_id, seen in looked.items() if seen}
-        read = known.read
-        known.read = {seen.info.key: read[seen.info.key] for seen in found.values()}
-        return found
+        return {task_id: seen for task_id, seen in looked.items() if seen}
 
     def _step(self, stage: str, task_id: str, step: Callable[[], T]) -> T | None:
         """As `Apart.step`. One that failed is left alone for a while, which grows: the
@@ -165,32 +158,20 @@ class Calls:
             logger().error("document.damaged", kind="claim", repaired=True)
 
     def _see(self, info: ObjectInfo) -> Seen | None:
-        known = self._known.read.get(info.key)
-        if known and (known[0].etag, known[0].last_modified) == (
-            info.etag,
-            info.last_modified,
-        ):
-            note = known[1]
-        else:
-            try:
-                data = self._ctx.store.read(info.bucket, info.key)
-                note = ClaimNote.from_bytes(data, info.key)
-            except NotFound:
-                return None
-            # no worker can read it either, so none would ever begin the task
-            except PermanentError:
-                self._damaged.append(info)
-                return None
-        self._known.read[info.key] = info, note
-        attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
-        return Seen(
-            info, attempt, note, attempts.due_s(note, info, self._ctx.settings.lease_s)
-        )
+        try:
+            claim = self._log.read(info)
+        except PermanentError:
+            # No worker can read it either, so none would ever begin the task.
+            self._damaged.append(info)
+            return None
+        if claim is None:
+            return None
+        return Seen(claim, claim.due_s(self._ctx.settings.lease_s))
 
     def _call(self, task_id: str, seen: Seen) -> bool:
-        ctx, bucket = self._ctx, self._ctx.settings.bucket_results
+        ctx = self._ctx
         try:
-            receipt = read_receipt(ctx, seen.note.upload_id)
+            receipt = read_receipt(ctx, seen.claim.note.upload_id)
         except NotFound:
             return self._drop(task_id, seen)
         except PermanentError:
@@ -204,12 +185,12 @@ class Calls:
         )
         # Published before it is marked: a crash between the two costs one message too
         # many, never one too few.
-        attempts.requeue(ctx.store, bucket, task_id, seen.attempt, seen.note)
+        claims.requeue(self._log, seen.claim)
         logger().info(
             "task.republished",
             task_id=task_id,
             upload_id=receipt.upload_id,
-            attempt=seen.attempt + 1,
+            attempt=seen.claim.number + 1,
         )
         return True
 
@@ -223,14 +204,14 @@ class Calls:
         store, bucket = self._ctx.store, self._ctx.settings.bucket_results
         listed = [info.key for info in store.list(bucket, keys.claims(task_id))]
         # else a worker has just begun the next attempt
-        if listed and listed[-1] == seen.info.key:
+        if listed and listed[-1] == seen.claim.info.key:
             for key in reversed(listed):
                 store.delete(bucket, key)
             logger().info(
                 "claim.dropped",
                 task_id=task_id,
-                upload_id=seen.note.upload_id,
-                attempt=seen.attempt,
+                upload_id=seen.claim.note.upload_id,
+                attempt=seen.claim.number,
             )
         return False
 

@@ -23,7 +23,7 @@ from handlers.reconcile.tables import Entry, text
 from handlers.retelling import read_reason, read_receipt, read_record
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.telemetry import logger
-from shared.uploads import attempts, keys
+from shared.uploads import claims, keys
 from shared.uploads.cancellation import WITHDRAWN
 from shared.uploads.documents import Reason, Record
 
@@ -117,17 +117,13 @@ def _drop(work: Work, reason: Reason) -> None:
 
 
 def _is_in_work(work: Work, reason: Reason) -> bool:
-    store, settings = work.ctx.store, work.ctx.settings
-    found = (
-        attempts.latest(store, settings.bucket_results, reason.task_id)
-        if reason.task_id
-        else None
-    )
-    return (
-        found is not None
-        and found[1].state == "working"
-        and attempts.due_s(*found[1:], settings.lease_s) > 0
-    )
+    if reason.task_id is None:
+        return False
+    settings = work.ctx.settings
+    claim = claims.latest(work.ctx.store, settings.bucket_results, reason.task_id)
+    if claim is None or not claim.in_progress:
+        return False
+    return claim.due_s(settings.lease_s) > 0
 
 
 def _record(work: Work, task_id: str) -> Record | None:

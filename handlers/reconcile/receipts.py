@@ -141,14 +141,14 @@ class Receipts:
 
     def _wait(self, info: ObjectInfo, entry: Entry) -> None:
         self._work.report.waiting += 1
-        claim = self._claimed.get(entry.task)
-        if claim or entry.task in self._ends.orphans:
+        seen = self._claimed.get(entry.task)
+        if seen or entry.task in self._ends.orphans:
             self.waited_for.add(entry.task)
         photos = self.waiting[entry.queue]
-        if claim is None or claim.has_message:
+        if seen is None or seen.has_message:
             photos.add(entry, old=info.age_s > self._work.ctx.settings.lease_s)
         else:
-            photos.begun += claim.note.state == "working"
+            photos.begun += seen.claim.in_progress
 
     def _settled(self, entries: list[tuple[ObjectInfo, Entry]]) -> set[bytes]:
         """Those whose end the bucket knows, the diary and whoever is to be called. A

@@ -14,28 +14,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from shared.errors import NotFound, PermanentError
 from shared.runtime.telemetry import logger, raised_at
 from shared.s3.store import ObjectInfo, ObjectStore
 from shared.uploads import keys
+from shared.uploads.attempts import JSON, Attempt, AttemptLog, AttemptNote
 from shared.uploads.documents import Document
 
 Outcome = Literal["delivered", "disabled", "given_up"]
-JSON = "application/json"
-CLOCK_STEP_S = 1.0  # object times come in whole seconds
 
 
-class Note(Document):
+class Note(AttemptNote):
     """Content of one try. `user`: the pseudonym of whose call it is. `status`,
     `detail`: how it failed.
     """
 
+    IN_PROGRESS: ClassVar[str] = "calling"
+
     host: str
     user: str = ""
     state: Literal["waiting", "calling"]
-    wait_s: float = 0.0
     status: int | None = None
     detail: str | None = None
 
@@ -70,26 +70,24 @@ class Ledger:
     """Used by one thread that looks and any number that write."""
 
     def __init__(self, store: ObjectStore, bucket: str, timeout_s: float) -> None:
-        self._store, self._bucket = store, bucket
-        self._lease_s = 2 * timeout_s + CLOCK_STEP_S
-        self._read: dict[str, tuple[datetime, str, Note]] = {}
+        self._store = store
+        self._bucket = bucket
+        self._lease_s = 2 * timeout_s
+        self._attempts = AttemptLog(store, bucket, keys.callbacks_due(), Note)
 
     def order(self, upload_id: str, host: str, user: str) -> Due | None:
         """Ask for a call. None: it was asked for before."""
-        new = self._create(upload_id, 0, Note(host=host, user=user, state="waiting"))
-        return Due(upload_id, host, 0, 0.0, user) if new else None
+        note = Note(host=host, user=user, state="waiting")
+        is_new = self._attempts.create(upload_id, 0, note)
+        return Due(upload_id, host, 0, 0.0, user) if is_new else None
 
     def look(self) -> Iterator[Due]:
         """Every call that is to be made, with its latest try. Reads only notes that
         changed.
         """
-        latest: dict[str, ObjectInfo] = {}
-        for info in self._store.list(self._bucket, keys.callbacks_due()):
-            latest[info.key.removeprefix(keys.callbacks_due()).partition("/")[0]] = info
-        known, self._read = self._read, {}
-        for upload_id, info in latest.items():
+        for info in self._attempts.newest().values():
             try:
-                due = self._due(upload_id, info, known.get(info.key))
+                attempt = self._attempt(info)
             # of this object alone, or the list raises it for all
             except Exception as error:
                 next(iter(self._store.list(self._bucket, info.key)), None)
@@ -99,31 +97,27 @@ class Ledger:
                     where=raised_at(error),
                 )
                 continue
-            if due:
-                yield due
+            if attempt is not None:
+                yield self._due(attempt)
 
-    def _due(
-        self, upload_id: str, info: ObjectInfo, seen: tuple[datetime, str, Note] | None
-    ) -> Due | None:
-        fresh = seen is None or seen[:2] != (info.last_modified, info.etag)
-        note = self._note(info) if fresh or seen is None else seen[2]
-        if note is None:
-            return None
-        self._read[info.key] = info.last_modified, info.etag, note
-        attempt = int(info.key.rpartition("/")[2].removesuffix(".json"))
-        return Due(upload_id, note.host, attempt, self._due_s(note, info), note.user)
+    def _due(self, attempt: Attempt[Note]) -> Due:
+        note = attempt.note
+        due_s = attempt.due_s(self._lease_s)
+        return Due(attempt.item, note.host, attempt.number, due_s, note.user)
+
+    def _attempt(self, info: ObjectInfo) -> Attempt[Note] | None:
+        try:
+            return self._attempts.read(info)
+        except PermanentError:  # damaged: better one call too many than one too few
+            return self._attempts.with_note(info, Note(host="", state="waiting"))
 
     def begin(self, due: Due) -> Due | None:
         """Begin the next try. None: somebody else did."""
         attempt = due.attempt + 1
-        new = self._create(
-            due.upload_id, attempt, Note(host=due.host, user=due.user, state="calling")
-        )
-        return (
-            Due(due.upload_id, due.host, attempt, self._lease_s, due.user)
-            if new
-            else None
-        )
+        note = Note(host=due.host, user=due.user, state="calling")
+        if not self._attempts.create(due.upload_id, attempt, note):
+            return None
+        return Due(due.upload_id, due.host, attempt, self._lease_s, due.user)
 
     def postpone(self, due: Due, wait_s: float, status: int | None, detail: str) -> Due:
         """The try failed; the next is due in `wait_s`."""
@@ -135,12 +129,7 @@ class Ledger:
             status=status,
             detail=detail,
         )
-        self._store.put(
-            self._bucket,
-            keys.callback_due(due.upload_id, due.attempt),
-            note.to_bytes(),
-            JSON,
-        )
+        self._attempts.write(due.upload_id, due.attempt, note)
         return Due(due.upload_id, due.host, due.attempt, wait_s, due.user)
 
     def finish(self, told: Told) -> None:
@@ -198,19 +187,3 @@ class Ledger:
         for info in list(self._store.list(self._bucket, keys.callbacks_off())):
             if info.key.endswith(f"/{name}"):
                 self._store.delete(self._bucket, info.key)
-
-    def _create(self, upload_id: str, attempt: int, note: Note) -> bool:
-        return self._store.put_new(
-            self._bucket, keys.callback_due(upload_id, attempt), note.to_bytes(), JSON
-        )
-
-    def _note(self, info: ObjectInfo) -> Note | None:
-        try:
-            return Note.from_bytes(self._store.read(self._bucket, info.key), info.key)
-        except NotFound:
-            return None
-        except PermanentError:  # damaged: better one call too many than one too few
-            return Note(host="", state="waiting")
-
-    def _due_s(self, note: Note, info: ObjectInfo) -> float:
-        return (self._lease_s if note.state == "calling" else note.wait_s) - info.age_s

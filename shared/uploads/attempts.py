@@ -1,269 +1,178 @@
-"""Who works on a task, and how often it was tried: one small object per attempt, in the
-results bucket.
+"""Numbered attempts at one piece of work, kept as small objects in a bucket.
 
-`claims/{task_id}/0001.json` is created with `If-None-Match: *`, so of any number of
-workers one begins attempt 1. The holder writes its claim again six times a lease; a
-claim that was not, for a whole lease *by the store's own clock*, belongs to a dead
-worker, and attempt 2 may be claimed in the same way. Where the broker, too, gave the
-task's message to another, a third of a lease is enough. The number of claims is the
-number of attempts, and it survives every crash. A message is therefore only a hint that
-there may be work: a worker that finds the task held drops the hint, because the sweep
-makes a new one from any claim that is due (`due_s`).
+`{prefix}{item}/0001.json` is created with `If-None-Match: *`, so of any number of
+processes exactly one begins attempt 1. The number of objects is the number of attempts,
+and it survives every crash. Ages are measured by the store's clock alone, because the
+clocks of the processes may disagree. Tasks (`shared.uploads.claims`) and webhooks
+(`handlers.webhooks.call_log`) both count their attempts in this way.
 """
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Generic, TypeVar
 
-from shared.errors import Code, DarkroomError, NotFound
-from shared.runtime.settings import Settings
+from shared.errors import NotFound
 from shared.s3.store import ObjectInfo, ObjectStore
-from shared.uploads import keys
 from shared.uploads.documents import Document
 
 CLOCK_STEP_S = 1.0  # object times come in whole seconds
-RENEWALS = 6
-"""How often in a lease a holder says that it lives."""
-SILENT = 1 / 3
-"""Part of a lease after which a silent holder is given up whose message came back."""
+JSON = "application/json"
 
 
-class ClaimNote(Document):
-    """Content of one claim. `crashes` counts the attempts before it that ended with a
-    dead worker, `refused` those that count for nothing, as the worker was of another
-    release; one that is refused counts itself, too.
-
-    `take`: drawn for each try to begin an attempt, so that it can be told whose the
-    claim is. `progress`: fraction of the inference that is done, from 0 to 1, as of the
-    last renewal.
+class AttemptNote(Document):
+    """Content of one attempt's object. `wait_s` is the pause before the next attempt,
+    once this one is over.
     """
 
-    worker: str
-    upload_id: str
-    state: Literal["working", "failed", "requeued"]
-    take: str = ""
-    crashes: int = 0
-    refused: int = 0
+    IN_PROGRESS: ClassVar[str]
+    """The value of `state` while the attempt is being made."""
+
+    state: str
     wait_s: float = 0.0
-    progress: float = 0.0
-    error_code: Code | None = None
-    error_detail: str | None = None
+
+
+NoteT = TypeVar("NoteT", bound=AttemptNote)
 
 
 @dataclass(frozen=True)
-class Claim:
-    """An attempt that this process holds."""
+class Attempt(Generic[NoteT]):
+    """One attempt at `item`, as the store has it."""
 
-    task_id: str
-    attempt: int
-    note: ClaimNote
+    item: str
+    number: int
+    note: NoteT
+    info: ObjectInfo
+
+    @property
+    def in_progress(self) -> bool:
+        return self.note.state == self.note.IN_PROGRESS
+
+    def due_s(self, lease_s: float) -> float:
+        """Seconds until the next attempt may begin; 0 or less means now.
+
+        An attempt that is in progress, and was not written again for a whole lease,
+        belongs to a dead process.
+        """
+        if self.in_progress:
+            return lease_s + CLOCK_STEP_S - self.info.age_s
+        return self.note.wait_s - self.info.age_s
 
 
-@dataclass(frozen=True)
-class Held:
-    """Somebody holds the task for upload `upload_id`, or its next try is not due, for
-    about `due_s` seconds more.
+NoteCache = MutableMapping[str, Attempt[NoteT]]
+"""Attempts that were read before, by key."""
+
+
+class AttemptLog(Generic[NoteT]):
+    """All attempts under one prefix. Every method raises `StorageUnavailable`.
+
+    A log that is read again and again reads only what changed; several logs may share
+    one `cache`.
     """
 
-    due_s: float
-    upload_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Spent:
-    """The task has used up its attempts; `note` is the last one's."""
-
-    attempts: int
-    code: Code
-    detail: str
-
-
-class Claims:
-    """Claims of one worker. All methods raise `StorageUnavailable`."""
-
-    def __init__(self, store: ObjectStore, settings: Settings, worker: str) -> None:
-        self._store = store
-        self._bucket = settings.bucket_results
-        self._settings = settings
-        self._worker = worker
-
-    def take(
-        self, task_id: str, upload_id: str, came_back: bool = False
-    ) -> Claim | Held | Spent:
-        """Begin the next attempt of a task, unless it is held or spent.
-
-        `came_back`: the broker took the task's message from somebody, who is dead or
-        has lost its connection.
-        """
-        first = ClaimNote(
-            worker=self._worker,
-            upload_id=upload_id,
-            state="working",
-            take=secrets.token_hex(8),
-        )
-        if self._write_new(task_id, 1, first):
-            return Claim(task_id, 1, first)
-        found = latest(self._store, self._bucket, task_id)
-        if found is None:  # it ended between the two looks: look again
-            return self.take(task_id, upload_id, came_back)
-        attempt, note, info = found
-        if note == first:
-            # the store wrote it, answered with an error, and was asked again
-            return Claim(task_id, attempt, note)
-        wait_s = due_s(
-            note, info, self._settings.lease_s * (SILENT if came_back else 1)
-        )
-        if wait_s > 0:
-            return Held(wait_s, note.upload_id)
-        following = _following(note, first)
-        if spent := self._spent(attempt, note, following):
-            return spent
-        if self._write_new(task_id, attempt + 1, following):
-            return Claim(task_id, attempt + 1, following)
-        if (found := latest(self._store, self._bucket, task_id)) and found[
-            1
-        ] == following:
-            return Claim(task_id, attempt + 1, following)  # as above
-        return self.take(task_id, upload_id, came_back)  # somebody was quicker: see who
-
-    def renew(self, claim: Claim, progress: float = 0.0) -> None:
-        """Say that the holder lives, and how far it is."""
-        self._write(
-            claim, claim.note.model_copy(update={"progress": round(progress, 3)})
-        )
-
-    def fail(
-        self, claim: Claim, error: Exception, wait_s: float, counts: bool = True
+    def __init__(
+        self,
+        store: ObjectStore,
+        bucket: str,
+        prefix: str,
+        note_type: type[NoteT],
+        cache: NoteCache[NoteT] | None = None,
     ) -> None:
-        """End the attempt; the next is due in `wait_s`."""
-        code = error.code if isinstance(error, DarkroomError) else Code.INTERNAL
-        detail = (
-            error.detail
-            if isinstance(error, DarkroomError)
-            else f"{type(error).__name__}: {error}"
-        )
-        self._write(
-            claim,
-            claim.note.model_copy(
-                update={
-                    "state": "failed",
-                    "wait_s": wait_s,
-                    "error_code": code,
-                    "error_detail": detail[:500],
-                    "refused": claim.note.refused + (not counts),
-                }
-            ),
-        )
-        if not counts and claim.attempt > 2:
-            # One that is refused for weeks leaves no row of claims behind: the last one
-            # knows how many there were, and the first one keeps anybody from beginning
-            # anew.
-            self._store.delete(
-                self._bucket, keys.claim(claim.task_id, claim.attempt - 1)
-            )
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix
+        self._note_type = note_type
+        self._cache: NoteCache[NoteT] = {} if cache is None else cache
 
-    def forget(self, task_id: str, attempts: int) -> None:
-        """The task reached its end: forget its attempts."""
-        for attempt in range(attempts, 0, -1):
-            self._store.delete(self._bucket, keys.claim(task_id, attempt))
+    def create(self, item: str, number: int, note: NoteT) -> bool:
+        """Begin an attempt. False: another process began it first."""
+        key = self._key(item, number)
+        return self._store.put_new(self._bucket, key, note.to_bytes(), JSON)
 
-    def hand_back(self, claim: Claim) -> None:
-        """The attempt was not made (the worker is leaving): only the earlier ones
-        count.
+    def write(self, item: str, number: int, note: NoteT) -> None:
+        """Replace the note of an attempt, which also renews its lease."""
+        key = self._key(item, number)
+        self._store.put(self._bucket, key, note.to_bytes(), JSON)
+
+    def delete(self, item: str, number: int) -> None:
+        self._store.delete(self._bucket, self._key(item, number))
+
+    def clear(self, item: str, count: int) -> None:
+        """Delete attempts 1 to `count`, the newest first: while any is left, nobody
+        begins with attempt 1 again.
         """
-        self._store.delete(self._bucket, keys.claim(claim.task_id, claim.attempt))
+        for number in range(count, 0, -1):
+            self.delete(item, number)
 
-    def _spent(
-        self, attempt: int, last: ClaimNote, following: ClaimNote
-    ) -> Spent | None:
-        limits = self._settings
-        if following.crashes >= limits.max_crashes:
-            return Spent(
-                attempt,
-                Code.WORKER_CRASHED,
-                f"{following.crashes} workers died while restoring this photo",
-            )
-        if attempt - last.refused >= limits.max_attempts:
-            detail = last.error_detail or "the worker died"
-            code = (
-                Code.SOURCE_UNREADABLE
-                if last.error_code == Code.SOURCE_UNREADABLE
-                else Code.ATTEMPTS_EXHAUSTED
-            )
-            return Spent(
-                attempt, code, f"{attempt} attempts failed; the last one: {detail}"
-            )
+    def latest(self, item: str) -> Attempt[NoteT] | None:
+        """The newest attempt, or None without any. Raises
+        `PermanentError(bad_document)` where its note is damaged.
+        """
+        listed = self._store.list(self._bucket, f"{self._prefix}{item}/")
+        keys = [info.key for info in listed if self._number(info.key) is not None]
+        for key in reversed(keys):
+            try:
+                with self._store.open(self._bucket, key) as stream:
+                    data = b"".join(stream.chunks())
+                    return self._attempt(stream.info, data)
+            except NotFound:
+                continue  # deleted since the listing
         return None
 
-    def _write_new(self, task_id: str, attempt: int, note: ClaimNote) -> bool:
-        key = keys.claim(task_id, attempt)
-        return self._store.put_new(
-            self._bucket, key, note.to_bytes(), "application/json"
-        )
+    def newest(self) -> dict[str, ObjectInfo]:
+        """The object of the newest attempt at each item. Objects whose names are not
+        those of attempts are left out.
+        """
+        found = {
+            self._item(info.key): info
+            for info in self._store.list(self._bucket, self._prefix)
+            if self._number(info.key) is not None
+        }
+        keys = {info.key for info in found.values()}
+        for key in [key for key in self._cache if key not in keys]:
+            del self._cache[key]
+        return found
 
-    def _write(self, claim: Claim, note: ClaimNote) -> None:
-        self._store.put(
-            self._bucket,
-            keys.claim(claim.task_id, claim.attempt),
-            note.to_bytes(),
-            "application/json",
-        )
+    def read(self, info: ObjectInfo) -> Attempt[NoteT] | None:
+        """The attempt of a listed object, from the cache where it has not changed.
+        None: it was deleted meanwhile.
 
+        Raises `PermanentError(bad_document)` where its note is damaged.
+        """
+        known = self._cache.get(info.key)
+        if known and _is_same(known.info, info):
+            attempt = self.with_note(info, known.note)
+        else:
+            try:
+                data = self._store.read(self._bucket, info.key)
+            except NotFound:
+                return None
+            attempt = self._attempt(info, data)
+        self._cache[info.key] = attempt
+        return attempt
 
-def latest(
-    store: ObjectStore, bucket: str, task_id: str
-) -> tuple[int, ClaimNote, ObjectInfo] | None:
-    """The newest claim of a task: its attempt, its content and the store's word on it."""
-    prefix = keys.claims(task_id)
-    listed = [info.key for info in store.list(bucket, prefix)]
-    for key in reversed(
-        [
-            key
-            for key in listed
-            if key.removeprefix(prefix).removesuffix(".json").isdigit()
-        ]
-    ):
-        try:
-            with store.open(bucket, key) as stream:
-                note = ClaimNote.from_bytes(b"".join(stream.chunks()), key)
-                return (
-                    int(key.removeprefix(prefix).removesuffix(".json")),
-                    note,
-                    stream.info,
-                )
-        except NotFound:
-            continue
-    return None
+    def with_note(self, info: ObjectInfo, note: NoteT) -> Attempt[NoteT]:
+        """The attempt of a listed object whose own note is replaced by `note`."""
+        number = self._number(info.key)
+        assert number is not None
+        return Attempt(self._item(info.key), number, note, info)
 
+    def _attempt(self, info: ObjectInfo, data: bytes) -> Attempt[NoteT]:
+        return self.with_note(info, self._note_type.from_bytes(data, info.key))
 
-def due_s(note: ClaimNote, info: ObjectInfo, lease_s: float) -> float:
-    """Seconds until the next attempt may begin, by the store's clock alone; 0 or less
-    means now.
-    """
-    if note.state == "working":
-        return lease_s + CLOCK_STEP_S - info.age_s
-    return note.wait_s - info.age_s
+    def _key(self, item: str, number: int) -> str:
+        return f"{self._prefix}{item}/{number:04d}.json"
 
+    def _item(self, key: str) -> str:
+        return key.removeprefix(self._prefix).partition("/")[0]
 
-def requeue(
-    store: ObjectStore, bucket: str, task_id: str, attempt: int, note: ClaimNote
-) -> None:
-    """Mark a due claim as published again, so that the next sweep does not publish it
-    once more.
-
-    A claim that was `working` counts as a crash from here on.
-    """
-    crashed = note.state == "working"
-    marked = note.model_copy(
-        update={"state": "requeued", "wait_s": 0.0, "crashes": note.crashes + crashed}
-    )
-    store.put(
-        bucket, keys.claim(task_id, attempt), marked.to_bytes(), "application/json"
-    )
+    def _number(self, key: str) -> int | None:
+        """The number of the attempt at `key`; None: what lies there is no attempt."""
+        _, _, name = key.removeprefix(self._prefix).partition("/")
+        digits = name.removesuffix(".json")
+        return int(digits) if digits.isdecimal() else None
 
 
-def _following(last: ClaimNote, first: ClaimNote) -> ClaimNote:
-    crashes = last.crashes + (last.state == "working")
-    return first.model_copy(update={"crashes": crashes, "refused": last.refused})
+def _is_same(known: ObjectInfo, info: ObjectInfo) -> bool:
+    return known.etag == info.etag and known.last_modified == info.last_modified

@@ -54,7 +54,7 @@ def claims(task_id: str = "") -> str:
 
 
 def claim(task_id: str, attempt: int) -> str:
-    """In the results bucket while a task is worked on: see `shared.uploads.attempts`."""
+    """In the results bucket while a task is worked on: see `shared.uploads.claims`."""
     return f"{claims(task_id)}{attempt:04d}.json"
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectStore
-from shared.uploads import attempts, events, keys
+from shared.uploads import claims, events, keys
 from shared.uploads.cancellation import WITHDRAWN
 from shared.uploads.documents import Reason, Receipt
 from shared.uploads.messages import RestoreTask
@@ -90,10 +90,9 @@ def _failure(receipt: Receipt, store: ObjectStore, settings: Settings) -> None:
 
 def _forget_attempts(task_id: str, store: ObjectStore, settings: Settings) -> None:
     """Unless the task is being worked on, for another upload of the same photo."""
-    found = attempts.latest(store, settings.bucket_results, task_id)
-    if found is None:
+    log = claims.claim_log(store, settings.bucket_results)
+    last = log.latest(task_id)
+    if last is None:
         return
-    number, note, info = found
-    if note.state != "working" or attempts.due_s(note, info, settings.lease_s) <= 0:
-        for attempt in range(number, 0, -1):
-            store.delete(settings.bucket_results, keys.claim(task_id, attempt))
+    if not last.in_progress or last.due_s(settings.lease_s) <= 0:
+        log.clear(task_id, last.number)

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "mutation"
 MUTANTS = {
     "early_ack": "tests/contract/test_broker_leases.py::test_stop_gives_back_at_once_and_in_order",
     "no_condition": "tests/contract/test_storage.py::test_only_the_first_of_many_writers_wins",
-    "no_counter": "tests/unit/shared/uploads/test_attempts.py",
+    "no_counter": "tests/unit/shared/uploads/test_claims.py",
     "named_exchange": "tests/contract/test_broker_faults.py::test_a_broker_that_forgot_everything_takes_messages_again",
     "no_confirm": "tests/contract/test_broker_faults.py::test_a_frozen_broker_is_noticed_by_both_sides",
     "no_sweep": "tests/contract/test_reconcile.py",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpu_worker.pipeline.retrying import POLICY
-from shared.uploads.attempts import RENEWALS, SILENT
+from shared.uploads.claims import REDELIVERED_LEASE_FRACTION, RENEWALS_PER_LEASE
 from shared.uploads.documents import Record
 
 WORKER_LOGS = "workers"
@@ -162,7 +162,9 @@ def _reason(
     }
     if last & set(ENDS):
         return None
-    silent = timedelta(seconds=lease_s * (SILENT - 1 / RENEWALS))
+    silent = timedelta(
+        seconds=lease_s * (REDELIVERED_LEASE_FRACTION - 1 / RENEWALS_PER_LEASE)
+    )
     for kind in ("kill", "freeze", "stop"):
         for deed in deeds:
             if deed.kind == kind and deed.pid == earlier.pid:
@@ -182,6 +184,7 @@ def _reason(
     return (
         "lease"
         if away
-        and later.claimed - earlier.claimed >= timedelta(seconds=lease_s * SILENT)
+        and later.claimed - earlier.claimed
+        >= timedelta(seconds=lease_s * REDELIVERED_LEASE_FRACTION)
         else None
     )

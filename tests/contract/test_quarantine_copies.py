@@ -16,7 +16,7 @@ from handlers.on_upload import on_upload
 from infra.local.stack import Stack
 from shared.errors import Code, NotFound
 from shared.uploads import keys
-from shared.uploads.attempts import Claims, Spent
+from shared.uploads.claims import AttemptsExhausted, Claims
 from shared.uploads.documents import Receipt
 from tests.support.api_world import ApiWorld
 from tests.support.upload_world import photo
@@ -34,7 +34,7 @@ def fail(world: ApiWorld, receipt: Receipt, code: Code) -> None:
     claims = Claims(ctx.store, ctx.settings, "w")
     outcomes = Outcomes(Context(ctx.settings, ctx.store, publisher, claims, ctx.clock))
     delivery: Any = Delivery(b"")
-    outcomes.spent(delivery, receipt, Spent(1, code, "d"))
+    outcomes.spent(delivery, receipt, AttemptsExhausted(1, code, "d"))
 
 
 def copies(world: ApiWorld, upload_id: str) -> list[bytes]:

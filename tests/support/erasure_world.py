@@ -22,7 +22,7 @@ from infra.bootstrap import buckets
 from shared.errors import Code
 from shared.runtime.settings import Settings
 from shared.uploads import events
-from shared.uploads.attempts import Claims, Spent
+from shared.uploads.claims import AttemptsExhausted, Claims
 from shared.uploads.documents import Receipt, Record
 from tests.support.admin import as_admin
 from tests.support.api_world import ApiWorld
@@ -142,7 +142,7 @@ class ErasureWorld(ApiWorld):
         ctx = WorkerContext(
             self.settings, self.store, publisher, claims, self.ctx.clock
         )
-        Outcomes(ctx).spent(delivery, receipt, Spent(1, code, detail))
+        Outcomes(ctx).spent(delivery, receipt, AttemptsExhausted(1, code, detail))
         self.record()
 
     def found(self, secret: Secrets) -> list[str]:

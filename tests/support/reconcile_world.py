@@ -24,7 +24,7 @@ from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
-from shared.uploads.attempts import Claim, Claims
+from shared.uploads.claims import Claim, Claims
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent, RestoreTask
 from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
@@ -178,7 +178,7 @@ class Town:
 
     def claim(self, upload: str, worker: str = "w1") -> Claim:
         receipt = self.receipt(upload)
-        claim = self.claims(worker).take(receipt.task_id or "", upload)
+        claim = self.claims(worker).acquire(receipt.task_id or "", upload)
         assert isinstance(claim, Claim)
         return claim
 

@@ -14,7 +14,7 @@ from handlers.context import Context
 from shared.broker.dead_letter import letters
 from shared.errors import Code
 from shared.uploads import keys
-from shared.uploads.attempts import due_s, latest
+from shared.uploads.claims import latest
 from shared.uploads.documents import Reason
 from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
@@ -99,8 +99,8 @@ def test_a_lost_device_ends_the_worker_and_no_photo(
 
 def is_due(ctx: Context, task: str) -> bool:
     """Whether the next attempt may begin."""
-    found = latest(ctx.store, ctx.settings.bucket_results, task)
-    return found is None or due_s(found[1], found[2], 4.0) <= 0
+    claim = latest(ctx.store, ctx.settings.bucket_results, task)
+    return claim is None or claim.due_s(4.0) <= 0
 
 
 def ended(worker: Worker) -> int:

@@ -23,7 +23,7 @@ from shared.broker.dead_letter import letters
 from shared.models import registry
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.attempts import latest
+from shared.uploads.claims import latest
 from tests.conftest import darkroom
 from tests.support.client import PATIENCE_S, Client, photo
 from tests.support.extras import needs
@@ -264,9 +264,9 @@ def test_a_photo_waits_for_its_model_and_loses_no_try(
             "refusals",
             240,
         )
-        found = latest(own.store, own.settings.bucket_results, waits.task_id)
-        assert found
-        assert found[1].refused >= 2 * TRIES
+        claim = latest(own.store, own.settings.bucket_results, waits.task_id)
+        assert claim
+        assert claim.note.uncounted_attempts >= 2 * TRIES
         assert not worker.said("task.failed")
         pull(tmp_path)
         made = eventually(

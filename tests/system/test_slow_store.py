@@ -10,7 +10,7 @@ import pytest
 
 from handlers.context import Context
 from shared.uploads import keys
-from shared.uploads.attempts import latest
+from shared.uploads.claims import latest
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
@@ -76,5 +76,5 @@ def test_a_worker_leaves_although_the_store_never_answers(ctx: Context) -> None:
 
 
 def progress(ctx: Context, task_id: str) -> float:
-    found = latest(ctx.store, ctx.settings.bucket_results, task_id)
-    return found[1].progress if found else 0.0
+    claim = latest(ctx.store, ctx.settings.bucket_results, task_id)
+    return claim.note.progress if claim else 0.0

@@ -28,7 +28,8 @@ from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.attempts import CLOCK_STEP_S, RENEWALS
+from shared.uploads.attempts import CLOCK_STEP_S
+from shared.uploads.claims import RENEWALS_PER_LEASE
 from shared.uploads.documents import Record
 from tests.support.patched import Gates, buckets, patched
 from tests.support.waiting import eventually
@@ -205,7 +206,7 @@ def watch_the_claim(ctx: Context, task: str) -> int:
         ctx.publisher.publish(
             restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode()
         )
-        time.sleep(LEASE_S / RENEWALS)
+        time.sleep(LEASE_S / RENEWALS_PER_LEASE)
         info = ctx.store.head(bucket, claim)
         assert info.age_s <= LEASE_S + CLOCK_STEP_S, (
             "the holder stopped saying that it lives"

@@ -17,7 +17,7 @@ from handlers.http.auth.principal import Caller
 from handlers.http.problems import Problem
 from handlers.retelling import read_earlier, read_receipt, receipt_of
 from shared.errors import NotFound
-from shared.uploads import attempts
+from shared.uploads import claims
 from shared.uploads.documents import Receipt, Superseded
 
 HINTS = 10_000
@@ -101,10 +101,9 @@ class Belongings:
             yield hinted
         if record := record_of(self._ctx, task_id):
             yield record.upload_id
-        if found := attempts.latest(
-            self._ctx.store, self._ctx.settings.bucket_results, task_id
-        ):
-            yield found[1].upload_id
+        bucket = self._ctx.settings.bucket_results
+        if claim := claims.latest(self._ctx.store, bucket, task_id):
+            yield claim.note.upload_id
         after = None
         while rows := self._logbook.page(Filter(task_id=task_id, after=after), PAGE):
             yield from (str(row.upload_id) for row in rows)

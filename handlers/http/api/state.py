@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from handlers.context import Context
 from handlers.retelling import read_record, reason_of
 from shared.errors import Code, PermanentError
-from shared.uploads import attempts
+from shared.uploads import claims
 from shared.uploads.cancellation import ERASED
 from shared.uploads.documents import Fault, Receipt, Record, Superseded
 from shared.uploads.messages import Status
@@ -47,16 +47,11 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
         return State("duplicate", None, record.attempts, 1.0)
     if fault := fault_of(ctx, receipt):
         return State("failed", fault)
-    found = attempts.latest(ctx.store, ctx.settings.bucket_results, receipt.task_id)
-    if found is None:
+    claim = claims.latest(ctx.store, ctx.settings.bucket_results, receipt.task_id)
+    if claim is None:
         return State("queued")
-    attempt, note, _ = found
-    return State(
-        "processing" if note.state == "working" else "queued",
-        None,
-        attempt,
-        note.progress,
-    )
+    status: Status = "processing" if claim.in_progress else "queued"
+    return State(status, None, claim.number, claim.note.progress)
 
 
 def record_of(ctx: Context, task_id: str) -> Record | None:

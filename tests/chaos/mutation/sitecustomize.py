@@ -45,9 +45,9 @@ def no_condition() -> None:
 
 def no_counter() -> None:
     """Attempts are never used up."""
-    from shared.uploads.attempts import Claims
+    from shared.uploads.claims import Claims
 
-    Claims._spent = lambda *_: None
+    Claims._exhausted = lambda *_: None
 
 
 def named_exchange() -> None:

@@ -27,7 +27,7 @@ from shared.models import Model, ModelFile, registry
 from shared.offers import Announcement, Offers
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.attempts import latest
+from shared.uploads.claims import latest
 from tests.support.fakes import FakeClock, MemoryStore
 from tests.support.upload_world import World, photo
 from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, Delivery, bench  # noqa: F401
@@ -437,14 +437,10 @@ def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
     prepare, task_id = refusing(bench), bench.receipt.task_id or ""
     for number in range(1, 40):
         refuse(bench, prepare)
-        found = latest(bench.world.store, "results", task_id)
-        assert found
-        assert (found[0], found[1].refused, found[1].crashes, found[1].error_code) == (
-            number,
-            number,
-            0,
-            "model_missing",
-        )
+        claim = latest(bench.world.store, "results", task_id)
+        assert claim
+        assert (claim.number, claim.note.uncounted_attempts) == (number, number)
+        assert (claim.note.crashes, claim.note.error_code) == (0, "model_missing")
         bench.world.clock.advance(301)
     assert (
         len(
@@ -458,8 +454,8 @@ def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
     )
     assert [event.kind for event in bench.world.log()] == ["queued"]
     job = bench.begin()  # by a worker that can
-    assert job.claim.attempt - job.claim.note.refused == 1
-    bench.ctx.claims.forget(task_id, job.claim.attempt)
+    assert job.claim.counted_attempts == 1
+    bench.ctx.claims.clear(task_id, job.claim.attempt)
     assert not [
         key
         for key in bench.world.store.keys("results")

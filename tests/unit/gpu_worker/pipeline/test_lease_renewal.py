@@ -14,8 +14,8 @@ from gpu_worker.pipeline.prepare import Prepare
 from handlers.http.api import cancel_and_erase
 from shared.broker import topology
 from shared.errors import Code, PermanentError
-from shared.uploads import attempts, keys
-from shared.uploads.attempts import Claims
+from shared.uploads import claims, keys
+from shared.uploads.claims import Claims
 from shared.uploads.documents import Receipt
 from tests.support.upload_world import World, photo
 
@@ -70,8 +70,8 @@ class Bench:
 
     def progress(self) -> float | None:
         assert self.receipt.task_id
-        found = attempts.latest(self.world.store, "results", self.receipt.task_id)
-        return found[1].progress if found else None
+        claim = claims.latest(self.world.store, "results", self.receipt.task_id)
+        return claim.note.progress if claim else None
 
 
 @pytest.fixture

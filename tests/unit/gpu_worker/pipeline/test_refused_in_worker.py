@@ -11,8 +11,8 @@ import pytest
 
 from gpu_worker.pipeline.job import Job
 from shared.errors import Code, ObjectUnreadable, PermanentError
-from shared.uploads import attempts, keys
-from shared.uploads.attempts import Spent
+from shared.uploads import claims, keys
+from shared.uploads.claims import AttemptsExhausted
 from tests.support.refusals import BROKEN, FORBIDDEN, KMS_DISABLED, WANTS_A_KEY, Refusal
 from tests.support.upload_world import photo
 from tests.support.waiting import eventually
@@ -41,7 +41,7 @@ def test_an_end_that_the_store_refuses_is_no_end_of_the_worker(bench: Bench) -> 
     bench.world.store.refuse(
         "quarantine", keys.reason(bench.receipt.upload_id), WANTS_A_KEY, "PUT"
     )
-    spent = Spent(5, Code.ATTEMPTS_EXHAUSTED, "5 attempts failed")
+    spent = AttemptsExhausted(5, Code.ATTEMPTS_EXHAUSTED, "5 attempts failed")
     bench.outcomes.spent(bench.delivery, bench.receipt, spent)  # type: ignore[arg-type]
     assert (bench.delivery.acked, bench.delivery.code) == (1, "")
 
@@ -125,13 +125,10 @@ def test_a_record_that_cannot_be_read_costs_attempts(bench: Bench) -> None:
     limits = bench.ctx.settings
     for attempt in range(1, limits.max_attempts):
         assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
-        found = attempts.latest(world.store, "results", task_id)
-        assert found is not None
-        assert (found[0], found[1].state, found[1].error_code) == (
-            attempt,
-            "failed",
-            Code.SOURCE_UNREADABLE,
-        )
+        claim = claims.latest(world.store, "results", task_id)
+        assert claim is not None
+        assert (claim.number, claim.note.state) == (attempt, "failed")
+        assert claim.note.error_code == Code.SOURCE_UNREADABLE
         world.clock.advance(limits.retry_cap_s)
     assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
     reason = world.reason(bench.decision)

@@ -273,7 +273,7 @@ def test_a_look_that_goes_wrong_is_logged_and_made_again(
 def test_a_note_that_cannot_be_read_hides_no_other_call(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger's object in our place, and one that the store does not give: the call
+    """An object that is no note, and a note that the store does not give: the call
     behind them is made.
     """
     monkeypatch.setattr("handlers.processes.webhook_dispatcher.LOOK_S", 0.01)
@@ -299,10 +299,8 @@ def test_a_note_that_cannot_be_read_hides_no_other_call(
     with capture_logs() as logs:
         office.thread.start()
         eventually(lambda: office.post.done["good.example.com"] == 1, "the call")
-    assert {line["error"] for line in logs if line["event"] == "callback.unread"} == {
-        "StorageUnavailable",
-        "ValueError",
-    }
+    unread = [line["error"] for line in logs if line["event"] == "callback.unread"]
+    assert set(unread) == {"StorageUnavailable"}
 
 
 def test_a_look_that_hangs_is_seen(

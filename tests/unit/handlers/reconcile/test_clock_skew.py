@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from handlers.on_sweep import on_sweep
-from shared.uploads.attempts import Claim, Claims, Held
+from shared.uploads.claims import Claim, Claims, LeaseHeld
 from tests.support.fakes import FakeClock
 from tests.support.reconcile_world import LEASE_S, Town
 
@@ -72,13 +72,13 @@ def test_workers_with_wrong_clocks_agree_on_the_holder(
     task_id = town.receipt(upload).task_id or ""
     ours = town.claim(upload, "right")
     theirs = Claims(town.store, town.ctx.settings, "wrong")
-    assert isinstance(theirs.take(task_id, upload), Held)
+    assert isinstance(theirs.acquire(task_id, upload), LeaseHeld)
     for _ in range(4):
         town.later(LEASE_S - 5)
         town.claims("right").renew(ours)
-        assert isinstance(theirs.take(task_id, upload), Held)
+        assert isinstance(theirs.acquire(task_id, upload), LeaseHeld)
     town.later()
-    assert isinstance(theirs.take(task_id, upload), Claim)
+    assert isinstance(theirs.acquire(task_id, upload), Claim)
 
 
 @every_skew

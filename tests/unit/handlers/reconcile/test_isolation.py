@@ -16,7 +16,7 @@ from shared.broker import topology
 from shared.errors import BrokerUnavailable, Code, PermanentError, StorageUnavailable
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
-from shared.uploads.attempts import ClaimNote
+from shared.uploads.claims import ClaimNote
 from shared.uploads.documents import Receipt
 from tests.support.reconcile_world import CountingStore, Town, TownDiary
 

@@ -219,7 +219,7 @@ def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(
 
     def begins(bucket: str, key: str, version: str | None = None) -> bytes:
         if key == keys.receipt(first):
-            town.claims("w2").take(task, twin)
+            town.claims("w2").acquire(task, twin)
         return read(bucket, key, version)
 
     calls = Calls(town.ctx)

@@ -1,174 +1,123 @@
-"""Claims: one holder at a time, attempts that survive crashes, all by the store's
-clock.
-"""
+"""The log of attempts: what is listed, what is read again, and when the next is due."""
+
+from __future__ import annotations
+
+from typing import ClassVar
 
 import pytest
 
-from shared.errors import BrokerUnavailable, Code, OtherRelease
-from shared.runtime.settings import Settings
-from shared.uploads import attempts, keys
-from shared.uploads.attempts import Claim, Claims, Held, Spent
+from shared.errors import PermanentError
+from shared.uploads.attempts import CLOCK_STEP_S, AttemptLog, AttemptNote
 from tests.support.fakes import FakeClock, MemoryStore
 
-SETTINGS = Settings(lease_s=30, max_attempts=3, max_crashes=2)
+LEASE_S = 30.0
+
+
+class Note(AttemptNote):
+    IN_PROGRESS: ClassVar[str] = "busy"
+
+
+BUSY = Note(state="busy")
+
+
+class CountingStore(MemoryStore):
+    """Keeps the keys that were read."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.reads: list[str] = []
+
+    def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
+        self.reads.append(key)
+        return super().read(bucket, key, version)
 
 
 @pytest.fixture
-def clock():
+def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def store(clock):
-    return MemoryStore(clock)
+def store(clock: FakeClock) -> CountingStore:
+    return CountingStore(clock)
 
 
 @pytest.fixture
-def ann(store):
-    return Claims(store, SETTINGS, "ann")
+def log(store: CountingStore) -> AttemptLog[Note]:
+    return AttemptLog(store, "results", "work/", Note)
 
 
-@pytest.fixture
-def bob(store):
-    return Claims(store, SETTINGS, "bob")
+def numbers(log: AttemptLog[Note]) -> dict[str, int]:
+    attempts = [log.read(info) for info in log.newest().values()]
+    return {attempt.item: attempt.number for attempt in attempts if attempt}
 
 
-def test_the_second_worker_finds_the_task_held(ann, bob):
-    assert isinstance(ann.take("t", "u"), Claim)
-    held = bob.take("t", "other-upload")
-    assert isinstance(held, Held)
-    assert held.upload_id == "u"
-    assert 30 <= held.due_s <= 31
+def test_an_attempt_is_begun_once(log: AttemptLog[Note]) -> None:
+    assert log.create("a", 1, BUSY)
+    assert not log.create("a", 1, BUSY)
 
 
-def test_a_renewed_claim_is_kept_for_ever(ann, bob, clock):
-    claim = ann.take("t", "u")
-    for _ in range(20):
-        clock.advance(20)
-        assert isinstance(bob.take("t", "u"), Held)
-        ann.renew(claim)
+def test_the_newest_attempt_at_each_item_counts(
+    log: AttemptLog[Note], store: CountingStore
+) -> None:
+    """Whatever else lies under the prefix is no attempt."""
+    for item, number in (("a", 1), ("a", 2), ("b", 1)):
+        log.create(item, number, BUSY)
+    for name in ("a/0003.json.bak", "a/notes.json", "c/9/0001.json"):
+        store.put("results", f"work/{name}", b"?", "text/plain")
+    assert numbers(log) == {"a": 2, "b": 1}
+    latest = log.latest("a")
+    assert latest is not None
+    assert latest.number == 2
 
 
-def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
-    ann.take("t", "u")
-    clock.advance(32)
-    claim = bob.take("t", "u")
-    assert isinstance(claim, Claim)
-    assert (claim.attempt, claim.note.crashes) == (2, 1)
+def test_an_attempt_that_did_not_change_is_read_once(
+    log: AttemptLog[Note], store: CountingStore, clock: FakeClock
+) -> None:
+    """Its age is that of the newest listing all the same."""
+    log.create("a", 1, BUSY)
+    numbers(log)
+    clock.advance(LEASE_S + CLOCK_STEP_S)
+    (info,) = log.newest().values()
+    attempt = log.read(info)
+    assert attempt is not None
+    assert attempt.due_s(LEASE_S) == 0
+    assert store.reads == ["work/a/0001.json"]
+    log.write("a", 1, BUSY.model_copy(update={"wait_s": 5.0}))
+    numbers(log)
+    assert len(store.reads) == 2
 
 
-def test_where_the_message_came_back_a_third_of_a_lease_is_enough(ann, bob, clock):
-    """The broker lost the holder, too: a dead worker's photo comes back within seconds,
-    a living one's does not.
-    """
-    claim = ann.take("t", "u")
-    clock.advance(9)
-    ann.renew(claim)
-    clock.advance(9)
-    assert isinstance(bob.take("t", "u", came_back=True), Held)
-    clock.advance(3)
-    assert isinstance(bob.take("t", "u"), Held)
-    assert isinstance(bob.take("t", "u", came_back=True), Claim)
+def test_a_deleted_attempt_is_forgotten(
+    log: AttemptLog[Note], store: CountingStore
+) -> None:
+    """An object put there later is read, even one with the same content."""
+    log.create("a", 1, BUSY)
+    assert numbers(log) == {"a": 1}
+    log.clear("a", 1)
+    assert numbers(log) == {}
+    log.create("a", 1, BUSY)
+    assert numbers(log) == {"a": 1}
+    assert len(store.reads) == 2
 
 
-def test_a_late_sign_of_life_does_not_take_the_task_back(ann, bob, clock):
-    """A worker that was stopped for a while and goes on: its claim is history."""
-    first = ann.take("t", "u")
-    clock.advance(32)
-    bob.take("t", "u")
-    ann.renew(first)
-    assert isinstance(ann.take("t", "u"), Held)
+def test_an_attempt_that_is_over_is_due_after_its_pause(
+    log: AttemptLog[Note], clock: FakeClock
+) -> None:
+    log.create("a", 1, Note(state="failed", wait_s=5.0))
+    clock.advance(4)
+    latest = log.latest("a")
+    assert latest is not None
+    assert not latest.in_progress
+    assert latest.due_s(LEASE_S) == 1
 
 
-def test_a_photo_that_kills_its_workers_is_set_aside(ann, clock):
-    for _ in range(SETTINGS.max_crashes):
-        assert isinstance(ann.take("t", "u"), Claim)
-        clock.advance(32)
-    spent = ann.take("t", "u")
-    assert isinstance(spent, Spent)
-    assert (spent.code, spent.attempts) == (Code.WORKER_CRASHED, 2)
-
-
-def test_a_failed_attempt_is_due_after_its_wait_and_no_sooner(ann, bob, clock):
-    ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=5)
-    assert isinstance(bob.take("t", "u"), Held)
-    clock.advance(5)
-    claim = bob.take("t", "u")
-    assert isinstance(claim, Claim)
-    assert (claim.attempt, claim.note.crashes) == (2, 0)
-
-
-def test_attempts_run_out_and_the_last_error_is_told(ann, clock):
-    for _ in range(SETTINGS.max_attempts):
-        ann.fail(ann.take("t", "u"), BrokerUnavailable("the last straw"), wait_s=1)
-        clock.advance(2)
-    spent = ann.take("t", "u")
-    assert isinstance(spent, Spent)
-    assert spent.code == Code.ATTEMPTS_EXHAUSTED
-    assert "the last straw" in spent.detail
-
-
-def test_what_workers_of_another_release_refuse_is_no_attempt(ann, clock):
-    for _ in range(SETTINGS.max_attempts * 2):
-        ann.fail(
-            ann.take("t", "u"),
-            OtherRelease(Code.UNKNOWN_WORKFLOW, "x"),
-            wait_s=1,
-            counts=False,
-        )
-        clock.advance(2)
-    for _ in range(SETTINGS.max_attempts):
-        ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=1)
-        clock.advance(2)
-    assert isinstance(ann.take("t", "u"), Spent)
-
-
-def test_an_attempt_that_was_handed_back_does_not_count(ann, bob):
-    ann.hand_back(ann.take("t", "u"))
-    claim = bob.take("t", "u")
-    assert isinstance(claim, Claim)
-    assert claim.attempt == 1
-
-
-def test_a_requeued_crash_still_counts_as_a_crash(ann, store, clock):
-    ann.take("t", "u")
-    clock.advance(32)
-    attempt, note, _ = attempts.latest(store, "results", "t")
-    attempts.requeue(store, "results", "t", attempt, note)
-    claim = ann.take("t", "u")
-    assert isinstance(claim, Claim)
-    assert (claim.attempt, claim.note.crashes) == (2, 1)
-
-
-def test_the_end_of_a_task_leaves_no_claim(ann, store, clock):
-    ann.take("t", "u")
-    clock.advance(32)
-    claim = ann.take("t", "u")
-    ann.forget("t", claim.attempt)
-    assert list(store.list("results", keys.claims())) == []
-
-
-@pytest.mark.parametrize("attempt", [1, 2])
-def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(
-    ann, store, clock, monkeypatch, attempt
-):
-    """The second try of the same request finds the key taken, by ourselves: no attempt
-    is lost, no lease waited for.
-    """
-    if attempt == 2:
-        ann.fail(ann.take("t", "u"), BrokerUnavailable("x"), wait_s=0)
-    put_new = store.put_new
-    monkeypatch.setattr(store, "put_new", lambda *args: put_new(*args) and False)
-    claim = ann.take("t", "u")
-    assert isinstance(claim, Claim)
-    assert (claim.attempt, claim.note.crashes) == (attempt, 0)
-    # another message of the same task, in the same worker
-    assert isinstance(ann.take("t", "u"), Held)
-
-
-def test_what_is_no_claim_is_left_alone(ann, bob, store):
-    """Whatever somebody puts beside the claims holds up no photo."""
-    ann.take("t", "u")
-    for name in ("0001.json.bak", "notes.json", "9/0001.json"):
-        store.put("results", keys.claims("t") + name, b"?", "text/plain")
-    assert isinstance(bob.take("t", "u"), Held)
+def test_a_damaged_note_is_no_attempt(
+    log: AttemptLog[Note], store: CountingStore
+) -> None:
+    store.put("results", "work/a/0001.json", b"{", "application/json")
+    (info,) = log.newest().values()
+    with pytest.raises(PermanentError):
+        log.read(info)
+    with pytest.raises(PermanentError):
+        log.latest("a")

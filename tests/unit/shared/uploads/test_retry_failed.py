@@ -13,7 +13,7 @@ from handlers.http.api import cancel_and_erase
 from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.s3.store import ObjectInfo
 from shared.uploads import events, keys
-from shared.uploads.attempts import Claim
+from shared.uploads.claims import Claim
 from shared.uploads.messages import LogEvent, RestoreTask
 from shared.uploads.retry_failed import reopen
 from tests.support.reconcile_world import Town
@@ -111,7 +111,7 @@ def test_what_is_being_worked_on_for_another_upload_keeps_its_claim(town: Town) 
     one.
     """
     upload = failed(town)
-    town.claims("w3").forget(town.receipt(upload).task_id or "", 2)
+    town.claims("w3").clear(town.receipt(upload).task_id or "", 2)
     town.claim(upload, "w3")
     assert reopened(town, upload)
     assert len(list(town.store.list("results", keys.claims()))) == 1
