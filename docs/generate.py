@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,75 +25,6 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 METHODS = ("get", "put", "post", "delete")
-
-WAYS_OUT = {
-    "empty_file": "send a whole JPEG, PNG, WebP, TIFF, BMP, HEIC, AVIF or still GIF",
-    "unsupported_format": "send a JPEG, PNG, WebP, TIFF, BMP, HEIC, AVIF or still GIF",
-    "truncated": "send the whole file",
-    "animated": "send one frame",
-    "too_large": "send a smaller file, or raise `DARKROOM_MAX_UPLOAD_BYTES`",
-    "too_many_pixels": "choose a smaller `scale`, or raise `DARKROOM_MAX_PIXELS` or `DARKROOM_MAX_OUTPUT_PIXELS`",
-    "unknown_workflow": "the sentence names the rule; `darkroom workflows` lists them",
-    "bad_parameter": "the sentence names the parameter's range; `darkroom workflows` lists them",
-    "bad_metadata": "the sentence names the rule",
-    "workflow_unavailable": "no worker can run it: the sentence has the command that helps; then upload it again. "
-    "`DARKROOM_UNAVAILABLE=wait` lets it wait",
-    "decode_error": "only the full decode showed it: save the photo again in an ordinary format",
-    "unsupported_mode": "only the full decode showed it: save the photo again in an ordinary mode",
-    "invalid_output": "report the photo",
-    "out_of_memory": "a smaller `DARKROOM_TILE_PX`; report the photo",
-    "source_missing": "the upload was deleted before its turn: upload it again",
-    "source_changed": "the upload was overwritten before its turn; the newer one is an upload of its own",
-    "source_unreadable": "the store returns other uploads and not this one (policy, archive class, lost key, damage): "
-    "mend that, then upload it again",
-    "model_missing": "no worker with the network came within a day: `darkroom models pull NAME`",
-    "model_corrupt": "`darkroom models verify`, then `darkroom models pull NAME`",
-    "worker_crashed": "it killed `DARKROOM_MAX_CRASHES` workers: report the photo; `darkroom dead retry` tries again",
-    "attempts_exhausted": "`DARKROOM_MAX_ATTEMPTS` attempts failed; the sentence has the last error; "
-    "`darkroom dead retry` tries again",
-    "cancelled": "its owner took it back; upload it again to have it restored",
-    "erased": "its owner took it back; upload it again to have it restored",
-    "bad_message": "a message that cannot be read is a dead letter: `darkroom dead list`",
-    "bad_document": "an object of Darkroom's is damaged; the sweep makes it anew where it can",
-    "storage_unavailable": "the object store is away; nothing is lost, and it is tried again",
-    "broker_unavailable": "the broker is away; nothing is lost, and it is tried again",
-    "database_unavailable": "the audit log is away; no photo waits for it",
-    "disk_full": "make room on the worker's disk; no attempt is counted",
-    "settings": "the sentence names the setting and its rule; `darkroom config` lists them",
-    "internal": "a fault of Darkroom's own: report it",
-}
-"""Error code → the way out, in words."""
-
-REJECTED = {
-    "unknown_workflow",
-    "bad_parameter",
-    "bad_metadata",
-    "workflow_unavailable",
-}
-REJECTED_OR_FAILED = {
-    "empty_file",
-    "unsupported_format",
-    "truncated",
-    "animated",
-    "too_large",
-    "too_many_pixels",
-    "source_missing",
-    "source_changed",
-    "source_unreadable",
-}
-FAILED = {
-    "decode_error",
-    "unsupported_mode",
-    "invalid_output",
-    "out_of_memory",
-    "model_missing",
-    "model_corrupt",
-    "worker_crashed",
-    "attempts_exhausted",
-    "cancelled",
-    "erased",
-}
-"""Error codes with which an upload ends in this status; the others end none."""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -117,7 +49,28 @@ def code(text: str) -> str:
 
 
 def settings() -> Iterator[str]:
-    """Every setting, as `darkroom config` prints it where nothing is set."""
+    """Every setting in its group, as `darkroom config` prints it where nothing is set."""
+    from shared.runtime.settings import Settings, variable
+
+    rows = {row["name"]: row for row in _printed_settings()}
+    rows["DARKROOM_STATE_DIR"]["value"] = ".darkroom"
+    for group in reversed(Settings.__bases__):
+        title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", group.__name__).split(" ")[:-1]
+        yield from (
+            "",
+            f"## {' '.join(title).capitalize()}",
+            "",
+            group.__doc__ or "",
+            "",
+        )
+        names = [variable(name) for name in group.model_fields]
+        yield from table(
+            ("setting", "default", "unit", "meaning"),
+            [_setting(rows.pop(name)) for name in names if name in rows],
+        )
+
+
+def _printed_settings() -> list[dict[str, str]]:
     command = [sys.executable, "-m", "infra.cli", "config", "--json"]
     clean = {
         name: value
@@ -128,22 +81,12 @@ def settings() -> Iterator[str]:
     done = subprocess.run(
         command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True
     )
-    rows = json.loads(done.stdout)
-    default = {row["name"]: row["value"] for row in rows} | {
-        "DARKROOM_STATE_DIR": ".darkroom"
-    }
-    yield from table(
-        ("setting", "default", "unit", "meaning"),
-        (
-            (
-                code(row["name"]),
-                code(default[row["name"]]),
-                row["unit"],
-                row["description"],
-            )
-            for row in rows
-        ),
-    )
+    printed: list[dict[str, str]] = json.loads(done.stdout)
+    return printed
+
+
+def _setting(row: dict[str, str]) -> tuple[str, str, str, str]:
+    return code(row["name"]), code(row["value"]), row["unit"], row["description"]
 
 
 def metrics() -> Iterator[str]:
@@ -180,27 +123,21 @@ def error_codes() -> Iterator[str]:
         Code.BAD_MESSAGE: "About a message or a document, not a photo",
         Code.STORAGE_UNAVAILABLE: "About the surroundings",
     }
+    texts = tomllib.loads((DOCS / "error-codes.toml").read_text())
     group: list[tuple[str, str, str]] = []
     for found in Code:
         if found in titles:
             yield from _error_group(group)
             yield from ("", f"## {titles[found]}", "")
             group = []
-        group.append((code(found), _status(found), WAYS_OUT[found]))
+        text = texts[found]
+        group.append((code(found), text.get("ends", ""), text["way_out"]))
     yield from _error_group(group)
 
 
 def _error_group(rows: list[tuple[str, str, str]]) -> Iterator[str]:
     if rows:
         yield from table(("`error_code`", "ends an upload as", "the way out"), rows)
-
-
-def _status(error_code: str) -> str:
-    if error_code in REJECTED_OR_FAILED:
-        return "rejected, failed"
-    if error_code in REJECTED:
-        return "rejected"
-    return "failed" if error_code in FAILED else ""
 
 
 # Workflows
