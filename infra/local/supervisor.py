@@ -17,7 +17,7 @@ from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
 
-RESTART = RetryPolicy(base_s=0.25, cap_s=10.0, max_attempts=1_000_000)
+RESTART = RetryPolicy(base_s=0.25, cap_s=10.0)
 STEADY_S = 30.0
 """A process that ran for this long starts its next life without the backoff of the
 last.
@@ -160,7 +160,7 @@ class Child:
         self._end_group()
         now_s = self._clock.monotonic()
         self.failures = 1 if now_s - self._started_s > STEADY_S else self.failures + 1
-        delay_s = RESTART.delay_s(min(self.failures, 10)) or RESTART.cap_s
+        delay_s = RESTART.wait_s(self.failures)
         status = self._process.returncode
         logger().warning(
             "process.died",

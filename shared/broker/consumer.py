@@ -31,7 +31,7 @@ __all__ = ["Consumer", "Delivery"]
 
 IDLE_WAIT_S = 0.25
 BEAT_S = 1.0
-RECONNECT = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=1_000)
+RECONNECT = RetryPolicy(base_s=0.2, cap_s=5.0)
 
 
 class Consumer:
@@ -104,7 +104,7 @@ class Consumer:
             if error is None:
                 continue
             failures = 1 if monotonic() - connected > RECONNECT.cap_s else failures + 1
-            delay_s = RECONNECT.delay_s(min(failures, 10)) or RECONNECT.cap_s
+            delay_s = RECONNECT.wait_s(failures)
             # The type only: messages of client libraries may carry addresses with
             # credentials.
             logger().warning(

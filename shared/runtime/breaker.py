@@ -1,9 +1,10 @@
-"""A circuit breaker: who finds a service away spares it, and himself, further calls
-until one of them gets through.
+"""A circuit breaker: after repeated failures callers fail fast, until a probe call
+succeeds.
 
-Closed, everybody may call. Failures in a row open it: nobody calls for a while that
-grows. Then it is half open: one call goes through as a probe; its outcome closes the
-circuit or opens it for longer. Thread-safe, and waits for nobody.
+Closed, every call is admitted. Failures in a row open it: no call is admitted for a
+while, which grows with each opening. Then it is half open: one call goes through as a
+probe; its outcome closes the circuit or opens it for longer. Thread-safe; it never
+blocks.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Callable
 from shared.runtime.retry import RetryPolicy
 
 PROBE_S = 0.5
-"""How soon to ask again while somebody else's probe is under way."""
+"""Seconds after which to ask again while another thread's probe is under way."""
 
 
 class Breaker:
-    """`failures` in a row open it, for as long as `policy` says of the first, second, …
-    failed probe.
+    """The circuit of one service. `failures` in a row open it.
+
+    `policy` says for how long, by the number of openings in a row.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class Breaker:
         failures: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._policy, self._allowed, self._monotonic = policy, failures, monotonic
+        self._policy = policy
+        self._allowed = failures
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._in_a_row = 0
         self._openings = 0
@@ -37,13 +41,14 @@ class Breaker:
         self._probing = False
 
     def admit(self) -> float:
-        """0: make the call, and say `failed` or `answered`. Otherwise seconds after
-        which to ask here again.
+        """0 when the call may be made; its outcome must then be reported by `failed` or
+        `answered`. Otherwise seconds after which to ask again.
         """
         with self._lock:
             if not self._openings:
                 return 0.0
-            if (wait_s := self._until_s - self._monotonic()) > 0:
+            wait_s = self._until_s - self._monotonic()
+            if wait_s > 0:
                 return wait_s
             if self._probing:
                 return PROBE_S
@@ -51,23 +56,26 @@ class Breaker:
             return 0.0
 
     def failed(self) -> float:
-        """The service did not answer a call. Seconds for which it is left alone now."""
+        """Report a call to which the service did not answer.
+
+        Returns the seconds for which no call is admitted now.
+        """
         with self._lock:
             self._in_a_row += 1
             # Calls that were under way when it opened say nothing new.
-            if self._probing or (
-                not self._openings and self._in_a_row >= self._allowed
-            ):
+            too_many = not self._openings and self._in_a_row >= self._allowed
+            if self._probing or too_many:
                 self._openings += 1
-                self._until_s = self._monotonic() + (
-                    self._policy.delay_s(self._openings) or self._policy.cap_s
-                )
+                wait_s = self._policy.wait_s(self._openings)
+                self._until_s = self._monotonic() + wait_s
             self._probing = False
             return max(0.0, self._until_s - self._monotonic())
 
     def answered(self) -> bool:
-        """The service answered, whatever it said. True: it had been away."""
+        """Report an answer of the service, whatever it said. True: it had been away."""
         with self._lock:
             was_away = self._openings > 0
-            self._in_a_row, self._openings, self._probing = 0, 0, False
+            self._in_a_row = 0
+            self._openings = 0
+            self._probing = False
             return was_away

@@ -1,5 +1,5 @@
-"""The SDK's client, for what is asked rarely: buckets, copies, uploads in parts; and
-its credentials.
+"""The SDK's client, for rare requests (buckets, copies, uploads in parts), and its
+credentials.
 """
 
 from __future__ import annotations
@@ -16,54 +16,53 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ReadTimeoutError
 from botocore.utils import parse_timestamp
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.clock import StoreClock
 from shared.s3.http import (
     CONNECT_S,
     CONNECTIONS,
+    MAX_ATTEMPTS,
     NOW,
     READ_S,
-    RETRY,
     StoreTimeAuth,
-    heard,
+    correct_clock,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STORE_TIME = "s3v4-store-time"
-ASKED = "darkroom.asked"
+SENT = "darkroom.sent"
+"""Key of a request's context: when it was sent (monotonic)."""
 
 AUTH_TYPE_MAPS[STORE_TIME] = StoreTimeAuth
 
 
 def s3_session() -> botocore.session.Session:
-    """A session that reads times quickly: the SDK's way of it takes four fifths of the
-    time of a listing.
+    """A session that parses times quickly: the SDK's own parser takes four fifths of
+    the time of a listing.
     """
     session = botocore.session.get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(
-        timestamp_parser=timestamp
-    )
+    parsers = session.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=timestamp)
     return session
 
 
 def timestamp(value: Any) -> datetime:
+    """A time as S3 writes it: in ISO 8601 or as an HTTP date."""
     try:
-        return (
-            datetime.fromisoformat(value)
-            if value[4] == "-"
-            else parsedate_to_datetime(value)
-        )
+        if value[4] == "-":
+            return datetime.fromisoformat(value)
+        return parsedate_to_datetime(value)
     except (TypeError, ValueError, IndexError):
         return parse_timestamp(value)
 
 
 def s3_client(
-    session: botocore.session.Session, settings: Settings, clock: StoreClock
+    session: botocore.session.Session, settings: StoreSettings, clock: StoreClock
 ) -> S3Client:
-    """Requests are signed by `clock`, and their answers put it right; what it presigns
-    is not.
+    """A client whose requests are signed for the time of `clock`, and whose responses
+    correct that. Presigned URLs do not use it.
     """
     client = boto3.Session(botocore_session=session).client(
         "s3",
@@ -75,58 +74,59 @@ def s3_client(
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
             max_pool_connections=CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": RETRY.max_attempts},
-            # Other servers than Amazon's do not all know the newer trailing checksums.
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            # Not all servers know Amazon's newer trailing checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            # presigned URLs would else be signed in a way that newer regions refuse
+            # Newer regions refuse the SDK's default signature of presigned URLs.
             signature_version="s3v4",
             s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
         ),
     )
-    _keep_time(client, clock)
+    _sign_for_store_time(client, clock)
     return client
 
 
-def _keep_time(client: S3Client, clock: StoreClock) -> None:
-    """The SDK signs by this machine's clock, and gives up where the store refuses that."""
+def _sign_for_store_time(client: S3Client, clock: StoreClock) -> None:
+    """Sign for the time of `clock`, not for this machine's, which the store may refuse."""
 
-    def choose(signature_version: str, **_: Any) -> str | None:
+    def choose_signer(signature_version: str, **_: Any) -> str | None:
         return STORE_TIME if signature_version == "s3v4" else None
 
-    def begin(request: Any, **_: Any) -> None:
-        request.context |= {NOW: clock.now(), ASKED: clock.monotonic()}
+    def before_sign(request: Any, **_: Any) -> None:
+        request.context |= {NOW: clock.now(), SENT: clock.monotonic()}
 
-    def listen(
+    def needs_retry(
         response: Any,
         request_dict: Any,
         attempts: int,
         caught_exception: Exception | None = None,
         **_: Any,
     ) -> float | None:
-        """Seconds until the request is tried again; None leaves it to the SDK's own
-        rules.
-        """
+        """Seconds until the next attempt; None leaves the decision to the SDK."""
         if isinstance(caught_exception, ReadTimeoutError):
-            raise caught_exception  # silence is not asked again: see `S3Http`
+            raise caught_exception  # Silence is not tried again: see `S3Http`.
         if response is None:
             return None
-        was_wrong = heard(
-            clock, response[0].headers.get("Date"), request_dict["context"][ASKED]
-        )
-        refused = response[0].status_code >= 300
-        return 0.0 if was_wrong and refused and attempts < RETRY.max_attempts else None
+        date = response[0].headers.get("Date")
+        was_wrong = correct_clock(clock, date, request_dict["context"][SENT])
+        was_refused = response[0].status_code >= 300
+        if was_wrong and was_refused and attempts < MAX_ATTEMPTS:
+            return 0.0
+        return None
 
     events: Any = client.meta.events
-    events.register("choose-signer.s3", choose)
-    events.register("before-sign.s3", begin)
-    events.register_first("needs-retry.s3", listen)
+    events.register("choose-signer.s3", choose_signer)
+    events.register("before-sign.s3", before_sign)
+    events.register_first("needs-retry.s3", needs_retry)
 
 
-def given_credentials(settings: Settings) -> Credentials | None:
-    """None: the SDK's own chain has to find some."""
-    key, secret = (
-        settings.s3_access_key.get_secret_value(),
-        settings.s3_secret_key.get_secret_value(),
-    )
-    return Credentials(key, secret) if key and secret else None
+def given_credentials(settings: StoreSettings) -> Credentials | None:
+    """The credentials that the settings name. None: the SDK's own chain has to find
+    some.
+    """
+    key = settings.s3_access_key.get_secret_value()
+    secret = settings.s3_secret_key.get_secret_value()
+    if not key or not secret:
+        return None
+    return Credentials(key, secret)

@@ -1,5 +1,5 @@
-"""Time is injected: code that decides by time takes a `Clock`, tests pass one that they
-move.
+"""Time is injected: code that decides by time takes a `Clock`, and tests pass one that
+they move.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import Protocol
 from shared.runtime.telemetry import logger
 
 TOLERANCE = timedelta(seconds=2)
-"""So far a machine's clock may be off the store's before it is put right: the store
-tells whole seconds.
+"""How far a machine's clock may be off the store's before it is corrected. The store
+gives its time in whole seconds.
 """
 _SECOND = timedelta(seconds=1)
 _NOTHING = timedelta()
 
 
 class Clock(Protocol):
+    """The time of day and durations."""
+
     def now(self) -> datetime:
         """Wall-clock time, UTC, aware."""
 
@@ -29,6 +31,8 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """This machine's own clock."""
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -40,12 +44,12 @@ class SystemClock:
 
 
 class StoreClock:
-    """The one time of all machines: our own clock, put right by what the object store
-    says of its own. Thread-safe.
+    """The time that all machines share: this machine's clock, corrected by the dates
+    of the object store's responses. Thread-safe.
 
-    The store refuses requests that are signed for another time than its own, and what
-    machines write down is compared by others. A clock that is right within `TOLERANCE`
-    is left alone.
+    The store refuses requests that are signed for another time than its own, and
+    machines compare the times that others wrote. A clock that is right within
+    `TOLERANCE` is not corrected.
     """
 
     def __init__(self, own: Clock | None = None) -> None:
@@ -61,25 +65,24 @@ class StoreClock:
     def sleep(self, seconds: float) -> None:
         self._own.sleep(seconds)
 
-    def heard(self, told: datetime, asked_s: float) -> bool:
-        """The store's own time, `told` in an answer to what was asked at `asked_s`
-        (monotonic).
+    def correct(self, store_time: datetime, sent_s: float) -> bool:
+        """Correct this clock by `store_time`, the date of a response to a request that
+        was sent at `sent_s` (monotonic). True when the clock was wrong.
 
-        True: until now we were wrong. An answer that took long says little, and puts
-        nobody right who may be.
+        The longer a response took, the wider the span in which the store's time lies
+        now; a clock within the span may be right and is left alone.
         """
-        least = told - self._own.now()
-        most = least + _SECOND + timedelta(seconds=self._own.monotonic() - asked_s)
+        took = timedelta(seconds=self._own.monotonic() - sent_s)
+        least = store_time - self._own.now()
+        most = least + _SECOND + took
         if _is_within(self._behind, least, most):
             return False
-        self._behind = (
-            _NOTHING
-            if _is_within(_NOTHING, least, most)
-            else least + (most - least) / 2
-        )
-        logger().warning(
-            "clock.corrected", seconds=round(self._behind.total_seconds(), 1)
-        )
+        if _is_within(_NOTHING, least, most):
+            self._behind = _NOTHING
+        else:
+            self._behind = least + (most - least) / 2
+        seconds = round(self._behind.total_seconds(), 1)
+        logger().warning("clock.corrected", seconds=seconds)
         return True
 
 

@@ -1,12 +1,12 @@
-"""S3's everyday requests (GET, HEAD, PUT, DELETE of one object; listings) without the
-SDK's machinery around them.
+"""S3's everyday requests (GET, HEAD, PUT and DELETE of one object; listings) without
+the SDK around them.
 
 The SDK spends three quarters of a small request on building, dispatching and parsing
-it. Here a request is a URL, a few headers and a body, on the HTTP library that the SDK
-uses, too; credentials, signatures, proxies and certificates are as the SDK has them.
-What the server refuses is raised as the SDK's `ClientError`, what breaks as urllib3's
-`HTTPError`. Requests are signed for the server's time: one that is signed for another
-quarter of an hour is refused.
+it. Here a request is a URL, a few headers and a body, on the SDK's own HTTP library;
+credentials, signatures, proxies and certificates are the SDK's. A refusal is raised as
+the SDK's `ClientError`, a broken connection as urllib3's `HTTPError`. Requests are
+signed for the server's time, as a server refuses signatures that are a quarter of an
+hour off.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from shared import __version__
-from shared.runtime.retry import RetryPolicy
+from shared.runtime.retry import RetryPolicy, retrying
 from shared.s3.clock import StoreClock
 
 CONNECT_S = 3
 READ_S = 30
 CONNECTIONS = 32
 BLOCK_BYTES = 1 << 18
-"""Of a file, sent at a time."""
-RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=3)
-"""Of one request. What lasts longer is a fault of the store, and its callers' patience.
-"""
+"""Bytes read from a file and sent per write."""
+MAX_ATTEMPTS = 3
+RETRY = RetryPolicy(base_s=0.2, cap_s=5.0, max_attempts=MAX_ATTEMPTS)
+"""Attempts of a single request. Longer outages are left to the caller's own policy."""
 
 ONCE = RetryPolicy(base_s=0.0, cap_s=0.0, max_attempts=1)
 
 NOW = "darkroom.now"
+"""Key of a request's context: the time for which it is signed."""
 
 _PASSING_STATUSES = {429, 500, 502, 503, 504}
 _PASSING_CODES = {
@@ -62,7 +63,7 @@ Body = bytes | IO[bytes]
 
 @dataclass
 class _Unsigned:
-    """What the signer reads of a request, and where it puts the signature."""
+    """A request as the signer sees it: it reads the fields and writes its headers."""
 
     method: str
     url: str
@@ -73,9 +74,7 @@ class _Unsigned:
 
 
 class StoreTimeAuth(S3SigV4Auth):
-    """Signs for the time that `request.context` has as `NOW`; the SDK knows this
-    machine's only.
-    """
+    """The SDK's signer, with the time under `NOW` in place of this machine's."""
 
     def _modify_request_before_signing(self, request: AWSRequest) -> None:
         request.context["timestamp"] = request.context[NOW].strftime(SIGV4_TIMESTAMP)
@@ -86,11 +85,11 @@ class S3Http:
     """Requests for single objects and pages of listings, on a pool of connections.
     Thread-safe.
 
-    `credentials`: None means that none were found, and every request says so.
-    `path_style`: the bucket is the first part of the path; otherwise of the host name,
-    where it can be. `verify`: a file of certificate authorities, or the usual ones.
-    `clock` is put right by every answer. `retry`, `read_s`: longest silence; None means
-    `RETRY`, `READ_S`.
+    `credentials`: None means that none were found; every request then fails with
+    `NoCredentialsError`. `path_style`: the bucket is the first part of the path;
+    otherwise of the host name, where that is possible. `verify`: a file of certificate
+    authorities, or the usual ones. `clock` is corrected by every response. `retry` and
+    `read_s` (the longest silence) are `RETRY` and `READ_S` by default.
     """
 
     def __init__(
@@ -111,9 +110,8 @@ class S3Http:
         self._path_style = path_style
         self._sleep = sleep
         self._clock = clock or StoreClock()
-        self._proxy = ProxyConfiguration(get_environ_proxies(endpoint)).proxy_url_for(
-            endpoint
-        )
+        proxies = ProxyConfiguration(get_environ_proxies(endpoint))
+        self._proxy = proxies.proxy_url_for(endpoint)
         self._pools = _pools(self._proxy, verify, read_s or READ_S)
         self._retry = retry
 
@@ -126,27 +124,25 @@ class S3Http:
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
     ) -> BaseHTTPResponse:
-        """The server's answer, of a GET with its body still to read. A file is sent
-        from its beginning.
+        """Send a request and return the response; the body of a GET is still unread.
 
-        Passing faults are tried again, `RETRY` says how often; silence is not.
+        A file is sent from its beginning. Passing faults are tried again as the retry
+        policy says, silence is not. Raises `ClientError`, `HTTPError`,
+        `NoCredentialsError`.
         """
-        return self._ask(
-            method, self.url(bucket, key, version), dict(headers or {}), body
-        )
+        url = self.url(bucket, key, version)
+        return self._send_with_retries(method, url, dict(headers or {}), body)
 
     def listing(self, bucket: str, query: Mapping[str, str]) -> BaseHTTPResponse:
-        """One page, which was read to its end: a connection that breaks is a passing
-        fault, too.
-        """
-        told = "&".join(
-            f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query)
-        )
-        return self._ask(
-            "GET", f"{self._place(bucket)}/?{told}", {}, b"", is_whole=True
-        )
+        """Request one page and read it to its end.
 
-    def _ask(
+        As nothing is left to read, a connection that breaks is a passing fault, too.
+        """
+        pairs = [f"{name}={_quoted(query[name])}" for name in sorted(query)]
+        url = f"{self._bucket_url(bucket)}/?{'&'.join(pairs)}"
+        return self._send_with_retries("GET", url, {}, b"", is_whole=True)
+
+    def _send_with_retries(
         self,
         method: str,
         url: str,
@@ -154,44 +150,41 @@ class S3Http:
         body: Body,
         is_whole: bool = False,
     ) -> BaseHTTPResponse:
-        retry = self._retry or RETRY
-        attempt = 0
-        while True:
-            attempt += 1
-            asked_s = self._clock.monotonic()
+        for attempt in retrying(self._retry or RETRY, self._sleep):
+            sent_s = self._clock.monotonic()
             try:
-                answer = self._send(method, url, dict(headers), body, is_whole)
-            except HTTPError as broken:
-                # Whoever waited for so long for an object asks whether it is this one,
-                # before he waits again.
-                was_silent = isinstance(broken, ReadTimeoutError) and not is_whole
-                if was_silent or (delay_s := retry.delay_s(attempt)) is None:
+                response = self._send(method, url, dict(headers), body, is_whole)
+            except HTTPError as error:
+                # After a silence the caller first looks whether this object is at
+                # fault, before anything waits that long again.
+                was_silent = isinstance(error, ReadTimeoutError) and not is_whole
+                if was_silent or attempt.is_last:
                     raise
-            else:
-                was_wrong = heard(self._clock, answer.headers.get("Date"), asked_s)
-                if answer.status < 300:
-                    return answer
-                error = _refusal(method, answer)
-                # Refused for the time that it was signed for, perhaps; a HEAD is not
-                # told for what.
-                if (
-                    not (was_wrong or _is_passing(error))
-                    or (delay_s := retry.delay_s(attempt)) is None
-                ):
-                    raise error
-            self._sleep(delay_s)
+                continue
+            date = response.headers.get("Date")
+            clock_was_wrong = correct_clock(self._clock, date, sent_s)
+            if response.status < 300:
+                return response
+            refusal = _refusal(method, response)
+            # The refusal of a request that was signed for the wrong time need not say
+            # so: that of a HEAD says nothing.
+            is_passing = clock_was_wrong or _is_passing(refusal)
+            if not is_passing or attempt.is_last:
+                raise refusal
+        raise AssertionError("the last attempt returns or raises")
 
     def url(self, bucket: str, key: str, version: str | None = None) -> str:
         """Address of an object, its key encoded as S3 signs it."""
-        if not key:  # that would be the bucket itself
+        if not key:
+            # The URL would be that of the bucket itself.
             raise ParamValidationError(report="the key is empty")
-        query = f"?versionId={quote(version, safe='-_.~')}" if version else ""
-        return f"{self._place(bucket)}/{quote(key, safe='/~')}{query}"
+        query = f"?versionId={_quoted(version)}" if version else ""
+        return f"{self._bucket_url(bucket)}/{quote(key, safe='/~')}{query}"
 
-    def _place(self, bucket: str) -> str:
+    def _bucket_url(self, bucket: str) -> str:
         scheme, host, *_ = urlsplit(self._endpoint)
-        # A certificate for *.s3.amazonaws.com covers no bucket with dots, nor does DNS
-        # allow every bucket's name.
+        # A certificate for *.s3.amazonaws.com covers no bucket with dots, and not every
+        # bucket's name is a DNS name.
         if self._path_style or "." in bucket or not check_dns_name(bucket):
             return f"{self._endpoint}/{quote(bucket, safe='')}"
         return f"{scheme}://{bucket}.{host}"
@@ -204,27 +197,20 @@ class S3Http:
             body.seek(0)
         if self._credentials is None:
             raise NoCredentialsError
-        # renewed here, if they are of the kind that ends
+        # Temporary credentials are renewed here.
         credentials = self._credentials.get_frozen_credentials()
-        request = _Unsigned(
-            method, url, headers, body, context={NOW: self._clock.now()}
-        )
-        StoreTimeAuth(credentials, "s3", self._region).add_auth(
-            cast(AWSRequest, request)
-        )
+        context = {NOW: self._clock.now()}
+        request = _Unsigned(method, url, headers, body, context=context)
+        signer = StoreTimeAuth(credentials, "s3", self._region)
+        signer.add_auth(cast(AWSRequest, request))
         headers["User-Agent"] = f"darkroom/{__version__}"
         if method == "PUT":
             headers["Content-Length"] = str(size_of(body))
-        # Not through the pools' own `urlopen`, which would tidy the path: `a/../b` is a
-        # key like any other.
-        target = (
-            url
-            if self._proxy and url.startswith("http:")
-            else url[url.index("/", len("https://")) :]
-        )
+        # Not by the `urlopen` of the pools, which would normalise the path: `a/../b` is
+        # a key like any other.
         return self._pools.connection_from_url(url).urlopen(
             method,
-            target,
+            self._target(url),
             cast(bytes, body) if method == "PUT" else None,
             headers,
             retries=False,
@@ -234,15 +220,32 @@ class S3Http:
             decode_content=False,
         )
 
+    def _target(self, url: str) -> str:
+        """What the request line names: a proxy for plain HTTP gets the whole URL, a
+        server the path.
+        """
+        if self._proxy and url.startswith("http:"):
+            return url
+        return url[url.index("/", len("https://")) :]
 
-def heard(clock: StoreClock, date: str | None, asked_s: float) -> bool:
-    """Whether the `Date` of an answer to what was asked at `asked_s` (monotonic) put
-    `clock` right.
+
+def correct_clock(clock: StoreClock, date: str | None, sent_s: float) -> bool:
+    """Correct `clock` by the `Date` header of a response.
+
+    `sent_s`: when the request was sent (monotonic). True when the clock was wrong; a
+    header that is missing or damaged changes nothing.
     """
+    if date is None:
+        return False
     try:
-        return date is not None and clock.heard(parsedate_to_datetime(date), asked_s)
+        return clock.correct(parsedate_to_datetime(date), sent_s)
     except ValueError:
         return False
+
+
+def _quoted(value: str) -> str:
+    """`value` encoded as S3 signs parts of a query."""
+    return quote(value, safe="-_.~")
 
 
 def _pools(proxy: str | None, verify: str | bool, read_s: float) -> PoolManager:
@@ -255,17 +258,19 @@ def _pools(proxy: str | None, verify: str | bool, read_s: float) -> PoolManager:
     }
     if proxy is None:
         return PoolManager(**options)
-    return ProxyManager(
-        proxy, proxy_headers=ProxyConfiguration().proxy_headers_for(proxy), **options
-    )
+    headers = ProxyConfiguration().proxy_headers_for(proxy)
+    return ProxyManager(proxy, proxy_headers=headers, **options)
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Raises `ParamValidationError` for what a header cannot carry: anything but ASCII,
-    as the SDK has it.
+    """Metadata of an object as HTTP headers.
+
+    Raises `ParamValidationError` for what a header cannot carry, as the SDK does:
+    anything but printable ASCII.
     """
     for name, value in metadata.items():
-        if not (name + value).isascii() or not (name + value).isprintable():
+        text = name + value
+        if not text.isascii() or not text.isprintable():
             raise ParamValidationError(
                 report=f"metadata {name!r} may hold printable ASCII characters only"
             )
@@ -273,6 +278,7 @@ def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def size_of(body: Body) -> int:
+    """Bytes of `body`; a file is left at its beginning."""
     if isinstance(body, bytes):
         return len(body)
     size = body.seek(0, SEEK_END)
@@ -280,19 +286,20 @@ def size_of(body: Body) -> int:
     return size
 
 
-def _refusal(method: str, answer: BaseHTTPResponse) -> ClientError:
-    """The server's refusal; one to HEAD has no body, and its status must do."""
-    found = _CODE.search(answer.data)
-    code = found[1].decode() if found else str(answer.status)
-    told: Any = {
+def _refusal(method: str, response: BaseHTTPResponse) -> ClientError:
+    """The SDK's error for a refusal. A response to HEAD has no body, so that its status
+    stands for the code.
+    """
+    match = _CODE.search(response.data)
+    code = match[1].decode() if match else str(response.status)
+    fields: Any = {
         "Error": {"Code": code, "Message": ""},
-        "ResponseMetadata": {"HTTPStatusCode": answer.status},
+        "ResponseMetadata": {"HTTPStatusCode": response.status},
     }
-    return ClientError(told, method)
+    return ClientError(fields, method)
 
 
-def _is_passing(error: ClientError) -> bool:
-    return (
-        error.response["ResponseMetadata"]["HTTPStatusCode"] in _PASSING_STATUSES
-        or error.response["Error"]["Code"] in _PASSING_CODES
-    )
+def _is_passing(refusal: ClientError) -> bool:
+    status = refusal.response["ResponseMetadata"]["HTTPStatusCode"]
+    code = refusal.response["Error"]["Code"]
+    return status in _PASSING_STATUSES or code in _PASSING_CODES

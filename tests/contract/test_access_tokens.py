@@ -280,7 +280,7 @@ def test_a_token_is_good_by_the_stores_clock(skew_s: int) -> None:
     own = FakeClock()
     store = StoreClock(own)
     door = tokens(store, jwt_secret=SECRET)
-    store.heard(own.now() + timedelta(seconds=skew_s), own.monotonic())
+    store.correct(own.now() + timedelta(seconds=skew_s), own.monotonic())
     now_s = NOW_S + skew_s
     asyncio.run(
         door.caller(

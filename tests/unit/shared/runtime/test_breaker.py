@@ -15,7 +15,7 @@ from shared.runtime.retry import RetryPolicy
 from tests.support.fakes import FakeClock
 from tests.support.waiting import eventually
 
-POLICY = RetryPolicy(base_s=4, cap_s=20, max_attempts=1_000)
+POLICY = RetryPolicy(base_s=4, cap_s=20)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ class Service:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds."""
-    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
+    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02))
 
 
 @pytest.mark.usefixtures("quick")

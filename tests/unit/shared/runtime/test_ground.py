@@ -1,4 +1,4 @@
-"""Settings, retry policy, failpoints, keys and workflows: the small rules that
+"""Settings, failpoints, keys and workflows: the small rules that
 everything stands on.
 """
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from shared import models, workflows
 from shared.errors import DarkroomError, PermanentError, SettingsError
 from shared.runtime import failpoints
-from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 
@@ -43,27 +42,6 @@ def test_every_setting_says_what_it_is_for():
     assert [
         name for name, field in Settings.model_fields.items() if not field.description
     ] == []
-
-
-@given(st.integers(1, 9), st.floats(0, 0.999))
-def test_a_wait_doubles_up_to_its_cap_and_ends_with_the_attempts(attempt, chance):
-    policy = RetryPolicy(base_s=2, cap_s=60, max_attempts=5)
-    delay = policy.delay_s(attempt, chance)
-    if attempt >= 5:
-        assert delay is None
-    else:
-        ceiling = min(60, 2 * 2 ** (attempt - 1))
-        assert ceiling / 2 <= delay <= ceiling
-
-
-def test_a_wait_is_its_cap_however_many_attempts_there_were():
-    """An outage of hours: the exponent must not outgrow a float."""
-    assert (
-        RetryPolicy(base_s=0.5, cap_s=15, max_attempts=1_000_000).delay_s(
-            5_000, chance=1
-        )
-        == 15
-    )
 
 
 @pytest.mark.parametrize(
