@@ -50,24 +50,25 @@ def code(text: str) -> str:
 
 def settings() -> Iterator[str]:
     """Every setting in its group, as `darkroom config` prints it where nothing is set."""
-    from shared.runtime.settings import Settings, variable
+    from shared.runtime.settings import variable
 
     rows = {row["name"]: row for row in _printed_settings()}
     rows["DARKROOM_STATE_DIR"]["value"] = ".darkroom"
-    for group in reversed(Settings.__bases__):
-        title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", group.__name__).split(" ")[:-1]
-        yield from (
-            "",
-            f"## {' '.join(title).capitalize()}",
-            "",
-            group.__doc__ or "",
-            "",
-        )
+    for group in _groups():
+        words = re.findall("[A-Z][a-z]+", group.__name__.removesuffix("Settings"))
+        title = " ".join(words).capitalize().replace("Http", "HTTP")
+        yield from ("", f"## {title}", "", group.__doc__ or "", "")
         names = [variable(name) for name in group.model_fields]
         yield from table(
             ("setting", "default", "unit", "meaning"),
             [_setting(rows.pop(name)) for name in names if name in rows],
         )
+
+
+def _groups() -> list[Any]:
+    from shared.runtime.settings import Settings
+
+    return list(reversed(Settings.__bases__))
 
 
 def _printed_settings() -> list[dict[str, str]]:
