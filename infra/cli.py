@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import errno
 import sys
+from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from typer.main import get_command
 from infra.terminal import shown_lines
 from shared import __version__
 from shared.errors import Code, DarkroomError, SettingsError
+from shared.runtime.installation import missing_part
 
 COMMANDS: dict[str, str] = {
     "up": "Start the embedded stack and every process of Darkroom.",
@@ -74,6 +77,23 @@ MODULES = {
     "storage": "storage",
     "health": "health",
 }
+EXTRAS = {
+    "handlers": "services",
+    "recorder": "services",
+    "sweep": "services",
+    "callbacks": "services",
+    "webhooks": "services",
+    "keys": "services",
+    "dead": "services",
+    "log": "services",
+    "migrate": "services",
+    "bootstrap": "services",
+    "worker": "worker",
+    "models": "worker",
+    "storage": "minio",
+}
+"""Command → the extra that brings what it imports; others need the whole `stack`."""
+
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """No error of the program: where it was told to read or write, it cannot."""
 OF_A_SERVER = (
@@ -108,12 +128,20 @@ class LazyGroup(TyperGroup):
 
 
 def _load(name: str) -> Any:
-    command = get_command(
-        __import__(f"infra.commands.{MODULES[name]}", fromlist=["app"]).app
-    )
+    """The command `name`, imported now."""
+    command = get_command(_module(name).app)
     if isinstance(command, TyperGroup) and name not in GROUPS:
         return command.commands[name]
     return command
+
+
+def _module(name: str) -> ModuleType:
+    """The module of a command. Raises `SettingsError` where its extra is missing."""
+    try:
+        return import_module(f"infra.commands.{MODULES[name]}")
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(name, "stack")
+        raise missing_part(error, extra, f"`darkroom {name}`") from error
 
 
 app = typer.Typer(
@@ -151,6 +179,8 @@ def main() -> None:
         app()
     except SettingsError as error:
         sys.exit(_say(error.detail, 2))
+    except ModuleNotFoundError as error:
+        sys.exit(_say(missing_part(error, "stack", "this command").detail, 2))
     except DarkroomError as error:
         hint = "; `darkroom status` says what runs" if error.code in OF_A_SERVER else ""
         sys.exit(_say(error.detail + hint, 1))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.commands.require_stack import no_stack
+from infra.commands.no_stack import no_stack
 from shared import workflows as presets
 from shared.offers import Lack, Offers
 from shared.runtime.settings import PREFIX, Settings, unknown_variables
@@ -85,7 +85,7 @@ def env() -> None:
     """
     settings = Settings.load()
     if not settings.api_url:
-        raise no_stack(settings)
+        raise no_stack(settings.state_dir)
     access_key, secret_key = settings.s3_access_key, settings.s3_secret_key
     if settings.s3_client_access_key.get_secret_value():
         access_key, secret_key = (

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from infra.commands.require_stack import need_servers
+from shared.runtime.installation import missing_library
 
 app = typer.Typer(add_completion=False)
 models = typer.Typer(no_args_is_help=True, help="List, verify, pull or add models.")
@@ -40,7 +42,14 @@ NamesArgument = Annotated[
 ]
 
 
+NEEDED = {"handlers": ("psycopg2", "services"), "gpu_worker": ("numpy", "worker")}
+"""Wing → a library without which none of its processes runs, and the extra that has it."""
+
+
 def _become(module: str, *arguments: str) -> NoReturn:
+    library, extra = NEEDED[module]
+    if find_spec(library) is None:
+        raise missing_library(library, extra, f"`python -m {module}`")
     sys.stdout.flush()
     # -P: the wing that is installed, not a folder of that name where somebody happens
     # to stand.

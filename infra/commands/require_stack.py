@@ -4,7 +4,7 @@ where there is neither.
 
 from __future__ import annotations
 
-from shared.errors import SettingsError
+from infra.commands.no_stack import no_stack
 from shared.runtime.settings import Settings
 
 SERVERS = {"s3_endpoint_url", "s3_access_key", "broker_url", "database_url", "pepper"}
@@ -17,14 +17,7 @@ def need_servers() -> Settings:
     settings = Settings.load()
     if not settings.model_fields_set & SERVERS:
         raise no_stack(
-            settings,
+            settings.state_dir,
             ", or name servers of yours by DARKROOM_S3_…, DARKROOM_BROKER_URL and so on",
         )
     return settings
-
-
-def no_stack(settings: Settings, otherwise: str = "") -> SettingsError:
-    folder = settings.state_dir.expanduser().resolve()
-    return SettingsError(
-        f"no stack is running in {folder}; start one with `darkroom up`{otherwise}"
-    )

@@ -4,12 +4,10 @@ them.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mimetypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -24,18 +22,13 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from infra import uploads
-from infra.api_client import Api
-from infra.commands.require_stack import no_stack
+from infra.client import DarkroomClient, Priority
+from infra.commands import submit_by_api
+from infra.commands.submit_by_api import Wishes
 from infra.terminal import shown
-from infra.uploads import Upload
-from shared import models, workflows
-from shared.errors import Code, PermanentError
-from shared.offers import Offers, sentence
-from shared.runtime.settings import Settings
-from shared.s3.store import S3Store
-from shared.uploads.identity import canonical_json
-from shared.workflows import ResolvedWorkflow
+from shared.errors import SettingsError
+from shared.runtime.connection import Connection
+from shared.runtime.installation import how_to_add
 
 app = typer.Typer(add_completion=False)
 PHOTOS = {
@@ -79,68 +72,6 @@ class Photo(Protocol):
     def row(self) -> tuple[str, ...]: ...
 
 
-@dataclass
-class Submitted:
-    """A photo that was put into the bucket, where all is read that becomes of it."""
-
-    store: S3Store
-    settings: Settings
-    path: Path
-    upload: Upload
-    saved_as: Path | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.upload.ended
-
-    @property
-    def restored(self) -> bool:
-        return self.upload.record is not None
-
-    @property
-    def fault(self) -> str | None:
-        return self.upload.reason.error_detail if self.upload.reason else None
-
-    def look(self) -> None:
-        uploads.look(self.store, self.settings, self.upload)
-
-    def save(self, to: Path) -> None:
-        assert self.upload.record is not None
-        to.write_bytes(
-            self.store.read(self.settings.bucket_results, self.upload.record.result_key)
-        )
-        self.saved_as = to
-
-    def row(self) -> tuple[str, ...]:
-        record, receipt = self.upload.record, self.upload.receipt
-        size = (
-            f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
-            if record
-            else ""
-        )
-        return (
-            self.path.name,
-            f"{self.upload.state}: {self.fault}" if self.fault else self.upload.state,
-            receipt.task_id if receipt and receipt.task_id else self.upload.upload_id,
-            size,
-            f"{record.duration_seconds:.1f}" if record else "",
-            str(self.saved_as or ""),
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        record, reason = self.upload.record, self.upload.reason
-        return {
-            "path": str(self.path),
-            "upload_id": self.upload.upload_id,
-            "status": self.upload.state,
-            "task_id": self.upload.receipt.task_id if self.upload.receipt else None,
-            "result_key": record.result_key if record else None,
-            "saved_as": str(self.saved_as) if self.saved_as else None,
-            "error_code": reason.error_code if reason else None,
-            "error_detail": reason.error_detail if reason else None,
-        }
-
-
 @app.command()
 def submit(
     paths: Annotated[
@@ -177,18 +108,9 @@ def submit(
     ] = False,
 ) -> None:
     """Upload photos; exit status 1 if any of those waited for was not restored."""
-    settings = Settings.load()
     files = _files(paths)
-    send = (
-        _by_bucket(settings, workflow, params, priority)
-        if api is None
-        else _by_api(
-            Api(api, key or settings.api_key.get_secret_value(), timeout_s),
-            workflow,
-            params,
-            priority,
-        )
-    )
+    wishes = Wishes(workflow, _params(params), _priority(priority))
+    send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)
     with _progress() as progress:
@@ -205,67 +127,26 @@ def submit(
         raise typer.Exit(1)
 
 
-def _by_bucket(
-    settings: Settings, workflow: str | None, params: str, priority: str
+def _sender(
+    api: str | None, key: str | None, timeout_s: float, wishes: Wishes
 ) -> Callable[[Path], Photo]:
-    if not settings.s3_endpoint_url and not settings.api_url:
-        raise no_stack(settings)
-    models.use_local(settings.models_dir)
-    metadata, store = (
-        _metadata(workflow or settings.default_workflow, params, priority),
-        S3Store(settings),
-    )
-    _tell_unavailable(
-        store, settings, workflows.resolve(metadata["workflow"], _params(params))
-    )
-    return lambda path: Submitted(
-        store, settings, path, _send(store, settings, path, metadata)
-    )
-
-
-def _tell_unavailable(
-    store: S3Store, settings: Settings, workflow: ResolvedWorkflow
-) -> None:
-    """Before anything is sent. Raises `PermanentError(workflow_unavailable)` for what
-    would be refused.
+    """What sends one photo: by the bucket where the library for it is installed and no
+    API is named, else through the API.
     """
-    lack = Offers(store, settings).lack(workflow)
-    if lack and settings.unavailable == "reject":
-        raise PermanentError(
-            Code.WORKFLOW_UNAVAILABLE,
-            f"{sentence(workflow, lack)}; nothing was uploaded",
+    if api is None and find_spec("botocore") is not None:
+        # The base install has no library for this.
+        from infra.commands import submit_by_bucket
+
+        return submit_by_bucket.sender(wishes)
+    connection = Connection.load()
+    url = api or connection.api_url
+    if not url:
+        raise SettingsError(
+            "no API is named: give `--api`, or set DARKROOM_API_URL; "
+            f"to upload to the bucket of a stack, {how_to_add('stack')}"
         )
-    if lack:
-        console.print(f"{sentence(workflow, lack)}; it waits for that", markup=False)
-
-
-def _by_api(
-    api: Api, workflow: str | None, params: str, priority: str
-) -> Callable[[Path], Photo]:
-    """The API knows its own workflows, and says what is wrong with a wish."""
-    wanted: dict[str, Any] = {
-        "params": _params(params),
-        "priority": _priority(priority),
-    }
-    if workflow:
-        wanted["workflow"] = workflow
-    return lambda path: api.send(path, wanted)
-
-
-def _metadata(workflow: str, params: str, priority: str) -> dict[str, str]:
-    """Checked here, so that a slip costs no upload. Raises `typer.BadParameter`, which
-    names the rule.
-    """
-    given = _params(params)
-    try:
-        resolved = workflows.resolve(workflow, given)
-    except PermanentError as error:
-        raise typer.BadParameter(error.detail) from error
-    return {
-        "workflow": resolved.ref.name,
-        "params": json.dumps(given, sort_keys=True),
-        "priority": _priority(priority),
-    }
+    client = DarkroomClient(url, key or connection.api_key, retry_s=timeout_s)
+    return submit_by_api.sender(client, wishes)
 
 
 def _params(text: str) -> dict[str, Any]:
@@ -278,10 +159,12 @@ def _params(text: str) -> dict[str, Any]:
     return given
 
 
-def _priority(text: str) -> str:
-    if text not in ("interactive", "bulk"):
-        raise typer.BadParameter("--priority is interactive or bulk")
-    return text
+def _priority(text: str) -> Priority:
+    if text == "interactive":
+        return "interactive"
+    if text == "bulk":
+        return "bulk"
+    raise typer.BadParameter("--priority is interactive or bulk")
 
 
 def _files(paths: list[Path]) -> list[Path]:
@@ -310,21 +193,6 @@ def _make_folder(path: Path) -> None:
         raise typer.BadParameter(
             f"--out {path} cannot be made a folder: {error.strerror}"
         ) from error
-
-
-def _send(
-    store: S3Store, settings: Settings, path: Path, metadata: dict[str, str]
-) -> Upload:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-        # Bytes and request name the key, so that no upload ever overwrites another
-        # original.
-        content = hashlib.sha256(digest + canonical_json(metadata)).hexdigest()[:16]
-        key = f"incoming/{metadata['workflow']}/{content}/{path.name}"
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return uploads.of_object(
-            store.put(settings.bucket_uploads, key, file, kind, metadata)
-        )
 
 
 def _wait(photos: Sequence[Photo], progress: Progress, timeout_s: float) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
 from uuid import UUID
 
-import httpx
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from infra.commands.require_stack import no_stack
+from infra.client import DarkroomClient, TaskRow
+from infra.commands.no_stack import no_stack
 from infra.terminal import shown
-from shared.errors import Code, NotFound, SettingsError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.connection import Connection
 
 app = typer.Typer(add_completion=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
@@ -36,7 +37,8 @@ def tasks(
     as_json: JsonOption = False,
 ) -> None:
     """The latest rows of the log, newest first."""
-    rows = _get("/v1/tasks", {"user": user, "status": status, "limit": limit})["items"]
+    with _connected() as client:
+        rows = client.tasks(limit=limit, status=status, user=user)
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -53,7 +55,9 @@ def task(
     as_json: JsonOption = False,
 ) -> None:
     """One task: its rows and its events."""
-    found = _get(f"/v1/tasks/{_uuid(task_id)}", {})
+    wanted = str(_uuid(task_id))
+    with _connected() as client:
+        found = client.task(wanted)
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -69,36 +73,23 @@ def task(
         )
 
 
-def _get(path: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Raises `NotFound`, `SettingsError` (no stack, wrong key) and `TransientError`
-    with the API's own sentence.
+@contextmanager
+def _connected() -> Iterator[DarkroomClient]:
+    """A client of the running stack's API, or of the one that the environment names.
+
+    Raises `SettingsError` where there is neither.
     """
-    settings = Settings.load()
-    if not settings.api_url:
-        raise no_stack(settings)
-    given = {name: value for name, value in params.items() if value is not None}
-    key = settings.api_key.get_secret_value()
-    try:
-        answer = httpx.get(
-            settings.api_url + path,
-            params=given,
-            headers={"Authorization": f"Bearer {key}"},
+    connection = Connection.load()
+    if not connection.api_url:
+        raise no_stack(
+            connection.state_dir,
+            ", or name an API by DARKROOM_API_URL and DARKROOM_API_KEY",
         )
-    except httpx.HTTPError as error:
-        detail = f"{settings.api_url} does not answer; `darkroom status` says what runs"
-        raise TransientError(Code.INTERNAL, detail) from error
-    if answer.is_success:
-        found: dict[str, Any] = answer.json()
-        return found
-    detail = answer.json().get("detail", answer.reason_phrase)
-    if answer.status_code == 404:
-        raise NotFound(Code.SOURCE_MISSING, detail)
-    if answer.status_code < 500:
-        raise SettingsError(detail)
-    raise TransientError(Code.DATABASE_UNAVAILABLE, detail)
+    with DarkroomClient(connection.api_url, connection.api_key, retry_s=0) as client:
+        yield client
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[TaskRow]) -> Table:
     """Whole ids, however narrow the terminal: they are what `darkroom task` asks for."""
     names = ("uploaded", "status", "workflow", "photo", "size", "s")
     columns = [Column(name, overflow="fold") for name in names]
@@ -110,21 +101,19 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         pad_edge=False,
     )
     for row in rows:
-        seconds, at = row["duration_seconds"], row["upload_time"][:16].replace("T", " ")
-        status = ": ".join(filter(None, (row["status"], row["error_code"])))
-        size = f"{row['width']}×{row['height']}" if row["width"] else ""
-        taken = f"{seconds:.1f}" if seconds is not None else ""
-        cells = (
-            at,
-            status,
-            row["workflow_type"],
-            row["image_filename"],
-            size,
-            taken,
-            row["task_id"],
-        )
-        table.add_row(*(shown(cell or "") for cell in cells))
+        table.add_row(*(shown(cell or "") for cell in _cells(row)))
     return table
+
+
+def _cells(row: TaskRow) -> tuple[str | None, ...]:
+    """The row's cells, in the order of the table's columns."""
+    uploaded = row["upload_time"][:16].replace("T", " ")
+    status = ": ".join(filter(None, (row["status"], row["error_code"])))
+    size = f"{row['width']}×{row['height']}" if row["width"] else ""
+    seconds = row["duration_seconds"]
+    taken = "" if seconds is None else f"{seconds:.1f}"
+    workflow, photo = row["workflow_type"], row["image_filename"]
+    return uploaded, status, workflow, photo, size, taken, row["task_id"]
 
 
 def _uuid(text: str) -> UUID:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
+from shared.errors import SettingsError
+
 DISTRIBUTION = "darkroom-restoration"
 """Darkroom's name on a package index; `darkroom` is somebody else's there, and is only
 our command.
 """
 
 ROOT = Path(__file__).parents[2]
+OWN_PACKAGES = ("handlers", "gpu_worker", "infra", "shared")
+IMAGES = {
+    "services": "darkroom-services",
+    "minio": "darkroom-services",
+    "worker": "darkroom-worker-cpu",
+    "torch": "darkroom-worker-gpu",
+}
+"""Extra → the image that has it."""
 
 
 def how_to_add(extra: str) -> str:
@@ -21,10 +31,43 @@ def how_to_add(extra: str) -> str:
     no folder of this machine.
     """
     if not _has_pip():
-        return f"run the image darkroom-worker-gpu, which has the part `{extra}`: nothing can be installed in this one"
+        return _where_to_find(extra)
     if (ROOT / "pyproject.toml").is_file():
         return f"run `pip install -c constraints.txt -e '.[{extra}]'` in Darkroom's checkout"
     return f"run `pip install '{DISTRIBUTION}[{extra}]'`"
+
+
+def missing_part(
+    error: ModuleNotFoundError, extra: str, needed_by: str
+) -> SettingsError:
+    """The error for a library that `needed_by` imports and that comes with `extra`.
+
+    Raises `error` itself where the module is Darkroom's own: then a part of Darkroom is
+    broken, and no installation mends it.
+    """
+    library = (error.name or "").partition(".")[0]
+    if library in OWN_PACKAGES:
+        raise error
+    return missing_library(library, extra, needed_by)
+
+
+def missing_library(library: str, extra: str, needed_by: str) -> SettingsError:
+    """The error for a library that `needed_by` needs and that comes with `extra`."""
+    return SettingsError(
+        f"{needed_by} needs {library}, which is not installed; {how_to_add(extra)}"
+    )
+
+
+def _where_to_find(extra: str) -> str:
+    """What to do in an image, where nothing can be installed."""
+    if extra not in IMAGES:
+        return (
+            f"nothing can be installed in this image, and none has the part `{extra}`"
+        )
+    return (
+        f"run the image {IMAGES[extra]}, which has the part `{extra}`: "
+        "nothing can be installed in this one"
+    )
 
 
 def _has_pip() -> bool:

@@ -17,8 +17,8 @@ from typing import TextIO, cast
 
 import structlog
 
+from shared.runtime.environment import wants_no_colour
 from shared.runtime.settings import Settings, unknown_variables
-from shared.runtime.settings.environment import wants_no_colour
 
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",

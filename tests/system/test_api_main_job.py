@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.client import DarkroomClient
+from shared.errors import NotFound, SettingsError
 from shared.runtime.settings import Settings
 from tests.support.client import photo
 from tests.support.waiting import eventually
@@ -184,3 +187,29 @@ def test_a_preview_shows_what_the_photo_will_be(api: httpx.Client) -> None:
     ]
     assert api.delete(f"/v1/tasks/{task}", params={"erase": True}).status_code == 200
     assert api.get(f"/v1/tasks/{begun['task_id']}/result").status_code == 404
+
+
+def test_the_client_goes_the_whole_way(stack: Settings, tmp_path: Path) -> None:
+    """From a file to the result's bytes, the log, and everything taken away again."""
+    path = tmp_path / "client.png"
+    path.write_bytes(photo(48, 32))
+    key = stack.api_key.get_secret_value()
+    with DarkroomClient(stack.api_url, key, store_url=stack.s3_public_url) as client:
+        ticket = client.submit(path, workflow="fast", params={"scale": 2})
+        assert client.submit(path, workflow="fast", params={"scale": 2}) == ticket
+        state = client.wait(ticket, 120)
+        assert state.restored
+        assert state.task_id
+        with Image.open(io.BytesIO(client.result(state.task_id))) as image:
+            assert (image.format, image.size) == ("PNG", (96, 64))
+        eventually(
+            lambda: any(row["task_id"] == state.task_id for row in client.tasks()),
+            "the row of the log",
+            60,
+        )
+        assert client.task(state.task_id)["uploads"][0]["status"] == "success"
+        with pytest.raises(SettingsError, match="restored already"):
+            client.cancel(state.task_id)
+        client.erase(state.task_id)
+        with pytest.raises(NotFound):
+            client.result(state.task_id)

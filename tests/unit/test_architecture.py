@@ -107,7 +107,7 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
     environment to the processes).
     """
     source = path.read_text()
-    if name_of(path) != "shared/runtime/settings/environment.py":
+    if name_of(path) != "shared/runtime/environment.py":
         assert "getenv" not in source
         assert "environ[" not in source
         assert "environ.get" not in source

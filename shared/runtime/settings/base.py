@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PREFIX = "DARKROOM_"
+from shared.runtime import environment
+
+PREFIX = environment.PREFIX
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
 Bytes = Annotated[int, Field(gt=0, json_schema_extra={"unit": "bytes"})]

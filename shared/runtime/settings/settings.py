@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr, ValidationError
 
 from shared.errors import SettingsError
-from shared.runtime.settings import environment
+from shared.runtime import connection, environment
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.base import PREFIX
@@ -33,8 +33,8 @@ from shared.runtime.settings.uploads import UploadSettings
 from shared.runtime.settings.webhooks import WebhookSettings
 from shared.runtime.settings.worker import AttemptSettings, WorkerSettings
 
-STACK_FILE = "stack.env"
-STATE_DIR = Path(".darkroom")
+STACK_FILE = connection.STACK_FILE
+STATE_DIR = connection.STATE_DIR
 
 
 class Settings(

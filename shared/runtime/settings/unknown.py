@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+from shared.runtime.environment import names_like_settings
 from shared.runtime.settings.base import PREFIX
-from shared.runtime.settings.environment import names_like_settings
 from shared.runtime.settings.settings import Settings, variable
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from infra import migrate, uploads
-from infra.commands import submit
+from infra.commands import submit, submit_by_bucket
+from infra.commands.submit_by_api import Wishes
+from shared import workflows
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads import identity, keys
@@ -53,7 +55,7 @@ def test_no_upload_overwrites_other_bytes(store: Any, tmp_path: Path) -> None:
         (photo, FAST | {"params": '{"scale": 2}'}),
         (photo, FAST),
     ):
-        submit._send(store, Settings(), path, metadata)
+        submit_by_bucket._send(store, Settings(), path, metadata)
     found = [info.key for info in store.list("uploads")]
     assert len(found) == 3
     assert all(
@@ -66,8 +68,11 @@ def test_an_upload_carries_its_request(store: Any, tmp_path: Path) -> None:
     they hold.
     """
     (tmp_path / "照片.jpg").write_bytes(b"one")
-    metadata = submit._metadata("fast", '{"scale": 2}', "bulk")
-    upload = submit._send(store, Settings(), tmp_path / "照片.jpg", metadata)
+    wishes = Wishes("fast", {"scale": 2}, "bulk")
+    metadata = submit_by_bucket._metadata(
+        workflows.resolve("fast", wishes.params), wishes
+    )
+    upload = submit_by_bucket._send(store, Settings(), tmp_path / "照片.jpg", metadata)
     (info,) = store.list("uploads")
     assert dict(store.head("uploads", info.key).metadata) == {
         "workflow": "fast",
@@ -93,7 +98,7 @@ def test_an_upload_that_nobody_saw_is_still_uploaded(
 ) -> None:
     """Without receipt, record and reason there is nothing to tell yet."""
     (tmp_path / "a.jpg").write_bytes(b"one")
-    upload = submit._send(store, Settings(), tmp_path / "a.jpg", FAST)
+    upload = submit_by_bucket._send(store, Settings(), tmp_path / "a.jpg", FAST)
     uploads.look(store, Settings(), upload)
     assert (upload.state, upload.ended) == ("uploaded", False)
     assert not list(store.list("results", keys.receipt(upload.upload_id)))

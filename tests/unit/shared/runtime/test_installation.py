@@ -57,7 +57,29 @@ def test_an_image_has_no_pip_and_names_another_image(
 
     monkeypatch.setattr(metadata, "distribution", not_installed)
     assert "run the image darkroom-worker-gpu" in installation.how_to_add("torch")
+    assert "run the image darkroom-services" in installation.how_to_add("services")
+    assert "none has the part `stack`" in installation.how_to_add("stack")
     assert "pip install" not in installation.how_to_add("torch")
+
+
+def test_every_image_that_is_named_is_one_of_composes() -> None:
+    compose = (Path(__file__).parents[4] / "compose.yaml").read_text()
+    assert all(f"image: {name}:" in compose for name in installation.IMAGES.values())
+
+
+def test_a_missing_library_is_named_with_its_extra() -> None:
+    lacking = ModuleNotFoundError("no", name="botocore.session")
+    fault = installation.missing_part(lacking, "stack", "`darkroom up`")
+    assert fault.detail.startswith("`darkroom up` needs botocore, which is not")
+    assert "[stack]" in fault.detail
+
+
+def test_a_missing_module_of_our_own_is_a_fault_of_the_program() -> None:
+    """No installation mends it, so the error itself says what is missing."""
+    lacking = ModuleNotFoundError("no", name="infra.gone")
+    with pytest.raises(ModuleNotFoundError) as raised:
+        installation.missing_part(lacking, "stack", "`darkroom up`")
+    assert raised.value is lacking
 
 
 def test_pip_is_found_whatever_was_imported_before(

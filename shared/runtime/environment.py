@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 
-from shared.runtime.settings.base import PREFIX
-
+PREFIX = "DARKROOM_"
+"""Beginning of the name of every setting's variable."""
 TEST_PREFIXES = (f"{PREFIX}TEST_", f"{PREFIX}CHAOS_")
 """Beginnings of variables that tests read and that are no settings."""
+
+
+def variables() -> dict[str, str]:
+    """All variables, by their names in upper case."""
+    return {name.upper(): value for name, value in os.environ.items()}
 
 
 def state_dir() -> str | None:

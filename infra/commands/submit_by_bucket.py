@@ -1,0 +1,159 @@
+"""`darkroom submit` by the bucket: a photo is put there, and its fate is read there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from infra import uploads
+from infra.commands.no_stack import no_stack
+from infra.commands.submit_by_api import Wishes
+from infra.uploads import Upload
+from shared import models, workflows
+from shared.errors import Code, PermanentError
+from shared.offers import Offers, sentence
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads.identity import canonical_json
+from shared.workflows import ResolvedWorkflow
+
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass
+class Submitted:
+    """A photo that was put into the bucket, where all is read that becomes of it."""
+
+    store: S3Store
+    settings: Settings
+    path: Path
+    upload: Upload
+    saved_as: Path | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.upload.ended
+
+    @property
+    def restored(self) -> bool:
+        return self.upload.record is not None
+
+    @property
+    def fault(self) -> str | None:
+        return self.upload.reason.error_detail if self.upload.reason else None
+
+    def look(self) -> None:
+        uploads.look(self.store, self.settings, self.upload)
+
+    def save(self, to: Path) -> None:
+        assert self.upload.record is not None
+        to.write_bytes(
+            self.store.read(self.settings.bucket_results, self.upload.record.result_key)
+        )
+        self.saved_as = to
+
+    def row(self) -> tuple[str, ...]:
+        record, receipt = self.upload.record, self.upload.receipt
+        size = (
+            f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
+            if record
+            else ""
+        )
+        return (
+            self.path.name,
+            f"{self.upload.state}: {self.fault}" if self.fault else self.upload.state,
+            receipt.task_id if receipt and receipt.task_id else self.upload.upload_id,
+            size,
+            f"{record.duration_seconds:.1f}" if record else "",
+            str(self.saved_as or ""),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        record, reason = self.upload.record, self.upload.reason
+        return {
+            "path": str(self.path),
+            "upload_id": self.upload.upload_id,
+            "status": self.upload.state,
+            "task_id": self.upload.receipt.task_id if self.upload.receipt else None,
+            "result_key": record.result_key if record else None,
+            "saved_as": str(self.saved_as) if self.saved_as else None,
+            "error_code": reason.error_code if reason else None,
+            "error_detail": reason.error_detail if reason else None,
+        }
+
+
+def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
+    """What puts one photo into the bucket of the running stack, or of servers that the
+    environment names. Raises `SettingsError` where there is neither.
+    """
+    settings = Settings.load()
+    if not settings.s3_endpoint_url and not settings.api_url:
+        raise no_stack(settings.state_dir)
+    models.use_local(settings.models_dir)
+    resolved = _resolved(wishes.workflow or settings.default_workflow, wishes.params)
+    store = S3Store(settings)
+    _tell_unavailable(store, settings, resolved)
+    metadata = _metadata(resolved, wishes)
+
+    def send(path: Path) -> Submitted:
+        return Submitted(store, settings, path, _send(store, settings, path, metadata))
+
+    return send
+
+
+def _tell_unavailable(
+    store: S3Store, settings: Settings, workflow: ResolvedWorkflow
+) -> None:
+    """Before anything is sent. Raises `PermanentError(workflow_unavailable)` for what
+    would be refused.
+    """
+    lack = Offers(store, settings).lack(workflow)
+    if lack and settings.unavailable == "reject":
+        raise PermanentError(
+            Code.WORKFLOW_UNAVAILABLE,
+            f"{sentence(workflow, lack)}; nothing was uploaded",
+        )
+    if lack:
+        console.print(f"{sentence(workflow, lack)}; it waits for that", markup=False)
+
+
+def _resolved(workflow: str, params: dict[str, Any]) -> ResolvedWorkflow:
+    """Checked here, so that a slip costs no upload. Raises `typer.BadParameter`, which
+    names the rule.
+    """
+    try:
+        return workflows.resolve(workflow, params)
+    except PermanentError as error:
+        raise typer.BadParameter(error.detail) from error
+
+
+def _metadata(workflow: ResolvedWorkflow, wishes: Wishes) -> dict[str, str]:
+    """What the object says of itself: the request, in ASCII whatever it holds."""
+    return {
+        "workflow": workflow.ref.name,
+        "params": json.dumps(wishes.params, sort_keys=True),
+        "priority": wishes.priority,
+    }
+
+
+def _send(
+    store: S3Store, settings: Settings, path: Path, metadata: dict[str, str]
+) -> Upload:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        # Bytes and request name the key, so that no upload ever overwrites another
+        # original.
+        content = hashlib.sha256(digest + canonical_json(metadata)).hexdigest()[:16]
+        key = f"incoming/{metadata['workflow']}/{content}/{path.name}"
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return uploads.of_object(
+            store.put(settings.bucket_uploads, key, file, kind, metadata)
+        )
