@@ -20,7 +20,7 @@ from typing import Any
 
 from handlers import on_record as record_trigger
 from handlers import on_sweep as sweep_trigger
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.take_in import take_in
 from shared import models
@@ -49,8 +49,8 @@ def _context() -> Context:
 
 
 @cache
-def _logbook() -> Logbook:
-    return Logbook(_context().settings)
+def _audit_log() -> AuditLog:
+    return AuditLog(_context().settings)
 
 
 def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
@@ -72,12 +72,12 @@ def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str,
 
 
 def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """Write log events into the diary. While it is away, the whole batch comes again."""
+    """Write log events into the audit log. While it is away, the whole batch comes again."""
     ctx, messages = _context(), _messages(event) or {}
     idents, contents = list(messages), list(messages.values())
     try:
         recorded = record_trigger.on_record(
-            [content.body for content in contents], _logbook()
+            [content.body for content in contents], _audit_log()
         )
     except DatabaseUnavailable as error:
         logger().warning("log.postponed", events=len(idents), detail=error.detail)
@@ -91,15 +91,18 @@ def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
 
 
 def on_sweep(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """One pass; its report. A passing fault is raised; the next pass begins where this
-    one began.
+    """Run one pass and return its report.
+
+    A transient error is raised; the next pass begins where this one began.
     """
-    ctx, since = _context(), event.get("since")
-    diary = _logbook() if ctx.settings.database_url.get_secret_value() else None
+    ctx = _context()
+    since = event.get("since")
     begin = datetime.fromisoformat(since) if since else None
-    return sweep_trigger.on_sweep(
-        ctx, begin, bool(event.get("dry_run")), diary=diary
-    ).model_dump()
+    has_database = bool(ctx.settings.database_url.get_secret_value())
+    audit_log = _audit_log() if has_database else None
+    dry_run = bool(event.get("dry_run"))
+    report = sweep_trigger.on_sweep(ctx, begin, dry_run, audit_log=audit_log)
+    return report.printed()
 
 
 def _messages(event: Event) -> dict[str, Content] | None:

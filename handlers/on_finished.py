@@ -1,17 +1,19 @@
-"""Trigger: an upload whose sender wants to be called has ended → one try to call.
+"""Trigger: an upload whose sender asked for a webhook has ended → one attempt to send
+it.
 
-What comes of it is in the ledger before anything else happens, and a try is begun there
-before it is made: whatever dies, the call is made at least once, and not again after
-its success was written down. The `webhook-id` of a call never changes, so a receiver
-tells a repetition by it.
+An attempt begins in the call log before it is made, and its outcome is in the call log
+before anything else happens. So whatever crashes, the webhook is sent at least once,
+and not again after its success was written down. The `webhook-id` never changes, so
+that a receiver can drop repetitions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from handlers.context import Context
-from handlers.webhooks.call_log import Due, Ledger, Outcome, Told
+from handlers.webhooks.call_log import CallLog, CallResult, Outcome, PendingCall
 from handlers.webhooks.payload import Call, call_of
 from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
@@ -23,127 +25,155 @@ from shared.uploads.messages import CallbackDue
 SUCCESS = range(200, 300)
 GONE = 410
 BROKER_S = 60.0
+"""Wait until a webhook that is given up is dead-lettered once more, where the broker
+was away.
+"""
 
 Send = Callable[[str, str, bytes, str | None], int]
 """URL, `webhook-id`, body and the user's pseudonym → HTTP status; raises
 `DarkroomError`.
 """
 
+EVENTS: dict[Outcome, str] = {
+    "delivered": "callback.delivered",
+    "disabled": "callback.disabled",
+    "given_up": "callback.given_up",
+}
 
-def on_finished(due: Due, ctx: Context, ledger: Ledger, send: Send) -> Due | None:
-    """Make the next try. Returns the call as it is due then; None: it is over, or
-    somebody else's.
 
-    Raises `StorageUnavailable`, and `PermanentError(bad_document)`: nothing was tried.
+@dataclass(frozen=True)
+class _Response:
+    """How one attempt went; `status` is None without an answer, `bug` an error that was
+    not expected.
     """
-    call = call_of(ctx, due.upload_id)
-    begun = ledger.begin(due)
+
+    status: int | None
+    detail: str
+    bug: Exception | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None: another attempt may follow."""
+        if self.status is None:
+            return None
+        if self.status in SUCCESS:
+            return "delivered"
+        return "disabled" if self.status == GONE else None
+
+
+_DISABLED_BEFORE = _Response(GONE, "the receiver answered 410 before")
+
+
+def on_finished(
+    pending: PendingCall, ctx: Context, call_log: CallLog, send: Send
+) -> PendingCall | None:
+    """Make the next attempt of a webhook.
+
+    Returns the webhook with the time of its next attempt, or None: it has ended, or
+    another process makes this attempt. Raises `StorageUnavailable` and
+    `PermanentError(bad_document)` before anything was sent.
+    """
+    call = call_of(ctx, pending.upload_id)
+    begun = call_log.begin(pending)
     if begun is None:
         return None
-    # Only now: a process that finished it meanwhile has deleted the tries, by which we
-    # could have known.
-    told = ledger.told(due.upload_id)
-    if call is None or (told is not None and told.event_id == call.event_id):
-        ledger.forget(due.upload_id)
+    # Read after the attempt began: a process that finished the webhook meanwhile has
+    # deleted the attempts that would have shown it.
+    result = call_log.result(pending.upload_id)
+    if call is None or (result is not None and result.event_id == call.event_id):
+        call_log.clear(pending.upload_id)
         return None
-    if ledger.is_off(call.url, call.user_hash):
-        _finish(
-            begun,
-            call,
-            ctx,
-            ledger,
-            "disabled",
-            GONE,
-            "the receiver answered 410 before",
-        )
+    attempt = _Attempt(begun, call, ctx, call_log)
+    if call_log.is_disabled(call.url, call.user_hash):
+        attempt.finish("disabled", _DISABLED_BEFORE)
         return None
-    return _try(begun, call, ctx, ledger, send)
+    response = _response(call, send)
+    passing("callbacks.after_call")
+    return attempt.settle(response)
 
 
-def _try(due: Due, call: Call, ctx: Context, ledger: Ledger, send: Send) -> Due | None:
-    status, bug = None, None
+def _response(call: Call, send: Send) -> _Response:
     try:
         status = send(call.url, call.event_id, call.body, call.user_hash)
-        detail = f"HTTP {status}"
     except DarkroomError as error:
-        detail = error.detail
-    # tried again like every other failure, until the tries run out
+        return _Response(None, error.detail)
     except Exception as error:
-        detail, bug = type(error).__name__, error
-    passing("callbacks.after_call")
-    if outcome := _outcome(status):
-        if outcome == "disabled":
-            ledger.switch_off(call.url, call.user_hash)
-        _finish(due, call, ctx, ledger, outcome, status, detail)
-        return None
-    wait_s = Schedule.of(ctx.settings).delay_s(due.attempt)
-    if wait_s is None and _set_aside(due, ctx, detail):
-        _finish(due, call, ctx, ledger, "given_up", status, detail)
-        return None
-    wait_s = wait_s or BROKER_S
-    logger().warning(
-        "callback.failed",
-        upload_id=due.upload_id,
-        attempt=due.attempt,
-        delay_s=round(wait_s, 1),
-        detail=detail,
-        exc_info=bug,
-    )
-    return ledger.postpone(due, wait_s, status, detail)
+        # A bug is retried like any other failure, as often as the schedule allows.
+        return _Response(None, type(error).__name__, error)
+    return _Response(status, f"HTTP {status}")
 
 
-def _outcome(status: int | None) -> Outcome | None:
-    """None: not the end, there may be another try."""
-    if status in SUCCESS:
-        return "delivered"
-    return "disabled" if status == GONE else None
+@dataclass(frozen=True)
+class _Attempt:
+    """An attempt that has begun in the call log."""
 
+    pending: PendingCall
+    call: Call
+    ctx: Context
+    call_log: CallLog
 
-def _finish(
-    due: Due,
-    call: Call,
-    ctx: Context,
-    ledger: Ledger,
-    outcome: Outcome,
-    status: int | None,
-    detail: str,
-) -> None:
-    ledger.finish(
-        Told(
-            upload_id=due.upload_id,
-            event_id=call.event_id,
-            upload_time=call.upload_time,
+    def settle(self, response: _Response) -> PendingCall | None:
+        """Write down what came of the attempt."""
+        outcome = response.outcome
+        if outcome is not None:
+            if outcome == "disabled":
+                self.call_log.disable(self.call.url, self.call.user_hash)
+            self.finish(outcome, response)
+            return None
+        wait_s = Schedule.of(self.ctx.settings).delay_s(self.pending.attempt)
+        if wait_s is None and self._dead_letter(response.detail):
+            self.finish("given_up", response)
+            return None
+        return self._postpone(wait_s or BROKER_S, response)
+
+    def finish(self, outcome: Outcome, response: _Response) -> None:
+        """Write the end of the webhook into the call log."""
+        result = CallResult(
+            upload_id=self.pending.upload_id,
+            event_id=self.call.event_id,
+            upload_time=self.call.upload_time,
             outcome=outcome,
-            attempts=due.attempt,
-            status=status,
-            detail=detail,
-            at=ctx.clock.now(),
+            attempts=self.pending.attempt,
+            status=response.status,
+            detail=response.detail,
+            at=self.ctx.clock.now(),
         )
-    )
-    logger().info(
-        f"callback.{outcome}",
-        upload_id=due.upload_id,
-        attempts=due.attempt,
-        status=status,
-    )
-
-
-def _set_aside(due: Due, ctx: Context, detail: str) -> bool:
-    """Into the dead queue, from which a person can send it on its way again. False: the
-    broker is away.
-    """
-    reason = {
-        "code": str(Code.ATTEMPTS_EXHAUSTED),
-        "detail": f"{due.attempt} tries failed; the last one: {detail}",
-        "queue": topology.CALLBACKS,
-        "at": ctx.clock.now().isoformat(),
-    }
-    try:
-        ctx.publisher.publish(
-            topology.dead(topology.CALLBACKS),
-            CallbackDue(upload_id=due.upload_id).encode(),
-            reason,
+        self.call_log.finish(result)
+        logger().info(
+            EVENTS[outcome],
+            upload_id=result.upload_id,
+            attempts=result.attempts,
+            status=result.status,
         )
-    except BrokerUnavailable:
-        return False
-    return True
+
+    def _postpone(self, wait_s: float, response: _Response) -> PendingCall:
+        logger().warning(
+            "callback.failed",
+            upload_id=self.pending.upload_id,
+            attempt=self.pending.attempt,
+            delay_s=round(wait_s, 1),
+            detail=response.detail,
+            exc_info=response.bug,
+        )
+        return self.call_log.postpone(
+            self.pending, wait_s, response.status, response.detail
+        )
+
+    def _dead_letter(self, detail: str) -> bool:
+        """Put a message into the dead-letter queue, from which a person can send it
+        again. False: the broker is away.
+        """
+        attempts = self.pending.attempt
+        reason = {
+            "code": str(Code.ATTEMPTS_EXHAUSTED),
+            "detail": f"{attempts} tries failed; the last one: {detail}",
+            "queue": topology.CALLBACKS,
+            "at": self.ctx.clock.now().isoformat(),
+        }
+        message = CallbackDue(upload_id=self.pending.upload_id)
+        queue = topology.dead(topology.CALLBACKS)
+        try:
+            self.ctx.publisher.publish(queue, message.encode(), reason)
+        except BrokerUnavailable:
+            return False
+        return True

@@ -1,4 +1,4 @@
-"""Trigger: a batch of log messages → the diary."""
+"""Trigger: a batch of log messages → the audit log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shared.runtime.telemetry import logger, raised_at
 from shared.uploads.messages import LogEvent
 
 
-class Diary(Protocol):
-    """What of `handlers.audit_log.database.Logbook` this trigger needs."""
+class EventWriter(Protocol):
+    """What of `handlers.audit_log.database.AuditLog` this trigger needs."""
 
     def write(self, events: Sequence[LogEvent]) -> Written: ...
 
@@ -26,7 +26,7 @@ class Recorded:
     refused: Mapping[int, PermanentError]
 
 
-def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
+def on_record(bodies: Sequence[bytes], audit_log: EventWriter) -> Recorded:
     """Write all that can be read. Raises `DatabaseUnavailable`: nothing is lost, say it
     all again later.
 
@@ -34,15 +34,15 @@ def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
     the others up for ever.
     """
     try:
-        return _recorded(bodies, diary)
+        return _recorded(bodies, audit_log)
     except (DatabaseUnavailable, OSError, MemoryError):  # about the surroundings
         raise
     except Exception as error:
         if len(bodies) > 1:
             middle = len(bodies) // 2
             first, second = (
-                on_record(bodies[:middle], diary),
-                on_record(bodies[middle:], diary),
+                on_record(bodies[:middle], audit_log),
+                on_record(bodies[middle:], audit_log),
             )
             later = {
                 middle + position: fault for position, fault in second.refused.items()
@@ -59,11 +59,11 @@ def on_record(bodies: Sequence[bytes], diary: Diary) -> Recorded:
         )
 
 
-def _recorded(bodies: Sequence[bytes], diary: Diary) -> Recorded:
+def _recorded(bodies: Sequence[bytes], audit_log: EventWriter) -> Recorded:
     events, refused = [], {}
     for position, body in enumerate(bodies):
         try:
             events.append(LogEvent.decode(body))
         except MessageError as error:
             refused[position] = error
-    return Recorded(diary.write(events) if events else Written(), refused)
+    return Recorded(audit_log.write(events) if events else Written(), refused)

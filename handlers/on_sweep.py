@@ -1,5 +1,5 @@
 """Trigger: look whether anything was lost between uploads, receipts, results and the
-diary, and make it good.
+audit_log, and make it good.
 
 One pass lists the four places once, in key order, and keeps 24 bytes for each id
 (`sweep.tables`), so a million uploads fit into some 80 MB. It reads only documents that
@@ -13,7 +13,7 @@ sweep:
   messages are missing (`sweep.lost`); everything else that waits is left alone;
 - a document that cannot be read is made anew (`sweep.damage`);
 - an erasure that broke off is finished (`sweep.reasons`);
-- an end that the diary does not know is told again, once the log queue is empty, and
+- an end that the audit log does not know is told again, once the log queue is empty, and
   likewise a callback that nobody has in hand;
 - claims of tasks that nobody waits for are deleted, results without a record that
   nobody waits for are retired;
@@ -41,7 +41,7 @@ from handlers.reconcile.finished import Ends
 from handlers.reconcile.isolation import Apart
 from handlers.reconcile.pass_context import Work
 from handlers.reconcile.previews import delete_expired
-from handlers.reconcile.receipts import Diary, Receipts
+from handlers.reconcile.receipts import AuditLogIndex, Receipts
 from handlers.reconcile.report import SweepReport
 from handlers.reconcile.tables import Unsettled, packed
 from handlers.reconcile.uploads import look_at_uploads
@@ -73,7 +73,7 @@ def on_sweep(
     since: datetime | None = None,
     dry_run: bool = False,
     *,
-    diary: Diary | None = None,
+    audit_log: AuditLogIndex | None = None,
     memory: Memory | None = None,
     backlogs: Backlogs | None = None,
 ) -> SweepReport:
@@ -90,22 +90,27 @@ def on_sweep(
     with ThreadPoolExecutor(READERS, "sweep") as pool:
         work = Work(ctx, marks, report, pool, since, Apart(ctx))
         _pass(
-            work, diary, memory or Memory(), backlogs or (lambda: backlog(ctx.settings))
+            work,
+            audit_log,
+            memory or Memory(),
+            backlogs or (lambda: backlog(ctx.settings)),
         )
     report.failed = work.apart.taken()
     report.seconds = round(ctx.clock.monotonic() - started, 3)
-    logger().info("sweep.finished", **report.model_dump())
+    logger().info("sweep.finished", **report.printed())
     return report
 
 
-def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -> None:
+def _pass(
+    work: Work, audit_log: AuditLogIndex | None, memory: Memory, backlogs: Backlogs
+) -> None:
     if begin := work.since or memory.since:
         work.marks.begin_at(begin)
     # Of other queues, what seems lost may be on its way.
     idle = {queue for queue, messages in backlogs().items() if sum(messages) == 0}
     ends, calls = Ends(work), memory.calls or Calls(work.ctx)
     claimed = calls.look()
-    receipts = Receipts(work, ends, claimed, diary, memory.unsettled, idle)
+    receipts = Receipts(work, ends, claimed, audit_log, memory.unsettled, idle)
     work.report.receipts = len(receipts.times)
     # after the look at the photos: what came in meanwhile makes the count careful, not
     # greedy
@@ -114,7 +119,7 @@ def _pass(work: Work, diary: Diary | None, memory: Memory, backlogs: Backlogs) -
         work.report.republished += missing_messages.publish_lost(
             work, photos, messages[photos.queue], claimed
         )
-    work.report.called = (
+    work.report.retried = (
         sum(seen.due for seen in claimed.values()) if work.dry_run else calls.call_due()
     )
     look_at_uploads(work, receipts)

@@ -1,4 +1,4 @@
-"""What the bucket knows of an upload: its documents, read, and told to the diary once
+"""What the bucket knows of an upload: its documents, read, and told to the audit log once
 more.
 """
 

@@ -1,4 +1,4 @@
-"""How a job ends. Each ending is written to the bucket first, then told to the diary,
+"""How a job ends. Each ending is written to the bucket first, then told to the audit log,
 then settled at the broker.
 """
 

@@ -77,7 +77,7 @@ class Row(Columns):
     task_id: UUID | None = None
     status: Status
     updated_at: datetime | None = Field(
-        None, description="When the diary last learned something of this upload."
+        None, description="When the audit log last learned something of this upload."
     )
 
 

@@ -1,4 +1,4 @@
-"""The diary. The only file that speaks PostgreSQL; its statements are in `queries.sql`.
+"""The audit log. The only file that speaks PostgreSQL; its statements are in `queries.sql`.
 
 Everything here may be repeated: a fact is one row however often it is told, and the row
 of an upload is computed from all its facts. So a lost connection means: connect again,
@@ -120,7 +120,7 @@ class Filter:
 
 
 @dataclass
-class Logbook:
+class AuditLog:
     """Thread-safe; connects when it is first used. Every method raises
     `DatabaseUnavailable` within seconds.
     """

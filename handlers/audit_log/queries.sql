@@ -116,7 +116,7 @@ DELETE FROM darkroom.audit_reject r USING unnest(%(uploads)s::text[]) AS u (uplo
 WHERE strpos(r.body, u.upload_id) > 0
 
 -- name: page
--- One page of uploads, newest first, after the cursor. Only the filters that are asked for are added (see logbook.py).
+-- One page of uploads, newest first, after the cursor. Only the filters that are asked for are added (see database.py).
 SELECT * FROM darkroom.restoration_log WHERE {conditions}
 ORDER BY upload_time DESC, upload_id DESC LIMIT %(limit)s
 
@@ -134,7 +134,7 @@ JOIN darkroom.restoration_event e USING (upload_id, upload_time)
 WHERE e.task_id IS NULL OR e.task_id = %(task_id)s ORDER BY e.at, e.kind, e.event_id LIMIT %(limit)s
 
 -- name: ended
--- Which of these uploads have their end in the diary: an erasure has the last word, and a failure is that of its retry.
+-- Which of these uploads have their end in the audit log: an erasure has the last word, and a failure is that of its retry.
 SELECT l.upload_id
 FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(least)s::darkroom.status[], %(retries)s::integer[],
             %(erased)s::boolean[]) AS t (upload_id, upload_time, least, retries, erased)

@@ -39,7 +39,7 @@ START_S = 60.0
 PATIENCE_S = 60.0
 MONTHS = 12
 ROWS_AT_ONCE = 50_000
-"""No statement may take longer than the logbook's patience."""
+"""No statement may take longer than the audit_log's patience."""
 _NO_LIMIT = 10**15
 _PHOTO = {
     "filename": "grandma.jpg",

@@ -18,9 +18,9 @@ from uuid import uuid4
 
 import psycopg2
 
-from handlers.audit_log.database import Logbook, Written
+from handlers.audit_log.database import AuditLog, Written
 from handlers.bench.figures import Figures, Spread
-from handlers.on_record import Diary
+from handlers.on_record import EventWriter
 from handlers.processes.recorder import Recorder
 from shared.broker import topology
 from shared.broker.consumer import Consumer
@@ -113,16 +113,16 @@ class Rate:
 
 @dataclass
 class Counted:
-    """A diary that sets `enough` once `expected` events are committed."""
+    """A audit log that sets `enough` once `expected` events are committed."""
 
-    diary: Diary
+    audit_log: EventWriter
     expected: int
     enough: threading.Event
     written: Written = field(default_factory=Written)
     ended_s: float = 0.0
 
     def write(self, events: Sequence[LogEvent]) -> Written:
-        written = self.diary.write(events)
+        written = self.audit_log.write(events)
         self.written += written
         if (
             self.written.added + self.written.repeated + self.written.rejected
@@ -137,7 +137,7 @@ def measure(settings: Settings, events: int, rounds: int) -> dict[str, Figures]:
     """`events` each round for either. Raises `AssertionError` if one of them is lost or
     refused.
     """
-    ours, theirs = Logbook(settings), RowByRow(settings)
+    ours, theirs = AuditLog(settings), RowByRow(settings)
     runs: list[tuple[Rate, Rate]] = []
     try:
         for number in range(rounds + 1):
@@ -170,13 +170,13 @@ def _figures(rates: list[Rate], reference: list[Rate]) -> Figures:
     }
 
 
-def _run(settings: Settings, diary: Diary, events: int) -> Rate:
+def _run(settings: Settings, audit_log: EventWriter, events: int) -> Rate:
     """From connecting to the broker, which holds all events, to the last commit."""
     publisher = Publisher(settings)
     publisher.publish_many(topology.LOG, (event.encode() for event in lives(events)))
     publisher.close()
     stop, drained = threading.Event(), threading.Event()
-    counted = Counted(diary, events, stop)
+    counted = Counted(audit_log, events, stop)
     recorder = Recorder(settings, counted, stop)
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
     patience = threading.Timer(PATIENCE_S, stop.set)  # a recorder has none of its own

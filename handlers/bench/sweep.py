@@ -97,7 +97,7 @@ def looks(settings: Settings, objects: int) -> dict[str, Figures]:
         resident = Resident({"sweep": os.getpid()})
         with resident.watched():
             look = arrivals.look()
-        assert (look.missed, look.failed) == (0, 0), look
+        assert (look.notifications_missed, look.failed) == (0, 0), look
         assert look.uploads >= objects, look
         rows[name] = _row(look.seconds, store, resident)
     return rows
@@ -110,7 +110,9 @@ def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
     with resident.watched():
         report = on_sweep(replace(ctx, store=cast(ObjectStore, store)), memory=memory)
     assert (report.uploads, report.receipts) == (objects, objects), report
-    assert report.missed == report.republished == report.failed == 0, report
+    assert report.notifications_missed == report.republished == report.failed == 0, (
+        report
+    )
     return _row(report.seconds, store, resident)
 
 

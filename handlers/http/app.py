@@ -216,7 +216,7 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         settings: Settings,
-        door: upload_consumer.QueueDoor,
+        door: upload_consumer.QueueConsumer,
         checks: Mapping[str, Check],
     ) -> None:
         super().__init__(config)
@@ -253,7 +253,7 @@ def main(settings: Settings) -> None:
         logger().warning("tickets.own_key", detail=upload_forms.OWN_KEY)
     ctx = replace(ctx, publisher=SparingPublisher(ctx.publisher))
     stop = threading.Event()
-    door = upload_consumer.QueueDoor(ctx, stop)
+    door = upload_consumer.QueueConsumer(ctx, stop)
     checks = checks_of(ctx)
     server = _Server(
         config_of(build(ctx, door, checks), settings), settings, door, checks

@@ -1,7 +1,7 @@
-"""The recorder process: `darkroom.log` → batches → the diary, acknowledged after the
-commit.
+"""The recorder process: batches of `darkroom.log` → the audit log, acknowledged after
+the commit.
 
-While the database is down the batch in hand is kept and tried again, and the prefetch
+While the database is down, the current batch is kept and tried again. The prefetch
 bounds what else is held: the log waits in the broker, and no photo notices.
 """
 
@@ -13,10 +13,13 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from prometheus_client import CollectorRegistry, Histogram
 
 from handlers import metrics
-from handlers.audit_log.database import Logbook
-from handlers.on_record import Diary, Recorded, on_record
+from handlers.audit_log.database import AuditLog
+from handlers.on_record import EventWriter, Recorded, on_record
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.errors import DatabaseUnavailable
@@ -25,112 +28,124 @@ from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
-from shared.runtime.telemetry import logger
+from shared.runtime.telemetry import METRICS, logger
 
-PATIENCE = RetryPolicy(base_s=0.5, cap_s=5.0, max_attempts=1_000_000)
+DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0, max_attempts=1_000_000)
 IDLE_S = 0.2
 
 
+class RecorderFigures:
+    """Metrics of the recorder process."""
+
+    def __init__(self, registry: CollectorRegistry = metrics.REGISTRY) -> None:
+        self._events = metrics.counter(
+            "darkroom_log_events_total", "outcome", registry=registry
+        )
+        self._seconds = Histogram(
+            "darkroom_log_batch_seconds",
+            METRICS["darkroom_log_batch_seconds"],
+            registry=registry,
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
+        )
+
+    def add(self, recorded: Recorded, seconds: float) -> None:
+        """Count one settled batch, which took `seconds` from its first delivery on."""
+        outcomes = asdict(recorded.written)
+        outcomes["unreadable"] = len(recorded.refused)
+        for outcome, number in outcomes.items():
+            self._events.labels(outcome=outcome).inc(number)
+        self._seconds.observe(seconds)
+
+
 class Recorder:
-    """Deliveries come in through `put` from any thread; `run` writes them until `stop`
+    """Deliveries arrive through `put` from any thread; `run` writes them until `stop`
     is set.
     """
 
     def __init__(
         self,
         settings: Settings,
-        diary: Diary,
+        audit_log: EventWriter,
         stop: threading.Event,
-        figures: metrics.RecorderFigures | None = None,
+        figures: RecorderFigures | None = None,
     ) -> None:
         self._settings = settings
-        self._diary = diary
+        self._audit_log = audit_log
         self._stop = stop
         self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._figures = figures
         self.pulse = Pulse()
         self.writes = True
-        """Whether the diary took what it was last given."""
+        """Whether the audit log took the last batch."""
 
     def put(self, delivery: Delivery) -> None:
-        """Take a delivery in hand. Once the recorder is leaving it is left unsettled,
-        for another one.
+        """Accept a delivery. Once `stop` is set it stays unsettled, and the broker gives
+        it to another recorder.
         """
         if not self._stop.is_set():
             self._inbox.put(delivery)
 
     def run(self) -> None:
-        """Returns after `stop`, when what is in hand is written, or could not be."""
+        """Return after `stop`, when the accepted deliveries are written or cannot be."""
         writable = True
         while not self._stop.is_set():
-            writable = self._record(self._batch())
+            writable = self._record(self._next_batch())
         while writable and not self._inbox.empty():
-            writable = self._record(self._batch())
+            writable = self._record(self._next_batch())
 
-    def _batch(self) -> list[Delivery]:
-        """At most `log_batch` deliveries; none waits longer than `log_flush_s` for the
-        others.
+    def _next_batch(self) -> list[Delivery]:
+        """Return at most `log_batch` deliveries, `log_flush_s` after the first one at
+        the latest.
         """
         self.pulse.beat()
         batch: list[Delivery] = []
         wait_s = IDLE_S
-        ends: float | None = None
+        flush_at_s: float | None = None
         while len(batch) < self._settings.log_batch:
             try:
                 batch.append(self._inbox.get(timeout=wait_s))
             except queue.Empty:
                 break
-            now = time.monotonic()
-            ends = ends or now + self._settings.log_flush_s
-            wait_s = 0.0 if self._stop.is_set() else max(0.0, ends - now)
+            now_s = time.monotonic()
+            flush_at_s = flush_at_s or now_s + self._settings.log_flush_s
+            wait_s = max(0.0, flush_at_s - now_s)
+            if self._stop.is_set():
+                wait_s = 0.0
         return batch
 
     def _record(self, batch: Sequence[Delivery]) -> bool:
-        """Write and settle. False: the diary is down and the recorder leaves."""
+        """Write a batch and settle it. False: the database is down, and `stop` is set."""
         if not batch:
             return True
-        began = time.monotonic()
-        if (recorded := self._persist([delivery.body for delivery in batch])) is None:
+        started_s = time.monotonic()
+        recorded = self._write([delivery.body for delivery in batch])
+        if recorded is None:
             return False
         passing("recorder.after_commit")
-        for position, delivery in enumerate(batch):
-            if fault := recorded.refused.get(position):
-                delivery.dead(fault.code, fault.detail)
-            else:
-                delivery.ack()
-        written = recorded.written
+        _settle(batch, recorded)
         if self._figures:
-            self._figures.written(
-                written, len(recorded.refused), time.monotonic() - began
-            )
+            self._figures.add(recorded, time.monotonic() - started_s)
         logger().info(
             "log.written",
-            added=written.added,
-            repeated=written.repeated,
-            rejected=written.rejected,
+            added=recorded.written.added,
+            repeated=recorded.written.repeated,
+            rejected=recorded.written.rejected,
             unreadable=len(recorded.refused),
         )
         return True
 
-    def _persist(self, bodies: list[bytes]) -> Recorded | None:
-        """Committed, however long it takes; None: the recorder had to leave first, the
-        broker has them still.
-        """
+    def _write(self, bodies: list[bytes]) -> Recorded | None:
+        """Write until the commit succeeds. None: `stop` was set first."""
         attempt = 0
         while True:
             self.pulse.beat()
             try:
-                recorded = on_record(bodies, self._diary)
+                recorded = on_record(bodies, self._audit_log)
             except DatabaseUnavailable as error:
                 self.writes = False
                 attempt += 1
-                delay_s = PATIENCE.delay_s(attempt) or PATIENCE.cap_s
-                logger().warning(
-                    "log.postponed",
-                    events=len(bodies),
-                    delay_s=round(delay_s, 2),
-                    detail=error.detail,
-                )
+                delay_s = DATABASE_RETRY.delay_s(attempt) or DATABASE_RETRY.cap_s
+                _log_postponed(len(bodies), delay_s, error)
                 if self._stop.wait(delay_s):
                     return None
             else:
@@ -138,38 +153,59 @@ class Recorder:
                 return recorded
 
 
+def _settle(batch: Sequence[Delivery], recorded: Recorded) -> None:
+    for position, delivery in enumerate(batch):
+        fault = recorded.refused.get(position)
+        if fault:
+            delivery.dead(fault.code, fault.detail)
+        else:
+            delivery.ack()
+
+
+def _log_postponed(events: int, delay_s: float, error: DatabaseUnavailable) -> None:
+    logger().warning(
+        "log.postponed",
+        events=events,
+        delay_s=round(delay_s, 2),
+        detail=error.detail,
+    )
+
+
 def main(settings: Settings) -> None:
-    """Entry point of the process; SIGTERM and SIGINT let it write what it has and
-    leave.
-    """
-    stop, drained = threading.Event(), threading.Event()
+    """Run the process. On SIGTERM and SIGINT it writes the deliveries it has, and ends."""
+    stop = threading.Event()
+    drained = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    logbook = Logbook(settings)
-    recorder = Recorder(settings, logbook, stop, metrics.RecorderFigures())
+    audit_log = AuditLog(settings)
+    recorder = Recorder(settings, audit_log, stop, RecorderFigures())
     # Twice a batch: the next one arrives while this one is written.
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
-    heartbeat = Heartbeat(
-        settings, {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s}
-    )
+    _start_operations(settings, consumer, recorder)
+    logger().info("process.started")
+    with ThreadPoolExecutor(1, "writer") as pool:
+        writing = pool.submit(recorder.run)
+        # Whatever ends the writer, even a bug, ends the process.
+        writing.add_done_callback(lambda _: drained.set())
+        try:
+            consumer.run(drained)
+        finally:
+            stop.set()
+    audit_log.close()
+    writing.result()
+    logger().info("process.stopped")
+
+
+def _start_operations(
+    settings: Settings, consumer: Consumer, recorder: Recorder
+) -> None:
+    parts = {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s}
     operations.start(
         settings,
-        heartbeat,
+        Heartbeat(settings, parts),
         metrics.REGISTRY,
         lambda: {
             "broker": consumer.silent_s() < operations.FRESH_S,
             "database": recorder.writes,
         },
     )
-    logger().info("process.started")
-    with ThreadPoolExecutor(1, "writer") as pool:
-        writing = pool.submit(recorder.run)
-        # also when it broke: then the process must end, too
-        writing.add_done_callback(lambda _: drained.set())
-        try:
-            consumer.run(drained)
-        finally:
-            stop.set()
-    logbook.close()
-    writing.result()
-    logger().info("process.stopped")

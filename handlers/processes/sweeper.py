@@ -1,8 +1,8 @@
-"""The sweep process: quick looks at tries that are due and at new uploads, all the
-time, and now and then a whole pass.
+"""The sweep process: quick looks at due retries and at new uploads, all the time, and
+now and then a whole pass.
 
-A look at new uploads lists `uploads` alone, every `sweep_interval_s`, or as long apart
-as it takes. A pass lists every object, so the pause grows with what it took: passes
+A look at new uploads lists `uploads` alone, every `sweep_interval_s`, or as far apart
+as it takes. A pass lists every object, so its pause grows with what it took: passes
 rest four fifths of the time. `python -m handlers sweep [--once [--since ISO]
 [--dry-run] [--json]]`.
 """
@@ -13,133 +13,159 @@ import argparse
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from handlers import metrics
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
-from handlers.processes.heartbeat_store import PATIENCE_S, watched
+from handlers.processes.heartbeat_store import MAX_QUIET_S, heartbeat_store
+from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.report import SweepReport
 from shared.errors import TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 
-LOOK_S = 2.0
+RETRY_LOOK_S = 2.0
+"""Pause between two looks at due retries, if `sweep_interval_s` is not shorter."""
 REST = 4.0
 """Pause after a pass, in times of what it took."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a loop does again and again.
+
+    `work` returns the seconds it took, and `pause_s` makes of them the pause after it.
+    """
+
+    work: Callable[[], float]
+    pause_s: Callable[[float], float]
 
 
 class Loop:
     """One of the loops of the process. `well`: whether its last round succeeded."""
 
     def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
-        self.pulse, self.well = Pulse(ctx.clock.monotonic), True
-        self.ctx = replace(ctx, store=watched(ctx.store, self.pulse))
-        self.calls: Calls = Calls(
-            self.ctx, self.pulse, beside.calls if beside else None
-        )
+        self.pulse = Pulse(ctx.clock.monotonic)
+        self.well = True
+        self.ctx = replace(ctx, store=heartbeat_store(ctx.store, self.pulse))
+        calls_beside = beside.calls if beside else None
+        self.calls: Calls = Calls(self.ctx, self.pulse, calls_beside)
 
-    def begin(
-        self,
-        name: str,
-        work: Callable[[], float],
-        pause_s: Callable[[float], float],
-        stop: threading.Event,
+    def start(
+        self, name: str, rounds: Round, stop: threading.Event
     ) -> threading.Thread:
-        """`run` on a thread of its own."""
+        """Call `run` on a new thread, which is returned."""
         thread = threading.Thread(
-            target=self.run, args=(work, pause_s, stop), name=name, daemon=True
+            target=self.run, args=(rounds, stop), name=name, daemon=True
         )
         thread.start()
         return thread
 
-    def run(
-        self,
-        work: Callable[[], float],
-        pause_s: Callable[[float], float],
-        stop: threading.Event,
-    ) -> None:
-        """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
-        result = 0.0
+    def run(self, rounds: Round, stop: threading.Event) -> None:
+        """Work until `stop` is set. An error is logged; the next round tries again."""
+        took_s = 0.0
         while not stop.is_set():
             self.pulse.beat()
             try:
-                result = work()
+                took_s = rounds.work()
                 self.well = True
             except Exception as error:
                 self.well = False
-                known = isinstance(error, TransientError)
-                told = str(error) if known else type(error).__name__
-                logger().error(
-                    "sweep.failed",
-                    delay_s=pause_s(result),
-                    detail=told,
-                    exc_info=None if known else error,
-                )
+                _log_failed(error, rounds.pause_s(took_s))
             self.pulse.rest()
-            stop.wait(pause_s(result))
+            stop.wait(rounds.pause_s(took_s))
+
+
+def _log_failed(error: Exception, delay_s: float) -> None:
+    is_transient = isinstance(error, TransientError)
+    logger().error(
+        "sweep.failed",
+        delay_s=delay_s,
+        detail=str(error) if is_transient else type(error).__name__,
+        exc_info=None if is_transient else error,
+    )
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """Entry point of the process; SIGTERM and SIGINT end it. Raises what a single pass
-    (`--once`) raised.
+    """Run the process until SIGTERM or SIGINT, or one pass with `--once`.
+
+    Raises what a single pass raised.
     """
     options = _parser().parse_args(arguments)
-    ctx, diary = (
-        Context.of(settings),
-        Logbook(settings) if settings.database_url.get_secret_value() else None,
-    )
+    ctx = Context.of(settings)
+    has_database = bool(settings.database_url.get_secret_value())
+    audit_log = AuditLog(settings) if has_database else None
     if not options.once:
-        _forever(ctx, diary)
+        _sweep_until_stopped(ctx, audit_log)
         return 0
-    report = on_sweep(ctx, options.since, options.dry_run, diary=diary)
-    print(report.model_dump_json() if options.json else _lines(report.model_dump()))
+    report = on_sweep(ctx, options.since, options.dry_run, audit_log=audit_log)
+    print(report.model_dump_json(by_alias=True) if options.json else _table(report))
     return 0
 
 
-def _forever(ctx: Context, diary: Logbook | None) -> None:
-    settings, stop = ctx.settings, threading.Event()
+def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
+    stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    looks = Loop(ctx)
-    passes, news = Loop(ctx, beside=looks), Loop(ctx, beside=looks)
-    _beat(settings, {"pass": passes, "calls": looks, "arrivals": news})
+    retries = Loop(ctx)
+    passes = Loop(ctx, beside=retries)
+    arrivals = Loop(ctx, beside=retries)
+    loops = {"pass": passes, "calls": retries, "arrivals": arrivals}
+    _start_operations(ctx.settings, loops)
     logger().info("process.started")
-    memory, figures = Memory(calls=passes.calls), metrics.SweepFigures()
-    arrivals, interval_s = Arrivals(news.ctx), settings.sweep_interval_s
-
-    def one_look() -> float:
-        look = arrivals.look()
-        figures.looked(look)
-        return look.seconds
-
-    looking = [
-        looks.begin(
-            "calls", looks.calls.call_due, lambda _: min(LOOK_S, interval_s), stop
-        ),
-        news.begin("arrivals", one_look, lambda took_s: max(interval_s, took_s), stop),
+    figures = SweepFigures()
+    threads = [
+        retries.start("calls", _retry_rounds(retries), stop),
+        arrivals.start("arrivals", _arrival_rounds(arrivals, figures), stop),
     ]
-
-    def one_pass() -> float:
-        report = on_sweep(passes.ctx, diary=diary, memory=memory)
-        figures.passed(report, ctx.clock.now().timestamp())
-        return report.seconds
-
-    passes.run(one_pass, lambda took_s: max(interval_s, REST * took_s), stop)
-    for thread in looking:
+    passes.run(_pass_rounds(passes, audit_log, figures), stop)
+    for thread in threads:
         thread.join()
     logger().info("process.stopped")
 
 
-def _beat(settings: Settings, loops: Mapping[str, Loop]) -> None:
-    metrics.REGISTRY.register(metrics.QueueDepths(settings))
-    parts = {name: loop.pulse.quiet_s for name, loop in loops.items()}
-    heartbeat = Heartbeat(settings, parts, dict.fromkeys(parts, PATIENCE_S))
+def _retry_rounds(loop: Loop) -> Round:
+    interval_s = loop.ctx.settings.sweep_interval_s
+    return Round(loop.calls.call_due, lambda _: min(RETRY_LOOK_S, interval_s))
+
+
+def _arrival_rounds(loop: Loop, figures: SweepFigures) -> Round:
+    arrivals = Arrivals(loop.ctx)
+    interval_s = loop.ctx.settings.sweep_interval_s
+
+    def look() -> float:
+        counts = arrivals.look()
+        figures.looked(counts)
+        return counts.seconds
+
+    return Round(look, lambda took_s: max(interval_s, took_s))
+
+
+def _pass_rounds(
+    loop: Loop, audit_log: AuditLog | None, figures: SweepFigures
+) -> Round:
+    memory = Memory(calls=loop.calls)
+    interval_s = loop.ctx.settings.sweep_interval_s
+
+    def sweep() -> float:
+        report = on_sweep(loop.ctx, audit_log=audit_log, memory=memory)
+        figures.passed(report, loop.ctx.clock.now().timestamp())
+        return report.seconds
+
+    return Round(sweep, lambda took_s: max(interval_s, REST * took_s))
+
+
+def _start_operations(settings: Settings, loops: Mapping[str, Loop]) -> None:
+    metrics.REGISTRY.register(QueueDepths(settings))
+    quiet_s = {name: loop.pulse.quiet_s for name, loop in loops.items()}
+    heartbeat = Heartbeat(settings, quiet_s, dict.fromkeys(quiet_s, MAX_QUIET_S))
     operations.start(
         settings,
         heartbeat,
@@ -172,5 +198,6 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _lines(counts: dict[str, object]) -> str:
-    return "\n".join(f"{name:16} {value}" for name, value in counts.items())
+def _table(report: SweepReport) -> str:
+    lines = (f"{name:16} {value}" for name, value in report.printed().items())
+    return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""The queue door: notifications from `darkroom.uploads` (AMQP, SQS, Redis) → the same
-triggers as over HTTP.
+"""Storage notifications from the queue `darkroom.uploads` (AMQP, SQS, Redis), decided
+on by the same trigger as those over HTTP.
 """
 
 from __future__ import annotations
@@ -9,112 +9,66 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from handlers.context import Context
+from handlers.processes.settle import settle_with_retry
 from handlers.take_in import take_in
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
-from shared.errors import Code, ObjectRefused, PermanentError, TransientError
-from shared.runtime.retry import RetryPolicy
-from shared.runtime.settings import Settings
-from shared.runtime.telemetry import logger
 
-AT_ONCE = 4
+WORKERS = 4
+"""Notifications handled at the same time."""
 
 
 def settle(delivery: Delivery, ctx: Context, stop: threading.Event) -> None:
-    """Take one notification in, however long the store is down: what waits in the
-    broker waits well.
+    """Decide on one notification, and settle it.
+
+    While the store is down the notification stays unacknowledged in the broker.
     """
     headers = {
         name.lower(): value
         for name, value in delivery.headers.items()
         if isinstance(value, str)
     }
-    patiently(
-        delivery,
-        lambda: take_in(delivery.body, headers, ctx, "queue"),
-        ctx.settings,
-        stop,
-    )
+
+    def handle() -> None:
+        take_in(delivery.body, headers, ctx, "queue")
+
+    settle_with_retry(delivery, handle, ctx.settings, stop, "notification.failed")
 
 
-def patiently(
-    delivery: Delivery,
-    work: Callable[[], object],
-    settings: Settings,
-    stop: threading.Event,
-) -> None:
-    """Do the work of one message and settle it: passing faults are waited out, lasting
-    ones set it aside.
-
-    Nobody waits for one object that the store refuses, and no other: the sweep takes
-    that over. Left unsettled when the process leaves; another one gets it then.
-    """
-    policy = RetryPolicy(
-        settings.retry_base_s, settings.retry_cap_s, settings.max_attempts
-    )
-    attempt = 0
-    while not stop.is_set():
-        attempt += 1
-        try:
-            work()
-            return delivery.ack()
-        except ObjectRefused as error:
-            logger().warning(
-                "message.left_to_sweep",
-                queue=delivery.queue,
-                code=error.code,
-                detail=error.detail,
-            )
-            return delivery.ack()
-        except PermanentError as error:
-            return delivery.dead(error.code, error.detail)
-        except TransientError:
-            delay_s = policy.delay_s(attempt) or policy.cap_s
-        except Exception as error:
-            logger().error("notification.failed", exc_info=error)
-            if (delay := policy.delay_s(attempt)) is None:
-                return delivery.dead(
-                    Code.INTERNAL,
-                    f"{type(error).__name__} in each of {attempt} attempts",
-                )
-            delay_s = delay
-        stop.wait(delay_s)
-    return None
-
-
-class QueueDoor:
-    """Consumes on a thread of its own until `stop` is set."""
+class QueueConsumer:
+    """Consumes notifications on a thread of its own until `stop` is set."""
 
     def __init__(self, ctx: Context, stop: threading.Event) -> None:
         self._ctx = ctx
         self._stop = stop
-        self._pool = ThreadPoolExecutor(AT_ONCE, "uploads")
+        self._pool = ThreadPoolExecutor(WORKERS, "uploads")
         self._consumer = Consumer(
-            ctx.settings, {topology.UPLOADS: AT_ONCE}, self._on_delivery
+            ctx.settings, {topology.UPLOADS: WORKERS}, self._on_delivery
         )
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
 
     def start(self, on_end: Callable[[], object]) -> None:
-        """`on_end` is called when consuming ends for whatever reason."""
+        """Start consuming. `on_end` is called when it ends, for whatever reason."""
         self._thread = threading.Thread(
             target=self._run, args=(on_end,), name="consumer"
         )
         self._thread.start()
 
     def is_running(self) -> bool:
+        """Return whether the consumer's thread is alive."""
         return self._thread is not None and self._thread.is_alive()
 
     def silent_s(self) -> float:
-        """Seconds since the broker was last heard."""
+        """Return the seconds since the broker last answered."""
         return self._consumer.silent_s()
 
     def stuck_s(self) -> float:
-        """Seconds for which the consumer hangs."""
+        """Return the seconds for which the consumer has been hanging."""
         return self._consumer.stuck_s()
 
     def join(self) -> None:
-        """Wait for the end; raises what ended it, if it was a fault."""
+        """Wait for the end of the thread; raise the error that ended it, if any."""
         if self._thread:
             self._thread.join()
         if self._fault:

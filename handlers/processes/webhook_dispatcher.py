@@ -1,32 +1,28 @@
-"""The callbacks process: `darkroom.callbacks` → the ledger → calls, now and at every
-later try that is due.
+"""The callbacks process: it takes requests for webhooks from `darkroom.callbacks` into
+the call log, and sends them now and whenever a later attempt is due.
 
-A message is only asked to be remembered: it is acknowledged once the ledger has the
-call, so no receiver, however slow, holds a message or a photo. First tries go before
-later ones, and no host and no user takes more than a share of the threads: a user may
-have many host names, and a host many users.
+A message is acknowledged as soon as the call log has the webhook; sending happens
+later. So no receiver, however slow, holds a message or a photo.
 
 `python -m handlers callbacks [test URL [--json] | secret --user U [--json]]`
 """
 
 from __future__ import annotations
 
-import heapq
 import signal
 import threading
-from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 from handlers import metrics
 from handlers.context import Context
 from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
-from handlers.processes.heartbeat_store import PATIENCE_S, watched
-from handlers.processes.upload_consumer import patiently
+from handlers.processes.heartbeat_store import MAX_QUIET_S, heartbeat_store
+from handlers.processes.settle import settle_with_retry
 from handlers.retelling import read_receipt
-from handlers.webhooks.call_log import Due, Ledger
+from handlers.webhooks.call_log import CallLog, PendingCall
+from handlers.webhooks.fair_queue import MAX_CALLS, FairQueue
 from handlers.webhooks.sender import Sender
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
@@ -40,56 +36,49 @@ from shared.runtime.telemetry import logger
 from shared.s3.store import S3Store
 from shared.uploads.messages import CallbackDue
 
-AT_ONCE = 32
-LATER_AT_ONCE = AT_ONCE // 2
-"""Of these, tries after the first: however many receivers are dead, others are called
-in time.
-"""
-PER_HOST = 4
-PER_USER = 8
-HANDS = 4
-"""Messages looked at at once."""
+MESSAGE_WORKERS = 4
+"""Messages handled at the same time."""
 LOOK = "look"
-LOOK_S, REST = 10.0, 4.0
-"""Pause between two looks into the ledger, or in times of what the last one took: only
-what other processes left.
+"""Name of the loop that reads the call log."""
+LOOK_S = 10.0
+"""Least pause between two looks into the call log, which find what other processes
+left there.
 """
+LOOK_REST = 4.0
+"""Least pause, in times of what the last look took."""
 IDLE_S = 0.5
-AGAIN_S = 5.0
-"""A try that could not be begun, because a service is away, follows after this."""
+RETRY_S = 5.0
+"""Wait for an attempt that could not begin because a service is away."""
+BUG_RETRY_S = 60.0
 
 
-Share = tuple[Literal["host", "user"], str]
-MOST_OF = {"host": PER_HOST, "user": PER_USER}
-
-
-class Messenger:
-    """Makes the calls that are due. Its memory copies the ledger; looking finds what
-    other processes left.
+class Dispatcher:
+    """Sends the webhooks that are due. Its memory is a copy of the call log; the look
+    finds what other processes left there.
     """
 
-    def __init__(self, ctx: Context, ledger: Ledger, send: Send) -> None:
-        self._ctx, self._ledger, self._send = ctx, ledger, send
-        self._lines: tuple[list[tuple[float, str, Due]], ...] = ([], [])
-        """First tries and later ones, by the time at which they are due."""
-        self._known: dict[str, int] = {}
-        self._full: defaultdict[Share, deque[Due]] = defaultdict(deque)
-        """Calls that are due and wait until their host or user has less than its share.
-        """
-        self._taken: Counter[Share] = Counter()
-        self._under_way = 0
-        self._wake = threading.Condition()
-        self._calling, self._looking = Pulse(), Pulse()
-        store = watched(ctx.store, self._looking)
-        self._seen = Ledger(
-            store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s
+    def __init__(self, ctx: Context, call_log: CallLog, send: Send) -> None:
+        self._ctx = ctx
+        self._call_log = call_log
+        self._send = send
+        self._queue = FairQueue(ctx.clock.monotonic)
+        self._attempts: dict[str, int] = {}
+        """Attempts of the webhooks that are queued or under way, by upload id."""
+        self._changed = threading.Condition()
+        self._calling = Pulse()
+        self._looking = Pulse()
+        self._looked_at = CallLog(
+            heartbeat_store(ctx.store, self._looking),
+            ctx.settings.bucket_results,
+            ctx.settings.callback_timeout_s,
         )
         self.parts = {"messenger": self._calling.quiet_s, LOOK: self._looking.quiet_s}
-        """What shows signs of life, for the `Heartbeat`."""
+        """The loops that show signs of life, for the `Heartbeat`."""
 
     def take_in(self, body: bytes) -> None:
-        """A message: the call is in the ledger when this returns. Raises what `Ledger`
-        and a useless message raise.
+        """Write the webhook that a message requests into the call log.
+
+        Raises `MessageError`, `PermanentError(bad_document)` and `StorageUnavailable`.
         """
         upload_id = CallbackDue.decode(body).upload_id
         try:
@@ -98,209 +87,175 @@ class Messenger:
             return  # erased
         if receipt.callback is None:
             return
-        host = _host(receipt.callback, self._ctx.settings)
-        told = self._ledger.told(upload_id)
-        if told is not None and told.outcome == "given_up":
-            self._ledger.reopen(upload_id)  # a person took it from the dead queue
-        if due := self._ledger.order(upload_id, host, receipt.user_hash):
-            self._offer(due)
+        result = self._call_log.result(upload_id)
+        if result is not None and result.outcome == "given_up":
+            # A person took its message from the dead-letter queue.
+            self._call_log.reopen(upload_id)
+        host = _host_of(receipt.callback, self._ctx.settings)
+        call = self._call_log.add(upload_id, host, receipt.user_hash)
+        if call:
+            self._offer(call)
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`; calls under way are finished."""
+        """Send webhooks until `stop` is set; those under way are finished."""
         looking = threading.Thread(
             target=self._look, args=(stop,), name=LOOK, daemon=True
         )
         looking.start()
-        with ThreadPoolExecutor(AT_ONCE, "call") as pool:
+        with ThreadPoolExecutor(MAX_CALLS, "call") as pool:
             while not stop.is_set():
                 self._calling.beat()
-                with self._wake:
-                    self._begin_due(pool)
-                    self._wake.wait(self._pause_s())
+                with self._changed:
+                    for call in self._queue.take_ready():
+                        pool.submit(self._call, call)
+                    self._changed.wait(self._pause_s())
+
+    def blocked(self) -> int:
+        """Return how many webhooks wait for a share of the threads."""
+        with self._changed:
+            return self._queue.blocked()
 
     def _look(self, stop: threading.Event) -> None:
-        """Until `stop`. Whatever goes wrong is logged, and tried again after the pause."""
+        """Read the call log again and again until `stop` is set."""
+        clock = self._ctx.clock
         while not stop.is_set():
             self._looking.beat()
-            started = self._now()
+            started_s = clock.monotonic()
             try:
-                for due in self._seen.look():
-                    self._offer(due)
+                for call in self._looked_at.pending():
+                    self._offer(call)
             except TransientError as error:
                 logger().warning("callback.postponed", detail=error.detail)
             except Exception as error:
                 logger().error("callback.postponed", exc_info=error)
             self._looking.rest()
-            stop.wait(max(LOOK_S, REST * (self._now() - started)))
+            took_s = clock.monotonic() - started_s
+            stop.wait(max(LOOK_S, LOOK_REST * took_s))
 
-    def _offer(self, due: Due) -> None:
-        with self._wake:
-            if self._known.get(due.upload_id, -1) < due.attempt:
-                self._known[due.upload_id] = due.attempt
-                self._queue(due, due.due_s)
-                self._wake.notify()
-
-    def _queue(self, due: Due, wait_s: float) -> None:
-        heapq.heappush(
-            self._lines[due.attempt > 0], (self._now() + wait_s, due.upload_id, due)
-        )
-
-    def _begin_due(self, pool: ThreadPoolExecutor) -> None:
-        for line, most in zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True):
-            while line and line[0][0] <= self._now() and self._under_way < most:
-                due = heapq.heappop(line)[2]
-                if full := self._full_share(due):
-                    self._full[full].append(due)
-                    for share in _shares(due):
-                        # its turn there, if it had one, is another's
-                        self._let_next(share)
-                else:
-                    self._taken.update(_shares(due))
-                    self._under_way += 1
-                    pool.submit(self._call, due)
-
-    def _full_share(self, due: Due) -> Share | None:
-        return next(
-            (
-                share
-                for share in _shares(due)
-                if self._taken[share] >= MOST_OF[share[0]]
-            ),
-            None,
-        )
-
-    def _let_next(self, share: Share) -> None:
-        """Where the share has room again, queue the first that waits for it and for
-        nothing else by now.
-        """
-        waiting = self._full.get(share)
-        while waiting and self._taken[share] < MOST_OF[share[0]]:
-            due = waiting.popleft()
-            if not (full := self._full_share(due)):
-                self._queue(due, 0.0)
-                break
-            self._full[full].append(due)
-        if not waiting:
-            self._full.pop(share, None)
+    def _offer(self, call: PendingCall) -> None:
+        """Queue a webhook, unless this attempt of it is queued or under way already."""
+        with self._changed:
+            if self._attempts.get(call.upload_id, -1) >= call.attempt:
+                return
+            self._attempts[call.upload_id] = call.attempt
+            self._queue.add(call, call.due_s)
+            self._changed.notify()
 
     def _pause_s(self) -> float:
-        limits = zip(self._lines, (AT_ONCE, LATER_AT_ONCE), strict=True)
-        # else the end of a call wakes us
-        free = [line for line, most in limits if line and self._under_way < most]
-        return min([IDLE_S, *(max(0.0, line[0][0] - self._now()) for line in free)])
+        due_s = self._queue.next_due_s()
+        return IDLE_S if due_s is None else min(IDLE_S, due_s)
 
-    def _call(self, due: Due) -> None:
-        left: Due | None = due
-        wait_s = AGAIN_S
+    def _call(self, call: PendingCall) -> None:
+        """Make one attempt, and queue the next one, if there is any."""
+        upload_id = call.upload_id
         try:
-            left = on_finished(due, self._ctx, self._ledger, self._send)
-            wait_s = left.due_s if left else 0.0
+            next_call = on_finished(call, self._ctx, self._call_log, self._send)
+            wait_s = next_call.due_s if next_call else 0.0
         except (TransientError, PermanentError) as error:
+            next_call, wait_s = call, RETRY_S
             logger().warning(
                 "callback.postponed",
-                upload_id=due.upload_id,
+                upload_id=upload_id,
                 delay_s=wait_s,
                 detail=error.code,
             )
         except Exception as error:
-            wait_s *= 12
+            next_call, wait_s = call, BUG_RETRY_S
             logger().error(
                 "callback.postponed",
-                upload_id=due.upload_id,
+                upload_id=upload_id,
                 delay_s=wait_s,
                 exc_info=error,
             )
-        with self._wake:
-            self._under_way -= 1
-            self._taken.subtract(_shares(due))
-            for share in _shares(due):
-                self._let_next(share)
-                if not self._taken[share]:
-                    del self._taken[share]
-            if left is None:
-                self._known.pop(due.upload_id, None)
+        with self._changed:
+            self._queue.release(call)
+            if next_call is None:
+                self._attempts.pop(upload_id, None)
             else:
-                self._known[due.upload_id] = left.attempt
-                self._queue(left, wait_s)
-            self._wake.notify()
-
-    def _now(self) -> float:
-        return self._ctx.clock.monotonic()
+                self._attempts[upload_id] = next_call.attempt
+                self._queue.add(next_call, wait_s)
+            self._changed.notify()
 
 
 def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
-    """Entry point of the process; SIGTERM and SIGINT end it. Raises `SettingsError`
-    without a secret.
+    """Run the process, or one command of `darkroom webhooks`; return its exit status.
+
+    SIGTERM and SIGINT end it. Raises `SettingsError` without a secret.
     """
     store = S3Store(settings)
     ctx = Context(settings, store, Publisher(settings), store.clock)
-    ledger = Ledger(ctx.store, settings.bucket_results, settings.callback_timeout_s)
+    call_log = CallLog(store, settings.bucket_results, settings.callback_timeout_s)
     send = Sender(settings, store.clock)
     if arguments:
-        return webhooks_cli.run(arguments, ctx, ledger, send)
+        return webhooks_cli.run(arguments, ctx, call_log, send)
     stop = threading.Event()
-    messenger = Messenger(ctx, ledger, send)
-
-    def leave(*_: object) -> None:
-        stop.set()
-
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, leave)
-    with ThreadPoolExecutor(HANDS, "messages") as hands:
+        signal.signal(signum, lambda *_: stop.set())
+    _serve(settings, Dispatcher(ctx, call_log, send), stop)
+    logger().info("process.stopped")
+    return 0
 
-        def on_delivery(delivery: Delivery) -> None:
-            hands.submit(
-                patiently,
+
+def _serve(settings: Settings, dispatcher: Dispatcher, stop: threading.Event) -> None:
+    """Consume messages and send webhooks until `stop` is set."""
+    with ThreadPoolExecutor(MESSAGE_WORKERS, "messages") as pool:
+
+        def settle(delivery: Delivery) -> None:
+            settle_with_retry(
                 delivery,
-                lambda: messenger.take_in(delivery.body),
+                lambda: dispatcher.take_in(delivery.body),
                 settings,
                 stop,
+                "callback.message_failed",
             )
 
-        consumer = Consumer(settings, {topology.CALLBACKS: 2 * HANDS}, on_delivery)
-        calling = threading.Thread(
-            target=_run, args=(messenger, stop), name="messenger"
+        def on_delivery(delivery: Delivery) -> None:
+            pool.submit(settle, delivery)
+
+        # Twice as many as workers: the next ones arrive while these are handled.
+        prefetch = {topology.CALLBACKS: 2 * MESSAGE_WORKERS}
+        consumer = Consumer(settings, prefetch, on_delivery)
+        sending = threading.Thread(
+            target=_send_all, args=(dispatcher, stop), name="messenger"
         )
-        calling.start()
-        heartbeat = Heartbeat(
-            settings,
-            {"consumer": consumer.stuck_s, **messenger.parts},
-            {LOOK: PATIENCE_S},
-        )
-        operations.start(
-            settings,
-            heartbeat,
-            metrics.REGISTRY,
-            lambda: {
-                "broker": consumer.silent_s() < operations.FRESH_S,
-            },
-        )
+        sending.start()
+        _start_operations(settings, consumer, dispatcher)
         logger().info("process.started")
         try:
             consumer.run(stop)
         finally:
             stop.set()
-            calling.join()
-    logger().info("process.stopped")
-    return 0
+            sending.join()
 
 
-def _shares(due: Due) -> tuple[Share, Share]:
-    return ("host", due.host), ("user", due.user)
+def _send_all(dispatcher: Dispatcher, stop: threading.Event) -> None:
+    try:
+        dispatcher.run(stop)
+    finally:
+        # Whatever ended it: a process that sends nothing must not go on consuming.
+        stop.set()
 
 
-def _host(url: str, settings: Settings) -> str:
-    """For the share of each. Where no call may go any more the tries fail, each with
-    the rule: settings change.
+def _start_operations(
+    settings: Settings, consumer: Consumer, dispatcher: Dispatcher
+) -> None:
+    parts = {"consumer": consumer.stuck_s, **dispatcher.parts}
+    heartbeat = Heartbeat(settings, parts, {LOOK: MAX_QUIET_S})
+    operations.start(
+        settings,
+        heartbeat,
+        metrics.REGISTRY,
+        lambda: {"broker": consumer.silent_s() < operations.FRESH_S},
+    )
+
+
+def _host_of(url: str, settings: Settings) -> str:
+    """Return the host whose share of the threads a call to this URL takes.
+
+    A URL that is not allowed any more has none: its attempts fail, each with the rule
+    that forbids it, because settings may change again.
     """
     try:
         return check_url(url, settings).host
     except PermanentError:
         return ""
-
-
-def _run(messenger: Messenger, stop: threading.Event) -> None:
-    try:
-        messenger.run(stop)
-    finally:
-        stop.set()  # a process that no longer calls must not go on consuming

@@ -1,5 +1,5 @@
-"""`darkroom webhooks test URL` and `darkroom webhooks secret --user U`, run by the
-callbacks' own program.
+"""The commands `darkroom webhooks test URL` and `darkroom webhooks secret --user U`,
+which the callbacks program runs.
 """
 
 from __future__ import annotations
@@ -7,24 +7,45 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
 from uuid import uuid4
 
 from handlers.context import Context
 from handlers.on_finished import GONE, SUCCESS, Send
-from handlers.webhooks.call_log import Ledger
+from handlers.webhooks.call_log import CallLog
 from handlers.webhooks.payload import sample
 from handlers.webhooks.signing import secret_of
 from shared.errors import DarkroomError, SettingsError
 from shared.uploads import identity
 
 
-def run(arguments: Sequence[str], ctx: Context, ledger: Ledger, send: Send) -> int:
-    """The exit status. Raises `SettingsError`."""
+@dataclass(frozen=True)
+class TestResult:
+    """What `darkroom webhooks test` reports; `status` is None without an answer."""
+
+    url: str
+    webhook_id: str
+    status: int | None
+    ok: bool
+    detail: str | None
+
+    def sentence(self) -> str:
+        verdict = "delivered" if self.ok else "not delivered"
+        return f"{verdict}: {self._why()}, webhook-id {self.webhook_id}"
+
+    def _why(self) -> str:
+        if self.detail:
+            return self.detail
+        gone = " (it wants no more calls)" if self.status == GONE else ""
+        return f"HTTP {self.status}{gone}"
+
+
+def run(arguments: Sequence[str], ctx: Context, call_log: CallLog, send: Send) -> int:
+    """Run one command; return its exit status. Raises `SettingsError`."""
     options = _parser().parse_args(arguments)
     if options.verb == "secret":
         return _secret(options, ctx)
-    return _test(options, ctx, ledger, send)
+    return _test(options, ctx, call_log, send)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,37 +76,28 @@ def _secret(options: argparse.Namespace, ctx: Context) -> int:
         )
     if not options.user.strip():
         raise SettingsError("--user is empty")
-    secret = secret_of(ctx.settings, identity.user_hash(options.user, pepper.encode()))
+    user_hash = identity.user_hash(options.user, pepper.encode())
+    secret = secret_of(ctx.settings, user_hash)
     print(json.dumps({"secret": secret}) if options.json else secret)
     return 0
 
 
-def _test(options: argparse.Namespace, ctx: Context, ledger: Ledger, send: Send) -> int:
-    """One signed sample. An address that was switched off by a 410 is called again from
-    now on, if it answers well.
-    """
-    ident, status, detail = str(uuid4()), None, None
+def _test(
+    options: argparse.Namespace, ctx: Context, call_log: CallLog, send: Send
+) -> int:
+    """Send one signed sample. A 2xx answer enables a URL that a 410 had disabled."""
+    result = _send_sample(options.url, ctx, send)
+    if result.ok:
+        call_log.enable(options.url)
+    print(json.dumps(asdict(result)) if options.json else result.sentence())
+    return 0 if result.ok else 1
+
+
+def _send_sample(url: str, ctx: Context, send: Send) -> TestResult:
+    webhook_id = str(uuid4())
+    body = sample(ctx.settings.api_url, ctx.clock.now())
     try:
-        status = send(
-            options.url, ident, sample(ctx.settings.api_url, ctx.clock.now()), None
-        )
+        status = send(url, webhook_id, body, None)
     except DarkroomError as error:
-        detail = error.detail
-    well = status in SUCCESS
-    if well:
-        ledger.switch_on(options.url)
-    told: dict[str, Any] = {
-        "url": options.url,
-        "webhook_id": ident,
-        "status": status,
-        "ok": well,
-        "detail": detail,
-    }
-    if options.json:
-        print(json.dumps(told))
-    else:
-        gone = " (it wants no more calls)" if status == GONE else ""
-        print(
-            f"{'delivered' if well else 'not delivered'}: {detail or f'HTTP {status}{gone}'}, webhook-id {ident}"
-        )
-    return 0 if well else 1
+        return TestResult(url, webhook_id, None, ok=False, detail=error.detail)
+    return TestResult(url, webhook_id, status, ok=status in SUCCESS, detail=None)

@@ -101,7 +101,7 @@ class Arrivals:
                         failed.add(_known(info))
                     elif missed is not None:
                         decided.add(_known(info))
-                        look.missed += missed
+                        look.notifications_missed += missed
                 look.new += len(listed)
         self._decided = decided | (self._decided & new.keys())
         self._failed = failed if len(failed) <= MOST_FAILED else set()
@@ -113,7 +113,7 @@ class Arrivals:
             apart.taken(),
             round(self._ctx.clock.monotonic() - started, 3),
         )
-        logger().info("sweep.looked", **look.model_dump())
+        logger().info("sweep.looked", **look.printed())
         return look
 
     def _begin(self) -> datetime:

@@ -17,7 +17,7 @@ from shared.errors import NotFound
 from shared.s3.store import ObjectInfo
 
 CHUNK = 500
-"""Objects looked at together: bounds what is read ahead and what is asked of the diary
+"""Objects looked at together: bounds what is read ahead and what is asked of the audit log
 at once.
 """
 

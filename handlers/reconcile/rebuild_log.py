@@ -1,7 +1,7 @@
-"""The diary, written again from the bucket: `python -m handlers rebuild [--json]`.
+"""The audit log, written again from the bucket: `python -m handlers rebuild [--json]`.
 
 Every event is derived from a document exactly as it was at first, so a rebuild beside a
-diary that is whole changes nothing, and one beside a diary that lost a part fills the
+audit_log that is whole changes nothing, and one beside a audit log that lost a part fills the
 gap. Nothing in the bucket is changed.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from pydantic import BaseModel
 
-from handlers.audit_log.database import Logbook, Written
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
+from handlers.on_record import EventWriter
 from handlers.reconcile.pass_context import chunks
 from handlers.reconcile.tables import Ids, packed, text
 from handlers.retelling import facts_of, read_reason, read_receipt, read_record
@@ -37,7 +37,7 @@ ONLY_THE_DATABASE_KNEW = (
 
 
 class RebuildReport(BaseModel):
-    """Counts. `added` events were new to the diary, `repeated` ones it knew; `damaged`
+    """Counts. `added` events were new to the audit log, `repeated` ones it knew; `damaged`
     documents could not be read.
     """
 
@@ -51,18 +51,12 @@ class RebuildReport(BaseModel):
     only_the_database_knew: tuple[str, ...] = ONLY_THE_DATABASE_KNEW
 
 
-class Diary(Protocol):
-    """What of `handlers.audit_log.database.Logbook` the rebuild needs."""
-
-    def write(self, events: Sequence[LogEvent]) -> Written: ...
-
-
-def rebuild(ctx: Context, diary: Diary) -> RebuildReport:
-    """Tell the diary all that the bucket knows. Raises `StorageUnavailable`,
+def rebuild(ctx: Context, audit_log: EventWriter) -> RebuildReport:
+    """Tell the audit log all that the bucket knows. Raises `StorageUnavailable`,
     `DatabaseUnavailable`: run it again.
     """
     with ThreadPoolExecutor(READERS, "rebuild") as pool:
-        one = _Rebuild(ctx, diary, pool)
+        one = _Rebuild(ctx, audit_log, pool)
         one.run()
     logger().info(
         "rebuild.finished", **one.report.model_dump(exclude={"only_the_database_knew"})
@@ -75,9 +69,11 @@ class _Rebuild:
     are kept, 24 bytes apiece.
     """
 
-    def __init__(self, ctx: Context, diary: Diary, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, ctx: Context, audit_log: EventWriter, pool: ThreadPoolExecutor
+    ) -> None:
         self.report = RebuildReport()
-        self._ctx, self._diary, self._pool = ctx, diary, pool
+        self._ctx, self._audit_log, self._pool = ctx, audit_log, pool
 
     def run(self) -> None:
         settings = self._ctx.settings
@@ -136,7 +132,7 @@ class _Rebuild:
     def _tell(
         self, idents: Iterable[bytes], read: Callable[[str], list[LogEvent]]
     ) -> Iterator[list[LogEvent]]:
-        """Tell the diary what `read` knows of each; the events of each document that
+        """Tell the audit log what `read` knows of each; the events of each document that
         could be read.
         """
 
@@ -156,7 +152,7 @@ class _Rebuild:
             yield from whole
 
     def _write(self, events: list[LogEvent]) -> None:
-        written = self._diary.write(events)
+        written = self._audit_log.write(events)
         self.report.added += written.added
         self.report.repeated += written.repeated
         self.report.rejected += written.rejected
@@ -171,7 +167,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
         "--json", action="store_true", help="print nothing but one JSON object"
     )
     options = parser.parse_args(arguments)
-    report = rebuild(Context.of(settings), Logbook(settings))
+    report = rebuild(Context.of(settings), AuditLog(settings))
     print(report.model_dump_json() if options.json else _lines(report))
     return 0
 

@@ -19,7 +19,7 @@ from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.reasons import endings
 from handlers.reconcile.tables import Entry, Ids, Unsettled, packed, text
 from handlers.retelling import facts_of, read_receipt
-from handlers.webhooks.call_log import Ledger
+from handlers.webhooks.call_log import CallLog
 from shared.broker import topology
 from shared.errors import DatabaseUnavailable, PermanentError
 from shared.s3.store import ObjectInfo
@@ -29,8 +29,8 @@ from shared.uploads.messages import CallbackDue, Status
 PREFIX = "receipts/"
 
 
-class Diary(Protocol):
-    """What of `handlers.audit_log.database.Logbook` the sweep needs."""
+class AuditLogIndex(Protocol):
+    """What of `handlers.audit_log.database.AuditLog` the sweep needs."""
 
     def ended(self, ends: Sequence[Ending]) -> set[str]: ...
 
@@ -47,12 +47,12 @@ class Receipts:
         work: Work,
         ends: Ends,
         claimed: Mapping[str, Seen],
-        diary: Diary | None,
+        audit_log: AuditLogIndex | None,
         known: Unsettled,
         idle: Container[str],
     ) -> None:
-        self._work, self._ends, self._diary = work, ends, diary
-        self._idle, self._diary_is_down = idle, False
+        self._work, self._ends, self._audit_log = work, ends, audit_log
+        self._idle, self._audit_log_is_down = idle, False
         self._claimed = {packed(task_id): seen for task_id, seen in claimed.items()}
         self.times, self.unsettled = Ids(), Unsettled()
         self.damaged: dict[bytes, ObjectInfo] = {}
@@ -151,7 +151,7 @@ class Receipts:
             photos.begun += seen.claim.in_progress
 
     def _settled(self, entries: list[tuple[ObjectInfo, Entry]]) -> set[bytes]:
-        """Those whose end the bucket knows, the diary and whoever is to be called. A
+        """Those whose end the bucket knows, the audit log and whoever is to be called. A
         young end may be on its way.
         """
         ended = [
@@ -166,14 +166,14 @@ class Receipts:
             if (info.served_at or when) - when > grace
         ]
         ends = self._endings(old)
-        if self._diary is None:
+        if self._audit_log is None:
             known = ends.keys() | {
                 entry.upload
                 for _, entry, _ in ended
                 if not self._ends.has_reason(entry)
             }
         else:
-            known = self._written(self._diary, ends)
+            known = self._written(self._audit_log, ends)
         asked = {entry.upload for _, entry, _ in ended if entry.callback}
         return (
             known
@@ -182,7 +182,7 @@ class Receipts:
         )
 
     def _endings(self, old: list[Entry]) -> dict[bytes, Ending]:
-        """What the diary should say of each, as far as it is in order in the bucket."""
+        """What the audit log should say of each, as far as it is in order in the bucket."""
         found = endings(
             self._work,
             self._ends,
@@ -216,16 +216,16 @@ class Receipts:
         return restored is not False
 
     def _called(self, entries: list[Entry]) -> set[bytes]:
-        """Those whose call is in the ledger; the others are told to the callbacks
+        """Those whose call is in the call_log; the others are told to the callbacks
         process again.
         """
         ctx = self._work.ctx
-        ledger = Ledger(
+        call_log = CallLog(
             ctx.store, ctx.settings.bucket_results, ctx.settings.callback_timeout_s
         )
 
         def knows(entry: Entry) -> bool:
-            return ledger.knows(text(entry.upload), entry.upload_time)
+            return call_log.has(text(entry.upload), entry.upload_time)
 
         asked = dict(
             self._work.apart.each(
@@ -237,7 +237,7 @@ class Receipts:
             text(entry.upload) for entry, is_known in asked.items() if is_known is False
         ]
         if missing and topology.CALLBACKS in self._idle:
-            self._work.report.recalled += len(missing)
+            self._work.report.webhooks_requested += len(missing)
             if not self._work.dry_run:
                 ctx.publisher.publish_many(
                     topology.CALLBACKS,
@@ -245,22 +245,24 @@ class Receipts:
                 )
         return known
 
-    def _written(self, diary: Diary, ends: Mapping[bytes, Ending]) -> set[bytes]:
-        """Those whose end the diary has; the others are told to it again."""
-        if not ends or self._diary_is_down:
+    def _written(
+        self, audit_log: AuditLogIndex, ends: Mapping[bytes, Ending]
+    ) -> set[bytes]:
+        """Those whose end the audit log has; the others are told to it again."""
+        if not ends or self._audit_log_is_down:
             return set()
         try:
-            known = self._known(diary, list(ends.values()))
-            # Told after its twins were, the erasure is known after them, too.
+            known = self._known(audit_log, list(ends.values()))
+            # CallResult after its twins were, the erasure is known after them, too.
             erased = [
                 end for end in ends.values() if end.erased and end.upload_id in known
             ]
-            for upload_id, upload_time in diary.twins(erased) if erased else []:
+            for upload_id, upload_time in audit_log.twins(erased) if erased else []:
                 self._work.apart.step(
                     "twin", upload_id, partial(self._erase, upload_id, upload_time)
                 )
         except DatabaseUnavailable:
-            self._diary_is_down = True  # asked again by the next pass
+            self._audit_log_is_down = True  # asked again by the next pass
             return set()
         if topology.LOG in self._idle:
             self._retell(
@@ -279,21 +281,21 @@ class Receipts:
         ):
             erasure.erase(ctx, receipt.task_id, [receipt])
 
-    def _known(self, diary: Diary, ends: list[Ending]) -> set[str]:
-        """Ids of those ends that the diary has; one that it cannot be asked about costs
+    def _known(self, audit_log: AuditLogIndex, ends: list[Ending]) -> set[str]:
+        """Ids of those ends that the audit log has; one that it cannot be asked about costs
         the others nothing.
         """
         try:
-            return diary.ended(ends)
+            return audit_log.ended(ends)
         except DatabaseUnavailable:
             raise
         except Exception as error:
             if len(ends) > 1:
                 middle = len(ends) // 2
-                return self._known(diary, ends[:middle]) | self._known(
-                    diary, ends[middle:]
+                return self._known(audit_log, ends[:middle]) | self._known(
+                    audit_log, ends[middle:]
                 )
-            self._work.apart.fault("diary", ends[0].upload_id, error)
+            self._work.apart.fault("audit_log", ends[0].upload_id, error)
             return set()
 
     def _retell(self, upload_ids: list[str]) -> None:
@@ -303,7 +305,7 @@ class Receipts:
                 "retell", upload_id, partial(self._events, upload_id)
             )
             told += events or []
-            self._work.report.retold += bool(events)
+            self._work.report.events_resent += bool(events)
         if not self._work.dry_run:
             self._work.ctx.publisher.publish_many(topology.LOG, told)
 

@@ -1,11 +1,26 @@
-"""What one pass of the sweep saw and did."""
+"""What one pass of the sweep, and one look between two passes, saw and did.
+
+Some counts are printed under older names, which are a contract (`serialization_alias`).
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydantic import BaseModel, Field
 
 
-class SweepReport(BaseModel):
+class Report(BaseModel):
+    """Counts, and the seconds that it took."""
+
+    def printed(self) -> dict[str, Any]:
+        """Return the counts by the names that the log, the command line and the
+        metrics use.
+        """
+        return self.model_dump(by_alias=True)
+
+
+class SweepReport(Report):
     """Counts of one pass. In a dry run, what would have been done."""
 
     dry_run: bool = False
@@ -15,28 +30,35 @@ class SweepReport(BaseModel):
         default=0,
         description="Photos that wait for a worker or are worked on, as they should.",
     )
-    missed: int = Field(
-        default=0, description="Uploads whose notification was lost; decided on now."
+    notifications_missed: int = Field(
+        default=0,
+        serialization_alias="missed",
+        description="Uploads whose notification was lost; decided on now.",
     )
     republished: int = Field(
         default=0, description="Photos whose message was lost; published again."
     )
-    called: int = Field(
+    retried: int = Field(
         default=0,
-        description="Tries that were due after a failure or a dead worker; published.",
+        serialization_alias="called",
+        description="Attempts that were due after a failure or a dead worker; published.",
     )
-    retold: int = Field(
-        default=0, description="Uploads whose end the diary did not know; told again."
+    events_resent: int = Field(
+        default=0,
+        serialization_alias="retold",
+        description="Uploads whose end the audit log did not have; sent again.",
     )
-    recalled: int = Field(
-        default=0, description="Ended uploads whose callback was lost; asked for again."
+    webhooks_requested: int = Field(
+        default=0,
+        serialization_alias="recalled",
+        description="Ended uploads whose webhook was lost; requested again.",
     )
     damaged: int = Field(default=0, description="Documents that could not be read.")
     repaired: int = Field(
         default=0, description="Of these, made anew from what is left."
     )
     claims_deleted: int = Field(
-        default=0, description="Claims of tasks that nobody waits for."
+        default=0, description="Claims of tasks for which no upload waits."
     )
     results_retired: int = Field(
         default=0, description="Results that no record names, moved to the archive."
@@ -54,16 +76,18 @@ class SweepReport(BaseModel):
     seconds: float = 0.0
 
 
-class Look(BaseModel):
+class Look(Report):
     """Counts of one look at what was uploaded of late, between two passes."""
 
     uploads: int = Field(default=0, description="Objects in the uploads bucket.")
     new: int = Field(
         default=0,
-        description="Of these, asked about: new, or not yet seen with a receipt.",
+        description="Of these, looked at: new, or not yet seen with a receipt.",
     )
-    missed: int = Field(
-        default=0, description="Uploads whose notification was lost; decided on now."
+    notifications_missed: int = Field(
+        default=0,
+        serialization_alias="missed",
+        description="Uploads whose notification was lost; decided on now.",
     )
     failed: int = Field(
         default=0, description="Uploads that met a fault; for the next look."

@@ -40,7 +40,9 @@ def look_at_uploads(work: Work, receipts: Receipts) -> None:
             # Younger than its receipt: the same bytes were put again at the same key,
             # which is another upload.
             if decided is None or decided < info.last_modified:
-                work.report.missed += _is_decided(work, info, text(upload))
+                work.report.notifications_missed += _is_decided(
+                    work, info, text(upload)
+                )
     for ident in map(text, () if work.dry_run else damaged):
         repaired = work.apart.step(
             "damage", ident, partial(damage.repair_receipt, work.ctx, ident)

@@ -1,7 +1,7 @@
-"""Calls to the people who asked to be told when a photo has ended. `handlers.processes.webhook_dispatcher`
-is the process that makes them.
+"""Webhooks: signed calls to the URL that an upload's sender named, once it has ended.
 
-The bucket knows what is to be called and how often it was tried (`ledger`), so no crash
-loses a call and none is made again after its success was written down. An address is
-foreign input: `shared.callback_guard` says where a call may go.
+`handlers.processes.webhook_dispatcher` is the process that sends them. The bucket knows
+what is due and how often it was attempted (`call_log`), so no crash loses a webhook and
+none is sent again after its success was written down. A URL is foreign input:
+`shared.callback_guard` decides where a call may go.
 """

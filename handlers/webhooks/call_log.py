@@ -1,18 +1,17 @@
-"""Which calls are due and how they ended: small objects in the results bucket, so that
-they survive every process.
+"""The call log: which webhooks are due and how they ended, as small objects in the
+results bucket, so that they survive every process.
 
-`callbacks/due/{upload_id}/0000.json` orders a call. Try n is begun by creating
-`…/000n.json` (`If-None-Match: *`), so of any number of processes one makes it, and it
-is written again with the wait before the next one; a try that its process did not live
-to write down is over after a lease. `callbacks/told/{upload_id}.json` is the end of it,
-written before the others are deleted. All ages are the store's. Every method raises
-`StorageUnavailable`.
+`callbacks/due/{upload_id}/0000.json` asks for a webhook. Attempt n begins by creating
+`…/000n.json` (`If-None-Match: *`), so only one of any number of processes makes it. The
+same object is written again with the wait before the next attempt; an attempt whose
+process died before that is over after a lease. `callbacks/told/{upload_id}.json` is the
+result, written before the attempts are deleted. All ages are by the store's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -26,9 +25,11 @@ from shared.uploads.documents import Document
 Outcome = Literal["delivered", "disabled", "given_up"]
 
 
-class Note(AttemptNote):
-    """Content of one try. `user`: the pseudonym of whose call it is. `status`,
-    `detail`: how it failed.
+class CallNote(AttemptNote):
+    """Content of one attempt's object.
+
+    `user` is the pseudonym of the upload's owner. `status` (HTTP) and `detail` say how
+    the attempt failed.
     """
 
     IN_PROGRESS: ClassVar[str] = "calling"
@@ -40,10 +41,8 @@ class Note(AttemptNote):
     detail: str | None = None
 
 
-class Told(Document):
-    """The end of a call. `disabled`: the receiver answered 410. `given_up`: every try
-    failed.
-    """
+class CallResult(Document):
+    """How a webhook ended: `disabled` after a 410, `given_up` after the last attempt."""
 
     upload_id: str
     event_id: str
@@ -56,8 +55,8 @@ class Told(Document):
 
 
 @dataclass(frozen=True, order=True)
-class Due:
-    """A call after `attempt` tries; the next is due in `due_s` seconds."""
+class PendingCall:
+    """A webhook after `attempt` attempts; the next one is due in `due_s` seconds."""
 
     upload_id: str
     host: str
@@ -66,124 +65,132 @@ class Due:
     user: str = ""
 
 
-class Ledger:
-    """Used by one thread that looks and any number that write."""
+class CallLog:
+    """`pending` is for one thread, everything else for any number of them.
+
+    Every method raises `StorageUnavailable`.
+    """
 
     def __init__(self, store: ObjectStore, bucket: str, timeout_s: float) -> None:
         self._store = store
         self._bucket = bucket
         self._lease_s = 2 * timeout_s
-        self._attempts = AttemptLog(store, bucket, keys.callbacks_due(), Note)
+        self._attempts = AttemptLog(store, bucket, keys.callbacks_due(), CallNote)
 
-    def order(self, upload_id: str, host: str, user: str) -> Due | None:
-        """Ask for a call. None: it was asked for before."""
-        note = Note(host=host, user=user, state="waiting")
-        is_new = self._attempts.create(upload_id, 0, note)
-        return Due(upload_id, host, 0, 0.0, user) if is_new else None
+    def add(self, upload_id: str, host: str, user: str) -> PendingCall | None:
+        """Ask for a webhook. None: it is in the log already."""
+        note = CallNote(host=host, user=user, state="waiting")
+        if not self._attempts.create(upload_id, 0, note):
+            return None
+        return PendingCall(upload_id, host, 0, 0.0, user)
 
-    def look(self) -> Iterator[Due]:
-        """Every call that is to be made, with its latest try. Reads only notes that
-        changed.
+    def pending(self) -> Iterator[PendingCall]:
+        """Yield every webhook that has not ended, with its latest attempt.
+
+        Only notes that changed since the last call are read.
         """
         for info in self._attempts.newest().values():
             try:
                 attempt = self._attempt(info)
-            # of this object alone, or the list raises it for all
             except Exception as error:
-                next(iter(self._store.list(self._bucket, info.key)), None)
-                logger().error(
-                    "callback.unread",
-                    error=type(error).__name__,
-                    where=raised_at(error),
-                )
+                self._log_unread(info, error)
                 continue
             if attempt is not None:
-                yield self._due(attempt)
+                yield self._pending_call(attempt)
 
-    def _due(self, attempt: Attempt[Note]) -> Due:
-        note = attempt.note
-        due_s = attempt.due_s(self._lease_s)
-        return Due(attempt.item, note.host, attempt.number, due_s, note.user)
-
-    def _attempt(self, info: ObjectInfo) -> Attempt[Note] | None:
-        try:
-            return self._attempts.read(info)
-        except PermanentError:  # damaged: better one call too many than one too few
-            return self._attempts.with_note(info, Note(host="", state="waiting"))
-
-    def begin(self, due: Due) -> Due | None:
-        """Begin the next try. None: somebody else did."""
-        attempt = due.attempt + 1
-        note = Note(host=due.host, user=due.user, state="calling")
-        if not self._attempts.create(due.upload_id, attempt, note):
+    def begin(self, call: PendingCall) -> PendingCall | None:
+        """Begin the next attempt. None: another process began it."""
+        attempt = call.attempt + 1
+        note = CallNote(host=call.host, user=call.user, state="calling")
+        if not self._attempts.create(call.upload_id, attempt, note):
             return None
-        return Due(due.upload_id, due.host, attempt, self._lease_s, due.user)
+        return replace(call, attempt=attempt, due_s=self._lease_s)
 
-    def postpone(self, due: Due, wait_s: float, status: int | None, detail: str) -> Due:
-        """The try failed; the next is due in `wait_s`."""
-        note = Note(
-            host=due.host,
-            user=due.user,
+    def postpone(
+        self, call: PendingCall, wait_s: float, status: int | None, detail: str
+    ) -> PendingCall:
+        """Note that the attempt failed and that the next is due in `wait_s`."""
+        note = CallNote(
+            host=call.host,
+            user=call.user,
             state="waiting",
             wait_s=wait_s,
             status=status,
             detail=detail,
         )
-        self._attempts.write(due.upload_id, due.attempt, note)
-        return Due(due.upload_id, due.host, due.attempt, wait_s, due.user)
+        self._attempts.write(call.upload_id, call.attempt, note)
+        return replace(call, due_s=wait_s)
 
-    def finish(self, told: Told) -> None:
-        """Write the end down; nothing is due any more."""
-        self._store.put(
-            self._bucket, keys.callback_told(told.upload_id), told.to_bytes(), JSON
-        )
-        self.forget(told.upload_id)
+    def finish(self, result: CallResult) -> None:
+        """Write the result; nothing is due about this upload any more."""
+        key = keys.callback_told(result.upload_id)
+        self._store.put(self._bucket, key, result.to_bytes(), JSON)
+        self.clear(result.upload_id)
 
-    def told(self, upload_id: str) -> Told | None:
-        """How the call about an upload ended, if it did. A note that cannot be read is
-        none.
+    def result(self, upload_id: str) -> CallResult | None:
+        """Return how the webhook about an upload ended. None: it has not, or its result
+        cannot be read.
         """
         key = keys.callback_told(upload_id)
         try:
-            return Told.from_bytes(self._store.read(self._bucket, key), key)
+            return CallResult.from_bytes(self._store.read(self._bucket, key), key)
         except PermanentError:
             return None
 
-    def knows(self, upload_id: str, upload_time: datetime) -> bool:
-        """Whether the call about this upload is due or done."""
-        told = self.told(upload_id)
-        if told is not None and told.upload_time == upload_time:
+    def has(self, upload_id: str, upload_time: datetime) -> bool:
+        """Return whether the webhook about this upload is pending or has ended."""
+        result = self.result(upload_id)
+        if result is not None and result.upload_time == upload_time:
             return True
-        return any(self._store.list(self._bucket, keys.callbacks_due(upload_id)))
+        return any(self._listed(upload_id))
 
-    def forget(self, upload_id: str) -> None:
-        """Nothing is due about this upload."""
-        for info in list(self._store.list(self._bucket, keys.callbacks_due(upload_id))):
+    def clear(self, upload_id: str) -> None:
+        """Delete all attempts, so that nothing is due about this upload."""
+        for info in list(self._listed(upload_id)):
             self._store.delete(self._bucket, info.key)
 
     def reopen(self, upload_id: str) -> None:
-        """Forget how the call ended, so that it can be made again."""
+        """Delete the result, so that the webhook can be sent again."""
         self._store.delete(self._bucket, keys.callback_told(upload_id))
 
-    def is_off(self, url: str, user: str) -> bool:
-        """Whether the receiver answered to a call of this user that it wants no more of
-        them (410).
-        """
+    def is_disabled(self, url: str, user: str) -> bool:
+        """Return whether this URL answered 410 to a webhook of this user."""
         try:
             self._store.head(self._bucket, keys.callback_off(url, user))
         except NotFound:
             return False
         return True
 
-    def switch_off(self, url: str, user: str) -> None:
-        """No call of this user goes there any more. Whoever else named the address is
-        called as before.
-        """
+    def disable(self, url: str, user: str) -> None:
+        """Send no more webhooks of this user to this URL. Other users are unaffected."""
         self._store.put(self._bucket, keys.callback_off(url, user), b"{}", JSON)
 
-    def switch_on(self, url: str) -> None:
-        """Calls of everybody go there again."""
+    def enable(self, url: str) -> None:
+        """Send webhooks of all users to this URL again."""
         name = keys.callback_off(url).rpartition("/")[2]
         for info in list(self._store.list(self._bucket, keys.callbacks_off())):
             if info.key.endswith(f"/{name}"):
                 self._store.delete(self._bucket, info.key)
+
+    def _listed(self, upload_id: str) -> Iterator[ObjectInfo]:
+        return self._store.list(self._bucket, keys.callbacks_due(upload_id))
+
+    def _attempt(self, info: ObjectInfo) -> Attempt[CallNote] | None:
+        """None: the webhook ended since its attempts were listed."""
+        try:
+            return self._attempts.read(info)
+        except PermanentError:
+            # A damaged note: one webhook too many is better than one too few.
+            return self._attempts.with_note(info, CallNote(host="", state="waiting"))
+
+    def _pending_call(self, attempt: Attempt[CallNote]) -> PendingCall:
+        note = attempt.note
+        due_s = attempt.due_s(self._lease_s)
+        return PendingCall(attempt.item, note.host, attempt.number, due_s, note.user)
+
+    def _log_unread(self, info: ObjectInfo, error: Exception) -> None:
+        # Raises `StorageUnavailable` where the store is away for every object.
+        next(iter(self._store.list(self._bucket, info.key)), None)
+        logger().error(
+            "callback.unread", error=type(error).__name__, where=raised_at(error)
+        )

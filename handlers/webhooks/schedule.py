@@ -1,4 +1,4 @@
-"""When a callback is tried again: a pure value."""
+"""The waits between two attempts of a webhook, as a pure value."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from dataclasses import dataclass
 from shared.runtime.settings import Settings
 
 JITTER = 0.2
-"""Receivers that were away together are not called together."""
+"""Each wait varies by this fraction, so that receivers which failed together are not
+all called again at once.
+"""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`waits_s[n - 1]` is the wait after try `n` failed."""
+    """`waits_s[n - 1]` is the wait after attempt `n` failed [s]."""
 
     waits_s: tuple[float, ...]
 
     @classmethod
     def of(cls, settings: Settings) -> Schedule:
-        return cls(
-            tuple(float(wait) for wait in re.split(r"[ ,]+", settings.callback_retry_s))
-        )
+        waits = re.split(r"[ ,]+", settings.callback_retry_s)
+        return cls(tuple(float(wait) for wait in waits))
 
     def delay_s(self, attempt: int, chance: float | None = None) -> float | None:
-        """Wait after try `attempt` (1-based), or None when it was the last. `chance` in
-        [0, 1): the jitter's draw.
+        """Return the wait after attempt `attempt` (1-based), None after the last one.
+
+        `chance` in [0, 1) stands for the jitter's random draw.
         """
         if attempt > len(self.waits_s):
             return None

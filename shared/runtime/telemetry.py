@@ -78,9 +78,10 @@ EVENTS = {
     "callback.disabled": "A receiver answered 410: it is not called again.",
     "callback.given_up": "Every try of a callback failed; it was set aside.",
     "callback.failed": "A try of a callback failed; the next follows in `delay_s`.",
+    "callback.message_failed": "A request for a callback met a bug of ours; it is tried again, at last dead-lettered.",
     "callback.unread": "What is known of one call cannot be read, `error` raised at `where`; the others are looked at.",
     "callback.postponed": "A try of a callback could not be begun: store or document is not to be had.",
-    "rebuild.finished": "The diary was told again all that the bucket knows, with counts.",
+    "rebuild.finished": "The audit log was told again all that the bucket knows, with counts.",
 }
 
 METRICS = {

@@ -1,7 +1,7 @@
 """Facts about an upload, as log events, built from the documents in the buckets.
 
 The handler, the worker and the rebuild all derive the same event from the same
-document, so that the diary can be written twice, late, in any order, or again from
+document, so that the audit log can be written twice, late, in any order, or again from
 nothing.
 """
 
@@ -31,10 +31,10 @@ class Publisher(Protocol):
 
 
 def tell(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
-    """Tell the diary and, at the end of an upload, whoever asked to be called. Raises
+    """Tell the audit log and, at the end of an upload, whoever asked to be called. Raises
     `BrokerUnavailable`.
 
-    Nobody is told of previews: the diary has photos.
+    Nobody is told of previews: the audit log has photos.
     """
     if receipt.preview:
         return

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
 from shared.runtime.settings import Settings
@@ -37,8 +37,8 @@ def url(servers: Stack) -> Iterator[str]:
 
 
 @pytest.fixture
-def logbook(url: str) -> Iterator[Logbook]:
-    book = Logbook(Settings(database_url=url))
+def audit_log(url: str) -> Iterator[AuditLog]:
+    book = AuditLog(Settings(database_url=url))
     yield book
     book.close()
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.http import api, auth, problems
 from infra.local.stack import Stack
@@ -91,7 +91,7 @@ def logged(servers: Stack) -> list[Record]:
     records = [
         one.model_copy(update={"user_hash": records[0].user_hash}) for one in records
     ]
-    Logbook(servers.settings).write(
+    AuditLog(servers.settings).write(
         [events.of_record(one, "results") for one in records]
     )
     store = S3Store(servers.settings)

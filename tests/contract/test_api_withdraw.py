@@ -162,7 +162,7 @@ def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
         "quarantine", f"{receipt.upload_id}/grandma.png", b"copy", "image/png"
     )
     if not late:
-        world.logbook.write([success])
+        world.audit_log.write([success])
     client = world.client(tenant(ann, world.settings))
     answer = client.delete(f"/v1/tasks/{task}", params={"erase": True})
     assert (answer.status_code, answer.json()["code"]) == (200, "erased")
@@ -182,8 +182,8 @@ def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
         assert b"grandma" not in world.store.read(bucket, key)
     world.record()
     if late:
-        world.logbook.write([success])
-    uploads, history = world.logbook.task(UUID(task))
+        world.audit_log.write([success])
+    uploads, history = world.audit_log.task(UUID(task))
     (row,) = uploads
     assert (row.status, row.error_code) == ("failed", "erased")
     assert (row.image_filename, row.params, row.result_url) == (None, None, None)
@@ -211,7 +211,7 @@ def test_a_failed_photo_is_erased_too(world: ApiWorld) -> None:
         reason.to_bytes(),
         "application/json",
     )
-    world.logbook.write([events.of_reason(reason)])
+    world.audit_log.write([events.of_reason(reason)])
     client, path = (
         world.client(tenant(ann, world.settings)),
         f"/v1/tasks/{receipt.task_id}",

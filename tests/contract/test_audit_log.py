@@ -1,4 +1,4 @@
-"""The diary on a real PostgreSQL: whatever the order, repetition and delay of its
+"""The audit log on a real PostgreSQL: whatever the order, repetition and delay of its
 events, it says the same.
 """
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.audit_log.columns import Row
-from handlers.audit_log.database import Ending, Filter, Logbook, UploadKey, Written
+from handlers.audit_log.database import AuditLog, Ending, Filter, UploadKey, Written
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.support.audit_log_events import (
@@ -30,7 +30,7 @@ from tests.support.audit_log_events import (
 )
 
 
-def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
+def test_every_order_gives_the_same_row(audit_log: AuditLog) -> None:
     """All 720 orders of six events of one upload end in one and the same row."""
     orders = [
         [life(upload)[i] for i in order]
@@ -42,10 +42,10 @@ def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
         for told in order:
             told.fields.update(user_id=user)
     for step in zip(*orders, strict=True):
-        assert logbook.write(step).added == 720
+        assert audit_log.write(step).added == 720
     rows = [
         found.model_dump(exclude=NOT_SHARED)
-        for found in logbook.page(Filter(user), 1000)
+        for found in audit_log.page(Filter(user), 1000)
     ]
     assert len(rows) == 720
     assert all(found == rows[0] for found in rows)
@@ -66,7 +66,7 @@ def test_every_order_gives_the_same_row(logbook: Logbook) -> None:
     ],
 )
 def test_a_retry_withdraws_the_failure_before_it(
-    logbook: Logbook, told: int, status: str, attempts: int | None, code: str | None
+    audit_log: AuditLog, told: int, status: str, attempts: int | None, code: str | None
 ) -> None:
     """A photo put back by a person is queued again, works again, may fail again: in
     whatever order that is told.
@@ -79,16 +79,16 @@ def test_a_retry_withdraws_the_failure_before_it(
     ):
         upload = str(uuid4())
         for i in order:
-            logbook.write([event(upload, *AGAIN[i])])
-        found = row(logbook, upload)
+            audit_log.write([event(upload, *AGAIN[i])])
+        found = row(audit_log, upload)
         assert (found["status"], found["attempts"], found["error_code"]) == (
             status,
             attempts,
             code,
         )
         assert found["retries"] == (told > 4)
-    logbook.write([event(upload, "success", 20, {"result_url": "s3://results/x"})])
-    assert row(logbook, upload)["status"] == "success"
+    audit_log.write([event(upload, "success", 20, {"result_url": "s3://results/x"})])
+    assert row(audit_log, upload)["status"] == "success"
 
 
 @settings(max_examples=40, deadline=None)
@@ -97,7 +97,7 @@ def test_repetition_and_batches_do_not_matter(url: str, data: st.DataObject) -> 
     """Any events of a life, any of them repeated, in any order and any batches: the row
     of their set.
     """
-    book = Logbook(Settings(database_url=url))
+    book = AuditLog(Settings(database_url=url))
     some = data.draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=12))
     cuts = sorted(data.draw(st.sets(st.integers(1, 11), max_size=3)))
     shuffled, ordered = str(uuid4()), str(uuid4())
@@ -114,7 +114,7 @@ def test_writers_side_by_side_lose_nothing(url: str) -> None:
     the sum of all of them.
     """
     uploads = [str(uuid4()) for _ in range(20)]
-    books = [Logbook(Settings(database_url=url)) for _ in range(4)]
+    books = [AuditLog(Settings(database_url=url)) for _ in range(4)]
 
     def tell(number: int) -> None:
         for upload in uploads:
@@ -132,14 +132,14 @@ def test_writers_side_by_side_lose_nothing(url: str) -> None:
         book.close()
 
 
-def test_a_repeated_fact_changes_nothing(logbook: Logbook, url: str) -> None:
+def test_a_repeated_fact_changes_nothing(audit_log: AuditLog, url: str) -> None:
     """Not even the time of the last change."""
     upload = str(uuid4())
-    assert logbook.write(life(upload)) == Written(added=6)
+    assert audit_log.write(life(upload)) == Written(added=6)
     before = select(
         url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload
     )
-    assert logbook.write(life(upload)) == Written(repeated=6)
+    assert audit_log.write(life(upload)) == Written(repeated=6)
     assert (
         select(
             url, "SELECT * FROM darkroom.restoration_log WHERE upload_id = %s", upload
@@ -148,26 +148,26 @@ def test_a_repeated_fact_changes_nothing(logbook: Logbook, url: str) -> None:
     )
 
 
-def test_the_errors_are_those_of_the_end(logbook: Logbook) -> None:
+def test_the_errors_are_those_of_the_end(audit_log: AuditLog) -> None:
     """A photo that failed once and was restored later has no error; one that failed has
     its own.
     """
     restored, failed = str(uuid4()), str(uuid4())
-    logbook.write(life(restored))
-    logbook.write(life(failed)[:4])
-    assert row(logbook, restored)["error_detail"] is None
-    assert (row(logbook, failed)["status"], row(logbook, failed)["error_code"]) == (
+    audit_log.write(life(restored))
+    audit_log.write(life(failed)[:4])
+    assert row(audit_log, restored)["error_detail"] is None
+    assert (row(audit_log, failed)["status"], row(audit_log, failed)["error_code"]) == (
         "failed",
         "attempts_exhausted",
     )
 
 
-def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
+def test_unknown_fields_stay_in_the_event(audit_log: AuditLog) -> None:
     """A newer emitter may tell more than this release has columns for; `status` is
     never taken from the fields.
     """
     upload = str(uuid4())
-    logbook.write(
+    audit_log.write(
         [
             event(
                 upload,
@@ -176,13 +176,13 @@ def test_unknown_fields_stay_in_the_event(logbook: Logbook) -> None:
             )
         ]
     )
-    rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    rows, events = audit_log.task(UUID(identity.task_id("u", upload, "s")))
     assert (rows[0].status, rows[0].width) == ("queued", 7)
     assert events[0].fields == {"mood": "sepia", "status": "success", "width": 7}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_erased_photo_is_quoted_nowhere(logbook: Logbook, order: int) -> None:
+def test_an_erased_photo_is_quoted_nowhere(audit_log: AuditLog, order: int) -> None:
     """In whatever order it is told: not by its name, nor by a fault that repeats what
     was asked for.
     """
@@ -193,15 +193,15 @@ def test_an_erased_photo_is_quoted_nowhere(logbook: Logbook, order: int) -> None
         "error_detail": "scale='grandma' is not a number",
     }
     erased = {"error_code": "erased", "error_detail": "its owner had it erased"}
-    logbook.write(
+    audit_log.write(
         [event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)][
             ::order
         ][:1]
     )
-    logbook.write(
+    audit_log.write(
         [event(upload, "rejected", 1, refused), event(upload, "failed", 2, erased)]
     )
-    rows, events = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    rows, events = audit_log.task(UUID(identity.task_id("u", upload, "s")))
     assert "grandma" not in str([rows, events])
     assert (rows[0].error_code, rows[0].error_detail) == (
         "erased",
@@ -233,7 +233,7 @@ POISON: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fault", POISON)
 def test_a_bad_event_is_set_aside_and_holds_nobody_up(
-    logbook: Logbook, url: str, fault: str
+    audit_log: AuditLog, url: str, fault: str
 ) -> None:
     """Its neighbours are written, it lies in audit_reject, once, with a reason; the
     next batch is not troubled.
@@ -243,8 +243,8 @@ def test_a_bad_event_is_set_aside_and_holds_nobody_up(
     bad = event(str(uuid4()), "queued", **POISON[fault])
     batch.insert(4, bad)
     before = select(url, "SELECT count(*) FROM darkroom.audit_reject")[0][0]
-    assert logbook.write(batch) == Written(added=9, rejected=1)
-    assert logbook.write(batch) == Written(repeated=9, rejected=1)
+    assert audit_log.write(batch) == Written(added=9, rejected=1)
+    assert audit_log.write(batch) == Written(repeated=9, rejected=1)
     assert select(url, "SELECT count(*) FROM darkroom.audit_reject")[0][0] == before + 1
     found = select(
         url,
@@ -252,7 +252,7 @@ def test_a_bad_event_is_set_aside_and_holds_nobody_up(
         f"%{bad.event_id}%",
     )
     assert found[0][0]
-    assert all(row(logbook, upload)["status"] == "queued" for upload in uploads)
+    assert all(row(audit_log, upload)["status"] == "queued" for upload in uploads)
 
 
 def partition_of(url: str, upload_id: str) -> str:
@@ -262,7 +262,7 @@ def partition_of(url: str, upload_id: str) -> str:
     return str(found[0][0])
 
 
-def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
+def test_each_month_has_its_partition(audit_log: AuditLog, url: str) -> None:
     """By UTC, to the microsecond; months that no clock shows stay in the default
     partition.
     """
@@ -273,7 +273,7 @@ def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
         datetime(1980, 1, 1, tzinfo=UTC): "restoration_log_default",
     }
     uploads = {moment: str(uuid4()) for moment in expected}
-    logbook.write(
+    audit_log.write(
         [
             event(upload, "queued", upload_time=moment)
             for moment, upload in uploads.items()
@@ -285,7 +285,7 @@ def test_each_month_has_its_partition(logbook: Logbook, url: str) -> None:
 
 
 def test_a_new_partition_takes_its_rows_from_the_default(
-    logbook: Logbook, url: str
+    audit_log: AuditLog, url: str
 ) -> None:
     """Rows that came in before the partition of their month was made move into it."""
     upload = str(uuid4())
@@ -301,20 +301,20 @@ def test_a_new_partition_takes_its_rows_from_the_default(
     assert partition_of(url, upload) == "restoration_log_2024_05"
 
 
-def test_the_same_bytes_put_again_are_another_row(logbook: Logbook) -> None:
+def test_the_same_bytes_put_again_are_another_row(audit_log: AuditLog) -> None:
     """The key of a row is the upload and its time."""
     upload = str(uuid4())
-    logbook.write(
+    audit_log.write(
         [
             event(upload, "success"),
             event(upload, "queued", 1, upload_time=NOW + timedelta(days=1)),
         ]
     )
-    rows, _ = logbook.task(UUID(identity.task_id("u", upload, "s")))
+    rows, _ = audit_log.task(UUID(identity.task_id("u", upload, "s")))
     assert [found.status for found in rows] == ["success", "queued"]
 
 
-def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
+def test_pages_follow_each_other_without_gap(audit_log: AuditLog) -> None:
     """Newest first; uploads of the same moment are neither repeated nor skipped at a
     page's end.
     """
@@ -328,10 +328,10 @@ def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
         )
         for i in range(23)
     ]
-    logbook.write(told)
+    audit_log.write(told)
     seen: list[Row] = []
     last: UploadKey | None = None
-    while page := logbook.page(Filter(user, after=last), 5):
+    while page := audit_log.page(Filter(user, after=last), 5):
         seen += page
         last = (str(page[-1].upload_id), page[-1].upload_time)
     assert len(seen) == 23
@@ -341,54 +341,54 @@ def test_pages_follow_each_other_without_gap(logbook: Logbook) -> None:
     )
 
 
-def test_filters_are_combined(logbook: Logbook) -> None:
+def test_filters_are_combined(audit_log: AuditLog) -> None:
     user = uuid4().hex * 2
     kinds: list[Any] = ["queued", "failed", "failed"]
-    logbook.write(
+    audit_log.write(
         [event(str(uuid4()), kind, fields={"user_id": user}) for kind in kinds]
     )
-    assert len(logbook.page(Filter(user, "failed"), 10)) == 2
-    assert logbook.page(Filter(user, "success"), 10) == []
+    assert len(audit_log.page(Filter(user, "failed"), 10)) == 2
+    assert audit_log.page(Filter(user, "success"), 10) == []
 
 
-def test_the_diary_says_who_ended(logbook: Logbook) -> None:
-    """Only what the diary itself has as ended, for exactly that upload time."""
+def test_the_audit_log_says_which_uploads_ended(audit_log: AuditLog) -> None:
+    """Only what the audit log itself has as ended, for exactly that upload time."""
     done, open_ = str(uuid4()), str(uuid4())
-    logbook.write([*life(done), life(open_)[1]])
+    audit_log.write([*life(done), life(open_)[1]])
     asked = [
         Ending(done, NOW),
         Ending(open_, NOW),
         Ending(str(uuid4()), NOW),
         Ending(done, NOW + timedelta(days=1)),
     ]
-    assert logbook.ended(asked) == {done}
-    assert logbook.ended(asked[1:]) == set()
-    assert logbook.ended([]) == set()
+    assert audit_log.ended(asked) == {done}
+    assert audit_log.ended(asked[1:]) == set()
+    assert audit_log.ended([]) == set()
 
 
-def test_an_end_told_before_another_is_no_answer(logbook: Logbook) -> None:
+def test_an_end_told_before_another_is_no_answer(audit_log: AuditLog) -> None:
     """A failure of an earlier try, a failure before a success, anything before an
     erasure.
     """
     upload = str(uuid4())
-    logbook.write([event(upload, "failed", fields={"error_code": "decode_error"})])
+    audit_log.write([event(upload, "failed", fields={"error_code": "decode_error"})])
     failed = Ending(upload, NOW)
     restored, again = failed._replace(least="duplicate"), failed._replace(retries=1)
     erased = failed._replace(erased=True)
     assert [
-        bool(logbook.ended([end])) for end in (failed, restored, again, erased)
+        bool(audit_log.ended([end])) for end in (failed, restored, again, erased)
     ] == [True, False, False, False]
-    logbook.write(
+    audit_log.write(
         [event(upload, "failed", 5, {"error_code": "decode_error", "retries": 1})]
     )
     assert [
-        bool(logbook.ended([end])) for end in (failed, again, restored, erased)
+        bool(audit_log.ended([end])) for end in (failed, again, restored, erased)
     ] == [True, True, False, False]
-    logbook.write([event(upload, "failed", 6, {"error_code": "erased"})])
-    assert all(logbook.ended([end]) for end in (failed, again, restored, erased))
+    audit_log.write([event(upload, "failed", 6, {"error_code": "erased"})])
+    assert all(audit_log.ended([end]) for end in (failed, again, restored, erased))
 
 
-def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
+def test_counts_by_day_workflow_status_and_error(audit_log: AuditLog) -> None:
     day = datetime(2026, 2, 3, 23, 30, tzinfo=UTC)
     upload = str(uuid4())
     fields = {
@@ -396,10 +396,10 @@ def test_counts_by_day_workflow_status_and_error(logbook: Logbook) -> None:
         "model_size": 512,
         "error_code": "decode_error",
     }
-    logbook.write([event(upload, "failed", fields=fields, upload_time=day)])
+    audit_log.write([event(upload, "failed", fields=fields, upload_time=day)])
     (found,) = [
         count
-        for count in logbook.counts(Filter(since=day))
+        for count in audit_log.counts(Filter(since=day))
         if count["workflow_type"] == "portrait"
     ]
     assert found == {

@@ -14,8 +14,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from handlers.audit_log import database as logbook_module
-from handlers.audit_log.database import Logbook
+from handlers.audit_log import database as database_module
+from handlers.audit_log.database import AuditLog
 from shared.errors import DatabaseUnavailable
 from shared.runtime.settings import Settings
 from tests.support.audit_log_events import event, life, select
@@ -29,20 +29,20 @@ def test_without_a_database_the_call_says_so(url: str) -> None:
     bare = urlunsplit(urlsplit(url)._replace(path="/postgres"))
     for address in ("", wrong, bare, "postgresql://nobody@127.0.0.1:1/x"):
         with pytest.raises(DatabaseUnavailable):
-            Logbook(Settings(database_url=address)).write(
+            AuditLog(Settings(database_url=address)).write(
                 [event(str(uuid4()), "queued")]
             )
 
 
-def test_a_connection_that_died_is_replaced(logbook: Logbook, url: str) -> None:
+def test_a_connection_that_died_is_replaced(audit_log: AuditLog, url: str) -> None:
     """The server ended every connection: the same call connects again and writes."""
     upload = str(uuid4())
-    logbook.write(life(upload)[:1])
+    audit_log.write(life(upload)[:1])
     select(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'darkroom'",
     )
-    assert logbook.write(life(upload)).added == 5
+    assert audit_log.write(life(upload)).added == 5
 
 
 @contextmanager
@@ -66,16 +66,16 @@ def frozen(url: str) -> Iterator[None]:
 
 
 def test_a_frozen_database_stops_nobody_for_long(
-    logbook: Logbook, url: str, monkeypatch: pytest.MonkeyPatch
+    audit_log: AuditLog, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that holds its sockets open and never answers is an error within the
     limit; thawed, it is used again.
     """
     upload = str(uuid4())
-    logbook.write(life(upload)[:1])
-    monkeypatch.setattr(logbook_module, "ANSWER_S", 0.5)
-    monkeypatch.setattr(logbook_module, "CONNECT_S", 0.5)
+    audit_log.write(life(upload)[:1])
+    monkeypatch.setattr(database_module, "ANSWER_S", 0.5)
+    monkeypatch.setattr(database_module, "CONNECT_S", 0.5)
     with frozen(url), pytest.raises(DatabaseUnavailable):
-        logbook.write(life(upload))
+        audit_log.write(life(upload))
     monkeypatch.undo()
-    assert logbook.write(life(upload)).added == 5
+    assert audit_log.write(life(upload)).added == 5

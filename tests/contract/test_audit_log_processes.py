@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from shared.broker import topology
 from shared.broker.depth import IN_HAND, depth
 from shared.broker.publisher import Publisher
@@ -118,7 +118,7 @@ def is_drained(settings: Settings) -> bool:
 
 
 def rows(settings: Settings) -> int:
-    book = Logbook(settings)
+    book = AuditLog(settings)
     try:
         return len(book.page(Filter(), 1000))
     except DatabaseUnavailable:

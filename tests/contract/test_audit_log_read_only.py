@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from handlers.audit_log.database import Logbook, Written
+from handlers.audit_log.database import AuditLog, Written
 from shared.errors import DatabaseUnavailable
 from shared.runtime.settings import Settings
 from tests.support.audit_log_events import life, select
@@ -35,12 +35,12 @@ def read_only(url: str) -> Iterator[str]:
 
 
 def test_events_wait_for_a_database_that_may_be_written_to(read_only: str) -> None:
-    logbook, events = Logbook(Settings(database_url=read_only)), life(str(uuid4()))
+    audit_log, events = AuditLog(Settings(database_url=read_only)), life(str(uuid4()))
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
-            logbook.write(events)
+            audit_log.write(events)
     assert select(read_only, "SELECT count(*) FROM darkroom.audit_reject") == [(0,)]
-    logbook.close()
+    audit_log.close()
     may_write(read_only, True)
-    assert logbook.write(events) == Written(added=len(events))
-    logbook.close()
+    assert audit_log.write(events) == Written(added=len(events))
+    audit_log.close()

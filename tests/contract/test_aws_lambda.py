@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from handlers import aws_lambda
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from shared.broker import topology
 from shared.broker.dead_letter import letters
 from shared.broker.depth import depth
@@ -52,12 +52,12 @@ def settings(servers: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
     # it is this process's, for good
     monkeypatch.setattr(aws_lambda.telemetry, "configure", lambda *_: None)
     aws_lambda._context.cache_clear()
-    aws_lambda._logbook.cache_clear()
+    aws_lambda._audit_log.cache_clear()
     yield given
-    aws_lambda._logbook().close()
+    aws_lambda._audit_log().close()
     aws_lambda._context().publisher.close()  # type: ignore[attr-defined]
     aws_lambda._context.cache_clear()
-    aws_lambda._logbook.cache_clear()
+    aws_lambda._audit_log.cache_clear()
 
 
 def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
@@ -85,13 +85,13 @@ def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
             channel, topology.LOG, 10, lambda body, _: bool(told.append(body))
         )
     assert failed(aws_lambda.on_record(batch(*told))) == []
-    logbook = Logbook(settings)
+    audit_log = AuditLog(settings)
     rows = [
         row
-        for row in logbook.page(Filter(), 1000)
+        for row in audit_log.page(Filter(), 1000)
         if str(row.upload_id) == receipt.upload_id
     ]
-    logbook.close()
+    audit_log.close()
     assert [row.status for row in rows] == ["queued"]
 
     report = aws_lambda.on_sweep({"dry_run": True})

@@ -22,7 +22,7 @@ from PIL import Image
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from handlers.on_upload import upload_id
 from infra.bootstrap import bootstrap, buckets
 from infra.commands import storage
@@ -311,7 +311,7 @@ def test_the_main_job(darkroom: Settings, tmp_path: Path) -> None:
         store.read("quarantine", keys.quarantined(upload_id(bad), bad.key))
         == b"no photo"
     )
-    book = Logbook(
+    book = AuditLog(
         Settings(database_url=SecretStr(darkroom.database_url.get_secret_value()))
     )
     ends = ["rejected", "success", "success"]

@@ -176,7 +176,7 @@ def test_nothing_is_left_of_what_is_erased(make: Make, versions: Versions) -> No
     refused = told.model_copy(
         update={"event_id": str(uuid4()), "fields": told.fields | {"width": -1}}
     )
-    assert world.logbook.write([refused]).rejected == 1
+    assert world.audit_log.write([refused]).rejected == 1
 
     tickets = [
         by_ticket(world, client, secret, secret.picture("no photo")),
@@ -204,7 +204,7 @@ def test_nothing_is_left_of_what_is_erased(make: Make, versions: Versions) -> No
     assert {row["error_code"] for row in client.get("/v1/tasks").json()["items"]} == {
         "erased"
     }
-    world.logbook.write([refused, told])  # they come once more, late
+    world.audit_log.write([refused, told])  # they come once more, late
     assert world.found(secret) == []
 
 
@@ -353,7 +353,7 @@ def test_an_upload_of_the_photo_that_the_log_did_not_know_of_yet_is_erased_by_th
     def swept() -> bool:
         on_sweep(
             world.ctx,
-            diary=world.logbook,
+            audit_log=world.audit_log,
             backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)),
         )
         world.record()
@@ -363,7 +363,7 @@ def test_an_upload_of_the_photo_that_the_log_did_not_know_of_yet_is_erased_by_th
     again = world.put(key, data, **wishes)
     on_sweep(
         world.ctx,
-        diary=world.logbook,
+        audit_log=world.audit_log,
         backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0)),
     )
     assert world.receipt(again.upload_id) == again

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.bench import api, backlog, records, sweep, uploads
 from shared.broker import topology
 from shared.broker.depth import depth
@@ -94,7 +94,7 @@ def test_both_recorders_write_every_event(settings: Settings) -> None:
     assert statuses == [("processing", 6), ("success", 2 * 3 * 16)]
     assert depth(settings)[topology.LOG] == 0
     assert set(rows) == {"on_record", "executemany"}
-    Logbook(settings).close()
+    AuditLog(settings).close()
 
 
 def test_a_backlog_is_worked_off(settings: Settings) -> None:

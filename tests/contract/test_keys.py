@@ -164,7 +164,7 @@ def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> 
         return client.post("/v1/uploads", json=PHOTO).status_code
 
     eventually(lambda: asked() == 429, "the two that wait fill the quota")
-    world.logbook.write(
+    world.audit_log.write(
         [events.of_record(world.restore(receipt), "results") for receipt in receipts]
     )
     eventually(lambda: asked() == 201, "there is room again")

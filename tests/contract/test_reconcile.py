@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
@@ -116,11 +116,18 @@ def test_lost_notifications_are_made_good_once(ctx: Context, versions: bool) -> 
     before = backlog(ctx.settings)[topology.BULK].ready
     found = 0
     while found < 4:
-        found += until(ctx, lambda report: report.missed > 0).missed
+        found += until(
+            ctx, lambda report: report.notifications_missed > 0
+        ).notifications_missed
     memory = Memory()
     for _ in range(2):
         again = on_sweep(ctx, memory=memory)
-        assert (again.missed, again.republished, again.waiting, again.uploads) == (
+        assert (
+            again.notifications_missed,
+            again.republished,
+            again.waiting,
+            again.uploads,
+        ) == (
             0,
             0,
             4,
@@ -160,7 +167,7 @@ def test_a_look_at_new_uploads_finds_each_lost_notification(
     def looked() -> int:
         look = looks.look()
         assert (look.uploads >= len(names), look.failed) == (True, 0)
-        found.append(look.missed)
+        found.append(look.notifications_missed)
         return sum(found)
 
     eventually(lambda: looked() == len(names), "a receipt of each", 120)
@@ -169,8 +176,8 @@ def test_a_look_at_new_uploads_finds_each_lost_notification(
     names = [name for number, name in enumerate(names) if number % 4]
     put(ctx, "a/new.png", photo(99))
     eventually(lambda: looked() > sum(found[:-1]), "a receipt of the new one", 120)
-    assert looks.look().missed == 0
-    assert on_sweep(ctx).missed == 0
+    assert looks.look().notifications_missed == 0
+    assert on_sweep(ctx).notifications_missed == 0
 
 
 @pytest.mark.parametrize("name", ["user", "filename", "params"])
@@ -184,11 +191,16 @@ def test_a_value_that_is_no_text_hides_no_upload(ctx: Context, name: str) -> Non
     put(ctx, "b.png", photo(2))
     found = 0
     while found < 2:
-        report = until(ctx, lambda report: report.missed > 0)
-        found += report.missed
+        report = until(ctx, lambda report: report.notifications_missed > 0)
+        found += report.notifications_missed
         assert report.failed == 0
     again = on_sweep(ctx)
-    assert (again.missed, again.failed, again.uploads, again.receipts) == (0, 0, 2, 2)
+    assert (
+        again.notifications_missed,
+        again.failed,
+        again.uploads,
+        again.receipts,
+    ) == (0, 0, 2, 2)
 
 
 def test_lost_messages_are_published_again(ctx: Context) -> None:
@@ -233,8 +245,10 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
     )
     erased = failed.model_copy(update={"error_code": Code.ERASED})
     with database(servers.settings) as url:
-        diary, memory = Logbook(Settings(database_url=url)), Memory()
-        diary.write([events.of_receipt(receipt, "results"), events.of_reason(failed)])
+        audit_log, memory = AuditLog(Settings(database_url=url)), Memory()
+        audit_log.write(
+            [events.of_receipt(receipt, "results"), events.of_reason(failed)]
+        )
         idle = dict.fromkeys(backlog(ctx.settings), Backlog(0, 0))
         for reason, told in ((failed, 0), (erased, 1)):
             written = reason.to_bytes()
@@ -250,14 +264,19 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
                 "an end of some seconds ago",
             )
             assert (
-                on_sweep(ctx, diary=diary, memory=memory, backlogs=lambda: idle).retold
+                on_sweep(
+                    ctx, audit_log=audit_log, memory=memory, backlogs=lambda: idle
+                ).events_resent
                 == told
             )
         assert [info.key for info in ctx.store.list(ctx.settings.bucket_uploads)] == []
-        diary.write(facts_of(ctx, read_receipt(ctx, upload)))
-        (row,) = diary.page(Filter(), 10)
+        audit_log.write(facts_of(ctx, read_receipt(ctx, upload)))
+        (row,) = audit_log.page(Filter(), 10)
         assert (row.error_code, row.image_filename) == (Code.ERASED, None)
         assert (
-            on_sweep(ctx, diary=diary, memory=memory, backlogs=lambda: idle).retold == 0
+            on_sweep(
+                ctx, audit_log=audit_log, memory=memory, backlogs=lambda: idle
+            ).events_resent
+            == 0
         )
-        diary.close()
+        audit_log.close()

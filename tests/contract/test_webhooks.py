@@ -23,8 +23,8 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
-from handlers.processes.webhook_dispatcher import PER_HOST
-from handlers.webhooks.call_log import Ledger, Told
+from handlers.webhooks.call_log import CallLog, CallResult
+from handlers.webhooks.fair_queue import MAX_PER_HOST
 from shared.broker import topology
 from shared.broker.dead_letter import letters, retry
 from shared.broker.depth import backlog
@@ -80,7 +80,7 @@ class Office:
         self.ctx = Context.of(self._given)
         for name in names.values():
             self.ctx.store.client.create_bucket(Bucket=name)  # type: ignore[attr-defined]
-        self.ledger = Ledger(self.ctx.store, self._given.bucket_results, TIMEOUT_S)
+        self.call_log = CallLog(self.ctx.store, self._given.bucket_results, TIMEOUT_S)
 
     def receiver(self, habit: Any) -> Receiver:
         """Before `start`: its port becomes one that may be called."""
@@ -136,11 +136,11 @@ class Office:
         assert decision.upload_id
         return decision.upload_id
 
-    def told(self, upload_id: str) -> Told:
-        told: Told = eventually(
-            lambda: self.ledger.told(upload_id), f"the end of {upload_id}", 120
+    def result(self, upload_id: str) -> CallResult:
+        result: CallResult = eventually(
+            lambda: self.call_log.result(upload_id), f"the end of {upload_id}", 120
         )
-        return told
+        return result
 
     def idle(self) -> bool:
         return sum(backlog(self.ctx.settings)[topology.CALLBACKS]) == 0
@@ -169,7 +169,7 @@ def test_a_receiver_can_verify_what_it_gets(office: Office) -> None:
     receiver = office.receiver(status(204))
     office.start()
     upload_id = office.ended(receiver.url)
-    assert office.told(upload_id).outcome == "delivered"
+    assert office.result(upload_id).outcome == "delivered"
     (got,) = receiver.received
     for secret in SECRETS:
         message = Webhook(secret).verify(got.body, got.headers)
@@ -191,12 +191,12 @@ def test_a_users_own_secret_is_good_for_this_users_calls_only(office: Office) ->
     receiver = office.receiver(status(204))
     office.start()
     uploads = {user: office.ended(receiver.url, user) for user in ("ann", "bob")}
-    assert {office.told(upload_id).outcome for upload_id in uploads.values()} == {
+    assert {office.result(upload_id).outcome for upload_id in uploads.values()} == {
         "delivered"
     }
     command = [sys.executable, "-m", "infra.cli", "webhooks", "secret", "--user"]
     values = os.environ | office.ctx.settings.variables()
-    told = {
+    result = {
         user: subprocess.run(
             [*command, user], env=values, capture_output=True, text=True, timeout=300
         )
@@ -204,7 +204,7 @@ def test_a_users_own_secret_is_good_for_this_users_calls_only(office: Office) ->
     }
     verified = set()
     for got in receiver.received:
-        for user, done in told.items():
+        for user, done in result.items():
             with suppress(WebhookVerificationError):
                 message = Webhook(done.stdout.strip()).verify(got.body, got.headers)
                 verified.add((user, message["data"]["upload_id"]))
@@ -233,18 +233,18 @@ def test_bad_receivers_hurt_nobody(office: Office) -> None:
     office.start()
     slow = [office.ended(urls["slow"]) for _ in range(4)]
     uploads = {name: office.ended(url) for name, url in urls.items()}
-    assert office.told(uploads["good"]).attempts == 1
-    held = sum(office.ledger.told(upload_id) is None for upload_id in slow)
+    assert office.result(uploads["good"]).attempts == 1
+    held = sum(office.call_log.result(upload_id) is None for upload_id in slow)
     print(
-        f"FAULT=F32 slow calls not over when the good one was told: {held} of {len(slow)}"
+        f"FAULT=F32 slow calls not over when the good one was sent: {held} of {len(slow)}"
     )
     assert held > 0
-    told = {name: office.told(upload_id) for name, upload_id in uploads.items()}
-    for name, end in told.items():
+    result = {name: office.result(upload_id) for name, upload_id in uploads.items()}
+    for name, end in result.items():
         print(
             f"FAULT=F32 {name}: {end.outcome} after {end.attempts}, {end.status or end.detail}"
         )
-    assert {name: (end.outcome, end.attempts) for name, end in told.items()} == {
+    assert {name: (end.outcome, end.attempts) for name, end in result.items()} == {
         "redirect": ("given_up", 3),
         "slow": ("given_up", 3),
         "gone": ("disabled", 1),
@@ -280,16 +280,16 @@ def test_a_crash_between_call_and_note_loses_nothing(office: Office) -> None:
     upload_id = office.ended(receiver.url)
     assert office.start(failpoint="callbacks.after_call:1").wait(120) == -signal.SIGKILL
     assert len(receiver.received) == 1
-    assert office.ledger.told(upload_id) is None
+    assert office.call_log.result(upload_id) is None
     office.start()
-    told = office.told(upload_id)
-    assert (told.outcome, told.attempts) == ("delivered", 2)
+    result = office.result(upload_id)
+    assert (result.outcome, result.attempts) == ("delivered", 2)
     # The message comes again, too: what was told stays told.
     office.ctx.publisher.publish(
         topology.CALLBACKS, CallbackDue(upload_id=upload_id).encode()
     )
     eventually(office.idle, "the message is taken")
-    eventually(lambda: not list(office.ledger.look()), "nothing is due")
+    eventually(lambda: not list(office.call_log.pending()), "nothing is due")
     idents = [got.headers["webhook-id"] for got in receiver.received]
     print(
         f"FAULT=F32 kill -9 between call and note: calls={len(idents)} ids={len(set(idents))} lost=0"
@@ -299,7 +299,7 @@ def test_a_crash_between_call_and_note_loses_nothing(office: Office) -> None:
 
 
 def test_kills_at_any_moment_lose_nothing(office: Office) -> None:
-    """Every end is told at least once; what comes twice was in a dead process's hands,
+    """Every end is sent at least once; what comes twice was in a dead process's hands,
     and has the same id.
     """
     seed, kills, receiver = 7, 5, office.receiver(statuses(503, 204, 204, 500, 204))
@@ -317,16 +317,16 @@ def test_kills_at_any_moment_lose_nothing(office: Office) -> None:
         process.kill()
         process.wait()
     office.start()
-    assert {office.told(upload_id).outcome for upload_id in uploads} == {"delivered"}
-    eventually(lambda: not list(office.ledger.look()), "nothing is due")
+    assert {office.result(upload_id).outcome for upload_id in uploads} == {"delivered"}
+    eventually(lambda: not list(office.call_log.pending()), "nothing is due")
     idents: dict[str, set[str]] = {upload_id: set() for upload_id in uploads}
     for got in receiver.received:
         idents[json.loads(got.body)["data"]["upload_id"]].add(got.headers["webhook-id"])
     assert {len(found) for found in idents.values()} == {1}
-    counts = f"uploads={len(uploads)} told={len(idents)} calls={len(receiver.received)} lost=0"
+    counts = f"uploads={len(uploads)} sent={len(idents)} calls={len(receiver.received)} lost=0"
     print(f"FAULT=F32 seed={seed} kills={kills} {counts}")
     # Two of the answers were failures; each kill can repeat what was in hand.
-    assert len(receiver.received) <= len(uploads) + 2 + kills * PER_HOST
+    assert len(receiver.received) <= len(uploads) + 2 + kills * MAX_PER_HOST
 
 
 def test_a_pending_retry_survives_the_process(office: Office) -> None:
@@ -339,7 +339,7 @@ def test_a_pending_retry_survives_the_process(office: Office) -> None:
     eventually(
         lambda: [
             due
-            for due in office.ledger.look()
+            for due in office.call_log.pending()
             if due.attempt == 1 and postponed(office, due.upload_id)
         ],
         "the first try failed",
@@ -348,7 +348,10 @@ def test_a_pending_retry_survives_the_process(office: Office) -> None:
     first.wait()
     assert office.idle()
     office.start(callback_retry_s="12 12")
-    assert (office.told(upload_id).outcome, len(receiver.received)) == ("delivered", 2)
+    assert (office.result(upload_id).outcome, len(receiver.received)) == (
+        "delivered",
+        2,
+    )
 
 
 def test_two_processes_make_each_try_once(office: Office) -> None:
@@ -356,7 +359,7 @@ def test_two_processes_make_each_try_once(office: Office) -> None:
     for _ in range(2):
         office.start()
     uploads = [office.ended(receiver.url) for _ in range(20)]
-    assert all(office.told(upload_id).attempts == 1 for upload_id in uploads)
+    assert all(office.result(upload_id).attempts == 1 for upload_id in uploads)
     assert len(receiver.received) == 20
 
 
@@ -370,13 +373,17 @@ def test_a_lost_message_is_found_by_the_sweep(office: Office) -> None:
         channel.queue_purge(topology.CALLBACKS)
     assert office.idle()
     memory = Memory()
-    eventually(lambda: on_sweep(office.ctx, memory=memory).recalled, "the sweep asks")
+    eventually(
+        lambda: on_sweep(office.ctx, memory=memory).webhooks_requested, "the sweep asks"
+    )
     assert not office.idle()
-    assert on_sweep(office.ctx, memory=memory).recalled == 0  # it is on its way
+    assert (
+        on_sweep(office.ctx, memory=memory).webhooks_requested == 0
+    )  # it is on its way
     office.start()
-    assert office.told(upload_id).outcome == "delivered"
+    assert office.result(upload_id).outcome == "delivered"
     eventually(office.idle, "the message is settled")
-    assert on_sweep(office.ctx, memory=memory).recalled == 0
+    assert on_sweep(office.ctx, memory=memory).webhooks_requested == 0
     assert len(memory.unsettled) == 0
 
 
@@ -385,7 +392,7 @@ def test_what_was_given_up_can_be_sent_again_by_a_person(office: Office) -> None
     receiver = office.receiver(statuses(500, 500, 500, 204))
     office.start()
     upload_id = office.ended(receiver.url)
-    assert office.told(upload_id).outcome == "given_up"
+    assert office.result(upload_id).outcome == "given_up"
     mine = [
         letter.id
         for letter in letters(office.ctx.settings)
@@ -393,7 +400,10 @@ def test_what_was_given_up_can_be_sent_again_by_a_person(office: Office) -> None
     ]
     assert retry(office.ctx.settings, mine) == 1
     eventually(
-        lambda: (told := office.ledger.told(upload_id)) and told.outcome == "delivered",
+        lambda: (
+            (result := office.call_log.result(upload_id))
+            and result.outcome == "delivered"
+        ),
         "delivered",
     )
 
@@ -426,11 +436,13 @@ def test_the_command_tests_an_address(office: Office) -> None:
         == "webhook.test"
     )
     for user in ("ann", "bob"):
-        office.ledger.switch_off(gone.url, user)
+        office.call_log.disable(gone.url, user)
     assert test(gone.url).returncode == 1
-    assert office.ledger.is_off(gone.url, "ann")
+    assert office.call_log.is_disabled(gone.url, "ann")
     assert test(gone.url).returncode == 0
-    assert not [user for user in ("ann", "bob") if office.ledger.is_off(gone.url, user)]
+    assert not [
+        user for user in ("ann", "bob") if office.call_log.is_disabled(gone.url, user)
+    ]
     refused = test("https://127.0.0.2/")
     assert refused.returncode == 1
     assert "not public" in refused.stdout

@@ -10,7 +10,7 @@ from uuid import uuid4
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.http import api, problems
 from handlers.http.api.auth import announcer, authenticate, looker
@@ -45,7 +45,7 @@ class ApiWorld:
             MemoryPublisher(),
         )
         self.ctx = Context(settings, self.store, self.publisher, SystemClock())
-        self.logbook = Logbook(settings)
+        self.audit_log = AuditLog(settings)
 
     def client(self, caller: Caller) -> TestClient:
         app = FastAPI()
@@ -85,7 +85,7 @@ class ApiWorld:
 
     def record(self) -> None:
         bodies = self.publisher.bodies(topology.LOG)
-        self.logbook.write([LogEvent.decode(body) for body in bodies])
+        self.audit_log.write([LogEvent.decode(body) for body in bodies])
         self.publisher.sent.clear()
 
     def restore(

@@ -1,4 +1,4 @@
-"""Events of an upload's life, and the rows that the diary makes of them."""
+"""Events of an upload's life, and the rows that the audit log makes of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from shared.uploads import identity
 from shared.uploads.messages import LogEvent
 
@@ -104,7 +104,7 @@ def select(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def row(logbook: Logbook, upload_id: str) -> dict[str, Any]:
+def row(audit_log: AuditLog, upload_id: str) -> dict[str, Any]:
     """The row of an upload without what differs between uploads."""
-    (found,) = logbook.page(Filter(task_id=identity.task_id("u", upload_id, "s")), 10)
+    (found,) = audit_log.page(Filter(task_id=identity.task_id("u", upload_id, "s")), 10)
     return found.model_dump(exclude=NOT_SHARED)

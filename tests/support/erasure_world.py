@@ -132,7 +132,7 @@ class ErasureWorld(ApiWorld):
     def done(self, receipt: Receipt, result: bytes, preview: bytes) -> Record:
         """The worker's work, and the log's."""
         record = self.restore(receipt, result, preview)
-        self.logbook.write([events.of_record(record, self.settings.bucket_results)])
+        self.audit_log.write([events.of_record(record, self.settings.bucket_results)])
         return record
 
     def fail(self, receipt: Receipt, code: Code, detail: str = "d") -> None:

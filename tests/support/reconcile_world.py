@@ -61,7 +61,7 @@ class CountingStore(MemoryStore):
         }
 
 
-class TownDiary:
+class TownAuditLog:
     """Knows the ends it was told of."""
 
     def __init__(self) -> None:

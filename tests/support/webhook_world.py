@@ -1,4 +1,4 @@
-"""A handler in memory with a ledger of callbacks, and a receiver that answers as it is
+"""A handler in memory with a call_log of callbacks, and a receiver that answers as it is
 told.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers.on_finished import on_finished
 from handlers.on_upload import Decision
-from handlers.webhooks.call_log import Due, Ledger, Told
+from handlers.webhooks.call_log import CallLog, CallResult, PendingCall
 from shared.uploads import keys
 from tests.support.upload_world import World, photo
 
@@ -36,12 +36,12 @@ class Receiver:
 
 
 class Callbacks(World):
-    """A handler in memory, and the ledger of its callbacks."""
+    """A handler in memory, and the call_log of its callbacks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.receiver = Receiver()
-        self.ledger = Ledger(self.store, "results", TIMEOUT_S)
+        self.call_log = CallLog(self.store, "results", TIMEOUT_S)
 
     def asked(
         self, key: str = "a.png", data: bytes | None = None, url: str = URL
@@ -53,18 +53,18 @@ class Callbacks(World):
         self.restore(decision)
         return decision
 
-    def order(self, decision: Decision) -> Due:
+    def add(self, decision: Decision) -> PendingCall:
         assert decision.upload_id
-        due = self.ledger.order(decision.upload_id, "hooks.example.com", "ann")
+        due = self.call_log.add(decision.upload_id, "hooks.example.com", "ann")
         assert due
         return due
 
-    def try_once(self, due: Due) -> Due | None:
-        return on_finished(due, self.ctx, self.ledger, self.receiver)
+    def try_once(self, due: PendingCall) -> PendingCall | None:
+        return on_finished(due, self.ctx, self.call_log, self.receiver)
 
-    def told(self, decision: Decision) -> Told | None:
+    def result(self, decision: Decision) -> CallResult | None:
         assert decision.upload_id
-        return self.ledger.told(decision.upload_id)
+        return self.call_log.result(decision.upload_id)
 
     def due_keys(self) -> list[str]:
         return [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from uuid import UUID
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from handlers.context import Context
 from handlers.http.api.state import record_of
 from handlers.http.auth.principal import Caller
@@ -31,8 +31,8 @@ class Belongings:
     The last is a hint for the moment in which the log does not know of a new photo yet.
     """
 
-    def __init__(self, ctx: Context, logbook: Logbook) -> None:
-        self._ctx, self._logbook = ctx, logbook
+    def __init__(self, ctx: Context, audit_log: AuditLog) -> None:
+        self._ctx, self._audit_log = ctx, audit_log
         self._hints: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -105,7 +105,7 @@ class Belongings:
         if claim := claims.latest(self._ctx.store, bucket, task_id):
             yield claim.note.upload_id
         after = None
-        while rows := self._logbook.page(Filter(task_id=task_id, after=after), PAGE):
+        while rows := self._audit_log.page(Filter(task_id=task_id, after=after), PAGE):
             yield from (str(row.upload_id) for row in rows)
             after = str(rows[-1].upload_id), rows[-1].upload_time
 

@@ -24,7 +24,7 @@ from pydantic import (
 from starlette.responses import RedirectResponse, Response
 
 from handlers.audit_log.columns import Event, Row
-from handlers.audit_log.database import Filter, Logbook, UploadKey
+from handlers.audit_log.database import AuditLog, Filter, UploadKey
 from handlers.context import Context
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.ownership import Belongings
@@ -123,7 +123,7 @@ def build(
     ctx: Context,
     presigner: Presigner,
     belongings: Belongings,
-    logbook: Logbook,
+    audit_log: AuditLog,
     who: Authenticate,
 ) -> APIRouter:
     router = APIRouter(tags=["tasks"])
@@ -140,7 +140,7 @@ def build(
             until=wish.until,
             after=_position(wish.cursor) if wish.cursor else None,
         )
-        items = await run_sync(logbook.page, where, wish.limit + 1)
+        items = await run_sync(audit_log.page, where, wish.limit + 1)
         return Page(
             items=items[: wish.limit],
             next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None,
@@ -153,7 +153,7 @@ def build(
         """
         # then the bucket may know, and says itself when nobody can
         with suppress(DatabaseUnavailable):
-            uploads, history = logbook.task(task_id)
+            uploads, history = audit_log.task(task_id)
             if uploads and all(caller.sees(row.user_id) for row in uploads):
                 return Task(
                     task_id=task_id,

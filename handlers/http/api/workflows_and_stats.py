@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from handlers.audit_log.database import Filter, Logbook
+from handlers.audit_log.database import AuditLog, Filter
 from handlers.context import Context
 from handlers.http.api.responses import refusals
 from handlers.http.auth.principal import Authenticate, Caller, needs
@@ -61,7 +61,7 @@ class Count(BaseModel):
     uploads: int
 
 
-def build(ctx: Context, logbook: Logbook, who: Authenticate) -> APIRouter:
+def build(ctx: Context, audit_log: AuditLog, who: Authenticate) -> APIRouter:
     router = APIRouter(tags=["catalogue"])
     reader = needs("read", who)
 
@@ -86,7 +86,7 @@ def build(ctx: Context, logbook: Logbook, who: Authenticate) -> APIRouter:
             since=datetime.now(UTC) - timedelta(days=days),
             user_id=None if caller.operator else caller.user_hash,
         )
-        return [Count.model_validate(row) for row in logbook.counts(where)]
+        return [Count.model_validate(row) for row in audit_log.counts(where)]
 
     return router
 

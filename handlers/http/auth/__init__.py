@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
 
-from handlers.audit_log.database import Logbook
+from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.http.auth.address import Addresses
 from handlers.http.auth.limits import Limits
@@ -35,7 +35,7 @@ def install(app: FastAPI, ctx: Context) -> Failed:
     """
     settings = ctx.settings
     addresses = Addresses(settings.trusted_proxies)
-    limits = Limits(settings, ctx.clock, Logbook(settings).waiting)
+    limits = Limits(settings, ctx.clock, AuditLog(settings).waiting)
     app.add_middleware(Gate, ctx, limits, addresses)
     origins, inner = _origins(settings.cors_origins), app.build_middleware_stack
 

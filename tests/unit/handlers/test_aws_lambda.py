@@ -34,7 +34,7 @@ OF_AMAZON = sorted(
 NO_EVENT = {"hello": 1}
 
 
-class MemoryDiary:
+class MemoryAuditLog:
     def __init__(self) -> None:
         self.events: list[LogEvent] = []
         self.down = False
@@ -54,10 +54,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-def diary(monkeypatch: pytest.MonkeyPatch) -> MemoryDiary:
-    diary = MemoryDiary()
-    monkeypatch.setattr(aws_lambda, "_logbook", lambda: diary)
-    return diary
+def audit_log(monkeypatch: pytest.MonkeyPatch) -> MemoryAuditLog:
+    audit_log = MemoryAuditLog()
+    monkeypatch.setattr(aws_lambda, "_audit_log", lambda: audit_log)
+    return audit_log
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -191,18 +191,18 @@ def log_events(world: World) -> list[bytes]:
     return world.publisher.bodies(topology.LOG)
 
 
-def test_log_batches_are_written(world: World, diary: MemoryDiary) -> None:
-    """Plain or in an envelope; what is no log event is set aside; while the diary is
+def test_log_batches_are_written(world: World, audit_log: MemoryAuditLog) -> None:
+    """Plain or in an envelope; what is no log event is set aside; while the audit log is
     down, all comes again.
     """
     (body,) = log_events(world)
     sealed = base64.b64encode(seal(body, {}, topology.LOG).encode())
     event = batch(body, sealed, "junk")
-    diary.down = True
+    audit_log.down = True
     assert failed(aws_lambda.on_record(event)) == ["0", "1", "2"]
-    diary.down = False
+    audit_log.down = False
     assert failed(aws_lambda.on_record(event)) == []
-    assert [event.event_id for event in diary.events] == [
+    assert [event.event_id for event in audit_log.events] == [
         LogEvent.decode(body).event_id
     ] * 2
     assert dead(world, topology.LOG) == [Code.BAD_MESSAGE]
@@ -212,9 +212,9 @@ def test_a_schedule_sweeps(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     """`since` and `dry_run` of its event are passed on; the answer is the report."""
     seen: list[Any] = []
 
-    def on_sweep(ctx: Any, since: Any, dry_run: bool, *, diary: Any) -> Any:
-        seen.append((since, dry_run, diary))
-        return aws_lambda.sweep_trigger.SweepReport(missed=3)
+    def on_sweep(ctx: Any, since: Any, dry_run: bool, *, audit_log: Any) -> Any:
+        seen.append((since, dry_run, audit_log))
+        return aws_lambda.sweep_trigger.SweepReport(notifications_missed=3)
 
     monkeypatch.setattr(aws_lambda.sweep_trigger, "on_sweep", on_sweep)
     assert (

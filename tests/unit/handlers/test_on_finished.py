@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from handlers.webhooks.call_log import Due
+from handlers.webhooks.call_log import PendingCall
 from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
 from shared.errors import Code, PermanentError, TransientError
@@ -25,12 +25,12 @@ def world() -> Callbacks:
     return Callbacks()
 
 
-def test_a_restored_photo_is_told_with_its_size_and_links(world: Callbacks) -> None:
+def test_a_restored_photo_is_sent_with_its_size_and_links(world: Callbacks) -> None:
     """Ids, status, size, links; nothing that says whose photo it is or what it was
     called.
     """
     decision = world.finished()
-    assert world.try_once(world.order(decision)) is None
+    assert world.try_once(world.add(decision)) is None
     ((url, _, message),) = world.receiver.calls
     assert url == URL
     data = message["data"]
@@ -49,29 +49,33 @@ def test_a_restored_photo_is_told_with_its_size_and_links(world: Callbacks) -> N
         for secret in ("a.png", receipt.user_hash, receipt.source.sha256 or "?")
         if secret in text
     ]
-    told = world.told(decision)
-    assert told
-    assert (told.outcome, told.attempts, told.status) == ("delivered", 1, 204)
+    result = world.result(decision)
+    assert result
+    assert (result.outcome, result.attempts, result.status) == ("delivered", 1, 204)
     assert world.due_keys() == []
 
 
-def test_a_success_is_never_told_twice(world: Callbacks) -> None:
+def test_a_success_is_never_sent_twice(world: Callbacks) -> None:
     """However often the message comes again, and whatever a process that is late
     remembers.
     """
     decision = world.finished()
-    due = world.order(decision)
+    due = world.add(decision)
     world.try_once(due)
-    for late in (due, world.order(decision), Due(due.upload_id, due.host, 3, 0.0)):
+    for late in (
+        due,
+        world.add(decision),
+        PendingCall(due.upload_id, due.host, 3, 0.0),
+    ):
         assert world.try_once(late) is None
     assert len(world.receiver.calls) == 1
     assert world.due_keys() == []
 
 
 def test_a_try_is_made_by_one_process(world: Callbacks) -> None:
-    """Two that know of the same try: the ledger lets one of them."""
+    """Two that know of the same try: the call_log lets one of them."""
     world.receiver.answers = [500]
-    due = world.order(world.finished())
+    due = world.add(world.finished())
     assert world.try_once(due) is not None
     assert world.try_once(due) is None
     assert len(world.receiver.calls) == 1
@@ -83,11 +87,11 @@ def test_retries_keep_their_id_and_follow_the_schedule(world: Callbacks) -> None
     """
     world.receiver.answers = [500]
     decision = world.finished()
-    due: Due | None = world.order(decision)
+    due: PendingCall | None = world.add(decision)
     waits = []
     while due is not None:
         world.clock.advance(due.due_s)
-        (seen,) = world.ledger.look()
+        (seen,) = world.call_log.pending()
         assert seen.due_s <= 1
         due = world.try_once(seen)
         waits += [due.due_s] if due else []
@@ -100,9 +104,9 @@ def test_retries_keep_their_id_and_follow_the_schedule(world: Callbacks) -> None
     )
     assert len({ident for _, ident, _ in world.receiver.calls}) == 1
     assert len({json.dumps(body) for _, _, body in world.receiver.calls}) == 1
-    told = world.told(decision)
-    assert told
-    assert (told.outcome, told.attempts, told.status) == ("given_up", 10, 500)
+    result = world.result(decision)
+    assert result
+    assert (result.outcome, result.attempts, result.status) == ("given_up", 10, 500)
     (dead,) = [
         sent
         for sent in world.publisher.sent
@@ -142,13 +146,13 @@ def test_all_but_2xx_is_tried_again(world: Callbacks, answer: int | Exception) -
     """
     world.receiver.answers = [answer, 200]
     decision = world.finished()
-    due = world.try_once(world.order(decision))
+    due = world.try_once(world.add(decision))
     assert due is not None
-    assert world.told(decision) is None
+    assert world.result(decision) is None
     assert world.try_once(due) is None
-    told = world.told(decision)
-    assert told
-    assert (told.outcome, told.attempts) == ("delivered", 2)
+    result = world.result(decision)
+    assert result
+    assert (result.outcome, result.attempts) == ("delivered", 2)
 
 
 def test_410_ends_the_calls_to_an_address(world: Callbacks) -> None:
@@ -162,12 +166,12 @@ def test_410_ends_the_calls_to_an_address(world: Callbacks) -> None:
     for decision in (second, other):
         world.restore(decision)
     for decision in (first, second, other):
-        assert world.try_once(world.order(decision)) is None
+        assert world.try_once(world.add(decision)) is None
     assert [url for url, _, _ in world.receiver.calls] == [
         URL,
         "https://other.example.com/",
     ]
-    assert [world.told(decision).outcome for decision in (first, second)] == [
+    assert [world.result(decision).outcome for decision in (first, second)] == [
         "disabled"
     ] * 2
 
@@ -183,8 +187,8 @@ def test_410_silences_an_address_for_nobody_but_the_user_whose_call_it_answered(
     yours = world.upload("b.png", photo(colour=91), {"callback": URL, "user": "bob"})
     for decision in (mine, yours):
         world.restore(decision)
-        assert world.try_once(world.order(decision)) is None
-    assert [world.told(decision).outcome for decision in (mine, yours)] == [
+        assert world.try_once(world.add(decision)) is None
+    assert [world.result(decision).outcome for decision in (mine, yours)] == [
         "disabled",
         "delivered",
     ]
@@ -194,12 +198,12 @@ def test_a_killed_try_is_made_again(world: Callbacks) -> None:
     """A process that died between call and note leaves a try that is over after twice
     the time a call may take.
     """
-    due = world.order(world.finished())
-    assert world.ledger.begin(due)
-    (seen,) = world.ledger.look()
+    due = world.add(world.finished())
+    assert world.call_log.begin(due)
+    (seen,) = world.call_log.pending()
     assert 2 * TIMEOUT_S <= seen.due_s <= 2 * TIMEOUT_S + 2
     world.clock.advance(2 * TIMEOUT_S + 2)
-    (seen,) = world.ledger.look()
+    (seen,) = world.call_log.pending()
     assert seen.due_s <= 0
     assert world.try_once(seen) is None
     assert len(world.receiver.calls) == 1
@@ -210,15 +214,15 @@ def test_nothing_is_lost_while_the_broker_is_away(world: Callbacks) -> None:
     world.receiver.answers = [500]
     decision = world.finished()
     world.publisher.refused.add(topology.dead(topology.CALLBACKS))
-    left = world.try_once(Due(world.order(decision).upload_id, "h", 9, 0.0))
+    left = world.try_once(PendingCall(world.add(decision).upload_id, "h", 9, 0.0))
     assert left is not None
-    assert world.told(decision) is None
+    assert world.result(decision) is None
 
 
-def test_a_rejected_upload_is_told_with_its_code(world: Callbacks) -> None:
+def test_a_rejected_upload_is_sent_with_its_code(world: Callbacks) -> None:
     decision = world.asked(data=b"not a photo at all")
     assert decision.kind == "rejected"
-    world.try_once(world.order(decision))
+    world.try_once(world.add(decision))
     ((_, _, message),) = world.receiver.calls
     assert (message["data"]["status"], message["data"]["error"]["code"]) == (
         "rejected",
@@ -227,7 +231,7 @@ def test_a_rejected_upload_is_told_with_its_code(world: Callbacks) -> None:
     assert "links" not in message["data"]
 
 
-def test_a_failed_photo_is_told_with_its_code(world: Callbacks) -> None:
+def test_a_failed_photo_is_sent_with_its_code(world: Callbacks) -> None:
     decision = world.asked()
     receipt = world.receipt(decision)
     reason = Reason(
@@ -245,7 +249,7 @@ def test_a_failed_photo_is_told_with_its_code(world: Callbacks) -> None:
         reason.to_bytes(),
         "application/json",
     )
-    world.try_once(world.order(decision))
+    world.try_once(world.add(decision))
     ((_, _, message),) = world.receiver.calls
     assert (message["data"]["status"], message["data"]["error"]) == (
         "failed",
@@ -253,11 +257,11 @@ def test_a_failed_photo_is_told_with_its_code(world: Callbacks) -> None:
     )
 
 
-def test_a_duplicate_is_told_with_the_result_it_shares(world: Callbacks) -> None:
+def test_a_duplicate_is_sent_with_the_result_it_shares(world: Callbacks) -> None:
     world.restore(world.asked())
     again = world.asked("again.png")
     assert again.kind == "duplicate"
-    world.try_once(world.order(again))
+    world.try_once(world.add(again))
     ((_, _, message),) = world.receiver.calls
     assert (message["data"]["status"], message["data"]["upload_id"]) == (
         "duplicate",
@@ -270,9 +274,9 @@ def test_the_same_bytes_put_again_later_are_another_call(world: Callbacks) -> No
     """The same upload id, another upload: it has an end of its own, and a webhook-id of
     its own.
     """
-    world.try_once(world.order(world.finished()))
+    world.try_once(world.add(world.finished()))
     world.clock.advance(60)
-    world.try_once(world.order(world.asked()))
+    world.try_once(world.add(world.asked()))
     idents = [ident for _, ident, _ in world.receiver.calls]
     assert len(set(idents)) == 2
 
@@ -283,7 +287,7 @@ def test_who_did_not_end_or_is_erased_is_not_called(
 ) -> None:
     """A message is a hint: the bucket says whether there is anything to tell."""
     decision = world.asked()
-    due = world.order(decision)
+    due = world.add(decision)
     if gone:
         world.store.delete("results", keys.receipt(due.upload_id))
     assert world.try_once(due) is None
@@ -335,11 +339,11 @@ def test_a_url_is_taken_as_it_is(world: Callbacks) -> None:
 
 
 def test_damaged_notes_cost_a_call_not_a_photo(world: Callbacks) -> None:
-    due = world.order(world.finished())
+    due = world.add(world.finished())
     world.store.put(
         "results", keys.callback_due(due.upload_id, 0), b"{", "application/json"
     )
-    (seen,) = world.ledger.look()
+    (seen,) = world.call_log.pending()
     assert world.try_once(seen) is None
     assert len(world.receiver.calls) == 1
 
@@ -348,12 +352,12 @@ def test_the_sweep_sees_what_is_due_and_what_is_done(world: Callbacks) -> None:
     decision = world.finished()
     moment = world.receipt(decision).source.upload_time
     assert decision.upload_id
-    assert not world.ledger.knows(decision.upload_id, moment)
-    due = world.order(decision)
-    assert world.ledger.knows(decision.upload_id, moment)
+    assert not world.call_log.has(decision.upload_id, moment)
+    due = world.add(decision)
+    assert world.call_log.has(decision.upload_id, moment)
     world.try_once(due)
-    assert world.ledger.knows(decision.upload_id, moment)
-    assert not world.ledger.knows(decision.upload_id, moment + timedelta(seconds=1))
+    assert world.call_log.has(decision.upload_id, moment)
+    assert not world.call_log.has(decision.upload_id, moment + timedelta(seconds=1))
 
 
 def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
@@ -385,7 +389,7 @@ def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
             reason.to_bytes(),
             "application/json",
         )
-        world.try_once(world.order(decision))
+        world.try_once(world.add(decision))
         task = RestoreTask(
             task_id=receipt.task_id or "",
             upload_id=receipt.upload_id,
@@ -402,7 +406,7 @@ def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
             )
             is True
         )
-        assert world.told(decision) is None
+        assert world.result(decision) is None
     assert (
         len({ident for _, ident, _ in world.receiver.calls})
         == len(world.receiver.calls)

@@ -28,7 +28,7 @@ def world() -> World:
 
 def test_a_photo_is_queued(world: World) -> None:
     """The receipt says all that was seen and decided; the message names it; the log
-    event tells the diary.
+    event tells the audit log.
     """
     data = photo()
     decision = world.upload("in/a.png", data)

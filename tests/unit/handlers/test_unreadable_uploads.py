@@ -137,12 +137,12 @@ def test_the_sweep_ends_it(world: World, fault: Refusal) -> None:
     report = on_sweep(
         world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0))
     )
-    assert (report.failed, report.missed) == (1, 1)
+    assert (report.failed, report.notifications_missed) == (1, 1)
     late(world)
     report = on_sweep(
         world.ctx, backlogs=lambda: dict.fromkeys(topology.ALL, Backlog(0, 0))
     )
-    assert (report.failed, report.missed) == (0, 1)
+    assert (report.failed, report.notifications_missed) == (0, 1)
     assert {told.fields.get("error_code") for told in world.log()} == {
         None,
         Code.SOURCE_UNREADABLE,

@@ -123,9 +123,9 @@ def test_no_metadata_hide_another_upload_from_the_sweep(told: dict[str, str]) ->
         town.put(name)
     town.later()
     report = town.sweep()
-    assert (report.missed, report.failed) == (3, 0)
+    assert (report.notifications_missed, report.failed) == (3, 0)
     town.later()
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
 
 
 @given(st.one_of(values, st.text(characters)))

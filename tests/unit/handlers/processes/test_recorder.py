@@ -1,4 +1,4 @@
-"""The recorder: acknowledged after the commit, patient while the diary is down, gone
+"""The recorder: acknowledged after the commit, patient while the audit log is down, gone
 when told to.
 """
 
@@ -32,7 +32,7 @@ def body() -> bytes:
     ).encode()
 
 
-class Diary:
+class MemoryAuditLog:
     """Keeps what it is told; is down while `down` is set, and waits at the door while
     `closed` is.
     """
@@ -59,9 +59,9 @@ class Stage:
     """A recorder at work, and what became of its deliveries."""
 
     def __init__(self, settings: Settings) -> None:
-        self.diary = Diary()
+        self.audit_log = MemoryAuditLog()
         self.stop = threading.Event()
-        self.recorder = Recorder(settings, self.diary, self.stop)
+        self.recorder = Recorder(settings, self.audit_log, self.stop)
         self.settled: list[tuple[Delivery, Ruling]] = []
         self.thread = threading.Thread(target=self.recorder.run)
 
@@ -85,17 +85,19 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(recorder_module, "PATIENCE", RetryPolicy(0.01, 0.01, 1_000_000))
+    monkeypatch.setattr(
+        recorder_module, "DATABASE_RETRY", RetryPolicy(0.01, 0.01, 1_000_000)
+    )
     stage = Stage(Settings(log_batch=3, log_flush_s=0.05))
     yield stage
-    stage.diary.opened.set()
+    stage.audit_log.opened.set()
     stage.leave()
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_written() -> None:
     """By its place in the batch, with the reason."""
-    diary = Diary()
-    recorded = on_record([body(), b"{}", body(), b"\xff"], diary)
+    audit_log = MemoryAuditLog()
+    recorded = on_record([body(), b"{}", body(), b"\xff"], audit_log)
     assert sorted(recorded.refused) == [1, 3]
     assert recorded.refused[1].code == Code.BAD_MESSAGE
     assert recorded.written == Written(added=2)
@@ -104,14 +106,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written() -> None:
 def test_a_message_that_meets_a_bug_holds_up_no_other(stage: Stage) -> None:
     """It is found in its batch and set aside; the others are written, once each."""
     good, bad = [body() for _ in range(5)], body()
-    write = stage.diary.write
+    write = stage.audit_log.write
 
     def poisoned(events: Sequence[LogEvent]) -> Written:
         if LogEvent.decode(bad).event_id in {event.event_id for event in events}:
             raise RecursionError("IMG_private.jpg")
         return write(events)
 
-    stage.diary.write = poisoned  # type: ignore[method-assign]
+    stage.audit_log.write = poisoned  # type: ignore[method-assign]
     stage.deliver(*good[:2], bad, *good[2:])
     stage.thread.start()
     eventually(lambda: len(stage.settled) == 6, "6 settled deliveries")
@@ -120,15 +122,15 @@ def test_a_message_that_meets_a_bug_holds_up_no_other(stage: Stage) -> None:
         for delivery, ruling in stage.settled
         if ruling.code == Code.INTERNAL
     ] == [bad]
-    written = [event.encode() for batch in stage.diary.batches for event in batch]
+    written = [event.encode() for batch in stage.audit_log.batches for event in batch]
     assert sorted(written) == sorted(good)
     assert "private" not in str([ruling for _, ruling in stage.settled])
 
 
 def test_a_batch_of_garbage_needs_no_database() -> None:
-    diary = Diary()
-    diary.down = True
-    assert len(on_record([b"", b"x"], diary).refused) == 2
+    audit_log = MemoryAuditLog()
+    audit_log.down = True
+    assert len(on_record([b"", b"x"], audit_log).refused) == 2
 
 
 def test_messages_are_written_in_batches_of_the_set_size(stage: Stage) -> None:
@@ -136,17 +138,17 @@ def test_messages_are_written_in_batches_of_the_set_size(stage: Stage) -> None:
     stage.deliver(*(body() for _ in range(7)))
     stage.thread.start()
     eventually(lambda: len(stage.settled) == 7, "7 settled deliveries")
-    assert [len(batch) for batch in stage.diary.batches] == [3, 3, 1]
+    assert [len(batch) for batch in stage.audit_log.batches] == [3, 3, 1]
     assert all(ruling == Ruling() for _, ruling in stage.settled)
 
 
 def test_nothing_is_acknowledged_before_the_commit(stage: Stage) -> None:
-    stage.diary.opened.clear()
+    stage.audit_log.opened.clear()
     stage.deliver(body(), body(), body())
     stage.thread.start()
-    assert stage.diary.entered.wait(60)
+    assert stage.audit_log.entered.wait(60)
     assert stage.settled == []
-    stage.diary.opened.set()
+    stage.audit_log.opened.set()
     eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
 
 
@@ -162,18 +164,18 @@ def test_an_unreadable_message_goes_to_the_dead(stage: Stage) -> None:
     ]
 
 
-def test_while_the_diary_is_down_the_batch_is_kept(stage: Stage) -> None:
+def test_while_the_audit_log_is_down_the_batch_is_kept(stage: Stage) -> None:
     """Tried again and again, never acknowledged, never dropped; written once when the
-    diary is back.
+    audit log is back.
     """
-    stage.diary.down = True
+    stage.audit_log.down = True
     stage.deliver(*(body() for _ in range(3)))
     stage.thread.start()
-    eventually(lambda: stage.diary.refusals >= 5, "five refusals")
+    eventually(lambda: stage.audit_log.refusals >= 5, "five refusals")
     assert stage.settled == []
-    stage.diary.down = False
+    stage.audit_log.down = False
     eventually(lambda: len(stage.settled) == 3, "3 settled deliveries")
-    assert [len(batch) for batch in stage.diary.batches] == [3]
+    assert [len(batch) for batch in stage.audit_log.batches] == [3]
 
 
 def test_leaving_writes_what_is_in_hand(stage: Stage) -> None:
@@ -181,20 +183,20 @@ def test_leaving_writes_what_is_in_hand(stage: Stage) -> None:
     left to another.
     """
     stage.deliver(*(body() for _ in range(7)))
-    stage.diary.opened.clear()
+    stage.audit_log.opened.clear()
     stage.thread.start()
     stage.stop.set()
     stage.deliver(body())
-    stage.diary.opened.set()
+    stage.audit_log.opened.set()
     stage.leave()
-    assert sum(map(len, stage.diary.batches)) == len(stage.settled) == 7
+    assert sum(map(len, stage.audit_log.batches)) == len(stage.settled) == 7
 
 
-def test_leaving_does_not_wait_for_a_diary_that_is_down(stage: Stage) -> None:
+def test_leaving_does_not_wait_for_an_audit_log_that_is_down(stage: Stage) -> None:
     """The messages stay unsettled: the broker has them."""
-    stage.diary.down = True
+    stage.audit_log.down = True
     stage.deliver(body(), body())
     stage.thread.start()
-    eventually(lambda: stage.diary.refusals, "a refusal")
+    eventually(lambda: stage.audit_log.refusals, "a refusal")
     stage.leave()
     assert stage.settled == []

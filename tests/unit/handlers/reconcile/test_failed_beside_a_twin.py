@@ -45,7 +45,9 @@ def test_its_message_that_comes_again_changes_nothing(told_twice: Bench) -> None
     assert (told_twice.delivery.acked, told_twice.progress()) == (1, None)
 
 
-def test_api_callback_and_rebuild_say_what_the_diary_says(told_twice: Bench) -> None:
+def test_api_callback_and_rebuild_say_what_the_audit_log_says(
+    told_twice: Bench,
+) -> None:
     ctx, receipt = told_twice.world.ctx, told_twice.receipt
     assert state.of_receipt(ctx, receipt).status == "failed"
     assert [event.kind for event in facts_of(ctx, receipt)] == ["queued", "failed"]

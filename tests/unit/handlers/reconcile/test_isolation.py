@@ -18,7 +18,7 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.claims import ClaimNote
 from shared.uploads.documents import Receipt
-from tests.support.reconcile_world import CountingStore, Town, TownDiary
+from tests.support.reconcile_world import CountingStore, Town, TownAuditLog
 
 Fault = Callable[[], Exception]
 FAULTS: dict[str, Fault] = {
@@ -76,7 +76,7 @@ class Faulty(CountingStore):
         super().end(upload)
 
 
-class Diary(TownDiary):
+class PoisonedAuditLog(TownAuditLog):
     """Cannot be asked about one upload."""
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ def found(town: Town) -> dict[str, Receipt]:
 
 def calls_of_a_pass() -> tuple[list[tuple[str, str, str]], dict[str, Receipt]]:
     town, store = city()
-    town.sweep(diary=Diary())
+    town.sweep(audit_log=PoisonedAuditLog())
     assert found(town).keys() == LOST
     return list(store.asked), found(town)
 
@@ -179,7 +179,7 @@ def test_no_call_about_one_object_ends_a_pass(fault: str) -> None:
         town, store = city()
         store.broken, store.fault = broken, FAULTS[fault]
         with capture_logs() as lines:
-            town.sweep(diary=Diary())
+            town.sweep(audit_log=PoisonedAuditLog())
         store.broken = None
         for name in LOST - found(town).keys():
             assert any(
@@ -188,7 +188,7 @@ def test_no_call_about_one_object_ends_a_pass(fault: str) -> None:
             ), broken
         assert "private" not in str(lines)
         town.later()
-        town.sweep(diary=Diary())
+        town.sweep(audit_log=PoisonedAuditLog())
         assert found(town).keys() == LOST, broken
 
 
@@ -208,7 +208,7 @@ def test_a_fault_is_counted_and_told_without_a_name(
     monkeypatch.setattr(uploads, "on_upload", broken)
     with capture_logs() as lines:
         report = town.sweep()
-    assert (report.missed, report.failed) == (2, 1)
+    assert (report.notifications_missed, report.failed) == (2, 1)
     [line] = [line for line in lines if line["event"] == "sweep.object_failed"]
     assert (line["stage"], line["error"]) == ("uploads", "LookupError")
     assert "private" not in str(lines)
@@ -225,26 +225,26 @@ def test_a_value_that_is_no_text_hides_no_upload(name: str) -> None:
         )
     town.later()
     report = town.sweep()
-    assert (report.missed, report.failed) == (3, 0)
+    assert (report.notifications_missed, report.failed) == (3, 0)
     town.later()
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
 
 
-def test_an_end_that_the_diary_cannot_be_asked_about_hides_no_other() -> None:
-    town, diary = Town(), Diary()
+def test_an_end_that_the_audit_log_cannot_look_up_hides_no_other() -> None:
+    town, audit_log = Town(), PoisonedAuditLog()
     uploads = [town.upload(f"{number}.png") for number in range(5)]
     for upload in uploads:
         town.fail(upload)
     town.lose()
     town.recorded()
-    diary.poison = uploads[2]
+    audit_log.poison = uploads[2]
     town.later()
-    report = town.sweep(diary=diary)
-    assert (report.retold, report.failed) == (5, 1)
-    diary.known = set(uploads)
+    report = town.sweep(audit_log=audit_log)
+    assert (report.events_resent, report.failed) == (5, 1)
+    audit_log.known = set(uploads)
     town.recorded()
     town.later()
-    report = town.sweep(diary=diary)
+    report = town.sweep(audit_log=audit_log)
     assert report.failed == 1
 
 

@@ -18,7 +18,7 @@ from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.uploads import keys
 from shared.uploads.messages import RestoreTask
 from tests.support.fakes import FakeClock
-from tests.support.reconcile_world import LEASE_S, Town, TownDiary, photo
+from tests.support.reconcile_world import LEASE_S, Town, TownAuditLog, photo
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def test_a_lost_notification_is_made_good(town: Town) -> None:
     second pass finds nothing.
     """
     info = town.put("a.png")
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
     town.later()
-    assert town.sweep().missed == 1
+    assert town.sweep().notifications_missed == 1
     assert town.messages() == [upload_id(info)]
     town.later()
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
     assert len(town.messages()) == 1
 
 
@@ -162,7 +162,7 @@ def test_an_overwritten_upload_and_its_successor_each_have_their_own_end(
     later = upload_id(town.put("a.png", photo(2)))
     town.later()
     report = town.sweep()
-    assert (report.missed, report.republished) == (1, 0)
+    assert (report.notifications_missed, report.republished) == (1, 0)
     assert town.messages() == [earlier, later]
 
 
@@ -176,10 +176,10 @@ def test_the_same_bytes_put_again_are_another_upload(town: Town) -> None:
     town.later()
     again = town.put("a.png", data)
     town.later()
-    assert town.sweep().missed == 1
+    assert town.sweep().notifications_missed == 1
     assert town.receipt(upload).source.upload_time == again.last_modified
     town.later()
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
 
 
 def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
@@ -192,11 +192,11 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
     current = upload_id(town.put("b.png", photo(3)))
     town.later()
     report = town.sweep()
-    assert (report.uploads, report.missed) == (2, 1)
+    assert (report.uploads, report.notifications_missed) == (2, 1)
     assert town.messages() == [known, current]
     assert town.receipt(current).source.version
     town.later()
-    assert town.sweep().missed == 0
+    assert town.sweep().notifications_missed == 0
 
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
@@ -254,7 +254,7 @@ def test_a_result_that_is_committed_while_it_is_retired_stays(
 
 def test_a_dry_run_changes_nothing(town: Town) -> None:
     """It counts what the next pass then does."""
-    diary = TownDiary()
+    audit_log = TownAuditLog()
     town.upload("lost.png")
     town.claim(town.upload("crashed.png"))
     town.restore(town.upload("done.png"))
@@ -265,17 +265,29 @@ def test_a_dry_run_changes_nothing(town: Town) -> None:
     town.recorded()
     town.later(7200)
     before, sent = town.store.snapshot(), len(town.publisher.sent)
-    dry = town.sweep(diary=diary, dry_run=True)
+    dry = town.sweep(audit_log=audit_log, dry_run=True)
     assert (town.store.snapshot(), len(town.publisher.sent)) == (before, sent)
-    assert (dry.missed, dry.called, dry.republished, dry.retold, dry.damaged) == (
+    assert (
+        dry.notifications_missed,
+        dry.retried,
+        dry.republished,
+        dry.events_resent,
+        dry.damaged,
+    ) == (
         1,
         1,
         1,
         1,
         1,
     )
-    wet = town.sweep(diary=diary)
-    assert (wet.missed, wet.called, wet.republished, wet.damaged, wet.repaired) == (
+    wet = town.sweep(audit_log=audit_log)
+    assert (
+        wet.notifications_missed,
+        wet.retried,
+        wet.republished,
+        wet.damaged,
+        wet.repaired,
+    ) == (
         1,
         1,
         1,
@@ -296,7 +308,11 @@ def test_since_looks_only_at_what_is_younger(town: Town) -> None:
     town.lose()
     town.later()
     report = town.sweep(since=since)
-    assert (report.uploads, report.missed, report.republished) == (2, 1, 1)
+    assert (report.uploads, report.notifications_missed, report.republished) == (
+        2,
+        1,
+        1,
+    )
     assert sorted(town.messages()) == sorted(young)
     assert keys.SWEEP not in town.store.keys("results")
 
@@ -308,10 +324,13 @@ def test_clocks_of_other_machines_do_not_matter(town: Town) -> None:
         object.__setattr__(town.ctx, "clock", local)
         info, waiting = town.put(f"{skew}.png"), town.upload(f"w{skew}.png")
         town.later(LEASE_S - 10)
-        assert (town.sweep().missed, town.messages().count(waiting)) == (0, 1)
+        assert (town.sweep().notifications_missed, town.messages().count(waiting)) == (
+            0,
+            1,
+        )
         town.later(20)
         report = town.sweep()
-        assert (report.missed, report.republished) == (1, 0)
+        assert (report.notifications_missed, report.republished) == (1, 0)
         assert upload_id(info) in town.messages()
 
 

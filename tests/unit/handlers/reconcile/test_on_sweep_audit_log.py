@@ -1,4 +1,4 @@
-"""Ends that the diary does not know are told again, as they were told at first."""
+"""Ends that the audit log does not know are told again, as they were told at first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from handlers.on_sweep import Memory
 from shared.uploads.messages import LogEvent
-from tests.support.reconcile_world import Town, TownDiary, photo
+from tests.support.reconcile_world import Town, TownAuditLog, photo
 
 
 @pytest.fixture
@@ -14,9 +14,9 @@ def town() -> Town:
     return Town()
 
 
-def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
-    """As it was told at first, event by event; and no more once the diary knows it."""
-    diary, memory = TownDiary(), Memory()
+def test_an_end_missing_from_the_audit_log_is_sent_again(town: Town) -> None:
+    """As it was told at first, event by event; and no more once the audit log knows it."""
+    audit_log, memory = TownAuditLog(), Memory()
     data = photo(5)
     uploads = [
         town.upload("done.png", data),
@@ -30,7 +30,7 @@ def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
     town.fail(uploads[1])
     town.recorded()
     town.later()
-    assert town.sweep(diary=diary, memory=memory).retold == 4
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 4
     told = town.recorded()
     ends = {event.upload_id: event.kind for event in told if event.kind != "queued"}
     assert ends == {
@@ -44,57 +44,57 @@ def test_an_end_that_the_diary_does_not_know_is_told_again(town: Town) -> None:
         next(event for event in told if event.kind == "success").at
         == record.finished_at
     )
-    diary.known |= ends.keys()
-    assert town.sweep(diary=diary, memory=memory).retold == 0
+    audit_log.known |= ends.keys()
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 0
     reads = len(town.store.reads)
-    assert town.sweep(diary=diary, memory=memory).retold == 0
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 0
     assert len(town.store.reads) == reads
 
 
-def test_the_diary_is_told_nothing_while_its_queue_is_full(town: Town) -> None:
+def test_nothing_is_sent_again_while_the_log_queue_is_full(town: Town) -> None:
     """What it lacks may be on its way; the last word is spoken when the queue is empty."""
-    diary = TownDiary()
+    audit_log = TownAuditLog()
     town.restore(town.upload("a.png"))
     town.later()
-    assert town.sweep(diary=diary).retold == 0
+    assert town.sweep(audit_log=audit_log).events_resent == 0
     town.recorded()
-    assert town.sweep(diary=diary).retold == 1
+    assert town.sweep(audit_log=audit_log).events_resent == 1
 
 
-def test_a_young_end_may_be_on_its_way_to_the_diary(town: Town) -> None:
-    diary = TownDiary()
+def test_a_young_end_may_be_on_its_way_to_the_audit_log(town: Town) -> None:
+    audit_log = TownAuditLog()
     upload = town.upload("a.png")
     town.later(3600)
     town.restore(upload)
     town.recorded()
-    assert town.sweep(diary=diary).retold == 0
+    assert town.sweep(audit_log=audit_log).events_resent == 0
 
 
-def test_a_diary_that_is_down_stops_no_photo(town: Town) -> None:
+def test_an_audit_log_that_is_down_stops_no_photo(town: Town) -> None:
     """Lost messages are published all the same, and the ends are told when it is back,
     by whichever process.
     """
-    diary = TownDiary()
-    diary.down = True
+    audit_log = TownAuditLog()
+    audit_log.down = True
     town.restore(town.upload("a.png"))
     town.upload("b.png")
     town.lose()
     town.recorded()
     town.later()
-    report = town.sweep(diary=diary)
-    assert (report.republished, report.retold) == (1, 0)
-    diary.down = False
+    report = town.sweep(audit_log=audit_log)
+    assert (report.republished, report.events_resent) == (1, 0)
+    audit_log.down = False
     town.later()
-    assert town.sweep(diary=diary).retold == 1
+    assert town.sweep(audit_log=audit_log).events_resent == 1
 
 
 def test_the_events_told_again_are_the_first_ones(town: Town) -> None:
-    """Same ids, same content: for the diary a repetition."""
+    """Same ids, same content: for the audit log a repetition."""
     upload = town.upload("a.png")
     (first,) = town.recorded()
     town.restore(upload)
     town.later()
-    town.sweep(diary=TownDiary())
+    town.sweep(audit_log=TownAuditLog())
     again, end = town.recorded()
     assert again == first
     assert isinstance(end, LogEvent)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from handlers.on_sweep import Memory
-from handlers.webhooks.call_log import Ledger
+from handlers.webhooks.call_log import CallLog
 from shared.broker import topology
 from shared.uploads.messages import CallbackDue
-from tests.support.reconcile_world import Town, TownDiary, photo
+from tests.support.reconcile_world import Town, TownAuditLog, photo
 
 CALLBACK = {"callback": "https://hooks.example.com/"}
 
@@ -22,7 +22,7 @@ class Called(Town):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.ledger = Ledger(self.store, "results", 15.0)
+        self.call_log = CallLog(self.store, "results", 15.0)
 
     def asked(self) -> list[str]:
         """Upload ids of the messages for the callbacks process, which takes them."""
@@ -36,23 +36,27 @@ def town() -> Called:
     return Called()
 
 
-@pytest.mark.parametrize("diary", [None, TownDiary()])
-def test_a_lost_call_is_asked_for_again(town: Called, diary: TownDiary | None) -> None:
-    """Only once the end is old enough to have been told, and only until the ledger has
+@pytest.mark.parametrize("audit_log", [None, TownAuditLog()])
+def test_a_lost_call_is_asked_for_again(
+    town: Called, audit_log: TownAuditLog | None
+) -> None:
+    """Only once the end is old enough to have been told, and only until the call_log has
     it.
     """
     memory = Memory()
     upload = town.upload("a.png", b"no photo", CALLBACK)
-    if diary:
-        diary.known.add(upload)
+    if audit_log:
+        audit_log.known.add(upload)
     assert town.asked() == [upload]  # the handler's own message: lost
-    assert town.sweep(diary=diary, memory=memory).recalled == 0
+    assert town.sweep(audit_log=audit_log, memory=memory).webhooks_requested == 0
     town.later()
-    assert town.sweep(diary=diary, memory=memory).recalled == 1
-    assert town.sweep(diary=diary, memory=memory).recalled == 0  # it waits in the queue
+    assert town.sweep(audit_log=audit_log, memory=memory).webhooks_requested == 1
+    assert (
+        town.sweep(audit_log=audit_log, memory=memory).webhooks_requested == 0
+    )  # it waits in the queue
     assert town.asked() == [upload]
-    assert town.ledger.order(upload, "hooks.example.com", "ann")
-    assert town.sweep(diary=diary, memory=memory).recalled == 0
+    assert town.call_log.add(upload, "hooks.example.com", "ann")
+    assert town.sweep(audit_log=audit_log, memory=memory).webhooks_requested == 0
     assert len(memory.unsettled) == 0
 
 
@@ -70,7 +74,7 @@ def test_nobody_is_called_who_did_not_ask(town: Called) -> None:
     town.upload("a.png", b"no photo")
     waiting = town.upload("b.png", photo(3), CALLBACK)
     town.later()
-    assert town.sweep().recalled == 0
+    assert town.sweep().webhooks_requested == 0
     assert town.asked() == []
     assert waiting
 
@@ -79,5 +83,5 @@ def test_a_dry_run_only_counts(town: Called) -> None:
     town.upload("a.png", b"no photo", CALLBACK)
     town.asked()
     town.later()
-    assert town.sweep(dry_run=True).recalled == 1
+    assert town.sweep(dry_run=True).webhooks_requested == 1
     assert town.asked() == []

@@ -38,7 +38,7 @@ def test_a_photo_in_work_is_left_alone(town: Town) -> None:
         town.later(LEASE_S - 5)
         town.claims().renew(claim)
         report = town.sweep()
-        assert (report.republished, report.called) == (0, 0)
+        assert (report.republished, report.retried) == (0, 0)
 
 
 def test_what_a_worker_holds_ready_is_left_alone(town: Town) -> None:
@@ -71,11 +71,11 @@ def test_a_dead_workers_photo_is_called_once(town: Town) -> None:
     town.claim(upload)
     town.later()
     report = town.sweep()
-    assert (report.called, report.republished) == (1, 0)
+    assert (report.retried, report.republished) == (1, 0)
     assert town.messages() == [upload]
     town.later()
     report = town.sweep()
-    assert (report.called, report.republished) == (0, 0)
+    assert (report.retried, report.republished) == (0, 0)
     town.lose()
     assert town.sweep().republished == 1
     assert town.claim(upload, "w2").note.crashes == 1
@@ -89,9 +89,9 @@ def test_a_failed_try_is_called_when_it_is_due(town: Town) -> None:
     town.lose()
     town.claims().fail(town.claim(upload), RuntimeError("flaky"), wait_s=10)
     town.later(9)
-    assert town.sweep().called == 0
+    assert town.sweep().retried == 0
     town.later(1)
-    assert town.sweep().called == 1
+    assert town.sweep().retried == 1
     assert town.messages() == [upload]
 
 
@@ -105,7 +105,7 @@ def test_a_due_try_of_an_ended_photo_is_not_called(town: Town) -> None:
     town.restore(upload)
     town.later()
     report = town.sweep()
-    assert (report.called, report.republished, report.claims_deleted) == (0, 0, 1)
+    assert (report.retried, report.republished, report.claims_deleted) == (0, 0, 1)
     with pytest.raises(NotFound):
         town.store.head("results", keys.claim(claim.task_id, 1))
 
@@ -131,10 +131,12 @@ class SlowStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(
+        self, bucket: str, prefix: str = "", start_after: str = ""
+    ) -> Iterator[ObjectInfo]:
         self.asked.set()
         self.release.wait()
-        return self._store.list(bucket, prefix)
+        return self._store.list(bucket, prefix, start_after)
 
 
 def test_the_loop_that_works_is_the_one_that_beats(town: Town) -> None:

@@ -51,4 +51,4 @@ def test_a_store_that_cannot_list_them_stops_no_pass(
     town.put("a.png")
     town.later()
     report = town.sweep()
-    assert (report.missed, report.multiparts_ended) == (1, 0)
+    assert (report.notifications_missed, report.multiparts_ended) == (1, 0)

@@ -80,7 +80,12 @@ def test_a_look_among_a_hundred_thousand_settled_objects_costs_their_listing_alo
     town.later()
     store.requests.clear()
     look = looks.look()
-    assert (look.uploads, look.new, look.missed, look.failed) == (25_002, 2, 1, 0)
+    assert (look.uploads, look.new, look.notifications_missed, look.failed) == (
+        25_002,
+        2,
+        1,
+        0,
+    )
     ranges = 25_000 // arrivals.RANGE
     assert store.requests["LIST uploads"] <= 26 + ranges
     assert store.requests["LIST results"] == store.requests["LIST quarantine"] == 0
@@ -111,7 +116,7 @@ def test_a_million_uploads_keep_no_look_waiting_for_the_store() -> None:
     town.later(LEASE_S + 1)  # until then it may be on its way
     found = 0
     for _ in range(2):
-        found += looks.look().missed
+        found += looks.look().notifications_missed
         town.later(interval_s)
     assert found == 1
     pages_of_a_pass = 4 * uploads // 1000 * (1_000_000 // uploads)
@@ -137,7 +142,7 @@ def test_ranges_together_are_the_whole_bucket(versioned: tuple[str, ...]) -> Non
             town.store.delete("uploads", name)
         town.put(f"{'abcxyz'[step]}/new.png")
         town.later()
-        assert looks.look().missed == 1
+        assert looks.look().notifications_missed == 1
 
 
 @pytest.mark.usefixtures("small")
@@ -147,9 +152,15 @@ def test_a_young_upload_is_left_to_its_notification() -> None:
     looks.look()
     town.put("a.png")
     town.later(LEASE_S - 5)
-    assert (looks.look().missed, looks.look().missed) == (0, 0)
+    assert (looks.look().notifications_missed, looks.look().notifications_missed) == (
+        0,
+        0,
+    )
     town.later(10)
-    assert (looks.look().missed, looks.look().missed) == (1, 0)
+    assert (looks.look().notifications_missed, looks.look().notifications_missed) == (
+        1,
+        0,
+    )
 
 
 def test_what_was_put_again_is_another_upload() -> None:
@@ -161,8 +172,8 @@ def test_what_was_put_again_is_another_upload() -> None:
     looks.look()
     town.put("a.png", b"no photo")
     town.later()
-    assert looks.look().missed == 1
-    assert looks.look().missed == 0
+    assert looks.look().notifications_missed == 1
+    assert looks.look().notifications_missed == 0
 
 
 def test_an_upload_in_parts_has_the_time_of_its_beginning(
@@ -198,7 +209,7 @@ def test_a_process_that_begins_anew_goes_on_where_the_last_one_was() -> None:
     Arrivals(town.ctx).look()
     town.put("a.png")
     town.later(7200)
-    assert Arrivals(town.ctx).look().missed == 1
+    assert Arrivals(town.ctx).look().notifications_missed == 1
     for state in (b"{", b"", b'{"since": "2026-01-01T00:00:00"}', None):
         town.put(f"{state!r}.png")
         if state is None:
@@ -206,8 +217,8 @@ def test_a_process_that_begins_anew_goes_on_where_the_last_one_was() -> None:
         else:
             town.store.put("results", keys.ARRIVALS, state, "application/json")
         town.later()
-        assert Arrivals(town.ctx).look().missed == 0
-        assert town.sweep().missed == 1
+        assert Arrivals(town.ctx).look().notifications_missed == 0
+        assert town.sweep().notifications_missed == 1
 
 
 def test_a_clock_that_was_ahead_hides_nothing() -> None:
@@ -219,7 +230,7 @@ def test_a_clock_that_was_ahead_hides_nothing() -> None:
     looks.look()
     town.put("a.png")
     town.later()
-    assert looks.look().missed + town.sweep().missed == 1
+    assert looks.look().notifications_missed + town.sweep().notifications_missed == 1
 
 
 def test_an_upload_that_meets_a_fault_is_tried_at_each_look(
@@ -243,13 +254,13 @@ def test_an_upload_that_meets_a_fault_is_tried_at_each_look(
     monkeypatch.setattr(store, "open", broken)
     town.later()
     look = looks.look()
-    assert (look.missed, look.failed) == (2, 1)
+    assert (look.notifications_missed, look.failed) == (2, 1)
     for _ in range(3):
         town.later(3600)
         look = looks.look()
-        assert (look.new, look.missed, look.failed) == (1, 0, 1)
+        assert (look.new, look.notifications_missed, look.failed) == (1, 0, 1)
     monkeypatch.setattr(store, "open", opened)
-    assert looks.look().missed == 1
+    assert looks.look().notifications_missed == 1
     assert looks.look().new == 0
 
 
@@ -264,4 +275,4 @@ def test_a_store_that_is_away_ends_the_look_and_the_next_one_finds_all() -> None
         looks.look()
     town.store.unavailable = False
     town.later(86_400)
-    assert looks.look().missed == 1
+    assert looks.look().notifications_missed == 1

@@ -170,7 +170,7 @@ def test_foreign_objects_in_our_places_are_left_alone(town: Town) -> None:
     before = set(town.store.keys("results"))
     report = town.sweep()
     assert (
-        report.missed,
+        report.notifications_missed,
         report.receipts,
         report.repaired,
         report.results_retired,
@@ -224,7 +224,7 @@ def test_every_damage_to_a_receipt_is_repaired_from_the_upload(
     before, key = town.receipt(upload), keys.receipt(upload)
     damage(town, key, bytes_there := broken(town.store.read("results", key)))
     report = town.sweep()
-    assert (report.damaged, report.repaired, report.missed) == (1, 1, 0)
+    assert (report.damaged, report.repaired, report.notifications_missed) == (1, 1, 0)
     assert (
         town.receipt(upload).model_copy(update={"decided_at": before.decided_at})
         == before
@@ -295,7 +295,12 @@ def test_an_upload_of_which_nothing_is_left_is_forgotten(town: Town) -> None:
     for _ in range(2):
         town.later()
         report = town.sweep()
-        assert (report.damaged, report.repaired, report.missed, report.failed) == (
+        assert (
+            report.damaged,
+            report.repaired,
+            report.notifications_missed,
+            report.failed,
+        ) == (
             0,
             0,
             0,
@@ -313,7 +318,7 @@ def test_a_receipt_that_is_gone_is_made_again_from_the_upload(town: Town) -> Non
     town.lose()
     town.store.delete("results", keys.receipt(upload))
     town.later()
-    assert town.sweep().missed == 1
+    assert town.sweep().notifications_missed == 1
     assert town.receipt(upload).task_id == before.task_id
     assert town.record(upload) == record
 
@@ -331,7 +336,7 @@ def test_a_record_without_receipt_and_upload_stays(town: Town) -> None:
     report = town.sweep()
     assert (
         report.damaged,
-        report.missed,
+        report.notifications_missed,
         report.results_retired,
         report.republished,
     ) == (0, 0, 0, 0)

@@ -16,10 +16,10 @@ from shared.broker import topology
 from shared.errors import Code
 from shared.uploads import keys
 from shared.uploads.documents import Receipt
-from tests.support.reconcile_world import Town, TownDiary, photo
+from tests.support.reconcile_world import Town, TownAuditLog, photo
 
 
-class FullDiary(TownDiary):
+class FullAuditLog(TownAuditLog):
     """Knows every end that was told before the erasures, and none of these."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def test_an_erasure_that_the_log_missed_is_told_again(town: Town, ended: str) ->
     """The log knows an end of the photo, but not this one: the broker was away, or lost
     it.
     """
-    diary, memory, data = FullDiary(), Memory(), photo(8)
+    audit_log, memory, data = FullAuditLog(), Memory(), photo(8)
     if ended == "shared":
         town.restore(town.upload("twin.png", data))
     upload = town.upload("grandma.png", data)
@@ -78,23 +78,23 @@ def test_an_erasure_that_the_log_missed_is_told_again(town: Town, ended: str) ->
     ) if ended == "failed" else None
     town.later()
     town.recorded()
-    assert town.sweep(diary=diary, memory=memory).retold == 0
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 0
     town.publisher.refused = {topology.LOG}
     erase(town, upload)
     town.publisher.refused = set()
     town.later()
-    assert town.sweep(diary=diary, memory=memory).retold == 1
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 1
     told = town.recorded()
     assert [event.fields.get("error_code") for event in told] == [None, Code.ERASED]
-    diary.known.add(upload)
+    audit_log.known.add(upload)
     town.later()
-    assert town.sweep(diary=diary, memory=memory).retold == 0
-    assert town.sweep(diary=diary, memory=memory).retold == 0
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 0
+    assert town.sweep(audit_log=audit_log, memory=memory).events_resent == 0
 
 
-def test_the_diary_is_asked_for_the_very_end(town: Town) -> None:
+def test_the_audit_log_is_searched_for_the_very_end(town: Town) -> None:
     """A failure told before a success, or before another failure, is not it."""
-    diary = FullDiary()
+    audit_log = FullAuditLog()
     done, again = town.upload("done.png"), town.upload("again.png")
     town.restore(done)
     town.fail(again)
@@ -103,8 +103,8 @@ def test_the_diary_is_asked_for_the_very_end(town: Town) -> None:
         "quarantine", keys.reason(again), reason.to_bytes(), "application/json"
     )
     town.later()
-    town.sweep(diary=diary)
-    assert {end.upload_id: (end.least, end.retries) for end in diary.asked} == {
+    town.sweep(audit_log=audit_log)
+    assert {end.upload_id: (end.least, end.retries) for end in audit_log.asked} == {
         done: ("duplicate", 0),
         again: ("rejected", 2),
     }
@@ -180,7 +180,7 @@ def test_an_erasure_that_broke_off_is_finished(
     """Once its reason is written, whoever is killed: the photo had been settled for the
     sweep long before.
     """
-    memory, diary = Memory(), FullDiary()
+    memory, audit_log = Memory(), FullAuditLog()
     upload = town.upload("grandma.png", metadata={"params": '{"scale": 2}'})
     receipt = town.receipt(upload)
     town.restore(upload)
@@ -188,7 +188,7 @@ def test_an_erasure_that_broke_off_is_finished(
     for _ in range(3):
         town.later()
         town.recorded()
-        town.sweep(memory=memory if remembers else Memory(), diary=diary)
+        town.sweep(memory=memory if remembers else Memory(), audit_log=audit_log)
 
     def killed(*_: Any) -> None:
         raise RuntimeError("killed")
@@ -198,7 +198,7 @@ def test_an_erasure_that_broke_off_is_finished(
         erase(town, upload)
     monkeypatch.undo()
     town.later()
-    town.sweep(memory=memory if remembers else Memory(), diary=diary)
+    town.sweep(memory=memory if remembers else Memory(), audit_log=audit_log)
     assert left(town, receipt) == []
     assert "grandma" not in town.receipt(upload).model_dump_json()
     assert town.receipt(upload).workflow != receipt.workflow
@@ -208,8 +208,8 @@ def test_a_damaged_reason_is_made_anew(town: Town) -> None:
     """The photo stays ended, as far as anybody can say why; it is not restored against
     its owner's will.
     """
-    diary, uploads = (
-        TownDiary(),
+    audit_log, uploads = (
+        TownAuditLog(),
         [town.upload(f"{n}.png") for n in range(3)]
         + [town.upload("text.png", b"no photo")],
     )
@@ -225,7 +225,7 @@ def test_a_damaged_reason_is_made_anew(town: Town) -> None:
         town.store.put("quarantine", keys.reason(upload), data, "application/json")
     town.later()
     town.recorded()
-    report = town.sweep(diary=diary)
+    report = town.sweep(audit_log=audit_log)
     assert (report.damaged, report.repaired, report.waiting) == (3, 3, 1)
     assert [town.reason(upload).error_code for upload in uploads[:2]] == [
         Code.BAD_DOCUMENT,
@@ -236,8 +236,8 @@ def test_a_damaged_reason_is_made_anew(town: Town) -> None:
         b'{"v"'
     )
     town.later()
-    report = town.sweep(diary=diary)
-    assert (report.damaged, report.retold) == (0, 3)
+    report = town.sweep(audit_log=audit_log)
+    assert (report.damaged, report.events_resent) == (0, 3)
 
 
 def test_an_erased_refusal_quotes_nothing(town: Town) -> None:
@@ -255,14 +255,14 @@ def test_an_erased_refusal_quotes_nothing(town: Town) -> None:
 
 
 def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
-    """It keeps its end, and the diary is not asked for another."""
-    diary, data = FullDiary(), photo(6)
+    """It keeps its end, and the audit log is not asked for another."""
+    audit_log, data = FullAuditLog(), photo(6)
     failed, done = town.upload("a.png", data), town.upload("b.png", data)
     town.fail(failed)
     town.restore(done)
     town.later()
-    town.sweep(diary=diary)
-    assert {end.upload_id: end.least for end in diary.asked} == {
+    town.sweep(audit_log=audit_log)
+    assert {end.upload_id: end.least for end in audit_log.asked} == {
         failed: "rejected",
         done: "duplicate",
     }

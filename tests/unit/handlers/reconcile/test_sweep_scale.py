@@ -190,7 +190,7 @@ def test_an_upload_out_of_reach_hides_nothing_behind_it(
 
     monkeypatch.setattr(town.store, "open", broken)
     report = town.sweep()
-    assert (report.missed, report.failed) == (2, 1)
+    assert (report.notifications_missed, report.failed) == (2, 1)
 
 
 def test_a_burst_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from structlog.testing import capture_logs
 
 from gpu_worker.pipeline import metrics as worker_metrics
 from handlers import metrics as handlers_metrics
+from handlers.processes.recorder import RecorderFigures
+from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.report import SweepReport
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
@@ -186,13 +188,9 @@ def test_a_process_answers_on_a_port_for_operators(
 def test_every_metric_is_explained() -> None:
     """What the processes expose is what `shared.runtime.telemetry` lists."""
     registry = CollectorRegistry()
-    handlers_metrics.RecorderFigures(registry)
-    handlers_metrics.SweepFigures(registry).passed(
-        SweepReport(missed=2, seconds=1.5), 1e9
-    )
-    registry.register(
-        handlers_metrics.QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0"))
-    )  # type: ignore[arg-type]
+    RecorderFigures(registry)
+    SweepFigures(registry).passed(SweepReport(notifications_missed=2, seconds=1.5), 1e9)
+    registry.register(QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0")))  # type: ignore[arg-type]
     assert (
         registry.get_sample_value("darkroom_sweep_found_total", {"kind": "missed"}) == 2
     )
