@@ -1,5 +1,5 @@
 """What this worker can do, found out without loading anything: what it announces, and
-what it refuses.
+which workflows it refuses.
 """
 
 from __future__ import annotations
@@ -26,60 +26,52 @@ NEEDS = {"colorize": "cv2", "faces": "cv2"}
 
 
 def survey(engine: Engine, settings: Settings) -> Announcement:
-    """What there is at this moment; model files that are new, or have changed, are
-    verified.
+    """What this worker can do at this moment. Model files that are new or have changed
+    are verified.
 
     Raises `SettingsError` where the list of added models cannot be read.
     """
     use_local(settings.models_dir)
+    abilities = {}
+    for name, model in sorted(registry().items()):
+        lacks = (*_engine_lacks(engine, model), *_file_lacks(model, settings))
+        abilities[name] = Ability(sha256=model.sha256, lacks=lacks)
     return Announcement(
         host=_host(settings),
         release=__version__,
         engine=engine.name,
-        steps={kind: tuple(_of_step(kind)) for kind in KINDS},
-        models={
-            name: Ability(
-                sha256=model.sha256,
-                lacks=(*_of_engine(engine, model), *_of_files(model, settings)),
-            )
-            for name, model in sorted(registry().items())
-        },
+        steps={kind: tuple(_step_lacks(kind)) for kind in KINDS},
+        models=abilities,
     )
 
 
 def check(workflow: ResolvedWorkflow, engine: Engine, settings: Settings) -> None:
-    """Raises `Missing` with all that this worker lacks for `workflow`. What is there is
-    verified when it is loaded.
+    """Raises `Missing` with all that this worker lacks for `workflow`. Files that are
+    there are verified later, when they are loaded.
     """
     lacks: list[Lack] = []
     for step in workflow.steps:
-        lacks += _of_step(step.kind)
-        if step.model is not None:
-            lacks += _of_engine(engine, step.model)
-            lacks += (
-                [] if models.is_present(step.model, settings) else [_absent(step.model)]
-            )
+        lacks += _step_lacks(step.kind)
+        if step.model is None:
+            continue
+        lacks += _engine_lacks(engine, step.model)
+        if not models.is_present(step.model, settings):
+            lacks.append(_absent(step.model))
     if lacks:
         whole = together(lacks)
-        raise Missing(
-            f"this worker cannot run {workflow.ref.name!r}: {whole.because}",
-            whole.command,
-        )
+        detail = f"this worker cannot run {workflow.ref.name!r}: {whole.because}"
+        raise Missing(detail, whole.command)
 
 
-def _of_step(kind: str) -> list[Lack]:
+def _step_lacks(kind: str) -> list[Lack]:
     package = NEEDS.get(kind)
     if package is None or importlib.util.find_spec(package):
         return []
-    return [
-        Lack(
-            because=f"step {kind} needs the package {package}",
-            command=how_to_add("torch"),
-        )
-    ]
+    because = f"step {kind} needs the package {package}"
+    return [Lack(because=because, command=how_to_add("torch"))]
 
 
-def _of_engine(engine: Engine, model: Model) -> list[Lack]:
+def _engine_lacks(engine: Engine, model: Model) -> list[Lack]:
     try:
         engine.check(model)
     except Missing as missing:
@@ -87,38 +79,34 @@ def _of_engine(engine: Engine, model: Model) -> list[Lack]:
     return []
 
 
-def _of_files(model: Model, settings: Settings) -> list[Lack]:
+def _file_lacks(model: Model, settings: Settings) -> list[Lack]:
     if not models.is_present(model, settings):
         return [_absent(model)]
     try:
         models.verify(model, settings)
     except PermanentError as error:
-        if error.code != Code.MODEL_CORRUPT:  # gone between the two looks
-            return [_absent(model)]
-        return [
-            Lack(
-                because=f"model {model.name} is damaged on the worker's machine",
-                command=models.way_out(model),
-            )
-        ]
+        if error.code == Code.MODEL_CORRUPT:
+            return [_damaged(model)]
+        # The file was deleted after `is_present` had seen it.
+        return [_absent(model)]
     return []
 
 
 def _absent(model: Model) -> Lack:
-    return Lack(
-        because=f"model {model.name} is not on the worker's machine",
-        command=models.way_out(model),
-    )
+    because = f"model {model.name} is not on the worker's machine"
+    return Lack(because=because, command=models.way_out(model))
+
+
+def _damaged(model: Model) -> Lack:
+    because = f"model {model.name} is damaged on the worker's machine"
+    return Lack(because=because, command=models.way_out(model))
 
 
 def _host(settings: Settings) -> str:
-    """The same for every worker of this installation with these settings, and nobody's
-    who is not one of them.
+    """A name that all workers of this installation with these settings share, and no
+    other worker has.
     """
-    where = [
-        socket.gethostname(),
-        sys.prefix,
-        str(models.folder(settings).absolute()),
-        settings.engine,
-    ]
-    return hashlib.sha256(canonical_json(where)).hexdigest()[:16]
+    models_folder = models.folder(settings).absolute()
+    where = [socket.gethostname(), sys.prefix, str(models_folder), settings.engine]
+    digest = hashlib.sha256(canonical_json(where))
+    return digest.hexdigest()[:16]

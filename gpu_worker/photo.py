@@ -15,8 +15,8 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 class Metadata:
     """What a photo carries beside its pixels and keeps through restoration.
 
-    `greys`: what the 256 greys of the profile are in sRGB, three bytes each; None for a
-    photo without one.
+    `greys`: the sRGB colours of the profile's 256 greys, three bytes each; None for a
+    photo without a profile.
     """
 
     icc: bytes | None = None
@@ -25,6 +25,7 @@ class Metadata:
     greys: bytes | None = None
 
     def with_icc(self, icc: bytes | None, greys: bytes | None = None) -> Metadata:
+        """The same metadata with another profile, or with none."""
         return replace(self, icc=icc, greys=greys)
 
 
@@ -37,7 +38,7 @@ class Photo:
     `meta.icc` (sRGB without one). `alpha`: (height, width), same dtype, straight (not
     premultiplied), or None. The EXIF orientation is already applied. `source_mode`: the
     file's own mode, in Pillow's words. `notes`: what a reader of the record should
-    know.
+    know, each a sentence.
     """
 
     pixels: Pixels
@@ -55,4 +56,5 @@ class Photo:
         return int(self.pixels.shape[1])
 
     def with_(self, **changes: Any) -> Photo:
+        """The same photo with some fields replaced."""
         return replace(self, **changes)

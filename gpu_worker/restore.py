@@ -17,13 +17,19 @@ from shared.uploads.documents import StepTime
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 MAX_RESULT_BYTES = 5_000_000_000
-"""What S3 takes in one PUT. A PNG of a noisy scan is hardly smaller than its pixels."""
+"""The most that S3 takes in one PUT. A PNG of a noisy scan is hardly smaller than its
+pixels.
+"""
+
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """`tile`: how the last tiled step was cut. `peak_memory_bytes`: largest resident
-    memory meanwhile.
+    """A restored photo and how it was made.
+
+    `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
+    networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile.
     """
 
     photo: Photo
@@ -39,12 +45,12 @@ def restore(
     workflow: ResolvedWorkflow,
     engine: Engine,
     settings: Settings,
-    progress: Callable[[float], None],
+    progress: Progress,
 ) -> Restored:
-    """Run every step of `workflow`. `progress` gets the fraction done after each tile:
-    silence means stuck.
+    """Run every step of `workflow` on `photo`.
 
-    Raises `PermanentError`: `too_many_pixels` before any work, else what a step raises.
+    `progress` gets the fraction done after each tile: silence means stuck. Raises
+    `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
     _check_output_size(photo, workflow, settings)
     memory.reset_peak()
@@ -53,83 +59,107 @@ def restore(
     used: list[Engine] = []
     for index, step in enumerate(workflow.steps):
         started = time.perf_counter()
-        tools = steps.Tools(settings, _shared(progress, index, len(workflow.steps)))
-        outcome, ran_on = _run(photo, step, engine, tools)
-        photo, tile = outcome.photo, outcome.tile or tile
-        used += [ran_on] if step.model else []
-        name = step.model.name if step.model else None
-        seconds = round(time.perf_counter() - started, 4)
-        times.append(
-            StepTime(step=step.kind, seconds=seconds, model=name, detail=outcome.detail)
-        )
-        tools.progress(1.0)
-    names, devices = (
-        [getattr(e, kind) for e in used or [engine]] for kind in ("name", "device")
-    )
+        step_progress = _part_of(progress, index, len(workflow.steps))
+        tools = steps.Tools(settings, step_progress)
+        result, ran_on = _run(photo, step, engine, tools)
+        photo = result.photo
+        tile = result.tile or tile
+        if step.model:
+            used.append(ran_on)
+        times.append(_timed(step, started, result))
+        step_progress(1.0)
+    engine_names = [each.name for each in used or [engine]]
+    devices = [each.device for each in used or [engine]]
     return Restored(
-        photo, times, tile, _listed(names), _listed(devices), memory.peak_bytes()
+        photo=photo,
+        steps=times,
+        tile=tile,
+        engine=_joined(engine_names),
+        device=_joined(devices),
+        peak_memory_bytes=memory.peak_bytes(),
     )
+
+
+def _part_of(progress: Progress, index: int, count: int) -> Progress:
+    """The progress of step `index` of `count`, as a part of the whole."""
+    return lambda done: progress((index + done) / count)
+
+
+def _timed(step: ResolvedStep, started: float, result: steps.StepResult) -> StepTime:
+    seconds = time.perf_counter() - started
+    return StepTime(
+        step=step.kind,
+        seconds=round(seconds, 4),
+        model=step.model.name if step.model else None,
+        detail=result.detail,
+    )
+
+
+def _joined(names: list[str]) -> str:
+    """Each name once, in the order of their first use."""
+    return "+".join(dict.fromkeys(names))
 
 
 def _run(
-    photo: Photo, step: ResolvedStep, engine: Engine, tools: steps.Tools
+    photo: Photo,
+    step: ResolvedStep,
+    engine: Engine,
+    tools: steps.Tools,
 ) -> tuple[steps.StepResult, Engine]:
-    """The step's outcome and the engine that made it: on a GPU that is too small, the
-    CPU's in its place.
+    """The step's result and the engine that made it: on a GPU that is too small, the
+    CPU's engine in its place.
     """
     chosen = engines.serving(engine, step.model)
     try:
         return steps.run(photo, step, chosen, tools), chosen
     except PermanentError as error:
-        if (
-            error.code != Code.OUT_OF_MEMORY
-            or chosen.device == engines.CPU
-            or not tools.settings.cpu_fallback
-        ):
+        if not _may_fall_back(error, chosen, tools.settings):
             raise
         fault = error.detail
     chosen = engines.serving(engines.on_cpu(tools.settings), step.model)
-    outcome = steps.run(photo, step, chosen, tools)
-    outcome.detail["fallback"] = {
+    result = steps.run(photo, step, chosen, tools)
+    result.detail["fallback"] = {
         "from": engine.device,
         "to": chosen.device,
         "because": fault,
     }
-    return outcome, chosen
+    return result, chosen
 
 
-def _listed(names: list[str]) -> str:
-    return "+".join(dict.fromkeys(names))
-
-
-def _shared(
-    progress: Callable[[float], None], index: int, count: int
-) -> Callable[[float], None]:
-    return lambda done: progress((index + done) / count)
+def _may_fall_back(error: PermanentError, engine: Engine, settings: Settings) -> bool:
+    if error.code != Code.OUT_OF_MEMORY or engine.device == engines.CPU:
+        return False
+    return settings.cpu_fallback
 
 
 def _check_output_size(
-    photo: Photo, workflow: ResolvedWorkflow, settings: Settings
+    photo: Photo,
+    workflow: ResolvedWorkflow,
+    settings: Settings,
 ) -> None:
-    width, height = (
-        int(photo.width * workflow.scale),
-        int(photo.height * workflow.scale),
-    )
+    """Raises `PermanentError(too_many_pixels)` for a result that is larger than the
+    limit, or than the store takes.
+    """
+    width = int(photo.width * workflow.scale)
+    height = int(photo.height * workflow.scale)
     if width * height > settings.max_output_pixels:
-        raise PermanentError(
-            Code.TOO_MANY_PIXELS,
+        detail = (
             f"{photo.width} x {photo.height} px at scale {workflow.scale:g} is {width} x {height} px out, the limit is "
-            f"{settings.max_output_pixels} px; ask for a smaller scale or send a smaller photo",
+            f"{settings.max_output_pixels} px; ask for a smaller scale or send a smaller photo"
         )
-    in_colour = photo.pixels.shape[2] == 3 or any(
-        step.kind == "colorize" for step in workflow.steps
-    )
-    samples = (3 if in_colour else 1) + (photo.alpha is not None)
-    if (
-        size := width * height * samples * photo.pixels.dtype.itemsize
-    ) > MAX_RESULT_BYTES:
-        raise PermanentError(
-            Code.TOO_MANY_PIXELS,
+        raise PermanentError(Code.TOO_MANY_PIXELS, detail)
+    samples = width * height * _channels_after(photo, workflow)
+    size = samples * photo.pixels.dtype.itemsize
+    if size > MAX_RESULT_BYTES:
+        detail = (
             f"{width} x {height} px out are {size:,} bytes, and a store takes no file of more than "
-            f"{MAX_RESULT_BYTES:,} at once; ask for a smaller scale, or send a smaller photo or one of 8 bits",
+            f"{MAX_RESULT_BYTES:,} at once; ask for a smaller scale, or send a smaller photo or one of 8 bits"
         )
+        raise PermanentError(Code.TOO_MANY_PIXELS, detail)
+
+
+def _channels_after(photo: Photo, workflow: ResolvedWorkflow) -> int:
+    """Channels of the result, alpha among them."""
+    is_colorized = any(step.kind == "colorize" for step in workflow.steps)
+    colours = 3 if is_colorized else int(photo.pixels.shape[2])
+    return colours if photo.alpha is None else colours + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, cast
 
 from gpu_worker.engines import Engine, Network, OutOfMemory
 from gpu_worker.photo import Pixels
@@ -29,22 +29,31 @@ def upscale(
     settings: Settings,
     progress: Progress,
 ) -> tuple[Pixels, dict[str, Any]]:
-    """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how it was tiled. `progress` gets
-    the fraction done.
+    """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how the picture was tiled.
 
-    Raises `PermanentError`: `out_of_memory` when 64-pixel tiles do not fit or the
-    scratch disk is too small, `invalid_output` when the network gives NaN or infinity.
+    `progress` gets the fraction done. Raises `PermanentError`: `out_of_memory` when
+    64-pixel tiles do not fit or the scratch disk is too small, `invalid_output` when
+    the network gives NaN or infinity.
     """
     height, width, _ = pixels.shape
-    fits = max(1, engine.free_bytes() // network.bytes_per_px)
-    chosen = plan((width, height), network.model, engine.lanes, fits, settings.tile_px)
-    batch = max(1, min(engine.batch, fits // (chosen.window[0] * chosen.window[1])))
+    fitting_px = max(1, engine.free_bytes() // network.bytes_per_px)
+    chosen = plan(
+        (width, height),
+        network.model,
+        engine.lanes,
+        fitting_px,
+        settings.tile_px,
+    )
+    window_px = chosen.window[0] * chosen.window[1]
+    batch_size = max(1, min(engine.batch, fitting_px // window_px))
     run = _Run(pixels, network, chosen, settings, progress)
-    run.all(engine.lanes, batch)
+    run.run_tiles(engine.lanes, batch_size)
     return run.canvas, run.describe()
 
 
 class _Run:
+    """One picture on its way through one network."""
+
     def __init__(
         self,
         pixels: Pixels,
@@ -53,95 +62,106 @@ class _Run:
         settings: Settings,
         progress: Progress,
     ) -> None:
-        self._pixels, self._network, self._plan, self._progress = (
-            pixels,
-            network,
-            chosen,
-            progress,
-        )
+        self._pixels = pixels
+        self._network = network
+        self._plan = chosen
+        self._progress = progress
         height, width, channels = pixels.shape
         self._picture = Rect(0, 0, width, height)
         self._scale = network.model.scale
         shape = (height * self._scale, width * self._scale, channels)
-        self.canvas: Any = scratch.allocate(shape, pixels.dtype, settings)
+        self.canvas = cast(Pixels, scratch.allocate(shape, pixels.dtype, settings))
         self._ladder: list[dict[str, int]] = []
         self._done_px = 0
         self._lock = threading.Lock()
 
-    def all(self, lanes: int, batch: int) -> None:
-        """Every tile, `batch` at a time, on `lanes` threads; the first error ends the
-        run.
+    def run_tiles(self, lanes: int, batch_size: int) -> None:
+        """Run every tile, `batch_size` in a call, on `lanes` threads; the first error
+        ends the run.
         """
         tiles = self._plan.tiles
-        jobs = [tiles[i : i + batch] for i in range(0, len(tiles), batch)]
-        with ThreadPoolExecutor(1 if self._plan.alone else lanes, "lane") as pool:
-            futures = [pool.submit(self._job, job) for job in jobs]
+        starts = range(0, len(tiles), batch_size)
+        batches = [tiles[start : start + batch_size] for start in starts]
+        threads = 1 if self._plan.alone else lanes
+        with ThreadPoolExecutor(threads, "lane") as pool:
+            futures = [pool.submit(self._run_batch, batch) for batch in batches]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.cancel()
             for future in done:
                 future.result()
 
-    def _job(self, job: Sequence[Tile]) -> None:
+    def _run_batch(self, batch: Sequence[Tile]) -> None:
         try:
-            self._compute(job)
+            self._compute(batch)
         except OutOfMemory:
-            for tile in job:
-                self._smaller(tile) if len(job) == 1 else self._one(tile)
-        for tile in job:
+            self._run_apart(batch)
+        for tile in batch:
             self._finish(tile)
 
-    def _one(self, tile: Tile) -> None:
+    def _run_apart(self, batch: Sequence[Tile]) -> None:
+        """Run the tiles of a batch that did not fit, one after the other."""
+        if len(batch) == 1:
+            self._cut_smaller(batch[0])
+            return
+        for tile in batch:
+            self._run_tile(tile)
+
+    def _run_tile(self, tile: Tile) -> None:
         try:
             self._compute([tile])
         except OutOfMemory:
-            self._smaller(tile)
+            self._cut_smaller(tile)
 
-    def _smaller(self, tile: Tile) -> None:
-        """One step down the ladder for a tile that did not fit, and for no other."""
-        side, model = max(tile.core.width, tile.core.height), self._network.model
+    def _cut_smaller(self, tile: Tile) -> None:
+        """Go one step down the ladder with a tile that did not fit, and with no other."""
+        model = self._network.model
+        side = max(tile.core.width, tile.core.height)
         smaller = next_side(side)
         if smaller is None:
-            raise PermanentError(Code.OUT_OF_MEMORY, self._hint(side))
+            raise self._out_of_memory(side)
         with self._lock:
             self._ladder.append({"failed_px": side, "then_px": smaller})
-        for piece in split(
-            tile, self._picture, smaller, model.overlap_px, model.align_px
-        ):
-            self._one(piece)
+        pieces = split(tile, self._picture, smaller, model.overlap_px, model.align_px)
+        for piece in pieces:
+            self._run_tile(piece)
 
-    def _hint(self, side: int) -> str:
-        tried = sorted(
-            {step["failed_px"] for step in self._ladder} | {side}, reverse=True
-        )
-        return (
-            f"tiles of {', '.join(map(str, tried))} px did not fit into the device's memory; "
+    def _out_of_memory(self, side: int) -> PermanentError:
+        failed = {step["failed_px"] for step in self._ladder}
+        sides = sorted(failed | {side}, reverse=True)
+        detail = (
+            f"tiles of {', '.join(map(str, sides))} px did not fit into the device's memory; "
             "free some, or let a worker with more memory or with DARKROOM_ENGINE=ncnn take this photo"
         )
+        return PermanentError(Code.OUT_OF_MEMORY, detail)
 
-    def _compute(self, job: Sequence[Tile]) -> None:
-        windows = [self._pixels[tile.window.within(self._picture)] for tile in job]
-        for tile, output in zip(
-            job, self._network.upscale(windows, self._plan.alone), strict=True
-        ):
-            inner = output[tile.core.within(tile.window, self._scale)]
-            self.canvas[tile.core.within(self._picture, self._scale)] = inner
+    def _compute(self, batch: Sequence[Tile]) -> None:
+        """Run the network on the windows, and paste the cores into the canvas."""
+        windows = [self._pixels[tile.window.within(self._picture)] for tile in batch]
+        outputs = self._network.upscale(windows, self._plan.alone)
+        for tile, output in zip(batch, outputs, strict=True):
+            source = tile.core.within(tile.window, self._scale)
+            target = tile.core.within(self._picture, self._scale)
+            self.canvas[target] = output[source]
 
     def _finish(self, tile: Tile) -> None:
         # The rows of a tile reach over the whole picture, also over what other lanes
         # are writing; that is not lost.
-        scratch.drop(
-            self.canvas[tile.core.y0 * self._scale : tile.core.y1 * self._scale]
-        )
+        rows, _ = tile.core.within(self._picture, self._scale)
+        scratch.drop(self.canvas[rows])
         with self._lock:
             self._done_px += tile.core.width * tile.core.height
-            self._progress(self._done_px / (self._picture.width * self._picture.height))
+            all_px = self._picture.width * self._picture.height
+            self._progress(self._done_px / all_px)
 
     def describe(self) -> dict[str, Any]:
         """What the record says about tiles."""
-        seen: dict[str, Any] = {
+        description: dict[str, Any] = {
             "count": len(self._plan.tiles),
             "window_px": list(self._plan.window),
+            "overlap_px": self._plan.overlap,
+            "alone": self._plan.alone,
         }
-        seen |= {"overlap_px": self._plan.overlap, "alone": self._plan.alone}
-        return seen | ({"ladder": self._ladder} if self._ladder else {})
+        if self._ladder:
+            description["ladder"] = self._ladder
+        return description

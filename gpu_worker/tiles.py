@@ -18,10 +18,13 @@ from shared.models import Model
 
 MIN_SIDE_PX = 64
 LADDER_PX = (192, 128, 96, MIN_SIDE_PX)
+"""Sides of smaller and smaller tiles, tried one after the other when memory is short."""
+
 ALONE_LOSS = 0.15
-"""What each further core adds to the cost of a window that runs on all of them (Amdahl;
-measured with ncnn).
+"""What each further CPU core adds to the cost of a window that runs on all of them
+(Amdahl; measured with ncnn).
 """
+
 FRUGAL = 1.03
 """Of the plans that cost at most this much more than the cheapest, the one that needs
 least memory is taken.
@@ -46,25 +49,30 @@ class Rect:
         return self.y1 - self.y0
 
     def within(self, origin: Rect, scale: int = 1) -> tuple[slice, slice]:
-        """(rows, columns) of this rectangle in an array that shows `origin` enlarged by
-        `scale`.
+        """The (rows, columns) of this rectangle in an array that shows `origin`
+        enlarged by `scale`.
         """
-        return (
-            slice((self.y0 - origin.y0) * scale, (self.y1 - origin.y0) * scale),
-            slice((self.x0 - origin.x0) * scale, (self.x1 - origin.x0) * scale),
-        )
+        top = (self.y0 - origin.y0) * scale
+        bottom = (self.y1 - origin.y0) * scale
+        left = (self.x0 - origin.x0) * scale
+        right = (self.x1 - origin.x0) * scale
+        return slice(top, bottom), slice(left, right)
 
 
 @dataclass(frozen=True)
 class Tile:
+    """A window that the network sees, and the core of it that is kept."""
+
     window: Rect
     core: Rect
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one picture is cut. `alone`: tiles run one after the other, each on every
-    core.
+    """How one picture is cut.
+
+    `window`: (width, height) of every window. `alone`: tiles run one after the other,
+    each on every CPU core.
     """
 
     tiles: tuple[Tile, ...]
@@ -74,12 +82,22 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Span:
+    """One window along an axis, [start, end), and its core, [core_start, core_end)."""
+
+    start: int
+    end: int
+    core_start: int
+    core_end: int
+
+
+@dataclass(frozen=True)
 class Axis:
     """One side of a picture cut into `count` windows of equal `size` that start at
     multiples of `align`.
 
-    `overlap` is a multiple of `align`. `length` need not be: then the windows have what
-    is left over, too, and the network sees the last one end as the picture does.
+    `overlap` is a multiple of `align`. `length` need not be: then the remainder belongs
+    to every window, and the network sees the last one end as the picture does.
     """
 
     length: int
@@ -93,97 +111,128 @@ class Axis:
         overlap.
         """
         inner = length - 2 * overlap
-        return cls(length, overlap, max(1, -(-inner // side)), align)
+        count = max(1, _ceil_div(inner, side))
+        return cls(length, overlap, count, align)
 
     @property
     def size(self) -> int:
-        needed = (
-            -(-(self.length + 2 * self.overlap * (self.count - 1)) // self.count)
-            + self.align
-            - 1
-        )
-        return min(self.length, needed + (self.length - needed) % self.align)
+        seen_twice = 2 * self.overlap * (self.count - 1)
+        fair = _ceil_div(self.length + seen_twice, self.count)
+        needed = fair + self.align - 1
+        remainder = (self.length - needed) % self.align
+        return min(self.length, needed + remainder)
 
-    def spans(self) -> Iterator[tuple[int, int, int, int]]:
-        """(window start, window end, core start, core end) of each window, in order."""
+    def spans(self) -> Iterator[Span]:
+        """The windows with their cores, in order."""
+        starts = [self._start(number) for number in range(self.count)]
+        cuts = [0]
+        for left, right in pairwise(starts):
+            # Half of what two neighbours both see goes to each.
+            cuts.append((left + self.size + right) // 2)
+        cuts.append(self.length)
+        for start, (core_start, core_end) in zip(starts, pairwise(cuts), strict=True):
+            yield Span(start, start + self.size, core_start, core_end)
+
+    def _start(self, number: int) -> int:
         free = self.length - self.size
-        starts = [
-            i * free // max(1, self.count - 1) // self.align * self.align
-            for i in range(self.count)
-        ]
-        # Half of what two neighbours both see goes to each.
-        cuts = [
-            0,
-            *((left + self.size + right) // 2 for left, right in pairwise(starts)),
-            self.length,
-        ]
-        for start, core in zip(starts, pairwise(cuts), strict=True):
-            yield start, start + self.size, *core
+        even = number * free // max(1, self.count - 1)
+        return _floor_to(even, self.align)
 
 
 def grid(columns: Axis, rows: Axis) -> tuple[Tile, ...]:
     """The tiles of a picture, row by row."""
-    return tuple(
-        Tile(Rect(x[0], y[0], x[1], y[1]), Rect(x[2], y[2], x[3], y[3]))
-        for y in rows.spans()
-        for x in columns.spans()
-    )
+    tiles = []
+    for y in rows.spans():
+        for x in columns.spans():
+            window = Rect(x.start, y.start, x.end, y.end)
+            core = Rect(x.core_start, y.core_start, x.core_end, y.core_end)
+            tiles.append(Tile(window, core))
+    return tuple(tiles)
 
 
 def plan(
-    size: tuple[int, int], model: Model, lanes: int, max_px: int, side: int = 0
+    size: tuple[int, int],
+    model: Model,
+    lanes: int,
+    max_px: int,
+    side: int = 0,
 ) -> Plan:
     """The cheapest way to cut a picture of `size` (width, height) [px].
 
-    `lanes` windows run at the same time on one core each, or one window on all of them;
-    the windows in work together hold at most `max_px` pixels. `side` > 0 forces the
-    largest core. Unless the model's overlap is exact, a picture that fits is not cut,
-    though that might be faster: only then its pixels are those of the whole picture.
+    `lanes` windows run at the same time on one CPU core each, or one window on all of
+    them; the windows in work together hold at most `max_px` pixels. `side` > 0 forces
+    the largest core. Unless the model's overlap is exact, a picture that fits is not
+    cut, though that might be faster: only then its pixels are those of the whole
+    picture.
     """
     width, height = size
     if side:
-        fit = [
-            Axis.fitting(length, model.overlap_px, side, model.align_px)
-            for length in size
-        ]
-        return _Candidate(
-            fit[0], fit[1], lanes, alone=lanes == 1 or fit[0].count == fit[1].count == 1
-        ).plan()
+        return _forced(size, model, lanes, side)
     if not model.overlap_exact and width * height <= max_px:
-        whole = [Axis(length, model.overlap_px, 1, model.align_px) for length in size]
-        return _Candidate(whole[0], whole[1], lanes, alone=True).plan()
-    candidates = [
-        candidate
-        for count in range(1, max(1, width // MIN_SIDE_PX) + 1)
-        for candidate in _candidates(
-            Axis(width, model.overlap_px, count, model.align_px), height, lanes, max_px
-        )
-    ]
+        return _uncut(size, model, lanes)
+    candidates = list(_candidates(size, model, lanes, max_px))
     if not candidates:
-        return plan(size, model, lanes, max_px, MIN_SIDE_PX)
-    limit = FRUGAL * min(candidate.cost for candidate in candidates)
-    return min(
-        (c for c in candidates if c.cost <= limit), key=lambda c: (c.px_in_work, c.cost)
-    ).plan()
+        return _forced(size, model, lanes, MIN_SIDE_PX)
+    return _most_frugal(candidates).plan()
+
+
+def _forced(size: tuple[int, int], model: Model, lanes: int, side: int) -> Plan:
+    width, height = size
+    columns = Axis.fitting(width, model.overlap_px, side, model.align_px)
+    rows = Axis.fitting(height, model.overlap_px, side, model.align_px)
+    is_uncut = columns.count == rows.count == 1
+    alone = lanes == 1 or is_uncut
+    return _Candidate(columns, rows, lanes, alone).plan()
+
+
+def _uncut(size: tuple[int, int], model: Model, lanes: int) -> Plan:
+    width, height = size
+    columns = Axis(width, model.overlap_px, 1, model.align_px)
+    rows = Axis(height, model.overlap_px, 1, model.align_px)
+    return _Candidate(columns, rows, lanes, alone=True).plan()
 
 
 def _candidates(
-    columns: Axis, height: int, lanes: int, max_px: int
+    size: tuple[int, int],
+    model: Model,
+    lanes: int,
+    max_px: int,
 ) -> Iterator[_Candidate]:
-    for alone in (True, False) if lanes > 1 else (True,):
-        tallest = max_px // (1 if alone else lanes) // columns.size
-        side = height if tallest >= height else tallest - 2 * columns.overlap
-        if side < min(height, MIN_SIDE_PX):
-            continue
-        fewest = Axis.fitting(height, columns.overlap, side, columns.align).count
-        # A few more rows may fill the last round of lanes.
-        for count in range(fewest, fewest + (1 if alone else lanes)):
-            yield _Candidate(
-                columns,
-                Axis(height, columns.overlap, count, columns.align),
-                lanes,
-                alone,
-            )
+    """The ways to cut that are worth a look and fit in memory."""
+    width, height = size
+    most_columns = max(1, width // MIN_SIDE_PX)
+    for count in range(1, most_columns + 1):
+        columns = Axis(width, model.overlap_px, count, model.align_px)
+        yield from _rows_for(columns, height, lanes, max_px, alone=True)
+        if lanes > 1:
+            yield from _rows_for(columns, height, lanes, max_px, alone=False)
+
+
+def _rows_for(
+    columns: Axis,
+    height: int,
+    lanes: int,
+    max_px: int,
+    alone: bool,
+) -> Iterator[_Candidate]:
+    """Candidates with these columns: as few rows as fit in memory, or some more."""
+    at_once = 1 if alone else lanes
+    tallest = max_px // at_once // columns.size
+    side = height if tallest >= height else tallest - 2 * columns.overlap
+    if side < min(height, MIN_SIDE_PX):
+        return
+    fewest = Axis.fitting(height, columns.overlap, side, columns.align).count
+    # A few more rows may fill the last round of lanes.
+    for count in range(fewest, fewest + at_once):
+        rows = Axis(height, columns.overlap, count, columns.align)
+        yield _Candidate(columns, rows, lanes, alone)
+
+
+def _most_frugal(candidates: list[_Candidate]) -> _Candidate:
+    """Among the cheapest, the one that needs least memory."""
+    limit = FRUGAL * min(candidate.cost for candidate in candidates)
+    affordable = [candidate for candidate in candidates if candidate.cost <= limit]
+    return min(affordable, key=lambda candidate: (candidate.px_in_work, candidate.cost))
 
 
 @dataclass(frozen=True)
@@ -198,56 +247,87 @@ class _Candidate:
         return self.columns.count * self.rows.count
 
     @property
+    def window_px(self) -> int:
+        return self.columns.size * self.rows.size
+
+    @property
     def cost(self) -> float:
-        """Time in units of one pixel on one core."""
-        area = self.columns.size * self.rows.size
+        """Time in units of one pixel on one CPU core."""
         if self.alone:
-            return self.count * area * (1 + ALONE_LOSS * (self.lanes - 1)) / self.lanes
-        return -(-self.count // self.lanes) * area
+            loss = 1 + ALONE_LOSS * (self.lanes - 1)
+            return self.count * self.window_px * loss / self.lanes
+        rounds = _ceil_div(self.count, self.lanes)
+        return rounds * self.window_px
 
     @property
     def px_in_work(self) -> int:
-        return self.columns.size * self.rows.size * (1 if self.alone else self.lanes)
+        at_once = 1 if self.alone else self.lanes
+        return self.window_px * at_once
 
     def plan(self) -> Plan:
-        return Plan(
-            grid(self.columns, self.rows),
-            (self.columns.size, self.rows.size),
-            self.columns.overlap,
-            self.alone,
-        )
+        tiles = grid(self.columns, self.rows)
+        window = (self.columns.size, self.rows.size)
+        return Plan(tiles, window, self.columns.overlap, self.alone)
 
 
 def split(
-    tile: Tile, picture: Rect, side: int, overlap: int, align: int = 1
+    tile: Tile,
+    picture: Rect,
+    side: int,
+    overlap: int,
+    align: int = 1,
 ) -> list[Tile]:
     """`tile`'s core in cores of at most `side`, each with its own window: for a tile
     that did not fit in memory.
     """
-    return [
-        Tile(_grown(core, picture, overlap, align), core)
-        for y0, y1 in _pieces(tile.core.y0, tile.core.y1, side)
-        for x0, x1 in _pieces(tile.core.x0, tile.core.x1, side)
-        for core in [Rect(x0, y0, x1, y1)]
-    ]
+    tiles = []
+    for y0, y1 in _pieces(tile.core.y0, tile.core.y1, side):
+        for x0, x1 in _pieces(tile.core.x0, tile.core.x1, side):
+            core = Rect(x0, y0, x1, y1)
+            window = _window_around(core, picture, overlap, align)
+            tiles.append(Tile(window, core))
+    return tiles
 
 
 def next_side(side: int) -> int | None:
     """The next step down the ladder: half, then 192, 128, 96, 64, then none."""
-    if side // 2 >= LADDER_PX[0]:
-        return side // 2
-    return next((step for step in LADDER_PX if step < side), None)
+    half = side // 2
+    if half >= LADDER_PX[0]:
+        return half
+    for step in LADDER_PX:
+        if step < side:
+            return step
+    return None
 
 
 def _pieces(start: int, end: int, side: int) -> Iterator[tuple[int, int]]:
-    count = max(1, -(-(end - start) // side))
-    yield from pairwise(start + (end - start) * i // count for i in range(count + 1))
+    """[start, end) in the fewest equal pieces of at most `side`."""
+    length = end - start
+    count = max(1, _ceil_div(length, side))
+    cuts = [start + length * number // count for number in range(count + 1)]
+    yield from pairwise(cuts)
 
 
-def _grown(core: Rect, picture: Rect, overlap: int, align: int) -> Rect:
+def _window_around(core: Rect, picture: Rect, overlap: int, align: int) -> Rect:
+    left = _floor_to(core.x0 - overlap, align)
+    top = _floor_to(core.y0 - overlap, align)
+    right = _ceil_to(core.x1 + overlap, align)
+    bottom = _ceil_to(core.y1 + overlap, align)
     return Rect(
-        max(picture.x0, (core.x0 - overlap) // align * align),
-        max(picture.y0, (core.y0 - overlap) // align * align),
-        min(picture.x1, -(-(core.x1 + overlap) // align) * align),
-        min(picture.y1, -(-(core.y1 + overlap) // align) * align),
+        max(picture.x0, left),
+        max(picture.y0, top),
+        min(picture.x1, right),
+        min(picture.y1, bottom),
     )
+
+
+def _ceil_div(number: int, divisor: int) -> int:
+    return -(-number // divisor)
+
+
+def _ceil_to(number: int, multiple: int) -> int:
+    return _ceil_div(number, multiple) * multiple
+
+
+def _floor_to(number: int, multiple: int) -> int:
+    return number // multiple * multiple

@@ -1,3 +1,1 @@
-"""Arithmetic on pixels, and where big pictures live, that steps, engines and codec
-share.
-"""
+"""Arithmetic on pixels and storage of big pictures, shared by steps, engines and codec."""

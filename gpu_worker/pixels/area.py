@@ -1,9 +1,11 @@
-"""Reduction by areas, with the numbers of `cv2.resize(..., INTER_AREA)`: each pixel is
-the mean of what it covers.
+"""Reduction by areas: each pixel of the result is the mean of the area that it covers.
+
+The results equal those of `cv2.resize(..., INTER_AREA)`; OpenCV is not needed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -15,56 +17,89 @@ from gpu_worker.pixels.row_chunks import bands
 
 Floats = NDArray[np.float32]
 
+BYTES_PER_SAMPLE = 12
+"""Working memory for each sample of a source row, roughly."""
+
+
+@dataclass(frozen=True)
+class _Coverage:
+    """What each pixel of a reduced line covers of the source line.
+
+    `first`: (target,), the first source pixel that is covered. `shares`: (target,
+    reach), how much each covered pixel counts; a row sums to 1, and the share of a
+    pixel beyond the border is 0.
+    """
+
+    first: NDArray[np.intp]
+    shares: Floats
+
+    @classmethod
+    def of(cls, source: int, target: int) -> _Coverage:
+        """The coverage of a line of `source` pixels that is reduced to `target`."""
+        factor = source / target
+        edges = np.arange(target + 1) * factor
+        left_edges = edges[:-1, np.newaxis]
+        right_edges = edges[1:, np.newaxis]
+
+        floors = np.floor(edges[:-1]).astype(np.intp)
+        first = np.minimum(floors, source - 1)
+        reach = int(np.ceil(factor)) + 1
+        covered = first[:, np.newaxis] + np.arange(reach)
+
+        starts = np.maximum(covered, left_edges)
+        ends = np.minimum(covered + 1, right_edges)
+        overlap = np.clip(ends - starts, 0, None)
+        overlap *= covered < source
+        total = overlap.sum(1, keepdims=True)
+        shares = overlap / total
+        return cls(first, shares.astype(np.float32))
+
 
 def reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """(h, w, c) -> `size` (width, height) [px], neither side longer than before; same
-    dtype.
+    """Reduce a picture (h, w, c) to `size` (width, height) [px]; the dtype stays.
 
-    A few rows of the picture are in work at a time.
+    No side may become longer. A few rows are in work at a time.
     """
     width, height = size
     source_height, source_width, channels = pixels.shape
+    rows = _Coverage.of(source_height, height)
+    columns = _Coverage.of(source_width, width)
+    # OpenCV rounds ties up when both sides are halved, and to even otherwise.
+    is_half = (source_width, source_height) == (2 * width, 2 * height)
     canvas = np.empty((height, width, channels), pixels.dtype)
-    # OpenCV rounds ties up there, else to even
-    halved = (source_width, source_height) == (2 * width, 2 * height)
-    first_column, columns = _shares(source_width, width)
-    first_row, shares = _shares(source_height, height)
-    for band in bands(height, source_width * channels * 12):
-        lines = np.empty((band.stop - band.start, source_width * channels), np.float32)
-        for number, row in enumerate(range(band.start, band.stop)):
-            covered = pixels[first_row[row] : first_row[row] + shares.shape[1]]
-            lines[number] = shares[row, : len(covered)] @ covered.reshape(
-                len(covered), -1
-            ).astype(np.float32)
-            scratch.drop(covered)
-        across = lines.reshape(-1, source_width, channels)
-        means = _narrowed(across, first_column, columns)
-        canvas[band] = np.floor(means + np.float32(0.5)) if halved else np.rint(means)
+    row_bytes = source_width * channels * BYTES_PER_SAMPLE
+    for band in bands(height, row_bytes):
+        lines = _fewer_rows(pixels, rows, band)
+        means = _fewer_columns(lines, columns)
+        canvas[band] = np.floor(means + np.float32(0.5)) if is_half else np.rint(means)
     return cast(Pixels, canvas)
 
 
-def _narrowed(lines: Floats, first: NDArray[np.intp], shares: Floats) -> Floats:
-    """(n, w, c) -> (n, width, c): one covered column after another, of all pixels at
-    once.
+def _fewer_rows(pixels: Pixels, rows: _Coverage, band: slice) -> Floats:
+    """(h, w, c) -> float32 (n, w, c): rows `band` of the picture reduced in height."""
+    _, width, channels = pixels.shape
+    reach = rows.shares.shape[1]
+    lines = np.empty((band.stop - band.start, width * channels), np.float32)
+    for number, row in enumerate(range(band.start, band.stop)):
+        start = rows.first[row]
+        covered = pixels[start : start + reach]
+        shares = rows.shares[row, : len(covered)]
+        flat = covered.reshape(len(covered), -1)
+        lines[number] = shares @ flat.astype(np.float32)
+        scratch.drop(covered)
+    return lines.reshape(-1, width, channels)
+
+
+def _fewer_columns(lines: Floats, columns: _Coverage) -> Floats:
+    """(n, w, c) -> (n, width, c): lines reduced in width.
+
+    One covered column after the other is added, for all pixels at once.
     """
-    narrow = np.zeros((lines.shape[0], len(first), lines.shape[2]), np.float32)
-    for step in range(shares.shape[1]):
-        # beyond the border the share is 0
-        column = np.minimum(first + step, lines.shape[1] - 1)
-        narrow += lines[:, column] * shares[:, step, np.newaxis]
+    count, width, channels = lines.shape
+    target, reach = columns.shares.shape
+    narrow = np.zeros((count, target, channels), np.float32)
+    for offset in range(reach):
+        column = np.minimum(columns.first + offset, width - 1)
+        share = columns.shares[:, offset, np.newaxis]
+        narrow += lines[:, column] * share
     return narrow
-
-
-def _shares(source: int, target: int) -> tuple[NDArray[np.intp], Floats]:
-    """For each of `target` pixels of a line: the first of `source` pixels that it
-    covers, and the share of each.
-    """
-    edges = np.arange(target + 1) * (source / target)
-    first = np.minimum(np.floor(edges[:-1]).astype(np.intp), source - 1)
-    covered = first[:, np.newaxis] + np.arange(int(np.ceil(source / target)) + 1)
-    starts, ends = (
-        np.maximum(covered, edges[:-1, np.newaxis]),
-        np.minimum(covered + 1, edges[1:, np.newaxis]),
-    )
-    overlap = np.clip(ends - starts, 0, None) * (covered < source)
-    return first, (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Bilinear resizing of a few rows at a time, with the numbers of `cv2.resize(...,
-INTER_LINEAR)` on the whole picture.
+"""Bilinear resizing of a few rows at a time.
 
-OpenCV wants the whole picture as floats; of a large scan that is gigabytes, while any
-row of the result depends on two rows of the source. And it is not installed everywhere.
+The results equal those of `cv2.resize(..., INTER_LINEAR)` on the whole picture. OpenCV
+wants that whole picture as floats, which is gigabytes for a large scan, while any row
+of the result depends on two rows of the source. And OpenCV is not installed everywhere.
 """
 
 from __future__ import annotations
@@ -13,49 +13,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
 
 def rows(source: NDArray[Any], size: tuple[int, int], band: slice) -> Floats:
-    """(h, w, c) of any type -> float32 (n, width, c): rows `band` of it resized to
-    `size` (width, height) [px].
+    """Rows `band` of `source`, resized to `size` (width, height) [px].
+
+    (h, w, c) of any type -> float32 (n, width, c).
     """
     width, height = size
-    above, below, share = _between(
-        np.arange(band.start, band.stop), source.shape[0], height
-    )
-    first, last = int(above[0]), int(below[-1]) + 1
-    # neighbours share their rows: each is widened once
-    if last - first <= 2 * len(above):
-        wide = _wide(source[first:last], width)
-        top, bottom = wide[above - first], wide[below - first]
+    targets = np.arange(band.start, band.stop)
+    above, below, share = _neighbours(targets, source.shape[0], height)
+    first = int(above[0])
+    end = int(below[-1]) + 1
+    if end - first <= 2 * len(targets):
+        # Results share their source rows: each is widened once.
+        wide = _widened(source[first:end], width)
+        upper = wide[above - first]
+        lower = wide[below - first]
     else:
-        top, bottom = _wide(source[above], width), _wide(source[below], width)
-    return _mixed(top, bottom, share[:, np.newaxis, np.newaxis])
+        upper = _widened(source[above], width)
+        lower = _widened(source[below], width)
+    return _mix(upper, lower, share[:, np.newaxis, np.newaxis])
 
 
-def _wide(lines: NDArray[Any], width: int) -> Floats:
+def _widened(lines: NDArray[Any], width: int) -> Floats:
     """(n, w, c) -> float32 (n, width, c)."""
-    left, right, share = _between(np.arange(width), lines.shape[1], width)
-    return _mixed(_taken(lines, left), _taken(lines, right), share[:, np.newaxis])
+    targets = np.arange(width)
+    left, right, share = _neighbours(targets, lines.shape[1], width)
+    left_pixels = _columns(lines, left)
+    right_pixels = _columns(lines, right)
+    return _mix(left_pixels, right_pixels, share[:, np.newaxis])
 
 
-def _taken(lines: NDArray[Any], columns: Places) -> Floats:
-    return cast(Floats, np.take(lines, columns, axis=1).astype(np.float32, copy=False))
+def _columns(lines: NDArray[Any], columns: Indices) -> Floats:
+    """A float32 copy of some columns of `lines`, which may be overwritten."""
+    chosen = np.take(lines, columns, axis=1)
+    return cast(Floats, chosen.astype(np.float32, copy=False))
 
 
-def _mixed(one: Floats, other: Floats, share: Floats) -> Floats:
-    """`share` of `other` over `one`, into `one`."""
+def _mix(one: Floats, other: Floats, share: Floats) -> Floats:
+    """Mix `share` of `other` into `one`, in place: a second result would double the
+    memory in work.
+    """
     one *= 1 - share
     one += other * share
     return one
 
 
-def _between(places: Places, source: int, target: int) -> tuple[Places, Places, Floats]:
-    """For pixels `places` of a line resized from `source` to `target`: both neighbours,
-    and the share of the second.
+def _neighbours(
+    targets: Indices,
+    source_length: int,
+    target_length: int,
+) -> tuple[Indices, Indices, Floats]:
+    """Both source pixels beside each of `targets`, and the share of the second.
+
+    `targets` are pixels of a line that is resized from `source_length` to
+    `target_length`.
     """
-    centres = (places + 0.5) * (source / target) - 0.5
-    first = np.floor(centres).astype(np.intp)
-    share = (centres - first).astype(np.float32)
-    return np.clip(first, 0, source - 1), np.clip(first + 1, 0, source - 1), share
+    factor = source_length / target_length
+    centres = (targets + 0.5) * factor - 0.5
+    floors = np.floor(centres).astype(np.intp)
+    share = (centres - floors).astype(np.float32)
+    last = source_length - 1
+    first = np.clip(floors, 0, last)
+    second = np.clip(floors + 1, 0, last)
+    return first, second, share

@@ -1,4 +1,4 @@
-"""What this process uses and may use of the host's memory."""
+"""How much of the host's memory this process uses, and how much it may use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def available_bytes() -> int:
-    """Memory this process can still take: the machine's, or less where a container
-    (cgroup v2) limits it.
+    """Memory that this process can still take: the machine's free memory, or less where
+    a container (cgroup v2) limits it.
     """
     free = int(psutil.virtual_memory().available)
     try:
-        limit = int((CGROUP / "memory.max").read_text())
-        used = int((CGROUP / "memory.current").read_text())
+        limit = _cgroup_bytes("memory.max")
+        used = _cgroup_bytes("memory.current")
     except (OSError, ValueError):  # no such limit here
         return free
     return max(0, min(free, limit - used))
+
+
+def _cgroup_bytes(name: str) -> int:
+    text = (CGROUP / name).read_text()
+    return int(text)
 
 
 def reset_peak() -> None:
@@ -35,14 +40,17 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory since the last reset; since the start of the process
-    where a reset is not possible.
+    """The largest resident memory since the last reset, or since the start of the
+    process where no reset is possible.
     """
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
+        status = STATUS.read_text()
     except OSError:
-        found = None
-    kilobytes = (
-        int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
+        status = ""
+    high_water_mark = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if high_water_mark:
+        kilobytes = int(high_water_mark[1])
+    else:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        kilobytes = usage.ru_maxrss
     return kilobytes * 1024

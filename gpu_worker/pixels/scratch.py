@@ -26,23 +26,25 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def allocate(
-    shape: tuple[int, ...], dtype: DTypeLike, settings: Settings
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    settings: Settings,
 ) -> NDArray[np.generic]:
-    """An array of `shape`: in memory up to `scratch_threshold_bytes`, else mapped from
-    a file in `scratch_dir`.
+    """An array of `shape`, its contents undefined.
 
-    Raises `PermanentError(out_of_memory)` when the disk could not hold it if it were
-    empty, and `TransientError(disk_full)` when it has no room now.
+    Up to `scratch_threshold_bytes` it lies in memory, above that in a file of
+    `scratch_dir`. Raises `PermanentError(out_of_memory)` when the disk could not hold
+    it even if it were empty, and `TransientError(disk_full)` when it has no room now.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= settings.scratch_threshold_bytes:
         return np.empty(shape, dtype)
     if size > shutil.disk_usage(settings.scratch_dir).total:
-        raise PermanentError(
-            Code.OUT_OF_MEMORY,
-            f"the result needs {size / 1e9:.1f} GB of scratch space, which {settings.scratch_dir} does not have; "
-            "point DARKROOM_SCRATCH_DIR to a larger disk",
+        detail = (
+            f"the result needs {size / 1e9:.1f} GB of scratch space, which "
+            f"{settings.scratch_dir} does not have; point DARKROOM_SCRATCH_DIR to a larger disk"
         )
+        raise PermanentError(Code.OUT_OF_MEMORY, detail)
     with disk(settings), tempfile.TemporaryFile(dir=settings.scratch_dir) as file:
         os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "r+", shape=shape)
@@ -50,38 +52,48 @@ def allocate(
 
 @contextmanager
 def disk(settings: Settings) -> Iterator[None]:
-    """Around work with files in `scratch_dir`: a full disk is no fault of the photo,
-    `TransientError(disk_full)`.
+    """A context for work with files in `scratch_dir`.
+
+    Raises `TransientError(disk_full)` when the disk is full, which is no fault of the
+    photo.
     """
     try:
         yield
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        detail = f"{settings.scratch_dir} is full; free some space or point DARKROOM_SCRATCH_DIR to another disk"
+        detail = (
+            f"{settings.scratch_dir} is full; free some space or point "
+            "DARKROOM_SCRATCH_DIR to another disk"
+        )
         raise TransientError(Code.DISK_FULL, detail) from error
 
 
 def drop(array: NDArray[np.generic]) -> None:
-    """Let go of the resident pages of `array` (rows of a picture, contiguous); its
-    contents stay, in the file.
+    """Release the resident pages of `array`, contiguous rows of a mapped picture.
 
-    Does nothing for an array in memory.
+    The contents stay, in the file. An array in memory is left alone.
     """
     root = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    if not isinstance(root.base, mmap.mmap) or not array.size:
+    mapping = root.base
+    if not isinstance(mapping, mmap.mmap) or not array.size:
         return
-    first = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    start = first // mmap.PAGESIZE * mmap.PAGESIZE
-    root.base.madvise(mmap.MADV_DONTNEED, start, first + array.nbytes - start)
+    offset = _address(array) - _address(root)
+    # The kernel releases whole pages, from a page's beginning.
+    start = offset // mmap.PAGESIZE * mmap.PAGESIZE
+    length = offset + array.nbytes - start
+    mapping.madvise(mmap.MADV_DONTNEED, start, length)
+
+
+def _address(array: NDArray[np.generic]) -> int:
+    address, _ = array.__array_interface__["data"]
+    return int(address)
 
 
 def drop_rows(photo: Photo, top: int, bottom: int) -> None:
-    """`drop` for some rows of a photo: whoever walks through a big one lets go of what
-    lies behind.
-    """
+    """`drop` for rows [top, bottom) of a photo, once a walk through it is past them."""
     drop(photo.pixels[top:bottom])
     if photo.alpha is not None:
         drop(photo.alpha[top:bottom])
