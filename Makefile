@@ -77,6 +77,7 @@ lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/generate.py
 	$(BIN)/python -m tests.audit $(VENV)/tools/bin/pip-audit $(AUDIT)
 
 # A seeded run under every fault; prints its ledger and fails if anything is lost or done twice.
