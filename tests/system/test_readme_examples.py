@@ -115,6 +115,13 @@ def test_python_with_boto3_alone(settings: Settings, tmp_path: Path) -> None:
     assert size(tmp_path / "restored.png") == (160, 120)
 
 
+def test_python_with_the_client(settings: Settings, tmp_path: Path) -> None:
+    photo(tmp_path, 5)
+    code = example("client")
+    run([sys.executable, "-c", code], tmp_path, settings, **of_env(settings))
+    assert size(tmp_path / "restored.png") == (160, 120)
+
+
 def test_submit_through_the_api(settings: Settings, tmp_path: Path) -> None:
     """As the bucket's way: waits, fetches, says what became of each; a wrong wish costs
     no upload.
