@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,9 @@ def test_the_client_goes_the_whole_way(stack: Settings, tmp_path: Path) -> None:
         assert state.task_id
         with Image.open(io.BytesIO(client.result(state.task_id))) as image:
             assert (image.format, image.size) == ("PNG", (96, 64))
+        finished = partial(client.tasks, status="success")
         eventually(
-            lambda: any(row["task_id"] == state.task_id for row in client.tasks()),
+            lambda: any(row["task_id"] == state.task_id for row in finished()),
             "the row of the log",
             60,
         )

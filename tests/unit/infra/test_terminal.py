@@ -69,8 +69,8 @@ def test_dead_letters(
 ) -> None:
     """Body, headers and reason are of whoever sent the message."""
     monkeypatch.setattr(command, "need_servers", Settings)
-    monkeypatch.setattr(command.dead, "find", lambda *_: letter(attack))
-    monkeypatch.setattr(command.dead, "letters", lambda *_: [letter(attack)])
+    monkeypatch.setattr(command.dead_letter, "find", lambda *_: letter(attack))
+    monkeypatch.setattr(command.dead_letter, "letters", lambda *_: [letter(attack)])
     assert is_text(printed(["dead", *verb], monkeypatch, capsys))
     told = json.loads(printed(["dead", *verb, "--json"], monkeypatch, capsys))
     assert (told[0] if verb == ["list"] else told)["body"] == attack
