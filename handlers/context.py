@@ -12,6 +12,7 @@ from shared.offers import Offers
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
 from shared.s3.store import ObjectStore, S3Store
+from shared.uploads.store import UploadStore
 
 
 class Publisher(Protocol):
@@ -43,6 +44,11 @@ class Context:
     def __post_init__(self) -> None:
         # it is frozen
         object.__setattr__(self, "offers", Offers(self.store, self.settings))
+
+    @property
+    def uploads(self) -> UploadStore:
+        """What is known of uploads."""
+        return UploadStore(self.store, self.settings)
 
     @classmethod
     def of(cls, settings: Settings) -> Context:

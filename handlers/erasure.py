@@ -13,15 +13,14 @@ from typing import TypeVar
 
 from handlers.context import Context
 from handlers.intake import upload_options
-from handlers.retelling import read_earlier, read_record, write_again
-from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
+from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
 from shared.uploads import events, keys
-from shared.uploads.cancellation import ERASED
 from shared.uploads.documents import Reason, Receipt, Superseded
+from shared.uploads.outcome import ERASED_KEY
+from shared.uploads.ref import version_of
 
-JSON = "application/json"
 R = TypeVar("R", bound=Receipt)
 SENTENCES = {
     Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
@@ -56,17 +55,12 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
     )
     ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
     if isinstance(receipt, Superseded):
-        write_again(ctx, receipt)  # the reason's place is the later upload's
+        ctx.uploads.write_receipt(receipt)  # the reason's place is the later upload's
         # nobody tells it again
         events.tell(ctx.publisher, events.of_reason(reason), receipt)
         logger().info("task.withdrawn", **ids, code=code)
         return
-    ctx.store.put(
-        ctx.settings.bucket_quarantine,
-        keys.reason(receipt.upload_id),
-        reason.to_bytes(),
-        JSON,
-    )
+    ctx.uploads.write_reason(reason)
     try:
         events.tell(ctx.publisher, events.of_reason(reason), receipt)
     except BrokerUnavailable as error:  # the sweep tells it again
@@ -77,8 +71,10 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
 def blank(receipt: R) -> R:
     """Without what its user wrote, which a fault may quote."""
     workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
-    source = receipt.source.model_copy(update={"key": ERASED, "filename": None})
-    fault = receipt.fault and receipt.fault.model_copy(update={"error_detail": ERASED})
+    source = receipt.source.model_copy(update={"key": ERASED_KEY, "filename": None})
+    fault = receipt.fault and receipt.fault.model_copy(
+        update={"error_detail": ERASED_KEY}
+    )
     return receipt.model_copy(
         update={
             "source": source,
@@ -94,7 +90,7 @@ def take_away_results(ctx: Context, task_id: str) -> None:
     settings = ctx.settings
     for key in (keys.result(task_id), keys.damaged(keys.record(task_id))):
         _take_away(ctx, settings.bucket_archive, key)
-    for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
+    for key in keys.results(task_id):
         _take_away(ctx, settings.bucket_results, key)
 
 
@@ -109,15 +105,15 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
         return  # all else is the later upload's, too, and goes with that
     if receipt.preview is None:
         _erase_previews(ctx, receipt)
-        for earlier in read_earlier(ctx, receipt.upload_id):
+        for earlier in ctx.uploads.superseded(receipt.upload_id):
             if earlier.user_hash == receipt.user_hash:
                 _erase_earlier(ctx, earlier)
-        if receipt.source.key != ERASED:
+        if receipt.source.key != ERASED_KEY:
             delete_original(ctx, receipt, receipt.source.key)
     delete_copies(ctx, receipt.upload_id)
     if receipt != blank(receipt):
         # last: until here the receipt says where the original lies
-        write_again(ctx, blank(receipt))
+        ctx.uploads.write_receipt(blank(receipt))
     _only_current(ctx, ctx.settings.bucket_results, receipt.place())
 
 
@@ -137,11 +133,7 @@ def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
     source = receipt.source
 
     def is_it(info: ObjectInfo) -> bool:
-        if (
-            source.version
-            or info.etag != source.etag
-            or info.version not in (None, "", "null")
-        ):
+        if source.version or version_of(info.version) or info.etag != source.etag:
             return bool(source.version) and info.version == source.version
         with suppress(NotFound):
             found = ctx.store.head(source.bucket, key, info.version)
@@ -165,11 +157,9 @@ def _erase_earlier(ctx: Context, earlier: Superseded) -> None:
     """What was made of an upload whose receipt was written over."""
     end(ctx, blank(earlier), Code.ERASED)
     if earlier.task_id:
-        try:
-            others = not read_record(ctx, earlier.task_id).is_of(earlier)
-        except PermanentError:
-            others = False
-        if not others:  # else another upload of the photo has its result there
+        record = ctx.uploads.readable_record(earlier.task_id)
+        # Else another upload of the photo has its result there.
+        if record is None or record.ref == earlier.ref:
             take_away_results(ctx, earlier.task_id)
     take_away_upload(ctx, earlier)
 
@@ -203,12 +193,12 @@ def _take_away(
 def _only_current(ctx: Context, bucket: str, key: str) -> None:
     """Of a document that was written anew, what it said before."""
     try:
-        current = ctx.store.head(bucket, key).version or "null"
+        current = version_of(ctx.store.head(bucket, key).version)
     except NotFound:
-        current = None
-    _take_away(
-        ctx,
-        bucket,
-        key,
-        lambda info: info.key == key and (info.version or "null") != current,
-    )
+        _take_away(ctx, bucket, key, lambda info: info.key == key)
+        return
+
+    def is_earlier(info: ObjectInfo) -> bool:
+        return info.key == key and version_of(info.version) != current
+
+    _take_away(ctx, bucket, key, is_earlier)

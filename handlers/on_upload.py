@@ -19,7 +19,7 @@ from handlers.context import Context
 from handlers.intake import upload_options
 from handlers.intake.notifications import UploadEvent
 from handlers.intake.probe import probe
-from handlers.retelling import read_receipt, read_record, task_of, write_again
+from handlers.retelling import task_of
 from shared import workflows
 from shared.broker import topology
 from shared.errors import (
@@ -35,9 +35,10 @@ from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger, raised_at
 from shared.s3.store import ObjectInfo, ObjectStream
 from shared.uploads import events, identity, keys
-from shared.uploads.cancellation import ERASED, reason_of, withdrawn_as
 from shared.uploads.documents import Fault, Reason, Receipt, Refused, Source, Superseded
+from shared.uploads.outcome import ERASED_KEY, SUPERSEDED_FAULT, WITHDRAWN
 from shared.uploads.quarantine import keep_copy
+from shared.uploads.ref import upload_id_of, version_of
 
 JSON = "application/json"
 
@@ -81,13 +82,6 @@ def on_upload(event: UploadEvent, ctx: Context) -> Decision:
     return decision
 
 
-def upload_id(info: ObjectInfo) -> str:
-    """Id of the upload that an object is; `info` of a GET or HEAD, a listing does not
-    tell versions.
-    """
-    return identity.upload_id(info.bucket, info.key, _version(info) or info.etag)
-
-
 def _decide(event: UploadEvent, ctx: Context) -> Decision:
     if event.bucket != ctx.settings.bucket_uploads:
         # whatever a door lets through: our own output never triggers us
@@ -127,7 +121,7 @@ def _examine(stream: ObjectStream, ctx: Context) -> Receipt:
             Code.INTERNAL, f"{type(error).__name__} while an upload was looked at"
         ) from error
     except Exception as error:
-        ident = upload_id(stream.info)
+        ident = upload_id_of(stream.info)
         logger().error(
             "upload.failed",
             upload_id=ident,
@@ -193,7 +187,7 @@ def _receipt_of(info: ObjectInfo, ctx: Context) -> Receipt:
     """Before anything is known of the photo."""
     user = upload_options.user_hash(info.key, info.metadata, ctx.settings)
     return Receipt(
-        upload_id=upload_id(info),
+        upload_id=upload_id_of(info),
         decision="rejected",
         source=_source(info),
         priority="bulk",
@@ -242,19 +236,12 @@ def _source(info: ObjectInfo) -> Source:
     return Source(
         bucket=info.bucket,
         key=info.key,
-        version=_version(info),
+        version=version_of(info.version),
         etag=info.etag,
         bytes=info.bytes,
         upload_time=info.last_modified,
         filename=upload_options.filename(info.metadata),
     )
-
-
-def _version(info: ObjectInfo) -> str | None:
-    """None in a bucket without versions, also where the store calls that the version
-    `null`.
-    """
-    return info.version if info.version not in ("", "null") else None
 
 
 def _restored_before(receipt: Receipt, ctx: Context) -> bool:
@@ -263,14 +250,11 @@ def _restored_before(receipt: Receipt, ctx: Context) -> bool:
     A damaged record proves nothing.
     """
     assert receipt.task_id is not None
-    try:
-        record = read_record(ctx, receipt.task_id)
-    except PermanentError:
+    record = ctx.uploads.readable_record(receipt.task_id)
+    if record is None or record.ref == receipt.ref:
         return False
-    return (
-        not record.is_of(receipt)
-        and withdrawn_as(ctx.store, ctx.settings, record) is None
-    )
+    reason = ctx.uploads.reason_of(record.ref)
+    return reason is None or reason.error_code not in WITHDRAWN
 
 
 def _offered(receipt: Receipt, ctx: Context) -> Receipt:
@@ -284,7 +268,7 @@ def _offered(receipt: Receipt, ctx: Context) -> Receipt:
             workflows.resolve(receipt.workflow.name, receipt.workflow.params)
         )
     except PermanentError as error:
-        if not _exists(ctx, keys.record(receipt.task_id)):
+        if not ctx.uploads.has_record(receipt.task_id):
             fault = Fault(error_code=error.code, error_detail=error.detail)
             return receipt.model_copy(
                 update={"decision": "rejected", "fault": fault, "task_id": None}
@@ -302,10 +286,8 @@ def _settle(receipt: Receipt, ctx: Context) -> Decision:
             return earlier
         _set_aside(receipt, ctx)
     passing("handler.before_receipt")
-    bucket, key = ctx.settings.bucket_results, keys.receipt(receipt.upload_id)
-    if not ctx.store.put_new(bucket, key, receipt.to_bytes(), JSON) and (
-        earlier := _again(receipt, ctx)
-    ):
+    is_new = ctx.uploads.write_new_receipt(receipt)
+    if not is_new and (earlier := _again(receipt, ctx)):
         return earlier
     _publish(receipt, ctx)
     return _decision(receipt)
@@ -315,7 +297,8 @@ def _again(receipt: Receipt, ctx: Context) -> Decision | None:
     """Where the upload has a receipt by now: None when this one takes its place, and is
     to be told of.
     """
-    earlier = _receipt(receipt.upload_id, ctx)
+    # A receipt that cannot be read is written anew.
+    earlier = ctx.uploads.readable_receipt(receipt.upload_id)
     if earlier == receipt:
         # ours: the store wrote it, answered with an error, and was asked again
         return None
@@ -325,20 +308,10 @@ def _again(receipt: Receipt, ctx: Context) -> Decision | None:
     # and its own end.
     if earlier:
         _supersede(earlier, receipt, ctx)
-    ended = (
-        reason_of(
-            ctx.store, ctx.settings, receipt.upload_id, receipt.source.upload_time
-        )
-        is not None
-    )
+    ended = ctx.uploads.reason_of(receipt.ref) is not None
     if receipt.decision != "rejected" and not ended:
-        ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(receipt.upload_id))
-    ctx.store.put(
-        ctx.settings.bucket_results,
-        keys.receipt(receipt.upload_id),
-        receipt.to_bytes(),
-        JSON,
-    )
+        ctx.uploads.delete_reason(receipt.upload_id)
+    ctx.uploads.write_receipt(receipt)
     # Its receipt was damaged, and its end is known: nothing is to be done any more.
     return (
         _decision(receipt, repeated=True)
@@ -351,16 +324,8 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
     """Keep its receipt, and tell the log its end if it still waits: nobody else can,
     once another is written there.
     """
-    write_again(ctx, Superseded.of(earlier))
-    if (
-        earlier.decision != "queued"
-        or earlier.task_id is None
-        or _exists(ctx, keys.record(earlier.task_id))
-    ):
-        return
-    if reason_of(
-        ctx.store, ctx.settings, earlier.upload_id, earlier.source.upload_time
-    ):
+    ctx.uploads.write_receipt(Superseded.of(earlier))
+    if earlier.decision != "queued" or ctx.uploads.readable_outcome(earlier):
         return
     if earlier.task_id == later.task_id:
         event = events.of_duplicate(
@@ -372,8 +337,8 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
                 upload_id=earlier.upload_id,
                 task_id=earlier.task_id,
                 status="failed",
-                error_code=Code.SOURCE_CHANGED,
-                error_detail="the upload was put again, with other wishes, before it was restored",
+                error_code=SUPERSEDED_FAULT.error_code,
+                error_detail=SUPERSEDED_FAULT.error_detail,
                 source=earlier.source,
                 retries=earlier.retries,
                 at=later.decided_at,
@@ -387,20 +352,12 @@ def _supersede(earlier: Receipt, later: Receipt, ctx: Context) -> None:
 
 def _decided_before(receipt: Receipt, ctx: Context) -> Decision | None:
     """The earlier decision on the same upload."""
-    earlier = _receipt(receipt.upload_id, ctx)
+    earlier = ctx.uploads.readable_receipt(receipt.upload_id)
     return (
         _decision(earlier, repeated=True)
         if earlier and _is_same(earlier, receipt)
         else None
     )
-
-
-def _receipt(upload_id: str, ctx: Context) -> Receipt | None:
-    """A receipt that cannot be read is none, and is written anew."""
-    try:
-        return read_receipt(ctx, upload_id)
-    except PermanentError:
-        return None
 
 
 def _is_same(earlier: Receipt, receipt: Receipt) -> bool:
@@ -412,7 +369,7 @@ def _is_same(earlier: Receipt, receipt: Receipt) -> bool:
 
 def _asked(receipt: Receipt, other: Receipt) -> tuple[object, ...]:
     # which took the callback away
-    erased = ERASED in (receipt.source.key, other.source.key)
+    erased = ERASED_KEY in (receipt.source.key, other.source.key)
     asked = (
         receipt.source.upload_time,
         _signature(receipt),
@@ -438,7 +395,7 @@ def _set_aside(receipt: Receipt, ctx: Context) -> None:
     the end of this upload.
     """
     assert receipt.fault is not None
-    source, bucket = receipt.source, ctx.settings.bucket_quarantine
+    source = receipt.source
     if receipt.fault.error_code not in (Code.TOO_LARGE, Code.SOURCE_UNREADABLE):
         keep_copy(ctx.store, ctx.settings, receipt.upload_id, source)
     reason = Reason(
@@ -449,7 +406,7 @@ def _set_aside(receipt: Receipt, ctx: Context) -> None:
         source=source,
         at=receipt.decided_at,
     )
-    ctx.store.put(bucket, keys.reason(receipt.upload_id), reason.to_bytes(), JSON)
+    ctx.uploads.write_reason(reason)
 
 
 def _take_away(receipt: Receipt, ctx: Context) -> None:
@@ -527,14 +484,6 @@ def _gone(event: UploadEvent, ctx: Context) -> Decision:
             error_detail="the upload was deleted before it was looked at",
         ),
     )
-    if not _exists(ctx, keys.receipt(receipt.upload_id)):
+    if ctx.uploads.receipt_info(receipt.upload_id) is None:
         _publish(receipt, ctx)
     return Decision("ignored", receipt.upload_id, code=Code.SOURCE_MISSING)
-
-
-def _exists(ctx: Context, key: str) -> bool:
-    try:
-        ctx.store.head(ctx.settings.bucket_results, key)
-    except NotFound:
-        return False
-    return True

@@ -6,80 +6,61 @@ Everything is read from the bucket, which is the truth; no process of Darkroom i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import NotFound
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectInfo, S3Store
-from shared.uploads import identity, keys
-from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.documents import Fault, Receipt, Record
+from shared.uploads.outcome import Outcome
+from shared.uploads.ref import upload_id_of
+from shared.uploads.store import UploadStore
 
 
 @dataclass
 class Upload:
-    """One upload on its way; `receipt`, then `record` or `reason`, appear as it goes.
-    `reason` ends it badly.
-    """
+    """One upload on its way; `receipt`, then `outcome`, appear as it goes."""
 
     upload_id: str
     receipt: Receipt | None = None
-    record: Record | None = None
-    reason: Reason | None = None
+    outcome: Outcome | None = None
 
     @property
     def ended(self) -> bool:
-        return self.record is not None or self.reason is not None
+        return self.outcome is not None
+
+    @property
+    def record(self) -> Record | None:
+        """What was done to the photo, once it is restored."""
+        return self.outcome.record if self.outcome else None
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why it ended without a result."""
+        return self.outcome.fault if self.outcome else None
 
     @property
     def state(self) -> str:
         """What a person is told: uploaded, queued, restored, duplicate, rejected or
         failed.
         """
-        if self.reason is not None:
-            return self.reason.status
-        if self.receipt is None:
-            return "uploaded"
-        if self.record is None:
-            return "queued"
-        return "restored" if self.record.upload_id == self.upload_id else "duplicate"
+        if self.outcome:
+            status = self.outcome.published_status
+            return "restored" if status == "success" else status
+        return "queued" if self.receipt else "uploaded"
 
 
 def of_object(info: ObjectInfo) -> Upload:
     """The upload that an object just written is."""
-    versioned = info.version not in (None, "", "null")
-    version = info.version if versioned and info.version else info.etag
-    return Upload(identity.upload_id(info.bucket, info.key, version))
+    return Upload(upload_id_of(info))
 
 
 def look(store: S3Store, settings: Settings, upload: Upload) -> None:
     """See how far an upload has come."""
+    uploads = UploadStore(store, settings)
     if upload.receipt is None:
-        upload.receipt = _receipt(store, settings, upload.upload_id)
-    if upload.receipt is None:
-        return
-    if upload.receipt.task_id is not None:
-        upload.record = _record(store, settings, upload.receipt.task_id)
-    if upload.record is None:
-        upload.reason = _reason(store, settings, upload.upload_id)
-
-
-def _receipt(store: S3Store, settings: Settings, upload_id: str) -> Receipt | None:
-    data = _read(store, settings.bucket_results, key := keys.receipt(upload_id))
-    return Receipt.from_bytes(data, key) if data else None
-
-
-def _record(store: S3Store, settings: Settings, task_id: str) -> Record | None:
-    data = _read(store, settings.bucket_results, key := keys.record(task_id))
-    return Record.from_bytes(data, key) if data else None
-
-
-def _reason(store: S3Store, settings: Settings, upload_id: str) -> Reason | None:
-    data = _read(store, settings.bucket_quarantine, key := keys.reason(upload_id))
-    return Reason.from_bytes(data, key) if data else None
-
-
-def _read(store: S3Store, bucket: str, key: str) -> bytes | None:
-    try:
-        return store.read(bucket, key)
-    except NotFound:
-        return None
+        with suppress(NotFound):
+            upload.receipt = uploads.receipt(upload.upload_id)
+    if upload.receipt:
+        upload.outcome = uploads.readable_outcome(upload.receipt)

@@ -9,42 +9,12 @@ from collections.abc import Iterable
 
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from shared.errors import (
-    ObjectRefused,
-    ObjectUnreadable,
-    PermanentError,
-    StorageUnavailable,
-)
+from shared.errors import ObjectRefused, PermanentError, StorageUnavailable
 from shared.runtime.telemetry import logger
-from shared.uploads import cancellation
 from shared.uploads.claims import REDELIVERED_LEASE_FRACTION, RENEWALS_PER_LEASE
-from shared.uploads.documents import Reason, Receipt
 
 EVERY_S = 1.0
 """Progress is told at most this often."""
-
-
-def reason_of(ctx: Context, upload: Receipt | Reason) -> Reason | None:
-    """Why this upload ended without a result, if it did. What the store does not give
-    is as good as damaged.
-    """
-    try:
-        return cancellation.reason_of(
-            ctx.store, ctx.settings, upload.upload_id, upload.source.upload_time
-        )
-    except ObjectUnreadable:
-        return None
-
-
-def is_withdrawn(ctx: Context, upload: Receipt | Reason) -> bool:
-    """Whether the owner cancelled or erased this upload."""
-    reason = reason_of(ctx, upload)
-    if reason is not None and reason.error_code in cancellation.WITHDRAWN:
-        return True
-    try:
-        return cancellation.was_erased(ctx.store, ctx.settings, upload)
-    except ObjectUnreadable:
-        return False
 
 
 class Upkeep:
@@ -112,4 +82,4 @@ class Upkeep:
             job.renewed_s, job.told = self._ctx.clock.monotonic(), job.progress
             self._ctx.claims.renew(job.claim, job.told)
         if due:
-            job.withdrawn = is_withdrawn(self._ctx, job.receipt)
+            job.withdrawn = self._ctx.uploads.is_withdrawn(job.receipt)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from gpu_worker.pipeline import metrics
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.lease_renewal import is_withdrawn, reason_of
 from shared.broker.consumer import Delivery
 from shared.errors import (
     Code,
@@ -23,10 +22,11 @@ from shared.errors import (
 from shared.runtime.failpoints import passing
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
-from shared.uploads import cancellation, events, keys
+from shared.uploads import events, keys
 from shared.uploads.claims import AttemptsExhausted
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent
+from shared.uploads.outcome import WITHDRAWN
 from shared.uploads.quarantine import keep_copy
 
 OTHER_WORKER = timedelta(days=1)
@@ -86,10 +86,10 @@ class Outcomes:
         stands.
         """
         bucket = self._ctx.settings.bucket_results
-        if record.is_of(job.receipt):
+        if record.ref == job.receipt.ref:
             self._tell(events.of_record(record, bucket), job.receipt)
         # else it has its end: it failed before the other was restored
-        elif reason_of(self._ctx, job.receipt) is None:
+        elif self._ctx.uploads.reason_of(job.receipt.ref) is None:
             self._tell(
                 events.of_duplicate(job.receipt, record.finished_at, bucket),
                 job.receipt,
@@ -117,7 +117,7 @@ class Outcomes:
     def broken(self, job: Job, error: Exception) -> None:
         """An attempt ended with an error: try again later, or set the photo aside."""
         job.end()
-        if job.withdrawn or is_withdrawn(self._ctx, job.receipt):
+        if job.withdrawn or self._ctx.uploads.is_withdrawn(job.receipt):
             self.withdrawn(job)
             return
         refused = self._ctx.clock.now() - job.task.queued_at < self._time_for(error)
@@ -240,26 +240,25 @@ class Outcomes:
         Never over what an owner wrote meanwhile: he writes first and looks for copies
         then, so one of us removes ours.
         """
-        store, source, bucket = (
+        store, settings, uploads = (
             self._ctx.store,
-            reason.source,
-            self._ctx.settings.bucket_quarantine,
+            self._ctx.settings,
+            self._ctx.uploads,
         )
-        key = keys.reason(reason.upload_id)
+        source = reason.source
         if with_copy and reason.error_code not in NOT_THERE:
-            keep_copy(store, self._ctx.settings, reason.upload_id, source)
-        if store.put_new(bucket, key, reason.to_bytes(), "application/json"):
+            keep_copy(store, settings, reason.upload_id, source)
+        if uploads.write_new_reason(reason):
             return reason
-        earlier = reason_of(self._ctx, reason)
-        if earlier and earlier.error_code in cancellation.WITHDRAWN:
-            store.delete(
-                bucket, keys.quarantined(reason.upload_id, source.key, source.filename)
-            )
+        earlier = uploads.reason_of(reason.ref)
+        if earlier and earlier.error_code in WITHDRAWN:
+            copy = keys.quarantined(reason.upload_id, source.key, source.filename)
+            store.delete(settings.bucket_quarantine, copy)
             return None
         if earlier and earlier.retries == reason.retries:
             return earlier
         # What lies there is of another upload, of an earlier try, or damaged.
-        store.put(bucket, key, reason.to_bytes(), "application/json")
+        uploads.write_reason(reason)
         return reason
 
     def _dropped(self, receipt: Receipt) -> None:

@@ -10,7 +10,6 @@ from weakref import WeakSet
 from gpu_worker import codec
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.lease_renewal import reason_of
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.preview_region import glimpse
 from shared import workflows
@@ -19,10 +18,11 @@ from shared.errors import Code, NotFound, ObjectRefused, OtherRelease, Permanent
 from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
-from shared.uploads import cancellation, claims, keys
+from shared.uploads import claims
 from shared.uploads.documents import Receipt, Record, Source, WorkflowRef
 from shared.uploads.events import of_processing, tell
 from shared.uploads.messages import RestoreTask
+from shared.uploads.outcome import Outcome, outcome_of
 from shared.workflows import ResolvedWorkflow
 
 
@@ -92,19 +92,34 @@ class Prepare:
         """Whether there is nothing to do. Asked with the claim in hand: nobody else is
         about to write an end now.
         """
-        reason = reason_of(self._ctx, job.receipt)
-        if reason and reason.error_code in cancellation.WITHDRAWN:
-            self._outcomes.withdrawn(job)
-        elif (
-            record := self._record(job.task.task_id)
-        ) is not None and not self._is_void(record):
-            self._outcomes.already_done(job, record)
-        # else a person gave it a fresh start since
-        elif reason and reason.retries >= job.receipt.retries:
-            self._outcomes.already_failed(job, reason)
-        else:
+        outcome = self._outcome(job.receipt, job.task.task_id)
+        if outcome is None:
             return False
+        if outcome.is_withdrawn:
+            self._outcomes.withdrawn(job)
+        elif outcome.record:
+            self._outcomes.already_done(job, outcome.record)
+        elif outcome.reason:
+            self._outcomes.already_failed(job, outcome.reason)
         return True
+
+    def _outcome(self, receipt: Receipt, task_id: str) -> Outcome | None:
+        uploads = self._ctx.uploads
+        reason = uploads.reason_of(receipt.ref)
+        outcome = outcome_of(receipt, None, reason)
+        # Whatever the record says: a worker that wrote one may be about to delete it.
+        if outcome and outcome.is_withdrawn:
+            return outcome
+        record = uploads.record_if_any(task_id)
+        if record and self._is_void(record):
+            uploads.delete_results(task_id)
+            record = None
+        return outcome_of(receipt, record, reason)
+
+    def _is_void(self, record: Record) -> bool:
+        """Whether a dead worker wrote it for an upload that had been erased."""
+        reason = self._ctx.uploads.reason_of(record.ref)
+        return reason is not None and reason.error_code == Code.ERASED
 
     def load(self, job: Job) -> None:
         """Fetch, verify and decode. Raises `PermanentError` with the photo's fault.
@@ -148,39 +163,11 @@ class Prepare:
         return None
 
     def _receipt(self, task: RestoreTask) -> Receipt:
-        key = keys.receipt(task.upload_id)
-        receipt = Receipt.from_bytes(
-            self._ctx.store.read(self._ctx.settings.bucket_results, key), key
-        )
+        receipt = self._ctx.uploads.receipt(task.upload_id)
         if receipt.task_id != task.task_id or receipt.workflow is None:
-            raise PermanentError(
-                Code.BAD_DOCUMENT, f"{key} is not about task {task.task_id}"
-            )
+            detail = f"{receipt.place()} is not about task {task.task_id}"
+            raise PermanentError(Code.BAD_DOCUMENT, detail)
         return receipt
-
-    def _record(self, task_id: str) -> Record | None:
-        key = keys.record(task_id)
-        try:
-            return Record.from_bytes(
-                self._ctx.store.read(self._ctx.settings.bucket_results, key), key
-            )
-        except NotFound:
-            return None
-
-    def _is_void(self, record: Record) -> bool:
-        """Whether a dead worker wrote it for an upload that had been erased: then what
-        it left goes.
-        """
-        ctx = self._ctx
-        if cancellation.withdrawn_as(ctx.store, ctx.settings, record) != Code.ERASED:
-            return False
-        for key in (
-            keys.result(record.task_id),
-            keys.preview(record.task_id),
-            keys.record(record.task_id),
-        ):
-            ctx.store.delete(ctx.settings.bucket_results, key)
-        return True
 
     def _fetch(self, source: Source) -> bytearray:
         """What the receipt says lies there, and not a byte of anything else."""

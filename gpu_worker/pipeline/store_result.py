@@ -12,7 +12,6 @@ from typing import IO, Any, cast
 from gpu_worker import codec
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.lease_renewal import is_withdrawn
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pixels import scratch
 from gpu_worker.restore import Restored
@@ -62,19 +61,11 @@ class Finish:
         )
         record = self._commit(ours)
         passing("worker.after_record")
-        same = (record.upload_id, record.source.upload_time) == (
-            job.receipt.upload_id,
-            job.receipt.source.upload_time,
-        )
+        is_own = record.ref == job.receipt.ref
         # Asked after the record, not before: whoever takes the photo back writes his
         # reason first and deletes then, so one of us two sees what the other did.
-        if same and is_withdrawn(self._ctx, job.receipt):
-            for key in (
-                keys.result(record.task_id),
-                keys.preview(record.task_id),
-                keys.record(record.task_id),
-            ):
-                self._ctx.store.delete(self._bucket, key)
+        if is_own and self._ctx.uploads.is_withdrawn(job.receipt):
+            self._ctx.uploads.delete_results(record.task_id)
             self._outcomes.withdrawn(job)
         elif record == ours:
             self._outcomes.restored(job, record)
@@ -172,20 +163,18 @@ class Finish:
 
     def _commit(self, record: Record) -> Record:
         """The task's record: this one, or that of whoever was first."""
-        key = keys.record(record.task_id)
+        uploads = self._ctx.uploads
         for _ in range(TRIES):
-            if self._ctx.store.put_new(
-                self._bucket, key, record.to_bytes(), "application/json"
-            ):
+            if uploads.commit_record(record):
                 return record
             try:
-                return Record.from_bytes(self._ctx.store.read(self._bucket, key), key)
+                return uploads.record(record.task_id)
             except NotFound:
                 continue  # taken away between the two looks
             except PermanentError as error:
                 # the sweep repairs it
                 raise TransientError(error.code, error.detail) from error
-        raise TransientError(Code.INTERNAL, f"{key} comes and goes")
+        raise TransientError(Code.INTERNAL, f"{record.place()} comes and goes")
 
     @property
     def _bucket(self) -> str:

@@ -20,7 +20,6 @@ from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
 from handlers.processes.heartbeat_store import MAX_QUIET_S, heartbeat_store
 from handlers.processes.settle import settle_with_retry
-from handlers.retelling import read_receipt
 from handlers.webhooks.call_log import CallLog, PendingCall
 from handlers.webhooks.fair_queue import MAX_CALLS, FairQueue
 from handlers.webhooks.sender import Sender
@@ -82,7 +81,7 @@ class Dispatcher:
         """
         upload_id = CallbackDue.decode(body).upload_id
         try:
-            receipt = read_receipt(self._ctx, upload_id)
+            receipt = self._ctx.uploads.receipt(upload_id)
         except NotFound:
             return  # erased
         if receipt.callback is None:

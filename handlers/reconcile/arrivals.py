@@ -23,17 +23,16 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime
 
 from handlers.context import Context
-from handlers.on_upload import upload_id
 from handlers.reconcile.isolation import Apart, store_answers
 from handlers.reconcile.pass_context import chunks
 from handlers.reconcile.report import Look
 from handlers.reconcile.uploads import decide
 from handlers.reconcile.watermark import MARGIN
-from shared.errors import NotFound
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Document
+from shared.uploads.ref import upload_id_of
 
 READERS = 8
 RANGE = 10_000
@@ -95,7 +94,7 @@ class Arrivals:
                 info for known, info in new.items() if known not in self._decided
             ):
                 for info, missed in apart.each(
-                    "arrivals", pool, self._is_missed, listed, upload_id
+                    "arrivals", pool, self._is_missed, listed, upload_id_of
                 ):
                     if isinstance(missed, Exception):
                         failed.add(_known(info))
@@ -177,12 +176,7 @@ class Arrivals:
         may still be on its way.
         """
         ctx = self._ctx
-        try:
-            receipt = ctx.store.head(
-                ctx.settings.bucket_results, keys.receipt(upload_id(info))
-            )
-        except NotFound:
-            receipt = None
+        receipt = ctx.uploads.receipt_info(upload_id_of(info))
         # Younger than its receipt: the same bytes were put again at the same key, which
         # is another upload.
         if receipt is not None and receipt.last_modified >= info.last_modified:

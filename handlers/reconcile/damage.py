@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.retelling import read_receipt, receipt_of, write_again
+from handlers.retelling import receipt_of
 from shared import __version__, workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.telemetry import logger
 from shared.uploads import keys
-from shared.uploads.cancellation import ERASED
 from shared.uploads.documents import (
     Document,
     Fault,
@@ -25,6 +24,7 @@ from shared.uploads.documents import (
     Record,
     WorkflowRef,
 )
+from shared.uploads.outcome import ERASED_FAULT, ERASED_KEY
 
 JSON = "application/json"
 PNG, HEAD_BYTES = b"\x89PNG\r\n\x1a\n", 24
@@ -32,7 +32,6 @@ LOST_REASON = Fault(
     error_code=Code.BAD_DOCUMENT,
     error_detail="why it failed could not be read any more; `darkroom dead retry` or another upload begins anew",
 )
-ERASED_REASON = Fault(error_code=Code.ERASED, error_detail="its owner had it erased")
 LOST = "made anew by the sweep from the receipt and the result: the steps, tiles and times of the work are lost"
 
 D = TypeVar("D", bound=Document)
@@ -61,15 +60,14 @@ def repair_record(ctx: Context, task_id: str) -> bool:
     )
     if receipt is None:
         return _told("record", repaired=False)
-    key = keys.record(task_id)
-    keep(ctx, key)
+    keep(ctx, keys.record(task_id))
     try:
         record = _record(ctx, receipt)
     except NotFound:
-        ctx.store.delete(ctx.settings.bucket_results, key)
-        write_again(ctx, receipt)
+        ctx.uploads.delete_record(task_id)
+        ctx.uploads.write_receipt(receipt)
         return _told("record", repaired=True)
-    ctx.store.put(ctx.settings.bucket_results, key, record.to_bytes(), JSON)
+    ctx.uploads.write_record(record)
     return _told("record", repaired=True)
 
 
@@ -83,12 +81,7 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
     if record is None:
         return _told("receipt", repaired=False)
     keep(ctx, keys.receipt(upload_id))
-    ctx.store.put(
-        ctx.settings.bucket_results,
-        keys.receipt(upload_id),
-        receipt_of(record).to_bytes(),
-        JSON,
-    )
+    ctx.uploads.write_receipt(receipt_of(record))
     return _told("receipt", repaired=True)
 
 
@@ -99,19 +92,19 @@ def repair_reason(ctx: Context, upload_id: str) -> bool:
     The photo is not restored again by itself: its owner may have cancelled it.
     """
     try:
-        receipt = read_receipt(ctx, upload_id)
+        receipt = ctx.uploads.receipt(upload_id)
     except PermanentError:
         return _told("reason", repaired=False)
     fault, rejected = receipt.fault or LOST_REASON, receipt.decision == "rejected"
-    if receipt.source.key == ERASED:
-        fault = ERASED_REASON
+    if receipt.source.key == ERASED_KEY:
+        fault = ERASED_FAULT
     bucket, key = ctx.settings.bucket_quarantine, keys.reason(upload_id)
     reason = Reason(
         upload_id=upload_id,
         task_id=receipt.task_id,
         error_code=fault.error_code,
         error_detail=fault.error_detail,
-        status="rejected" if rejected and fault is not ERASED_REASON else "failed",
+        status="rejected" if rejected and fault is not ERASED_FAULT else "failed",
         source=receipt.source,
         retries=receipt.retries,
         at=receipt.decided_at

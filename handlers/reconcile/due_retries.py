@@ -18,7 +18,7 @@ from typing import TypeVar
 from handlers.context import Context
 from handlers.reconcile.isolation import Apart, ident_of
 from handlers.reconcile.tables import packed
-from handlers.retelling import read_receipt, task_of
+from handlers.retelling import task_of
 from shared.broker.topology import restore_queue
 from shared.errors import NotFound, PermanentError
 from shared.runtime.failpoints import passing
@@ -171,12 +171,13 @@ class Calls:
     def _call(self, task_id: str, seen: Seen) -> bool:
         ctx = self._ctx
         try:
-            receipt = read_receipt(ctx, seen.claim.note.upload_id)
+            receipt = ctx.uploads.receipt(seen.claim.note.upload_id)
+            outcome = ctx.uploads.outcome(receipt)
         except NotFound:
             return self._drop(task_id, seen)
         except PermanentError:
-            return False  # the pass over the receipts repairs it
-        if receipt.task_id != task_id or ended(ctx, task_id, receipt.upload_id):
+            return False  # the pass over all documents repairs it
+        if receipt.task_id != task_id or outcome:
             return self._drop(task_id, seen)
         passing("sweep.before_publish")
         ctx.publisher.publish(
@@ -214,17 +215,3 @@ class Calls:
                 attempt=seen.claim.number,
             )
         return False
-
-
-def ended(ctx: Context, task_id: str, upload_id: str) -> bool:
-    """Whether the bucket has the end of this upload by now."""
-    for bucket, key in (
-        (ctx.settings.bucket_results, keys.record(task_id)),
-        (ctx.settings.bucket_quarantine, keys.reason(upload_id)),
-    ):
-        try:
-            ctx.store.head(bucket, key)
-        except NotFound:
-            continue
-        return True
-    return False

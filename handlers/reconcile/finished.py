@@ -12,7 +12,7 @@ from functools import partial
 from handlers.reconcile import damage
 from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.tables import Entry, Ids, packed, text
-from shared.errors import NotFound, PermanentError
+from shared.errors import PermanentError
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Record
@@ -74,7 +74,7 @@ class Ends:
             self._work.ctx.store,
             self._work.ctx.settings,
         )
-        if _exists(work, keys.record(task_id)):
+        if work.ctx.uploads.has_record(task_id):
             return
         work.report.results_retired += 1
         if work.dry_run:
@@ -83,7 +83,7 @@ class Ends:
         store.delete(settings.bucket_results, info.key)
         store.delete(settings.bucket_results, keys.preview(task_id))
         # a worker found the result there, and committed it meanwhile
-        if _exists(self._work, keys.record(task_id)):
+        if work.ctx.uploads.has_record(task_id):
             store.copy(
                 replace(info, bucket=settings.bucket_archive),
                 settings.bucket_results,
@@ -135,13 +135,5 @@ class Ends:
                 self._work.again(info)
                 return False
             report.repaired += repaired
-            return repaired and _exists(self._work, info.key)
+            return repaired and self._work.ctx.uploads.has_record(task_id)
         return True
-
-
-def _exists(work: Work, key: str) -> bool:
-    try:
-        work.ctx.store.head(work.ctx.settings.bucket_results, key)
-    except NotFound:
-        return False
-    return True

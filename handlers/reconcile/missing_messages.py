@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from handlers.context import Context
-from handlers.reconcile.due_retries import Seen, ended
+from handlers.reconcile.due_retries import Seen
 from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.tables import Entry, micros, text
-from handlers.retelling import read_receipt, task_of, write_again
+from handlers.retelling import task_of
 from shared.broker import topology
 from shared.broker.depth import Backlog
 from shared.errors import PermanentError
@@ -109,8 +109,8 @@ def _published(ctx: Context, receipt: Receipt) -> None:
     upload, or without a name.
     """
     with suppress(PermanentError):
-        if read_receipt(ctx, receipt.upload_id) == receipt:
-            write_again(ctx, receipt)
+        if ctx.uploads.receipt(receipt.upload_id) == receipt:
+            ctx.uploads.write_receipt(receipt)
 
 
 def restore_shared(work: Work, entry: Entry) -> bool:
@@ -121,18 +121,14 @@ def restore_shared(work: Work, entry: Entry) -> bool:
     """
     ctx, upload_id = work.ctx, text(entry.upload)
     try:
-        receipt = read_receipt(ctx, upload_id)
+        receipt = ctx.uploads.receipt(upload_id)
+        if receipt.decision != "duplicate" or ctx.uploads.outcome(receipt):
+            return False
     except PermanentError:
         return True  # gone or damaged meanwhile: the next pass sees to it
-    if (
-        receipt.decision != "duplicate"
-        or receipt.task_id is None
-        or ended(ctx, receipt.task_id, upload_id)
-    ):
-        return False
     work.report.republished += 1
     if not work.dry_run:
-        write_again(ctx, receipt.model_copy(update={"decision": "queued"}))
+        ctx.uploads.write_receipt(receipt.model_copy(update={"decision": "queued"}))
         ctx.publisher.publish(entry.queue, task_of(receipt).encode())
         logger().info("task.republished", task_id=receipt.task_id, upload_id=upload_id)
     return True
@@ -146,11 +142,11 @@ def _still_waiting(
     ctx: Context, claimed: Mapping[str, Seen], upload_id: str
 ) -> Receipt | None:
     try:
-        receipt = read_receipt(ctx, upload_id)
+        receipt = ctx.uploads.receipt(upload_id)
+        if receipt.decision != "queued" or ctx.uploads.outcome(receipt):
+            return None
     except PermanentError:
         return None
-    if receipt.decision != "queued" or receipt.task_id is None:
-        return None
-    seen = claimed.get(receipt.task_id)
-    begun = seen is not None and not seen.has_message
-    return None if begun or ended(ctx, receipt.task_id, upload_id) else receipt
+    seen = claimed.get(receipt.task_id or "")
+    is_begun = seen is not None and not seen.has_message
+    return None if is_begun else receipt

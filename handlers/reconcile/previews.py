@@ -47,8 +47,7 @@ def _delete(work: Work, listed: ObjectInfo) -> bool:
         return False
     upload = listed.key.removeprefix("receipts/").removesuffix(".json")
     task_id = upload.rpartition("/")[2]
-    for key in (keys.result(task_id), keys.preview(task_id), keys.record(task_id)):
-        store.delete(settings.bucket_results, key)
-    store.delete(settings.bucket_quarantine, keys.reason(upload))
+    work.ctx.uploads.delete_results(task_id)
+    work.ctx.uploads.delete_reason(upload)
     store.delete(listed.bucket, listed.key)
     return True

@@ -20,12 +20,11 @@ from handlers.reconcile.finished import Ends
 from handlers.reconcile.isolation import ident_of
 from handlers.reconcile.pass_context import Work
 from handlers.reconcile.tables import Entry, text
-from handlers.retelling import read_reason, read_receipt, read_record
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.telemetry import logger
-from shared.uploads import claims, keys
-from shared.uploads.cancellation import WITHDRAWN
-from shared.uploads.documents import Reason, Record
+from shared.uploads import claims
+from shared.uploads.documents import Reason
+from shared.uploads.outcome import WITHDRAWN
 
 
 def endings(work: Work, ends: Ends, entries: Sequence[Entry]) -> dict[bytes, Ending]:
@@ -54,21 +53,19 @@ def endings(work: Work, ends: Ends, entries: Sequence[Entry]) -> dict[bytes, End
 
 
 def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"] | None:
-    upload_id = text(entry.upload)
     try:
-        reason = read_reason(work.ctx, upload_id)
+        reason = work.ctx.uploads.reason(entry.ref.upload_id)
     except NotFound:
         return None  # the photo was given a fresh start meanwhile
     except PermanentError:
         return "damaged"
-    if reason.source.upload_time > entry.upload_time:
-        # of a later upload, whose receipt came after this pass had listed them
-        return None
-    if reason.source.upload_time < entry.upload_time:
-        _drop(work, reason)
+    if reason.ref != entry.ref:
+        # A later one's receipt came after this pass had listed them.
+        if reason.source.upload_time < entry.upload_time:
+            _drop(work, reason)
         return None
     if reason.error_code in WITHDRAWN and _is_in_work(work, reason):
-        return None  # whoever has it in hand cleans up behind himself
+        return None  # the worker that has it in hand cleans up itself
     try:
         return _kept(work, ends, entry, reason)
     except PermanentError:
@@ -76,33 +73,31 @@ def _ending(work: Work, ends: Ends, entry: Entry) -> Ending | Literal["damaged"]
 
 
 def _kept(work: Work, ends: Ends, entry: Entry, reason: Reason) -> Ending:
-    end = Ending(
-        reason.upload_id,
-        entry.upload_time,
-        "rejected",
-        reason.retries,
-        reason.error_code == Code.ERASED,
-    )
-    record = (
-        _record(work, reason.task_id)
-        if reason.task_id and (end.erased or ends.has_record(entry))
-        else None
-    )
-    if not end.erased:  # an attempt that had been given up may have succeeded after all
-        return (
-            end._replace(least="duplicate", retries=0)
-            if record and record.is_of(reason)
-            else end
-        )
-    if not work.dry_run and reason.task_id:
-        # else it was uploaded again, and has a result
-        if record is None or record.is_of(reason):
-            erasure.take_away_results(work.ctx, reason.task_id)
-        receipt = read_receipt(work.ctx, reason.upload_id)
-        # else the same bytes came again meanwhile
-        if receipt.source.upload_time == entry.upload_time:
-            erasure.take_away_upload(work.ctx, receipt)
-    return end
+    """What the log must say, at the least, of an upload with this reason."""
+    if reason.error_code == Code.ERASED:
+        if not work.dry_run:
+            _finish_erasure(work, reason)
+        return Ending(*entry.ref, "rejected", reason.retries, erased=True)
+    if ends.has_record(entry):
+        record = work.ctx.uploads.record_if_any(text(entry.task))
+        # An attempt that had been given up may have succeeded after all.
+        if record and record.ref == reason.ref:
+            return Ending(*entry.ref, "duplicate")
+    return Ending(*entry.ref, "rejected", reason.retries)
+
+
+def _finish_erasure(work: Work, reason: Reason) -> None:
+    if reason.task_id is None:
+        return
+    uploads = work.ctx.uploads
+    record = uploads.record_if_any(reason.task_id)
+    # Else it was uploaded again, and has a result.
+    if record is None or record.ref == reason.ref:
+        erasure.take_away_results(work.ctx, reason.task_id)
+    receipt = uploads.receipt(reason.upload_id)
+    # Else the same bytes came again meanwhile.
+    if receipt.ref == reason.ref:
+        erasure.take_away_upload(work.ctx, receipt)
 
 
 def _drop(work: Work, reason: Reason) -> None:
@@ -110,9 +105,7 @@ def _drop(work: Work, reason: Reason) -> None:
     worker, is not that of the later.
     """
     if not work.dry_run:
-        work.ctx.store.delete(
-            work.ctx.settings.bucket_quarantine, keys.reason(reason.upload_id)
-        )
+        work.ctx.uploads.delete_reason(reason.upload_id)
     logger().warning("reason.superseded", upload_id=reason.upload_id)
 
 
@@ -124,10 +117,3 @@ def _is_in_work(work: Work, reason: Reason) -> bool:
     if claim is None or not claim.in_progress:
         return False
     return claim.due_s(settings.lease_s) > 0
-
-
-def _record(work: Work, task_id: str) -> Record | None:
-    try:
-        return read_record(work.ctx, task_id)
-    except NotFound:
-        return None

@@ -18,7 +18,7 @@ from handlers.context import Context
 from handlers.on_record import EventWriter
 from handlers.reconcile.pass_context import chunks
 from handlers.reconcile.tables import Ids, packed, text
-from handlers.retelling import facts_of, read_reason, read_receipt, read_record
+from handlers.retelling import facts_of
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
@@ -83,7 +83,7 @@ class _Rebuild:
         told = bytearray(len(records))
 
         def of_upload(ident: str) -> list[LogEvent]:
-            events = facts_of(self._ctx, read_receipt(self._ctx, ident))
+            events = facts_of(self._ctx, self._ctx.uploads.receipt(ident))
             return (
                 [*events, *self._erasure(ident)] if packed(ident) in reasons else events
             )
@@ -102,23 +102,23 @@ class _Rebuild:
         bucket = settings.bucket_results
 
         def events_of(ident: str) -> list[LogEvent]:
-            record = read_record(self._ctx, ident)
+            record = self._ctx.uploads.record(ident)
             return [] if record.preview else [events.of_record(record, bucket)]
 
         for _ in self._tell(alone, events_of):
             self.report.records_alone += 1
         alone = [upload for upload in reasons if upload not in receipts]
         for _ in self._tell(
-            alone, lambda ident: [events.of_reason(read_reason(self._ctx, ident))]
+            alone, lambda ident: [events.of_reason(self._ctx.uploads.reason(ident))]
         ):
             self.report.reasons_alone += 1
 
     def _erasure(self, ident: str) -> list[LogEvent]:
         """It has the last word, whatever is still there of the photo."""
         try:
-            reason = read_reason(self._ctx, ident)
-        except PermanentError:
-            return []  # gone; or damaged, and counted where it is all there is
+            reason = self._ctx.uploads.reason(ident)
+        except NotFound:
+            return []  # gone meanwhile
         return [events.of_reason(reason)] if reason.error_code == Code.ERASED else []
 
     def _ids(self, bucket: str, prefix: str, ending: str) -> Ids:

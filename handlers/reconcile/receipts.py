@@ -18,7 +18,7 @@ from handlers.reconcile.isolation import ident_of
 from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.reasons import endings
 from handlers.reconcile.tables import Entry, Ids, Unsettled, packed, text
-from handlers.retelling import facts_of, read_receipt
+from handlers.retelling import facts_of
 from handlers.webhooks.call_log import CallLog
 from shared.broker import topology
 from shared.errors import DatabaseUnavailable, PermanentError
@@ -273,7 +273,7 @@ class Receipts:
     def _erase(self, upload_id: str, upload_time: datetime) -> None:
         """What its owner would have erased with its task, had the log known of it."""
         ctx = self._work.ctx
-        receipt = read_receipt(ctx, upload_id)
+        receipt = ctx.uploads.receipt(upload_id)
         if (
             receipt.source.upload_time == upload_time
             and receipt.task_id
@@ -311,7 +311,7 @@ class Receipts:
 
     def _events(self, upload_id: str) -> list[bytes]:
         try:
-            receipt = read_receipt(self._work.ctx, upload_id)
+            receipt = self._work.ctx.uploads.receipt(upload_id)
             facts = facts_of(self._work.ctx, receipt)
         except PermanentError:
             return []  # gone or damaged meanwhile: the next pass sees to it

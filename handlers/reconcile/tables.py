@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from shared.broker.topology import restore_queue
+from shared.uploads.ref import UploadRef
 
 ID_BYTES = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,6 +94,11 @@ class Entry:
     queued: bool
     lane: int = 0
     callback: bool = False
+
+    @property
+    def ref(self) -> UploadRef:
+        """The upload that the receipt is of."""
+        return UploadRef(text(self.upload), self.upload_time)
 
     @property
     def shares(self) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload, upload_id
+from handlers.on_upload import Decision, on_upload
 from handlers.reconcile import damage
 from handlers.reconcile.pass_context import Work
 from handlers.reconcile.receipts import Receipts
@@ -14,6 +14,7 @@ from handlers.reconcile.tables import packed, text
 from shared.runtime.failpoints import passing
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
+from shared.uploads.ref import upload_id_of
 
 
 def look_at_uploads(work: Work, receipts: Receipts) -> None:
@@ -25,7 +26,7 @@ def look_at_uploads(work: Work, receipts: Receipts) -> None:
         if info.key.endswith("/") or (work.since and info.last_modified < work.since):
             continue
         work.report.uploads += 1
-        upload = packed(upload_id(info))
+        upload = packed(upload_id_of(info))
         if upload in damaged:
             damaged.discard(upload)
             if not work.dry_run:

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from handlers.context import Context
-from handlers.retelling import failed_before, read_receipt, read_record, reason_of
-from shared.errors import Code, NotFound
+from shared.errors import NotFound
 from shared.uploads import identity
-from shared.uploads.documents import Receipt, Record
+from shared.uploads.documents import Receipt
 from shared.uploads.identity import canonical_json
 from shared.uploads.messages import Status
+from shared.uploads.outcome import Outcome
 
 TYPE = "task.finished"
 
@@ -31,14 +31,6 @@ class Call:
     body: bytes
 
 
-@dataclass(frozen=True)
-class _End:
-    status: Status
-    at: datetime
-    record: Record | None = None
-    code: Code | None = None
-
-
 def call_of(ctx: Context, upload_id: str) -> Call | None:
     """The call that is due about an upload, as the bucket tells it. None: it has not
     ended, or nobody asked.
@@ -47,20 +39,19 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
     `StorageUnavailable`.
     """
     try:
-        receipt = read_receipt(ctx, upload_id)
+        receipt = ctx.uploads.receipt(upload_id)
     except NotFound:
         return None  # erased
-    end = _end(ctx, receipt) if receipt.callback else None
-    if end is None or receipt.callback is None:
+    outcome = ctx.uploads.outcome(receipt) if receipt.callback else None
+    if outcome is None or receipt.callback is None:
         return None
+    status = outcome.published_status
     moment = receipt.source.upload_time
     # A photo that a person gave a fresh start ends once more, and that is another call.
     again = [f"retry {receipt.retries}"] if receipt.retries else []
-    ident = identity.event_id(
-        upload_id, "callback", moment.isoformat(), end.status, *again
-    )
-    body = _body(ctx.settings.api_url, receipt, end)
-    return Call(receipt.callback, ident, receipt.user_hash, moment, end.status, body)
+    ident = identity.event_id(upload_id, "callback", moment.isoformat(), status, *again)
+    body = _body(ctx.settings.api_url, receipt, outcome)
+    return Call(receipt.callback, ident, receipt.user_hash, moment, status, body)
 
 
 def sample(api_url: str, at: datetime) -> bytes:
@@ -78,39 +69,17 @@ def sample(api_url: str, at: datetime) -> bytes:
     )
 
 
-def _end(ctx: Context, receipt: Receipt) -> _End | None:
-    if receipt.decision == "rejected":
-        return _End(
-            "rejected",
-            receipt.decided_at,
-            code=receipt.fault.error_code if receipt.fault else None,
-        )
-    try:
-        if receipt.task_id:
-            record = read_record(ctx, receipt.task_id)
-            if failed := failed_before(ctx, receipt, record):
-                return _End(failed.status, failed.at, code=failed.error_code)
-            return _End(
-                "success" if record.is_of(receipt) else "duplicate",
-                record.finished_at,
-                record,
-            )
-    except NotFound:
-        pass
-    reason = reason_of(ctx, receipt)
-    return _End(reason.status, reason.at, code=reason.error_code) if reason else None
-
-
-def _body(api_url: str, receipt: Receipt, end: _End) -> bytes:
-    data: dict[str, Any] = {"upload_id": receipt.upload_id, "status": end.status}
+def _body(api_url: str, receipt: Receipt, outcome: Outcome) -> bytes:
+    record, status = outcome.record, outcome.published_status
+    data: dict[str, Any] = {"upload_id": receipt.upload_id, "status": status}
     if receipt.task_id:
         data["task_id"] = receipt.task_id
-    if end.code:
-        data["error"] = {"code": end.code}
-    if end.record:
-        data |= {"width": end.record.width, "height": end.record.height}
-        data["links"] = _links(api_url, end.record.task_id)
-    return canonical_json(_message(TYPE, end.at, data))
+    if outcome.fault:
+        data["error"] = {"code": outcome.fault.error_code}
+    if record:
+        data |= {"width": record.width, "height": record.height}
+        data["links"] = _links(api_url, record.task_id)
+    return canonical_json(_message(TYPE, outcome.at, data))
 
 
 def _message(kind: str, at: datetime, data: dict[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ def wait(
         uploads.look(store, settings, upload)
         if upload.record:
             return upload.record
-        if upload.reason:
-            raise PermanentError(upload.reason.error_code, upload.reason.error_detail)
+        if upload.fault:
+            raise PermanentError(upload.fault.error_code, upload.fault.error_detail)
         time.sleep(poll_s)
     detail = f"{upload.upload_id} was not restored within {timeout_s:.0f} s; `darkroom status` says what is down"
     raise TransientError(Code.INTERNAL, detail)

@@ -51,7 +51,7 @@ class Photo:
 
     @property
     def ended(self) -> bool:
-        return self.upload.reason is not None or self.row is not None
+        return self.upload.fault is not None or self.row is not None
 
 
 @app.command()
@@ -180,9 +180,9 @@ def _report(
     for number, photo in enumerate(photos, 1):
         record, row = photo.upload.record, photo.row
         if record is None or row is None:
-            reason = photo.upload.reason
+            fault = photo.upload.fault
             disagreements.append(
-                f"{photo.sample.key}: {reason.error_detail if reason else 'no result, or no log row'}"
+                f"{photo.sample.key}: {fault.error_detail if fault else 'no result, or no log row'}"
             )
             continue
         data = store.read(settings.bucket_results, record.result_key)

@@ -48,7 +48,7 @@ class Submitted:
 
     @property
     def fault(self) -> str | None:
-        return self.upload.reason.error_detail if self.upload.reason else None
+        return self.upload.fault.error_detail if self.upload.fault else None
 
     def look(self) -> None:
         uploads.look(self.store, self.settings, self.upload)
@@ -77,7 +77,7 @@ class Submitted:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        record, reason = self.upload.record, self.upload.reason
+        record, fault = self.upload.record, self.upload.fault
         return {
             "path": str(self.path),
             "upload_id": self.upload.upload_id,
@@ -85,8 +85,8 @@ class Submitted:
             "task_id": self.upload.receipt.task_id if self.upload.receipt else None,
             "result_key": record.result_key if record else None,
             "saved_as": str(self.saved_as) if self.saved_as else None,
-            "error_code": reason.error_code if reason else None,
-            "error_detail": reason.error_detail if reason else None,
+            "error_code": fault.error_code if fault else None,
+            "error_detail": fault.error_detail if fault else None,
         }
 
 

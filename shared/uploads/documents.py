@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.errors import Code, PermanentError
 from shared.uploads import keys
 from shared.uploads.messages import Priority
+from shared.uploads.ref import UploadRef
 
 
 class Part(BaseModel):
@@ -152,6 +153,11 @@ class Receipt(Document):
     callback: str | None = None
     """The URL that is called when the upload has ended."""
 
+    @property
+    def ref(self) -> UploadRef:
+        """The upload that was decided on."""
+        return UploadRef(self.upload_id, self.source.upload_time)
+
     def place(self) -> str:
         return keys.receipt(self.upload_id)
 
@@ -191,6 +197,11 @@ class Reason(Document):
     attempts: int = 0
     retries: int = 0
     at: datetime
+
+    @property
+    def ref(self) -> UploadRef:
+        """The upload that ended; the same bytes at the same key share its place."""
+        return UploadRef(self.upload_id, self.source.upload_time)
 
     def place(self) -> str:
         return keys.reason(self.upload_id)
@@ -237,11 +248,7 @@ class Record(Document):
     def place(self) -> str:
         return keys.record(self.task_id)
 
-    def is_of(self, upload: Receipt | Reason) -> bool:
-        """Whether it was made for this very upload, and not for another that shares the
-        task, or the key.
-        """
-        return (self.upload_id, self.source.upload_time) == (
-            upload.upload_id,
-            upload.source.upload_time,
-        )
+    @property
+    def ref(self) -> UploadRef:
+        """The upload that it was made for; others may share its task."""
+        return UploadRef(self.upload_id, self.source.upload_time)

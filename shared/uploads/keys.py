@@ -25,6 +25,14 @@ def preview(task_id: str) -> str:
     return f"previews/{task_id}.webp"
 
 
+def results(task_id: str) -> tuple[str, str, str]:
+    """Result, preview and record, in the order in which they are taken away.
+
+    The record goes last: while it is there, the sweep looks after the others.
+    """
+    return result(task_id), preview(task_id), record(task_id)
+
+
 def receipt(upload_id: str) -> str:
     return f"receipts/{upload_id}.json"
 

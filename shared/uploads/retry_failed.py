@@ -11,13 +11,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectStore
 from shared.uploads import claims, events, keys
-from shared.uploads.cancellation import WITHDRAWN
-from shared.uploads.documents import Reason, Receipt
+from shared.uploads.documents import Receipt
 from shared.uploads.messages import RestoreTask
+from shared.uploads.outcome import WITHDRAWN
+from shared.uploads.store import UploadStore
 
 
 class Publisher(Protocol):
@@ -36,56 +36,42 @@ def reopen(
 
     Raises `StorageUnavailable`, `BrokerUnavailable`: call it again.
     """
-    try:
-        receipt = _read(task, store, settings)
-    except PermanentError:
+    uploads = UploadStore(store, settings)
+    receipt = uploads.readable_receipt(task.upload_id)
+    if receipt is None or receipt.task_id != task.task_id:
         return False  # the worker will say what is wrong with it
+    if not _has_failed(receipt, uploads):
+        return False
     again = receipt.model_copy(
         update={"retries": receipt.retries + 1, "retried_at": now}
     )
-    store.put(
-        settings.bucket_results,
-        keys.receipt(again.upload_id),
-        again.to_bytes(),
-        "application/json",
-    )
+    uploads.write_receipt(again)
     events.tell(publisher, events.of_receipt(again, settings.bucket_results), again)
     _forget_attempts(task.task_id, store, settings)
-    try:
-        _failure(receipt, store, settings)
-    except PermanentError:
-        # its owner took it back meanwhile: the sweep finishes what he began
+    if not _has_failed(receipt, uploads):
+        # Its owner took it back meanwhile, and the sweep finishes that.
         return False
     store.delete(
         settings.bucket_quarantine,
         keys.quarantined(again.upload_id, again.source.key, again.source.filename),
     )
-    store.delete(settings.bucket_quarantine, keys.reason(again.upload_id))
+    uploads.delete_reason(again.upload_id)
     # its next end is told, too
     store.delete(settings.bucket_results, keys.callback_told(again.upload_id))
     return True
 
 
-def _read(task: RestoreTask, store: ObjectStore, settings: Settings) -> Receipt:
-    """The receipt. Raises `PermanentError` where there is none for this task, or its
-    photo has not failed.
-    """
-    key = keys.receipt(task.upload_id)
-    receipt = Receipt.from_bytes(store.read(settings.bucket_results, key), key)
-    if receipt.task_id != task.task_id:
-        raise NotFound(Code.BAD_DOCUMENT, f"{key} is not about task {task.task_id}")
-    _failure(receipt, store, settings)
-    return receipt
+def _has_failed(receipt: Receipt, uploads: UploadStore) -> bool:
+    """Whether its reason says so. What its owner took back stays so.
 
-
-def _failure(receipt: Receipt, store: ObjectStore, settings: Settings) -> None:
-    """Raises `PermanentError` where the photo has not failed. What its owner took back
-    stays so.
+    The outcome does not tell: a fresh start that broke off has taken it back already.
     """
-    key = keys.reason(receipt.upload_id)
-    reason = Reason.from_bytes(store.read(settings.bucket_quarantine, key), key)
-    if reason.status != "failed" or reason.error_code in WITHDRAWN:
-        raise NotFound(reason.error_code, f"{key} is not about a failure")
+    reason = uploads.reason_of(receipt.ref)
+    return (
+        reason is not None
+        and reason.status == "failed"
+        and reason.error_code not in WITHDRAWN
+    )
 
 
 def _forget_attempts(task_id: str, store: ObjectStore, settings: Settings) -> None:

@@ -23,7 +23,6 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from handlers.audit_log.database import AuditLog, Filter
-from handlers.on_upload import upload_id
 from infra.bootstrap import bootstrap, buckets
 from infra.commands import storage
 from infra.local.stack import Stack
@@ -33,6 +32,7 @@ from shared.s3.presign import Presigner, Upload
 from shared.s3.store import ObjectInfo, S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.ref import upload_id_of
 from tests.support.brokers import free_port
 from tests.support.databases import corner
 from tests.support.stores import drop_bucket, keep_versions, make_bucket, versions
@@ -248,7 +248,7 @@ def put(store: S3Store, key: str, data: bytes) -> ObjectInfo:
 
 
 def restored(store: S3Store, info: ObjectInfo) -> Record:
-    ident = upload_id(info)
+    ident = upload_id_of(info)
     receipt = eventually(
         lambda: document(store, "results", keys.receipt(ident)), "a receipt", PATIENCE_S
     )
@@ -292,23 +292,23 @@ def test_the_main_job(darkroom: Settings, tmp_path: Path) -> None:
         json.loads(line)
         for line in (tmp_path / "handlershttp.log").read_text().splitlines()
     ]
-    assert upload_id(info) in {line.get("upload_id") for line in doors}, (
+    assert upload_id_of(info) in {line.get("upload_id") for line in doors}, (
         "the door, not the sweep, decided on it"
     )
 
     bad = put(store, "told/bad.jpg", b"no photo")
     reason = eventually(
-        lambda: document(store, "quarantine", keys.reason(upload_id(bad))),
+        lambda: document(store, "quarantine", keys.reason(upload_id_of(bad))),
         "a reason",
         PATIENCE_S,
     )
     assert reason
     assert (
-        Reason.from_bytes(reason, keys.reason(upload_id(bad))).error_code
+        Reason.from_bytes(reason, keys.reason(upload_id_of(bad))).error_code
         == "unsupported_format"
     )
     assert (
-        store.read("quarantine", keys.quarantined(upload_id(bad), bad.key))
+        store.read("quarantine", keys.quarantined(upload_id_of(bad), bad.key))
         == b"no photo"
     )
     book = AuditLog(

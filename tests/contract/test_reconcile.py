@@ -18,7 +18,7 @@ from handlers.on_upload import on_upload
 from handlers.reconcile import arrivals
 from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.report import SweepReport
-from handlers.retelling import facts_of, read_receipt
+from handlers.retelling import facts_of
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
 from shared.errors import Code
@@ -233,7 +233,7 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
     put(ctx, "grandma.png", photo(1))
     event = UploadEvent(ctx.settings.bucket_uploads, "grandma.png", "create")
     upload = on_upload(event, ctx).upload_id or ""
-    receipt = read_receipt(ctx, upload)
+    receipt = ctx.uploads.receipt(upload)
     failed = Reason(
         upload_id=upload,
         task_id=receipt.task_id,
@@ -270,7 +270,7 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
                 == told
             )
         assert [info.key for info in ctx.store.list(ctx.settings.bucket_uploads)] == []
-        audit_log.write(facts_of(ctx, read_receipt(ctx, upload)))
+        audit_log.write(facts_of(ctx, ctx.uploads.receipt(upload)))
         (row,) = audit_log.page(Filter(), 10)
         assert (row.error_code, row.image_filename) == (Code.ERASED, None)
         assert (

@@ -16,7 +16,7 @@ from handlers.audit_log.database import Ending, UploadKey
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
-from handlers.on_upload import on_upload, upload_id
+from handlers.on_upload import on_upload
 from handlers.reconcile.report import SweepReport
 from shared.broker import topology
 from shared.broker.depth import Backlog
@@ -27,6 +27,7 @@ from shared.uploads import keys
 from shared.uploads.claims import Claim, Claims
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent, RestoreTask
+from shared.uploads.ref import upload_id_of
 from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
 
 BUCKETS = ("uploads", "results", "quarantine", "archive")
@@ -117,7 +118,7 @@ class Town:
         """An upload that the handler decided on; its id."""
         info = self.put(key, data, metadata)
         on_upload(UploadEvent("uploads", key, "create", info.version), self.ctx)
-        return upload_id(info)
+        return upload_id_of(info)
 
     def receipt(self, upload: str) -> Receipt:
         return Receipt.from_bytes(

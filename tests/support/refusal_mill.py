@@ -22,7 +22,7 @@ from gpu_worker.worker import Worker
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
-from handlers.on_upload import on_upload, upload_id
+from handlers.on_upload import on_upload
 from shared.broker import topology
 from shared.errors import (
     Code,
@@ -34,6 +34,7 @@ from shared.errors import (
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
 from shared.uploads import keys
+from shared.uploads.ref import upload_id_of
 from tests.support.fakes import MemoryStore
 from tests.support.reconcile_world import BUCKETS, LEASE_S, Town, photo
 from tests.support.refusals import Refusal
@@ -114,7 +115,8 @@ class Mill:
         for number, key in enumerate((*OTHERS, OURS)):
             self.store.put("uploads", key, photo(number), "image/png")
         self.ids = {
-            key: upload_id(self.store.head("uploads", key)) for key in (*OTHERS, OURS)
+            key: upload_id_of(self.store.head("uploads", key))
+            for key in (*OTHERS, OURS)
         }
         self.store.calls.clear()
 

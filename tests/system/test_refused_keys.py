@@ -15,12 +15,13 @@ import pytest
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
-from handlers.on_upload import on_upload, upload_id
+from handlers.on_upload import on_upload
 from shared.errors import Code, DarkroomError, NotFound
 from shared.runtime.retry import RetryPolicy
 from shared.s3 import client, http
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
+from shared.uploads.ref import upload_id_of
 from tests.support.client import photo
 from tests.support.fault_proxy import Fault, fault_proxy
 from tests.support.patched import buckets, patched
@@ -127,7 +128,7 @@ def brought(
         replace(KINDS[kind], methods=(method,)),
         code,
         key,
-        upload_id(ctx.store.head(bucket, key)),
+        upload_id_of(ctx.store.head(bucket, key)),
     )
 
 

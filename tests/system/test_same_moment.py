@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.retelling import read_receipt, task_of
+from handlers.retelling import task_of
 from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
 from shared.s3.store import S3Store
@@ -67,7 +67,7 @@ def test_of_two_workers_at_the_same_point_one_restores_the_photo(
             info.key
             for info in ctx.store.list(ctx.settings.bucket_results, "receipts/")
         ]
-        receipt = read_receipt(ctx, Path(key).stem)
+        receipt = ctx.uploads.receipt(Path(key).stem)
         ctx.publisher.publish(
             restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode()
         )

@@ -23,7 +23,7 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.retelling import read_receipt, task_of
+from handlers.retelling import task_of
 from shared.broker.dead_letter import letters
 from shared.broker.topology import restore_queue
 from shared.runtime.settings import Settings
@@ -200,7 +200,7 @@ def watch_the_claim(ctx: Context, task: str) -> int:
         set[datetime](),
     )
     (key,) = [info.key for info in ctx.store.list(bucket, "receipts/")]
-    receipt = read_receipt(ctx, Path(key).stem)
+    receipt = ctx.uploads.receipt(Path(key).stem)
 
     def renewed() -> bool:
         ctx.publisher.publish(

@@ -18,7 +18,6 @@ import httpx2
 import pytest
 from PIL import Image
 
-from handlers.on_upload import upload_id
 from infra.local.stack import Stack
 from shared.broker import topology
 from shared.broker.depth import depth
@@ -27,6 +26,7 @@ from shared.errors import NotFound
 from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
+from shared.uploads.ref import upload_id_of
 from tests.conftest import only_servers
 from tests.support.brokers import free_port
 from tests.support.waiting import eventually
@@ -125,7 +125,7 @@ class Handlers:
     def put(self, key: str, data: bytes, **metadata: str) -> str:
         """Upload; the id of the upload. This store takes two slashes for one."""
         self.store.put("uploads", key, data, "image/jpeg", metadata)
-        return upload_id(self.store.head("uploads", key.replace("//", "/")))
+        return upload_id_of(self.store.head("uploads", key.replace("//", "/")))
 
     def receipt(self, ident: str) -> Receipt:
         return Receipt.from_bytes(

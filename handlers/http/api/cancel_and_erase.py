@@ -15,12 +15,9 @@ from collections.abc import Sequence
 from handlers import erasure
 from handlers.context import Context
 from handlers.erasure import erase
-from handlers.http.api import state
 from handlers.http.problems import Problem
-from handlers.retelling import write_again
 from shared.errors import Code
 from shared.s3.store import ObjectInfo
-from shared.uploads.cancellation import WITHDRAWN
 from shared.uploads.documents import Receipt
 
 __all__ = ["cancel", "erase", "erase_rejected"]
@@ -28,17 +25,17 @@ __all__ = ["cancel", "erase", "erase_rejected"]
 
 def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
     """End what has no end yet. Raises `Problem` 409 where the task ended otherwise."""
-    if state.record_of(ctx, task_id):
+    if ctx.uploads.readable_record(task_id):
         raise Problem(
             409,
             "the photo is restored already; ?erase=true takes everything away",
             "already_ended",
         )
-    ends = [(receipt, state.fault_of(ctx, receipt)) for receipt in uploads]
-    waiting = [receipt for receipt, fault in ends if fault is None]
-    if not waiting and not any(
-        fault and fault.error_code in WITHDRAWN for _, fault in ends
-    ):
+    outcomes = [ctx.uploads.readable_outcome(receipt) for receipt in uploads]
+    pairs = zip(uploads, outcomes, strict=True)
+    waiting = [receipt for receipt, outcome in pairs if outcome is None]
+    was_withdrawn = any(outcome and outcome.is_withdrawn for outcome in outcomes)
+    if not waiting and not was_withdrawn:
         raise Problem(
             409,
             "the photo ended already, without a result; ?erase=true takes it away",
@@ -56,7 +53,7 @@ def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo | None) 
     """
     gone = erasure.blank(receipt)
     erasure.end(ctx, gone, Code.ERASED)
-    write_again(ctx, gone)
+    ctx.uploads.write_receipt(gone)
     erasure.take_away_upload(ctx, gone)
     if original:
         erasure.delete_original(ctx, gone, original.key)

@@ -12,10 +12,9 @@ from uuid import UUID
 
 from handlers.audit_log.database import AuditLog, Filter
 from handlers.context import Context
-from handlers.http.api.state import record_of
 from handlers.http.auth.principal import Caller
 from handlers.http.problems import Problem
-from handlers.retelling import read_earlier, read_receipt, receipt_of
+from handlers.retelling import receipt_of
 from shared.errors import NotFound
 from shared.uploads import claims
 from shared.uploads.documents import Receipt, Superseded
@@ -77,7 +76,7 @@ class Belongings:
                 yield found
                 if latest and latest is not found and _are_one(latest, found):
                     yield latest
-        record = None if is_known else record_of(self._ctx, task_id)
+        record = None if is_known else self._ctx.uploads.readable_record(task_id)
         if record and not record.preview and caller.sees(record.user_hash):
             # Its receipt is lost, or earlier releases wrote that of a later upload over
             # it.
@@ -93,13 +92,13 @@ class Belongings:
         which may be somebody else's.
         """
         with suppress(NotFound):
-            yield read_receipt(self._ctx, upload_id)
-        yield from read_earlier(self._ctx, upload_id)
+            yield self._ctx.uploads.receipt(upload_id)
+        yield from self._ctx.uploads.superseded(upload_id)
 
     def _ids(self, task_id: str) -> Iterator[str]:
         if hinted := self._hints.get(task_id):
             yield hinted
-        if record := record_of(self._ctx, task_id):
+        if record := self._ctx.uploads.readable_record(task_id):
             yield record.upload_id
         bucket = self._ctx.settings.bucket_results
         if claim := claims.latest(self._ctx.store, bucket, task_id):

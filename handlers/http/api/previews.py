@@ -24,19 +24,18 @@ from handlers.http.api import tickets
 from handlers.http.api.auth import looker
 from handlers.http.api.ownership import Belongings
 from handlers.http.api.responses import refusals
-from handlers.http.api.state import fault_of, record_of
 from handlers.http.api.uploads import find
 from handlers.http.auth.preview_limits import Looks
 from handlers.http.auth.principal import Authenticate, Caller, needs
 from handlers.http.problems import Problem
-from handlers.on_upload import upload_id
-from handlers.retelling import read_receipt, task_of
+from handlers.retelling import task_of
 from shared import workflows
 from shared.broker.topology import PREVIEW
 from shared.errors import Code, NotFound
 from shared.uploads import identity, keys
-from shared.uploads.cancellation import ERASED, reason_of
 from shared.uploads.documents import Glimpse, Receipt, Region, Superseded
+from shared.uploads.outcome import ERASED_KEY
+from shared.uploads.ref import UploadRef, upload_id_of
 
 RETRY_S = 5
 """When somebody whose previews are all under way may ask again."""
@@ -145,7 +144,7 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
         if (
             photo.decision == "rejected"
             or photo.source.sha256 is None
-            or photo.source.key == ERASED
+            or photo.source.key == ERASED_KEY
         ):
             raise nothing()
         if isinstance(photo, Superseded):
@@ -178,7 +177,7 @@ def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
             }
         )
         belongings.hint(task, upload)
-        if record_of(ctx, task) is None:
+        if ctx.uploads.readable_record(task) is None:
             has_ended = partial(_has_ended, ctx, begun)
             if not caller.operator and not looks.admits(
                 caller.user_hash, task, has_ended
@@ -219,34 +218,23 @@ def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
 
 
 def _has_ended(ctx: Context, begun: Receipt) -> bool:
-    if (
-        record_of(ctx, begun.task_id or "") is not None
-        or fault_of(ctx, begun) is not None
-    ):
+    if ctx.uploads.readable_outcome(begun):
         return True
     if ctx.clock.now() - begun.decided_at < timedelta(seconds=UNWRITTEN_S):
         return False  # its receipt may not be written yet
-    try:
-        ctx.store.head(ctx.settings.bucket_results, keys.receipt(begun.upload_id))
-    except NotFound:
-        return True  # the sweep deleted it, with its record or reason
-    return False
+    # The sweep deletes it with its record or reason.
+    return ctx.uploads.receipt_info(begun.upload_id) is None
 
 
 def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
     """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins
     anew.
     """
-    ctx.store.delete(ctx.settings.bucket_quarantine, keys.reason(begun.upload_id))
-    ctx.store.put(
-        ctx.settings.bucket_results,
-        keys.receipt(begun.upload_id),
-        begun.to_bytes(),
-        "application/json",
-    )
+    ctx.uploads.delete_reason(begun.upload_id)
+    ctx.uploads.write_receipt(begun)
     # Asked after the receipt, not before: an erasure gives the photo its end first and
     # looks for previews then.
-    reason = reason_of(ctx.store, ctx.settings, photo, begun.source.upload_time)
+    reason = ctx.uploads.reason_of(UploadRef(photo, begun.source.upload_time))
     if reason and reason.error_code == Code.ERASED:
         erasure.erase(ctx, begun.task_id or "", [begun])
         raise nothing()
@@ -276,7 +264,7 @@ def _photo(
     if found is None:
         raise Problem(404, "no such photo was uploaded", "not_found")
     try:
-        return read_receipt(ctx, upload_id(found))
+        return ctx.uploads.receipt(upload_id_of(found))
     except NotFound:
         raise Problem(
             409, "the photo was not looked at yet; ask again in a moment", "too_early"

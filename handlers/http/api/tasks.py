@@ -161,7 +161,7 @@ def build(
                     uploads=uploads,
                     events=history,
                 )
-        done = state.record_of(ctx, str(task_id))
+        done = ctx.uploads.readable_record(str(task_id))
         if done and caller.sees(done.user_hash):
             row = _row(
                 events.of_record(done, ctx.settings.bucket_results), State("success")
@@ -233,7 +233,7 @@ def _user(asked: str | None, caller: Caller) -> str | None:
 
 
 def _record(ctx: Context, caller: Caller, task_id: UUID) -> Record:
-    found = state.record_of(ctx, str(task_id))
+    found = ctx.uploads.readable_record(str(task_id))
     if found is None or not caller.sees(found.user_hash):
         raise Problem(404, f"no result of task {task_id}", "not_found")
     return found

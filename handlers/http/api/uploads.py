@@ -26,8 +26,6 @@ from handlers.http.api.safe_forms import SafeForms
 from handlers.http.auth.principal import Authenticate, Caller, needs
 from handlers.http.problems import Problem
 from handlers.intake import upload_options
-from handlers.on_upload import upload_id
-from handlers.retelling import read_receipt
 from shared import workflows
 from shared.callback_guard import check_url
 from shared.errors import Code, NotFound, PermanentError
@@ -38,6 +36,7 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Receipt, Refused
 from shared.uploads.messages import Priority, Status
+from shared.uploads.ref import upload_id_of
 
 MAX_METADATA_BYTES = 2048
 """S3's own limit, of all names and values together."""
@@ -265,7 +264,7 @@ def build(
                 ticket=ticket,
                 status="expired" if ctx.clock.now() > expires_at else "waiting",
             )
-        upload = upload_id(info) if info else str(refused and refused.upload_id)
+        upload = upload_id_of(info) if info else str(refused and refused.upload_id)
         found = _state(ctx, ticket, upload)
         belongings.hint(str(found.task_id), upload)
         return found
@@ -294,7 +293,7 @@ def build(
                 "nothing_there",
             )
         try:
-            newest = read_receipt(ctx, upload_id(kept[0])) if kept else refused[0]
+            newest = ctx.uploads.receipt(upload_id_of(kept[0])) if kept else refused[0]
         except NotFound:
             raise Problem(
                 409,
@@ -304,7 +303,7 @@ def build(
         for info in kept:
             # one that was overwritten before it was looked at has nothing but its bytes
             with suppress(NotFound):
-                receipt = read_receipt(ctx, upload_id(info))
+                receipt = ctx.uploads.receipt(upload_id_of(info))
                 if receipt.task_id:
                     belongings.hint(receipt.task_id, receipt.upload_id)
                     cancel_and_erase.erase(
@@ -346,7 +345,7 @@ def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Iterator[Receipt]:
     for info in sorted(listed, key=lambda info: info.last_modified, reverse=True):
         with suppress(NotFound):
             told = Refused.from_bytes(ctx.store.read(info.bucket, info.key), info.key)
-            receipt = read_receipt(ctx, told.upload_id)
+            receipt = ctx.uploads.receipt(told.upload_id)
             if receipt.user_hash == user_hash:
                 yield receipt
 
@@ -430,7 +429,7 @@ def _parts(signed: Multipart) -> Parts:
 
 def _state(ctx: Context, ticket: UUID, upload: str) -> UploadState:
     try:
-        receipt = read_receipt(ctx, upload)
+        receipt = ctx.uploads.receipt(upload)
     except NotFound:  # it lies there, and its notification is on its way
         return UploadState(ticket=ticket, status="queued")
     found = state.of_receipt(ctx, receipt)

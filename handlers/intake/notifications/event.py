@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from shared.uploads.ref import version_of
+
 Kind = Literal["create", "overwrite", "copy", "rename"]
 
 
@@ -45,9 +47,7 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-Absent = Annotated[
-    str | None, BeforeValidator(lambda value: None if value in ("", "null") else value)
-]
+Absent = Annotated[str | None, BeforeValidator(version_of)]
 """Text that some providers leave out and others leave empty (a version id may also be
 the word `null`).
 """

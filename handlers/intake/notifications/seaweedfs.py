@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from handlers.intake.notifications.event import Kind, Shape, UploadEvent
+from shared.uploads.ref import version_of
 
 ROOT = "/buckets/"
 PARTS = ".uploads/"
@@ -102,7 +103,7 @@ def filer(document: dict[str, Any]) -> Iterator[UploadEvent]:
         bucket=bucket,
         key=key.removesuffix(f"{VERSIONS}/v_{version}") if version else key,
         kind=_KINDS[event.kind],
-        version=version if version not in ("", "null") else None,
+        version=version_of(version),
         etag=new.etag or None,
         size=new.attributes.size,
         event_time=datetime.fromtimestamp(new.attributes.mtime, UTC)

@@ -381,6 +381,7 @@ def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
             error_code=Code.DECODE_ERROR,
             error_detail="…",
             source=receipt.source,
+            retries=retries,
             at=world.clock.now(),
         )
         world.store.put(

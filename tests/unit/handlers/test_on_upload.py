@@ -12,12 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload, upload_id
+from handlers.on_upload import Decision, on_upload
 from shared import workflows
 from shared.broker import topology
 from shared.errors import Code
 from shared.uploads import identity, keys
 from shared.uploads.messages import RestoreTask
+from shared.uploads.ref import upload_id_of
 from tests.support.upload_world import ANONYMOUS, PEPPER, World, photo
 
 
@@ -35,7 +36,7 @@ def test_a_photo_is_queued(world: World) -> None:
     receipt = world.receipt(decision)
     info = world.store.head("uploads", "in/a.png")
     resolved = workflows.resolve("fast").ref
-    assert decision == Decision("queued", upload_id(info), receipt.task_id)
+    assert decision == Decision("queued", upload_id_of(info), receipt.task_id)
     assert receipt.decision == "queued"
     assert receipt.user_hash == ANONYMOUS
     assert receipt.workflow == resolved

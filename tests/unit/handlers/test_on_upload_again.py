@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from handlers.http.api import cancel_and_erase
-from handlers.on_upload import on_upload, upload_id
+from handlers.on_upload import on_upload
 from shared.errors import Code, NotFound
 from shared.uploads import identity, keys
+from shared.uploads.ref import upload_id_of
 from tests.support.upload_world import World, photo
 
 
@@ -126,8 +127,8 @@ def test_the_version_null_is_none(world: World, version: str) -> None:
     change, so the ETag is the id.
     """
     info = world.store.put("uploads", "a.png", photo(), "image/png")
-    assert upload_id(replace(info, version=version)) == upload_id(info)
-    assert upload_id(info) == identity.upload_id("uploads", "a.png", info.etag)
+    assert upload_id_of(replace(info, version=version)) == upload_id_of(info)
+    assert upload_id_of(info) == identity.upload_id("uploads", "a.png", info.etag)
 
 
 def test_a_late_event_of_an_overwritten_object(world: World) -> None:
@@ -136,7 +137,7 @@ def test_a_late_event_of_an_overwritten_object(world: World) -> None:
     new = world.put("a.png", photo(colour=2))
     late = on_upload(old, world.ctx)
     world.clock.advance(0.001)
-    assert late.upload_id == upload_id(world.store.head("uploads", "a.png"))
+    assert late.upload_id == upload_id_of(world.store.head("uploads", "a.png"))
     assert on_upload(new, world.ctx) == replace(late, repeated=True)
 
 

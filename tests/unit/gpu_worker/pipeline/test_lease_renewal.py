@@ -8,7 +8,7 @@ import pytest
 
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.lease_renewal import Upkeep, is_withdrawn
+from gpu_worker.pipeline.lease_renewal import Upkeep
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.prepare import Prepare
 from handlers.http.api import cancel_and_erase
@@ -177,4 +177,4 @@ def test_the_same_bytes_put_again_are_wanted(bench: Bench) -> None:
     bench.world.clock.advance(60)
     again = bench.world.upload("a.png", photo())
     assert (again.kind, again.repeated) == ("queued", False)
-    assert not is_withdrawn(bench.ctx, bench.world.receipt(again))
+    assert not bench.ctx.uploads.is_withdrawn(bench.world.receipt(again))

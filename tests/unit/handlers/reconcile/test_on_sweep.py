@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from handlers.on_sweep import on_sweep
-from handlers.on_upload import upload_id
 from shared.broker import topology
 from shared.broker.depth import Backlog
 from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.uploads import keys
 from shared.uploads.messages import RestoreTask
+from shared.uploads.ref import upload_id_of
 from tests.support.fakes import FakeClock
 from tests.support.reconcile_world import LEASE_S, Town, TownAuditLog, photo
 
@@ -34,7 +34,7 @@ def test_a_lost_notification_is_made_good(town: Town) -> None:
     assert town.sweep().notifications_missed == 0
     town.later()
     assert town.sweep().notifications_missed == 1
-    assert town.messages() == [upload_id(info)]
+    assert town.messages() == [upload_id_of(info)]
     town.later()
     assert town.sweep().notifications_missed == 0
     assert len(town.messages()) == 1
@@ -159,7 +159,7 @@ def test_an_overwritten_upload_and_its_successor_each_have_their_own_end(
     """
     earlier = town.upload("a.png", photo(1))
     town.later()
-    later = upload_id(town.put("a.png", photo(2)))
+    later = upload_id_of(town.put("a.png", photo(2)))
     town.later()
     report = town.sweep()
     assert (report.notifications_missed, report.republished) == (1, 0)
@@ -189,7 +189,7 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
     town = Town(versioned=("uploads",))
     known = town.upload("a.png", photo(1))
     town.put("b.png", photo(2))
-    current = upload_id(town.put("b.png", photo(3)))
+    current = upload_id_of(town.put("b.png", photo(3)))
     town.later()
     report = town.sweep()
     assert (report.uploads, report.notifications_missed) == (2, 1)
@@ -304,7 +304,7 @@ def test_since_looks_only_at_what_is_younger(town: Town) -> None:
     town.upload("older.png")
     town.later(3600)
     since = town.clock.now()
-    young = [upload_id(town.put("new.png")), town.upload("newer.png")]
+    young = [upload_id_of(town.put("new.png")), town.upload("newer.png")]
     town.lose()
     town.later()
     report = town.sweep(since=since)
@@ -331,7 +331,7 @@ def test_clocks_of_other_machines_do_not_matter(town: Town) -> None:
         town.later(20)
         report = town.sweep()
         assert (report.notifications_missed, report.republished) == (1, 0)
-        assert upload_id(info) in town.messages()
+        assert upload_id_of(info) in town.messages()
 
 
 def test_without_its_services_a_pass_ends_and_the_next_one_does_it_all(
@@ -353,7 +353,7 @@ def test_without_its_services_a_pass_ends_and_the_next_one_does_it_all(
     town.later()
     town.sweep()
     expected = [
-        upload_id(town.store.head("uploads", key)) for key in ("a.png", "b.png")
+        upload_id_of(town.store.head("uploads", key)) for key in ("a.png", "b.png")
     ]
     assert sorted(town.messages()) == sorted(expected)
 

@@ -9,13 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from gpu_worker.pipeline.lease_renewal import is_withdrawn
 from handlers.audit_log.columns import Row
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.ownership import Belongings
 from handlers.http.auth.principal import SCOPES, Caller
 from handlers.http.problems import Problem
-from handlers.retelling import read_earlier
 from shared.errors import Code
 from shared.uploads import identity, keys
 from shared.uploads.documents import Receipt, Superseded
@@ -90,7 +88,9 @@ def test_the_erasure_of_the_earlier_one_leaves_the_later_alone(world: World) -> 
     assert world.store.read("uploads", "a.png") == photo()
     assert [info.key for info in world.store.list("results", "processed/")] == []
     assert state.of_receipt(world.ctx, bobs).status == "queued"
-    fault = state.fault_of(world.ctx, read_earlier(world.ctx, anns.upload_id)[0])
+    fault = state.of_receipt(
+        world.ctx, world.ctx.uploads.superseded(anns.upload_id)[0]
+    ).fault
     assert fault
     assert fault.error_code == Code.ERASED
     assert world.log()[-1].fields["error_code"] == "erased"
@@ -103,7 +103,7 @@ def test_the_erasure_of_the_later_one_leaves_another_users_alone(world: World) -
     cancel_and_erase.erase(world.ctx, bobs.task_id or "", [bobs])
     assert world.store.keys("uploads") == ()
     assert world.store.read("results", keys.result(anns.task_id or "")) == b"png"
-    assert read_earlier(world.ctx, anns.upload_id) == [Superseded.of(anns)]
+    assert world.ctx.uploads.superseded(anns.upload_id) == [Superseded.of(anns)]
 
 
 def test_the_earlier_owner_takes_no_later_bytes_along(world: World) -> None:
@@ -118,7 +118,7 @@ def test_the_earlier_owner_takes_no_later_bytes_along(world: World) -> None:
 def test_what_waits_no_more_says_so(world: World) -> None:
     put(world, **SCALE_2)
     put(world)
-    (earlier,) = read_earlier(world.ctx, world.log()[-1].upload_id)
+    (earlier,) = world.ctx.uploads.superseded(world.log()[-1].upload_id)
     assert state.of_receipt(world.ctx, earlier).status == "failed"
 
 
@@ -186,9 +186,11 @@ def test_a_worker_hears_that_the_earlier_one_was_erased(bench: Bench) -> None:
     world, earlier = bench.world, bench.receipt
     world.clock.advance(60)
     later = world.receipt(world.upload("a.png", photo(), SCALE_2))
-    assert not is_withdrawn(bench.ctx, earlier)
+    assert not bench.ctx.uploads.is_withdrawn(earlier)
     cancel_and_erase.erase(
-        world.ctx, earlier.task_id or "", read_earlier(world.ctx, earlier.upload_id)
+        world.ctx,
+        earlier.task_id or "",
+        world.ctx.uploads.superseded(earlier.upload_id),
     )
-    assert is_withdrawn(bench.ctx, earlier)
-    assert not is_withdrawn(bench.ctx, later)
+    assert bench.ctx.uploads.is_withdrawn(earlier)
+    assert not bench.ctx.uploads.is_withdrawn(later)

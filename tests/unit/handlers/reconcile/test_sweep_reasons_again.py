@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from handlers.context import Context
 from handlers.http.api import cancel_and_erase
 from handlers.on_sweep import Memory
-from handlers.reconcile import reasons
-from handlers.retelling import read_reason, read_receipt
 from shared.errors import NotFound
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt
+from shared.uploads.store import UploadStore
 from tests.support.reconcile_world import Town, photo
 from tests.unit.handlers.reconcile.test_sweep_reasons import erase
 
@@ -76,12 +74,13 @@ def test_the_end_of_a_later_upload_at_the_key_stays(
     town.fail(upload)
     town.later()
 
-    def read_late(ctx: Context, ident: str) -> Reason:
+    def read_late(uploads: UploadStore, ident: str) -> Reason:
+        monkeypatch.undo()
         town.upload("a.png", data)
         town.fail(upload)
-        return read_reason(ctx, ident)
+        return uploads.reason(ident)
 
-    monkeypatch.setattr(reasons, "read_reason", read_late)
+    monkeypatch.setattr(UploadStore, "reason", read_late)
     town.sweep()
     assert town.reason(upload).source == town.receipt(upload).source
 
@@ -97,11 +96,12 @@ def test_an_erasure_takes_no_later_upload_at_the_key(
     erase(town, upload)
     town.later()
 
-    def read_late(ctx: Context, ident: str) -> Receipt:
+    def read_late(uploads: UploadStore, ident: str) -> Receipt:
+        monkeypatch.undo()
         town.upload("a.png", data)
-        return read_receipt(ctx, ident)
+        return uploads.receipt(ident)
 
-    monkeypatch.setattr(reasons, "read_receipt", read_late)
+    monkeypatch.setattr(UploadStore, "receipt", read_late)
     town.sweep()
     assert town.receipt(upload).source.key == "a.png"
     assert town.store.read("uploads", "a.png") == data

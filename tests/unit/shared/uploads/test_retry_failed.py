@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from handlers.erasure import ERASED
 from handlers.http.api import cancel_and_erase
 from shared.errors import BrokerUnavailable, Code, NotFound
 from shared.s3.store import ObjectInfo
 from shared.uploads import events, keys
 from shared.uploads.claims import Claim
 from shared.uploads.messages import LogEvent, RestoreTask
+from shared.uploads.outcome import ERASED_KEY
 from shared.uploads.retry_failed import reopen
 from tests.support.reconcile_world import Town
 
@@ -167,4 +167,4 @@ def test_what_its_owner_takes_back_meanwhile_stays_away(
     assert town.reason(upload).error_code == Code.ERASED
     town.later()
     town.sweep()
-    assert town.receipt(upload).source.key == ERASED
+    assert town.receipt(upload).source.key == ERASED_KEY
