@@ -10,7 +10,7 @@ import pytest
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.attempts import ClaimNote
+from shared.uploads.claims import ClaimNote
 from shared.uploads.documents import (
     Document,
     Reason,
