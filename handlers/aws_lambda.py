@@ -25,6 +25,7 @@ from handlers.context import Context
 from handlers.take_in import take_in
 from shared import models
 from shared.broker import topology
+from shared.broker.dead_letter import DeadLetter
 from shared.broker.envelope import Content, opened
 from shared.errors import (
     BrokerUnavailable,
@@ -154,14 +155,13 @@ def _is_aside(
 def _set_aside(
     ctx: Context, queue: str, content: Content, error: PermanentError
 ) -> None:
-    headers = {
-        name: value for name, value in content.headers.items() if isinstance(value, str)
-    }
-    reason = {
-        "code": str(error.code),
-        "detail": error.detail[:1000],
-        "queue": queue,
-        "at": ctx.clock.now().isoformat(),
-    }
-    ctx.publisher.publish(topology.dead(queue), content.body, headers | reason)
+    letter = DeadLetter.of(
+        queue,
+        content.body,
+        content.headers,
+        error.code,
+        error.detail,
+        ctx.clock.now(),
+    )
+    letter.publish(ctx.publisher)
     logger().warning("message.dead", queue=queue, code=error.code)

@@ -17,6 +17,7 @@ from handlers.webhooks.call_log import CallLog, CallResult, Outcome, PendingCall
 from handlers.webhooks.payload import Call, call_of
 from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
+from shared.broker.dead_letter import DeadLetter
 from shared.errors import BrokerUnavailable, Code, DarkroomError
 from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger
@@ -164,16 +165,16 @@ class _Attempt:
         again. False: the broker is away.
         """
         attempts = self.pending.attempt
-        reason = {
-            "code": str(Code.ATTEMPTS_EXHAUSTED),
-            "detail": f"{attempts} tries failed; the last one: {detail}",
-            "queue": topology.CALLBACKS,
-            "at": self.ctx.clock.now().isoformat(),
-        }
-        message = CallbackDue(upload_id=self.pending.upload_id)
-        queue = topology.dead(topology.CALLBACKS)
+        letter = DeadLetter.of(
+            topology.CALLBACKS,
+            CallbackDue(upload_id=self.pending.upload_id).encode(),
+            {},
+            Code.ATTEMPTS_EXHAUSTED,
+            f"{attempts} tries failed; the last one: {detail}",
+            self.ctx.clock.now(),
+        )
         try:
-            self.ctx.publisher.publish(queue, message.encode(), reason)
+            letter.publish(self.ctx.publisher)
         except BrokerUnavailable:
             return False
         return True

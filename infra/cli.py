@@ -37,7 +37,7 @@ COMMANDS: dict[str, str] = {
     "worker": "Run one worker.",
     "recorder": "Run the recorder: log events into PostgreSQL.",
     "sweep": "Compare bucket, receipts and results; publish what was lost.",
-    "dead": "List, show, retry or drop the messages that were set aside.",
+    "dead": "List, show, retry or drop dead letters.",
     "callbacks": "Run the callbacks: signed webhooks to whoever asked to be called.",
     "webhooks": "Send a signed sample to a callback's URL; tell a user's secret.",
     "log": "Rebuild the log database from the buckets.",

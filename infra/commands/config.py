@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,13 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.commands.no_stack import no_stack
+from infra.commands.options import JsonOption
 from shared import workflows as presets
 from shared.offers import Lack, Offers
 from shared.runtime.settings import PREFIX, Settings, unknown_variables
 from shared.s3.store import S3Store
 
 app = typer.Typer(add_completion=False)
-JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 
 
 @app.command()

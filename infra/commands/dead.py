@@ -1,6 +1,4 @@
-"""`darkroom dead list|show|retry|drop`: the messages that were set aside, each with its
-reason.
-"""
+"""`darkroom dead list|show|retry|drop`: the dead letters, each with its reason."""
 
 from __future__ import annotations
 
@@ -8,15 +6,18 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from math import ceil
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
+from infra import dead_letters
+from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.terminal import shown
-from shared.broker import dead_letter, topology
+from shared.broker import topology
 from shared.broker.dead_letter import DeadLetter
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
@@ -27,9 +28,10 @@ from shared.uploads.messages import RestoreTask
 from shared.uploads.retry_failed import reopen
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="The messages that were set aside."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Dead letters: messages that could not be processed.",
 )
-JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 QueueOption = Annotated[
     str | None, typer.Option(help="Only what came from this queue.")
 ]
@@ -40,19 +42,22 @@ IdsArgument = Annotated[
 AllOption = Annotated[
     bool, typer.Option("--all", help="All of them, or all of --queue.")
 ]
+COLUMNS = ("id", "queue", "code", "at", "detail")
 
 
 @app.command("list")
 def list_(queue: QueueOption = None, as_json: JsonOption = False) -> None:
     """The oldest thousand of each queue."""
-    found = dead_letter.letters(need_servers(), _known(queue))
+    letters = dead_letters.letters(need_servers(), _known(queue))
     if as_json:
-        print(json.dumps([_plain(letter) for letter in found], indent=2))
+        print(json.dumps([_as_dict(letter) for letter in letters], indent=2))
         return
-    columns = ("id", "queue", "code", "at", "detail")
-    table = Table(*(Column(name, overflow="fold") for name in columns))
-    for letter in found:
-        table.add_row(*(shown(getattr(letter, name)) for name in columns))
+    table = Table()
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for letter in letters:
+        cells = [shown(getattr(letter, column)) for column in COLUMNS]
+        table.add_row(*cells)
     Console(markup=False).print(table)
 
 
@@ -61,11 +66,11 @@ def show(
     ident: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False
 ) -> None:
     """One message: its reason, its headers, its bytes."""
-    plain = _plain(dead_letter.find(need_servers(), ident))
+    fields = _as_dict(dead_letters.find(need_servers(), ident))
     if as_json:
-        print(json.dumps(plain, indent=2))
+        print(json.dumps(fields, indent=2))
         return
-    for name, value in plain.items():
+    for name, value in fields.items():
         print(f"{name:10} {shown(value)}")
 
 
@@ -80,20 +85,19 @@ def retry(
     start.
     """
     settings = need_servers()
-    store, publisher = S3Store(settings), Publisher(settings)
+    store = S3Store(settings)
+    publisher = Publisher(settings)
 
     def prepare(letter: DeadLetter) -> None:
-        if letter.queue in topology.RESTORE and (task := _task(letter)):
+        task = _task(letter)
+        if task is not None:
             reopen(task, store, publisher, settings, datetime.now(UTC))
 
+    def act(ids: Collection[str] | None, queue: str | None) -> int:
+        return dead_letters.retry(settings, ids, queue, prepare)
+
     try:
-        moved = _each(
-            settings,
-            idents,
-            every,
-            queue,
-            lambda ids, of: dead_letter.retry(settings, ids, of, prepare),
-        )
+        moved = _act(settings, idents, every, queue, act)
     finally:
         publisher.close()
     print(json.dumps({"retried": moved}) if as_json else f"{moved} put back")
@@ -108,43 +112,46 @@ def drop(
 ) -> None:
     """Throw messages away for good; what became of the photos stays as it is."""
     settings = need_servers()
-    dropped = _each(
-        settings,
-        idents,
-        every,
-        queue,
-        lambda ids, of: dead_letter.drop(settings, ids, of),
-    )
+
+    def act(ids: Collection[str] | None, queue: str | None) -> int:
+        return dead_letters.drop(settings, ids, queue)
+
+    dropped = _act(settings, idents, every, queue, act)
     print(json.dumps({"dropped": dropped}) if as_json else f"{dropped} dropped")
 
 
-def _each(
+def _act(
     settings: Settings,
     idents: list[str] | None,
     every: bool,
     queue: str | None,
     act: Callable[[Collection[str] | None, str | None], int],
 ) -> int:
-    """Act on these, or on all that there are now: what fails again meanwhile is not
-    taken a second time for ever.
-    """
+    """Call `act` for the letters that the options name; the number that it acted on."""
     if bool(idents) == every:
         raise typer.BadParameter("name the messages by their ids, or say --all")
+    _known(queue)
     if idents:
-        known = {letter.id for letter in dead_letter.letters(settings, _known(queue))}
-        if missing := [ident for ident in idents if ident not in known]:
+        _check(idents, dead_letters.letters(settings, queue))
+        return act(idents, queue)
+    # As many rounds as there are letters now: one that fails again meanwhile is not
+    # taken over and over.
+    sizes = depth(settings)
+    queues = topology.ALL if queue is None else (queue,)
+    most = max(sizes[topology.dead_queue(name)] for name in queues)
+    rounds = ceil(most / dead_letters.LIMIT)
+    return sum(act(None, queue) for _ in range(rounds))
+
+
+def _check(idents: list[str], letters: list[DeadLetter]) -> None:
+    """Raise `NotFound` for an id that no letter has."""
+    known = {letter.id for letter in letters}
+    for ident in idents:
+        if ident not in known:
             raise NotFound(
                 Code.BAD_MESSAGE,
-                f"no dead message {missing[0]!r}; `darkroom dead list` shows them",
+                f"no dead message {ident!r}; `darkroom dead list` shows them",
             )
-        return act(idents, queue)
-    sizes = depth(settings)
-    most = max(
-        sizes[topology.dead(name)]
-        for name in ([queue] if _known(queue) else topology.ALL)
-        if name
-    )
-    return sum(act(None, queue) for _ in range(-(-most // dead_letter.LIMIT)))
 
 
 def _known(queue: str | None) -> str | None:
@@ -154,23 +161,27 @@ def _known(queue: str | None) -> str | None:
 
 
 def _task(letter: DeadLetter) -> RestoreTask | None:
+    """The task of a letter from a queue of tasks, if it can be read."""
+    if letter.queue not in topology.RESTORE:
+        return None
     try:
         return RestoreTask.decode(letter.body)
     except MessageError:
         return None
 
 
-def _plain(letter: DeadLetter) -> dict[str, Any]:
-    """As JSON knows it; bytes that are no text are Base64."""
-    try:
-        body = {"body": letter.body.decode()}
-    except UnicodeDecodeError:
-        body = {"body_base64": b64encode(letter.body).decode()}
-    return {
+def _as_dict(letter: DeadLetter) -> dict[str, Any]:
+    """A letter for JSON; a body that is not text is Base64."""
+    fields: dict[str, Any] = {
         "id": letter.id,
         "queue": letter.queue,
         "code": letter.code,
         "detail": letter.detail,
         "at": letter.at,
-        "headers": letter.headers,
-    } | body
+        "headers": dict(letter.headers),
+    }
+    try:
+        fields["body"] = letter.body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = b64encode(letter.body).decode()
+    return fields

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.terminal import shown
 from shared import access
@@ -26,7 +27,6 @@ from shared.uploads import keys as places
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Who may use the API."
 )
-JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 

@@ -68,12 +68,12 @@ class AmqpTransport(Transport):
         # People list and retry the dead: no reading of theirs may count as a failed
         # delivery.
         arguments = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
-        if not queue.endswith(topology.dead("")):
-            self.declare(channel, topology.dead(queue))
+        if not queue.endswith(topology.dead_queue("")):
+            self.declare(channel, topology.dead_queue(queue))
             arguments |= {
                 "x-delivery-limit": DELIVERY_LIMIT,
                 "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": topology.dead(queue),
+                "x-dead-letter-routing-key": topology.dead_queue(queue),
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
             }
@@ -124,7 +124,7 @@ class AmqpTransport(Transport):
             message = own.basic_get(queue)
         return 0 if message is None else int(message.delivery_info["message_count"]) + 1
 
-    def sift(
+    def scan(
         self,
         channel: Any,
         queue: str,

@@ -1,150 +1,93 @@
-"""The dead queues, for people: look, put back, throw away. Behind `darkroom dead
-list|show|retry|drop`.
+"""Dead letters: messages that could not be processed, each kept with its reason.
+
+A dead letter lies in the `.dead` queue beside the queue it came from. Its reason stands
+in the message's headers, beside those that the message had before.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, Self
 
-from shared.broker.publisher import Publisher
-from shared.broker.topology import ALL, dead
-from shared.broker.transports import connected
-from shared.errors import Code, NotFound
-from shared.runtime.settings import Settings
+from shared.broker.topology import dead_queue
 
-LIMIT = 1000
-"""Messages of each queue that are looked at; the oldest come first."""
+MAX_DETAIL = 1000
+"""Characters of a reason that are kept: headers have limits."""
 
 REASON = ("code", "detail", "queue", "at")
+"""Headers of the reason."""
+
+
+class Publisher(Protocol):
+    """What publishes a dead letter."""
+
+    def publish(self, queue: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Publish one message. Raises `BrokerUnavailable`."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was set aside. `id` is derived from queue and body: equal messages
-    share it.
+    """A message that came from `queue`, with its own headers, and why it is dead.
+
+    `code` is an error code of ours, or the broker's own reason; `at` is a time in ISO
+    8601, or empty.
     """
 
-    id: str
     queue: str
     body: bytes
     code: str
     detail: str
     at: str
-    headers: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        queue: str,
+        body: bytes,
+        headers: Mapping[str, Any],
+        code: str,
+        detail: str,
+        at: datetime,
+    ) -> Self:
+        """A letter for a message whose processing failed now."""
+        own = _own_headers(headers)
+        return cls(queue, body, str(code), detail[:MAX_DETAIL], at.isoformat(), own)
+
+    @classmethod
+    def read(cls, queue: str, body: bytes, headers: Mapping[str, Any]) -> Self:
+        """The letter of a message that lies in the dead queue of `queue`."""
+        # A message that exceeded RabbitMQ's delivery limit has RabbitMQ's reason.
+        code = headers.get("code") or headers.get("x-first-death-reason") or "unknown"
+        detail = str(headers.get("detail", ""))
+        at = str(headers.get("at", ""))
+        return cls(queue, body, str(code), detail, at, _own_headers(headers))
+
+    @property
+    def id(self) -> str:
+        """An id derived from queue and body: equal messages share it."""
+        digest = hashlib.sha256(self.queue.encode() + b"\0" + self.body)
+        return digest.hexdigest()[:12]
+
+    def publish(self, publisher: Publisher) -> None:
+        """Put the letter into the dead queue. Raises `BrokerUnavailable`."""
+        reason = {
+            "code": self.code,
+            "detail": self.detail,
+            "queue": self.queue,
+            "at": self.at,
+        }
+        queue = dead_queue(self.queue)
+        publisher.publish(queue, self.body, {**self.headers, **reason})
 
 
-def letters(
-    settings: Settings, queue: str | None = None, limit: int = LIMIT
-) -> list[DeadLetter]:
-    """The oldest `limit` of `queue` (None: of each queue). Raises `BrokerUnavailable`,
-    as all functions here.
-    """
-    found: list[DeadLetter] = []
-
-    def leave(letter: DeadLetter) -> bool:
-        found.append(letter)
-        return False
-
-    _sift(settings, queue, leave, limit)
-    return found
-
-
-def find(settings: Settings, ident: str) -> DeadLetter:
-    """Raises `NotFound`."""
-    for letter in letters(settings):
-        if letter.id == ident:
-            return letter
-    raise NotFound(
-        Code.BAD_MESSAGE,
-        f"no dead message {ident!r} among the oldest {LIMIT} of each queue; `darkroom dead list` shows them",
-    )
-
-
-def retry(
-    settings: Settings,
-    idents: Collection[str] | None = None,
-    queue: str | None = None,
-    prepare: Callable[[DeadLetter], object] = lambda _: None,
-) -> int:
-    """Publish these messages (None: all) to the queue they came from, each leaving the
-    dead after; number moved.
-
-    `prepare` is called before each is published; what it raises leaves the message
-    among the dead.
-    """
-    publisher = Publisher(settings)
-
-    def put_back(letter: DeadLetter) -> bool:
-        prepare(letter)
-        publisher.publish(letter.queue, letter.body, letter.headers)
-        return True
-
-    try:
-        return _count(settings, idents, queue, put_back)
-    finally:
-        publisher.close()
-
-
-def drop(
-    settings: Settings, idents: Collection[str] | None = None, queue: str | None = None
-) -> int:
-    """Throw these messages (None: all) away for good; number dropped."""
-    return _count(settings, idents, queue, lambda _: True)
-
-
-def _count(
-    settings: Settings,
-    idents: Collection[str] | None,
-    queue: str | None,
-    act: Callable[[DeadLetter], bool],
-) -> int:
-    done: list[str] = []
-
-    def take(letter: DeadLetter) -> bool:
-        if idents is not None and letter.id not in idents:
-            return False
-        done.append(letter.id)
-        return act(letter)
-
-    _sift(settings, queue, take)
-    return len(done)
-
-
-def _sift(
-    settings: Settings,
-    only: str | None,
-    take: Callable[[DeadLetter], bool],
-    limit: int = LIMIT,
-) -> None:
-    with connected(settings) as (transport, channel):
-        for queue in ALL if only is None else (only,):
-            transport.sift(channel, dead(queue), limit, partial(_show, queue, take))
-
-
-def _show(
-    queue: str, take: Callable[[DeadLetter], bool], body: bytes, headers: dict[str, Any]
-) -> bool:
-    return take(_letter(queue, body, headers))
-
-
-def _letter(queue: str, body: bytes, headers: dict[str, Any]) -> DeadLetter:
-    return DeadLetter(
-        id=hashlib.sha256(queue.encode() + b"\0" + body).hexdigest()[:12],
-        queue=queue,
-        body=body,
-        # Set aside by RabbitMQ itself (delivery limit) it has RabbitMQ's reason.
-        code=str(
-            headers.get("code") or headers.get("x-first-death-reason") or "unknown"
-        ),
-        detail=str(headers.get("detail", "")),
-        at=str(headers.get("at", "")),
-        headers={
-            name: value
-            for name, value in headers.items()
-            if name not in REASON and isinstance(value, str)
-        },
-    )
+def _own_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The message's own headers, without a reason and without the broker's tables."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in REASON and isinstance(value, str)
+    }

@@ -1,4 +1,4 @@
-"""One message in hand."""
+"""One message that a consumer holds and has to settle."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """How a delivery ends: done, or set aside with a reason."""
+class Settlement:
+    """How a delivery ends: acknowledged, or, with a `code`, as a dead letter."""
 
     code: str | None = None
     detail: str = ""
@@ -18,37 +18,37 @@ class Ruling:
 
 @dataclass(eq=False)
 class Delivery:
-    """A message and the right to settle it, once, from any thread; `settle` carries the
-    ruling out.
+    """A message and the right to settle it, once, from any thread.
 
-    `redelivered` is a hint: another delivery of the same message was given back or lost
-    its lease.
+    `settle` carries the settlement out. `redelivered` is a hint that another delivery
+    of the same message was given back or lost its lease.
     """
 
     queue: str
     body: bytes
     headers: dict[str, Any]
     redelivered: bool
-    settle: Callable[[Delivery, Ruling], None] = field(repr=False)
+    settle: Callable[[Delivery, Settlement], None] = field(repr=False)
     _once: threading.Lock = field(
         default_factory=threading.Lock, init=False, repr=False
     )
 
     def ack(self) -> None:
-        """The work is done and written down: the message may go. Returns at once; later
-        calls change nothing.
+        """Acknowledge: the work is done and its result is stored, the message may go.
+
+        Returns at once; once settled, further calls change nothing.
         """
-        self._rule(Ruling())
+        self._settle(Settlement())
 
     def dead(self, code: str, detail: str) -> None:
-        """Nobody can use this message: put its bytes into the `.dead` queue with the
-        reason, then let it go.
+        """Make the message a dead letter with this reason, then acknowledge it.
 
-        Returns at once; tried until it succeeds or the lease is lost, in which case the
-        message comes again.
+        Returns at once. The letter is published as soon as the broker takes it; if the
+        lease is lost before, the message is delivered again.
         """
-        self._rule(Ruling(code, detail))
+        self._settle(Settlement(code, detail))
 
-    def _rule(self, ruling: Ruling) -> None:
-        if self._once.acquire(blocking=False):  # never released: the first ruling holds
-            self.settle(self, ruling)
+    def _settle(self, settlement: Settlement) -> None:
+        # The lock is never released: the first settlement holds.
+        if self._once.acquire(blocking=False):
+            self.settle(self, settlement)

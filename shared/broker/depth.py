@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shared.broker.topology import ALL, UPLOADS, dead
+from shared.broker.topology import ALL, UPLOADS, dead_queue
 from shared.broker.transports import connected
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 
 IN_HAND = "unacked"
 
 
-def check(settings: Settings) -> None:
+def check(settings: BrokerSettings) -> None:
     """Ask for one queue. Raises `BrokerUnavailable`."""
     with connected(settings) as (transport, channel):
         transport.size(channel, UPLOADS)
 
 
-def depth(settings: Settings) -> dict[str, int]:
+def depth(settings: BrokerSettings) -> dict[str, int]:
     """Ready messages of every queue and every `.dead`; with Redis also `unacked`, those
     in hand of any consumer.
 
@@ -27,7 +27,7 @@ def depth(settings: Settings) -> dict[str, int]:
         sizes = {
             name: transport.size(channel, name)
             for queue in ALL
-            for name in (queue, dead(queue))
+            for name in (queue, dead_queue(queue))
         }
         in_hand = transport.in_hand(channel)
     return sizes if in_hand is None else sizes | {IN_HAND: in_hand}
@@ -42,7 +42,7 @@ class Backlog(NamedTuple):
     in_hand: int
 
 
-def backlog(settings: Settings) -> dict[str, Backlog]:
+def backlog(settings: BrokerSettings) -> dict[str, Backlog]:
     """What is not settled of every queue. Raises `BrokerUnavailable`."""
     with connected(settings) as (transport, channel):
         return {

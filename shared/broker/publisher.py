@@ -15,7 +15,7 @@ from kombu.connection import Connection
 from shared.broker.transport import Outgoing
 from shared.broker.transports import transport
 from shared.errors import BrokerUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 
 BATCH = 200
 """Messages that one confirmation may cover."""
@@ -26,7 +26,7 @@ class Publisher:
     Thread-safe.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self._transport = transport(settings)
         self._timeout_s = settings.publish_timeout_s
         self._lock = threading.Lock()

@@ -110,7 +110,7 @@ class RedisTransport(Transport):
     def in_hand_of(self, channel: Any, queue: str) -> int:
         return int(channel.control.eval(_IN_HAND_OF, 1, channel.unacked_key, queue))
 
-    def sift(
+    def scan(
         self,
         channel: Any,
         queue: str,

@@ -111,7 +111,7 @@ class SqsTransport(Transport):
     def size(self, channel: Any, queue: str) -> int:
         return int(channel._size(queue))
 
-    def sift(
+    def scan(
         self,
         channel: Any,
         queue: str,

@@ -42,7 +42,7 @@ RESTORE: Final = (PREVIEW, *COUNTED)
 ALL: Final = (UPLOADS, *RESTORE, LOG, CALLBACKS)
 
 
-def dead(queue: str) -> str:
+def dead_queue(queue: str) -> str:
     """Where messages of `queue` end that nobody can use, each with its reason."""
     return f"{queue}.dead"
 

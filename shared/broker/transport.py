@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
 from shared.errors import BrokerUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 
 Outgoing = tuple[bytes, Mapping[str, str]]
 """Body and headers of a message to publish."""
@@ -32,7 +32,7 @@ class Transport(ABC):
     leases_survive: ClassVar[bool]
     """Whether a delivery outlives the connection that took it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self.settings = settings
         self.url = settings.broker_url.get_secret_value()
         self.attempt_s = 0.4 * settings.publish_timeout_s
@@ -133,7 +133,7 @@ class Transport(ABC):
         return 0
 
     @abstractmethod
-    def sift(
+    def scan(
         self,
         channel: Any,
         queue: str,

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from shared.broker.transport import Transport
 from shared.errors import BrokerUnavailable, SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[tuple[Transport, Any]]:
+def connected(settings: BrokerSettings) -> Iterator[tuple[Transport, Any]]:
     """A transport and a channel on a short-lived connection. Raises
     `BrokerUnavailable`.
     """
@@ -31,7 +31,7 @@ def connected(settings: Settings) -> Iterator[tuple[Transport, Any]]:
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def transport(settings: Settings) -> Transport:
+def transport(settings: BrokerSettings) -> Transport:
     """The transport of `DARKROOM_BROKER_URL`. Raises `SettingsError` for a scheme that
     is not known.
     """

@@ -55,7 +55,7 @@ EVENTS = {
     "task.retried": "An attempt failed for a passing reason; the next follows in `delay_s`.",
     "task.deferred": "The worker's disk is full: the photo has another turn in `delay_s`, no attempt is counted.",
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
-    "message.dead": "A message was set aside in a `.dead` queue, with its reason.",
+    "message.dead": "A message became a dead letter, with its reason.",
     "service.lost": "Store or broker does not answer: it is left alone for `delay_s`, no photo is taken meanwhile.",
     "service.back": "Store or broker answers again.",
     "broker.lost": "The connection to the broker broke; a new one follows after `delay_s`.",

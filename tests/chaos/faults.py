@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 import redis
 
-from shared.broker import dead_letter, topology
+from infra import dead_letters
+from shared.broker import topology
 from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.uploads import keys
@@ -336,7 +337,7 @@ def _letters(world: World) -> set[tuple[str, bytes]]:
     try:
         return {
             (letter.queue, letter.body)
-            for letter in dead_letter.letters(world.settings)
+            for letter in dead_letters.letters(world.settings)
         }
     except BrokerUnavailable:
         return set()

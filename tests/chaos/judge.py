@@ -14,7 +14,7 @@ import psycopg2
 import psycopg2.extras
 
 from shared.broker.depth import depth
-from shared.broker.topology import dead
+from shared.broker.topology import dead_queue
 from shared.errors import BrokerUnavailable, NotFound, StorageUnavailable
 from shared.uploads import keys
 from shared.uploads.documents import Reason, Receipt, Record
@@ -245,7 +245,7 @@ def _count(run: Run, found: Found) -> Verdict:
         + [
             f"{number} in {queue}"
             for queue, number in found.waiting.items()
-            if number and not queue.endswith(dead(""))
+            if number and not queue.endswith(dead_queue(""))
         ]
     )
     return verdict

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from shared.broker import dead_letter
+from infra import dead_letters
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.chaos.runs import SCRATCH, WORKER_LOGS
@@ -38,7 +38,7 @@ def leaks(world: World) -> list[str]:
     """
     letters = (
         f"{letter.body!r} {letter.detail} {letter.headers}"
-        for letter in dead_letter.letters(world.settings)
+        for letter in dead_letters.letters(world.settings)
     )
     places = {
         path.name: path.read_text(errors="replace") for path in _logs(world.folder)

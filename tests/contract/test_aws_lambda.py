@@ -13,8 +13,8 @@ import pytest
 
 from handlers import aws_lambda
 from handlers.audit_log.database import AuditLog, Filter
+from infra.dead_letters import letters
 from shared.broker import topology
-from shared.broker.dead_letter import letters
 from shared.broker.depth import depth
 from shared.broker.transports import connected
 from shared.runtime.settings import Settings
@@ -81,7 +81,7 @@ def test_an_upload_goes_its_way_by_functions_alone(settings: Settings) -> None:
 
     told: list[bytes] = []
     with connected(settings) as (transport, channel):
-        transport.sift(
+        transport.scan(
             channel, topology.LOG, 10, lambda body, _: bool(told.append(body))
         )
     assert failed(aws_lambda.on_record(batch(*told))) == []

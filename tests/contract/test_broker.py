@@ -14,7 +14,7 @@ import pytest
 from shared.broker.consumer import Delivery
 from shared.broker.depth import backlog, depth
 from shared.broker.publisher import Publisher
-from shared.broker.topology import ALL, BULK, LOG, dead
+from shared.broker.topology import ALL, BULK, LOG, dead_queue
 from shared.runtime.settings import Settings
 from tests.support.harness import consuming
 from tests.support.waiting import eventually
@@ -213,7 +213,7 @@ def test_a_dead_message_keeps_its_bytes_and_gets_a_reason(
         delivery.ack()
         publisher.publish(queue, b"next")
         assert taken.take(2)[1].body == b"next"
-    with consuming(settings, {dead(queue): 1}, ack) as taken:
+    with consuming(settings, {dead_queue(queue): 1}, ack) as taken:
         found = taken.take(1)[0]
         assert found.body == body
         reason = {
@@ -248,7 +248,7 @@ def test_a_backlog_is_what_is_ready_and_what_is_in_hand(
 def test_depth_counts_what_is_ready(settings: Settings, publisher: Publisher) -> None:
     """Every queue and every `.dead` is counted; what is in hand is not ready."""
     before = depth(settings)
-    assert before.keys() - {"unacked"} == {n for q in ALL for n in (q, dead(q))}
+    assert before.keys() - {"unacked"} == {n for q in ALL for n in (q, dead_queue(q))}
     publisher.publish_many(LOG, [b"1", b"2", b"3"])
     eventually(lambda: depth(settings)[LOG] == before[LOG] + 3, "three ready messages")
     with consuming(settings, {LOG: 2}) as taken:

@@ -11,7 +11,7 @@ import pytest
 
 from shared.broker.consumer import Delivery
 from shared.broker.publisher import Publisher
-from shared.broker.topology import dead
+from shared.broker.topology import dead_queue
 from shared.errors import PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads.messages import CallbackDue, LogEvent, RestoreTask
@@ -61,7 +61,7 @@ def test_bad_messages_are_kept_among_the_dead(
     with consuming(settings, {queue: 5}, settle):
         for body in [*bodies, WHOLE[kind]]:
             publisher.publish(queue, body)
-        with consuming(settings, {dead(queue): 5}, lambda d: d.ack()) as aside:
+        with consuming(settings, {dead_queue(queue): 5}, lambda d: d.ack()) as aside:
             taken = aside.take(len(bodies))
         eventually(lambda: good == [WHOLE[kind]], "the whole message")
     assert sorted(delivery.body for delivery in taken) == sorted(bodies)
@@ -84,6 +84,6 @@ def test_a_message_too_large_to_be_wrapped_holds_up_nobody(
         publisher.publish(queue, body)
         publisher.publish(queue, b"next")
         assert [d.body for d in taken.take(2)] == [body, b"next"]
-        with consuming(settings, {dead(queue): 2}, lambda d: d.ack()) as aside:
+        with consuming(settings, {dead_queue(queue): 2}, lambda d: d.ack()) as aside:
             assert sorted(d.body for d in aside.take(2)) == sorted([body, b"next"])
     publisher.close()

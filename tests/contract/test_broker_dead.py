@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.broker import dead_letter
+from infra import dead_letters
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import BULK, LOG
@@ -23,7 +23,7 @@ BAD = b"\xff{bad"
 @pytest.fixture
 def laid_out(settings: Settings) -> Iterator[Settings]:
     """Two dead messages in two queues, and none before."""
-    dead_letter.drop(settings)
+    dead_letters.drop(settings)
     publisher = Publisher(settings)
     publisher.publish(BULK, BAD, {"trace": "t"})
     publisher.publish(LOG, b"worse")
@@ -34,9 +34,9 @@ def laid_out(settings: Settings) -> Iterator[Settings]:
         lambda d: d.dead("bad_message", f"not for {d.queue}"),
     ) as taken:
         taken.take(2)
-    eventually(lambda: len(dead_letter.letters(settings)) == 2, "two dead messages")
+    eventually(lambda: len(dead_letters.letters(settings)) == 2, "two dead messages")
     yield settings
-    dead_letter.drop(settings)
+    dead_letters.drop(settings)
 
 
 def test_looking_at_the_dead_changes_nothing(laid_out: Settings) -> None:
@@ -44,7 +44,7 @@ def test_looking_at_the_dead_changes_nothing(laid_out: Settings) -> None:
     own headers.
     """
     for _ in range(3):
-        letters = {letter.queue: letter for letter in dead_letter.letters(laid_out)}
+        letters = {letter.queue: letter for letter in dead_letters.letters(laid_out)}
         assert letters.keys() == {BULK, LOG}
     bulk = letters[BULK]
     assert (bulk.body, bulk.code, bulk.detail, bulk.headers) == (
@@ -53,18 +53,18 @@ def test_looking_at_the_dead_changes_nothing(laid_out: Settings) -> None:
         f"not for {BULK}",
         {"trace": "t"},
     )
-    assert dead_letter.find(laid_out, bulk.id) == bulk
+    assert dead_letters.find(laid_out, bulk.id) == bulk
     with pytest.raises(NotFound, match="darkroom dead list"):
-        dead_letter.find(laid_out, "0" * 12)
+        dead_letters.find(laid_out, "0" * 12)
 
 
 def test_a_dead_message_is_put_back_where_it_came_from(laid_out: Settings) -> None:
     """`retry` of one id moves that message, bytes and headers unchanged, and no other."""
     ident = next(
-        letter.id for letter in dead_letter.letters(laid_out) if letter.queue == BULK
+        letter.id for letter in dead_letters.letters(laid_out) if letter.queue == BULK
     )
-    assert dead_letter.retry(laid_out, [ident]) == 1
-    assert [letter.queue for letter in dead_letter.letters(laid_out)] == [LOG]
+    assert dead_letters.retry(laid_out, [ident]) == 1
+    assert [letter.queue for letter in dead_letters.letters(laid_out)] == [LOG]
     with consuming(laid_out, {BULK: 1}, lambda d: d.ack()) as taken:
         again = taken.take(1)[0]
         assert (again.body, again.headers["trace"]) == (BAD, "t")
@@ -73,8 +73,8 @@ def test_a_dead_message_is_put_back_where_it_came_from(laid_out: Settings) -> No
 
 def test_dropping_is_for_good(laid_out: Settings) -> None:
     """`drop` without ids empties every dead queue and says how many went."""
-    assert dead_letter.drop(laid_out) == 2
-    assert dead_letter.letters(laid_out) == []
+    assert dead_letters.drop(laid_out) == 2
+    assert dead_letters.letters(laid_out) == []
     eventually(
         lambda: (
             not any(n for name, n in depth(laid_out).items() if name.endswith(".dead"))

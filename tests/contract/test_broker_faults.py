@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.broker.publisher import Publisher
-from shared.broker.topology import dead
+from shared.broker.topology import dead_queue
 from shared.errors import BrokerUnavailable
 from shared.runtime.settings import Settings
 from tests.support.brokers import Broker, dead_port
@@ -148,13 +148,15 @@ def test_a_reason_that_cannot_be_written_keeps_the_message(
     publisher.publish(queue, b"bad")
     with consuming(settings, {queue: 1}) as taken, capture_logs() as logs:
         bad = taken.take(1)[0]
-        broker.obstruct(dead(queue))
+        broker.obstruct(dead_queue(queue))
         bad.dead("bad_message", "no")
         eventually(
             lambda: any(line["event"] == "broker.lost" for line in logs), "a refusal"
         )
-        broker.clear(dead(queue))
-        with consuming(settings, {dead(queue): 1}, lambda d: d.ack()) as dead_letters:
+        broker.clear(dead_queue(queue))
+        with consuming(
+            settings, {dead_queue(queue): 1}, lambda d: d.ack()
+        ) as dead_letters:
 
             def set_aside() -> bool:
                 # with some brokers it comes again

@@ -14,7 +14,7 @@ import pytest
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared.broker import dead_letter
+from infra import dead_letters
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, LOG, UPLOADS
@@ -40,7 +40,7 @@ def ctx(servers: Any) -> Iterator[Context]:
     }
     ctx = Context.of(Settings.model_validate(own))
     yield ctx
-    dead_letter.drop(ctx.settings)
+    dead_letters.drop(ctx.settings)
 
 
 def dead_command(ctx: Context, folder: Path, *arguments: str) -> Any:
@@ -76,7 +76,7 @@ def set_aside(ctx: Context) -> RestoreTask:
     ) as taken:
         task = RestoreTask.decode(taken.take(1)[0].body)
         eventually(
-            lambda: len(dead_letter.letters(ctx.settings)) == 1, "the dead message"
+            lambda: len(dead_letters.letters(ctx.settings)) == 1, "the dead message"
         )
     key = keys.receipt(task.upload_id)
     source = Receipt.from_bytes(
@@ -142,7 +142,7 @@ def test_what_is_no_task_is_put_back_as_it_is_and_all_of_a_queue_is_dropped(
     ) as taken:
         taken.take(3)
         eventually(
-            lambda: len(dead_letter.letters(ctx.settings)) == 3, "three dead messages"
+            lambda: len(dead_letters.letters(ctx.settings)) == 3, "three dead messages"
         )
     assert "body_base64" in dead_command(ctx, tmp_path, "list")[0]
     assert dead_command(ctx, tmp_path, "drop", "--all", "--queue", UPLOADS) == {

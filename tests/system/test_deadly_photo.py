@@ -11,7 +11,7 @@ import pytest
 
 from gpu_worker.worker import EXIT_STUCK
 from handlers.context import Context
-from shared.broker.dead_letter import letters
+from infra.dead_letters import letters
 from shared.errors import Code
 from shared.uploads import keys
 from shared.uploads.claims import latest

@@ -18,8 +18,8 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision, on_upload
 from handlers.reconcile.due_retries import Calls
+from infra.dead_letters import letters
 from shared import models, offers
-from shared.broker.dead_letter import letters
 from shared.models import registry
 from shared.runtime.settings import Settings
 from shared.uploads import keys

@@ -13,7 +13,7 @@ import pytest
 
 from handlers.context import Context
 from handlers.retelling import task_of
-from shared.broker.dead_letter import letters
+from infra.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record

@@ -24,7 +24,7 @@ import pytest
 
 from handlers.context import Context
 from handlers.retelling import task_of
-from shared.broker.dead_letter import letters
+from infra.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.runtime.settings import Settings
 from shared.uploads import keys

@@ -22,8 +22,8 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from handlers.reconcile.due_retries import Calls
+from infra.dead_letters import letters
 from shared import __version__, workflows
-from shared.broker.dead_letter import letters
 from shared.uploads.documents import Record
 from tests.support.client import photo
 from tests.support.patched import buckets, patched

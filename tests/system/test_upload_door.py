@@ -257,7 +257,7 @@ def test_the_queue_door(handlers: Handlers) -> None:
     publisher.publish(topology.UPLOADS, b"garbage")
     assert handlers.receipt(ident).decision == "queued"
     eventually(
-        lambda: depth(settings)[topology.dead(topology.UPLOADS)] == 1,
+        lambda: depth(settings)[topology.dead_queue(topology.UPLOADS)] == 1,
         "the dead message",
         120,
     )

@@ -85,7 +85,7 @@ def dead(world: World, queue: str = topology.UPLOADS) -> list[str]:
     return [
         sent.headers["code"]
         for sent in world.publisher.sent
-        if sent.queue == topology.dead(queue)
+        if sent.queue == topology.dead_queue(queue)
     ]
 
 
@@ -146,7 +146,7 @@ def test_only_what_met_a_passing_fault_comes_again(
 
 def test_a_dead_message_is_not_lost_with_the_broker(world: World) -> None:
     """What cannot be set aside comes again."""
-    world.publisher.refused.add(topology.dead(topology.UPLOADS))
+    world.publisher.refused.add(topology.dead_queue(topology.UPLOADS))
     assert failed(aws_lambda.on_object_created(batch(json.dumps(NO_EVENT)))) == ["0"]
 
 

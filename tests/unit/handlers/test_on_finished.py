@@ -110,7 +110,7 @@ def test_retries_keep_their_id_and_follow_the_schedule(world: Callbacks) -> None
     (dead,) = [
         sent
         for sent in world.publisher.sent
-        if sent.queue == topology.dead(topology.CALLBACKS)
+        if sent.queue == topology.dead_queue(topology.CALLBACKS)
     ]
     assert CallbackDue.decode(dead.body).upload_id == decision.upload_id
     assert (dead.headers["code"], dead.headers["queue"]) == (
@@ -213,7 +213,7 @@ def test_nothing_is_lost_while_the_broker_is_away(world: Callbacks) -> None:
     """The last try failed and cannot be set aside: there is one more."""
     world.receiver.answers = [500]
     decision = world.finished()
-    world.publisher.refused.add(topology.dead(topology.CALLBACKS))
+    world.publisher.refused.add(topology.dead_queue(topology.CALLBACKS))
     left = world.try_once(PendingCall(world.add(decision).upload_id, "h", 9, 0.0))
     assert left is not None
     assert world.result(decision) is None

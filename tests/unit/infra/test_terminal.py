@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra import cli
+from infra import cli, dead_letters
 from infra.commands import dead as command
 from infra.terminal import shown, shown_lines
 from shared.broker.dead_letter import DeadLetter
@@ -49,7 +49,6 @@ def test_every_command_to_a_terminal_is_shown_instead(attack: str) -> None:
 def letter(attack: str) -> DeadLetter:
     at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
     return DeadLetter(
-        "17",
         "darkroom.uploads",
         attack.encode(),
         "bad_message",
@@ -69,8 +68,8 @@ def test_dead_letters(
 ) -> None:
     """Body, headers and reason are of whoever sent the message."""
     monkeypatch.setattr(command, "need_servers", Settings)
-    monkeypatch.setattr(command.dead_letter, "find", lambda *_: letter(attack))
-    monkeypatch.setattr(command.dead_letter, "letters", lambda *_: [letter(attack)])
+    monkeypatch.setattr(dead_letters, "find", lambda *_: letter(attack))
+    monkeypatch.setattr(dead_letters, "letters", lambda *_: [letter(attack)])
     assert is_text(printed(["dead", *verb], monkeypatch, capsys))
     told = json.loads(printed(["dead", *verb, "--json"], monkeypatch, capsys))
     assert (told[0] if verb == ["list"] else told)["body"] == attack

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 from kombu.transport.virtual import Channel, Message
 
 from shared.broker import topology
-from shared.broker.dead_letter import _letter
-from shared.broker.delivery import Delivery, Ruling
+from shared.broker.dead_letter import MAX_DETAIL, DeadLetter
+from shared.broker.delivery import Delivery, Settlement
 from shared.broker.envelope import Content, payload, seal, unseal
 from shared.broker.transports import transport
 from shared.errors import SettingsError
@@ -37,7 +39,7 @@ def test_queue_names_are_the_contract() -> None:
         *topology.LANES,
     } == set(topology.RESTORE)
     assert {"darkroom.uploads", *topology.RESTORE, "darkroom.log"} <= set(topology.ALL)
-    assert topology.dead(topology.BULK) == "darkroom.restore.bulk.dead"
+    assert topology.dead_queue(topology.BULK) == "darkroom.restore.bulk.dead"
     assert topology.restore_queue("interactive") == topology.INTERACTIVE
     assert topology.restore_queue("bulk") == topology.BULK
     assert [
@@ -133,8 +135,10 @@ def test_a_returned_entry_is_marked() -> None:
 
 def test_the_first_ruling_holds() -> None:
     """Eight threads settle one delivery, each in its way: it is settled once."""
-    rulings: list[Ruling] = []
-    delivery = Delivery("q", b"", {}, False, lambda _, ruling: rulings.append(ruling))
+    settlements: list[Settlement] = []
+    delivery = Delivery(
+        "q", b"", {}, False, lambda _, settlement: settlements.append(settlement)
+    )
     start = threading.Barrier(8)
 
     def settle(number: int) -> None:
@@ -149,20 +153,45 @@ def test_the_first_ruling_holds() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(rulings) == 1
+    assert len(settlements) == 1
 
 
 def test_a_dead_letter_is_named_by_queue_and_body() -> None:
     """The id is derived: the same message has it again, another queue's has another."""
-    first, again = _letter("a", b"x", {"at": "1"}), _letter("a", b"x", {"at": "2"})
-    assert first.id == again.id != _letter("b", b"x", {}).id
+    first = DeadLetter.read("a", b"x", {"at": "1"})
+    again = DeadLetter.read("a", b"x", {"at": "2"})
+    assert first.id == again.id != DeadLetter.read("b", b"x", {}).id
     assert len(first.id) == 12
 
 
-def test_a_message_that_rabbitmq_set_aside_has_its_reason() -> None:
-    """Beyond RabbitMQ's delivery limit nobody of ours wrote a reason."""
-    assert (
-        _letter("a", b"x", {"x-first-death-reason": "delivery_limit"}).code
-        == "delivery_limit"
-    )
-    assert _letter("a", b"x", {}).code == "unknown"
+def test_a_dead_letter_of_rabbitmq_has_its_reason() -> None:
+    """Beyond RabbitMQ's delivery limit no process of ours wrote a reason."""
+    headers = {"x-first-death-reason": "delivery_limit", "x-death": [{"count": 1}]}
+    letter = DeadLetter.read("a", b"x", headers)
+    assert letter.code == "delivery_limit"
+    assert DeadLetter.read("a", b"x", {}).code == "unknown"
+
+
+class Published:
+    """Keeps the one message that is published."""
+
+    def __init__(self) -> None:
+        self.queue = ""
+        self.body = b""
+        self.headers: Mapping[str, str] = {}
+
+    def publish(self, queue: str, body: bytes, headers: Mapping[str, str]) -> None:
+        self.queue, self.body, self.headers = queue, body, headers
+
+
+def test_a_dead_letter_is_read_as_it_was_written() -> None:
+    """Its reason replaces that of an earlier death; the message's own headers stay."""
+    published = Published()
+    headers = {"own": "header", "code": "old", "x-death": [{"count": 1}]}
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    letter = DeadLetter.of("a", b"x", headers, "bad_message", "y" * 5000, at)
+    letter.publish(published)
+    assert published.queue == "a.dead"
+    assert DeadLetter.read("a", published.body, published.headers) == letter
+    assert letter.headers == {"own": "header"}
+    assert letter.detail == "y" * MAX_DETAIL
