@@ -13,7 +13,7 @@ from shared.runtime import failpoints, telemetry
 from shared.runtime.settings import Settings
 
 PROCESSES = {
-    "http": "handlers.http.app",
+    "http": "handlers.processes.http_server",
     "recorder": "handlers.processes.recorder",
     "sweep": "handlers.processes.sweeper",
     "rebuild": "handlers.reconcile.rebuild_log",

@@ -31,12 +31,14 @@ SERVICES = {
     Code.BROKER_UNAVAILABLE: "the broker",
     Code.DATABASE_UNAVAILABLE: "the log database",
 }
-"""Their errors name machines, accounts and buckets."""
+"""Services whose own errors name machines, accounts and buckets: a response names the
+service alone.
+"""
 
 
 class Problem(Exception):
-    """A refusal with its HTTP status. `detail`: what, which rule, the way out; `code`:
-    for machines.
+    """A refusal with its HTTP status. `detail` says what, which rule, and the way out;
+    `code` is for machines.
     """
 
     def __init__(
@@ -47,12 +49,10 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.code, self.headers = (
-            status,
-            detail,
-            code,
-            dict(headers or {}),
-        )
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.headers = dict(headers or {})
 
 
 def install(app: FastAPI) -> None:
@@ -73,31 +73,36 @@ def response(problem: Problem) -> Response:
         "detail": problem.detail[:MAX_DETAIL_CHARS],
         "code": problem.code,
     }
-    return JSONResponse(
-        body, problem.status, problem.headers, "application/problem+json"
-    )
+    media_type = "application/problem+json"
+    return JSONResponse(body, problem.status, problem.headers, media_type)
 
 
 def of_error(error: DarkroomError) -> Problem:
-    """The status says whether the same request may succeed later; what a service said
-    of itself goes into our log.
+    """The problem of an error. Its status says whether the same request may succeed
+    later.
     """
     if isinstance(error, TransientError):
-        if service := SERVICES.get(error.code):
-            logger().warning("request.postponed", code=error.code, detail=error.detail)
-        detail = (
-            f"{service} is away for a moment; try again" if service else error.detail
-        )
-        return Problem(503, detail, error.code, {"Retry-After": str(RETRY_AFTER_S)})
+        return _of_transient(error)
+    return Problem(_status_of(error), error.detail, error.code)
+
+
+def _of_transient(error: TransientError) -> Problem:
+    detail = error.detail
+    service = SERVICES.get(error.code)
+    if service:
+        logger().warning("request.postponed", code=error.code, detail=detail)
+        detail = f"{service} is away for a moment; try again"
+    return Problem(503, detail, error.code, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _status_of(error: DarkroomError) -> int:
     if isinstance(error, NotFound):
-        return Problem(404, error.detail, error.code)
+        return 404
     if isinstance(error, MessageError):
-        return Problem(400, error.detail, error.code)
+        return 400
     if error.code == Code.WORKFLOW_UNAVAILABLE:
-        return Problem(409, error.detail, error.code)
-    return Problem(
-        422 if isinstance(error, PermanentError) else 500, error.detail, error.code
-    )
+        return 409
+    return 422 if isinstance(error, PermanentError) else 500
 
 
 def _problem(_request: Request, error: Exception) -> Response:
@@ -113,37 +118,36 @@ def _darkroom(_request: Request, error: Exception) -> Response:
 def _validation(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return response(Problem(422, detail, "bad_request"))
+    place = ".".join(str(part) for part in first["loc"])
+    return response(Problem(422, f"{place}: {first['msg']}", "bad_request"))
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (
-        methods := _methods(request)
-    ):
-        headers["Allow"] = ", ".join(methods)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = _methods(request)
+        if methods:
+            headers["Allow"] = ", ".join(methods)
     return response(Problem(error.status_code, str(error.detail), "http", headers))
 
 
 def _methods(request: Request) -> list[str]:
-    """All that the address takes, by the API's description: the routes themselves know
-    only their own.
+    """All methods of the requested path, by the API's description. (A route that did not
+    match knows its own methods only.)
     """
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
-    found = (
-        methods
-        for path, methods in paths.items()
-        if compile_path(path)[0].match(request.url.path)
-    )
-    return sorted({method.upper() for methods in found for method in methods})
+    methods: set[str] = set()
+    for path, operations in paths.items():
+        pattern, _, _ = compile_path(path)
+        if pattern.match(request.url.path):
+            methods |= {method.upper() for method in operations}
+    return sorted(methods)
 
 
 def _bug(request: Request, error: Exception) -> Response:
-    # The route's pattern, not the address asked for: that may hold anything.
+    # The pattern of the route: the requested path itself may hold anything.
     route = getattr(request.scope.get("route"), "path", "?")
     logger().error("request.failed", method=request.method, route=route, exc_info=error)
-    return response(
-        Problem(500, "this is a fault of ours; it has been logged", Code.INTERNAL)
-    )
+    detail = "this is a fault of ours; it has been logged"
+    return response(Problem(500, detail, Code.INTERNAL))

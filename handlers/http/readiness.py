@@ -1,5 +1,5 @@
-"""Can this process do its work? Asked of the services it needs, quickly, whatever state
-they are in.
+"""Checks whether the services that this process needs can be reached, within a short
+time whatever state they are in.
 """
 
 from __future__ import annotations
@@ -14,57 +14,65 @@ from handlers.context import Context
 from shared.broker import depth
 
 ANSWER_S = 2.0
+"""A service that takes longer to answer counts as away."""
 FRESH_S = 1.0
+"""A result is used again for this time."""
 
 Question = Callable[[], object]
-"""Returns anything, or raises: then the service is not there."""
+"""Returns anything, or raises where the service cannot be reached."""
 
 
 def checks_of(ctx: Context) -> Mapping[str, Check]:
-    """Of what an upload needs: both buckets, and the broker."""
+    """Checks of what an upload needs: both buckets, and the broker."""
 
     def storage() -> None:
         for bucket in (ctx.settings.bucket_uploads, ctx.settings.bucket_results):
             next(iter(ctx.store.list(bucket, "readiness/")), None)
 
-    return {
-        "storage": Check(storage),
-        "broker": Check(lambda: depth.check(ctx.settings)),
-    }
+    def broker() -> None:
+        depth.check(ctx.settings)
+
+    return {"storage": Check(storage), "broker": Check(broker)}
 
 
-async def answers(checks: Mapping[str, Check]) -> dict[str, bool]:
-    """Of each service: is it there? All are asked at once."""
+async def run_checks(checks: Mapping[str, Check]) -> dict[str, bool]:
+    """Whether each service can be reached. All checks run at the same time."""
     passed = await asyncio.gather(*(check.passes() for check in checks.values()))
     return dict(zip(checks, passed, strict=True))
 
 
 class Check:
-    """Asks one question on a thread of its own; a question that hangs is not asked
-    again meanwhile.
+    """Puts one question to a service, on a thread of its own. While a question hangs,
+    no second one is put.
     """
 
     def __init__(self, question: Question) -> None:
         self._question = question
         self._answer: Future[None] | None = None
-        self._asked = 0.0
+        self._started_at = 0.0
 
     async def passes(self) -> bool:
-        """Answered within `ANSWER_S`, and well. An answer is good for `FRESH_S`."""
-        answer = self._answer
-        if answer is None or (answer.done() and monotonic() - self._asked > FRESH_S):
-            answer = self._answer = self._ask()
+        """Whether the question is answered within `ANSWER_S`, without an error."""
+        answer = self._latest()
         try:
-            await asyncio.wait_for(
-                asyncio.shield(asyncio.wrap_future(answer)), ANSWER_S
-            )
+            shielded = asyncio.shield(asyncio.wrap_future(answer))
+            await asyncio.wait_for(shielded, ANSWER_S)
         except Exception:
             return False
         return True
 
-    def _ask(self) -> Future[None]:
+    def _latest(self) -> Future[None]:
+        answer = self._answer
+        if answer is not None:
+            is_fresh = monotonic() - self._started_at <= FRESH_S
+            if is_fresh or not answer.done():
+                return answer
+        self._answer = self._start()
+        return self._answer
+
+    def _start(self) -> Future[None]:
         answer: Future[None] = Future()
-        self._asked = monotonic()
+        self._started_at = monotonic()
 
         def run() -> None:
             try:

@@ -1,9 +1,9 @@
-"""Connections whose other side says nothing, or takes nothing: cut, so that nobody
-fills the door by being slow.
+"""Cuts connections of clients that send nothing or take nothing, so that slow clients
+do not use up all connections.
 
-uvicorn waits without end for a request's head, for the rest of a body that nobody reads
-any more, and for a client to take its answer; and so many silent connections as it
-allows at once would be all that it serves.
+uvicorn waits without end for a request's head, for the rest of a body that is not read
+any more, and for a client to take its response; as many silent connections as it allows
+at once would be all that it serves.
 """
 
 from __future__ import annotations
@@ -12,41 +12,48 @@ import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-PATIENCE_S = 10.0
-"""A client whose turn it is may let so long pass, twice at most, without a whole head
-or taking a byte.
+STALL_S = 10.0
+"""A client whose turn it is may let this time pass, twice at most, without sending a
+whole head or taking a byte.
 """
 
 
-class PatientProtocol(H11Protocol):
-    """One HTTP/1.1 connection, looked at each `PATIENCE_S`."""
+class SlowClientProtocol(H11Protocol):
+    """One HTTP/1.1 connection, checked every `STALL_S`."""
 
-    _seen: tuple[RequestResponseCycle | None, int] | None = None
-    """What their turn was about at the last look: after which request, and how much of
-    our answer they had to take.
+    _last_seen: tuple[RequestResponseCycle | None, int] | None = None
+    """At the last check, if it was the client's turn: the last request, and the bytes
+    of its response that the client had still to take.
     """
-    _next_look: asyncio.TimerHandle
+    _next_check: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._next_look = self.loop.call_later(PATIENCE_S, self._look)
+        self._next_check = self.loop.call_later(STALL_S, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._next_look.cancel()
+        self._next_check.cancel()
         super().connection_lost(exc)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         left_bytes = self.transport.get_write_buffer_size()
-        theirs = (
-            self.cycle is None or self.cycle.response_complete or self.flow.write_paused
-        )
-        if (
-            theirs
-            and self._seen is not None
-            and self._seen[0] is self.cycle
-            and left_bytes >= self._seen[1]
-        ):
-            self.transport.abort()
-            return
-        self._seen = (self.cycle, left_bytes) if theirs else None
-        self._next_look = self.loop.call_later(PATIENCE_S, self._look)
+        if self._is_clients_turn():
+            if self._is_stalled(left_bytes):
+                self.transport.abort()
+                return
+            self._last_seen = (self.cycle, left_bytes)
+        else:
+            self._last_seen = None
+        self._next_check = self.loop.call_later(STALL_S, self._check)
+
+    def _is_clients_turn(self) -> bool:
+        """Whether nothing goes on until the client sends or takes something."""
+        if self.cycle is None or self.cycle.response_complete:
+            return True
+        return self.flow.write_paused
+
+    def _is_stalled(self, left_bytes: int) -> bool:
+        if self._last_seen is None:
+            return False
+        last_cycle, last_left_bytes = self._last_seen
+        return last_cycle is self.cycle and left_bytes >= last_left_bytes

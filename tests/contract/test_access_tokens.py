@@ -66,7 +66,7 @@ class Door:
         } | settings
         self.world = World(settings=given)
         self._client = TestClient(
-            build(self.world.ctx, asked={}), raise_server_exceptions=False
+            build(self.world.ctx, checks={}), raise_server_exceptions=False
         )
 
     def ask(self, token: str) -> int:
@@ -121,7 +121,7 @@ def test_a_token_that_names_no_key_is_refused_where_not_one_alone_fits(
         public(issuer.ec, "e1"),
         *[public(issuer.rsa, "r1"), public(OTHERS, "r2")][:keys],
     ]
-    asked = tokens(jwt_jwks_url=issuer.url).caller(
+    asked = tokens(jwt_jwks_url=issuer.url).principal(
         jwt.encode(claims(), issuer.rsa, "RS256")
     )
     with pytest.raises(
@@ -283,7 +283,7 @@ def test_a_token_is_good_by_the_stores_clock(skew_s: int) -> None:
     store.correct(own.now() + timedelta(seconds=skew_s), own.monotonic())
     now_s = NOW_S + skew_s
     asyncio.run(
-        door.caller(
+        door.principal(
             jwt.encode(claims(nbf=now_s, iat=now_s, exp=now_s + 60), SECRET, "HS256")
         )
     )
@@ -292,7 +292,7 @@ def test_a_token_is_good_by_the_stores_clock(skew_s: int) -> None:
         ({"nbf": now_s + 60}, "not good yet"),
     ):
         with pytest.raises(InvalidToken, match=says):
-            asyncio.run(door.caller(jwt.encode(claims(**faults), SECRET, "HS256")))
+            asyncio.run(door.principal(jwt.encode(claims(**faults), SECRET, "HS256")))
 
 
 @pytest.mark.parametrize(
@@ -449,9 +449,9 @@ def test_a_token_says_what_it_is_for_and_can_never_be_more_than_a_user(
     given: dict[str, Any], scopes: set[str]
 ) -> None:
     token = jwt.encode(claims(**given), SECRET, "HS256")
-    caller = asyncio.run(tokens(jwt_secret=SECRET).caller(token))
-    assert (set(caller.scopes), caller.operator) == (scopes, False)
-    assert caller.user_hash == identity.user_hash("ann", b"p")
+    principal = asyncio.run(tokens(jwt_secret=SECRET).principal(token))
+    assert (set(principal.scopes), principal.operator) == (scopes, False)
+    assert principal.user_hash == identity.user_hash("ann", b"p")
 
 
 @pytest.mark.parametrize(

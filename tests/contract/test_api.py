@@ -14,7 +14,9 @@ from starlette.testclient import TestClient
 
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
-from handlers.http import api, auth, problems
+from handlers.http import problems
+from handlers.http.api import routes
+from handlers.http.auth import guard
 from infra.local.stack import Stack
 from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
@@ -70,8 +72,8 @@ def client_of(settings: Settings) -> TestClient:
     app = FastAPI()
     problems.install(app)
     ctx = Context(settings, S3Store(settings), MemoryPublisher(), SystemClock())
-    auth.install(app, ctx)
-    app.include_router(api.build(ctx))
+    guard.install(app, ctx)
+    routes.install(app, ctx)
     key = settings.api_key.get_secret_value()
     return TestClient(
         app, headers={"Authorization": f"Bearer {key}"}, follow_redirects=False

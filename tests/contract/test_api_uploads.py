@@ -37,7 +37,7 @@ def client_of(settings: Settings) -> TestClient:
     ctx = Context(settings, S3Store(settings), MemoryPublisher(), SystemClock())
     key = settings.api_key.get_secret_value()
     return TestClient(
-        build(ctx, asked={}),
+        build(ctx, checks={}),
         headers={"Authorization": f"Bearer {key}"},
         follow_redirects=False,
     )

@@ -101,7 +101,7 @@ class Town:
             "jwt_secret": type(servers.settings.api_key)(SECRET),
         }
         self.world = ApiWorld(servers.settings.model_copy(update=more))
-        self.app = build(self.world.ctx, asked={})
+        self.app = build(self.world.ctx, checks={})
         self.client = TestClient(self.app, follow_redirects=False)
         self.ann, self.eve = f"ann-{uuid4()}", f"eve-{uuid4()}"
 

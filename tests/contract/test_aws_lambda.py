@@ -24,7 +24,7 @@ from shared.uploads.documents import Receipt
 from tests.support.admin import as_admin
 from tests.support.databases import corner
 from tests.support.reconcile_world import photo
-from tests.unit.handlers.http.test_http import notification
+from tests.unit.handlers.http.test_app import notification
 from tests.unit.handlers.test_aws_lambda import batch, failed
 
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from handlers.http.app import build
-from handlers.http.auth.waiting import FRESH_S
+from handlers.http.auth.queued_photos import FRESH_S
 from infra.local.stack import Stack
 from shared import access
 from shared.s3.store import S3Store
@@ -58,7 +58,7 @@ def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
         {"Authorization": f"Bearer {made['key']}"},
     )
     assert (
-        TestClient(build(world.ctx, asked={}))
+        TestClient(build(world.ctx, checks={}))
         .get("/v1/workflows", headers=headers)
         .status_code
         == 200
@@ -72,7 +72,7 @@ def test_a_key_is_made_used_listed_and_revoked(servers: Stack) -> None:
     keys(servers, "revoke", made["id"])
     assert "is revoked" in keys(servers, "revoke", made["id"])
     assert (
-        TestClient(build(world.ctx, asked={}))
+        TestClient(build(world.ctx, checks={}))
         .get("/v1/workflows", headers=headers)
         .status_code
         == 401
@@ -99,7 +99,7 @@ def test_a_keys_callback_is_that_of_uploads_that_name_none(servers: Stack) -> No
     assert made["callback"] == "https://app.example/hook"
     headers = {"Authorization": f"Bearer {made['key']}"}
     client = TestClient(
-        build(ApiWorld(servers.settings).ctx, asked={}), headers=headers
+        build(ApiWorld(servers.settings).ctx, checks={}), headers=headers
     )
 
     def signed(**more: str) -> str:
@@ -154,7 +154,7 @@ def test_photos_that_wait_in_the_log_count_against_the_quota(servers: Stack) -> 
     receipts = [world.upload(user) for _ in range(2)]
     clock = FakeClock(world.ctx.clock.now())
     app = build(
-        type(world.ctx)(world.settings, world.store, world.publisher, clock), asked={}
+        type(world.ctx)(world.settings, world.store, world.publisher, clock), checks={}
     )
     made = keys(servers, "create", "--user", user, "--json")
     client = TestClient(app, headers={"Authorization": f"Bearer {made['key']}"})

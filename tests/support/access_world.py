@@ -32,7 +32,7 @@ class Town:
             | settings
         )
         self.client = TestClient(
-            build(self.world.ctx, asked={}),
+            build(self.world.ctx, checks={}),
             client=(peer, 40_000),
             raise_server_exceptions=False,
         )

@@ -12,9 +12,11 @@ from starlette.testclient import TestClient
 
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
-from handlers.http import api, problems
-from handlers.http.api.auth import announcer, authenticate, looker
-from handlers.http.auth.principal import SCOPES, Caller
+from handlers.http import problems
+from handlers.http.api import routes
+from handlers.http.api.dependencies import admitted
+from handlers.http.auth.middleware import Admitted
+from handlers.http.auth.principal import SCOPES, Principal
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from shared.broker import topology
@@ -30,9 +32,9 @@ from tests.support.upload_world import photo
 
 def tenant(
     name: str, settings: Settings, scopes: frozenset[str] = SCOPES - {"admin"}
-) -> Caller:
+) -> Principal:
     pepper = settings.pepper.get_secret_value().encode()
-    return Caller(identity.user_hash(name, pepper), False, scopes, name)
+    return Principal(identity.user_hash(name, pepper), False, scopes, name)
 
 
 class ApiWorld:
@@ -47,13 +49,12 @@ class ApiWorld:
         self.ctx = Context(settings, self.store, self.publisher, SystemClock())
         self.audit_log = AuditLog(settings)
 
-    def client(self, caller: Caller) -> TestClient:
+    def client(self, principal: Principal) -> TestClient:
         app = FastAPI()
         problems.install(app)
-        app.include_router(api.build(self.ctx))
-        app.dependency_overrides[authenticate] = lambda: caller
-        app.dependency_overrides[announcer] = lambda: lambda _: None
-        app.dependency_overrides[looker] = lambda: lambda _: None
+        routes.install(app, self.ctx)
+        request = Admitted(principal, lambda _bytes: None, lambda _pixels: None)
+        app.dependency_overrides[admitted] = lambda: request
         return TestClient(app, follow_redirects=False)
 
     def upload(self, user: str, data: bytes | None = None) -> Receipt:
@@ -91,7 +92,7 @@ class ApiWorld:
     def restore(
         self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp"
     ) -> Record:
-        """What a worker leaves behind; its log event is the caller's to write."""
+        """What a worker leaves behind; its log event is the principal's to write."""
         assert receipt.task_id
         assert receipt.workflow
         at, task = self.ctx.clock.now(), receipt.task_id

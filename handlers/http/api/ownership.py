@@ -12,7 +12,7 @@ from uuid import UUID
 
 from handlers.audit_log.database import AuditLog, Filter
 from handlers.context import Context
-from handlers.http.auth.principal import Caller
+from handlers.http.auth.principal import Principal as Caller
 from handlers.http.problems import Problem
 from handlers.retelling import receipt_of
 from shared.errors import NotFound

@@ -1,50 +1,65 @@
-"""A look ahead: a part, or a small version, of an uploaded photo through the very
+"""`/v1/previews`: a part, or a small version, of an uploaded photo, made by the very
 pipeline that will restore it.
 
-A preview is a task of its own with a result, a record and events like any other, but no
-upload: it has no row in the log, the sweep does not know of it, and whoever misses it
-asks again.
+A preview is a task of its own with a result, a record and events like any other, but
+without an upload: it has no row in the audit log, the sweep does not know of it, and a
+client that misses it asks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from handlers import erasure
 from handlers.context import Context
 from handlers.http.api import tickets
-from handlers.http.api.auth import looker
-from handlers.http.api.ownership import Belongings
+from handlers.http.api.dependencies import Api, CountPreview, Uploader
 from handlers.http.api.responses import refusals
+from handlers.http.api.services import Services
 from handlers.http.api.uploads import find
-from handlers.http.auth.preview_limits import Looks
-from handlers.http.auth.principal import Authenticate, Caller, needs
+from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
 from handlers.retelling import task_of
 from shared import workflows
 from shared.broker.topology import PREVIEW
 from shared.errors import Code, NotFound
+from shared.s3.store import ObjectInfo
 from shared.uploads import identity, keys
 from shared.uploads.documents import Glimpse, Receipt, Region, Superseded
 from shared.uploads.outcome import ERASED_KEY
 from shared.uploads.ref import UploadRef, upload_id_of
+from shared.workflows import ResolvedWorkflow
+
+router = APIRouter(tags=["previews"])
 
 RETRY_S = 5
-"""When somebody whose previews are all under way may ask again."""
+"""When a user whose previews are all under way may try again."""
 UNWRITTEN_S = 60.0
-"""Age at which a preview without a receipt is not one that is only being begun."""
-LookAhead = Annotated[Callable[[int], None], Depends(looker)]
-
+"""A preview without a receipt that is older than this was deleted; a younger one may
+only be beginning.
+"""
 MAX_PX = 512
 """Longer side of a preview that names neither a size nor a region, before the work."""
+
+EXAMPLE: JsonDict = {
+    "source": {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071"},
+    "workflow": "enhance",
+    "params": {"scale": 2},
+    "region": {"x": 120, "y": 80, "width": 256, "height": 256},
+}
+BEGUN_EXAMPLE: JsonDict = {
+    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+    "signature": "0123456789abcdef",
+}
 
 
 class Origin(BaseModel):
@@ -68,22 +83,10 @@ class Origin(BaseModel):
         return self
 
 
-class Look(BaseModel):
+class PreviewRequest(BaseModel):
     """`region` or `max_px`; without either the whole photo, small."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "source": {"ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071"},
-                    "workflow": "enhance",
-                    "params": {"scale": 2},
-                    "region": {"x": 120, "y": 80, "width": 256, "height": 256},
-                },
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
     source: Origin
     workflow: str = Field(min_length=1, max_length=80)
@@ -94,15 +97,15 @@ class Look(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _either(self) -> Look:
+    def _either(self) -> PreviewRequest:
         if self.region and self.max_px:
             raise ValueError("region and max_px exclude each other")
         return self
 
     def glimpse(self) -> Glimpse:
-        return Glimpse(
-            region=self.region, max_px=None if self.region else self.max_px or MAX_PX
-        )
+        if self.region:
+            return Glimpse(region=self.region, max_px=None)
+        return Glimpse(region=None, max_px=self.max_px or MAX_PX)
 
 
 class Begun(BaseModel):
@@ -110,162 +113,166 @@ class Begun(BaseModel):
     photo will carry, too.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
-                    "signature": "0123456789abcdef",
-                },
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [BEGUN_EXAMPLE]})
 
     task_id: UUID
     signature: str
 
 
-def build(ctx: Context, belongings: Belongings, who: Authenticate) -> APIRouter:
-    router = APIRouter(tags=["previews"])
-    uploader = needs("upload", who)
-    looks = Looks(ctx.settings.limit_previews)
-
-    @router.post(
-        "/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413)
-    )
-    def look(wanted: Look, count: LookAhead, caller: Caller = uploader) -> Begun:
-        """Begin a preview, before all bulk work; its task is asked for, watched and
-        fetched like any other.
-        """
-        resolved = workflows.resolve(wanted.workflow, wanted.params)
-        ctx.offers.check(resolved)
-        workflow = resolved.ref
-        photo = _photo(ctx, belongings, caller, wanted.source)
-        if (
-            photo.decision == "rejected"
-            or photo.source.sha256 is None
-            or photo.source.key == ERASED_KEY
-        ):
-            raise nothing()
-        if isinstance(photo, Superseded):
-            raise Problem(
-                409,
-                "the photo was put again at its key; preview that one",
-                "already_ended",
-            )
-        glimpse = wanted.glimpse()
-        told = glimpse.model_dump(exclude_none=True)
-        task = identity.preview_id(
-            photo.user_hash, photo.source.sha256, workflow.signature, told
-        )
-        # A preview of a preview is one of the photo.
-        origin = photo.upload_id.split("/")[1] if photo.preview else photo.upload_id
-        upload = keys.preview_upload(origin, task)
-        begun = photo.model_copy(
-            update={
-                "upload_id": upload,
-                "decision": "queued",
-                "priority": "interactive",
-                "decided_at": ctx.clock.now(),
-                "task_id": task,
-                "workflow": workflow,
-                "fault": None,
-                "preview": glimpse,
-                "retries": 0,
-                "retried_at": None,
-                "callback": None,
-            }
-        )
-        belongings.hint(task, upload)
-        if ctx.uploads.readable_record(task) is None:
-            has_ended = partial(_has_ended, ctx, begun)
-            if not caller.operator and not looks.admits(
-                caller.user_hash, task, has_ended
-            ):
-                detail = f"{looks.quota} previews of yours are under way; ask again when one of them is done"
-                raise Problem(
-                    429, detail, "too_many_previews", {"Retry-After": str(RETRY_S)}
-                )
-            try:
-                count(round(_pixels(glimpse, photo) * resolved.scale**2))
-                _publish(ctx, origin, begun)
-            except Exception:
-                looks.forget(caller.user_hash, task, has_ended)
-                raise
-        return Begun(task_id=UUID(task), signature=workflow.signature)
-
-    return router
+@router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
+def begin_preview(
+    wanted: PreviewRequest, api: Api, count: CountPreview, principal: Uploader
+) -> Begun:
+    """Begin a preview, before all bulk work; its task is asked for, watched and fetched
+    like any other.
+    """
+    workflow = workflows.resolve(wanted.workflow, wanted.params)
+    api.ctx.offers.check(workflow)
+    photo = _photo(api, principal, wanted.source)
+    _check_can_be_previewed(photo)
+    glimpse = wanted.glimpse()
+    receipt = _receipt(api.ctx, photo, glimpse, workflow)
+    task_id = receipt.task_id or ""
+    api.ownership.hint(task_id, receipt.upload_id)
+    if api.ctx.uploads.readable_record(task_id) is None:
+        with _admitted(api, principal, receipt):
+            count(round(_pixels(glimpse, photo) * workflow.scale**2))
+            _publish(api.ctx, receipt, _photo_id(photo))
+    return Begun(task_id=UUID(task_id), signature=workflow.ref.signature)
 
 
 def nothing() -> Problem:
-    return Problem(
-        409,
-        "the photo was refused or erased; there is nothing to preview",
-        "already_ended",
+    detail = "the photo was refused or erased; there is nothing to preview"
+    return Problem(409, detail, "already_ended")
+
+
+def _check_can_be_previewed(photo: Receipt) -> None:
+    """Raises `Problem` 409."""
+    is_erased = photo.source.key == ERASED_KEY
+    if photo.decision == "rejected" or photo.source.sha256 is None or is_erased:
+        raise nothing()
+    if isinstance(photo, Superseded):
+        detail = "the photo was put again at its key; preview that one"
+        raise Problem(409, detail, "already_ended")
+
+
+def _receipt(
+    ctx: Context, photo: Receipt, glimpse: Glimpse, workflow: ResolvedWorkflow
+) -> Receipt:
+    """The receipt of a preview of `photo`."""
+    task_id = identity.preview_id(
+        photo.user_hash,
+        photo.source.sha256 or "",
+        workflow.ref.signature,
+        glimpse.model_dump(exclude_none=True),
     )
+    changes = {
+        "upload_id": keys.preview_upload(_photo_id(photo), task_id),
+        "decision": "queued",
+        "priority": "interactive",
+        "decided_at": ctx.clock.now(),
+        "task_id": task_id,
+        "workflow": workflow.ref,
+        "fault": None,
+        "preview": glimpse,
+        "retries": 0,
+        "retried_at": None,
+        "callback": None,
+    }
+    return photo.model_copy(update=changes)
+
+
+def _photo_id(photo: Receipt) -> str:
+    """The upload id of the photo; a preview of a preview is one of the photo."""
+    if photo.preview:
+        return photo.upload_id.split("/")[1]
+    return photo.upload_id
+
+
+@contextmanager
+def _admitted(api: Services, principal: Principal, receipt: Receipt) -> Iterator[None]:
+    """Count the preview as one under way, unless it is not begun after all.
+
+    Raises `Problem` 429 where too many of the user are.
+    """
+    limit = api.previews
+    task_id = receipt.task_id or ""
+    has_ended = partial(_has_ended, api.ctx, receipt)
+    if not principal.operator and not limit.admits(
+        principal.user_hash, task_id, has_ended
+    ):
+        detail = f"{limit.quota} previews of yours are under way; ask again when one of them is done"
+        headers = {"Retry-After": str(RETRY_S)}
+        raise Problem(429, detail, "too_many_previews", headers)
+    try:
+        yield
+    except Exception:
+        limit.forget(principal.user_hash, task_id, has_ended)
+        raise
 
 
 def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
-    """Pixels of what is looked at, before the work; of a photo whose size is not known,
-    the most that they may be.
+    """Pixels of the preview before the work; of a photo whose size is not known, the
+    most that they may be.
     """
     if glimpse.region:
         return glimpse.region.width * glimpse.region.height
     longest = glimpse.max_px or MAX_PX
-    width, height = photo.source.width or longest, photo.source.height or longest
-    shrunk = min(1.0, longest / max(width, height))
-    return max(1, round(width * shrunk)) * max(1, round(height * shrunk))
+    width = photo.source.width or longest
+    height = photo.source.height or longest
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(width * scale)) * max(1, round(height * scale))
 
 
-def _has_ended(ctx: Context, begun: Receipt) -> bool:
-    if ctx.uploads.readable_outcome(begun):
+def _has_ended(ctx: Context, receipt: Receipt) -> bool:
+    if ctx.uploads.readable_outcome(receipt):
         return True
-    if ctx.clock.now() - begun.decided_at < timedelta(seconds=UNWRITTEN_S):
-        return False  # its receipt may not be written yet
+    age = ctx.clock.now() - receipt.decided_at
+    if age < timedelta(seconds=UNWRITTEN_S):
+        return False
     # The sweep deletes it with its record or reason.
-    return ctx.uploads.receipt_info(begun.upload_id) is None
+    return ctx.uploads.receipt_info(receipt.upload_id) is None
 
 
-def _publish(ctx: Context, photo: str, begun: Receipt) -> None:
-    """Raises `BrokerUnavailable`: nothing is promised. One that failed before begins
-    anew.
+def _publish(ctx: Context, receipt: Receipt, photo_id: str) -> None:
+    """Begin the preview; one that failed before begins anew. Raises
+    `BrokerUnavailable`: then nothing is promised.
     """
-    ctx.uploads.delete_reason(begun.upload_id)
-    ctx.uploads.write_receipt(begun)
-    # Asked after the receipt, not before: an erasure gives the photo its end first and
-    # looks for previews then.
-    reason = ctx.uploads.reason_of(UploadRef(photo, begun.source.upload_time))
+    ctx.uploads.delete_reason(receipt.upload_id)
+    ctx.uploads.write_receipt(receipt)
+    # Asked after the receipt is written, not before: an erasure first ends the photo
+    # and then looks for previews.
+    photo = UploadRef(photo_id, receipt.source.upload_time)
+    reason = ctx.uploads.reason_of(photo)
     if reason and reason.error_code == Code.ERASED:
-        erasure.erase(ctx, begun.task_id or "", [begun])
+        erasure.erase(ctx, receipt.task_id or "", [receipt])
         raise nothing()
-    ctx.publisher.publish(PREVIEW, task_of(begun).encode())
+    ctx.publisher.publish(PREVIEW, task_of(receipt).encode())
 
 
-def _photo(
-    ctx: Context, belongings: Belongings, caller: Caller, origin: Origin
-) -> Receipt:
-    """What was decided about the photo. Raises `Problem` 404, and 409 while nothing is
-    decided.
+def _photo(api: Services, principal: Principal, origin: Origin) -> Receipt:
+    """The receipt of the photo. Raises `Problem` 403, 404, and 409 while there is none
+    yet.
     """
     if origin.task_id:
-        return belongings.one(caller, origin.task_id)
-    bucket = ctx.settings.bucket_uploads
-    if origin.ticket:
-        user_hash, _ = tickets.owner(ctx, caller, origin.ticket, None)
-        found = find(ctx, user_hash, origin.ticket)
-    elif not caller.operator:
-        raise Problem(
-            403, "only the operator's key may name a key of the bucket", "forbidden"
-        )
-    else:
-        found = None
-        with suppress(NotFound):
-            found = ctx.store.head(bucket, origin.key or "")
-    if found is None:
+        return api.ownership.one(principal, origin.task_id)
+    info = _uploaded(api.ctx, principal, origin)
+    if info is None:
         raise Problem(404, "no such photo was uploaded", "not_found")
     try:
-        return ctx.uploads.receipt(upload_id_of(found))
+        return api.ctx.uploads.receipt(upload_id_of(info))
     except NotFound:
-        raise Problem(
-            409, "the photo was not looked at yet; ask again in a moment", "too_early"
-        ) from None
+        detail = "the photo was not looked at yet; ask again in a moment"
+        raise Problem(409, detail, "too_early") from None
+
+
+def _uploaded(ctx: Context, principal: Principal, origin: Origin) -> ObjectInfo | None:
+    if origin.ticket:
+        user_hash, _ = tickets.owner(ctx, principal, origin.ticket, None)
+        return find(ctx, user_hash, origin.ticket)
+    if not principal.operator:
+        detail = "only the operator's key may name a key of the bucket"
+        raise Problem(403, detail, "forbidden")
+    with suppress(NotFound):
+        return ctx.store.head(ctx.settings.bucket_uploads, origin.key or "")
+    return None

@@ -1,30 +1,27 @@
-"""How the API's refusals look in its description: every one is a problem document (RFC
-9457).
-"""
+"""How the API's refusals look in its description: each is a problem document (RFC 9457)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from shared.errors import Code
+
+PROBLEM_EXAMPLE: JsonDict = {
+    "type": "about:blank",
+    "title": "Unprocessable Content",
+    "status": 422,
+    "code": "bad_parameter",
+    "detail": "scale=9.0 is not a number from 1 to 4 (default 4.0)",
+}
 
 
 class ProblemDocument(BaseModel):
     """`detail`: what, which rule, the way out, for people; `code` for machines."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "about:blank",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "code": "bad_parameter",
-                "detail": "scale=9.0 is not a number from 1 to 4 (default 4.0)",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": PROBLEM_EXAMPLE})
 
     type: str
     title: str
@@ -52,15 +49,16 @@ WHY = {
     429: "Too much at once; `Retry-After` says when to come again.",
     503: "A service is away for a moment; `Retry-After` says when to come again.",
 }
+ALWAYS = frozenset({401, 403, 422, 429, 503})
+"""Statuses that every route may give."""
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: these, and those that every route may give."""
-    # Written out, not as `model`: that would promise `application/json`, too.
-    content = {
-        "application/problem+json": {"schema": ProblemDocument.model_json_schema()}
-    }
-    return {
-        status: {"description": WHY[status], "content": content}
-        for status in sorted({*statuses, 401, 403, 422, 429, 503})
-    }
+    """`responses` of a route that may give `statuses`, beside `ALWAYS`."""
+    # Written out, not as `model`: that would promise `application/json` as well.
+    schema = ProblemDocument.model_json_schema()
+    content = {"application/problem+json": {"schema": schema}}
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in sorted(ALWAYS.union(statuses)):
+        responses[status] = {"description": WHY[status], "content": content}
+    return responses

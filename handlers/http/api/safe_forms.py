@@ -1,5 +1,5 @@
-"""Which forms of signed uploads the API offers: what `bootstrap` found out, read anew
-every minute.
+"""Which kinds of signed uploads the API offers: the result of `bootstrap`'s checks, read
+again every minute.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from handlers.context import Context
 from shared.errors import DarkroomError
 from shared.s3 import upload_forms
 
-GOOD_S = 60.0
+FRESH_S = 60.0
 
 
 class SafeForms:
-    """Used from the event loop alone. While the store cannot say, what was known holds."""
+    """Used from the event loop alone. While the store is away, the last result holds."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._known: Collection[upload_forms.Form] = upload_forms.ALL
+        self._safe: Collection[upload_forms.Form] = upload_forms.ALL
         self._read_at = float("-inf")
 
     async def safe(self) -> Collection[upload_forms.Form]:
-        """By `bootstrap`; all of them where it never tried."""
+        """The safe kinds; all of them where `bootstrap` never checked."""
         now = self._ctx.clock.monotonic()
-        if now - self._read_at > GOOD_S:
+        if now - self._read_at > FRESH_S:
             self._read_at = now
             await run_sync(self._read)
-        return self._known
+        return self._safe
 
     def _read(self) -> None:
         with suppress(DarkroomError):
-            self._known = upload_forms.read(self._ctx.store, self._ctx.settings).safe
+            found = upload_forms.read(self._ctx.store, self._ctx.settings)
+            self._safe = found.safe

@@ -1,5 +1,5 @@
-"""Tasks: the rows of the log, page by page, and all about one task, which is answered
-without the database, too.
+"""`/v1/tasks`: the rows of the audit log page by page, and all about one task, which is
+answered without the database as well.
 """
 
 from __future__ import annotations
@@ -21,25 +21,33 @@ from pydantic import (
     ConfigDict,
     Field,
 )
+from pydantic.config import JsonDict
 from starlette.responses import RedirectResponse, Response
 
 from handlers.audit_log.columns import Event, Row
-from handlers.audit_log.database import AuditLog, Filter, UploadKey
-from handlers.context import Context
+from handlers.audit_log.database import Filter, UploadKey
 from handlers.http.api import cancel_and_erase, state
-from handlers.http.api.ownership import Belongings
+from handlers.http.api.dependencies import Api, Reader, Remover
 from handlers.http.api.responses import refusals
+from handlers.http.api.services import Services
 from handlers.http.api.state import State
-from handlers.http.auth.principal import Authenticate, Caller, needs
+from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
 from shared.errors import DatabaseUnavailable
-from shared.s3.presign import Presigner
 from shared.uploads import events, keys
 from shared.uploads.documents import Record
 from shared.uploads.messages import LogEvent, Status
 
+router = APIRouter(tags=["tasks"])
+
 LINK_S = 300
 """How long a link to a result is good."""
+
+WITHDRAWN_EXAMPLE: JsonDict = {
+    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+    "status": "failed",
+    "code": "cancelled",
+}
 
 
 class Page(BaseModel):
@@ -61,19 +69,9 @@ class Task(BaseModel):
 
 
 class Withdrawn(BaseModel):
-    """A task that its owner took back."""
+    """A task that its owner cancelled or erased."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
-                    "status": "failed",
-                    "code": "cancelled",
-                },
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [WITHDRAWN_EXAMPLE]})
 
     task_id: UUID
     status: Literal["failed"] = "failed"
@@ -88,7 +86,7 @@ def _written_out(value: object) -> object:
 
 
 def _utc(moment: datetime) -> datetime:
-    """Refuses what lies before the year 1 or after 9999, as it is told or in UTC."""
+    """Refuses what lies before the year 1 or after 9999, in its own zone or in UTC."""
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
@@ -98,7 +96,7 @@ def _utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 
 
-class Wish(BaseModel):
+class TaskQuery(BaseModel):
     """Which uploads a page shows."""
 
     model_config = ConfigDict(extra="forbid")
@@ -119,136 +117,133 @@ class Wish(BaseModel):
     )
 
 
-def build(
-    ctx: Context,
-    presigner: Presigner,
-    belongings: Belongings,
-    audit_log: AuditLog,
-    who: Authenticate,
-) -> APIRouter:
-    router = APIRouter(tags=["tasks"])
-    reader, remover = needs("read", who), needs("delete", who)
-
-    @router.get("/tasks", responses=refusals())
-    async def tasks(wish: Annotated[Wish, Query()], caller: Caller = reader) -> Page:
-        """The caller's uploads, newest first; the operator's: everybody's."""
-        where = Filter(
-            user_id=_user(wish.user, caller),
-            status=wish.status,
-            workflow=wish.workflow,
-            since=wish.since,
-            until=wish.until,
-            after=_position(wish.cursor) if wish.cursor else None,
-        )
-        items = await run_sync(audit_log.page, where, wish.limit + 1)
-        return Page(
-            items=items[: wish.limit],
-            next=_cursor(items[wish.limit - 1]) if len(items) > wish.limit else None,
-        )
-
-    @router.get("/tasks/{task_id}", responses=refusals(404))
-    def task(task_id: UUID, caller: Caller = reader) -> Task:
-        """One task. While the log database is down, or late, what the bucket knows of
-        it.
-        """
-        # then the bucket may know, and says itself when nobody can
-        with suppress(DatabaseUnavailable):
-            uploads, history = audit_log.task(task_id)
-            if uploads and all(caller.sees(row.user_id) for row in uploads):
-                return Task(
-                    task_id=task_id,
-                    status=uploads[0].status,
-                    uploads=uploads,
-                    events=history,
-                )
-        done = ctx.uploads.readable_record(str(task_id))
-        if done and caller.sees(done.user_hash):
-            row = _row(
-                events.of_record(done, ctx.settings.bucket_results), State("success")
-            )
-        else:
-            receipt = belongings.one(caller, task_id)
-            row = _row(
-                events.of_receipt(receipt, ctx.settings.bucket_results),
-                state.of_receipt(ctx, receipt),
-            )
-        return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
-
-    @router.delete("/tasks/{task_id}", responses=refusals(404, 409))
-    def withdraw_(
-        task_id: UUID,
-        erase: Annotated[
-            bool,
-            Query(description="Take everything away, whatever the state."),
-        ] = False,
-        caller: Caller = remover,
-    ) -> Withdrawn:
-        """Cancel a photo that is not restored yet, or erase it with everything that was
-        made of it.
-        """
-        uploads = belongings.every(caller, task_id)
-        if erase:
-            cancel_and_erase.erase(ctx, str(task_id), uploads)
-            return Withdrawn(task_id=task_id, code="erased")
-        cancel_and_erase.cancel(ctx, str(task_id), uploads)
-        return Withdrawn(task_id=task_id, code="cancelled")
-
-    def link(key: str, caller: Caller, task_id: UUID) -> Response:
-        _record(ctx, caller, task_id)  # only the record says that a result is whole
-        return RedirectResponse(
-            presigner.get(ctx.settings.bucket_results, key, LINK_S, ctx.clock.now()),
-            307,
-        )
-
-    redirect = {
-        "status_code": 307,
-        "response_class": RedirectResponse,
-        "responses": refusals(404),
-    }
-
-    @router.get("/tasks/{task_id}/result", **redirect)  # type: ignore[arg-type]
-    def result(task_id: UUID, caller: Caller = reader) -> Response:
-        """A link to the restored photo, a PNG, good for five minutes."""
-        return link(keys.result(str(task_id)), caller, task_id)
-
-    @router.get("/tasks/{task_id}/preview", **redirect)  # type: ignore[arg-type]
-    def preview(task_id: UUID, caller: Caller = reader) -> Response:
-        """A link to the preview, a WebP of at most 512 px, good for five minutes."""
-        return link(keys.preview(str(task_id)), caller, task_id)
-
-    @router.get("/tasks/{task_id}/record", responses=refusals(404))
-    def record(task_id: UUID, caller: Caller = reader) -> Record:
-        """What was done to the photo, enough to do it again."""
-        return _record(ctx, caller, task_id)
-
-    return router
+Erase = Annotated[
+    bool,
+    Query(description="Take everything away, whatever the state."),
+]
 
 
-def _user(asked: str | None, caller: Caller) -> str | None:
-    if caller.operator:
-        return asked
-    if asked not in (None, caller.user_hash):
+@router.get("/tasks", responses=refusals())
+async def tasks(
+    query: Annotated[TaskQuery, Query()], api: Api, principal: Reader
+) -> Page:
+    """The caller's uploads, newest first; the operator's: everybody's."""
+    where = Filter(
+        user_id=_user(query.user, principal),
+        status=query.status,
+        workflow=query.workflow,
+        since=query.since,
+        until=query.until,
+        after=_position(query.cursor) if query.cursor else None,
+    )
+    # One row more than the page has, to know whether another page follows.
+    rows = await run_sync(api.audit_log.page, where, query.limit + 1)
+    items = rows[: query.limit]
+    is_last = len(rows) <= query.limit
+    return Page(items=items, next=None if is_last else _cursor(items[-1]))
+
+
+@router.get("/tasks/{task_id}", responses=refusals(404))
+def task(task_id: UUID, api: Api, principal: Reader) -> Task:
+    """One task. While the log database is down, or late, what the bucket knows of it."""
+    # Without the database the bucket may know, and says so itself if it does not.
+    with suppress(DatabaseUnavailable):
+        uploads, history = api.audit_log.task(task_id)
+        if uploads and all(principal.sees(row.user_id) for row in uploads):
+            status = uploads[0].status
+            return Task(task_id=task_id, status=status, uploads=uploads, events=history)
+    row = _row_by_the_bucket(api, principal, task_id)
+    return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
+
+
+@router.delete("/tasks/{task_id}", responses=refusals(404, 409))
+def withdraw(
+    task_id: UUID, api: Api, principal: Remover, erase: Erase = False
+) -> Withdrawn:
+    """Cancel a photo that is not restored yet, or erase it with everything that was made
+    of it.
+    """
+    uploads = api.ownership.every(principal, task_id)
+    if erase:
+        cancel_and_erase.erase(api.ctx, str(task_id), uploads)
+        return Withdrawn(task_id=task_id, code="erased")
+    cancel_and_erase.cancel(api.ctx, str(task_id), uploads)
+    return Withdrawn(task_id=task_id, code="cancelled")
+
+
+@router.get(
+    "/tasks/{task_id}/result",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def result(task_id: UUID, api: Api, principal: Reader) -> Response:
+    """A link to the restored photo, a PNG, good for five minutes."""
+    return _link(api, principal, task_id, keys.result(str(task_id)))
+
+
+@router.get(
+    "/tasks/{task_id}/preview",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def preview(task_id: UUID, api: Api, principal: Reader) -> Response:
+    """A link to the preview, a WebP of at most 512 px, good for five minutes."""
+    return _link(api, principal, task_id, keys.preview(str(task_id)))
+
+
+@router.get("/tasks/{task_id}/record", responses=refusals(404))
+def record(task_id: UUID, api: Api, principal: Reader) -> Record:
+    """What was done to the photo, enough to do it again."""
+    return _record(api, principal, task_id)
+
+
+def _link(api: Services, principal: Principal, task_id: UUID, key: str) -> Response:
+    _record(api, principal, task_id)  # only the record says that a result is whole
+    ctx = api.ctx
+    bucket = ctx.settings.bucket_results
+    url = api.presigner.get(bucket, key, LINK_S, ctx.clock.now())
+    return RedirectResponse(url, 307)
+
+
+def _user(user: str | None, principal: Principal) -> str | None:
+    """The user whose uploads are shown; None: all. Raises `Problem` 403."""
+    if principal.operator:
+        return user
+    if user not in (None, principal.user_hash):
         raise Problem(403, "only the operator's key may ask for a user", "forbidden")
-    return caller.user_hash
+    return principal.user_hash
 
 
-def _record(ctx: Context, caller: Caller, task_id: UUID) -> Record:
-    found = ctx.uploads.readable_record(str(task_id))
-    if found is None or not caller.sees(found.user_hash):
+def _record(api: Services, principal: Principal, task_id: UUID) -> Record:
+    found = api.ctx.uploads.readable_record(str(task_id))
+    if found is None or not principal.sees(found.user_hash):
         raise Problem(404, f"no result of task {task_id}", "not_found")
     return found
 
 
+def _row_by_the_bucket(api: Services, principal: Principal, task_id: UUID) -> Row:
+    """The row that the audit log will have. Raises `Problem` 404."""
+    bucket = api.ctx.settings.bucket_results
+    done = api.ctx.uploads.readable_record(str(task_id))
+    if done and principal.sees(done.user_hash):
+        return _row(events.of_record(done, bucket), State("success"))
+    receipt = api.ownership.one(principal, task_id)
+    found = state.of_receipt(api.ctx, receipt)
+    return _row(events.of_receipt(receipt, bucket), found)
+
+
 def _row(event: LogEvent, found: State) -> Row:
-    """The row that the log will have, by the bucket alone."""
-    fault = dict(found.fault) if found.fault else {}
+    fields = dict(event.fields)
+    if found.fault:
+        fields |= dict(found.fault)
     # A preview stands for itself: it has no upload of its own.
-    known = {
-        "upload_id": event.upload_id.rpartition("/")[2],
-        "upload_time": event.upload_time,
-        "task_id": event.task_id,
-    }
-    return Row.model_validate(event.fields | fault | known | {"status": found.status})
+    fields["upload_id"] = event.upload_id.rpartition("/")[2]
+    fields["upload_time"] = event.upload_time
+    fields["task_id"] = event.task_id
+    fields["status"] = found.status
+    return Row.model_validate(fields)
 
 
 def _cursor(row: Row) -> str:
@@ -257,10 +252,10 @@ def _cursor(row: Row) -> str:
 
 
 def _position(cursor: str) -> UploadKey:
+    """Raises `Problem` 422."""
     try:
         moment, upload_id = json.loads(base64.urlsafe_b64decode(cursor))
         return str(UUID(upload_id)), _utc(datetime.fromisoformat(moment))
     except (ValueError, TypeError, AttributeError) as error:
-        raise Problem(
-            422, "cursor: not one that a page gave as `next`", "bad_request"
-        ) from error
+        detail = "cursor: not one that a page gave as `next`"
+        raise Problem(422, detail, "bad_request") from error

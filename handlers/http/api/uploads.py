@@ -5,7 +5,7 @@ itself, and what became of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,16 +14,16 @@ from urllib.parse import quote
 from uuid import UUID
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.context import Context
 from handlers.http.api import cancel_and_erase, state, tickets
-from handlers.http.api.auth import announcer
+from handlers.http.api.dependencies import CountUpload, needs
 from handlers.http.api.ownership import Belongings
 from handlers.http.api.responses import Ended, refusals
 from handlers.http.api.safe_forms import SafeForms
-from handlers.http.auth.principal import Authenticate, Caller, needs
+from handlers.http.auth.principal import Principal as Caller
 from handlers.http.problems import Problem
 from handlers.intake import upload_options
 from shared import workflows
@@ -184,7 +184,6 @@ class Erased(BaseModel):
 User = Annotated[
     str | None, Query(max_length=64, description="Whose: the operator's to say.")
 ]
-Announce = Annotated[Callable[[int], None], Depends(announcer)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -196,20 +195,14 @@ IdempotencyKey = Annotated[
 ]
 
 
-def build(
-    ctx: Context, presigner: Presigner, belongings: Belongings, who: Authenticate
-) -> APIRouter:
+def build(ctx: Context, presigner: Presigner, belongings: Belongings) -> APIRouter:
     router, forms = APIRouter(tags=["uploads"]), SafeForms(ctx)
-    uploader, reader, remover = (
-        needs("upload", who),
-        needs("read", who),
-        needs("delete", who),
-    )
+    uploader, reader, remover = needs("upload"), needs("read"), needs("delete")
 
     @router.post("/uploads", status_code=201, responses=refusals(400, 408, 409, 413))
     async def issue(
         wanted: Wanted,
-        announce: Announce,
+        announce: CountUpload,
         idempotency_key: IdempotencyKey = None,
         caller: Caller = uploader,
     ) -> Ticket:

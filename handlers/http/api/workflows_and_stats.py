@@ -1,4 +1,4 @@
-"""What can be asked for (workflows), and what was (counts)."""
+"""`/v1/workflows`: what can be asked for. `/v1/stats`: how much was."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-from handlers.audit_log.database import AuditLog, Filter
-from handlers.context import Context
+from handlers.audit_log.database import Filter
+from handlers.http.api.dependencies import Api, Reader, needs
 from handlers.http.api.responses import refusals
-from handlers.http.auth.principal import Authenticate, Caller, needs
 from shared import workflows
 from shared.offers import Lack
 from shared.uploads.messages import Status
+
+router = APIRouter(tags=["catalogue"])
 
 
 class Offer(BaseModel):
@@ -35,23 +37,20 @@ class Offer(BaseModel):
     )
 
 
-class Count(BaseModel):
-    """So many uploads of one day (UTC) agree in all of these."""
+COUNT_EXAMPLE: JsonDict = {
+    "day": "2026-05-04",
+    "workflow_type": "fast",
+    "model_size": None,
+    "status": "success",
+    "error_code": None,
+    "uploads": 1204,
+}
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "day": "2026-05-04",
-                    "workflow_type": "fast",
-                    "model_size": None,
-                    "status": "success",
-                    "error_code": None,
-                    "uploads": 1204,
-                },
-            ]
-        }
-    )
+
+class Count(BaseModel):
+    """The number of uploads of one day (UTC) that agree in all of these."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [COUNT_EXAMPLE]})
 
     day: date
     workflow_type: str | None
@@ -61,34 +60,32 @@ class Count(BaseModel):
     uploads: int
 
 
-def build(ctx: Context, audit_log: AuditLog, who: Authenticate) -> APIRouter:
-    router = APIRouter(tags=["catalogue"])
-    reader = needs("read", who)
+@router.get("/workflows", responses=refusals(), dependencies=[needs("read")])
+def offered(api: Api) -> list[Offer]:
+    """Every workflow, with the JSON Schema of its parameters, and whether there is a
+    worker for it.
+    """
+    offers = []
+    for workflow in workflows.presets().values():
+        resolved = workflows.resolve(workflow.name)
+        offers.append(_offer(workflow, api.ctx.offers.lack(resolved)))
+    return offers
 
-    @router.get("/workflows", responses=refusals(), dependencies=[reader])
-    def offered() -> list[Offer]:
-        """Every workflow, with the JSON Schema of its parameters, and whether there is
-        a worker for it.
-        """
-        return [
-            _offer(workflow, ctx.offers.lack(workflows.resolve(workflow.name)))
-            for workflow in workflows.presets().values()
-        ]
 
-    @router.get("/stats", responses=refusals())
-    def stats(
-        days: Annotated[int, Query(ge=1, le=366)] = 30, caller: Caller = reader
-    ) -> list[Count]:
-        """Number of uploads by day, workflow, size, status and error: the caller's own,
-        or the operator's: all.
-        """
-        where = Filter(
-            since=datetime.now(UTC) - timedelta(days=days),
-            user_id=None if caller.operator else caller.user_hash,
-        )
-        return [Count.model_validate(row) for row in audit_log.counts(where)]
-
-    return router
+@router.get("/stats", responses=refusals())
+def stats(
+    api: Api,
+    principal: Reader,
+    days: Annotated[int, Query(ge=1, le=366)] = 30,
+) -> list[Count]:
+    """Number of uploads by day, workflow, size, status and error: the caller's own, or
+    the operator's: all.
+    """
+    where = Filter(
+        since=datetime.now(UTC) - timedelta(days=days),
+        user_id=None if principal.operator else principal.user_hash,
+    )
+    return [Count.model_validate(row) for row in api.audit_log.counts(where)]
 
 
 def _offer(workflow: workflows.Workflow, lack: Lack | None) -> Offer:

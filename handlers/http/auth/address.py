@@ -1,6 +1,4 @@
-"""Whose network address a request comes from: the peer's, or what proxies that we trust
-say of theirs.
-"""
+"""The network address of a client: that of the peer, or what a trusted proxy reports."""
 
 from __future__ import annotations
 
@@ -12,33 +10,33 @@ from starlette.types import Scope
 from shared.errors import SettingsError
 
 UNKNOWN = "unknown"
-"""A peer without an address: a Unix socket."""
+"""The address of a peer that has none: a Unix socket."""
+
+Network = IPv4Network | IPv6Network
 
 
 class Addresses:
-    """`trusted`: addresses and networks of our proxies, by commas. Raises
+    """`trusted` lists addresses and networks of proxies, by commas. Raises
     `SettingsError`.
     """
 
     def __init__(self, trusted: str) -> None:
+        parts = [part.strip() for part in trusted.split(",")]
         try:
-            self._trusted = [
-                ip_network(part.strip()) for part in trusted.split(",") if part.strip()
-            ]
+            self._trusted = [ip_network(part) for part in parts if part]
         except ValueError as error:
             raise SettingsError(f"DARKROOM_TRUSTED_PROXIES: {error}") from error
 
     def of(self, scope: Scope) -> str:
-        """The client's address, an IPv6 one as its /64, which one household has to
+        """The client's address; an IPv6 one as its /64, which one household has to
         itself.
         """
-        address = scope["client"][0] if scope.get("client") else UNKNOWN
+        address = _peer(scope)
         if not self._trusts(address):
             return _subject(address)
-        hops = ",".join(_values(scope, b"x-forwarded-for")).split(",")
-        # From the right: what stands further left than the first stranger was written
-        # by that stranger.
-        for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
+        # From the right: whatever is further left than the first untrusted address was
+        # written by that client.
+        for hop in reversed(_forwarded_for(scope)):
             if _parsed(hop) is None:
                 break
             address = hop
@@ -47,36 +45,52 @@ class Addresses:
         return _subject(address)
 
     def is_https(self, scope: Scope) -> bool:
-        """Does the client speak TLS, with us or with a proxy that we trust?"""
+        """Whether the client speaks TLS, with us or with a trusted proxy."""
         if scope.get("scheme") == "https":
             return True
-        peer = scope["client"][0] if scope.get("client") else UNKNOWN
-        return self._trusts(peer) and _values(scope, b"x-forwarded-proto")[-1:] == [
-            "https"
-        ]
+        schemes = _values(scope, b"x-forwarded-proto")
+        return self._trusts(_peer(scope)) and schemes[-1:] == ["https"]
 
     def _trusts(self, address: str) -> bool:
-        parsed = _parsed(address) if self._trusted else None
-        return parsed is not None and any(
-            parsed.network_address in network for network in self._trusted
-        )
+        if not self._trusted:
+            return False
+        parsed = _parsed(address)
+        if parsed is None:
+            return False
+        return any(parsed.network_address in network for network in self._trusted)
 
 
 def network(address: str) -> str:
-    """What a log line says: the network (/24, /48), not the person."""
+    """What a log line says of an address: its network (/24, /48), not the person."""
     parsed = _parsed(address.partition("/")[0])
     if parsed is None:
         return UNKNOWN
-    return str(parsed.supernet(new_prefix=24 if parsed.version == 4 else 48))
+    prefix = 24 if parsed.version == 4 else 48
+    return str(parsed.supernet(new_prefix=prefix))
 
 
-def _parsed(address: str) -> IPv4Network | IPv6Network | None:
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else UNKNOWN
+
+
+def _forwarded_for(scope: Scope) -> list[str]:
+    header = ",".join(_values(scope, b"x-forwarded-for"))
+    hops = [hop.strip() for hop in header.split(",")]
+    return [hop for hop in hops if hop]
+
+
+def _parsed(address: str) -> Network | None:
+    """An address as the network of one address; an IPv4 one inside IPv6 as IPv4."""
     try:
         parsed = ip_address(address)
     except ValueError:
         return None
     mapped = getattr(parsed, "ipv4_mapped", None)
-    return ip_network(mapped or str(parsed).partition("%")[0])
+    if mapped:
+        return ip_network(mapped)
+    without_zone, _, _ = str(parsed).partition("%")
+    return ip_network(without_zone)
 
 
 @lru_cache(4096)
@@ -84,11 +98,9 @@ def _subject(address: str) -> str:
     parsed = _parsed(address)
     if parsed is None:
         return UNKNOWN
-    return str(
-        parsed.network_address
-        if parsed.version == 4
-        else parsed.supernet(new_prefix=64)
-    )
+    if parsed.version == 4:
+        return str(parsed.network_address)
+    return str(parsed.supernet(new_prefix=64))
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

@@ -1,6 +1,9 @@
-"""The key set of whoever issues our tokens (JWKS, RFC 7517): fetched from the one
-address that is set, kept, and fetched again when it is old or names a key that we do
-not know, but never more often than once a minute.
+"""The key set of the issuer of tokens (JWKS, RFC 7517).
+
+It is fetched from the one address that is set, cached, and fetched again when it is old
+or a token names a key that is not in it, but never more often than once a minute.
+PyJWT's `PyJWKClient` bounds neither the size nor the whole time of a response, and its
+pause begins after successful fetches only.
 """
 
 from __future__ import annotations
@@ -36,104 +39,102 @@ class KeySet:
     """Thread-safe; it blocks while it fetches."""
 
     def __init__(self, url: str, algorithms: Collection[str], clock: Clock) -> None:
-        self._url, self._algorithms, self._clock = url, frozenset(algorithms), clock
+        self._url = url
+        self._algorithms = frozenset(algorithms)
+        self._clock = clock
         self._lock = threading.Lock()
         self._keys: Sequence[PyJWK] = ()
-        self._fetched_at = self._tried_at = float("-inf")
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
 
     def has(self, kid: str | None, algorithm: str) -> bool:
-        """Can `find` answer without a fetch?"""
+        """Whether `find` answers without a fetch."""
         now = self._clock.monotonic()
-        return bool(
-            self._fit(kid, algorithm) and now < self._fetched_at + FRESH_S
-        ) or not self._may_fetch(now)
+        is_fresh = now < self._fetched_at + FRESH_S
+        if is_fresh and self._matching(kid, algorithm):
+            return True
+        may_fetch = now >= self._tried_at + PAUSE_S
+        return not may_fetch
 
     def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
-        """The key of this id, or, where a token names none, all of its algorithm: from
-        this set alone.
+        """The key of this id; where a token names none, all keys of its algorithm.
 
-        Raises `TransientError` while there is no set to look into.
+        Raises `TransientError` while there is no set.
         """
         if not self.has(kid, algorithm):
             with self._lock:
-                if not self.has(kid, algorithm):  # somebody fetched it while we waited
+                # Another thread may have fetched while this one waited.
+                if not self.has(kid, algorithm):
                     self._fetch()
         return self.known(kid, algorithm)
 
     def known(self, kid: str | None, algorithm: str) -> list[PyJWK]:
-        """The same without a fetch, for those who may not wait. Raises like `find`."""
+        """Like `find`, without a fetch and without blocking."""
         if self._clock.monotonic() > self._fetched_at + STALE_S:
-            raise TransientError(
-                Code.INTERNAL,
-                "the key set of the token's issuer cannot be fetched; try again",
-            )
-        return self._fit(kid, algorithm)
+            detail = "the key set of the token's issuer cannot be fetched; try again"
+            raise TransientError(Code.INTERNAL, detail)
+        return self._matching(kid, algorithm)
 
-    def _fit(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+    def _matching(self, kid: str | None, algorithm: str) -> list[PyJWK]:
         if kid is None:
             return [key for key in self._keys if key.algorithm_name == algorithm]
         return [key for key in self._keys if key.key_id == kid][-1:]
 
-    def _may_fetch(self, now: float) -> bool:
-        return now >= self._tried_at + PAUSE_S
-
     def _fetch(self) -> None:
-        asked_at = self._clock.monotonic()
+        started_at = self._clock.monotonic()
         try:
             self._keys = self._parse(_download(self._url))
         except (httpx.HTTPError, OSError, ValueError) as error:
             logger().warning("access.keys_unavailable", error=type(error).__name__)
         else:
-            self._fetched_at = asked_at
-        self._tried_at = asked_at  # last: who asks meanwhile waits for the answer
+            self._fetched_at = started_at
+        # Last: until now `has` makes other threads wait for this fetch.
+        self._tried_at = started_at
 
     def _parse(self, body: bytes) -> list[PyJWK]:
-        """Keys: those that can be read, are meant for signatures and fit an algorithm
-        that is allowed.
+        """The keys that can be read, are meant for signatures and fit an allowed
+        algorithm. Raises `ValueError`.
         """
         document = json.loads(body)
         entries = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise ValueError("not a key set")  # noqa: TRY004 - a bad document, not a bad call
-        return [key for entry in entries[:MAX_KEYS] if (key := self._key(entry))]
+        keys = [self._key(entry) for entry in entries[:MAX_KEYS]]
+        return [key for key in keys if key]
 
     def _key(self, entry: object) -> PyJWK | None:
-        if (
-            not isinstance(entry, dict)
-            or entry.get("use", "sig") != "sig"
-            or not isinstance(entry.get("kid", ""), str)
-        ):
+        if not isinstance(entry, dict) or not isinstance(entry.get("kid", ""), str):
+            return None
+        if entry.get("use", "sig") != "sig":
             return None
         try:
             key = PyJWK(entry)
         except (PyJWTError, ValueError, TypeError):
             return None
         name = key.algorithm_name
-        return (
-            key
-            if name in self._algorithms and KINDS.get(name) == entry.get("kty")
-            else None
-        )
+        is_allowed = name in self._algorithms and KINDS.get(name) == entry.get("kty")
+        return key if is_allowed else None
 
 
 def _download(url: str) -> bytes:
-    """The document, within `TIMEOUT_S`, however slowly it trickles. Raises `HTTPError`,
-    `ValueError`, `OSError`.
+    """The document, within `TIMEOUT_S` however slowly it trickles.
+
+    Raises `HTTPError`, `ValueError`, `OSError`.
     """
     return asyncio.run(asyncio.wait_for(_read(url), TIMEOUT_S))
 
 
 async def _read(url: str) -> bytes:
-    """No redirects, and not much of it."""
+    """At most `MAX_BYTES`, and no redirects."""
     body = bytearray()
     async with (
         httpx.AsyncClient() as client,
-        client.stream("GET", url, follow_redirects=False) as answer,
+        client.stream("GET", url, follow_redirects=False) as response,
     ):
-        if answer.status_code != 200:
-            raise ValueError(f"status {answer.status_code}")
-        async for piece in answer.aiter_bytes():
-            body += piece
+        if response.status_code != 200:
+            raise ValueError(f"status {response.status_code}")
+        async for chunk in response.aiter_bytes():
+            body += chunk
             if len(body) > MAX_BYTES:
                 raise ValueError("too large")
     return bytes(body)

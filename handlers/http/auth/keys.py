@@ -1,9 +1,9 @@
-"""API keys at the door: documents from the bucket, remembered for a few seconds so that
-no request waits for it.
+"""API keys: documents in the bucket, cached for some seconds so that no request waits
+for the store.
 
-What is remembered is old for `api_key_cache_s` at most: within that time a revocation
-acts. Keys that do not exist are remembered, too, apart from the others, so that a flood
-of invented ids pushes no true key out.
+A cached document is used for `api_key_cache_s` at most: within that time a revocation
+takes effect. Keys that do not exist are cached as well, apart from the others, so that
+a flood of invented ids evicts no true key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.errors import NotFound, PermanentError
 from shared.runtime.telemetry import logger
 
 MOST = 10_000
-"""Keys remembered, and as many that do not exist: a few megabytes."""
+"""Keys cached, and as many that do not exist: a few megabytes."""
 READS_AT_ONCE = 8
 
 
@@ -29,67 +29,77 @@ class KeyRing:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._known = _Memory(ctx)
-        self._unknown = _Memory(ctx)
-        self._asked: dict[str, asyncio.Future[ApiKey | None]] = {}
+        self._known = _Cache(ctx)
+        self._unknown = _Cache(ctx)
+        self._reads: dict[str, asyncio.Future[ApiKey | None]] = {}
         self._limiter = anyio.CapacityLimiter(READS_AT_ONCE)
 
     def remembers(self, key_id: str) -> bool:
-        """Can it be said without the store whether there is such a key?"""
+        """Whether `find` can answer without the store."""
         return self._known.has(key_id) or self._unknown.has(key_id)
 
     async def find(self, key_id: str) -> ApiKey | None:
-        """The key's document. Raises `StorageUnavailable`."""
-        for memory in (self._known, self._unknown):
-            if memory.has(key_id):
-                return memory.get(key_id)
-        asked = self._asked.get(key_id)
-        if asked is None:  # however many ask, one reads
-            asked = self._asked[key_id] = asyncio.ensure_future(self._look_up(key_id))
-            asked.add_done_callback(lambda done: self._answered(key_id, done))
-        return await asyncio.shield(asked)
+        """The key's document; None if there is none. Raises `StorageUnavailable`."""
+        for cache in (self._known, self._unknown):
+            if cache.has(key_id):
+                return cache.get(key_id)
+        # Requests for the same key share one read.
+        read = self._reads.get(key_id) or self._start_read(key_id)
+        return await asyncio.shield(read)
 
-    def _answered(self, key_id: str, done: asyncio.Future[ApiKey | None]) -> None:
-        del self._asked[key_id]
-        if not done.cancelled():
-            done.exception()  # seen, though all who waited for it may be gone
+    def _start_read(self, key_id: str) -> asyncio.Future[ApiKey | None]:
+        read = asyncio.ensure_future(self._read_into_cache(key_id))
+        self._reads[key_id] = read
+        read.add_done_callback(lambda done: self._end_read(key_id, done))
+        return read
 
-    async def _look_up(self, key_id: str) -> ApiKey | None:
-        asked_at = self._ctx.clock.monotonic()
-        found = await run_sync(self._read, key_id, limiter=self._limiter)
-        (self._known if found else self._unknown).put(key_id, found, asked_at)
-        return found
+    def _end_read(self, key_id: str, read: asyncio.Future[ApiKey | None]) -> None:
+        del self._reads[key_id]
+        if not read.cancelled():
+            # Retrieved here, since every request that waited for it may have gone.
+            read.exception()
+
+    async def _read_into_cache(self, key_id: str) -> ApiKey | None:
+        started_at = self._ctx.clock.monotonic()
+        key = await run_sync(self._read, key_id, limiter=self._limiter)
+        cache = self._known if key else self._unknown
+        cache.put(key_id, key, started_at)
+        return key
 
     def _read(self, key_id: str) -> ApiKey | None:
         name = place(key_id)
         try:
-            return ApiKey.from_bytes(
-                self._ctx.store.read(self._ctx.settings.bucket_access, name), name
-            )
+            data = self._ctx.store.read(self._ctx.settings.bucket_access, name)
+            return ApiKey.from_bytes(data, name)
         except NotFound:
             return None
-        except PermanentError:  # it opens nothing until somebody repairs it
+        except PermanentError:  # it opens nothing until it is repaired
             logger().error("document.damaged", document=name, repaired=False)
             return None
 
 
-class _Memory:
-    """The last `MOST` answers, each until it is too old."""
+class _Cache:
+    """The last `MOST` documents, each until it is too old."""
 
     def __init__(self, ctx: Context) -> None:
-        self._clock, self._good_s = ctx.clock, ctx.settings.api_key_cache_s
-        self._answers: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
+        self._clock = ctx.clock
+        self._good_s = ctx.settings.api_key_cache_s
+        self._entries: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
 
     def has(self, key_id: str) -> bool:
-        kept = self._answers.get(key_id)
-        return kept is not None and self._clock.monotonic() < kept[0]
+        entry = self._entries.get(key_id)
+        if entry is None:
+            return False
+        good_until, _ = entry
+        return self._clock.monotonic() < good_until
 
     def get(self, key_id: str) -> ApiKey | None:
-        self._answers.move_to_end(key_id)
-        return self._answers[key_id][1]
+        self._entries.move_to_end(key_id)
+        _, key = self._entries[key_id]
+        return key
 
-    def put(self, key_id: str, found: ApiKey | None, asked_at: float) -> None:
-        self._answers[key_id] = (asked_at + self._good_s, found)
-        self._answers.move_to_end(key_id)
-        while len(self._answers) > MOST:
-            self._answers.popitem(last=False)
+    def put(self, key_id: str, key: ApiKey | None, read_at: float) -> None:
+        self._entries[key_id] = (read_at + self._good_s, key)
+        self._entries.move_to_end(key_id)
+        while len(self._entries) > MOST:
+            self._entries.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, the one to a bug of ours, too."""
+"""Headers that every response carries, even the one to a bug of ours."""
 
 from __future__ import annotations
 
@@ -7,57 +7,55 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from handlers.http.auth.address import Addresses
 from handlers.http.auth.middleware import is_guarded
 
-USUAL = {
+Headers = list[tuple[bytes, bytes]]
+
+DEFAULTS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
     b"x-frame-options": b"DENY",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
-"""A page that needs more sets a policy of its own, which stays."""
-NO_STORE = (b"cache-control", b"no-store")
+"""A response that has such a header keeps its own."""
+CACHE_CONTROL = b"cache-control"
+NO_STORE = (CACHE_CONTROL, b"no-store")
 AMBIGUOUS = frozenset({b"content-length", b"transfer-encoding"})
-"""A proxy that believed the other one takes the rest of such a body for a request (RFC
-9112, 6.1): no more is read.
+"""A proxy that believed the other of these two would take the rest of the body for a
+request (RFC 9112, 6.1), so the connection is closed.
 """
 CLOSE = (b"connection", b"close")
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 
-class Shield:
+class SecurityHeaders:
     """Pure ASGI, around everything else."""
 
     def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
-        self._app, self._addresses = app, addresses
+        self._app = app
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def shielded(message: Message) -> None:
+        async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {
-                    **message,
-                    "headers": self._headers(scope, message.get("headers", [])),
-                }
+                headers = self._secured(scope, message.get("headers", []))
+                message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, shielded)
+        await self._app(scope, receive, secured)
 
-    def _headers(
-        self, scope: Scope, given: list[tuple[bytes, bytes]]
-    ) -> list[tuple[bytes, bytes]]:
-        names = {name.lower() for name, _ in given}
-        headers = [
-            *given,
-            *((name, value) for name, value in USUAL.items() if name not in names),
-        ]
-        if is_guarded(scope["path"]):  # answers about somebody are nobody else's
-            headers = [pair for pair in headers if pair[0].lower() != NO_STORE[0]] + [
-                NO_STORE
-            ]
+    def _secured(self, scope: Scope, headers: Headers) -> Headers:
+        names = {name.lower() for name, _ in headers}
+        defaults = [pair for pair in DEFAULTS.items() if pair[0] not in names]
+        secured = [*headers, *defaults]
+        if is_guarded(scope["path"]):
+            # What is answered to one user must not come out of a cache for another.
+            secured = [pair for pair in secured if pair[0].lower() != CACHE_CONTROL]
+            secured.append(NO_STORE)
         if self._addresses.is_https(scope):
-            headers.append(HSTS)
+            secured.append(HSTS)
         if {name for name, _ in scope["headers"]} >= AMBIGUOUS:
-            headers.append(CLOSE)
-        return headers
+            secured.append(CLOSE)
+        return secured

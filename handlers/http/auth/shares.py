@@ -1,9 +1,9 @@
-"""How much of the door one user holds at once: threads and places at the database are
-few, and everybody's.
+"""Limits the requests of one user at the same time, so that no user takes all threads
+and all connections to the database.
 
-A limit of requests a minute does not do that: some requests take seconds each. Who has
-a full share waits for its own requests, for a moment, and is then told to come again;
-others do not notice.
+A limit of requests a minute does not do that: some requests take seconds each. A user
+whose share is full waits for its own requests for a moment, and is then refused with
+503; others do not notice.
 """
 
 from __future__ import annotations
@@ -18,54 +18,53 @@ from handlers.http.problems import RETRY_AFTER_S, Problem
 
 AT_ONCE = 10
 """Requests of one user at the same time, of some forty threads."""
-OF_THE_LOG = 2
-"""Of these, such as ask the log for much at once: it has four places."""
+QUERIES_AT_ONCE = 2
+"""Of these, requests that make a long query: the database has four connections."""
 WAIT_S = 5.0
-LOG_PATHS = ("/v1/stats", "/v1/tasks")
+QUERY_PATHS = ("/v1/stats", "/v1/tasks")
 STREAM = "/events"
 """Streams hold no thread while nothing happens, and have limits of their own."""
 
+Limiters = WeakValueDictionary[str, anyio.CapacityLimiter]
+
 
 class Shares:
-    """For one event loop."""
+    """The shares of all users, for one event loop."""
 
     def __init__(self) -> None:
-        self._requests: WeakValueDictionary[str, anyio.CapacityLimiter] = (
-            WeakValueDictionary()
-        )
-        self._of_the_log: WeakValueDictionary[str, anyio.CapacityLimiter] = (
-            WeakValueDictionary()
-        )
+        self._requests: Limiters = WeakValueDictionary()
+        self._queries: Limiters = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, user_hash: str, path: str) -> AsyncIterator[None]:
-        """Holds a part of the user's share. Raises `Problem` 503 where it stays full."""
+        """Hold a place in the user's share. Raises `Problem` 503 while it stays full."""
         if path.endswith(STREAM):
             yield
             return
-        limiters = [
-            self._requests.setdefault(user_hash, anyio.CapacityLimiter(AT_ONCE))
-        ]
-        if path.rstrip("/") in LOG_PATHS:
-            limiters.append(
-                self._of_the_log.setdefault(
-                    user_hash, anyio.CapacityLimiter(OF_THE_LOG)
-                )
-            )
+        limiters = [_limiter(self._requests, user_hash, AT_ONCE)]
+        if path.rstrip("/") in QUERY_PATHS:
+            limiters.append(_limiter(self._queries, user_hash, QUERIES_AT_ONCE))
         async with AsyncExitStack() as held:
             await _take(limiters, held)
             yield
 
 
+def _limiter(limiters: Limiters, user_hash: str, most: int) -> anyio.CapacityLimiter:
+    return limiters.setdefault(user_hash, anyio.CapacityLimiter(most))
+
+
 async def _take(limiters: list[anyio.CapacityLimiter], held: AsyncExitStack) -> None:
-    turn = object()  # a task may hold several places, each for another request
+    # An asyncio task may hold several places, each for another request.
+    borrower = object()
     try:
         with anyio.fail_after(WAIT_S):
             for limiter in limiters:
-                await limiter.acquire_on_behalf_of(turn)
-                held.callback(limiter.release_on_behalf_of, turn)
+                await limiter.acquire_on_behalf_of(borrower)
+                held.callback(limiter.release_on_behalf_of, borrower)
     except TimeoutError:
-        detail = f"{AT_ONCE} requests of yours are being answered, or {OF_THE_LOG} that ask the log for much; ask again"
-        raise Problem(
-            503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)}
-        ) from None
+        raise _busy() from None
+
+
+def _busy() -> Problem:
+    detail = f"{AT_ONCE} requests of yours are being answered, or {QUERIES_AT_ONCE} that query the log; try again"
+    return Problem(503, detail, "busy", {"Retry-After": str(RETRY_AFTER_S)})

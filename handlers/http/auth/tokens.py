@@ -1,14 +1,13 @@
-"""JSON Web Tokens (RFC 7519, checked as RFC 8725 asks): somebody else says who it is,
-in a way that we can verify.
+"""JSON Web Tokens (RFC 7519, checked as RFC 8725 recommends): an issuer vouches for a
+user, and its signature is verified.
 
 The algorithms are settings, never the token's choice; symmetric and asymmetric ones
 cannot be allowed together, so a public key can never be taken for a secret. Keys come
-from the configured set alone: `jku`, `x5u` and `jwk` of a header are not looked at.
+from the configured set alone: `jku`, `x5u` and `jwk` of a header are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ import jwt
 from anyio.to_thread import run_sync
 
 from handlers.http.auth.jwks import KINDS, KeySet
-from handlers.http.auth.principal import Caller
+from handlers.http.auth.principal import Principal
 from shared.access import USUAL
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
@@ -27,8 +26,7 @@ from shared.uploads import identity
 LEEWAY_S = 30
 """How far apart the clocks of issuer and object store, whose time is ours, may be."""
 LAST_S = 253_402_300_799
-"""The end of the year 9999, in seconds since 1970: no token names a later time, but for
-one in milliseconds.
+"""The end of the year 9999, in seconds since 1970: a later time is one in milliseconds.
 """
 MAX_CHARS = 8192
 TOO_LONG = f"it has more than {MAX_CHARS} characters"
@@ -38,66 +36,69 @@ MIN_SECRET_BYTES = 32
 REQUIRED = ("exp", "iss", "aud", "sub")
 RESERVED = (identity.ANONYMOUS, "operator")
 """Users of our own; no issuer may speak for them."""
+REASONS: dict[type[Exception], str] = {
+    jwt.InvalidAudienceError: "it is for another audience (aud)",
+    jwt.InvalidIssuerError: "it is from another issuer (iss)",
+    jwt.MissingRequiredClaimError: f"it lacks one of {', '.join(REQUIRED)}",
+    jwt.InvalidAlgorithmError: "its algorithm is not allowed",
+    jwt.InvalidSignatureError: "its signature is wrong",
+}
+"""Sentences of ours: those of the library may quote the token."""
+
+Claims = dict[str, Any]
 
 
 class InvalidToken(Exception):
-    """The token is not one of ours, or not good any more; the reason is for the log and
+    """The token or key is unknown, or not good any more; the reason is for the log and
     for its sender.
     """
 
 
 class Tokens:
-    """Checks tokens. Raises `SettingsError` at the start where the settings leave
-    anything open.
-    """
+    """Checks tokens. Raises `SettingsError` where the settings leave anything open."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._secret = settings.jwt_secret.get_secret_value()
         self._algorithms = _algorithms(settings)
-        self._issuer, self._audience = settings.jwt_issuer, settings.jwt_audience
+        self._issuer = settings.jwt_issuer
+        self._audience = settings.jwt_audience
         self._pepper = settings.pepper.get_secret_value().encode()
-        self._keys = (
-            KeySet(settings.jwt_jwks_url, self._algorithms, clock)
-            if settings.jwt_jwks_url
-            else None
-        )
+        self._keys: KeySet | None = None
+        if settings.jwt_jwks_url:
+            self._keys = KeySet(settings.jwt_jwks_url, self._algorithms, clock)
         self._clock = clock
         self._limiter = anyio.CapacityLimiter(FETCHERS)
 
     @property
     def accepted(self) -> bool:
-        """Are there settings for tokens at all?"""
+        """Whether the settings allow tokens at all."""
         return bool(self._algorithms)
 
-    async def caller(self, token: str) -> Caller:
-        """Who the token speaks for. Raises `InvalidToken`, and `TransientError` while
-        its key cannot be fetched.
-        """
+    async def principal(self, token: str) -> Principal:
+        """Raises `InvalidToken`, and `TransientError` while the key cannot be fetched."""
+        if len(token) > MAX_CHARS:
+            raise InvalidToken(TOO_LONG)
         try:
             claims = self._claims(token, await self._key(token))
             _check_times(claims, self._clock.now().timestamp())
-            user_hash = identity.user_hash(claims["sub"], self._pepper)
+            subject = claims["sub"]
+            user_hash = identity.user_hash(subject, self._pepper)
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise InvalidToken(_reason(error)) from error
-        if not claims["sub"] or claims["sub"] in RESERVED:
+        if not subject or subject in RESERVED:
             raise InvalidToken("its subject cannot be a user here")
-        return Caller(user_hash, operator=False, scopes=_scopes(claims), key_id="jwt")
+        return Principal(
+            user_hash, operator=False, scopes=_scopes(claims), key_id="jwt"
+        )
 
     async def _key(self, token: str) -> jwt.PyJWK | str:
         if self._keys is None:
             return self._secret
-        if len(token) > MAX_CHARS:
-            raise InvalidToken(TOO_LONG)
         header = jwt.get_unverified_header(token)
-        kid, algorithm = header.get("kid"), str(header.get("alg"))
-        if not (kid is None or isinstance(kid, str)):
+        kid = header.get("kid")
+        if kid is not None and not isinstance(kid, str):
             raise InvalidToken("its key's name (kid) is no text")
-        ready = self._keys.has(kid, algorithm)
-        keys = (
-            self._keys.known(kid, algorithm)
-            if ready
-            else await self._fetched(self._keys, kid, algorithm)
-        )
+        keys = await self._find(self._keys, kid, str(header.get("alg")))
         if len(keys) == 1:
             return keys[0]
         if kid is None:
@@ -106,26 +107,27 @@ class Tokens:
             )
         raise InvalidToken("its key (kid) is not in the issuer's set")
 
-    async def _fetched(
+    async def _find(
         self, keys: KeySet, kid: str | None, algorithm: str
     ) -> list[jwt.PyJWK]:
+        if keys.has(kid, algorithm):
+            return keys.known(kid, algorithm)
         return await run_sync(keys.find, kid, algorithm, limiter=self._limiter)
 
-    def _claims(self, token: str, key: jwt.PyJWK | str) -> dict[str, Any]:
-        if len(token) > MAX_CHARS:
-            raise InvalidToken(TOO_LONG)
+    def _claims(self, token: str, key: jwt.PyJWK | str) -> Claims:
+        algorithms = list(self._algorithms)
+        if isinstance(key, jwt.PyJWK):
+            algorithms = [key.algorithm_name]
         return jwt.decode(
             token,
             key,
-            [key.algorithm_name]
-            if isinstance(key, jwt.PyJWK)
-            else list(self._algorithms),
+            algorithms,
             audience=self._audience,
             issuer=self._issuer,
-            # The library's clock is the machine's: `_check_times` goes by the store's.
             options={
                 "require": list(REQUIRED),
                 "enforce_minimum_key_length": True,
+                # The library's clock is the machine's: `_check_times` uses the store's.
                 "verify_exp": False,
                 "verify_nbf": False,
                 "verify_iat": False,
@@ -133,99 +135,97 @@ class Tokens:
         )
 
 
-def _check_times(claims: dict[str, Any], now_s: float) -> None:
-    """Raises `InvalidToken` for a token that is not good at `now_s`, or does not say so
-    in seconds since 1970.
+def _check_times(claims: Claims, now_s: float) -> None:
+    """Raises `InvalidToken` for a token that is not good at `now_s`, or whose times are
+    not in seconds since 1970.
     """
-    times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
-    for name, value in times.items():
-        # Infinity and NaN, which Python's JSON reader takes, are in no range.
-        if isinstance(value, bool) or not (
-            isinstance(value, int | float) and 0 <= value <= LAST_S
-        ):
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not _is_time(claims[name]):
             raise InvalidToken(f"its {name} is no time in seconds since 1970")
-    if times["exp"] <= now_s - LEEWAY_S:
+    if claims["exp"] <= now_s - LEEWAY_S:
         raise InvalidToken("it has expired")
-    if max(times.get("nbf", 0), times.get("iat", 0)) > now_s + LEEWAY_S:
+    begins_s = max(claims.get("nbf", 0), claims.get("iat", 0))
+    if begins_s > now_s + LEEWAY_S:
         raise InvalidToken("it is not good yet")
 
 
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Infinity and NaN, which Python's JSON reader takes, are in no range.
+    return 0 <= value <= LAST_S
+
+
 def _algorithms(settings: Settings) -> tuple[str, ...]:
-    """Those that are allowed: as set, or what fits the kind of key. None: no tokens are
-    accepted.
+    """The allowed algorithms: those that are set, or all that fit the kind of key. None
+    at all: tokens are not accepted.
     """
-    secret, url = settings.jwt_secret.get_secret_value(), settings.jwt_jwks_url
-    named = tuple(
-        name.strip() for name in settings.jwt_algorithms.split(",") if name.strip()
-    )
-    if not (secret or url):
-        _check(
-            not (named or settings.jwt_issuer),
-            "DARKROOM_JWT_JWKS_URL or DARKROOM_JWT_SECRET is missing",
-        )
+    secret = settings.jwt_secret.get_secret_value()
+    url = settings.jwt_jwks_url
+    parts = [part.strip() for part in settings.jwt_algorithms.split(",")]
+    named = tuple(part for part in parts if part)
+    if not secret and not url:
+        missing = "DARKROOM_JWT_JWKS_URL or DARKROOM_JWT_SECRET is missing"
+        _check(not named and not settings.jwt_issuer, missing)
         return ()
-    _check(
-        not (secret and url),
-        "DARKROOM_JWT_SECRET and DARKROOM_JWT_JWKS_URL exclude each other",
-    )
-    _check(
-        bool(settings.jwt_issuer and settings.jwt_audience),
-        "tokens need DARKROOM_JWT_ISSUER and _AUDIENCE",
-    )
-    possible: Collection[str] = KINDS if url else ("HS256",)
-    _check(
-        set(named) <= set(possible),
-        f"DARKROOM_JWT_ALGORITHMS may name {', '.join(possible)} with this kind of key",
-    )
+    exclusive = "DARKROOM_JWT_SECRET and DARKROOM_JWT_JWKS_URL exclude each other"
+    _check(not (secret and url), exclusive)
+    has_names = bool(settings.jwt_issuer and settings.jwt_audience)
+    _check(has_names, "tokens need DARKROOM_JWT_ISSUER and _AUDIENCE")
+    _check_key(secret, url)
+    return _fitting(named, tuple(KINDS) if url else ("HS256",))
+
+
+def _check_key(secret: str, url: str) -> None:
     if url:
-        _check(
-            _is_safe(url),
-            "DARKROOM_JWT_JWKS_URL must be https (http only on this machine)",
-        )
+        rule = "DARKROOM_JWT_JWKS_URL must be https (http only on this machine)"
+        _check(_is_safe(url), rule)
     else:
-        _check(
-            len(secret.encode()) >= MIN_SECRET_BYTES,
-            f"DARKROOM_JWT_SECRET needs {MIN_SECRET_BYTES} bytes",
-        )
-    return named or tuple(possible)
+        rule = f"DARKROOM_JWT_SECRET needs {MIN_SECRET_BYTES} bytes"
+        _check(len(secret.encode()) >= MIN_SECRET_BYTES, rule)
 
 
-def _check(true: bool, rule: str) -> None:
-    if not true:
+def _fitting(named: tuple[str, ...], possible: tuple[str, ...]) -> tuple[str, ...]:
+    rule = (
+        f"DARKROOM_JWT_ALGORITHMS may name {', '.join(possible)} with this kind of key"
+    )
+    _check(set(named) <= set(possible), rule)
+    return named or possible
+
+
+def _check(holds: bool, rule: str) -> None:
+    if not holds:
         raise SettingsError(rule)
 
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "https" or (
-        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
-    )
+    if parts.scheme == "https":
+        return True
+    local = ("127.0.0.1", "::1", "localhost")
+    return parts.scheme == "http" and parts.hostname in local
 
 
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
+def _scopes(claims: Claims) -> frozenset[str]:
     """`scope` (RFC 8693: words) or `scopes` (a list); without either the usual ones.
+
     `admin` is for keys of ours.
     """
-    given = claims.get("scopes") if claims.get("scope") is None else claims["scope"]
-    if given is None:
+    scopes = claims.get("scope")
+    if scopes is None:
+        scopes = claims.get("scopes")
+    if scopes is None:
         return frozenset(USUAL)
-    words = (
-        given.split()
-        if isinstance(given, str)
-        else given
-        if isinstance(given, list)
-        else []
-    )
-    return frozenset(USUAL) & {word for word in words if isinstance(word, str)}
+    return frozenset(USUAL) & _words(scopes)
+
+
+def _words(scopes: object) -> set[str]:
+    if isinstance(scopes, str):
+        return set(scopes.split())
+    if isinstance(scopes, list):
+        return {word for word in scopes if isinstance(word, str)}
+    return set()
 
 
 def _reason(error: Exception) -> str:
-    """A sentence of ours: the library's may quote the token."""
-    known: dict[type[Exception], str] = {
-        jwt.InvalidAudienceError: "it is for somebody else (aud)",
-        jwt.InvalidIssuerError: "it is from somebody else (iss)",
-        jwt.MissingRequiredClaimError: f"it lacks one of {', '.join(REQUIRED)}",
-        jwt.InvalidAlgorithmError: "its algorithm is not allowed",
-        jwt.InvalidSignatureError: "its signature is wrong",
-    }
-    return known.get(type(error), "it cannot be read")
+    return REASONS.get(type(error), "it cannot be read")

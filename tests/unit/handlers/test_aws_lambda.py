@@ -22,7 +22,7 @@ from shared.broker.envelope import seal
 from shared.errors import Code, DatabaseUnavailable, StorageUnavailable
 from shared.uploads.messages import LogEvent
 from tests.support.upload_world import World, photo
-from tests.unit.handlers.http.test_http import notification
+from tests.unit.handlers.http.test_app import notification
 
 EVENTS = Path(__file__).parents[2] / "events"
 EXPECTED: dict[str, Any] = json.loads((EVENTS / "expected.json").read_bytes())

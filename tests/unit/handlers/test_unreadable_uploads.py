@@ -28,7 +28,7 @@ from tests.support.refusals import (
     Refusal,
 )
 from tests.support.upload_world import World, photo
-from tests.unit.handlers.http.test_http import notification
+from tests.unit.handlers.http.test_app import notification
 from tests.unit.handlers.processes.test_upload_consumer import Hand
 
 FAULTS = {
@@ -116,7 +116,7 @@ def test_the_queue_goes_on(world: World, fault: Refusal) -> None:
 def test_the_door_stays_open(world: World, fault: Refusal) -> None:
     """The store hears that it may tell it again; everybody else is served."""
     bad(world, fault)
-    client = TestClient(build(world.ctx, asked={}))
+    client = TestClient(build(world.ctx, checks={}))
     token = {"Authorization": "Bearer token"}
     for _ in range(5):
         answer = client.post(

@@ -9,7 +9,8 @@ import threading
 import anyio
 import pytest
 
-from handlers.http.admission import AT_ONCE, WAITING, SparingPublisher, Turns
+from handlers.http.admission import AT_ONCE, WAITING, AdmissionControl
+from handlers.http.circuit import CircuitBreakingPublisher
 from handlers.http.problems import Problem
 from shared.errors import BrokerUnavailable, MessageError, StorageUnavailable
 from shared.runtime.breaker import Breaker
@@ -45,13 +46,13 @@ def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
         return away()
 
     async def scenario() -> None:
-        turns = Turns(circuit=Breaker(POLICY, 3, clock.monotonic))
+        admission = AdmissionControl(circuit=Breaker(POLICY, 3, clock.monotonic))
         for _ in range(3):
             with pytest.raises(StorageUnavailable):
-                await turns.take(counted)
+                await admission.run(counted)
         for _ in range(20):
             with pytest.raises(Problem) as refused:
-                await turns.take(counted)
+                await admission.run(counted)
             assert (refused.value.status, refused.value.code) == (
                 503,
                 "storage_unavailable",
@@ -59,8 +60,8 @@ def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
             assert 1 <= int(refused.value.headers["Retry-After"]) <= 4
         assert len(asked) == 3
         clock.advance(4)
-        assert await turns.take(lambda: "answer") == "answer"
-        assert await turns.take(lambda: "answer") == "answer"
+        assert await admission.run(lambda: "answer") == "answer"
+        assert await admission.run(lambda: "answer") == "answer"
 
     anyio.run(scenario)
 
@@ -71,15 +72,15 @@ def test_a_notification_that_cannot_be_read_says_nothing_about_the_store(
     """It is an answer: failures before it do not count any more."""
 
     async def scenario() -> None:
-        turns = Turns(circuit=Breaker(POLICY, 2, clock.monotonic))
+        admission = AdmissionControl(circuit=Breaker(POLICY, 2, clock.monotonic))
         for work, error in (
             (away, StorageUnavailable),
             (unreadable, MessageError),
             (away, StorageUnavailable),
         ):
             with pytest.raises(error):
-                await turns.take(work)
-        assert await turns.take(lambda: "answer") == "answer"
+                await admission.run(work)
+        assert await admission.run(lambda: "answer") == "answer"
 
     anyio.run(scenario)
 
@@ -90,19 +91,19 @@ def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
     """
     release, answers, refusals = threading.Event(), list[str](), list[Problem]()
 
-    async def request(turns: Turns) -> None:
+    async def request(admission: AdmissionControl) -> None:
         try:
             answers.append(
-                await turns.take(lambda: "done" if release.wait() else "never")
+                await admission.run(lambda: "done" if release.wait() else "never")
             )
         except Problem as refused:
             refusals.append(refused)
 
     async def scenario() -> None:
-        turns = Turns(turn_s=0.05)
+        admission = AdmissionControl(wait_s=0.05)
         async with anyio.create_task_group() as group:
             for _ in range(AT_ONCE + WAITING + 30):
-                group.start_soon(request, turns)
+                group.start_soon(request, admission)
             try:
                 with anyio.fail_after(60):
                     while len(refusals) < WAITING + 30:
@@ -115,7 +116,7 @@ def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
             (503, "busy")
         }
         assert all(refused.headers["Retry-After"].isdigit() for refused in refusals)
-        assert await turns.take(lambda: "again") == "again"
+        assert await admission.run(lambda: "again") == "again"
 
     anyio.run(scenario)
 
@@ -135,16 +136,16 @@ def test_a_broker_that_is_away_holds_nobody_up(clock: FakeClock) -> None:
     it back.
     """
     broker = Broker()
-    sparing = SparingPublisher(broker, Breaker(POLICY, 1, clock.monotonic))
+    publisher = CircuitBreakingPublisher(broker, Breaker(POLICY, 1, clock.monotonic))
     broker.refused = {"q"}
     for _ in range(10):
         with pytest.raises(BrokerUnavailable):
-            sparing.publish("q", b"x")
+            publisher.publish("q", b"x")
     with pytest.raises(BrokerUnavailable):
-        sparing.publish_many("q", [b"x"])
+        publisher.publish_many("q", [b"x"])
     assert broker.asked == 1
     clock.advance(4)
     broker.refused = set()
-    sparing.publish("q", b"x")
-    sparing.publish_many("q", [b"y", b"z"])
+    publisher.publish("q", b"x")
+    publisher.publish_many("q", [b"y", b"z"])
     assert broker.bodies("q") == [b"x", b"y", b"z"]

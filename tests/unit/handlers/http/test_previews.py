@@ -32,7 +32,9 @@ def world() -> World:
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    return TestClient(build(world.ctx, asked={}), headers={"Authorization": "Bearer k"})
+    return TestClient(
+        build(world.ctx, checks={}), headers={"Authorization": "Bearer k"}
+    )
 
 
 def look(client: TestClient, **changes: Any) -> httpx2.Response:

@@ -18,7 +18,8 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from handlers.http import app, slow_clients
-from handlers.http.slow_clients import PatientProtocol
+from handlers.http.slow_clients import SlowClientProtocol
+from handlers.processes import http_server
 from tests.support.upload_world import World
 from tests.support.waiting import eventually
 
@@ -33,10 +34,10 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The door as its process serves it, with a hasty clock and few connections at
     once, and one route more.
     """
-    monkeypatch.setattr(slow_clients, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(app, "REQUESTS_AT_ONCE", MOST)
+    monkeypatch.setattr(slow_clients, "STALL_S", 1.0)
+    monkeypatch.setattr(http_server, "REQUESTS_AT_ONCE", MOST)
     world = World(settings={"api_port": 0, "webhook_token": "t"})
-    built = app.build(world.ctx, asked={})
+    built = app.build(world.ctx, checks={})
     built.add_api_route("/large", lambda: Response(bytes(LARGE)))
     with serving(built, world) as port:
         yield port
@@ -44,7 +45,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 @contextmanager
 def serving(built: FastAPI, world: World) -> Iterator[int]:
-    server = uvicorn.Server(app.config_of(built, world.ctx.settings))
+    server = uvicorn.Server(http_server.config_of(built, world.ctx.settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -150,13 +151,13 @@ class Transport:
 
 
 @contextmanager
-def connected(transport: Transport) -> Iterator[PatientProtocol]:
+def connected(transport: Transport) -> Iterator[SlowClientProtocol]:
     """A connection that is looked at by hand."""
     config, loop = (
-        app.config_of(FastAPI(), World().ctx.settings),
+        http_server.config_of(FastAPI(), World().ctx.settings),
         asyncio.new_event_loop(),
     )
-    connection = PatientProtocol(config, uvicorn.server.ServerState(), {}, loop)
+    connection = SlowClientProtocol(config, uvicorn.server.ServerState(), {}, loop)
     connection.connection_made(cast(Any, transport))
     try:
         yield connection
@@ -172,9 +173,9 @@ def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
     with connected(transport) as connection:
         for left in range(1000, 0, -10):
             transport.left = left
-            connection._look()
+            connection._check()
             assert not transport.aborted
-        connection._look()
+        connection._check()
     assert transport.aborted
 
 
@@ -186,12 +187,12 @@ def test_who_waits_for_us_may_wait() -> None:
     with connected(transport) as connection:
         connection.cycle = cast(Any, SimpleNamespace(response_complete=False))
         for _ in range(100):
-            connection._look()
+            connection._check()
         assert not transport.aborted
         connection.pause_writing()
         for _ in range(2):
             assert not transport.aborted
-            connection._look()
+            connection._check()
     assert transport.aborted
 
 
@@ -199,7 +200,7 @@ def test_no_websocket_gets_past_the_gate() -> None:
     """It is answered as the request that it is besides."""
     world = World(settings={"api_port": 0})
     with (
-        serving(app.build(world.ctx, asked={}), world) as port,
+        serving(app.build(world.ctx, checks={}), world) as port,
         socket.create_connection(("127.0.0.1", port)) as open_,
     ):
         open_.sendall(

@@ -18,7 +18,7 @@ from shared.broker.delivery import Delivery, Ruling
 from shared.errors import Code, PermanentError, StorageUnavailable
 from shared.runtime.settings import Settings
 from tests.support.upload_world import World, photo
-from tests.unit.handlers.http.test_http import notification
+from tests.unit.handlers.http.test_app import notification
 
 
 class Hand:

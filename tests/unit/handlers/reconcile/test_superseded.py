@@ -12,7 +12,7 @@ import pytest
 from handlers.audit_log.columns import Row
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.ownership import Belongings
-from handlers.http.auth.principal import SCOPES, Caller
+from handlers.http.auth.principal import SCOPES, Principal
 from handlers.http.problems import Problem
 from shared.errors import Code
 from shared.uploads import identity, keys
@@ -48,8 +48,8 @@ def world() -> World:
     return World()
 
 
-def caller(user: str) -> Caller:
-    return Caller(identity.user_hash(user, PEPPER), False, SCOPES, user)
+def caller(user: str) -> Principal:
+    return Principal(identity.user_hash(user, PEPPER), False, SCOPES, user)
 
 
 def belongings(world: World) -> Belongings:

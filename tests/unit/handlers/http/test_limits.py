@@ -104,7 +104,7 @@ def test_who_does_not_tell_the_size_announces_the_largest() -> None:
     town = Town(limit_bytes_per_min=2500, max_upload_bytes=1000)
     answers = [town.post(town.key()[0], bytes=None) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 429]
-    assert "size is not told" in answers[-1].json()["detail"]
+    assert "without a size" in answers[-1].json()["detail"]
 
 
 def test_photos_wait_within_a_quota() -> None:

@@ -21,8 +21,9 @@ from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
 from handlers import metrics
-from handlers.http.app import SILENT_S, build
-from handlers.http.readiness import Check, answers, checks_of
+from handlers.http.app import build
+from handlers.http.health import SILENT_S
+from handlers.http.readiness import Check, checks_of, run_checks
 from handlers.intake.notifications import MAX_BYTES
 from shared.errors import BrokerUnavailable, DatabaseUnavailable
 from shared.runtime.settings import Settings
@@ -53,7 +54,7 @@ def world() -> World:
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    return TestClient(build(world.ctx, asked={}), raise_server_exceptions=False)
+    return TestClient(build(world.ctx, checks={}), raise_server_exceptions=False)
 
 
 def notification(*keys: str) -> bytes:
@@ -198,7 +199,7 @@ def test_a_server_that_has_only_an_address_sends_the_token_as_its_password(
 def test_an_empty_secret_opens_nothing() -> None:
     """A door whose token was never set is closed."""
     world = World()
-    client = TestClient(build(world.ctx, asked={}))
+    client = TestClient(build(world.ctx, checks={}))
     for authorization in ("", "Bearer", "Bearer ", "Basic Og=="):
         headers = {"Authorization": authorization}
         assert (
@@ -272,7 +273,7 @@ def test_a_service_that_is_away_says_nothing_of_itself(world: World) -> None:
                 'connection to server at "10.1.2.3" failed for user "darkroom"'
             )
 
-    client = TestClient(build(replace(world.ctx, store=Away()), asked={}))  # type: ignore[arg-type]
+    client = TestClient(build(replace(world.ctx, store=Away()), checks={}))  # type: ignore[arg-type]
     with structlog.testing.capture_logs() as lines:
         response = client.post(
             "/events/storage", content=notification("a.png"), headers=TOKEN
@@ -294,7 +295,7 @@ def test_a_bug_is_a_problem_document_without_its_inside(world: World) -> None:
             raise RuntimeError("the secret cause")
 
     client = TestClient(
-        build(replace(world.ctx, store=Buggy()), asked={}),
+        build(replace(world.ctx, store=Buggy()), checks={}),
         raise_server_exceptions=False,
     )  # type: ignore[arg-type]
     response = client.post(
@@ -344,14 +345,14 @@ def test_readiness_tells_strangers_no_more_than_whether(world: World) -> None:
         raise OSError("no route")
 
     some = {"storage": Check(lambda: None), "broker": Check(down)}
-    client = TestClient(build(world.ctx, asked=some))
+    client = TestClient(build(world.ctx, checks=some))
     response = client.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"status": "unavailable"})
-    assert asyncio.run(answers(some)) == {"storage": True, "broker": False}
+    assert asyncio.run(run_checks(some)) == {"storage": True, "broker": False}
     assert client.get("/metrics").status_code == 404
-    response = TestClient(build(world.ctx, asked={"storage": Check(lambda: None)})).get(
-        "/readyz"
-    )
+    response = TestClient(
+        build(world.ctx, checks={"storage": Check(lambda: None)})
+    ).get("/readyz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
@@ -366,7 +367,7 @@ def test_a_service_that_hangs_is_asked_once(
         asked.append(1)
         release.wait()
 
-    with TestClient(build(world.ctx, asked={"storage": Check(hang)})) as client:
+    with TestClient(build(world.ctx, checks={"storage": Check(hang)})) as client:
         try:
             assert client.get("/readyz").status_code == 503
             eventually(lambda: asked, "the question")
@@ -384,9 +385,12 @@ def test_the_real_questions(world: World) -> None:
     ctx = replace(
         world.ctx, settings=Settings(**(world.ctx.settings.model_dump() | settings))
     )  # type: ignore[arg-type]
-    assert asyncio.run(answers(checks_of(ctx))) == {"storage": True, "broker": False}
+    assert asyncio.run(run_checks(checks_of(ctx))) == {"storage": True, "broker": False}
     world.store.unavailable = True
-    assert asyncio.run(answers(checks_of(ctx))) == {"storage": False, "broker": False}
+    assert asyncio.run(run_checks(checks_of(ctx))) == {
+        "storage": False,
+        "broker": False,
+    }
 
 
 def test_metrics_count_uploads_and_notifications(

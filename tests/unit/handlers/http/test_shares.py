@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from handlers.http.auth import shares
 from handlers.http.auth.address import Addresses
 from handlers.http.auth.limits import Limits
-from handlers.http.auth.middleware import Gate
+from handlers.http.auth.middleware import AuthMiddleware
 from tests.support.access_world import Town
 
 
@@ -28,7 +28,7 @@ class Slow:
         self.release = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        user = scope["state"]["caller"].user_hash
+        user = scope["state"]["admitted"].principal.user_hash
         self.inside.append(user)
         await self.release.wait()
         self.inside.remove(user)
@@ -45,7 +45,7 @@ def run(
     async def main() -> None:
         app = Slow()
         ctx = town.world.ctx
-        gate = Gate(
+        gate = AuthMiddleware(
             app, ctx, Limits(ctx.settings, ctx.clock, lambda *_: 0), Addresses("")
         )
         async with httpx2.AsyncClient(
@@ -73,7 +73,7 @@ async def until(holds: Callable[[], bool]) -> None:
     ("path", "most"),
     [
         ("/v1/uploads/1", shares.AT_ONCE),
-        ("/v1/stats", shares.OF_THE_LOG),
+        ("/v1/stats", shares.QUERIES_AT_ONCE),
         ("/v1/tasks", 2),
     ],
 )

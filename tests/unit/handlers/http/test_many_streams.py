@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from handlers.http import app
-from handlers.http.api import events
+from handlers.http.api import state, streams
 from handlers.http.api.state import State
 from shared import access
 from shared.uploads import identity
@@ -28,8 +28,8 @@ def status_of(connection: socket.socket, task_id: str, key: str) -> int:
 def test_one_user_takes_no_more_than_a_share_of_the_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "STREAMS_OF_ONE", 2)
-    monkeypatch.setattr(events.state, "of_receipt", lambda *_: State("queued"))
+    monkeypatch.setattr(streams, "STREAMS_OF_ONE", 2)
+    monkeypatch.setattr(state, "of_receipt", lambda *_: State("queued"))
     world, now = World(settings={"api_port": 0}), World().clock.now()
     tasks, keys = {}, {}
     for user in ("ann", "eve"):
@@ -42,7 +42,7 @@ def test_one_user_takes_no_more_than_a_share_of_the_streams(
             "access", access.place(document.id), document.to_bytes(), "application/json"
         )
         tasks[user], keys[user] = decision.task_id or "", text
-    with serving(app.build(world.ctx, asked={}), world) as port, ExitStack() as open_:
+    with serving(app.build(world.ctx, checks={}), world) as port, ExitStack() as open_:
 
         def stream(user: str) -> int:
             connection = open_.enter_context(

@@ -1,0 +1,20 @@
+"""All routes of the API; each says which scope its principal needs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+
+from handlers.context import Context
+from handlers.http.api import events, previews, tasks, uploads, workflows_and_stats
+from handlers.http.api.services import Services
+
+
+def install(app: FastAPI, ctx: Context) -> None:
+    """Add the API to `app`."""
+    api = Services.of(ctx)
+    app.state.api = api
+    router = APIRouter(prefix="/v1")
+    router.include_router(uploads.build(ctx, api.presigner, api.ownership))
+    for resource in (tasks, previews, events, workflows_and_stats):
+        router.include_router(resource.router)
+    app.include_router(router)

@@ -1,0 +1,37 @@
+"""What the routes of the API share, built once for an app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handlers.audit_log.database import AuditLog
+from handlers.context import Context
+from handlers.http.api.ownership import Belongings
+from handlers.http.api.safe_forms import SafeForms
+from handlers.http.api.streams import Streams
+from handlers.http.auth.preview_limits import PreviewLimit
+from shared.s3.presign import Presigner
+
+
+@dataclass(frozen=True)
+class Services:
+    ctx: Context
+    audit_log: AuditLog
+    ownership: Belongings
+    presigner: Presigner
+    safe_forms: SafeForms
+    previews: PreviewLimit
+    streams: Streams
+
+    @classmethod
+    def of(cls, ctx: Context) -> Services:
+        audit_log = AuditLog(ctx.settings)
+        return cls(
+            ctx=ctx,
+            audit_log=audit_log,
+            ownership=Belongings(ctx, audit_log),
+            presigner=Presigner(ctx.settings),
+            safe_forms=SafeForms(ctx),
+            previews=PreviewLimit(ctx.settings.limit_previews),
+            streams=Streams(),
+        )
