@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from handlers.audit_log.database import Written
+from handlers.audit_log.values import Written
 from shared.errors import Code, DatabaseUnavailable, MessageError, PermanentError
 from shared.runtime.telemetry import logger, raised_at
 from shared.uploads.messages import LogEvent

@@ -23,8 +23,8 @@ _USUAL_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Columns(BaseModel):
-    """What the `fields` of an event may fill. Everything is optional: an event tells
-    what it knows.
+    """The columns that the `fields` of an event may fill. All are optional, because an
+    event holds only what its writer knows.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -67,8 +67,18 @@ class Columns(BaseModel):
     peak_memory_bytes: Int64 | None = None
 
 
+_OWN_RULE = {"error_code", "error_detail", "attempts", "retries"}
+KEPT_COLUMNS = [
+    "task_id",
+    *(name for name in Columns.model_fields if name not in _OWN_RULE),
+]
+"""Columns that keep their value until a later event gives them another one. The others
+have rules of their own in the statement `fold`.
+"""
+
+
 class Row(Columns):
-    """One row: one upload."""
+    """One row, which is one upload."""
 
     upload_id: UUID
     upload_time: datetime = Field(
@@ -77,12 +87,12 @@ class Row(Columns):
     task_id: UUID | None = None
     status: Status
     updated_at: datetime | None = Field(
-        None, description="When the audit log last learned something of this upload."
+        None, description="When the audit log last got an event of this upload."
     )
 
 
 class Event(BaseModel):
-    """One fact about an upload, as it was told."""
+    """One event of an upload, as it was written."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,7 +105,8 @@ class Event(BaseModel):
 
 
 def as_row(event: LogEvent) -> dict[str, Any]:
-    """The event as `darkroom.restoration_event` has it."""
+    """Return the event as a row of `darkroom.restoration_event`."""
+    fields = {name: value for name, value in event.fields.items() if value is not None}
     return {
         "event_id": event.event_id,
         "upload_id": event.upload_id,
@@ -103,23 +114,24 @@ def as_row(event: LogEvent) -> dict[str, Any]:
         "task_id": event.task_id,
         "kind": event.kind,
         "at": _utc(event.at).isoformat(),
-        "fields": {
-            name: value for name, value in event.fields.items() if value is not None
-        },
+        "fields": fields,
     }
 
 
-def fault_of(event: LogEvent) -> str | None:
-    """What makes an event unfit for the tables. Found here, event by event, so that the
-    order cannot matter.
+def reject_reason(event: LogEvent) -> str | None:
+    """Return what makes an event invalid for the tables, None if nothing does.
+
+    Events are checked one by one before they are written, so that their order cannot
+    matter.
     """
     try:
-        for value in filter(None, (event.event_id, event.upload_id, event.task_id)):
-            # a tenth of the recorder's time would go into UUID()
-            if not _USUAL_UUID.fullmatch(value):
-                UUID(value)
+        for ident in (event.event_id, event.upload_id, event.task_id):
+            # UUID() alone would take a tenth of the recorder's time.
+            if ident and not _USUAL_UUID.fullmatch(ident):
+                UUID(ident)
         Columns.model_validate(event.fields)
-        _utc(event.upload_time), _utc(event.at)
+        _utc(event.upload_time)
+        _utc(event.at)
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -129,12 +141,12 @@ def fault_of(event: LogEvent) -> str | None:
 
 
 def uuid_of(event: LogEvent) -> str | None:
-    """Of the upload, as it is written; None where it is no UUID."""
+    """Return the upload's id as it is written, None where it is no UUID."""
     return event.upload_id if _USUAL_UUID.fullmatch(event.upload_id) else None
 
 
 def month_of(event: LogEvent) -> tuple[int, int]:
-    """Year and month of the upload in UTC, by which the tables are partitioned."""
+    """Return year and month of the upload in UTC, which name its partition."""
     moment = _utc(event.upload_time)
     return moment.year, moment.month
 

@@ -23,10 +23,12 @@ RETURNING upload_id, upload_time
 -- The row of an upload is a function of the set of its events, so no order, repetition or delay changes it: the
 -- status of the highest rank; of each column the value that the highest-ranked, then latest event gives it. Errors are
 -- the exception: only the event that decided the status may say one. What an existing row knows beyond its events
--- (they may have been pruned) is kept. A retry withdraws the attempts and the failure before it. An erasure has the last word whatever else is told, and `blank` follows.
+-- (they may have been pruned) is kept. A retry withdraws the attempts and the failure before it. An erasure has the
+-- last word whatever other events say, and `blank` follows. The columns are those of the table, so they are not listed
+-- here; fields of events that are no columns are left out.
 WITH touched AS (
     SELECT DISTINCT * FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
-), told AS (
+), numbered AS (
     SELECT e.*, coalesce((e.fields->>'retries')::integer, 0) AS of_retry,
            max(coalesce((e.fields->>'retries')::integer, 0)) OVER (PARTITION BY e.upload_id, e.upload_time) AS retries
     FROM touched JOIN darkroom.restoration_event e USING (upload_id, upload_time)
@@ -36,25 +38,14 @@ WITH touched AS (
             || CASE WHEN e.task_id IS NULL THEN '{}' ELSE jsonb_build_object('task_id', e.task_id) END
         ORDER BY e.fields->>'error_code' IS NOT DISTINCT FROM 'erased', e.kind, e.at, e.event_id
     ) AS fields
-    FROM told e
+    FROM numbered e
     WHERE e.of_retry = e.retries OR e.kind NOT IN ('processing', 'failed') OR e.fields->>'error_code' = 'erased'
     GROUP BY e.upload_id, e.upload_time
 )
-INSERT INTO darkroom.restoration_log AS log (
-    upload_id, upload_time, status, task_id, user_id, image_filename, workflow_type, workflow_version, model_size,
-    params, signature, error_code, error_detail, result_url, duration_seconds, queue_seconds, attempts, width, height,
-    bytes, sha256, engine, device, peak_memory_bytes, retries
-)
-SELECT s.upload_id, s.upload_time, s.status, f.task_id, f.user_id, f.image_filename, f.workflow_type,
-       f.workflow_version, f.model_size, f.params, f.signature, f.error_code, f.error_detail, f.result_url,
-       f.duration_seconds, f.queue_seconds, f.attempts, f.width, f.height, f.bytes, f.sha256, f.engine, f.device,
-       f.peak_memory_bytes, s.retries
-FROM sums s, jsonb_to_record(s.fields) AS f (
-    task_id uuid, user_id text, image_filename text, workflow_type text, workflow_version integer, model_size integer,
-    params jsonb, signature text, error_code text, error_detail text, result_url text,
-    duration_seconds double precision, queue_seconds double precision, attempts integer, width integer, height integer,
-    bytes bigint, sha256 text, engine text, device text, peak_memory_bytes bigint
-)
+INSERT INTO darkroom.restoration_log AS log
+SELECT f.* FROM sums s, jsonb_populate_record(NULL::darkroom.restoration_log, s.fields || jsonb_build_object(
+    'upload_id', s.upload_id, 'upload_time', s.upload_time, 'status', s.status, 'retries', s.retries, 'updated_at', now()
+)) AS f
 ON CONFLICT (upload_id, upload_time) DO UPDATE SET
     status = CASE WHEN excluded.retries > log.retries THEN excluded.status
                   ELSE greatest(log.status, excluded.status) END,
@@ -63,26 +54,9 @@ ON CONFLICT (upload_id, upload_time) DO UPDATE SET
     error_detail = CASE WHEN (excluded.retries, excluded.status) < (log.retries, log.status) THEN log.error_detail
                         ELSE excluded.error_detail END,
     retries = greatest(log.retries, excluded.retries),
-    task_id = coalesce(excluded.task_id, log.task_id),
-    user_id = coalesce(excluded.user_id, log.user_id),
-    image_filename = coalesce(excluded.image_filename, log.image_filename),
-    workflow_type = coalesce(excluded.workflow_type, log.workflow_type),
-    workflow_version = coalesce(excluded.workflow_version, log.workflow_version),
-    model_size = coalesce(excluded.model_size, log.model_size),
-    params = coalesce(excluded.params, log.params),
-    signature = coalesce(excluded.signature, log.signature),
-    result_url = coalesce(excluded.result_url, log.result_url),
-    duration_seconds = coalesce(excluded.duration_seconds, log.duration_seconds),
-    queue_seconds = coalesce(excluded.queue_seconds, log.queue_seconds),
     attempts = CASE WHEN excluded.retries > log.retries THEN excluded.attempts
                     ELSE coalesce(excluded.attempts, log.attempts) END,
-    width = coalesce(excluded.width, log.width),
-    height = coalesce(excluded.height, log.height),
-    bytes = coalesce(excluded.bytes, log.bytes),
-    sha256 = coalesce(excluded.sha256, log.sha256),
-    engine = coalesce(excluded.engine, log.engine),
-    device = coalesce(excluded.device, log.device),
-    peak_memory_bytes = coalesce(excluded.peak_memory_bytes, log.peak_memory_bytes),
+    /* each other column: the new value, else the old one */
     updated_at = now()
 RETURNING error_code
 
@@ -110,7 +84,7 @@ WHERE NOT EXISTS (
 ) ON CONFLICT (digest) DO NOTHING
 
 -- name: unreject
--- What was set aside of erased uploads, taken away: body and reason quote the event, and the digest proves a guess.
+-- Rejected events of erased uploads, deleted: body and reason quote the event, and the digest proves a guess.
 -- PostgreSQL cannot read every body as JSON, hence by what it contains.
 DELETE FROM darkroom.audit_reject r USING unnest(%(uploads)s::text[]) AS u (upload_id)
 WHERE strpos(r.body, u.upload_id) > 0
@@ -136,11 +110,11 @@ WHERE e.task_id IS NULL OR e.task_id = %(task_id)s ORDER BY e.at, e.kind, e.even
 -- name: ended
 -- Which of these uploads have their end in the audit log: an erasure has the last word, and a failure is that of its retry.
 SELECT l.upload_id
-FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(least)s::darkroom.status[], %(retries)s::integer[],
-            %(erased)s::boolean[]) AS t (upload_id, upload_time, least, retries, erased)
+FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(at_least)s::darkroom.status[], %(retries)s::integer[],
+            %(erased)s::boolean[]) AS t (upload_id, upload_time, at_least, retries, erased)
 JOIN darkroom.restoration_log l USING (upload_id, upload_time)
 WHERE l.error_code IS NOT DISTINCT FROM 'erased'
-   OR (NOT t.erased AND l.status >= t.least AND l.retries >= t.retries)
+   OR (NOT t.erased AND l.status >= t.at_least AND l.retries >= t.retries)
 
 -- name: twins
 -- Uploads that shared the task of an erased one, and were put before its erasure: whoever erased it could not know of

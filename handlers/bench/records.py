@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import psycopg2
 
-from handlers.audit_log.database import AuditLog, Written
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Written
 from handlers.bench.figures import Figures, Spread
 from handlers.on_record import EventWriter
 from handlers.processes.recorder import Recorder

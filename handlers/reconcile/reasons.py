@@ -14,7 +14,7 @@ from functools import partial
 from typing import Literal
 
 from handlers import erasure
-from handlers.audit_log.database import Ending
+from handlers.audit_log.values import Ending
 from handlers.reconcile import damage
 from handlers.reconcile.finished import Ends
 from handlers.reconcile.isolation import ident_of

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from handlers import erasure
-from handlers.audit_log.database import Ending, UploadKey
+from handlers.audit_log.values import Ending, UploadKey
 from handlers.reconcile import missing_messages
 from handlers.reconcile.due_retries import Seen
 from handlers.reconcile.finished import Ends
@@ -197,12 +197,14 @@ class Receipts:
                 and self._is_restored(entry)
             ):
                 continue
-            least: Status = (
+            at_least: Status = (
                 "duplicate"
                 if self._ends.has_record(entry) and entry.queued
                 else "rejected"
             )
-            found[entry.upload] = Ending(text(entry.upload), entry.upload_time, least)
+            found[entry.upload] = Ending(
+                text(entry.upload), entry.upload_time, at_least
+            )
         return found
 
     def _is_restored(self, entry: Entry) -> bool:

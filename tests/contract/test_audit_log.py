@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.audit_log.columns import Row
-from handlers.audit_log.database import AuditLog, Ending, Filter, UploadKey, Written
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Ending, Filter, UploadKey, Written
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.support.audit_log_events import (
@@ -373,7 +374,7 @@ def test_an_end_told_before_another_is_no_answer(audit_log: AuditLog) -> None:
     upload = str(uuid4())
     audit_log.write([event(upload, "failed", fields={"error_code": "decode_error"})])
     failed = Ending(upload, NOW)
-    restored, again = failed._replace(least="duplicate"), failed._replace(retries=1)
+    restored, again = failed._replace(at_least="duplicate"), failed._replace(retries=1)
     erased = failed._replace(erased=True)
     assert [
         bool(audit_log.ended([end])) for end in (failed, restored, again, erased)

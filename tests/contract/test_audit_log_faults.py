@@ -14,7 +14,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from handlers.audit_log import database as database_module
+from handlers.audit_log import connections
 from handlers.audit_log.database import AuditLog
 from shared.errors import DatabaseUnavailable
 from shared.runtime.settings import Settings
@@ -73,8 +73,8 @@ def test_a_frozen_database_stops_nobody_for_long(
     """
     upload = str(uuid4())
     audit_log.write(life(upload)[:1])
-    monkeypatch.setattr(database_module, "ANSWER_S", 0.5)
-    monkeypatch.setattr(database_module, "CONNECT_S", 0.5)
+    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
+    monkeypatch.setattr(connections, "CONNECT_S", 0.5)
     with frozen(url), pytest.raises(DatabaseUnavailable):
         audit_log.write(life(upload))
     monkeypatch.undo()

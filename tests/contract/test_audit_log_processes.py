@@ -18,7 +18,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from shared.broker import topology
 from shared.broker.depth import IN_HAND, depth
 from shared.broker.publisher import Publisher

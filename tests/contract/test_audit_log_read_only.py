@@ -10,7 +10,8 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from handlers.audit_log.database import AuditLog, Written
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Written
 from shared.errors import DatabaseUnavailable
 from shared.runtime.settings import Settings
 from tests.support.audit_log_events import life, select

@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from handlers import aws_lambda
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from infra.dead_letters import letters
 from shared.broker import topology
 from shared.broker.depth import depth

@@ -22,7 +22,8 @@ from PIL import Image
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from infra.bootstrap import bootstrap, buckets
 from infra.commands import storage
 from infra.local.stack import Stack

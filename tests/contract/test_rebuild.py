@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from handlers.audit_log.database import AuditLog, Filter, Written
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter, Written
 from handlers.http.api import cancel_and_erase
 from handlers.reconcile.rebuild_log import rebuild
 from shared.errors import Code, DatabaseUnavailable

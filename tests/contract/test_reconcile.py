@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep

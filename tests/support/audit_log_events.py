@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg2
 
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from shared.uploads import identity
 from shared.uploads.messages import LogEvent
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from handlers.audit_log.database import Ending, UploadKey
+from handlers.audit_log.values import Ending, UploadKey
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep

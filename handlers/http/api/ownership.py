@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from uuid import UUID
 
-from handlers.audit_log.database import AuditLog, Filter
+from handlers.audit_log.database import AuditLog
+from handlers.audit_log.values import Filter
 from handlers.context import Context
 from handlers.http.auth.principal import Principal as Caller
 from handlers.http.problems import Problem

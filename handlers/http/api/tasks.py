@@ -25,7 +25,7 @@ from pydantic.config import JsonDict
 from starlette.responses import RedirectResponse, Response
 
 from handlers.audit_log.columns import Event, Row
-from handlers.audit_log.database import Filter, UploadKey
+from handlers.audit_log.values import Filter, UploadKey
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.dependencies import Api, Reader, Remover
 from handlers.http.api.responses import refusals

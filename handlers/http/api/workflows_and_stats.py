@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from handlers.audit_log.database import Filter
+from handlers.audit_log.values import Filter
 from handlers.http.api.dependencies import Api, Reader, needs
 from handlers.http.api.responses import refusals
 from shared import workflows

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from handlers import aws_lambda
-from handlers.audit_log.database import Written
+from handlers.audit_log.values import Written
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import Decision
 from shared.broker import topology

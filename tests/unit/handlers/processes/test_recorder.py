@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.audit_log.database import Written
+from handlers.audit_log.values import Written
 from handlers.on_record import on_record
 from handlers.processes import recorder as recorder_module
 from handlers.processes.recorder import Recorder

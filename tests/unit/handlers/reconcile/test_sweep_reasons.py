@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from handlers import erasure
-from handlers.audit_log.database import Ending
+from handlers.audit_log.values import Ending
 from handlers.http.api import cancel_and_erase
 from handlers.on_sweep import Memory
 from shared.broker import topology
@@ -105,7 +105,7 @@ def test_the_audit_log_is_searched_for_the_very_end(town: Town) -> None:
     )
     town.later()
     town.sweep(audit_log=audit_log)
-    assert {end.upload_id: (end.least, end.retries) for end in audit_log.asked} == {
+    assert {end.upload_id: (end.at_least, end.retries) for end in audit_log.asked} == {
         done: ("duplicate", 0),
         again: ("rejected", 2),
     }
@@ -264,7 +264,7 @@ def test_a_failure_beside_a_twins_result_is_settled(town: Town) -> None:
     town.restore(done)
     town.later()
     town.sweep(audit_log=audit_log)
-    assert {end.upload_id: end.least for end in audit_log.asked} == {
+    assert {end.upload_id: end.at_least for end in audit_log.asked} == {
         failed: "rejected",
         done: "duplicate",
     }
