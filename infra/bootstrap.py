@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from infra import upload_forms
 from shared.errors import NotFound, PermanentError, SettingsError, StorageUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3.errors import translated
 from shared.s3.store import S3Store
@@ -22,7 +22,7 @@ MOVES = {"access/keys/": "keys/", "tickets/": "tickets/"}
 """Prefix among the results, in earlier releases → prefix in the bucket for access."""
 
 
-def buckets(settings: Settings) -> list[str]:
+def buckets(settings: StoreSettings) -> list[str]:
     return [
         settings.bucket_uploads,
         settings.bucket_results,
@@ -32,7 +32,7 @@ def buckets(settings: Settings) -> list[str]:
     ]
 
 
-def bootstrap(settings: Settings) -> list[str]:
+def bootstrap(settings: StoreSettings) -> list[str]:
     """Create what is missing of the buckets; returns the names of those created.
 
     Raises `StorageUnavailable`, and `PermanentError` where the store refuses, or is one
@@ -91,7 +91,7 @@ def require_one_winner(store: S3Store, bucket: str) -> None:
         )
 
 
-def _ensure(store: S3Store, settings: Settings, bucket: str) -> str | None:
+def _ensure(store: S3Store, settings: StoreSettings, bucket: str) -> str | None:
     if _is_there(store, bucket) or not store.make_bucket(bucket):
         return None
     if bucket != settings.bucket_uploads:  # there, it would be an upload
@@ -110,7 +110,7 @@ def _is_there(store: S3Store, bucket: str) -> bool:
     return True
 
 
-def _move_access(store: S3Store, settings: Settings) -> None:
+def _move_access(store: S3Store, settings: StoreSettings) -> None:
     """API keys and tickets lay among the results once: they go where only handlers read
     and write, and do so once.
 
@@ -135,7 +135,7 @@ def _move_access(store: S3Store, settings: Settings) -> None:
     store.put(access, MOVED, b"{}", JSON)
 
 
-def reachable(settings: Settings) -> bool:
+def reachable(settings: StoreSettings) -> bool:
     """Whether the store answers, and to our key."""
     try:
         S3Store(settings).head(settings.bucket_uploads, WARM_KEY)

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from shared.errors import Code, PermanentError, SettingsError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x6461726B  # "dark": two migrations at once wait for each other
@@ -52,7 +52,7 @@ def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
     return found
 
 
-def migrate(settings: Settings, folder: Path = MIGRATIONS) -> list[str]:
+def migrate(settings: AuditLogSettings, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing, all of it or nothing; returns the names applied.
 
     Raises `PermanentError` when a file fails or was edited after it was applied,

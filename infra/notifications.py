@@ -24,7 +24,7 @@ from minio.notificationconfig import (
 )
 
 from shared.errors import Code, NotFound, SettingsError, StorageUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 
 RULE_ID = "darkroom-uploads"
 EVENT = "s3:ObjectCreated:*"
@@ -40,7 +40,7 @@ class BucketNotifications:
     server has none of this.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
         self.bucket = settings.bucket_uploads
         self._client = _client(settings)
 
@@ -112,7 +112,7 @@ class _Connections(urllib3.PoolManager):
         return response
 
 
-def _client(settings: Settings) -> Minio:
+def _client(settings: StoreSettings) -> Minio:
     endpoint = urlsplit(settings.s3_endpoint_url)
     if not endpoint.netloc or (endpoint.hostname or "").endswith(".amazonaws.com"):
         raise SettingsError(

@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx
 
 from shared.errors import DarkroomError, NotFound, SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3 import upload_forms
 from shared.s3.presign import Multipart, Presigner, Upload
@@ -36,7 +36,7 @@ ANSWER_S = 30.0
 JSON = "application/json"
 
 
-def check(store: S3Store, settings: Settings) -> UploadForms:
+def check(store: S3Store, settings: StoreSettings) -> UploadForms:
     """Find out, write it down for the API, and say it. Raises `SettingsError` where
     tickets cannot work at all.
     """
@@ -57,7 +57,7 @@ def check(store: S3Store, settings: Settings) -> UploadForms:
     return found
 
 
-def _is_written(store: S3Store, settings: Settings) -> bool:
+def _is_written(store: S3Store, settings: StoreSettings) -> bool:
     with suppress(NotFound):
         store.head(settings.bucket_access, upload_forms.PLACE)
         return True
@@ -69,7 +69,7 @@ class _Tries:
     """Each says whether the store let it happen."""
 
     store: S3Store
-    settings: Settings
+    settings: StoreSettings
 
     def __post_init__(self) -> None:
         # Asked where this process reaches the store: clients may reach it elsewhere.

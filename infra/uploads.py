@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.errors import NotFound
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.store import ObjectInfo, S3Store
 from shared.uploads.documents import Fault, Receipt, Record
 from shared.uploads.outcome import Outcome
@@ -56,7 +56,7 @@ def of_object(info: ObjectInfo) -> Upload:
     return Upload(upload_id_of(info))
 
 
-def look(store: S3Store, settings: Settings, upload: Upload) -> None:
+def look(store: S3Store, settings: StoreSettings, upload: Upload) -> None:
     """See how far an upload has come."""
     uploads = UploadStore(store, settings)
     if upload.receipt is None:

@@ -26,7 +26,7 @@ from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, urlsplit
 
 from shared.errors import Code, PermanentError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import WebhookSettings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -104,7 +104,7 @@ class Target:
         )
 
 
-def check_url(url: str, settings: Settings) -> Target:
+def check_url(url: str, settings: WebhookSettings) -> Target:
     """Raises `PermanentError(bad_parameter)` naming the rule. Touches no network."""
     if len(url) > MAX_URL_CHARS or not _URL.fullmatch(url) or "\\" in url:
         raise _refused(
@@ -137,7 +137,7 @@ def check_url(url: str, settings: Settings) -> Target:
 
 
 def resolve(
-    target: Target, settings: Settings, lookup: Lookup | None = None
+    target: Target, settings: WebhookSettings, lookup: Lookup | None = None
 ) -> list[Address]:
     """The addresses of a target, looked up once. One that may not be called condemns
     all.
@@ -165,7 +165,7 @@ def resolve(
     return list(dict.fromkeys(found))
 
 
-def _host(parts: SplitResult, settings: Settings) -> str:
+def _host(parts: SplitResult, settings: WebhookSettings) -> str:
     """The host, lower case: a public name, or an address in its one ordinary spelling."""
     host = parts.hostname or ""
     if literal := _literal(host):
@@ -197,7 +197,7 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _check_address(address: Address, settings: Settings) -> None:
+def _check_address(address: Address, settings: WebhookSettings) -> None:
     networks = _allowed(settings.callback_allow)[1]
     # A scoped address names one of our own interfaces.
     if getattr(address, "scope_id", None) is None and any(
@@ -223,7 +223,7 @@ def _allowed(text: str) -> tuple[frozenset[str], tuple[Network, ...]]:
     return frozenset(names), tuple(networks)
 
 
-def _ports(settings: Settings) -> set[int]:
+def _ports(settings: WebhookSettings) -> set[int]:
     return {int(port) for port in re.split(r"[\s,]+", settings.callback_ports)}
 
 

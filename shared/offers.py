@@ -19,7 +19,7 @@ from datetime import timedelta
 from time import monotonic
 
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo, ObjectStore
 from shared.uploads import keys
@@ -118,7 +118,7 @@ class Offers:
     away.
     """
 
-    def __init__(self, store: ObjectStore, settings: Settings) -> None:
+    def __init__(self, store: ObjectStore, settings: StoreSettings) -> None:
         self._store, self._bucket = store, settings.bucket_results
         self._asking = threading.Lock()
         self._asked_s: float | None = None

@@ -16,7 +16,7 @@ from PIL import Image
 
 from infra import uploads
 from shared.errors import Code, PermanentError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record
 
@@ -40,7 +40,9 @@ class PipelineFigures:
         return asdict(self)
 
 
-def measure(settings: Settings, photos: int = 15, side_px: int = 64) -> PipelineFigures:
+def measure(
+    settings: StoreSettings, photos: int = 15, side_px: int = 64
+) -> PipelineFigures:
     """Send `photos` noise pictures of `side_px`² through `fast`. The first is a warm-up
     and does not count.
     """
@@ -58,7 +60,7 @@ def measure(settings: Settings, photos: int = 15, side_px: int = 64) -> Pipeline
     )
 
 
-def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float]:
+def _one(store: S3Store, settings: StoreSettings, side_px: int) -> tuple[float, float]:
     """Total and inference time of one photo [ms], from the start of its PUT."""
     data = noise(side_px)
     key = f"incoming/fast/bench/{hashlib.sha256(data).hexdigest()[:16]}.png"
@@ -72,7 +74,7 @@ def _one(store: S3Store, settings: Settings, side_px: int) -> tuple[float, float
 
 def wait(
     store: S3Store,
-    settings: Settings,
+    settings: StoreSettings,
     upload: uploads.Upload,
     poll_s: float,
     timeout_s: float,

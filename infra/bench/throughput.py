@@ -17,7 +17,7 @@ from pathlib import Path
 from infra import uploads
 from infra.bench.pipeline import noise, wait
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.store import S3Store
 
 AT_ONCE = 8
@@ -47,7 +47,7 @@ class ThroughputFigures:
 
 
 def measure(
-    settings: Settings, photos: int, side_px: int, workflow: str
+    settings: StoreSettings, photos: int, side_px: int, workflow: str
 ) -> ThroughputFigures:
     """Needs a running stack that has nothing else to do."""
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def _engine_alone(folder: str, workflow: str, photos: int) -> float:
     return float(answer["photos"] / answer["seconds"])
 
 
-def _pipeline(settings: Settings, files: list[Path], workflow: str) -> float:
+def _pipeline(settings: StoreSettings, files: list[Path], workflow: str) -> float:
     """Photos a second from the moment when all have been sent: from then on the worker
     has a backlog.
     """

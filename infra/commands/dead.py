@@ -22,7 +22,7 @@ from shared.broker.dead_letter import DeadLetter
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.errors import Code, MessageError, NotFound
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 from shared.s3.store import S3Store
 from shared.uploads.messages import RestoreTask
 from shared.uploads.retry_failed import reopen
@@ -121,7 +121,7 @@ def drop(
 
 
 def _act(
-    settings: Settings,
+    settings: BrokerSettings,
     idents: list[str] | None,
     every: bool,
     queue: str | None,

@@ -29,7 +29,7 @@ from infra.demo.samples import Sample, samples
 from infra.local.state import Pids
 from infra.uploads import Upload
 from shared.errors import SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, StoreSettings
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record
 
@@ -120,7 +120,7 @@ def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
     return process.returncode
 
 
-def _drop(store: S3Store, settings: Settings, sample: Sample) -> Photo:
+def _drop(store: S3Store, settings: StoreSettings, sample: Sample) -> Photo:
     info = store.put(
         settings.bucket_uploads,
         sample.key,
@@ -167,7 +167,7 @@ def _row(settings: Settings, photo: Photo) -> dict[str, Any] | None:
 
 
 def _report(
-    store: S3Store, settings: Settings, photos: list[Photo], out_dir: Path
+    store: S3Store, settings: StoreSettings, photos: list[Photo], out_dir: Path
 ) -> list[str]:
     """Print the table, write results and contact sheet; returns every disagreement
     found.

@@ -15,7 +15,7 @@ import typer
 
 from infra.terminal import shown
 from shared.runtime.heartbeat import told_fault
-from shared.runtime.settings import Settings
+from shared.runtime.settings import HttpSettings, ProcessSettings, Settings
 
 app = typer.Typer(add_completion=False)
 PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
@@ -58,7 +58,7 @@ def check(settings: Settings, process: str) -> str:
     return ""
 
 
-def _beat(settings: Settings) -> str:
+def _beat(settings: ProcessSettings) -> str:
     file = settings.ready_file
     if file is None:
         return ""
@@ -84,7 +84,7 @@ def connected(port: int) -> bool:
     )
 
 
-def _door(settings: Settings) -> str:
+def _door(settings: HttpSettings) -> str:
     host = (
         "127.0.0.1" if settings.api_host in ("", "0.0.0.0", "::") else settings.api_host  # noqa: S104
     )

@@ -19,7 +19,7 @@ from shared import access
 from shared.access import ApiKey, Scope
 from shared.callback_guard import check_url
 from shared.errors import Code, NotFound, PermanentError, SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings, WebhookSettings
 from shared.s3.store import S3Store
 from shared.uploads import identity
 from shared.uploads import keys as places
@@ -126,7 +126,7 @@ def revoke(
     print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
 
 
-def _time(store: S3Store, settings: Settings) -> datetime:
+def _time(store: S3Store, settings: StoreSettings) -> datetime:
     """By the store's clock, which its answer tells: the doors go by it, too."""
     with suppress(NotFound):
         store.head(settings.bucket_access, places.SWEEP)
@@ -154,7 +154,7 @@ def _user(text: str) -> str:
     return text
 
 
-def _callback(url: str, settings: Settings) -> str:
+def _callback(url: str, settings: WebhookSettings) -> str:
     try:
         check_url(url, settings)
     except PermanentError as error:

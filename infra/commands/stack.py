@@ -25,7 +25,7 @@ from infra.local.state import Pids, make_folders
 from infra.terminal import shown
 from shared.errors import Code, SettingsError, TransientError
 from shared.runtime import telemetry
-from shared.runtime.settings import PREFIX, Settings
+from shared.runtime.settings import PREFIX, Settings, StackSettings
 
 app = typer.Typer(add_completion=False)
 DETACH_S = 150.0
@@ -218,5 +218,5 @@ def _print_where(settings: Settings) -> None:
         console.print(f"  {name:13} {value}")
 
 
-def _folder(settings: Settings) -> Path:
+def _folder(settings: StackSettings) -> Path:
     return settings.state_dir.expanduser().resolve()

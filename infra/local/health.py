@@ -11,7 +11,13 @@ import psycopg2
 from infra.bootstrap import reachable
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import (
+    AuditLogSettings,
+    BrokerSettings,
+    HttpSettings,
+    Settings,
+    StoreSettings,
+)
 
 
 def faults(settings: Settings) -> dict[str, str]:
@@ -28,7 +34,7 @@ def faults(settings: Settings) -> dict[str, str]:
         )
 
 
-def _store(settings: Settings) -> str:
+def _store(settings: StoreSettings) -> str:
     return (
         ""
         if reachable(settings)
@@ -36,7 +42,7 @@ def _store(settings: Settings) -> str:
     )
 
 
-def _broker(settings: Settings) -> str:
+def _broker(settings: BrokerSettings) -> str:
     try:
         depth(settings)
     except BrokerUnavailable as error:
@@ -44,7 +50,7 @@ def _broker(settings: Settings) -> str:
     return ""
 
 
-def _database(settings: Settings) -> str:
+def _database(settings: AuditLogSettings) -> str:
     try:
         psycopg2.connect(
             settings.database_url.get_secret_value(), connect_timeout=3
@@ -54,7 +60,7 @@ def _database(settings: Settings) -> str:
     return ""
 
 
-def _api(settings: Settings) -> str:
+def _api(settings: HttpSettings) -> str:
     try:
         answer = httpx.get(f"{settings.api_url}/readyz", timeout=5, trust_env=False)
     except httpx.HTTPError as error:

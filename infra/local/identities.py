@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from infra.local.state import State
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 
 ADMIN, WORKER, CALLBACKS = "admin", "worker", "callbacks"
 TICKET_POLICY = "tickets"
@@ -39,7 +39,7 @@ def own_keys(state: State) -> dict[str, SecretStr]:
     }
 
 
-def identities(state: State, settings: Settings) -> str:
+def identities(state: State, settings: StoreSettings) -> str:
     """`identities.json` of SeaweedFS. Only the administrator, who makes the buckets,
     has the right `Admin`.
     """
@@ -92,7 +92,7 @@ def ticket_policy(uploads: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [may]}
 
 
-def _of_worker(settings: Settings) -> list[str]:
+def _of_worker(settings: StoreSettings) -> list[str]:
     """It looks at other objects of a bucket, too, to tell one that cannot be read from
     a store that gives none.
     """
@@ -105,7 +105,7 @@ def _of_worker(settings: Settings) -> list[str]:
     )
 
 
-def _of_callbacks(settings: Settings) -> list[str]:
+def _of_callbacks(settings: StoreSettings) -> list[str]:
     results = settings.bucket_results
     return _rights(
         [f"{results}/receipts", f"{results}/processed", settings.bucket_quarantine],
@@ -132,7 +132,7 @@ def _rights(got: list[str], listed: list[str], written: list[str]) -> list[str]:
     ]
 
 
-def _pair(settings: Settings, name: str) -> dict[str, SecretStr]:
+def _pair(settings: StoreSettings, name: str) -> dict[str, SecretStr]:
     return {
         f"s3_{part}": getattr(settings, f"{name}_{part}")
         for part in ("access_key", "secret_key")

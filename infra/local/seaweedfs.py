@@ -14,7 +14,7 @@ from infra.local import certificates
 from infra.local.identities import identities
 from infra.local.program import LOOPBACK, Program, script
 from infra.local.state import State, write_private
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, StoreSettings
 
 NO_ROOM = b"no space left on device"
 ROOM_BYTES = 64 << 20
@@ -145,7 +145,7 @@ def _forget(state: State, role: str) -> bool:
     return True
 
 
-def _ready(state: State, settings: Settings) -> bool:
+def _ready(state: State, settings: StoreSettings) -> bool:
     """S3 answers to our key, and every bucket has room: the first object would wait for
     a volume otherwise.
     """

@@ -27,7 +27,7 @@ from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
 from shared.errors import SettingsError
-from shared.runtime.settings import PREFIX, STACK_FILE, Settings
+from shared.runtime.settings import PREFIX, STACK_FILE, EngineSettings, Settings
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock, SystemClock
 
@@ -268,7 +268,7 @@ def _environment(folder: Path, own: Collection[str]) -> dict[str, str]:
     return kept | {f"{PREFIX}STATE_DIR": str(folder), "PYTHONSAFEPATH": "1"}
 
 
-def has_gpu(settings: Settings) -> bool:
+def has_gpu(settings: EngineSettings) -> bool:
     """Whether inference runs on a GPU: one is here, and so is the engine that uses it."""
     driver, torch = (
         Path("/proc/driver/nvidia/version").exists(),

@@ -8,10 +8,10 @@ import redis
 
 from infra.local.program import LOOPBACK, Program
 from infra.local.state import State, write_private
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 
 
-def valkey(state: State, settings: Settings) -> Program:
+def valkey(state: State, settings: BrokerSettings) -> Program:
     """The program. Every message is in its file when it answers: as it comes, it would
     forget all at a restart.
     """

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ProcessSettings
 
 EVERY_S = 2.0
 QUIET_S = 60.0
@@ -97,7 +97,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ProcessSettings,
         parts: Mapping[str, Quiet],
         patience_s: Mapping[str, float] | None = None,
     ) -> None:

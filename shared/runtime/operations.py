@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from shared.runtime.heartbeat import Heartbeat
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ProcessSettings
 
 CLIENT_S = 10
 FRESH_S = 10.0
@@ -21,7 +21,10 @@ State = Callable[[], Mapping[str, bool]]
 
 
 def start(
-    settings: Settings, heartbeat: Heartbeat, registry: CollectorRegistry, state: State
+    settings: ProcessSettings,
+    heartbeat: Heartbeat,
+    registry: CollectorRegistry,
+    state: State,
 ) -> None:
     """The process is ready: begin its heartbeat, and listen on `metrics_port`, if there
     is one.

@@ -18,7 +18,7 @@ from typing import TextIO, cast
 import structlog
 
 from shared.runtime.environment import wants_no_colour
-from shared.runtime.settings import Settings, unknown_variables
+from shared.runtime.settings import ProcessSettings, unknown_variables
 
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
@@ -131,7 +131,7 @@ class _Lines:
             sys.stderr.flush()
 
 
-def configure(settings: Settings, process: str) -> None:
+def configure(settings: ProcessSettings, process: str) -> None:
     """Set up logging of this process to stderr; called once by each entry point."""
     pretty = settings.log_format == "pretty" or (
         settings.log_format == "auto" and sys.stderr.isatty()

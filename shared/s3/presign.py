@@ -26,7 +26,7 @@ from urllib.parse import quote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from shared.errors import StorageUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.client import given_credentials, s3_client, s3_session
 from shared.s3.clock import StoreClock
 
@@ -60,7 +60,7 @@ class Multipart:
     abort: str
 
 
-def for_tickets(settings: Settings) -> Settings:
+def for_tickets(settings: StoreSettings) -> StoreSettings:
     """The same with the key by which uploads are signed; without one the process's own
     stays.
     """
@@ -76,7 +76,7 @@ def for_tickets(settings: Settings) -> Settings:
 class Presigner:
     """Thread-safe. The SDK is asked when it is first needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._of_tickets = for_tickets(settings)
         self._bucket_url = cache(self._find_bucket_url)

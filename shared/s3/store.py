@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from urllib3 import BaseHTTPResponse
 
 from shared.errors import Code, NotFound, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3 import listing
 from shared.s3.client import given_credentials, s3_client, s3_session
 from shared.s3.clock import StoreClock
@@ -160,7 +160,9 @@ class S3Store:
     `clock` is the store's time, as its answers tell it.
     """
 
-    def __init__(self, settings: Settings, clock: StoreClock | None = None) -> None:
+    def __init__(
+        self, settings: StoreSettings, clock: StoreClock | None = None
+    ) -> None:
         session = s3_session()
         self.clock = clock or StoreClock()
         self.client: S3Client = s3_client(session, settings, self.clock)

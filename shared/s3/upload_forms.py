@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from shared.errors import NotFound
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.store import ObjectStore
 from shared.uploads.documents import Document
 
@@ -27,7 +27,7 @@ class UploadForms(Document):
     safe: tuple[Form, ...] = ALL
 
 
-def read(store: ObjectStore, settings: Settings) -> UploadForms:
+def read(store: ObjectStore, settings: StoreSettings) -> UploadForms:
     """What was found out. Where nobody has tried, every form is offered. Raises
     `StorageUnavailable`.
     """

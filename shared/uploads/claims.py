@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from shared.errors import Code, DarkroomError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AttemptSettings
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
 from shared.uploads.attempts import Attempt, AttemptLog, AttemptNote, NoteCache
@@ -103,7 +103,9 @@ def claim_log(
 class Claims:
     """Claims of one worker. All methods raise `StorageUnavailable`."""
 
-    def __init__(self, store: ObjectStore, settings: Settings, worker: str) -> None:
+    def __init__(
+        self, store: ObjectStore, settings: AttemptSettings, worker: str
+    ) -> None:
         self._log = claim_log(store, settings.bucket_results)
         self._settings = settings
         self._worker = worker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import ObjectRefused, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo, ObjectStore
 from shared.uploads import keys
@@ -11,7 +11,7 @@ from shared.uploads.documents import Source
 
 
 def keep_copy(
-    store: ObjectStore, settings: Settings, upload_id: str, source: Source
+    store: ObjectStore, settings: StoreSettings, upload_id: str, source: Source
 ) -> None:
     """Have the store copy the very bytes that the upload was. Raises
     `StorageUnavailable`.

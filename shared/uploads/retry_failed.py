@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AttemptSettings
 from shared.s3.store import ObjectStore
 from shared.uploads import claims, events, keys
 from shared.uploads.documents import Receipt
@@ -28,7 +28,7 @@ def reopen(
     task: RestoreTask,
     store: ObjectStore,
     publisher: Publisher,
-    settings: Settings,
+    settings: AttemptSettings,
     now: datetime,
 ) -> bool:
     """Take back the end of the upload that `task` is about. False: it has not failed,
@@ -74,7 +74,9 @@ def _has_failed(receipt: Receipt, uploads: UploadStore) -> bool:
     )
 
 
-def _forget_attempts(task_id: str, store: ObjectStore, settings: Settings) -> None:
+def _forget_attempts(
+    task_id: str, store: ObjectStore, settings: AttemptSettings
+) -> None:
     """Unless the task is being worked on, for another upload of the same photo."""
     log = claims.claim_log(store, settings.bucket_results)
     last = log.latest(task_id)

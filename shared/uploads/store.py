@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from shared.errors import NotFound, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
@@ -33,7 +33,7 @@ class UploadStore:
       is as good as none.
     """
 
-    def __init__(self, objects: ObjectStore, settings: Settings) -> None:
+    def __init__(self, objects: ObjectStore, settings: StoreSettings) -> None:
         self._objects = objects
         self._results = settings.bucket_results
         self._quarantine = settings.bucket_quarantine

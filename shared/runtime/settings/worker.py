@@ -5,10 +5,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.runtime.settings.base import Count, Pixels, Seconds, SettingsGroup
+from shared.runtime.settings.broker import BrokerSettings
+from shared.runtime.settings.store import StoreSettings
 
 
-class AttemptSettings(SettingsGroup):
-    """How often a photo is tried, and how long each wait is."""
+class AttemptSettings(BrokerSettings, StoreSettings):
+    """How often a photo is tried, and how long each wait is.
+
+    Attempts are claims in the object store, each with the broker's lease.
+    """
 
     max_attempts: Count = Field(5, description="Attempts at one photo before it fails.")
     max_crashes: Count = Field(
