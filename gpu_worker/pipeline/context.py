@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.broker.publisher import Publisher
+from gpu_worker.pipeline.retrying import Publisher
 from shared.errors import ObjectUnreadable
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock

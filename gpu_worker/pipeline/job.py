@@ -18,13 +18,14 @@ from shared.workflows import ResolvedWorkflow
 
 @dataclass
 class Job:
-    """What the stages hand on. Only the stage that has the job touches it; the claim is
-    renewed beside it.
+    """What the stages hand on. Only the stage that has the job touches it; its lease is
+    renewed beside it, under `lock`, until the job has `ended`.
 
     `busy_s`: time that stages spent on it so far; between two stages it waits.
-    `progress`: fraction of the inference that is done. `withdrawn`: its owner took it
-    back. The claim belongs to the upkeep, under `lock`, until `ended`. `refused_s`:
-    when the store last refused it.
+    `progress`: fraction of the inference that is done; `written_progress`: as of the
+    last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
+    the store last refused that (monotonic). `withdrawn`: the owner cancelled or erased
+    the upload.
     """
 
     delivery: Delivery
@@ -38,7 +39,7 @@ class Job:
     restored: Restored | None = None
     steps: list[StepTime] = field(default_factory=list)
     progress: float = 0.0
-    told: float = 0.0
+    written_progress: float = 0.0
     renewed_s: float = float("-inf")
     refused_s: float = float("-inf")
     withdrawn: bool = False
@@ -46,7 +47,7 @@ class Job:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def end(self) -> None:
-        """From now on nobody renews the claim."""
-        # the upkeep may have it, and wait for a store that is away
+        """From now on the lease is not renewed."""
+        # A renewal may hold the lock while it waits for a store that is away.
         with own().waiting(), self.lock:
             self.ended = True

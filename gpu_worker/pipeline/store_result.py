@@ -27,7 +27,7 @@ TRIES = 5
 SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 
 
-class Finish:
+class StoreResult:
     """The last stage: needs no device, runs while the next photo is on it."""
 
     def __init__(

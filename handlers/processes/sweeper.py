@@ -20,7 +20,7 @@ from handlers import metrics
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
-from handlers.processes.heartbeat_store import MAX_QUIET_S, heartbeat_store
+from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.due_retries import Calls
@@ -54,7 +54,7 @@ class Loop:
     def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
         self.pulse = Pulse(ctx.clock.monotonic)
         self.well = True
-        self.ctx = replace(ctx, store=heartbeat_store(ctx.store, self.pulse))
+        self.ctx = replace(ctx, store=HeartbeatStore(ctx.store, self.pulse))
         calls_beside = beside.calls if beside else None
         self.calls: Calls = Calls(self.ctx, self.pulse, calls_beside)
 

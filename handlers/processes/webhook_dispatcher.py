@@ -18,7 +18,7 @@ from handlers import metrics
 from handlers.context import Context
 from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
-from handlers.processes.heartbeat_store import MAX_QUIET_S, heartbeat_store
+from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.settle import settle_with_retry
 from handlers.webhooks.call_log import CallLog, PendingCall
 from handlers.webhooks.fair_queue import MAX_CALLS, FairQueue
@@ -67,7 +67,7 @@ class Dispatcher:
         self._calling = Pulse()
         self._looking = Pulse()
         self._looked_at = CallLog(
-            heartbeat_store(ctx.store, self._looking),
+            HeartbeatStore(ctx.store, self._looking),
             ctx.settings.bucket_results,
             ctx.settings.callback_timeout_s,
         )

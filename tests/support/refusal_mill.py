@@ -17,8 +17,9 @@ import pytest
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline import retrying
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.pipeline import Pipeline
+from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT
 from gpu_worker.restore import Restored
-from gpu_worker.worker import Worker
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import Memory, on_sweep
@@ -98,9 +99,7 @@ class Mill:
             lease_s=LEASE_S,
             retry_base_s=1,
             retry_cap_s=5,
-            scratch_dir=folder,
-            s3_endpoint_url="http://127.0.0.1:1",
-            broker_url="redis://127.0.0.1:1/0",  # type: ignore[arg-type]
+            scratch_dir=folder,  # type: ignore[arg-type]
         )
         self.town.store = self.store  # type: ignore[assignment]
         self.town.ctx = Context(
@@ -108,7 +107,7 @@ class Mill:
         )
         self.told, self.broken = told, broken
         self.memory = Memory()
-        self._worker = self._made_worker(patch, settings)
+        self._pipeline = self._made_pipeline(patch, settings)
         for bucket in BUCKETS[1:]:
             # a store that gives nothing is away
             self.store.put(bucket, ".darkroom/warm", b"", "text/plain")
@@ -120,21 +119,17 @@ class Mill:
         }
         self.store.calls.clear()
 
-    def _made_worker(self, patch: pytest.MonkeyPatch, settings: Settings) -> Worker:
-        self.store.clock = self.town.clock
-        patch.setattr("gpu_worker.worker.S3Store", lambda _: self.store)
-        patch.setattr("gpu_worker.worker.Publisher", lambda _: self.town.publisher)
-        patch.setattr(
-            "gpu_worker.worker.engines.select",
-            lambda _: SimpleNamespace(name="ncnn", device="cpu", check=lambda *_: None),
-        )
+    def _made_pipeline(self, patch: pytest.MonkeyPatch, settings: Settings) -> Pipeline:
         patch.setattr(
             "gpu_worker.codec.Decoder", lambda _: SimpleNamespace(decode=self._decoded)
         )
-        patch.setattr(retrying, "POLICY", RetryPolicy(1e-5, 1e-5, 1_000_000))
-        worker = Worker(settings)
-        patch.setattr(worker, "_infer", _infer)
-        return worker
+        patch.setattr(retrying, "POLICY", RetryPolicy(1e-5, 1e-5))
+        engine: Any = SimpleNamespace(name="ncnn", device="cpu", check=lambda *_: None)
+        pipeline = Pipeline(
+            settings, self.store, self.town.publisher, self.town.clock, engine
+        )
+        pipeline.stages.restore = _restore
+        return pipeline
 
     def _decoded(self, data: bytes, _: int | None) -> Photo:
         if self.broken and data == self.store._objects["uploads", OURS][-1].data:
@@ -171,25 +166,25 @@ class Mill:
 
     def _work(self) -> None:
         """Everything that waits, as the three threads would do it."""
-        worker = self._worker
+        pipeline, stages = self._pipeline, self._pipeline.stages
         self.town.depths()
         for queue in topology.RESTORE:
             for body in self.town.queues.get(queue, []):
                 delivery = Delivery(body)
                 delivery.queue = queue
-                worker._inbox.put(cast(Any, delivery))
+                pipeline.inbox.put(cast(Any, delivery))
             self.town.queues[queue] = []
-        while (delivery_ := worker._inbox._pick()) is not None:
-            job = worker._begin(delivery_)
-            stages = (
-                ("prepare", worker._prepare.load),
-                ("restore", worker._infer),
-                ("finish", worker._finish),
-            )
+        works = {
+            PREPARE: stages.prepare,
+            RESTORE: stages.restore,
+            STORE_RESULT: stages.store_result,
+        }
+        while waiting := pipeline.inbox.next(0):
+            job = pipeline.loops.begin(waiting)
             if job and all(
-                worker._try(job, name, cast(Any, stage)) for name, stage in stages
+                pipeline.runner.run(name, work, job) for name, work in works.items()
             ):
-                worker._hand.put_down(job)
+                pipeline.in_flight.remove(job)
 
     def end(self, key: str) -> str:
         """How the photo ended; nothing while it has not."""
@@ -217,7 +212,7 @@ class Mill:
                 yield method, bucket, key
 
 
-def _infer(job: Job) -> None:
+def _restore(job: Job) -> None:
     job.photo, photo_ = None, job.photo
     assert photo_
     job.restored = Restored(photo_, [], {}, "ncnn", "cpu", 1)

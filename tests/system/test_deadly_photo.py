@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_worker.worker import EXIT_STUCK
+from gpu_worker.pipeline.threads import EXIT_STUCK
 from handlers.context import Context
 from infra.dead_letters import letters
 from shared.errors import Code

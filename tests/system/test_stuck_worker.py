@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gpu_worker.worker import EXIT_STUCK
+from gpu_worker.pipeline.threads import EXIT_STUCK
 from handlers.context import Context
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually

@@ -1,5 +1,5 @@
-"""What a worker has in hand is bounded by size, and the big photo among small ones
-still has its turn.
+"""The photos in flight are bounded by size, and a big photo among small ones still has
+its turn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from gpu_worker.pipeline.in_flight import Hand, pixels
+from gpu_worker.pipeline.in_flight import InFlight, pixels
 from gpu_worker.pipeline.job import Job
 from shared.uploads.documents import Receipt
 from shared.uploads.messages import RestoreTask
@@ -21,7 +21,7 @@ SMALL = 24 * 16  # 6 x 4 px at scale 4
 
 @dataclass
 class Photo:
-    """What the hand looks at in a job."""
+    """What `InFlight` looks at in a job."""
 
     task: RestoreTask
     receipt: Receipt
@@ -46,52 +46,55 @@ def photo(town: Town, key: str, side: int = 1) -> Job:
 
 
 def test_a_photo_counts_as_what_comes_out(town: Town) -> None:
-    """By the header and the workflow's scale; of a workflow that is not known here, as
-    what goes in.
+    """By the header and the workflow's scale; with a workflow that is not known here,
+    as what goes in.
     """
     receipt = photo(town, "a.png").receipt
     assert pixels(receipt) == SMALL
     assert receipt.workflow
-    strange: Any = receipt.workflow.model_copy(update={"name": "of a later release"})
-    assert pixels(receipt.model_copy(update={"workflow": strange})) == 6 * 4
+    update: dict[str, Any] = {"name": "of a later release"}
+    unknown = receipt.workflow.model_copy(update=update)
+    assert pixels(receipt.model_copy(update={"workflow": unknown})) == 6 * 4
     assert pixels(receipt.model_copy(update={"workflow": None})) == 6 * 4
 
 
-def test_small_ones_go_together_and_a_big_one_alone(town: Town) -> None:
-    """The big one is taken although it alone is more than the limit, but only into an
-    empty hand.
+def test_small_photos_go_together_and_a_big_one_alone(town: Town) -> None:
+    """The big one is begun although it alone is more than the limit, but only when
+    nothing else is in flight.
     """
-    hand, never = Hand(3 * SMALL), threading.Event()
+    in_flight, never = InFlight(3 * SMALL), threading.Event()
     small = [photo(town, f"{n}.png") for n in range(3)]
     for job in small:
-        assert hand.wait_for_room(job.receipt, never)
-        hand.take(job)
-    big, entered = photo(town, "big.png", side=3), threading.Event()
+        assert in_flight.wait_for_room(job.receipt, never)
+        in_flight.add(job)
+    big, begun = photo(town, "big.png", side=3), threading.Event()
 
-    def enter() -> None:
-        assert hand.wait_for_room(big.receipt, never)
-        hand.take(big)
-        entered.set()
+    def begin() -> None:
+        assert in_flight.wait_for_room(big.receipt, never)
+        in_flight.add(big)
+        begun.set()
 
-    waiting = threading.Thread(target=enter)
+    waiting = threading.Thread(target=begin)
     waiting.start()
     for job in small:
-        assert not entered.is_set()
-        hand.put_down(job)
-    assert entered.wait(60)
+        assert not begun.is_set()
+        in_flight.remove(job)
+    assert begun.wait(60)
     waiting.join()
-    assert hand.jobs() == [big]
+    assert in_flight.jobs() == [big]
 
 
-def test_who_leaves_waits_for_no_room(town: Town) -> None:
-    """And takes nothing."""
-    hand, leaving = Hand(SMALL), threading.Event()
-    hand.take(photo(town, "a.png"))
+def test_a_worker_that_leaves_waits_for_no_room(town: Town) -> None:
+    """And begins nothing."""
+    in_flight, leaving = InFlight(SMALL), threading.Event()
+    in_flight.add(photo(town, "a.png"))
     answers = list[bool]()
-    next_one = photo(town, "b.png")
-    waiting = threading.Thread(
-        target=lambda: answers.append(hand.wait_for_room(next_one.receipt, leaving))
-    )
+    receipt = photo(town, "b.png").receipt
+
+    def wait() -> None:
+        answers.append(in_flight.wait_for_room(receipt, leaving))
+
+    waiting = threading.Thread(target=wait)
     waiting.start()
     leaving.set()
     waiting.join(60)

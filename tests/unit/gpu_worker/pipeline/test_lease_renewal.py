@@ -8,7 +8,7 @@ import pytest
 
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.lease_renewal import Upkeep
+from gpu_worker.pipeline.lease_renewal import LeaseRenewer
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.prepare import Prepare
 from handlers.http.api import cancel_and_erase
@@ -51,7 +51,7 @@ class Bench:
         )  # type: ignore[arg-type]
         self.outcomes = Outcomes(self.ctx)
         self.prepare = Prepare(self.ctx, self.outcomes, lambda _: True)
-        self.upkeep = Upkeep(self.ctx)
+        self.renewer = LeaseRenewer(self.ctx)
         (task,) = [
             sent.body
             for sent in self.world.publisher.sent
@@ -84,21 +84,21 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_the_claim_tells_how_far_the_photo_is(bench: Bench) -> None:
     """Written when it changed, else only when the lease wants it."""
     job = bench.begin()
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     job.progress = 0.25
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert bench.progress() == 0.25
     written = bench.world.store.head(
         "results", keys.claim(job.task.task_id, 1)
     ).last_modified
     bench.world.clock.advance(2)
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert (
         bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified
         == written
     )
     bench.world.clock.advance(bench.ctx.settings.lease_s / 3)
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert (
         bench.world.store.head("results", keys.claim(job.task.task_id, 1)).last_modified
         > written
@@ -109,7 +109,7 @@ def test_a_claim_that_was_given_up_does_not_come_back(bench: Bench) -> None:
     job = bench.begin()
     bench.outcomes.broken(job, PermanentError(Code.DECODE_ERROR, "no"))
     job.progress = 0.5
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert bench.progress() is None
 
 
@@ -139,11 +139,11 @@ def test_a_photo_that_was_set_aside_stays_so(bench: Bench, redelivered: bool) ->
 def test_a_photo_in_work_hears_that_it_was_cancelled(bench: Bench) -> None:
     """Its end stays the owner's: no other reason, no dead letter, no claim."""
     job = bench.begin()
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert not job.withdrawn
     bench.cancel()
     bench.world.clock.advance(bench.ctx.settings.lease_s)
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     assert job.withdrawn
     bench.outcomes.broken(job, PermanentError(Code.CANCELLED, "its owner took it back"))
     assert bench.world.reason(bench.decision).error_code == Code.CANCELLED

@@ -56,7 +56,7 @@ def test_a_claim_that_the_store_refuses_makes_no_other_late(bench: Bench) -> Non
         "results", keys.claim(refused.task.task_id, 1), WANTS_A_KEY, "PUT"
     )
     refused.progress = good.progress = 0.5
-    bench.upkeep.look_after([refused, good])
+    bench.renewer.renew([refused, good])
     assert bench.progress() == 0.5
 
 
@@ -84,7 +84,7 @@ def test_a_claim_about_which_the_store_is_silent_makes_no_other_late(
             silent.progress = good.progress = progress
             eventually(
                 lambda: (
-                    bench.upkeep.look_after([silent, good])
+                    bench.renewer.renew([silent, good])
                     or bench.progress() == good.progress
                 ),
                 "a renewal",
@@ -112,7 +112,7 @@ def test_a_reason_that_cannot_be_read_is_none(bench: Bench) -> None:
     )
     bench.world.store.put("quarantine", "other/reason.json", b"{}", "application/json")
     job = bench.begin()
-    bench.upkeep.look_after([job])
+    bench.renewer.renew([job])
     bench.outcomes.broken(job, NO_PICTURE)
     bench.world.store.allow()
     assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR

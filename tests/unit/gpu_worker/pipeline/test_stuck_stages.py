@@ -1,4 +1,4 @@
-"""The worker's own loops, with stand-ins for what they call: a stage that hangs is
+"""The loops of the pipeline, with stand-ins for what they call: a stage that hangs is
 noticed, one that waits is not.
 """
 
@@ -8,34 +8,41 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from queue import Empty, Full
+from queue import Empty, Full, Queue
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import psutil
 import pytest
 
-from gpu_worker.codec import Decoder, Written
+from gpu_worker.codec import Decoder
 from gpu_worker.engines import DeviceLost
+from gpu_worker.photo import Photo
 from gpu_worker.pipeline import retrying
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.retrying import Patient
-from gpu_worker.pipeline.store_result import Finish
-from gpu_worker.worker import STAGES, Worker
+from gpu_worker.pipeline.pipeline import Pipeline
+from gpu_worker.pipeline.stages import PREPARE, RESTORE, STAGES, STORE_RESULT
+from gpu_worker.pipeline.store_result import StoreResult
+from gpu_worker.restore import Restored
 from shared.broker import topology
 from shared.errors import PermanentError, StorageUnavailable
 from shared.runtime import heartbeat
+from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
-from shared.s3.clock import StoreClock
-from tests.support.fakes import FakeClock
-from tests.support.reconcile_world import Town
+from shared.uploads.messages import RestoreTask
+from shared.workflows import resolve
+from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.reconcile_world import BUCKETS, Town
 from tests.support.waiting import eventually
 from tests.unit.gpu_worker.codec.test_decode_child import names
 
 LIMIT_S = 600.0
+BEGIN = "begin"
+ATTRIBUTES = {STORE_RESULT: "store_result"}
+"""Where a stand-in goes, if its name is another."""
 
 
 class Halt:
@@ -52,72 +59,71 @@ class Halt:
         self._over.set()
 
 
-class Floor:
-    """A worker to which the test gives deliveries and jobs. What its stages call is
-    replaced, and returns at once.
+class Rig:
+    """A pipeline to which the test gives deliveries and jobs. Its stages are replaced
+    by stand-ins that return at once.
     """
 
-    def __init__(self, worker: Worker, clock: FakeClock) -> None:
-        self.worker, self.clock, self.town = worker, clock, Town()
-        self.loops = {
-            "prepare": worker._preparing,
-            "restore": worker._restoring,
-            "finish": worker._finishing,
-        }
+    def __init__(self, settings: Settings, store: MemoryStore | None = None) -> None:
+        self.town = Town()
+        self.clock = self.town.clock
+        self.pipeline = Pipeline(
+            settings,
+            store or self.town.store,
+            self.town.publisher,
+            self.clock,
+            cast(Any, SimpleNamespace(name="ncnn", device="cpu")),
+        )
+        self.heartbeat = Heartbeat(
+            settings, self.pipeline.pulses.parts(), dict.fromkeys(STAGES, LIMIT_S)
+        )
         self.threads: list[threading.Thread] = []
-        self.begin = worker._prepare.begin
-        self.replace("begin", lambda _: self.job())
+        self.replace(BEGIN, lambda _: self.job())
         for stage in STAGES:
             self.replace(stage, lambda _: None)
 
     def replace(self, call: str, stand_in: Callable[[Any], Any]) -> None:
-        owner: Any = (
-            self.worker._prepare if call in ("begin", "prepare") else self.worker
-        )
-        setattr(
-            owner,
-            {"prepare": "load", "restore": "_infer", "finish": "_finish"}.get(
-                call, call
-            ),
-            stand_in,
-        )
+        setattr(self.pipeline.stages, ATTRIBUTES.get(call, call), stand_in)
 
     def job(self) -> Job:
         upload = self.town.upload(f"{threading.get_ident()}.png")
         receipt = self.town.receipt(upload)
-        task = SimpleNamespace(task_id=receipt.task_id, upload_id=upload)
-        return Job(
-            cast(Any, None),
-            cast(Any, task),
-            receipt,
-            self.town.claim(upload),
-            self.clock.now(),
+        task = RestoreTask(
+            task_id=receipt.task_id or "",
+            upload_id=upload,
+            priority="bulk",
+            queued_at=receipt.decided_at,
         )
+        delivery: Any = SimpleNamespace(ack=lambda: None)
+        claim = self.town.claim(upload)
+        return Job(delivery, task, receipt, claim, self.clock.now())
 
     def start(self, *stages: str, photos: int = 1) -> None:
         """These loops, with so many photos before the first of them."""
         for _ in range(photos):
-            if stages[0] == "prepare":
-                self.worker._inbox.put(cast(Any, SimpleNamespace(queue=topology.BULK)))
-            else:
-                job = self.job()
-                self.worker._hand.take(job)
-                (
-                    self.worker._ready_to_restore
-                    if stages[0] == "restore"
-                    else self.worker._ready_to_store
-                ).put(job)
-        self.threads += [
-            self.worker._start(stage, self.loops[stage]) for stage in stages
-        ]
+            self._give(stages[0])
+        self.threads += self.pipeline.start(*stages)
+
+    def _give(self, stage: str) -> None:
+        if stage == PREPARE:
+            delivery: Any = SimpleNamespace(queue=topology.BULK)
+            self.pipeline.inbox.put(delivery)
+            return
+        job = self.job()
+        self.pipeline.in_flight.add(job)
+        self._before(stage).put(job)
+
+    def _before(self, stage: str) -> Queue[Job | None]:
+        loops = self.pipeline.loops
+        return loops.to_restore if stage == RESTORE else loops.to_store
 
     def noticed(self) -> str:
-        """The stage that the worker takes for stuck. What ends the process shows in its
-        heartbeat, too.
+        """The stage that counts as stuck. What ends the process shows in its heartbeat,
+        too.
         """
-        stage = self.worker._stuck()
-        shown = self.worker._heartbeat.fault()
-        assert [name for name in STAGES if name in shown] == ([stage] if stage else [])
+        stage = self.pipeline.pulses.stuck()
+        fault = self.heartbeat.fault()
+        assert [name for name in STAGES if name in fault] == ([stage] if stage else [])
         return stage
 
     def assert_waits(self) -> None:
@@ -128,236 +134,245 @@ class Floor:
         assert not self.noticed()
 
     def close(self) -> None:
-        self.worker.stop.set()
-        self.worker._leave.set()
+        self.pipeline.shutdown.request()
+        self.pipeline.shutdown.forced.set()
+        eventually(self._is_over, "the end of the loops")
 
-        def over() -> bool:
-            running = [thread.name for thread in self.threads if thread.is_alive()]
-            for stage, queue in (
-                ("restore", self.worker._ready_to_restore),
-                ("finish", self.worker._ready_to_store),
-            ):
-                with suppress(Empty, Full):
-                    queue.put_nowait(None) if stage in running else queue.get_nowait()
-            return not running
-
-        eventually(over, "the end of the loops")
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+    def _is_over(self) -> bool:
+        running = [thread.name for thread in self.threads if thread.is_alive()]
+        for stage in (RESTORE, STORE_RESULT):
+            queue = self._before(stage)
+            with suppress(Empty, Full):
+                if stage in running:
+                    queue.put_nowait(None)
+                else:
+                    queue.get_nowait()
+        return not running
 
 
 @pytest.fixture
-def floor(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path) -> Floor:
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
-    monkeypatch.setattr("shared.s3.store.StoreClock", lambda: StoreClock(clock))
-    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02, 1_000_000))
-    settings = Settings(
-        s3_endpoint_url="http://127.0.0.1:1",
-        s3_access_key="k",
-        s3_secret_key="s",  # type: ignore[arg-type]
-        broker_url="redis://127.0.0.1:1/0",
-        stall_s=LIMIT_S,
-        scratch_dir=tmp_path,
-        max_pixels_in_hand=1,
-    )
-    return Floor(Worker(settings), clock)
+    monkeypatch.setattr(retrying, "POLICY", RetryPolicy(0.01, 0.02))
+    return Settings(
+        pepper="p", stall_s=LIMIT_S, scratch_dir=tmp_path, max_pixels_in_hand=1
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def halt(floor: Floor) -> Iterator[Halt]:
-    """Ends, and with it the worker's threads, when the test does."""
+def rig(settings: Settings) -> Rig:
+    return Rig(settings)
+
+
+@pytest.fixture
+def halt(rig: Rig) -> Iterator[Halt]:
+    """Ends, and with it the threads of the pipeline, when the test does."""
     made = Halt()
     yield made
     made.end()
-    floor.close()
+    rig.close()
 
 
 @pytest.mark.parametrize(
     ("call", "stage"),
     [
-        ("begin", "prepare"),
-        ("prepare", "prepare"),
-        ("restore", "restore"),
-        ("finish", "finish"),
+        (BEGIN, PREPARE),
+        (PREPARE, PREPARE),
+        (RESTORE, RESTORE),
+        (STORE_RESULT, STORE_RESULT),
     ],
 )
 def test_a_call_that_never_returns_is_noticed(
-    floor: Floor, halt: Halt, call: str, stage: str
+    rig: Rig, halt: Halt, call: str, stage: str
 ) -> None:
     """Once the limit is over, not before; and no longer when it did return."""
-    floor.replace(call, halt)
-    floor.start(stage)
+    rig.replace(call, halt)
+    rig.start(stage)
     assert halt.entered.wait(60)
-    floor.clock.advance(LIMIT_S - 1)
-    assert not floor.noticed()
-    floor.clock.advance(2)
-    assert floor.noticed() == stage
+    rig.clock.advance(LIMIT_S - 1)
+    assert not rig.noticed()
+    rig.clock.advance(2)
+    assert rig.noticed() == stage
     halt.end()
-    eventually(lambda: not floor.noticed(), "the end of the call")
+    eventually(lambda: not rig.noticed(), "the end of the call")
 
 
-def test_an_empty_inbox_is_waited_for(floor: Floor, halt: Halt) -> None:
+@pytest.mark.usefixtures("halt")
+def test_an_empty_inbox_is_waited_for(rig: Rig) -> None:
     """All night."""
-    floor.start("prepare", "restore", "finish", photos=0)
-    floor.assert_waits()
+    rig.start(*STAGES, photos=0)
+    rig.assert_waits()
 
 
-def test_a_full_queue_is_waited_for(floor: Floor, halt: Halt) -> None:
+@pytest.mark.usefixtures("halt")
+def test_a_full_queue_is_waited_for(rig: Rig) -> None:
     """Nothing takes the results: both stages before it are full, and hold what they
     have.
     """
-    floor.start("prepare", "restore", photos=5)
-    eventually(
-        lambda: (
-            floor.worker._ready_to_store.full()
-            and floor.worker._ready_to_restore.full()
-        ),
-        "full queues",
-    )
-    floor.assert_waits()
+    loops = rig.pipeline.loops
+    rig.start(PREPARE, RESTORE, photos=5)
+    eventually(lambda: loops.to_store.full(), "a full queue of results")
+    eventually(lambda: loops.to_restore.full(), "a full queue of photos")
+    rig.assert_waits()
 
 
-def test_room_is_waited_for(floor: Floor, halt: Halt) -> None:
-    """A photo in hand leaves none for the next."""
-    first = floor.job()
-    floor.worker._hand.take(first)
-    entered = threading.Event()
+@pytest.mark.usefixtures("halt")
+def test_room_is_waited_for(rig: Rig) -> None:
+    """A photo in flight leaves none for the next."""
+    pipeline, entered = rig.pipeline, threading.Event()
+    first = rig.job()
+    pipeline.in_flight.add(first)
 
     def begin(_: object) -> None:
         entered.set()
-        assert not floor.worker._prepare._wait_for_room(first.receipt)
+        leaving = pipeline.shutdown.requested
+        assert not pipeline.in_flight.wait_for_room(first.receipt, leaving)
 
-    floor.replace("begin", begin)
-    floor.start("prepare")
+    rig.replace(BEGIN, begin)
+    rig.start(PREPARE)
     assert entered.wait(60)
-    floor.assert_waits()
+    rig.assert_waits()
 
 
-def away(_: object) -> Any:
+class ReplacedRead(MemoryStore):
+    """Reads by a function of the test."""
+
+    answer: Callable[[], object]
+
+    def read(self, *_: object) -> bytes:  # type: ignore[override]
+        self.answer()
+        return b""
+
+
+def away() -> None:
     raise StorageUnavailable("away")
 
 
-@pytest.mark.parametrize("stage", ["prepare", "finish"])
-@pytest.mark.parametrize("how", ["away", "frozen"])
+@pytest.mark.parametrize("stage", [PREPARE, STORE_RESULT])
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["away", "frozen"])
 def test_a_service_is_waited_for(
-    floor: Floor, halt: Halt, stage: str, how: str
+    settings: Settings, stage: str, is_frozen: bool
 ) -> None:
-    """One that refuses, and one that takes the call and says nothing. A call that hangs
-    afterwards is noticed.
+    """One that refuses, and one that takes the request and says nothing. A call that
+    hangs afterwards is noticed.
     """
-    answers = {"away": away, "frozen": halt}
-    service = SimpleNamespace(read=lambda key: answers[how](key))
-    store, entered, later = (
-        Patient(service, floor.worker._leave),
-        threading.Event(),
-        Halt(),
-    )
+    store, silence, later = ReplacedRead(), Halt(), Halt()
+    store.answer = silence if is_frozen else away
+    rig, entered = Rig(settings, store), threading.Event()
 
     def work(_: Job) -> None:
         entered.set()
-        store.read("key")
+        rig.pipeline.ctx.store.read("results", "key")
         later()
 
-    floor.replace(stage, work)
-    floor.start(stage)
+    rig.replace(stage, work)
+    rig.start(stage)
     assert entered.wait(60)
-    floor.assert_waits()
-    answers["away"] = lambda _: None
-    halt.end()
+    rig.assert_waits()
+    store.answer = lambda: None
+    silence.end()
     assert later.entered.wait(60)
-    assert not floor.noticed()
-    floor.clock.advance(LIMIT_S + 1)
-    assert floor.noticed() == stage
+    assert not rig.noticed()
+    rig.clock.advance(LIMIT_S + 1)
+    assert rig.noticed() == stage
     later.end()
+    rig.close()
 
 
-def test_the_upkeep_of_a_photo_is_waited_for(floor: Floor, halt: Halt) -> None:
-    """It has the photo's lock, and may itself wait for a store that is away."""
+@pytest.mark.usefixtures("halt")
+def test_a_renewal_of_the_lease_is_waited_for(rig: Rig) -> None:
+    """It has the job's lock, and may itself wait for a store that is away."""
     held = Halt()
+    pulse = rig.pipeline.pulses.by_stage[STORE_RESULT]
+
+    def end(job: Job) -> None:
+        heartbeat.give(pulse)
+        job.end()
 
     def work(job: Job) -> None:
         with job.lock:
-            ending = threading.Thread(
-                target=lambda: (
-                    heartbeat.give(floor.worker._pulses["finish"]),
-                    job.end(),
-                )
-            )
+            ending = threading.Thread(target=end, args=(job,))
             ending.start()
             held()
         ending.join()
 
-    floor.replace("finish", work)
-    floor.start("finish")
+    rig.replace(STORE_RESULT, work)
+    rig.start(STORE_RESULT)
     assert held.entered.wait(60)
-    floor.assert_waits()
+    rig.assert_waits()
     held.end()
 
 
-def test_a_decoder_has_a_limit_of_its_own(
-    floor: Floor, halt: Halt, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("halt")
+def test_a_decoder_has_a_limit_of_its_own(rig: Rig, tmp_path: Path) -> None:
     """The worker waits for it in any case."""
-    decoder, entered = (
-        Decoder(Settings(), "tests.support.hostile_decoder"),
-        threading.Event(),
-    )
+    decoder = Decoder(Settings(), "tests.support.hostile_decoder")
+    entered = threading.Event()
 
     def load(_: Job) -> None:
         entered.set()
         with suppress(PermanentError):
             decoder.decode(f"wait {tmp_path / 'marker'}".encode(), 1000)
 
-    floor.replace("prepare", load)
-    floor.start("prepare")
+    rig.replace(PREPARE, load)
+    rig.start(PREPARE)
     assert entered.wait(60)
     service = psutil.Process(decoder._service._process.pid)  # type: ignore[union-attr]
     eventually(lambda: "in hand" in names(service), "the photo in its decoder's hands")
-    floor.assert_waits()
+    rig.assert_waits()
     (tmp_path / "marker").touch()
     decoder.close()
 
 
+class SlowStore(MemoryStore):
+    """Takes a result when the test lets it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock, BUCKETS)
+        self.sending = Halt()
+
+    def put_new(self, bucket: str, key: str, *args: Any) -> bool:
+        self.sending()
+        return super().put_new(bucket, key, *args)
+
+
 def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(
-    floor: Floor, halt: Halt
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store's slowness may take any time, the disk's may not."""
+    hanging_disk = Halt()
 
     class File(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
-            halt()
+            hanging_disk()
             return super().read(size)
 
-    sending = Halt()
-
-    def put_new(_bucket: str, _key: str, file: Any, *_: object) -> bool:
-        sending()
-        return bool(file.read(10))
-
-    ctx = floor.worker._ctx
-    store: Any = Patient(SimpleNamespace(put_new=put_new), floor.worker._leave)
-    finish = Finish(replace(ctx, store=store), floor.worker._outcomes, None)
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda **_: File())
+    store = SlowStore(FakeClock())
+    rig = Rig(settings, store)
+    store_result = StoreResult(rig.pipeline.ctx, rig.pipeline.outcomes, None)
 
     def work(job: Job) -> None:
-        job.restored = cast(Any, SimpleNamespace(engine="e", device="d"))
-        finish._store(job, File(b"png"), Written("sha", 3))
+        pixels = np.zeros((3, 4, 3), np.uint8)
+        job.workflow = resolve("fast")
+        job.restored = Restored(Photo(pixels), [], {}, "ncnn", "cpu", 1)
+        store_result(job)
 
-    floor.replace("finish", work)
-    floor.start("finish")
-    assert sending.entered.wait(60)
-    floor.assert_waits()
-    sending.end()
-    assert halt.entered.wait(60)
-    floor.clock.advance(LIMIT_S + 1)
-    assert floor.noticed() == "finish"
+    rig.replace(STORE_RESULT, work)
+    rig.start(STORE_RESULT)
+    assert store.sending.entered.wait(60)
+    rig.assert_waits()
+    store.sending.end()
+    assert hanging_disk.entered.wait(60)
+    rig.clock.advance(LIMIT_S + 1)
+    assert rig.noticed() == STORE_RESULT
+    hanging_disk.end()
+    rig.close()
 
 
-class Watch:
-    """Stands in for the watch's wait: `seconds` of each turn pass for the whole
-    process; then it closes.
+class Closing:
+    """Stands in for the watchdog's event: `seconds` of each turn pass for the whole
+    process; then it is set.
     """
 
     def __init__(self, clock: FakeClock, *seconds: float) -> None:
@@ -369,59 +384,69 @@ class Watch:
         return seconds is None
 
 
+SECOND_BY_SECOND = (1.0,) * int(LIMIT_S + 2)
+
+
 @pytest.mark.parametrize(
-    ("turns", "ends"),
+    ("turns", "consumer_s", "ends"),
     [
-        ((1.0,) * int(LIMIT_S + 2), ["restore"]),
-        ((2 * LIMIT_S, 1.0, 1.0), []),
-        ((2 * LIMIT_S, *(1.0,) * int(LIMIT_S + 2)), ["restore"]),
+        (SECOND_BY_SECOND, 0.0, [RESTORE]),
+        ((2 * LIMIT_S, 1.0, 1.0), 2 * LIMIT_S, []),
+        ((2 * LIMIT_S, *SECOND_BY_SECOND), 0.0, [RESTORE]),
     ],
     ids=["hangs", "pause", "pause, then hangs"],
 )
 def test_a_pause_of_the_whole_process_is_no_silence(
-    floor: Floor,
+    rig: Rig,
     halt: Halt,
     monkeypatch: pytest.MonkeyPatch,
     turns: tuple[float, ...],
+    consumer_s: float,
     ends: list[str],
 ) -> None:
     """Stopped and continued, or a machine that slept: no stage could show life, and the
     photo on the device is fine.
     """
-    told: list[str] = []
-    monkeypatch.setattr(
-        "gpu_worker.worker.os._exit", lambda _: told.append(floor.noticed())
-    )
-    monkeypatch.setattr(
-        floor.worker._consumer, "stuck_s", lambda: 2 * LIMIT_S if len(turns) == 3 else 0
-    )
-    monkeypatch.setattr(floor.worker._upkeep, "look_after", lambda _: None)
-    floor.replace("restore", halt)
-    floor.start("restore")
+    ended: list[str] = []
+    monkeypatch.setattr("os._exit", lambda _: ended.append(rig.noticed()))
+    rig.replace(RESTORE, halt)
+    rig.start(RESTORE)
     assert halt.entered.wait(60)
-    floor.worker._watching(cast(Any, Watch(floor.clock, *turns)))
-    assert told[:1] == ends
-    assert not floor.worker._lost
+    watchdog = rig.pipeline.watchdog(lambda: consumer_s)
+    closing: Any = Closing(rig.clock, *turns)
+    watchdog.run(closing)
+    assert ended[:1] == ends
+    assert not rig.pipeline.shutdown.is_fault
 
 
-def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(
-    floor: Floor, halt: Halt
-) -> None:
-    """It is asked once. The other photo stays in hand, and is handed back."""
-    asked: list[Job] = []
+@pytest.mark.usefixtures("halt")
+def test_a_consumer_that_hangs_drains_the_worker(rig: Rig) -> None:
+    """And the exit status says that something was wrong."""
+    watchdog = rig.pipeline.watchdog(lambda: 2 * LIMIT_S)
+    closing: Any = Closing(rig.clock, *SECOND_BY_SECOND)
+    watchdog.run(closing)
+    assert rig.pipeline.shutdown.requested.is_set()
+    assert rig.pipeline.shutdown.is_fault
 
-    def lost(job: Job) -> None:
-        asked.append(job)
+
+@pytest.mark.usefixtures("halt")
+def test_a_lost_device_costs_the_photo_on_it_an_attempt_and_no_other(rig: Rig) -> None:
+    """The device is tried once. The other photo stays in flight, and is released."""
+    tried: list[Job] = []
+
+    def lose(job: Job) -> None:
+        tried.append(job)
         raise DeviceLost("CUDA error: an illegal memory access was encountered")
 
-    floor.replace("restore", lost)
-    floor.start("restore")
-    eventually(floor.worker.stop.is_set, "the worker's wish to leave")
-    later = floor.job()
-    floor.worker._hand.take(later)
-    floor.worker._ready_to_restore.put(later)
-    floor.worker._ready_to_restore.put(None)
-    floor.threads[0].join(60)
-    assert len(asked) == 1
-    assert floor.worker._hand.jobs() == [later]
-    assert floor.worker._lost
+    pipeline = rig.pipeline
+    rig.replace(RESTORE, lose)
+    rig.start(RESTORE)
+    eventually(pipeline.shutdown.requested.is_set, "the worker's wish to leave")
+    later = rig.job()
+    pipeline.in_flight.add(later)
+    pipeline.loops.to_restore.put(later)
+    pipeline.loops.to_restore.put(None)
+    rig.threads[0].join(60)
+    assert len(tried) == 1
+    assert pipeline.in_flight.jobs() == [later]
+    assert pipeline.shutdown.is_fault

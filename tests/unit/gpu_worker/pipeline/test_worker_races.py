@@ -12,7 +12,7 @@ import pytest
 
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.store_result import Finish
+from gpu_worker.pipeline.store_result import StoreResult
 from gpu_worker.restore import Restored
 from handlers.http.api import cancel_and_erase
 from shared.errors import Code, PermanentError
@@ -179,7 +179,7 @@ def test_a_store_that_wrote_the_record_and_answered_with_an_error(
         return False
 
     monkeypatch.setattr(store, "put_new", answers_5xx)
-    Finish(bench.ctx, bench.outcomes, None)(job)
+    StoreResult(bench.ctx, bench.outcomes, None)(job)
     assert len(stored(bench)) == (0 if erased else 3)
     assert kinds(bench) == ["queued", "failed" if erased else "success"]
     assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
@@ -206,7 +206,7 @@ def test_what_no_attempt_stored_is_no_result(
     """
     job, key = restored(bench), keys.result(bench.receipt.task_id or "")
     bench.world.store.put("results", key, b"", "image/png", metadata)
-    Finish(bench.ctx, bench.outcomes, None)(job)
+    StoreResult(bench.ctx, bench.outcomes, None)(job)
     record = Record.from_bytes(
         bench.world.store.read("results", keys.record(job.task.task_id)), ""
     )
@@ -233,7 +233,7 @@ def test_what_comes_and_goes_fails_no_photo(
         return put_new(bucket, key, *args)
 
     monkeypatch.setattr(store, "put_new", conflict)
-    Finish(bench.ctx, bench.outcomes, None)(job)
+    StoreResult(bench.ctx, bench.outcomes, None)(job)
     assert len(refused) == 2
     assert kinds(bench) == ["queued", "success"]
     assert len(stored(bench)) == 3
@@ -244,7 +244,7 @@ def test_the_result_of_an_attempt_that_died_is_taken(bench: Bench) -> None:
     job, key = restored(bench), keys.result(bench.receipt.task_id or "")
     about = {"sha256": "1" * 64, "bytes": "3", "engine": "torch", "device": "cuda"}
     bench.world.store.put("results", key, b"png", "image/png", about)
-    Finish(bench.ctx, bench.outcomes, None)(job)
+    StoreResult(bench.ctx, bench.outcomes, None)(job)
     record = Record.from_bytes(
         bench.world.store.read("results", keys.record(job.task.task_id)), ""
     )

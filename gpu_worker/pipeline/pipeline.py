@@ -1,0 +1,106 @@
+"""The whole pipeline: from deliveries in the inbox to settled photos."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from dataclasses import replace
+
+from gpu_worker import abilities
+from gpu_worker.engines import Engine
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.drain import Drain, Shutdown
+from gpu_worker.pipeline.in_flight import InFlight
+from gpu_worker.pipeline.inbox import Inbox
+from gpu_worker.pipeline.lease_renewal import LeaseRenewer
+from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.prepare import Prepare
+from gpu_worker.pipeline.restore import Restore
+from gpu_worker.pipeline.retrying import Publisher, RetryingPublisher, RetryingStore
+from gpu_worker.pipeline.stage_loops import StageLoops
+from gpu_worker.pipeline.stage_runner import StageRunner
+from gpu_worker.pipeline.stages import RESTORE, STAGES, Stages
+from gpu_worker.pipeline.store_result import StoreResult
+from gpu_worker.pipeline.watchdog import StagePulses, Watchdog
+from shared.runtime.heartbeat import Quiet
+from shared.runtime.settings import Settings
+from shared.s3.clock import Clock
+from shared.s3.store import ObjectStore
+from shared.uploads.claims import Claims
+
+
+class Pipeline:
+    """Builds the stages and what surrounds them. `store` and `publisher` are used
+    through circuits that wait while a service is away.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        publisher: Publisher,
+        clock: Clock,
+        engine: Engine,
+    ) -> None:
+        self.shutdown = Shutdown()
+        self.inbox = Inbox(clock)
+        self.in_flight = InFlight(settings.max_pixels_in_hand)
+        self.pulses = StagePulses(clock, settings.stall_s)
+        worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        retrying_store = RetryingStore(store, self.shutdown.forced)
+        self.ctx = Context(
+            settings,
+            retrying_store,
+            RetryingPublisher(publisher, self.shutdown.forced),
+            Claims(retrying_store, settings, worker),
+            clock,
+        )
+        self.outcomes = Outcomes(self.ctx)
+        self.stages = self._stages(engine)
+        self.runner = StageRunner(self.ctx, self.outcomes, self.in_flight, self.inbox)
+        self.loops = StageLoops(
+            self.stages, self.runner, self.inbox, self.in_flight, self.shutdown
+        )
+        self._drain = Drain(self.ctx, self.outcomes, self.in_flight, self.shutdown)
+        # A store with circuits of its own: whatever the stages wait for, leases are
+        # renewed.
+        beside = RetryingStore(store, self.shutdown.forced)
+        claims = Claims(beside, settings, worker)
+        self._renewer = LeaseRenewer(replace(self.ctx, store=beside, claims=claims))
+
+    def start(self, *names: str) -> list[threading.Thread]:
+        """Start the loops of these stages, or of all."""
+        return self.loops.start(self.pulses, *(names or STAGES))
+
+    def drain(self, threads: list[threading.Thread]) -> None:
+        """End these loops: photos in flight are finished within `drain_s`, or released
+        to other workers.
+        """
+        self._drain.finish(threads)
+
+    def watchdog(self, consumer_quiet_s: Quiet) -> Watchdog:
+        """What renews the leases of the photos in flight, and ends the process when a
+        stage or the consumer hangs.
+        """
+        return Watchdog(
+            self.ctx,
+            self.shutdown,
+            self.pulses,
+            consumer_quiet_s,
+            renew_leases=lambda: self._renewer.renew(self.in_flight.jobs()),
+            release_others=lambda stage: self._drain.release(self.runner.job_in(stage)),
+        )
+
+    def _stages(self, engine: Engine) -> Stages:
+        settings = self.ctx.settings
+        prepare = Prepare(
+            self.ctx,
+            self.outcomes,
+            lambda new: self.in_flight.wait_for_room(new, self.shutdown.requested),
+            lambda workflow: abilities.check(workflow, engine, settings),
+        )
+        restore = Restore(engine, settings, self.pulses.by_stage[RESTORE])
+        store_result = StoreResult(self.ctx, self.outcomes, prepare.decoder)
+        return Stages(prepare.begin, prepare.load, restore, store_result)

@@ -1,0 +1,55 @@
+"""Prepared photo → restored photo: the only stage that needs the device."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from gpu_worker.engines import Engine
+from gpu_worker.pipeline.job import Job
+from gpu_worker.restore import restore
+from shared.errors import Code, PermanentError
+from shared.runtime.failpoints import passing
+from shared.runtime.heartbeat import Pulse
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import logger
+
+
+class Restore:
+    """The second stage. It beats `pulse` with every bit of progress, so that inference
+    that hangs is noticed however long a photo takes.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, pulse: Pulse) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._pulse = pulse
+
+    def __call__(self, job: Job) -> None:
+        """Raises `PermanentError(cancelled)` when the owner cancels meanwhile, and what
+        `gpu_worker.restore` raises.
+        """
+        assert job.photo is not None
+        assert job.workflow is not None
+        progress = partial(self._report, job)
+        progress(0.0)
+        logger().info(
+            "task.begun",
+            task_id=job.task.task_id,
+            upload_id=job.task.upload_id,
+            pid=os.getpid(),
+            attempt=job.claim.attempt,
+            claimed_at=job.started_at.isoformat(),
+        )
+        job.restored = restore(
+            job.photo, job.workflow, self._engine, self._settings, progress
+        )
+        job.steps += job.restored.steps
+        job.photo = None  # the input's memory is needed for the next photo
+        passing("worker.after_inference")
+
+    def _report(self, job: Job, done: float) -> None:
+        self._pulse.beat()  # engines report from threads of their own
+        job.progress = done
+        if job.withdrawn:
+            raise PermanentError(Code.CANCELLED, "the owner cancelled the upload")

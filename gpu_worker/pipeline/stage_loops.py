@@ -1,0 +1,143 @@
+"""The three stages in three threads, so that the device never waits for the network.
+
+    inbox ─▶ [prepare] ─1─▶ [restore] ─1─▶ [store result] ─▶ settled
+              photo n+1      photo n        photo n−1
+
+Between two stages at most one photo waits, so memory is bounded by about four photos
+whatever the queue holds.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from gpu_worker.engines import DeviceLost
+from gpu_worker.pipeline import threads
+from gpu_worker.pipeline.drain import Shutdown
+from gpu_worker.pipeline.in_flight import InFlight
+from gpu_worker.pipeline.inbox import Inbox
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.prepare import Later
+from gpu_worker.pipeline.stage_runner import StageRunner
+from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT, Stages
+from gpu_worker.pipeline.watchdog import StagePulses
+from shared.broker.consumer import Delivery
+from shared.errors import ObjectRefused
+from shared.runtime.heartbeat import own
+from shared.runtime.telemetry import logger
+
+POLL_S = 0.2
+"""How soon a stage without work notices that the worker leaves."""
+RETRY_S = 5.0
+"""How soon a delivery is looked at again that could not be begun."""
+
+
+class StageLoops:
+    """Each loop ends once the worker leaves and the loop before it has ended."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        runner: StageRunner,
+        inbox: Inbox,
+        in_flight: InFlight,
+        shutdown: Shutdown,
+    ) -> None:
+        self.stages = stages
+        self.to_restore: queue.Queue[Job | None] = queue.Queue(1)
+        self.to_store: queue.Queue[Job | None] = queue.Queue(1)
+        self._runner = runner
+        self._inbox = inbox
+        self._in_flight = in_flight
+        self._shutdown = shutdown
+        self._ahead = threading.Semaphore(1)
+
+    def start(self, pulses: StagePulses, *names: str) -> list[threading.Thread]:
+        """Start the loops of these stages."""
+        loops = {
+            PREPARE: self._prepare,
+            RESTORE: self._restore,
+            STORE_RESULT: self._store_result,
+        }
+        return [
+            threads.start(
+                name, loops[name], pulses.by_stage[name], in_background=name != RESTORE
+            )
+            for name in names
+        ]
+
+    def begin(self, delivery: Delivery) -> Job | None:
+        """The job that a delivery asks for, in flight from now on; None: there is
+        nothing to do at the moment.
+        """
+        begun = self._try_to_begin(delivery)
+        if isinstance(begun, Later):
+            self._inbox.park(delivery, begun.seconds)
+            return None
+        if begun is not None:
+            self._in_flight.add(begun)
+        return begun
+
+    def _try_to_begin(self, delivery: Delivery) -> Job | Later | None:
+        try:
+            with own().working():
+                return self.stages.begin(delivery)
+        except ObjectRefused as error:
+            # The sweep publishes the task again once the store gives or takes what it
+            # refused; no worker waits for that.
+            logger().error(
+                "worker.failed_to_begin", code=error.code, detail=error.detail
+            )
+            delivery.ack()
+            return None
+        except Exception:
+            # Nothing of the photo was touched yet, so the fault lies elsewhere.
+            logger().exception("worker.failed_to_begin")
+            return Later(RETRY_S)
+
+    def _prepare(self) -> None:
+        while not self._shutdown.requested.is_set():
+            # One photo waits for the device, not two: which is next is decided as late
+            # as possible.
+            if self._ahead.acquire(timeout=POLL_S) and not self._prepare_one():
+                self._ahead.release()
+        self.to_restore.put(None)
+
+    def _prepare_one(self) -> bool:
+        """Whether a photo was prepared; False: there was none, or it ended here."""
+        delivery = self._inbox.next(timeout_s=POLL_S)
+        if delivery is None:
+            return False
+        job = self.begin(delivery)
+        if job is None or not self._runner.run(PREPARE, self.stages.prepare, job):
+            return False
+        self.to_restore.put(job)
+        return True
+
+    def _restore(self) -> None:
+        device_works = True
+        for job in iter(self.to_restore.get, None):
+            self._ahead.release()
+            if device_works:
+                device_works = self._restore_one(job)
+        self.to_store.put(None)
+
+    def _restore_one(self, job: Job) -> bool:
+        """Whether the device still works."""
+        try:
+            if self._runner.run(RESTORE, self.stages.restore, job):
+                self.to_store.put(job)
+        except DeviceLost:
+            # Every other photo would fail, too: a fresh process takes them up. The
+            # attempt at this one counts, because its lease runs out.
+            logger().critical("process.stuck", thread=RESTORE, exc_info=True)
+            self._in_flight.remove(job)
+            self._shutdown.request_after_fault()
+            return False
+        return True
+
+    def _store_result(self) -> None:
+        for job in iter(self.to_store.get, None):
+            if self._runner.run(STORE_RESULT, self.stages.store_result, job):
+                self._in_flight.remove(job)

@@ -1,0 +1,106 @@
+"""One stage's work on one job: timed, watched, and the job ended where it fails."""
+
+from __future__ import annotations
+
+from gpu_worker.engines import DeviceLost
+from gpu_worker.pipeline import metrics
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.in_flight import InFlight
+from gpu_worker.pipeline.inbox import Inbox
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.retrying import is_outage
+from gpu_worker.pipeline.stages import Stage
+from shared.errors import Code, TransientError
+from shared.runtime.heartbeat import own
+from shared.runtime.telemetry import logger
+
+DISK_FULL_PAUSE_S = 15.0
+REFUSED_END_PAUSE_S = 5.0
+
+
+class StageRunner:
+    """Used by the threads of all stages."""
+
+    def __init__(
+        self, ctx: Context, outcomes: Outcomes, in_flight: InFlight, inbox: Inbox
+    ) -> None:
+        self._clock = ctx.clock
+        self._outcomes = outcomes
+        self._in_flight = in_flight
+        self._inbox = inbox
+        self._jobs: dict[str, Job] = {}
+
+    def job_in(self, name: str) -> Job | None:
+        """The job on which the stage of this name works."""
+        return self._jobs.get(name)
+
+    def run(self, name: str, stage: Stage, job: Job) -> bool:
+        """Whether the job goes on to the next stage. Otherwise it ended here or, if the
+        worker leaves during an outage, stays in flight and is released.
+
+        Raises `DeviceLost`.
+        """
+        self._jobs[name] = job
+        try:
+            with own().working():
+                return self._run(name, stage, job)
+        finally:
+            del self._jobs[name]
+
+    def _run(self, name: str, stage: Stage, job: Job) -> bool:
+        try:
+            self._time(name, stage, job)
+        except DeviceLost:
+            raise
+        except Exception as error:
+            self._end(job, error)
+            return False
+        return True
+
+    def _time(self, name: str, stage: Stage, job: Job) -> None:
+        began_s = self._clock.monotonic()
+        stage(job)
+        took_s = self._clock.monotonic() - began_s
+        job.busy_s += took_s
+        metrics.SECONDS.labels(stage=name).observe(took_s)
+
+    def _end(self, job: Job, error: Exception) -> None:
+        """End the job by `error`. An outage is raised only while the worker leaves:
+        then the job stays in flight.
+        """
+        if is_outage(error):
+            return
+        try:
+            if isinstance(error, TransientError) and error.code == Code.DISK_FULL:
+                self._defer(job, error)
+            else:
+                self._outcomes.broken(job, error)
+        except Exception as fault:
+            if is_outage(fault):
+                return
+            self._give_up(job)
+        self._in_flight.remove(job)
+
+    def _defer(self, job: Job, error: TransientError) -> None:
+        """Let the photo wait here until the disk has room. The photo is not to blame,
+        and other photos, which need no room, go on.
+        """
+        self._outcomes.hand_back(job)
+        self._inbox.park(job.delivery, DISK_FULL_PAUSE_S)
+        logger().error(
+            "task.deferred",
+            task_id=job.task.task_id,
+            detail=error.detail,
+            delay_s=DISK_FULL_PAUSE_S,
+        )
+
+    def _give_up(self, job: Job) -> None:
+        """The store refuses even the end of the job. The attempt counts, because its
+        lease runs out; the message waits for that.
+        """
+        logger().exception(
+            "task.endless", task_id=job.task.task_id, upload_id=job.task.upload_id
+        )
+        job.end()
+        self._inbox.park(job.delivery, REFUSED_END_PAUSE_S)
