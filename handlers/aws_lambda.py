@@ -16,11 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handlers import on_record as record_trigger
 from handlers import on_sweep as sweep_trigger
-from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.take_in import take_in
 from shared import models
@@ -37,6 +36,9 @@ from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 
+if TYPE_CHECKING:
+    from handlers.audit_log.database import AuditLog
+
 Event = Mapping[str, Any]
 
 
@@ -51,6 +53,9 @@ def _context() -> Context:
 
 @cache
 def _audit_log() -> AuditLog:
+    # Only here: a function that decides on uploads needs no database driver.
+    from handlers.audit_log.database import AuditLog
+
     return AuditLog(_context().settings)
 
 

@@ -83,7 +83,7 @@ class ConnectionPool:
                 raise  # the server lives, and would be as slow again
             except _LOST:
                 self.close()  # the other idle connections are lost, too
-        return self._transaction(_connect(self._settings), work, autocommit)
+        return self._transaction(connect(self._settings), work, autocommit)
 
     def _take_idle(self) -> Connection | None:
         with suppress(queue.Empty):
@@ -117,7 +117,11 @@ class ConnectionPool:
             self._slots.release()
 
 
-def _connect(settings: Settings) -> Connection:
+def connect(settings: Settings, statement_s: int = STATEMENT_S) -> Connection:
+    """A new connection. A statement may take `statement_s` seconds; 0 is no limit.
+
+    Raises `DatabaseUnavailable` without a URL, and psycopg2's own errors.
+    """
     url = settings.database_url.get_secret_value()
     if not url:
         raise DatabaseUnavailable("DARKROOM_DATABASE_URL is not set")
@@ -131,14 +135,14 @@ def _connect(settings: Settings) -> Connection:
         keepalives_interval=5,
         keepalives_count=3,
         tcp_user_timeout=ANSWER_S * 1000,
-        options=_options(),
+        options=_options(statement_s),
     )
 
 
-def _options() -> str:
+def _options(statement_s: int) -> str:
     options = {
         "timezone": "UTC",
-        "statement_timeout": f"{STATEMENT_S}s",
+        "statement_timeout": f"{statement_s}s",
         # A writer that freezes in mid-transaction must not keep the others waiting.
         "idle_in_transaction_session_timeout": f"{ANSWER_S}s",
     }

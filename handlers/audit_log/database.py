@@ -28,12 +28,13 @@ from handlers.audit_log.columns import (
     uuid_of,
 )
 from handlers.audit_log.connections import VALUE_ERRORS, ConnectionPool, Cursor
-from handlers.audit_log.values import Ending, Filter, UploadKey, Written
+from handlers.audit_log.values import Ending, Filter, Written
 from shared.errors import Code
 from shared.runtime.failpoints import passing
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 from shared.uploads.messages import LogEvent
+from shared.uploads.ref import UploadRef
 
 MAX_EVENTS = 500
 """Most events shown of one task."""
@@ -109,7 +110,7 @@ class AuditLog:
         values = {name: list(column) for name, column in names_and_columns}
         return {row["upload_id"] for row in self._read("ended", values)}
 
-    def twins(self, erased: Sequence[Ending]) -> list[UploadKey]:
+    def twins(self, erased: Sequence[Ending]) -> list[UploadRef]:
         """Return the uploads of the same tasks that were not in the log yet when these
         were erased.
         """
@@ -118,7 +119,7 @@ class AuditLog:
             "upload_time": [end.upload_time for end in erased],
         }
         rows = self._read("twins", values)
-        return [(str(row["upload_id"]), row["upload_time"]) for row in rows]
+        return [UploadRef(str(row["upload_id"]), row["upload_time"]) for row in rows]
 
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Count uploads by day, workflow_type, model_size, status and error_code."""

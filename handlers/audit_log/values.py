@@ -9,9 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.uploads.messages import Status
-
-UploadKey = tuple[str, datetime]
-"""`upload_id` and `upload_time`: the key of a row."""
+from shared.uploads.ref import UploadRef
 
 
 class Ending(NamedTuple):
@@ -56,4 +54,4 @@ class Filter:
     workflow: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    after: UploadKey | None = None
+    after: UploadRef | None = None

@@ -24,8 +24,8 @@ from http.client import HTTPConnection
 from multiprocessing.connection import Connection
 
 import psutil
-import psycopg2
 
+from handlers.audit_log.connections import connect
 from handlers.bench.asker import asking
 from handlers.bench.figures import Figures, Spread, percentile
 from shared import access
@@ -162,7 +162,7 @@ def fill(settings: Settings, user_hash: str, rows: int) -> None:
     """Rows into the log: a year's, a hundredth of them this user's, as the recorder
     would have left them.
     """
-    connection = psycopg2.connect(settings.database_url.get_secret_value())
+    connection = connect(settings, statement_s=0)
     connection.autocommit = True  # VACUUM wants none but its own transaction
     try:
         with connection.cursor() as cursor:

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import psycopg2
-
+from handlers.audit_log.connections import connect
 from handlers.audit_log.database import AuditLog
 from handlers.audit_log.values import Written
 from handlers.bench.figures import Figures, Spread
@@ -74,7 +73,7 @@ class RowByRow:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = psycopg2.connect(settings.database_url.get_secret_value())
+        self._connection = connect(settings)
 
     def write(self, events: Sequence[LogEvent]) -> Written:
         with self._connection, self._connection.cursor() as cursor:

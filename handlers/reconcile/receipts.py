@@ -5,12 +5,12 @@ looked at again.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
 from handlers import erasure
-from handlers.audit_log.values import Ending, UploadKey
+from handlers.audit_log.values import Ending
 from handlers.reconcile import missing_messages
 from handlers.reconcile.due_retries import Seen
 from handlers.reconcile.finished import Ends
@@ -25,6 +25,7 @@ from shared.errors import DatabaseUnavailable, PermanentError
 from shared.s3.store import ObjectInfo
 from shared.uploads.documents import Receipt
 from shared.uploads.messages import CallbackDue, Status
+from shared.uploads.ref import UploadRef
 
 PREFIX = "receipts/"
 
@@ -34,7 +35,7 @@ class AuditLogIndex(Protocol):
 
     def ended(self, ends: Sequence[Ending]) -> set[str]: ...
 
-    def twins(self, erased: Sequence[Ending]) -> list[UploadKey]: ...
+    def twins(self, erased: Sequence[Ending]) -> list[UploadRef]: ...
 
 
 class Receipts:
@@ -255,14 +256,13 @@ class Receipts:
             return set()
         try:
             known = self._known(audit_log, list(ends.values()))
-            # CallResult after its twins were, the erasure is known after them, too.
+            # Told after its twins were, the erasure is known after them, too.
             erased = [
                 end for end in ends.values() if end.erased and end.upload_id in known
             ]
-            for upload_id, upload_time in audit_log.twins(erased) if erased else []:
-                self._work.apart.step(
-                    "twin", upload_id, partial(self._erase, upload_id, upload_time)
-                )
+            for twin in audit_log.twins(erased) if erased else []:
+                erase = partial(self._erase, twin)
+                self._work.apart.step("twin", twin.upload_id, erase)
         except DatabaseUnavailable:
             self._audit_log_is_down = True  # asked again by the next pass
             return set()
@@ -272,15 +272,11 @@ class Receipts:
             )
         return {packed(upload_id) for upload_id in known}
 
-    def _erase(self, upload_id: str, upload_time: datetime) -> None:
+    def _erase(self, ref: UploadRef) -> None:
         """What its owner would have erased with its task, had the log known of it."""
         ctx = self._work.ctx
-        receipt = ctx.uploads.receipt(upload_id)
-        if (
-            receipt.source.upload_time == upload_time
-            and receipt.task_id
-            and not self._work.dry_run
-        ):
+        receipt = ctx.uploads.receipt(ref.upload_id)
+        if receipt.ref == ref and receipt.task_id and not self._work.dry_run:
             erasure.erase(ctx, receipt.task_id, [receipt])
 
     def _known(self, audit_log: AuditLogIndex, ends: list[Ending]) -> set[str]:

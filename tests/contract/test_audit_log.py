@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from handlers.audit_log.columns import Row
 from handlers.audit_log.database import AuditLog
-from handlers.audit_log.values import Ending, Filter, UploadKey, Written
+from handlers.audit_log.values import Ending, Filter, Written
 from shared.runtime.settings import Settings
 from shared.uploads import identity
+from shared.uploads.ref import UploadRef
 from tests.support.audit_log_events import (
     AGAIN,
     NOT_SHARED,
@@ -331,7 +332,7 @@ def test_pages_follow_each_other_without_gap(audit_log: AuditLog) -> None:
     ]
     audit_log.write(told)
     seen: list[Row] = []
-    last: UploadKey | None = None
+    last: UploadRef | None = None
     while page := audit_log.page(Filter(user, after=last), 5):
         seen += page
         last = (str(page[-1].upload_id), page[-1].upload_time)

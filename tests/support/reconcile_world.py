@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from handlers.audit_log.values import Ending, UploadKey
+from handlers.audit_log.values import Ending
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
@@ -27,7 +27,7 @@ from shared.uploads import keys
 from shared.uploads.claims import Claim, Claims
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent, RestoreTask
-from shared.uploads.ref import upload_id_of
+from shared.uploads.ref import UploadRef, upload_id_of
 from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
 
 BUCKETS = ("uploads", "results", "quarantine", "archive")
@@ -74,7 +74,7 @@ class TownAuditLog:
             raise DatabaseUnavailable("down")
         return self.known & {end.upload_id for end in ends}
 
-    def twins(self, erased: Sequence[Ending]) -> list[UploadKey]:
+    def twins(self, erased: Sequence[Ending]) -> list[UploadRef]:
         return []
 
 

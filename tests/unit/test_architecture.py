@@ -142,3 +142,41 @@ def test_a_wing_runs_where_the_others_parts_are_not_installed(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+TRIGGERS = (
+    "handlers.on_upload",
+    "handlers.on_record",
+    "handlers.on_finished",
+    "handlers.on_sweep",
+    "handlers.aws_lambda",
+)
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_trigger_loads_no_database_driver(trigger: str) -> None:
+    """An event decides; what it says in the audit log is another process's."""
+    code = f"import sys, {trigger}; sys.exit('psycopg2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+def test_only_the_audit_log_speaks_to_postgresql() -> None:
+    """In `handlers`, the benches included."""
+    speakers = [
+        name_of(path)
+        for path in (ROOT / "handlers").rglob("*.py")
+        if "psycopg2" in set(imported(path))
+    ]
+    assert speakers == ["handlers/audit_log/connections.py"]
+
+
+def test_importing_the_audit_log_changes_nothing_in_the_process() -> None:
+    """How psycopg2 waits is one for the whole process: it is set to connect."""
+    code = """
+import handlers.audit_log.database
+from psycopg2.extensions import get_wait_callback
+assert get_wait_callback() is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == 0

@@ -19,6 +19,7 @@ from handlers.retelling import receipt_of
 from shared.errors import NotFound
 from shared.uploads import claims
 from shared.uploads.documents import Receipt, Superseded
+from shared.uploads.ref import UploadRef
 
 HINTS = 10_000
 PAGE = 500
@@ -104,10 +105,11 @@ class Belongings:
         bucket = self._ctx.settings.bucket_results
         if claim := claims.latest(self._ctx.store, bucket, task_id):
             yield claim.note.upload_id
-        after = None
+        after: UploadRef | None = None
         while rows := self._audit_log.page(Filter(task_id=task_id, after=after), PAGE):
             yield from (str(row.upload_id) for row in rows)
-            after = str(rows[-1].upload_id), rows[-1].upload_time
+            last = rows[-1]
+            after = UploadRef(str(last.upload_id), last.upload_time)
 
 
 def _are_one(latest: Receipt, earlier: Receipt) -> bool:

@@ -25,7 +25,7 @@ from pydantic.config import JsonDict
 from starlette.responses import RedirectResponse, Response
 
 from handlers.audit_log.columns import Event, Row
-from handlers.audit_log.values import Filter, UploadKey
+from handlers.audit_log.values import Filter
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.dependencies import Api, Reader, Remover
 from handlers.http.api.responses import refusals
@@ -37,6 +37,7 @@ from shared.errors import DatabaseUnavailable
 from shared.uploads import events, keys
 from shared.uploads.documents import Record
 from shared.uploads.messages import LogEvent, Status
+from shared.uploads.ref import UploadRef
 
 router = APIRouter(tags=["tasks"])
 
@@ -251,11 +252,11 @@ def _cursor(row: Row) -> str:
     return base64.urlsafe_b64encode(position.encode()).decode()
 
 
-def _position(cursor: str) -> UploadKey:
+def _position(cursor: str) -> UploadRef:
     """Raises `Problem` 422."""
     try:
         moment, upload_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return str(UUID(upload_id)), _utc(datetime.fromisoformat(moment))
+        return UploadRef(str(UUID(upload_id)), _utc(datetime.fromisoformat(moment)))
     except (ValueError, TypeError, AttributeError) as error:
         detail = "cursor: not one that a page gave as `next`"
         raise Problem(422, detail, "bad_request") from error
