@@ -22,9 +22,30 @@ from shared.workflows import presets
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0 when all that was asked is right, 1 when a model is missing,
-    corrupt or could not be fetched.
+    """Run one action and print a line for each model.
+
+    Exit status: 0 when every model named is right, 1 when one is missing, corrupt or
+    could not be fetched.
     """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.action == "pull" and not args.names:
+        parser.error(
+            "pull takes the names of models: all of them are gigabytes; `darkroom models list` has them"
+        )
+    settings = Settings.load()
+    use_local(settings.models_dir)
+    is_named = bool(args.names)
+    chosen = _chosen(parser, args, settings)
+    rows = [_row(args.action, model, settings, is_named) for model in chosen]
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        print(json.dumps(row) if args.json else _line(row, width))
+    has_fault = any(row["fault"] for row in rows)
+    return int(has_fault)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="darkroom models", description=__doc__)
     parser.add_argument("action", choices=["list", "verify", "pull", "add"])
     parser.add_argument(
@@ -34,69 +55,77 @@ def main(argv: list[str]) -> int:
         help="models; for list and verify, none means all",
     )
     parser.add_argument(
-        "--name", help="add: the model's name; without it that of the file"
+        "--name",
+        help="add: the model's name; without it that of the file",
     )
     parser.add_argument(
-        "--licence", default="unknown", help="add: the licence of the weights"
+        "--licence",
+        default="unknown",
+        help="add: the licence of the weights",
     )
     parser.add_argument(
         "--json",
         action="store_true",
         help="print one JSON object a line and nothing else",
     )
-    asked = parser.parse_args(argv)
-    if asked.action == "pull" and not asked.names:
-        parser.error(
-            "pull takes the names of models: all of them are gigabytes; `darkroom models list` has them"
-        )
-    settings = Settings.load()
-    use_local(settings.models_dir)
+    return parser
+
+
+def _chosen(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    settings: Settings,
+) -> list[Model]:
+    """The models to show; exits with a message when a name or a file is wrong."""
     try:
-        if asked.action == "add":
-            chosen = [_added(parser, asked, settings)]
-        else:
-            chosen = [get(name) for name in asked.names] or list(registry().values())
+        if args.action == "add":
+            return [_added(parser, args, settings)]
+        named = [get(name) for name in args.names]
     except DarkroomError as error:
         parser.error(error.detail)
-    rows = [
-        _row(asked.action, model, settings, named=bool(asked.names)) for model in chosen
-    ]
-    width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        print(json.dumps(row) if asked.json else _line(row, width))
-    return int(any(row["fault"] for row in rows))
+    return named or list(registry().values())
 
 
 def _added(
-    parser: argparse.ArgumentParser, asked: argparse.Namespace, settings: Settings
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    settings: Settings,
 ) -> Model:
-    if len(asked.names) != 1 or not Path(asked.names[0]).is_file():
+    paths = [Path(name) for name in args.names]
+    if len(paths) != 1 or not paths[0].is_file():
         parser.error("add takes one weights file")
-    # torch takes seconds, and may not be installed
+    # Imported here: torch takes seconds, and may not be installed.
     from gpu_worker.engines import local
 
-    return local.add(Path(asked.names[0]), asked.name, asked.licence, settings)
+    return local.add(paths[0], args.name, args.licence, settings)
 
 
-def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str, Any]:
+def _row(
+    action: str,
+    model: Model,
+    settings: Settings,
+    is_named: bool,
+) -> dict[str, Any]:
+    """What there is to say about a model, once `action` is done."""
     row: dict[str, Any] = {
         "name": model.name,
         "title": model.title,
         "licence": model.licence,
         "sha256": model.sha256,
-    }
-    row |= {
         "bytes": sum(file.bytes or 0 for file in model.files),
-        "workflows": _uses(model),
+        "workflows": _workflows_with(model),
+        "state": "missing",
+        "fault": None,
     }
-    row |= {"state": "missing", "fault": None}
     try:
         if action == "pull":
             pull.pull(model, settings, sys.stderr)
-        row["state"] = "present" if models.is_present(model, settings) else "missing"
-        # Verifying everything means what is here; a model that was asked for by name
-        # has to be here.
-        if action != "list" and (named or row["state"] == "present"):
+        if models.is_present(model, settings):
+            row["state"] = "present"
+        # `verify` without names means whatever is here; a model that was named has to
+        # be here.
+        is_due = is_named or row["state"] == "present"
+        if action != "list" and is_due:
             models.verify(model, settings)
             row["state"] = "verified"
     except DarkroomError as error:
@@ -104,17 +133,20 @@ def _row(action: str, model: Model, settings: Settings, named: bool) -> dict[str
     return row
 
 
-def _uses(model: Model) -> list[str]:
-    """The workflows that need it, unless they are told to use another one."""
-    return [
-        name
-        for name, workflow in presets().items()
-        if any(step.model == model.name for step in workflow.steps)
-    ]
+def _workflows_with(model: Model) -> list[str]:
+    """The workflows that use `model` unless another one is chosen for them."""
+    names = []
+    for name, workflow in presets().items():
+        if any(step.model == model.name for step in workflow.steps):
+            names.append(name)
+    return names
 
 
 def _line(row: dict[str, Any], width: int) -> str:
     size = f"{row['bytes'] / 1e6:8.1f} MB"
     line = f"{row['name']:<{width}}  {row['state']:<9} {size}  {row['title']}  [{row['licence']}]"
-    line += f"; for {', '.join(row['workflows'])}" if row["workflows"] else ""
-    return f"{line}\n  {row['fault']}" if row["fault"] else line
+    if row["workflows"]:
+        line += f"; for {', '.join(row['workflows'])}"
+    if row["fault"]:
+        line += f"\n  {row['fault']}"
+    return line

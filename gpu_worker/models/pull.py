@@ -1,5 +1,5 @@
-"""Fetches model files: resumed where it broke off, verified before the name becomes
-visible, never on a request.
+"""Fetches model files by hand, never on a request: a download goes on from where it
+broke off, and is verified before its name becomes visible.
 
 Order of places: the folder of the setting `models_mirror` when it names one, the mirror
 URL, the file's own URL.
@@ -31,8 +31,8 @@ TIMEOUT_S = 30.0
 
 
 def pull(model: Model, settings: Settings, show: IO[str]) -> None:
-    """Bring every file of `model` into the models folder; a file that is there and
-    right is not fetched again.
+    """Bring every file of `model` into the models folder. A file that is there and
+    right is not fetched again; the progress goes to `show`.
 
     Raises `NotFound(model_missing)` when it has no source,
     `PermanentError(model_corrupt)` when what came is not the pinned file,
@@ -42,17 +42,23 @@ def pull(model: Model, settings: Settings, show: IO[str]) -> None:
     for file in model.files:
         path = models.path_of(file, settings)
         if path is None or (file.package and not path.is_file()):
-            # raises, naming the package to install
+            # Raises, naming the package to install.
             models.locate(model, file.role, settings)
-        elif not path.is_file() or models.sha256_of(path) != file.sha256:
+            continue
+        is_right = path.is_file() and models.sha256_of(path) == file.sha256
+        if not is_right:
             _fetch(model, file, path, settings, show)
 
 
 def _fetch(
-    model: Model, file: ModelFile, path: Path, settings: Settings, show: IO[str]
+    model: Model,
+    file: ModelFile,
+    path: Path,
+    settings: Settings,
+    show: IO[str],
 ) -> None:
     if file.package:
-        # raises: a package is repaired by its installer, not by us
+        # Raises: a package is repaired by its installer, not by us.
         models.verify(model, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
@@ -65,14 +71,15 @@ def _fetch(
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
         part.unlink()
-        raise PermanentError(
-            Code.MODEL_CORRUPT,
-            f"model {model.name}: {source} gave SHA-256 {found}, expected {file.sha256}",
+        detail = (
+            f"model {model.name}: {source} gave SHA-256 {found}, expected {file.sha256}"
         )
+        raise PermanentError(Code.MODEL_CORRUPT, detail)
     part.replace(path)
 
 
 def _source(model: Model, file: ModelFile, settings: Settings) -> str | Path:
+    """The URL or the local file from which `file` is fetched."""
     name = Path(file.path).name
     mirror = settings.models_mirror
     if mirror.startswith(("http://", "https://")):
@@ -80,20 +87,19 @@ def _source(model: Model, file: ModelFile, settings: Settings) -> str | Path:
     if mirror:
         local = Path(mirror).expanduser() / name
         if not local.is_file():
-            raise NotFound(
-                Code.MODEL_MISSING,
-                f"model {model.name}: the folder DARKROOM_MODELS_MIRROR has no {name}",
+            detail = (
+                f"model {model.name}: the folder DARKROOM_MODELS_MIRROR has no {name}"
             )
+            raise NotFound(Code.MODEL_MISSING, detail)
         return local
     if file.url is None:
-        raise NotFound(
-            Code.MODEL_MISSING,
-            f"model {model.name}: {name} has no URL; put it into the models folder",
-        )
+        detail = f"model {model.name}: {name} has no URL; put it into the models folder"
+        raise NotFound(Code.MODEL_MISSING, detail)
     return file.url
 
 
 def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
+    """Fetch what `part` does not hold yet."""
     start = part.stat().st_size if part.exists() else 0
     if start == file.bytes:
         return
@@ -101,36 +107,51 @@ def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
         part.unlink()
         start = 0
     # Stored bytes are counted, so they must not be compressed on the way.
-    headers = {"Accept-Encoding": "identity"} | (
-        {"Range": f"bytes={start}-"} if start else {}
-    )
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
     try:
         with httpx.stream(
-            "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
+            "GET",
+            url,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            follow_redirects=True,
         ) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # nothing is left to fetch; the checksum tells whether it is the file
-                return
-            response.raise_for_status()
-            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            with part.open("ab" if resumed else "wb") as target, _bar(show) as bar:
-                task = bar.add_task(
-                    part.stem, total=file.bytes, completed=start if resumed else 0
-                )
-                for chunk in response.iter_raw():
-                    target.write(chunk)
-                    bar.advance(task, len(chunk))
+            _receive(response, part, file, start, show)
     except httpx.HTTPError as error:
-        raise StorageUnavailable(
-            f"{url}: {error}; run the command again to go on from there"
-        ) from error
+        detail = f"{url}: {error}; run the command again to go on from there"
+        raise StorageUnavailable(detail) from error
 
 
-def _bar(show: IO[str]) -> Progress:
+def _receive(
+    response: httpx.Response,
+    part: Path,
+    file: ModelFile,
+    start: int,
+    show: IO[str],
+) -> None:
+    """Append the response to `part`, or begin anew where the source cannot resume."""
+    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        # Nothing is left to fetch; the checksum decides whether it is the file.
+        return
+    response.raise_for_status()
+    is_resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+    mode = "ab" if is_resumed else "wb"
+    completed = start if is_resumed else 0
+    with part.open(mode) as target, _progress_bar(show) as bar:
+        task = bar.add_task(part.stem, total=file.bytes, completed=completed)
+        for chunk in response.iter_raw():
+            target.write(chunk)
+            bar.advance(task, len(chunk))
+
+
+def _progress_bar(show: IO[str]) -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    return Progress(*columns, console=Console(file=show), disable=not show.isatty())
+    console = Console(file=show)
+    return Progress(*columns, console=console, disable=not show.isatty())

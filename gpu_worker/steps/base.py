@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
+from shared.errors import Code, NotFound
+from shared.models import Model
+from shared.runtime.installation import how_to_add
 from shared.runtime.settings import Settings
 
 
@@ -29,3 +33,12 @@ class StepResult:
     photo: Photo
     detail: dict[str, Any] = field(default_factory=dict)
     tile: dict[str, Any] = field(default_factory=dict)
+
+
+def needs_torch(model: Model, engine: Engine) -> NotFound:
+    """The error for a model whose kind of network `engine` cannot run."""
+    detail = (
+        f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
+        f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`"
+    )
+    return NotFound(Code.MODEL_MISSING, detail)

@@ -20,67 +20,70 @@ from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps.base import StepResult, Tools
-from shared.errors import Code, NotFound, PermanentError
+from gpu_worker.steps.base import StepResult, Tools, needs_torch
+from shared.errors import Code, PermanentError
 from shared.models import Model
-from shared.runtime.installation import how_to_add
 from shared.workflows import ResolvedStep
 
 GRAIN_PX = 32
 """The network halves its input five times and accepts whole multiples only."""
 AB_LOW, AB_HIGH = np.float32(-128), np.float32(127)
+INPUT_BYTES_PER_PX = 48
 FLOATS_PER_PX = 24
-"""About what a row of the Lab steps keeps in work."""
+"""Working memory of a row for each of its pixels, roughly: around the network's input,
+and in the Lab arithmetic of the whole picture.
+"""
 
 Floats = NDArray[np.float32]
 Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
-    """An RGB photo of the same size and depth. The record gets the size asked for and
-    the one used.
+    """An RGB photo of the same size and depth. The record gets both the requested and
+    the effective size of the network's input.
     """
     assert step.model is not None
-    asked, factor = int(step.params["model_size"]), float(step.params["color_factor"])
-    side = snapped(asked)
+    requested = int(step.params["model_size"])
+    factor = float(step.params["color_factor"])
+    side = snapped(requested)
     network = _network(engine, step.model)
     photo = in_srgb(photo, tools.settings)
-    ab = _predicted(network, grey_input(photo.pixels, side), side)
+    grey = grey_input(photo.pixels, side)
+    predicted = _predicted(network, grey, side) * np.float32(factor)
+    ab = np.clip(predicted, AB_LOW, AB_HIGH)
     tools.progress(0.5)
-    pixels = coloured(
-        photo.pixels, np.clip(ab * np.float32(factor), AB_LOW, AB_HIGH), tools
-    )
-    detail = {"model_size": asked, "effective_size": side, "color_factor": factor}
+    pixels = coloured(photo.pixels, ab, tools)
+    detail = {
+        "model_size": requested,
+        "effective_size": side,
+        "color_factor": factor,
+    }
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _network(engine: Engine, model: Model) -> Colorizer:
     if not isinstance(engine, Colorizing):
-        raise NotFound(
-            Code.MODEL_MISSING,
-            f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
-            f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`",
-        )
+        raise needs_torch(model, engine)
     return engine.load_colorizer(model)
 
 
 def snapped(size: int) -> int:
     """The multiple of 32 nearest to `size` [px], the larger of two."""
-    return max(GRAIN_PX, (size + GRAIN_PX // 2) // GRAIN_PX * GRAIN_PX)
+    multiple = (size + GRAIN_PX // 2) // GRAIN_PX
+    return max(GRAIN_PX, multiple * GRAIN_PX)
 
 
 def grey_input(pixels: Pixels, side: int) -> Floats:
-    """(h, w, 1 or 3) -> what the network sees: (side, side, 3) float32 RGB 0..1 with no
+    """(h, w, 1 or 3) -> the network's input: (side, side, 3) float32 RGB 0..1 with no
     colour left.
 
     The photo is squeezed into a square by plain bilinear sampling, as in the official
     pipeline: a smoother reduction gives the network a picture it was not trained on.
     """
-    parts = (
-        bilinear.rows(pixels, (side, side), band)
-        for band in bands(side, pixels.shape[1] * 48)
-    )
-    square = _rgb(np.concatenate(list(parts)), pixels.dtype)
+    row_bytes = pixels.shape[1] * INPUT_BYTES_PER_PX
+    size = (side, side)
+    parts = [bilinear.rows(pixels, size, band) for band in bands(side, row_bytes)]
+    square = _rgb(np.concatenate(parts), pixels.dtype)
     lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
     lab[:, :, 1:] = 0
     return cast(Floats, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
@@ -90,25 +93,28 @@ def _predicted(network: Colorizer, grey: Floats, side: int) -> Floats:
     try:
         return network.ab(grey)
     except OutOfMemory as error:
-        raise PermanentError(
-            Code.OUT_OF_MEMORY,
+        detail = (
             f"colouring at model_size {side} does not fit in the device's memory; ask for a smaller model_size, or run "
-            "this photo on a worker with more memory",
-        ) from error
+            "this photo on a worker with more memory"
+        )
+        raise PermanentError(Code.OUT_OF_MEMORY, detail) from error
 
 
 def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
-    """(h, w, 1 or 3) with the luminance to keep, (s, s, 2) -> (h, w, 3), same dtype."""
+    """The picture with the luminance of `pixels` (h, w, 1 or 3) and the colours of `ab`
+    (s, s, 2): (h, w, 3), same dtype as `pixels`.
+    """
     height, width, _ = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)
-    canvas = cast(
-        Pixels, scratch.allocate((height, width, 3), pixels.dtype, tools.settings)
-    )
-    for band in bands(height, width * 4 * FLOATS_PER_PX):
+    shape = (height, width, 3)
+    canvas = cast(Pixels, scratch.allocate(shape, pixels.dtype, tools.settings))
+    row_bytes = width * 4 * FLOATS_PER_PX
+    for band in bands(height, row_bytes):
         lab = _lab(pixels[band])
         lab[:, :, 1:] = bilinear.rows(ab, (width, height), band)
         rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-        canvas[band] = np.rint(np.clip(rgb, 0, 1) * top)
+        levels = np.clip(rgb, 0, 1) * top
+        canvas[band] = np.rint(levels)
         scratch.drop(canvas[band])
         tools.progress(0.5 + 0.5 * band.stop / height)
     return canvas
@@ -123,26 +129,31 @@ def _lab(pixels: Pixels) -> Floats:
     from linear light, which it does exactly.
     """
     if pixels.dtype == np.uint8:
-        return cast(Floats, cv2.cvtColor(_rgb(pixels, pixels.dtype), cv2.COLOR_RGB2LAB))
-    linear = _linear16()[pixels]
-    return cast(
-        Floats,
-        cv2.cvtColor(
-            np.broadcast_to(linear, (*pixels.shape[:2], 3)).copy(), cv2.COLOR_LRGB2LAB
-        ),
-    )
+        rgb = _rgb(pixels, pixels.dtype)
+        return cast(Floats, cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
+    linear = _three_channels(_linear16()[pixels])
+    return cast(Floats, cv2.cvtColor(linear, cv2.COLOR_LRGB2LAB))
 
 
 @cache
 def _linear16() -> Floats:
     """Linear light 0..1 of every 16-bit sRGB value."""
     values = np.arange(2**16) / (2**16 - 1)
-    return np.where(
-        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
-    ).astype(np.float32)
+    toe = values / 12.92
+    curve = ((values + 0.055) / 1.055) ** 2.4
+    light = np.where(values <= 0.04045, toe, curve)
+    return light.astype(np.float32)
 
 
 def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:
     """(h, w, 1 or 3) over the full range of `dtype` -> (h, w, 3) float32 0..1."""
-    scaled = pixels.astype(np.float32) / np.float32(np.iinfo(dtype).max)
-    return np.ascontiguousarray(np.broadcast_to(scaled, (*pixels.shape[:2], 3)))
+    top = np.float32(np.iinfo(dtype).max)
+    scaled = pixels.astype(np.float32) / top
+    return _three_channels(scaled)
+
+
+def _three_channels(picture: Floats) -> Floats:
+    """(h, w, 1 or 3) -> (h, w, 3), contiguous: OpenCV reads no repeated memory."""
+    height, width = picture.shape[:2]
+    repeated = np.broadcast_to(picture, (height, width, 3))
+    return np.ascontiguousarray(repeated)

@@ -32,6 +32,8 @@ HAZIEST = 1e-3
 NEVER_BLACK = np.float32(0.05)
 CLEAREST, THICKEST = 1.0, 0.1
 """Transmission is held above a tenth: behind more haze there is only noise."""
+BYTES_PER_SAMPLE = 12
+"""Working memory for each sample of a row, roughly."""
 
 Floats = NDArray[np.float32]
 
@@ -43,86 +45,111 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     if amount == 0:
         return StepResult(photo, detail)
     small = _reduced(photo.pixels)
-    haze = _haze(small)
-    slopes = _transmission(small, haze, amount)
+    haze = _haze_colour(small)
+    coefficients = _transmission(small, haze, amount)
     detail["haze"] = [round(float(level), 4) for level in haze]
-    return StepResult(
-        photo.with_(pixels=_cleared(photo.pixels, haze, slopes, tools.settings)), detail
-    )
+    pixels = _cleared(photo.pixels, haze, coefficients, tools.settings)
+    return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _reduced(pixels: Pixels) -> Floats:
     """(h, w, c) -> float32 0..1 with sides of at most `SIDE_PX`."""
     height, width, _ = pixels.shape
     factor = min(1.0, SIDE_PX / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return area.reduce(pixels, size).astype(np.float32) / np.float32(
-        np.iinfo(pixels.dtype).max
-    )
+    small_width = max(1, round(width * factor))
+    small_height = max(1, round(height * factor))
+    small = area.reduce(pixels, (small_width, small_height))
+    top = np.iinfo(pixels.dtype).max
+    return small.astype(np.float32) / np.float32(top)
 
 
-def _dark(picture: Floats) -> Floats:
+def _dark_channel(picture: Floats) -> Floats:
     """(h, w, c) -> (h, w): the darkest value of all channels in the patch around."""
     darkest: Floats = picture.min(2)
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (PATCH_PX // 2, PATCH_PX // 2)
-        beside = np.pad(darkest, padding, constant_values=np.inf)
-        for step in range(PATCH_PX):
-            shifted = [slice(None), slice(None)]
-            shifted[axis] = slice(step, step + darkest.shape[axis])
-            darkest = np.minimum(darkest, beside[tuple(shifted)])
+    darkest = _darkest_above_and_below(darkest)
+    return _darkest_above_and_below(darkest.T).T
+
+
+def _darkest_above_and_below(values: Floats) -> Floats:
+    """(h, w): the darkest of `PATCH_PX` rows, the patch cut at the border."""
+    height = len(values)
+    margin = (PATCH_PX // 2, PATCH_PX // 2)
+    beside = np.pad(values, (margin, (0, 0)), constant_values=np.inf)
+    darkest = values
+    for offset in range(PATCH_PX):
+        shifted = beside[offset : offset + height]
+        darkest = np.minimum(darkest, shifted)
     return darkest
 
 
-def _haze(small: Floats) -> Floats:
-    """(c,): the colour of the haze, the mean of where the dark channel is brightest."""
-    dark = _dark(small).ravel()
+def _haze_colour(small: Floats) -> Floats:
+    """(c,): the mean colour of the pixels whose dark channel is brightest."""
+    dark = _dark_channel(small).ravel()
     count = max(1, round(dark.size * HAZIEST))
     brightest = np.argpartition(dark, -count)[-count:]
-    mean: Floats = small.reshape(dark.size, -1)[brightest].mean(0)
+    colours = small.reshape(dark.size, -1)
+    mean: Floats = colours[brightest].mean(0)
     return np.maximum(mean, NEVER_BLACK)
 
 
 def _transmission(small: Floats, haze: Floats, amount: float) -> Floats:
     """(h, w, 2): slope and offset by which a grey value tells how much light of the
     scene comes through.
+
+    They are those of a guided filter: a linear fit, in the square around each pixel, of
+    the rough transmission to the picture's grey.
     """
     guide: Floats = small.mean(2)
-    rough = 1 - np.float32(amount) * _dark(small / haze)
-    mean, rough_mean = _mean(guide), _mean(rough)
-    slope = (_mean(guide * rough) - mean * rough_mean) / (
-        _mean(guide * guide) - mean * mean + SMOOTHNESS
-    )
-    return np.stack([_mean(slope), _mean(rough_mean - slope * mean)], 2)
+    rough = 1 - np.float32(amount) * _dark_channel(small / haze)
+    mean = _mean_around(guide)
+    rough_mean = _mean_around(rough)
+    covariance = _mean_around(guide * rough) - mean * rough_mean
+    variance = _mean_around(guide * guide) - mean * mean
+    slope = covariance / (variance + SMOOTHNESS)
+    offset = rough_mean - slope * mean
+    return np.stack([_mean_around(slope), _mean_around(offset)], 2)
 
 
-def _mean(picture: NDArray[Any]) -> Floats:
+def _mean_around(picture: NDArray[Any]) -> Floats:
     """(h, w) -> the mean of the square around each pixel; the picture is mirrored at
     its borders.
     """
-    side = 2 * RADIUS_PX + 1
     mean = picture.astype(np.float64)
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (RADIUS_PX + 1, RADIUS_PX)
-        sums = np.pad(mean, padding, "symmetric").cumsum(axis)
-        upper, lower = np.split(sums, [side], axis)[1], np.split(sums, [-side], axis)[0]
-        mean = (upper - lower) / side
+    mean = _mean_above_and_below(mean)
+    mean = _mean_above_and_below(mean.T).T
     return mean.astype(np.float32)
 
 
+def _mean_above_and_below(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(h, w): the mean of the rows around, by differences of running sums."""
+    side = 2 * RADIUS_PX + 1
+    margin = (RADIUS_PX + 1, RADIUS_PX)
+    mirrored = np.pad(values, (margin, (0, 0)), "symmetric")
+    sums = mirrored.cumsum(0)
+    mean: NDArray[np.float64] = (sums[side:] - sums[:-side]) / side
+    return mean
+
+
 def _cleared(
-    pixels: Pixels, haze: Floats, slopes: Floats, settings: Settings
+    pixels: Pixels,
+    haze: Floats,
+    coefficients: Floats,
+    settings: Settings,
 ) -> Pixels:
     height, width, channels = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)
     canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
-    for band in bands(height, width * (channels + 3) * 12):
+    row_bytes = width * (channels + 3) * BYTES_PER_SAMPLE
+    for band in bands(height, row_bytes):
         values = pixels[band].astype(np.float32) / top
-        slope = bilinear.rows(slopes, (width, height), band)
-        through = slope[:, :, :1] * values.mean(2, keepdims=True) + slope[:, :, 1:]
-        cleared = (values - haze) / np.clip(through, THICKEST, CLEAREST) + haze
-        canvas[band] = np.rint(np.clip(cleared, 0, 1) * top)
+        local = bilinear.rows(coefficients, (width, height), band)
+        slope = local[:, :, :1]
+        offset = local[:, :, 1:]
+        grey = values.mean(2, keepdims=True)
+        transmission = slope * grey + offset
+        held = np.clip(transmission, THICKEST, CLEAREST)
+        cleared = (values - haze) / held + haze
+        levels = np.clip(cleared, 0, 1) * top
+        canvas[band] = np.rint(levels)
         scratch.drop(canvas[band])
     return canvas

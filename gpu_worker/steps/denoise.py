@@ -12,18 +12,26 @@ from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
 from shared.workflows import ResolvedStep
 
+BYTES_PER_SAMPLE = 16
+"""Working memory for each sample of a row, roughly."""
+
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
-    """`strength` 0..1 of the network's result over the photo. Alpha is left alone: it
-    has no noise.
+    """Mix `strength` (0..1) of the network's result over the photo. Alpha has no noise
+    and is left alone.
     """
     assert step.model is not None
     strength = float(step.params["strength"])
     detail = {"strength": strength}
     if strength == 0:
         return StepResult(photo, detail)
+    network = engine.load(step.model)
     clean, tile = tile_runner.upscale(
-        photo.pixels, engine.load(step.model), engine, tools.settings, tools.progress
+        photo.pixels,
+        network,
+        engine,
+        tools.settings,
+        tools.progress,
     )
     if strength < 1:
         _mix(clean, photo.pixels, strength)
@@ -31,9 +39,12 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
 
 
 def _mix(clean: Pixels, noisy: Pixels, strength: float) -> None:
-    """`strength` of `clean` over `noisy`, into `clean`."""
+    """Mix `strength` of `clean` over `noisy`, into `clean`: no third picture is held."""
     height, width, channels = noisy.shape
-    for band in bands(height, width * channels * 16):
+    row_bytes = width * channels * BYTES_PER_SAMPLE
+    for band in bands(height, row_bytes):
         before = noisy[band].astype(np.float32)
-        clean[band] = np.rint(before + np.float32(strength) * (clean[band] - before))
+        change = clean[band] - before
+        mixed = before + np.float32(strength) * change
+        clean[band] = np.rint(mixed)
         scratch.drop(clean[band])

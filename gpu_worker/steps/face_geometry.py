@@ -36,9 +36,10 @@ SEARCH_PX = 1280
 300 pixels.
 """
 CERTAIN = 0.7
+"""The score from which a detection counts."""
 MIN_EYES_PX = 5
-"""Eyes closer than this show no face that could be restored; the official code leaves
-them alone, too.
+"""The official code, too, leaves faces alone whose eyes are closer: there is nothing to
+restore.
 """
 
 FADE_FROM_PX, FADE_TO_PX = 20, 80
@@ -46,118 +47,180 @@ FADE_FROM_PX, FADE_TO_PX = 20, 80
 it is whole.
 """
 
+OUTSIDE = (132 / 255, 133 / 255, 135 / 255)
+"""The official code's grey for what lies beyond the picture."""
+
 Floats = NDArray[np.float32]
+Affine = NDArray[np.float64]
+"""(2, 3): a rotation with scale, and a shift."""
 
 
 def find(pixels: Pixels, detector: Path) -> list[Floats]:
-    """(h, w, 1 or 3) -> the five points (5, 2) of every face, in pixels of the picture
+    """The five points (5, 2) of every face in (h, w, 1 or 3), in pixels of the picture
     (x, y).
     """
-    height, width, channels = pixels.shape
+    height, width, _ = pixels.shape
     factor = min(1.0, SEARCH_PX / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(
-        size[1], size[0], channels
-    )
-    eight = (small // (np.iinfo(pixels.dtype).max // 255)).astype(np.uint8)
-    bgr = np.ascontiguousarray(
-        np.broadcast_to(eight, (*eight.shape[:2], 3))[:, :, ::-1]
-    )
-    _, found = cv2.FaceDetectorYN.create(str(detector), "", size, CERTAIN).detect(bgr)
-    points = (
-        []
-        if found is None
-        else [row[4:14].reshape(5, 2) / np.float32(factor) for row in np.asarray(found)]
-    )
-    return [five for five in points if np.hypot(*(five[1] - five[0])) >= MIN_EYES_PX]
+    small_width = max(1, round(width * factor))
+    small_height = max(1, round(height * factor))
+    size = (small_width, small_height)
+    picture = _bgr(pixels, size)
+    yunet = cv2.FaceDetectorYN.create(str(detector), "", size, CERTAIN)
+    _, rows = yunet.detect(picture)
+    if rows is None:
+        return []
+    faces = []
+    for row in np.asarray(rows):
+        points = row[4:14].reshape(5, 2) / np.float32(factor)
+        if _eye_distance(points) >= MIN_EYES_PX:
+            faces.append(points)
+    return faces
+
+
+def _bgr(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture as YuNet takes it: 8 bits, three channels, at most its search size."""
+    width, height = size
+    channels = pixels.shape[2]
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    # OpenCV drops the axis of a single channel.
+    small = small.reshape(height, width, channels)
+    levels_of_one = np.iinfo(pixels.dtype).max // 255
+    eight = (small // levels_of_one).astype(np.uint8)
+    rgb = np.broadcast_to(eight, (height, width, 3))
+    return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def _eye_distance(points: Floats) -> float:
+    x, y = points[1] - points[0]
+    return float(np.hypot(x, y))
 
 
 @dataclass(frozen=True)
 class Place:
-    """One face's place: rows and columns [y0, y1) x [x0, x1) of the picture, and the
-    way from there to upright.
+    """One face's place: rows [y0, y1) and columns [x0, x1) of the picture, its window.
+
+    `upright` maps positions in the window to the upright face.
     """
 
     x0: int
     y0: int
     x1: int
     y1: int
-    upright: NDArray[np.float64]
+    upright: Affine
 
     @property
     def window(self) -> tuple[slice, slice]:
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+        rows = slice(self.y0, self.y1)
+        columns = slice(self.x0, self.x1)
+        return rows, columns
 
     @property
     def scale(self) -> float:
         """Pixels of the picture per pixel of the upright face."""
-        return float(1 / np.sqrt(abs(np.linalg.det(self.upright[:, :2]))))
+        rotation = self.upright[:, :2]
+        area = abs(np.linalg.det(rotation))
+        return float(1 / np.sqrt(area))
 
 
-def place(five: Floats, width: int, height: int) -> Place | None:
-    """The place of the face with these points; None when they make no face or it lies
-    outside.
+def place(points: Floats, width: int, height: int) -> Place | None:
+    """The place of the face with these points in a picture of this size; None when they
+    make no face or it lies outside.
     """
-    upright, _ = cv2.estimateAffinePartial2D(
-        five.astype(np.float64), TEMPLATE, method=cv2.LMEDS
-    )
+    upright = _to_template(points)
     if upright is None:
         return None
-    corners = np.array(
-        [[0, 0], [FACE_PX, 0], [FACE_PX, FACE_PX], [0, FACE_PX]], np.float64
-    )
-    quad = cv2.transform(corners[None], cv2.invertAffineTransform(upright))[0]
-    x0, y0 = np.maximum(np.floor(quad.min(0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(quad.max(0)) + 1, (width, height)).astype(int)
+    corners = _corners(upright)
+    first = np.floor(corners.min(0))
+    last = np.ceil(corners.max(0))
+    x0, y0 = np.maximum(first, 0).astype(int)
+    x1, y1 = np.minimum(last + 1, (width, height)).astype(int)
     if x1 <= x0 or y1 <= y0:
         return None
     # From here on positions count from the window's corner: OpenCV cannot warp pictures
     # wider than 32,767 pixels.
-    moved: NDArray[np.float64] = upright.astype(np.float64)
-    moved[:, 2] += upright[:, :2] @ (x0, y0)
-    return Place(int(x0), int(y0), int(x1), int(y1), moved)
+    from_window = upright.copy()
+    from_window[:, 2] += upright[:, :2] @ (x0, y0)
+    return Place(int(x0), int(y0), int(x1), int(y1), from_window)
 
 
-def cut(window: Floats, where: Place) -> Floats:
-    """(h, w, 3) float32 0..1 -> (512, 512, 3), the upright face; grey where the picture
-    ends.
-    """
-    border = (132 / 255, 133 / 255, 135 / 255)
-    return cast(
-        Floats,
-        cv2.warpAffine(
-            window,
-            where.upright,
-            (FACE_PX, FACE_PX),
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=border,
-        ),
+def _to_template(points: Floats) -> Affine | None:
+    """The way from the picture to the upright face; None when the points make none."""
+    found, _ = cv2.estimateAffinePartial2D(
+        points.astype(np.float64),
+        TEMPLATE,
+        method=cv2.LMEDS,
     )
+    return None if found is None else found.astype(np.float64)
 
 
-def put_back(window: Floats, face: Floats, where: Place, strength: float) -> Floats:
+def _corners(upright: Affine) -> NDArray[np.float64]:
+    """(4, 2): where the corners of the upright face lie in the picture."""
+    face = np.array(
+        [[0, 0], [FACE_PX, 0], [FACE_PX, FACE_PX], [0, FACE_PX]],
+        np.float64,
+    )
+    corners = cv2.transform(face[np.newaxis], _inverse(upright))
+    return cast(NDArray[np.float64], corners[0])
+
+
+def cut(window: Floats, place: Place) -> Floats:
+    """The upright face (512, 512, 3) in a window (h, w, 3), float32 0..1; grey where
+    the picture ends.
+    """
+    face = cv2.warpAffine(
+        window,
+        place.upright,
+        (FACE_PX, FACE_PX),
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=OUTSIDE,
+    )
+    return cast(Floats, face)
+
+
+def put_back(window: Floats, face: Floats, place: Place, strength: float) -> Floats:
     """The window with the restored upright `face` over its old one, fading out towards
     the border.
     """
-    rgba = np.dstack([face, _fade() * np.float32(strength)])
-    back = cv2.invertAffineTransform(where.upright)
-    if where.scale < 1:  # warping alone would skip pixels of the larger face
-        side = max(1, round(FACE_PX * where.scale))
-        rgba = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
-        step = FACE_PX / side
-        back = back @ np.array(
-            [[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]]
-        )
-    warped = cv2.warpAffine(
-        rgba, back, (window.shape[1], window.shape[0]), flags=cv2.INTER_LINEAR
-    )
+    height, width, _ = window.shape
+    opacity = _fade() * np.float32(strength)
+    rgba = np.dstack([face, opacity])
+    back = _inverse(place.upright)
+    if place.scale < 1:
+        rgba, back = _reduced(rgba, back, place.scale)
+    warped = cv2.warpAffine(rgba, back, (width, height), flags=cv2.INTER_LINEAR)
+    restored = warped[:, :, :3]
     share = warped[:, :, 3:]
-    return window + share * (warped[:, :, :3] - window)
+    return window + share * (restored - window)
+
+
+def _reduced(rgba: Floats, back: Affine, scale: float) -> tuple[Floats, Affine]:
+    """The face at the size that it has in the picture, and its way back: warping alone
+    would skip pixels of the larger face.
+    """
+    side = max(1, round(FACE_PX * scale))
+    small = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
+    factor = FACE_PX / side
+    centre = (factor - 1) / 2
+    enlarge = np.array(
+        [
+            [factor, 0, centre],
+            [0, factor, centre],
+            [0, 0, 1],
+        ]
+    )
+    return cast(Floats, small), back @ enlarge
+
+
+def _inverse(way: Affine) -> Affine:
+    return cast(Affine, cv2.invertAffineTransform(way))
 
 
 def _fade() -> Floats:
-    """(512, 512): 0 at the border, 1 inside."""
-    line = np.minimum(np.arange(FACE_PX), np.arange(FACE_PX)[::-1])
-    ramp = np.clip((line - FADE_FROM_PX) / (FADE_TO_PX - FADE_FROM_PX), 0, 1)
-    smooth = ramp * ramp * (3 - 2 * ramp)
-    return np.minimum.outer(smooth, smooth).astype(np.float32)
+    """(512, 512): 0 at the border, 1 inside, with a smooth step between."""
+    columns = np.arange(FACE_PX)
+    to_border = np.minimum(columns, columns[::-1])
+    ramp = (to_border - FADE_FROM_PX) / (FADE_TO_PX - FADE_FROM_PX)
+    held = np.clip(ramp, 0, 1)
+    smooth = held * held * (3 - 2 * held)
+    fade = np.minimum.outer(smooth, smooth)
+    return fade.astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from gpu_worker import models
@@ -9,70 +11,78 @@ from gpu_worker.engines import Engine, FaceRestorer, FaceRestoring, OutOfMemory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
-from gpu_worker.steps import face_geometry as faces
-from gpu_worker.steps.base import StepResult, Tools
-from shared.errors import Code, NotFound, PermanentError
+from gpu_worker.steps import face_geometry
+from gpu_worker.steps.base import StepResult, Tools, needs_torch
+from gpu_worker.steps.face_geometry import Floats, Place
+from shared.errors import Code, PermanentError
 from shared.models import Model
-from shared.runtime.installation import how_to_add
 from shared.workflows import ResolvedStep
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
-    """`strength` 0..1 of the restored faces over the photo's own. A photo without faces
-    is returned untouched.
+    """Mix `strength` (0..1) of the restored faces over the photo's own. A photo without
+    faces is returned untouched.
     """
     assert step.model is not None
     strength = float(step.params["strength"])
     network = _network(engine, step.model)
-    found = faces.find(
-        photo.pixels, models.locate(step.model, "detector", tools.settings)
-    )
-    places = [
-        where
-        for five in found
-        if (where := faces.place(five, photo.width, photo.height))
-    ]
+    detector = models.locate(step.model, "detector", tools.settings)
+    places = []
+    for points in face_geometry.find(photo.pixels, detector):
+        place = face_geometry.place(points, photo.width, photo.height)
+        if place is not None:
+            places.append(place)
     detail = {"faces": len(places), "strength": strength}
     if not places or strength == 0:
         return StepResult(photo, detail)
     pixels = _copied(photo.pixels, tools)
-    for number, where in enumerate(places, 1):
-        _restore(pixels, where, network, strength)
+    for number, place in enumerate(places, 1):
+        _restore(pixels, place, network, strength)
         tools.progress(number / len(places))
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
 def _network(engine: Engine, model: Model) -> FaceRestorer:
     if not isinstance(engine, FaceRestoring):
-        raise NotFound(
-            Code.MODEL_MISSING,
-            f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
-            f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`",
-        )
+        raise needs_torch(model, engine)
     return engine.load_face_restorer(model)
 
 
 def _copied(pixels: Pixels, tools: Tools) -> Pixels:
     canvas = scratch.allocate(pixels.shape, pixels.dtype, tools.settings)
     canvas[...] = pixels
-    return canvas  # type: ignore[return-value]
+    return cast(Pixels, canvas)
 
 
 def _restore(
-    pixels: Pixels, where: faces.Place, network: FaceRestorer, strength: float
+    pixels: Pixels,
+    place: Place,
+    network: FaceRestorer,
+    strength: float,
 ) -> None:
-    """One face, in place. A grey photo is shown to the network as three equal channels
-    and stays grey.
+    """Restore one face, in place. The network sees a grey photo as three equal
+    channels, and the photo stays grey.
     """
     top = np.float32(np.iinfo(pixels.dtype).max)
-    window = pixels[where.window].astype(np.float32) / top
-    colour = np.ascontiguousarray(np.broadcast_to(window, (*window.shape[:2], 3)))
+    window = pixels[place.window].astype(np.float32) / top
+    height, width, channels = window.shape
+    repeated = np.broadcast_to(window, (height, width, 3))
+    colour = np.ascontiguousarray(repeated)
+    face = _restored(face_geometry.cut(colour, place), network)
+    better = face_geometry.put_back(colour, face, place, strength)
+    if channels == 1:
+        weights = np.asarray(GREY_WEIGHTS, np.float32)
+        better = (better @ weights)[:, :, np.newaxis]
+    levels = np.clip(better, 0, 1) * top
+    pixels[place.window] = np.rint(levels)
+
+
+def _restored(face: Floats, network: FaceRestorer) -> Floats:
     try:
-        face = network.restore(faces.cut(colour, where))
+        return network.restore(face)
     except OutOfMemory as error:
-        detail = "a face did not fit into the device's memory; let a worker with more memory take this photo"
+        detail = (
+            "a face did not fit into the device's memory; let a worker with more "
+            "memory take this photo"
+        )
         raise PermanentError(Code.OUT_OF_MEMORY, detail) from error
-    better = faces.put_back(colour, face, where, strength)
-    if pixels.shape[2] == 1:
-        better = (better @ np.asarray(GREY_WEIGHTS, np.float32))[:, :, np.newaxis]
-    pixels[where.window] = np.rint(np.clip(better, 0, 1) * top)

@@ -1,9 +1,10 @@
-"""Mild sharpening, saturation and contrast, each off by default: then the picture is
-returned untouched.
+"""Mild sharpening, saturation and contrast. Each is off by default; with all of them
+off the photo is returned untouched.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -21,58 +22,90 @@ from shared.workflows import ResolvedStep
 KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
 """Binomial blur, sigma one pixel: sharpening touches the finest detail only."""
 MARGIN_PX = len(KERNEL) // 2
+BYTES_PER_SAMPLE = 16
+"""Working memory for each sample of a row, roughly."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How strong each correction is."""
+
+    sharpen: float
+    saturation: float
+    contrast: float
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
     """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and
     `saturation` about luma.
     """
-    sharpen, saturation, contrast = (
-        float(step.params[name]) for name in ("sharpen", "saturation", "contrast")
+    look = _Look(
+        sharpen=float(step.params["sharpen"]),
+        saturation=float(step.params["saturation"]),
+        contrast=float(step.params["contrast"]),
     )
-    detail = {"sharpen": sharpen, "saturation": saturation, "contrast": contrast}
-    if (sharpen, saturation, contrast) == (0, 1, 1):
+    detail = {
+        "sharpen": look.sharpen,
+        "saturation": look.saturation,
+        "contrast": look.contrast,
+    }
+    if look == _Look(sharpen=0, saturation=1, contrast=1):
         return StepResult(photo, detail)
-    pixels = _finished(photo.pixels, sharpen, saturation, contrast, tools.settings)
+    pixels = _finished(photo.pixels, look, tools.settings)
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
-def _finished(
-    pixels: Pixels,
-    sharpen: float,
-    saturation: float,
-    contrast: float,
-    settings: Settings,
-) -> Pixels:
+def _finished(pixels: Pixels, look: _Look, settings: Settings) -> Pixels:
     height, width, channels = pixels.shape
     canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
-    middle = np.iinfo(pixels.dtype).max / 2
-    for rows in bands(height, width * channels * 16):
-        around = np.clip(
-            np.arange(rows.start - MARGIN_PX, rows.stop + MARGIN_PX), 0, height - 1
-        )
-        source = pixels[around].astype(np.float32)
-        values = source[MARGIN_PX:-MARGIN_PX]
-        if sharpen:
-            values = values + np.float32(sharpen) * (values - _blurred(source))
-        values = middle + np.float32(contrast) * (values - middle)
-        if channels == 3 and saturation != 1:
-            luma = (values @ np.asarray(GREY_WEIGHTS, np.float32))[:, :, np.newaxis]
-            values = luma + np.float32(saturation) * (values - luma)
-        canvas[rows] = np.rint(np.clip(values, 0, 2 * middle))
+    row_bytes = width * channels * BYTES_PER_SAMPLE
+    top = np.iinfo(pixels.dtype).max
+    middle = np.float32(top / 2)
+    for rows in bands(height, row_bytes):
+        source = _with_margin(pixels, rows)
+        values = _corrected(source, look, middle)
+        levels = np.clip(values, 0, top)
+        canvas[rows] = np.rint(levels)
         scratch.drop(canvas[rows])
     return canvas
 
 
-def _blurred(source: NDArray[np.float32]) -> NDArray[np.float32]:
+def _with_margin(pixels: Pixels, rows: slice) -> Floats:
+    """Some rows and `MARGIN_PX` beside them, the picture's border rows repeated."""
+    last = len(pixels) - 1
+    numbers = np.arange(rows.start - MARGIN_PX, rows.stop + MARGIN_PX)
+    inside = np.clip(numbers, 0, last)
+    rows_with_margin: Floats = pixels[inside].astype(np.float32)
+    return rows_with_margin
+
+
+def _corrected(source: Floats, look: _Look, middle: np.float32) -> Floats:
+    """(h + 2·margin, w, c) -> (h, w, c); `middle`: the level of mid grey."""
+    values = source[MARGIN_PX:-MARGIN_PX]
+    if look.sharpen:
+        detail = values - _blurred(source)
+        values = values + np.float32(look.sharpen) * detail
+    values = middle + np.float32(look.contrast) * (values - middle)
+    is_coloured = values.shape[2] == 3
+    if is_coloured and look.saturation != 1:
+        weights = np.asarray(GREY_WEIGHTS, np.float32)
+        luma: Floats = (values @ weights)[:, :, np.newaxis]
+        values = luma + np.float32(look.saturation) * (values - luma)
+    return values
+
+
+def _blurred(source: Floats) -> Floats:
     """(h + 2·margin, w, c) -> (h, w, c), the border columns repeated."""
     height, width, _ = source.shape
-    wide = np.pad(source, ((0, 0), (MARGIN_PX, MARGIN_PX), (0, 0)), "edge")
-    level = np.zeros_like(source)
-    for i, share in enumerate(KERNEL):
-        level += share * wide[:, i : i + width]
+    margin = (MARGIN_PX, MARGIN_PX)
+    wide = np.pad(source, ((0, 0), margin, (0, 0)), "edge")
+    across = np.zeros_like(source)
+    for offset, share in enumerate(KERNEL):
+        across += share * wide[:, offset : offset + width]
     rows = height - 2 * MARGIN_PX
     blurred = np.zeros_like(source[:rows])
-    for i, share in enumerate(KERNEL):
-        blurred += share * level[i : i + rows]
+    for offset, share in enumerate(KERNEL):
+        blurred += share * across[offset : offset + rows]
     return blurred

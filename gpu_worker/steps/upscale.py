@@ -1,5 +1,5 @@
-"""Enlarge a photo with a super-resolution network; below the model's own scale, reduce
-its output.
+"""Enlarge a photo with a super-resolution network; a scale below the network's own
+reduces its output.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpu_worker import tile_runner
-from gpu_worker.engines import Engine
+from gpu_worker.engines import Engine, Network
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import resample
 from gpu_worker.pixels.bleed import bleed
@@ -18,29 +18,59 @@ from shared.workflows import ResolvedStep
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
-    """Pixels, and alpha by the same model as a grey picture, `scale` times larger
-    (truncated to whole pixels).
+    """Enlarge the pixels `scale` times, truncated to whole pixels; alpha is enlarged by
+    the same network as a grey picture.
     """
     assert step.model is not None
     network = engine.load(step.model)
     scale = float(step.params.get("scale", step.model.scale))
-    size = max(1, int(photo.width * scale)), max(1, int(photo.height * scale))
-    share = 1.0 if photo.alpha is None else 0.5
-
-    def enlarged(pixels: Pixels, start: float) -> tuple[Pixels, dict[str, Any]]:
-        big, tile = tile_runner.upscale(
-            pixels,
-            network,
-            engine,
-            tools.settings,
-            lambda done: tools.progress(start + share * done),
-        )
-        return resample.reduce(big, size, tools.settings), tile
-
+    width = max(1, int(photo.width * scale))
+    height = max(1, int(photo.height * scale))
+    enlarger = _Enlarger(network, engine, (width, height), tools)
     detail = {"scale": scale, "kernels": network.kernels}
     if photo.alpha is None:
-        pixels, tile = enlarged(photo.pixels, 0.0)
+        pixels, tile = enlarger.enlarge(photo.pixels, 0.0, 1.0)
         return StepResult(photo.with_(pixels=pixels), detail, tile)
-    pixels, tile = enlarged(bleed(photo.pixels, photo.alpha), 0.0)
-    alpha, _ = enlarged(photo.alpha[:, :, np.newaxis], share)
-    return StepResult(photo.with_(pixels=pixels, alpha=alpha[:, :, 0]), detail, tile)
+    visible = bleed(photo.pixels, photo.alpha)
+    pixels, tile = enlarger.enlarge(visible, 0.0, 0.5)
+    grey = photo.alpha[:, :, np.newaxis]
+    alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
+    enlarged = photo.with_(pixels=pixels, alpha=alpha[:, :, 0])
+    return StepResult(enlarged, detail, tile)
+
+
+class _Enlarger:
+    """Enlarges the planes of one photo to `size` (width, height) [px]."""
+
+    def __init__(
+        self,
+        network: Network,
+        engine: Engine,
+        size: tuple[int, int],
+        tools: Tools,
+    ) -> None:
+        self._network = network
+        self._engine = engine
+        self._size = size
+        self._tools = tools
+
+    def enlarge(
+        self,
+        pixels: Pixels,
+        start: float,
+        end: float,
+    ) -> tuple[Pixels, dict[str, Any]]:
+        """Enlarge `pixels`, while the step's progress goes from `start` to `end`."""
+
+        def progress(done: float) -> None:
+            self._tools.progress(start + (end - start) * done)
+
+        settings = self._tools.settings
+        large, tile = tile_runner.upscale(
+            pixels,
+            self._network,
+            self._engine,
+            settings,
+            progress,
+        )
+        return resample.reduce(large, self._size, settings), tile
