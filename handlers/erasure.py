@@ -57,12 +57,12 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
     if isinstance(receipt, Superseded):
         ctx.uploads.write_receipt(receipt)  # the reason's place is the later upload's
         # nobody tells it again
-        events.tell(ctx.publisher, events.of_reason(reason), receipt)
+        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
         logger().info("task.withdrawn", **ids, code=code)
         return
     ctx.uploads.write_reason(reason)
     try:
-        events.tell(ctx.publisher, events.of_reason(reason), receipt)
+        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
     except BrokerUnavailable as error:  # the sweep tells it again
         logger().warning("upload.unpublished", **ids, detail=error.detail)
     logger().info("task.withdrawn", **ids, code=code)

@@ -7,8 +7,9 @@ from typing import Literal
 
 from handlers import metrics
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent, parse
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from shared.errors import MessageError, TransientError
 from shared.runtime.telemetry import logger
 

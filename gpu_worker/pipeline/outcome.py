@@ -268,7 +268,7 @@ class Outcomes:
         )
 
     def _tell(self, event: LogEvent, receipt: Receipt) -> None:
-        events.tell(self._ctx.publisher, event, receipt)
+        events.publish_event(self._ctx.publisher, event, receipt)
 
     def _settle(self, job: Job) -> None:
         job.end()

@@ -20,7 +20,7 @@ from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
 from shared.uploads import claims
 from shared.uploads.documents import Receipt, Record, Source, WorkflowRef
-from shared.uploads.events import of_processing, tell
+from shared.uploads.events import of_processing, publish_event
 from shared.uploads.messages import RestoreTask
 from shared.uploads.outcome import Outcome, outcome_of
 from shared.workflows import ResolvedWorkflow
@@ -131,7 +131,7 @@ class Prepare:
         job.workflow = _same(job.receipt.workflow)
         self._check(job.workflow)
         fact = of_processing(job.receipt, job.claim.attempt, job.started_at)
-        tell(self._ctx.publisher, fact, job.receipt)
+        publish_event(self._ctx.publisher, fact, job.receipt)
         data = self._fetch(job.receipt.source)
         passing("worker.after_fetch")
         source = job.receipt.source

@@ -15,8 +15,8 @@ from handlers.http.admission import AdmissionControl
 from handlers.http.auth.limits import RecordFailure
 from handlers.http.problems import Problem
 from handlers.http.request_body import read_body
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import MAX_BYTES
-from handlers.on_upload import Decision
 from handlers.take_in import take_in
 
 router = APIRouter(include_in_schema=False)

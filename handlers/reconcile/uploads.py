@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from handlers.reconcile import damage
 from handlers.reconcile.pass_context import Work
 from handlers.reconcile.receipts import Receipts

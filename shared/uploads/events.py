@@ -30,11 +30,11 @@ class Publisher(Protocol):
     def publish(self, queue: str, body: bytes) -> None: ...
 
 
-def tell(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
-    """Tell the audit log and, at the end of an upload, whoever asked to be called. Raises
-    `BrokerUnavailable`.
+def publish_event(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
+    """Publish an event for the audit log and, at the end of an upload whose sender asked
+    for a webhook, a request for that.
 
-    Nobody is told of previews: the audit log has photos.
+    The audit log has no previews. Raises `BrokerUnavailable`.
     """
     if receipt.preview:
         return

@@ -46,7 +46,9 @@ def reopen(
         update={"retries": receipt.retries + 1, "retried_at": now}
     )
     uploads.write_receipt(again)
-    events.tell(publisher, events.of_receipt(again, settings.bucket_results), again)
+    events.publish_event(
+        publisher, events.of_receipt(again, settings.bucket_results), again
+    )
     _forget_attempts(task.task_id, store, settings)
     if not _has_failed(receipt, uploads):
         # Its owner took it back meanwhile, and the sweep finishes that.

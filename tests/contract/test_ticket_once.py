@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from handlers import erasure
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from infra.local.stack import Stack
 from shared.errors import Code, NotFound, StorageUnavailable
 from shared.runtime.settings import Settings
@@ -139,7 +140,7 @@ def test_without_a_copy_only_what_is_too_large_goes(
     """Nothing is lost because the store would not copy it."""
     issued = issue(client)
     assert put(issued, b"no photo") == 200
-    monkeypatch.setattr("handlers.on_upload.keep_copy", lambda *_: None)
+    monkeypatch.setattr("handlers.intake.persist.keep_copy", lambda *_: None)
     assert decide(ctx, issued["key"]).kind == "rejected"
     assert is_there(ctx, "uploads", issued["key"])
 

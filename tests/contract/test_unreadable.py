@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from infra.local.stack import Stack
 from shared.errors import (
     Code,

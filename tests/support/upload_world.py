@@ -11,8 +11,9 @@ from typing import Any
 from PIL import Image
 
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from shared.broker import topology
 from shared.runtime.settings import Settings
 from shared.uploads import identity, keys

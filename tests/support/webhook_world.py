@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from handlers.intake.decision import Decision
 from handlers.on_finished import on_finished
-from handlers.on_upload import Decision
 from handlers.webhooks.call_log import CallLog, CallResult, PendingCall
 from shared.uploads import keys
 from tests.support.upload_world import World, photo

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from handlers.context import Context
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from handlers.reconcile.due_retries import Calls
 from infra.dead_letters import letters
 from shared import models, offers

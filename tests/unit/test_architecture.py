@@ -118,7 +118,7 @@ def test_files_fit_on_a_few_screens(path: Path) -> None:
     """A file has one job, and a longer plain file beats a packed one; beyond 500 lines
     it is two things.
     """
-    assert len(path.read_text().splitlines()) <= 600
+    assert len(path.read_text().splitlines()) <= 500
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 
 from handlers import aws_lambda
 from handlers.audit_log.values import Written
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision
 from shared.broker import topology
 from shared.broker.envelope import seal
 from shared.errors import Code, DatabaseUnavailable, StorageUnavailable

@@ -319,7 +319,9 @@ def test_ends_are_told_beside_the_log_event(world: Callbacks) -> None:
     receipt = world.receipt(world.asked())
     event = events.of_receipt(receipt, "results")
     for kind in ("queued", "processing", "success", "failed", "rejected", "duplicate"):
-        events.tell(world.publisher, event.model_copy(update={"kind": kind}), receipt)
+        events.publish_event(
+            world.publisher, event.model_copy(update={"kind": kind}), receipt
+        )
     assert len(world.publisher.bodies(topology.CALLBACKS)) == 4
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
-from handlers.on_upload import Decision, on_upload
+from handlers.on_upload import on_upload
 from shared import workflows
 from shared.broker import topology
 from shared.errors import Code

@@ -184,7 +184,7 @@ def test_what_cannot_be_decided_on_is_refused(
     """
     bug = IndexError("IMG_private.jpg")
     monkeypatch.setattr(
-        "handlers.on_upload.probe", lambda *_: (_ for _ in ()).throw(bug)
+        "handlers.intake.examine.probe", lambda *_: (_ for _ in ()).throw(bug)
     )
     event = world.put("private.png", photo())
     with capture_logs() as lines:
@@ -202,7 +202,7 @@ def test_a_machine_in_trouble_refuses_nothing(
 ) -> None:
     """No file descriptor left, or no memory: the event comes again."""
     monkeypatch.setattr(
-        "handlers.on_upload.probe",
+        "handlers.intake.examine.probe",
         lambda *_: (_ for _ in ()).throw(OSError(24, "too many files")),
     )
     with pytest.raises(TransientError):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from handlers.http.api.previews import RETRY_S
-from handlers.on_upload import Decision
+from handlers.intake.decision import Decision
 from shared.broker import topology
 from shared.uploads import keys
 from shared.uploads.messages import RestoreTask
