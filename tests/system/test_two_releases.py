@@ -25,6 +25,7 @@ from handlers.reconcile.due_retries import Calls
 from infra.dead_letters import letters
 from shared import __version__, workflows
 from shared.uploads.documents import Record
+from shared.workflows import registry
 from tests.support.client import photo
 from tests.support.patched import buckets, patched
 from tests.support.waiting import eventually
@@ -62,7 +63,7 @@ def presets(tmp_path: Path) -> Path:
 def release(presets: Path) -> str:
     return (
         f"import pathlib, shared\nshared.__version__ = {LATER!r}\n"
-        f"from shared import workflows\nworkflows.PRESETS = pathlib.Path({str(presets)!r})\n"
+        f"from shared.workflows import registry\nregistry.PRESETS = pathlib.Path({str(presets)!r})\n"
     )
 
 
@@ -70,7 +71,7 @@ def release(presets: Path) -> str:
 def handlers_of(presets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Handlers, which run in this process, of the later release."""
     with monkeypatch.context() as patch:
-        patch.setattr(workflows, "PRESETS", presets)
+        patch.setattr(registry, "PRESETS", presets)
         workflows.presets.cache_clear()
         yield
     workflows.presets.cache_clear()

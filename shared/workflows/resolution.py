@@ -1,0 +1,153 @@
+"""Resolving: a workflow's name and some parameters become what a worker executes, with
+every parameter and every model fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared import models
+from shared.errors import Code, NotFound, PermanentError
+from shared.uploads import identity
+from shared.uploads.documents import ModelRef, WorkflowRef
+from shared.workflows.registry import presets
+from shared.workflows.schema import Step, StepKind, Workflow
+
+OWN_STEP = {"ddcolor": "colorize", "gfpgan": "faces"}
+"""Architectures that only one step can use, and without which that step cannot be."""
+
+
+@dataclass(frozen=True)
+class ResolvedStep:
+    """One step with its model and the values of its parameters."""
+
+    kind: StepKind
+    model: models.Model | None
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ResolvedWorkflow:
+    """A workflow that a worker can execute; `ref.signature` identifies exactly this."""
+
+    ref: WorkflowRef
+    steps: tuple[ResolvedStep, ...]
+
+    @property
+    def models(self) -> list[ModelRef]:
+        """The models of all steps, in the steps' order."""
+        chosen = [step.model for step in self.steps if step.model]
+        return [ModelRef(name=model.name, sha256=model.sha256) for model in chosen]
+
+    @property
+    def scale(self) -> float:
+        """Output side over input side."""
+        scale = 1.0
+        for step in self.steps:
+            scale *= float(step.params.get("scale", 1.0))
+        return scale
+
+
+def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkflow:
+    """Fix every parameter and model of workflow `name`.
+
+    Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter`
+    with the rule.
+    """
+    given = dict(params or {})
+    workflow = _workflow(name)
+    values = _values(workflow, given)
+    chosen = [_model(step, values) for step in workflow.steps]
+    pairs = list(zip(workflow.steps, chosen, strict=True))
+    for step, model in pairs:
+        if model and "scale" in step.params:
+            is_given = "scale" in given
+            values["scale"] = _scale(values["scale"], model, is_given)
+    steps = tuple(_resolved(step, model, values) for step, model in pairs)
+    return ResolvedWorkflow(_ref(workflow, values, steps), steps)
+
+
+def _resolved(
+    step: Step, model: models.Model | None, values: Mapping[str, Any]
+) -> ResolvedStep:
+    params = {name: values[name] for name in step.params}
+    return ResolvedStep(step.step, model, params)
+
+
+def _workflow(name: str) -> Workflow:
+    workflow = presets().get(name)
+    if workflow is None:
+        known = ", ".join(presets())
+        raise PermanentError(
+            Code.UNKNOWN_WORKFLOW, f"no workflow {name!r}; there are {known}"
+        )
+    return workflow
+
+
+def _values(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every parameter, given or default."""
+    parameters = workflow.parameters()
+    for key in sorted(given):
+        if key not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise PermanentError(
+                Code.BAD_PARAMETER,
+                f"workflow {workflow.name!r} has no parameter {key!r}; it has {known}",
+            )
+    return {
+        key: parameter.check(key, given.get(key, parameter.default))
+        for key, parameter in parameters.items()
+    }
+
+
+def _model(step: Step, values: Mapping[str, Any]) -> models.Model | None:
+    """The model of a step: its own, or the one that a parameter chooses."""
+    name = values[step.model_from] if step.model_from else step.model
+    if name is None:
+        return None
+    try:
+        model = models.get(name)
+    except NotFound as error:
+        if name == step.model:
+            raise
+        raise PermanentError(
+            Code.BAD_PARAMETER, f"{step.model_from}={name!r}: {error.detail}"
+        ) from error
+    own = step.step if step.step in OWN_STEP.values() else None
+    if OWN_STEP.get(model.architecture) != own:
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"{step.model_from}={name!r} is no model for the step {step.step}",
+        )
+    return model
+
+
+def _scale(scale: float, model: models.Model, is_given: bool) -> float:
+    """`scale`, at most the model's own. A larger one that was given is refused."""
+    if scale > model.scale and is_given:
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"scale={scale:g} is more than the {model.scale} of model {model.name}",
+        )
+    return min(scale, float(model.scale))
+
+
+def _ref(
+    workflow: Workflow, values: dict[str, Any], steps: tuple[ResolvedStep, ...]
+) -> WorkflowRef:
+    """The reference of a resolved workflow, with its signature."""
+    checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
+    signed = {
+        "name": workflow.name,
+        "version": workflow.version,
+        "params": values,
+        "models": checksums,
+    }
+    return WorkflowRef(
+        name=workflow.name,
+        version=workflow.version,
+        params=values,
+        signature=identity.signature(signed),
+    )

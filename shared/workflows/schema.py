@@ -1,0 +1,135 @@
+"""The schema of a preset file: a workflow, its steps and their parameters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from shared.errors import Code, PermanentError
+
+StepKind = Literal["colorize", "denoise", "faces", "dehaze", "upscale", "finish"]
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+}
+
+
+class Parameter(BaseModel):
+    """One parameter: its type, range and default, in the words of JSON Schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["integer", "number", "string", "boolean"]
+    default: int | float | str | bool
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: list[int | float | str] | None = None
+
+    def check(self, name: str, value: Any) -> Any:
+        """`value` in the parameter's own type.
+
+        Raises `PermanentError(bad_parameter)` naming the range.
+        """
+        if not self._has_type(value) or not self._is_in_range(value):
+            raise PermanentError(
+                Code.BAD_PARAMETER, f"{name}={value!r} is not {self.rule()}"
+            )
+        # 4 and 4.0 are the same number and must give the same signature.
+        return float(value) if self.type == "number" else value
+
+    def _has_type(self, value: Any) -> bool:
+        # To Python a bool is an int.
+        if isinstance(value, bool):
+            return self.type == "boolean"
+        return isinstance(value, _TYPES[self.type])
+
+    def _is_in_range(self, value: Any) -> bool:
+        if self.enum is not None and value not in self.enum:
+            return False
+        if self.minimum is not None and value < self.minimum:
+            return False
+        return self.maximum is None or bool(value <= self.maximum)
+
+    def rule(self) -> str:
+        """The rule as words: `an integer from 460 to 680 (default 512)`."""
+        return f"{self._allowed()} (default {self.default})"
+
+    def _allowed(self) -> str:
+        if self.enum is not None:
+            return "one of " + ", ".join(str(value) for value in self.enum)
+        article = "an" if self.type == "integer" else "a"
+        allowed = f"{article} {self.type}"
+        if self.minimum is None and self.maximum is None:
+            return allowed
+        return f"{allowed} from {self.minimum:g} to {self.maximum:g}"
+
+
+class Step(BaseModel):
+    """One step. `model_from` names the parameter that chooses another model of the
+    registry than `model`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: StepKind
+    model: str | None = None
+    model_from: str | None = None
+    params: dict[str, Parameter] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Step:
+        if self.model_from is None:
+            return self
+        parameter = self.params.get(self.model_from)
+        if parameter is None or parameter.default != self.model:
+            raise ValueError(
+                f"step {self.step}: parameter {self.model_from!r} must exist, its default be {self.model!r}"
+            )
+        return self
+
+
+class Workflow(BaseModel):
+    """One preset file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int
+    title: str
+    description: str
+    steps: list[Step]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Workflow:
+        names = [name for step in self.steps for name in step.params]
+        if len(names) != len(set(names)):
+            raise ValueError(
+                f"parameter names repeat in workflow {self.name!r}: {sorted(names)}"
+            )
+        for name, parameter in self.parameters().items():
+            parameter.check(name, parameter.default)
+        return self
+
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of all steps by name."""
+        found: dict[str, Parameter] = {}
+        for step in self.steps:
+            found |= step.params
+        return found
+
+    def params_schema(self) -> dict[str, Any]:
+        """JSON Schema of the parameters object."""
+        properties = {
+            name: parameter.model_dump(exclude_none=True)
+            for name, parameter in self.parameters().items()
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+        }
