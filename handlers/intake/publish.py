@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from handlers.context import Context
-from handlers.retelling import task_of
 from shared.broker import topology
 from shared.errors import BrokerUnavailable
 from shared.runtime.failpoints import passing
@@ -39,5 +38,5 @@ def log_unpublished(receipt: Receipt, error: BrokerUnavailable) -> None:
 def _publish_task(receipt: Receipt, ctx: Context) -> None:
     passing("handler.before_publish")
     queue = topology.restore_queue(receipt.priority, receipt.lane)
-    ctx.publisher.publish(queue, task_of(receipt).encode())
+    ctx.publisher.publish(queue, receipt.restore_task.encode())
     passing("handler.after_publish")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.retelling import receipt_of
 from shared import __version__, workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.telemetry import logger
@@ -26,7 +25,6 @@ from shared.uploads.documents import (
 )
 from shared.uploads.outcome import ERASED_FAULT, ERASED_KEY
 
-JSON = "application/json"
 PNG, HEAD_BYTES = b"\x89PNG\r\n\x1a\n", 24
 LOST_REASON = Fault(
     error_code=Code.BAD_DOCUMENT,
@@ -81,7 +79,7 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
     if record is None:
         return _told("receipt", repaired=False)
     keep(ctx, keys.receipt(upload_id))
-    ctx.uploads.write_receipt(receipt_of(record))
+    ctx.uploads.write_receipt(Receipt.of_record(record))
     return _told("receipt", repaired=True)
 
 
@@ -112,7 +110,7 @@ def repair_reason(ctx: Context, upload_id: str) -> bool:
         else ctx.store.head(bucket, key).last_modified,
     )
     keep(ctx, key, bucket)
-    ctx.store.put(bucket, key, reason.to_bytes(), JSON)
+    ctx.uploads.write_reason(reason)
     return _told("reason", repaired=True)
 
 

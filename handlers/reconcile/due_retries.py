@@ -18,7 +18,6 @@ from typing import TypeVar
 from handlers.context import Context
 from handlers.reconcile.isolation import Apart, ident_of
 from handlers.reconcile.tables import packed
-from handlers.retelling import task_of
 from shared.broker.topology import restore_queue
 from shared.errors import NotFound, PermanentError
 from shared.runtime.failpoints import passing
@@ -182,7 +181,7 @@ class Calls:
         passing("sweep.before_publish")
         ctx.publisher.publish(
             restore_queue(receipt.priority, receipt.lane, receipt.preview is not None),
-            task_of(receipt).encode(),
+            receipt.restore_task.encode(),
         )
         # Published before it is marked: a crash between the two costs one message too
         # many, never one too few.

@@ -23,7 +23,6 @@ from handlers.context import Context
 from handlers.reconcile.due_retries import Seen
 from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.tables import Entry, micros, text
-from handlers.retelling import task_of
 from shared.broker import topology
 from shared.broker.depth import Backlog
 from shared.errors import PermanentError
@@ -90,7 +89,7 @@ def publish_lost(
         if receipts and not work.dry_run:
             passing("sweep.before_publish")
             work.ctx.publisher.publish_many(
-                photos.queue, [task_of(receipt).encode() for receipt in receipts]
+                photos.queue, [receipt.restore_task.encode() for receipt in receipts]
             )
             written = work.apart.each(
                 "lost", work.pool, partial(_published, work.ctx), receipts, _ident
@@ -129,7 +128,7 @@ def restore_shared(work: Work, entry: Entry) -> bool:
     work.report.republished += 1
     if not work.dry_run:
         ctx.uploads.write_receipt(receipt.model_copy(update={"decision": "queued"}))
-        ctx.publisher.publish(entry.queue, task_of(receipt).encode())
+        ctx.publisher.publish(entry.queue, receipt.restore_task.encode())
         logger().info("task.republished", task_id=receipt.task_id, upload_id=upload_id)
     return True
 

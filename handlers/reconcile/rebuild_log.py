@@ -18,12 +18,12 @@ from handlers.context import Context
 from handlers.on_record import EventWriter
 from handlers.reconcile.pass_context import chunks
 from handlers.reconcile.tables import Ids, packed, text
-from handlers.retelling import facts_of
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 from shared.uploads import events
 from shared.uploads.messages import LogEvent
+from shared.uploads.outcome import outcome_of
 
 READERS = 8
 
@@ -83,10 +83,7 @@ class _Rebuild:
         told = bytearray(len(records))
 
         def of_upload(ident: str) -> list[LogEvent]:
-            events = facts_of(self._ctx, self._ctx.uploads.receipt(ident))
-            return (
-                [*events, *self._erasure(ident)] if packed(ident) in reasons else events
-            )
+            return self._of_upload(ident, packed(ident) in reasons)
 
         for batch in self._tell(receipts, of_upload):
             self.report.receipts += 1
@@ -113,13 +110,18 @@ class _Rebuild:
         ):
             self.report.reasons_alone += 1
 
-    def _erasure(self, ident: str) -> list[LogEvent]:
-        """It has the last word, whatever is still there of the photo."""
-        try:
-            reason = self._ctx.uploads.reason(ident)
-        except NotFound:
-            return []  # gone meanwhile
-        return [events.of_reason(reason)] if reason.error_code == Code.ERASED else []
+    def _of_upload(self, upload_id: str, has_reason: bool) -> list[LogEvent]:
+        """As `UploadStore.outcome`, but for the reasons that no listing showed."""
+        uploads = self._ctx.uploads
+        receipt = uploads.receipt(upload_id)
+        reason = uploads.reason_if_any(upload_id) if has_reason else None
+        record = uploads.record_if_any(receipt.task_id) if receipt.task_id else None
+        outcome = outcome_of(receipt, record, reason)
+        found = events.of_upload(receipt, outcome, self._ctx.settings.bucket_results)
+        # Of an earlier upload of the same bytes at its key.
+        if reason and reason.ref != receipt.ref and reason.error_code == Code.ERASED:
+            found.append(events.of_reason(reason))
+        return found
 
     def _ids(self, bucket: str, prefix: str, ending: str) -> Ids:
         found = Ids()

@@ -18,11 +18,11 @@ from handlers.reconcile.isolation import ident_of
 from handlers.reconcile.pass_context import Work, chunks
 from handlers.reconcile.reasons import endings
 from handlers.reconcile.tables import Entry, Ids, Unsettled, packed, text
-from handlers.retelling import facts_of
 from handlers.webhooks.call_log import CallLog
 from shared.broker import topology
 from shared.errors import DatabaseUnavailable, PermanentError
 from shared.s3.store import ObjectInfo
+from shared.uploads import events
 from shared.uploads.documents import Receipt
 from shared.uploads.messages import CallbackDue, Status
 from shared.uploads.ref import UploadRef
@@ -299,21 +299,22 @@ class Receipts:
     def _retell(self, upload_ids: list[str]) -> None:
         told = []
         for upload_id in upload_ids:
-            events = self._work.apart.step(
-                "retell", upload_id, partial(self._events, upload_id)
-            )
-            told += events or []
-            self._work.report.events_resent += bool(events)
+            read = partial(self._events, upload_id)
+            found = self._work.apart.step("retell", upload_id, read)
+            told += found or []
+            self._work.report.events_resent += bool(found)
         if not self._work.dry_run:
             self._work.ctx.publisher.publish_many(topology.LOG, told)
 
     def _events(self, upload_id: str) -> list[bytes]:
+        ctx = self._work.ctx
         try:
-            receipt = self._work.ctx.uploads.receipt(upload_id)
-            facts = facts_of(self._work.ctx, receipt)
+            receipt = ctx.uploads.receipt(upload_id)
+            outcome = ctx.uploads.outcome(receipt)
         except PermanentError:
             return []  # gone or damaged meanwhile: the next pass sees to it
-        return [event.encode() for event in facts]
+        found = events.of_upload(receipt, outcome, ctx.settings.bucket_results)
+        return [event.encode() for event in found]
 
 
 def _upload(info: ObjectInfo) -> bytes:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import Code, PermanentError
 from shared.uploads import keys
-from shared.uploads.messages import Priority
+from shared.uploads.messages import Priority, RestoreTask
 from shared.uploads.ref import UploadRef
 
 
@@ -153,10 +153,35 @@ class Receipt(Document):
     callback: str | None = None
     """The URL that is called when the upload has ended."""
 
+    @classmethod
+    def of_record(cls, record: Record) -> Self:
+        """The receipt of the upload that a record is of, as far as the record knows it."""
+        return cls(
+            upload_id=record.upload_id,
+            decision="queued",
+            source=record.source,
+            user_hash=record.user_hash,
+            priority="bulk",
+            decided_at=record.queued_at,
+            task_id=record.task_id,
+            workflow=record.workflow,
+        )
+
     @property
     def ref(self) -> UploadRef:
         """The upload that was decided on."""
         return UploadRef(self.upload_id, self.source.upload_time)
+
+    @property
+    def restore_task(self) -> RestoreTask:
+        """The message that calls a worker to what the receipt asks for."""
+        assert self.task_id is not None
+        return RestoreTask(
+            task_id=self.task_id,
+            upload_id=self.upload_id,
+            priority=self.priority,
+            queued_at=self.decided_at,
+        )
 
     def place(self) -> str:
         return keys.receipt(self.upload_id)

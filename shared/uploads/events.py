@@ -16,6 +16,7 @@ from shared.errors import Code
 from shared.uploads import identity, keys
 from shared.uploads.documents import Reason, Receipt, Record, Source, WorkflowRef
 from shared.uploads.messages import CallbackDue, LogEvent, Status
+from shared.uploads.outcome import Outcome
 
 MAX_FILENAME = (255, 512)
 MAX_DETAIL = (400, 480)
@@ -43,6 +44,26 @@ def publish_event(publisher: Publisher, event: LogEvent, receipt: Receipt) -> No
         publisher.publish(
             topology.CALLBACKS, CallbackDue(upload_id=receipt.upload_id).encode()
         )
+
+
+def of_upload(
+    receipt: Receipt, outcome: Outcome | None, results_bucket: str
+) -> list[LogEvent]:
+    """The decision on an upload and, where it has an outcome by now, its end."""
+    decided = of_receipt(receipt, results_bucket)
+    end = _end(receipt, outcome, results_bucket) if outcome else decided
+    # A rejection is its own end, and so is a duplicate.
+    return [decided] if end.event_id == decided.event_id else [decided, end]
+
+
+def _end(receipt: Receipt, outcome: Outcome, results_bucket: str) -> LogEvent:
+    if outcome.reason:
+        return of_reason(outcome.reason)
+    if outcome.record is None:
+        return of_receipt(receipt, results_bucket)
+    if outcome.status == "success":
+        return of_record(outcome.record, results_bucket)
+    return of_duplicate(receipt, outcome.at, results_bucket)
 
 
 def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:

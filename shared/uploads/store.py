@@ -44,7 +44,7 @@ class UploadStore:
         Raises `PermanentError(bad_document)` where its reason, or the record of its
         task, is damaged.
         """
-        reason = _if_any(self.reason, receipt.upload_id)
+        reason = self.reason_if_any(receipt.upload_id)
         outcome = outcome_of(receipt, None, reason)
         if receipt.task_id is None or (outcome and outcome.is_final):
             return outcome
@@ -75,6 +75,10 @@ class UploadStore:
         Raises `NotFound`, or `PermanentError(bad_document)`.
         """
         return self._read(Reason, self._quarantine, keys.reason(upload_id))
+
+    def reason_if_any(self, upload_id: str) -> Reason | None:
+        """None: there is none. Raises `PermanentError(bad_document)`."""
+        return _if_any(self.reason, upload_id)
 
     def readable_receipt(self, upload_id: str) -> Receipt | None:
         """None: there is none, or it is damaged."""

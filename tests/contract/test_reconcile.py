@@ -19,7 +19,6 @@ from handlers.on_upload import on_upload
 from handlers.reconcile import arrivals
 from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.report import SweepReport
-from handlers.retelling import facts_of
 from shared.broker import topology
 from shared.broker.depth import Backlog, backlog
 from shared.errors import Code
@@ -271,7 +270,10 @@ def test_an_erasure_reaches_a_log_that_knew_another_end(
                 == told
             )
         assert [info.key for info in ctx.store.list(ctx.settings.bucket_uploads)] == []
-        audit_log.write(facts_of(ctx, ctx.uploads.receipt(upload)))
+        receipt = ctx.uploads.receipt(upload)
+        outcome = ctx.uploads.outcome(receipt)
+        results = ctx.settings.bucket_results
+        audit_log.write(events.of_upload(receipt, outcome, results))
         (row,) = audit_log.page(Filter(), 10)
         assert (row.error_code, row.image_filename) == (Code.ERASED, None)
         assert (

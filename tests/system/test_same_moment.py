@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.retelling import task_of
 from infra.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.s3.store import S3Store
@@ -69,7 +68,7 @@ def test_of_two_workers_at_the_same_point_one_restores_the_photo(
         ]
         receipt = ctx.uploads.receipt(Path(key).stem)
         ctx.publisher.publish(
-            restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode()
+            restore_queue(receipt.priority, receipt.lane), receipt.restore_task.encode()
         )
         eventually(
             lambda: gates.there(BEFORE) == {one.process.pid, other.process.pid},

@@ -23,7 +23,6 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.retelling import task_of
 from infra.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.runtime.settings import Settings
@@ -204,7 +203,7 @@ def watch_the_claim(ctx: Context, task: str) -> int:
 
     def renewed() -> bool:
         ctx.publisher.publish(
-            restore_queue(receipt.priority, receipt.lane), task_of(receipt).encode()
+            restore_queue(receipt.priority, receipt.lane), receipt.restore_task.encode()
         )
         time.sleep(LEASE_S / RENEWALS_PER_LEASE)
         info = ctx.store.head(bucket, claim)

@@ -15,7 +15,6 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from handlers.reconcile.due_retries import Calls
-from handlers.retelling import task_of
 from shared.broker.topology import restore_queue
 from shared.errors import Code, NotFound
 from shared.uploads import keys
@@ -169,7 +168,7 @@ def test_a_reason_that_the_store_refuses_ends_no_worker(
         # Its message may be gone while its claim says that it has one: a whole pass of
         # the sweep counts, and does this.
         ctx.publisher.publish(
-            restore_queue(gone.priority, gone.lane), task_of(gone).encode()
+            restore_queue(gone.priority, gone.lane), gone.restore_task.encode()
         )
         assert eventually(
             lambda: calls.call_due() * 0 or reason(ctx, gone), "the end", 240

@@ -15,7 +15,6 @@ from handlers.audit_log.values import Filter
 from handlers.context import Context
 from handlers.http.auth.principal import Principal as Caller
 from handlers.http.problems import Problem
-from handlers.retelling import receipt_of
 from shared.errors import NotFound
 from shared.uploads import claims
 from shared.uploads.documents import Receipt, Superseded
@@ -82,7 +81,7 @@ class Belongings:
         if record and not record.preview and caller.sees(record.user_hash):
             # Its receipt is lost, or earlier releases wrote that of a later upload over
             # it.
-            receipt = receipt_of(record)
+            receipt = Receipt.of_record(record)
             yield (
                 Superseded.of(receipt)
                 if any(self._receipts(record.upload_id))

@@ -28,7 +28,6 @@ from handlers.http.api.services import Services
 from handlers.http.api.uploads import find
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
-from handlers.retelling import task_of
 from shared import workflows
 from shared.broker.topology import PREVIEW
 from shared.errors import Code, NotFound
@@ -247,7 +246,7 @@ def _publish(ctx: Context, receipt: Receipt, photo_id: str) -> None:
     if reason and reason.error_code == Code.ERASED:
         erasure.erase(ctx, receipt.task_id or "", [receipt])
         raise nothing()
-    ctx.publisher.publish(PREVIEW, task_of(receipt).encode())
+    ctx.publisher.publish(PREVIEW, receipt.restore_task.encode())
 
 
 def _photo(api: Services, principal: Principal, origin: Origin) -> Receipt:

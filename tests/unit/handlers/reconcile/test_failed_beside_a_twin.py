@@ -8,10 +8,9 @@ import pytest
 
 from gpu_worker.pipeline.job import Job
 from handlers.http.api import state
-from handlers.retelling import facts_of
 from handlers.webhooks.payload import call_of
 from shared.errors import Code, PermanentError
-from shared.uploads import keys
+from shared.uploads import events, keys
 from shared.uploads.documents import Reason
 from tests.support.upload_world import photo
 from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, bench  # noqa: F401
@@ -50,7 +49,9 @@ def test_api_callback_and_rebuild_say_what_the_audit_log_says(
 ) -> None:
     ctx, receipt = told_twice.world.ctx, told_twice.receipt
     assert state.of_receipt(ctx, receipt).status == "failed"
-    assert [event.kind for event in facts_of(ctx, receipt)] == ["queued", "failed"]
+    outcome = ctx.uploads.outcome(receipt)
+    told = events.of_upload(receipt, outcome, "results")
+    assert [event.kind for event in told] == ["queued", "failed"]
     call = call_of(ctx, receipt.upload_id)
     assert call is not None
     assert (call.status, b'"source_changed"' in call.body) == ("failed", True)
