@@ -15,7 +15,7 @@ from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload
 from handlers.processes.upload_consumer import settle
 from shared.broker import topology
-from shared.broker.delivery import Ruling
+from shared.broker.delivery import Settlement
 from shared.broker.depth import Backlog
 from shared.errors import Code, ObjectUnreadable, StorageUnavailable
 from shared.uploads import keys
@@ -108,7 +108,7 @@ def test_the_queue_goes_on(world: World, fault: Refusal) -> None:
     for _ in range(5):
         hand = Hand(notification("bad.png"))
         settle(hand.delivery, world.ctx, threading.Event())
-        assert hand.rulings == [Ruling()]
+        assert hand.rulings == [Settlement()]
     assert not world.documents()
 
 

@@ -15,7 +15,7 @@ from handlers.audit_log.values import Written
 from handlers.on_record import on_record
 from handlers.processes import recorder as recorder_module
 from handlers.processes.recorder import Recorder
-from shared.broker.delivery import Delivery, Ruling
+from shared.broker.delivery import Delivery, Settlement
 from shared.errors import Code, DatabaseUnavailable
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
@@ -62,7 +62,7 @@ class Stage:
         self.audit_log = MemoryAuditLog()
         self.stop = threading.Event()
         self.recorder = Recorder(settings, self.audit_log, self.stop)
-        self.settled: list[tuple[Delivery, Ruling]] = []
+        self.settled: list[tuple[Delivery, Settlement]] = []
         self.thread = threading.Thread(target=self.recorder.run)
 
     def deliver(self, *bodies: bytes) -> None:
@@ -139,7 +139,7 @@ def test_messages_are_written_in_batches_of_the_set_size(stage: Stage) -> None:
     stage.thread.start()
     eventually(lambda: len(stage.settled) == 7, "7 settled deliveries")
     assert [len(batch) for batch in stage.audit_log.batches] == [3, 3, 1]
-    assert all(ruling == Ruling() for _, ruling in stage.settled)
+    assert all(ruling == Settlement() for _, ruling in stage.settled)
 
 
 def test_nothing_is_acknowledged_before_the_commit(stage: Stage) -> None:

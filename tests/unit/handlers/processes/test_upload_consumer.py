@@ -14,7 +14,7 @@ import pytest
 from handlers.processes.upload_consumer import settle
 from handlers.take_in import take_in
 from shared.broker import topology
-from shared.broker.delivery import Delivery, Ruling
+from shared.broker.delivery import Delivery, Settlement
 from shared.errors import Code, PermanentError, StorageUnavailable
 from shared.runtime.settings import Settings
 from tests.support.upload_world import World, photo
@@ -25,7 +25,7 @@ class Hand:
     """A delivery in hand, and how it was settled."""
 
     def __init__(self, body: bytes, headers: dict[str, Any] | None = None) -> None:
-        self.rulings: list[Ruling] = []
+        self.rulings: list[Settlement] = []
         self.delivery = Delivery(
             topology.UPLOADS,
             body,
@@ -47,7 +47,7 @@ def test_a_notification_is_acknowledged_when_it_is_decided(world: World) -> None
     world.put("a.png", photo())
     hand = Hand(notification("a.png"))
     settle(hand.delivery, world.ctx, threading.Event())
-    assert hand.rulings == [Ruling()]
+    assert hand.rulings == [Settlement()]
     assert len(world.tasks()) == 1
 
 
@@ -64,7 +64,7 @@ def test_headers_of_the_message_are_read(world: World) -> None:
         },
     )
     settle(hand.delivery, world.ctx, threading.Event())
-    assert hand.rulings == [Ruling()]
+    assert hand.rulings == [Settlement()]
     assert len(world.tasks()) == 1
 
 
@@ -99,7 +99,7 @@ def test_a_store_that_is_down_is_waited_for(world: World) -> None:
     outage = Outage(world, turns=10)
     hand = Hand(notification("a.png"))
     settle(hand.delivery, world.ctx, outage)
-    assert (hand.rulings, outage.waits) == ([Ruling()], 10)
+    assert (hand.rulings, outage.waits) == ([Settlement()], 10)
     assert len(world.tasks()) == 1
 
 
