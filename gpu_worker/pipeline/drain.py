@@ -71,4 +71,4 @@ class Drain:
                 if job is not except_for:
                     # A claim that the store refuses to delete runs out by itself.
                     with suppress(PermanentError, ObjectRefused):
-                        self._outcomes.hand_back(job)
+                        self._outcomes.release(job)

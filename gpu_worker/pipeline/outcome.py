@@ -1,5 +1,5 @@
-"""How a job ends. Each ending is written to the bucket first, then told to the audit log,
-then settled at the broker.
+"""How a job ends. Every end is written to the bucket first, then published for the
+audit log, then settled at the broker.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from datetime import timedelta
 from gpu_worker.pipeline import metrics
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.quarantine import quarantine
 from shared.broker.consumer import Delivery
 from shared.errors import (
     Code,
@@ -22,28 +23,19 @@ from shared.errors import (
 from shared.runtime.failpoints import passing
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
-from shared.uploads import events, keys
+from shared.uploads import events
 from shared.uploads.claims import AttemptsExhausted
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent
-from shared.uploads.outcome import WITHDRAWN
-from shared.uploads.quarantine import keep_copy
 
 OTHER_WORKER = timedelta(days=1)
-"""So long a photo waits for a worker that can do it; afterwards a try of one that
-cannot counts.
+"""How long a photo waits for a worker that can do it. Afterwards an attempt of a worker
+that cannot do it counts.
 """
-TOLD_TO_WAIT = timedelta(days=30)
-"""So long it waits for a model or a package where `unavailable` says that it shall."""
-REFUSED_CAP_S = 300.0
-"""Longest wait after a refusal, at least: a photo may be refused for weeks."""
-
-NOT_THERE = frozenset(
-    {Code.SOURCE_CHANGED, Code.SOURCE_MISSING, Code.SOURCE_UNREADABLE}
-)
-"""What lies at the photo's key, if anything does, is another photo, or nothing that the
-store could copy.
-"""
+MISSING_PART = timedelta(days=30)
+"""How long it waits for a model or a package, with the setting `unavailable=wait`."""
+WAIT_CAP_S = 300.0
+"""Longest pause between two looks at a photo that waits so long, at least."""
 
 
 class Outcomes:
@@ -51,19 +43,14 @@ class Outcomes:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        limits = ctx.settings
-        self._policy = RetryPolicy(
-            limits.retry_base_s, limits.retry_cap_s, limits.max_attempts
-        )
-        self._patience = RetryPolicy(
-            limits.retry_base_s, max(limits.retry_cap_s, REFUSED_CAP_S), 1_000_000
-        )
+        base_s, cap_s = ctx.settings.retry_base_s, ctx.settings.retry_cap_s
+        self._retries = RetryPolicy(base_s, cap_s, ctx.settings.max_attempts)
+        self._waits = RetryPolicy(base_s, max(cap_s, WAIT_CAP_S))
 
     def restored(self, job: Job, record: Record) -> None:
         """The record is stored: the photo is done."""
-        self._tell(
-            events.of_record(record, self._ctx.settings.bucket_results), job.receipt
-        )
+        event = events.of_record(record, self._ctx.settings.bucket_results)
+        self._publish(event, job.receipt)
         self._settle(job)
         metrics.PHOTOS.labels(outcome="success").inc()
         logger().info(
@@ -77,71 +64,106 @@ class Outcomes:
             attempts=record.attempts,
             seconds=round(record.duration_seconds, 3),
             queue_s=round(record.queue_seconds, 3),
-            steps={s.step: round(s.seconds, 3) for s in record.steps},
+            steps={step.step: round(step.seconds, 3) for step in record.steps},
             rss_bytes=record.peak_memory_bytes,
         )
 
     def already_done(self, job: Job, record: Record) -> None:
-        """Another attempt, or another upload of the same task, was first; its record
-        stands.
+        """Another attempt, or another upload of the same task, was first, and its
+        record stands.
         """
+        receipt = job.receipt
         bucket = self._ctx.settings.bucket_results
-        if record.ref == job.receipt.ref:
-            self._tell(events.of_record(record, bucket), job.receipt)
-        # else it has its end: it failed before the other was restored
-        elif self._ctx.uploads.reason_of(job.receipt.ref) is None:
-            self._tell(
-                events.of_duplicate(job.receipt, record.finished_at, bucket),
-                job.receipt,
-            )
+        if record.ref == receipt.ref:
+            self._publish(events.of_record(record, bucket), receipt)
+        elif self._ctx.uploads.reason_of(receipt.ref) is None:
+            event = events.of_duplicate(receipt, record.finished_at, bucket)
+            self._publish(event, receipt)
+        # Otherwise the upload failed before the other one was restored.
         self._settle(job)
-        metrics.PHOTOS.labels(outcome="duplicate").inc()
-        logger().info(
-            "task.duplicate", task_id=record.task_id, upload_id=job.task.upload_id
-        )
+        _log_duplicate(job)
 
     def already_failed(self, job: Job, reason: Reason) -> None:
-        """It was set aside, and this is another message of it. Without this look it
-        would be tried all over again.
+        """The photo failed before, and this is another message about it. It is not
+        tried all over again.
         """
         if job.claim.attempt > 1 or job.delivery.redelivered:
-            # Whoever wrote the reason may have died before the rest of it.
-            self._tell(events.of_reason(reason), job.receipt)
+            # The worker that wrote the reason may have died before the rest of it.
+            self._publish(events.of_reason(reason), job.receipt)
             job.delivery.dead(reason.error_code, reason.error_detail)
         self._settle(job)
-        metrics.PHOTOS.labels(outcome="duplicate").inc()
-        logger().info(
-            "task.duplicate", task_id=job.task.task_id, upload_id=job.task.upload_id
-        )
+        _log_duplicate(job)
 
-    def broken(self, job: Job, error: Exception) -> None:
-        """An attempt ended with an error: try again later, or set the photo aside."""
+    def withdrawn(self, job: Job) -> None:
+        """The owner took the photo back. Cancellation wrote the reason and published
+        it: nothing is left to report.
+        """
+        self._settle(job)
+        _log_dropped(job.receipt)
+
+    def attempt_failed(self, job: Job, error: Exception) -> None:
+        """An attempt ended with an error: the photo is tried again later, or fails."""
         job.end()
         if job.withdrawn or self._ctx.uploads.is_withdrawn(job.receipt):
             self.withdrawn(job)
-            return
-        refused = self._ctx.clock.now() - job.task.queued_at < self._time_for(error)
-        if isinstance(error, PermanentError) and not refused:
-            self._fail(
-                job.delivery, job.receipt, error.code, error.detail, job.claim.attempt
+        elif self._is_left_to_others(job, error):
+            wait_s = self._waits.wait_s(job.claim.attempt)
+            self._retry(job, error, wait_s, counts=False)
+        elif isinstance(error, PermanentError):
+            self._fail(job, error.code, error.detail)
+        else:
+            self._retry_or_fail(job, error)
+
+    def exhausted(
+        self, delivery: Delivery, receipt: Receipt, exhausted: AttemptsExhausted
+    ) -> None:
+        """The task had used up its attempts before this one could begin."""
+        try:
+            self._end_failed(delivery, receipt, exhausted)
+        except (PermanentError, ObjectRefused):
+            # The end cannot be written. The sweep publishes the task again; no worker
+            # waits for it here.
+            logger().exception(
+                "task.endless", task_id=receipt.task_id, upload_id=receipt.upload_id
             )
+            delivery.ack()
+
+    def release(self, job: Job) -> None:
+        """The attempt was not made, as the worker leaves or lacks room. The delivery is
+        not settled.
+        """
+        job.end()
+        self._ctx.claims.release(job.claim)
+
+    def _is_left_to_others(self, job: Job, error: Exception) -> bool:
+        """Whether the photo waits for a worker that can do it, as if it had not been
+        tried by this one.
+        """
+        waited = self._ctx.clock.now() - job.task.queued_at
+        if isinstance(error, Missing) and self._ctx.settings.unavailable == "wait":
+            return waited < MISSING_PART
+        if isinstance(error, Missing | OtherRelease):
+            return waited < OTHER_WORKER
+        return False
+
+    def _retry_or_fail(self, job: Job, error: Exception) -> None:
+        made = job.claim.counted_attempts
+        wait_s = self._retries.delay_s(made)
+        if wait_s is not None:
+            self._retry(job, error, wait_s)
             return
-        made, policy = (
-            job.claim.counted_attempts,
-            self._patience if refused else self._policy,
+        code = Code.ATTEMPTS_EXHAUSTED
+        if isinstance(error, ObjectUnreadable):
+            code = error.code
+        self._fail(
+            job, code, f"{made} attempts failed; the last one: {_sentence(error)}"
         )
-        wait_s = policy.delay_s(job.claim.attempt if refused else made)
-        if wait_s is None:
-            detail = f"{made} attempts failed; the last one: {_sentence(error)}"
-            code = (
-                error.code
-                if isinstance(error, ObjectUnreadable)
-                else Code.ATTEMPTS_EXHAUSTED
-            )
-            self._fail(job.delivery, job.receipt, code, detail, job.claim.attempt)
-            return
-        self._ctx.claims.fail(job.claim, error, wait_s, counts=not refused)
-        # the claim says when the next try is due; the sweep calls for it
+
+    def _retry(
+        self, job: Job, error: Exception, wait_s: float, counts: bool = True
+    ) -> None:
+        self._ctx.claims.fail(job.claim, error, wait_s, counts)
+        # The claim says when the next attempt is due; the sweep publishes it then.
         job.delivery.ack()
         metrics.PHOTOS.labels(outcome="retried").inc()
         logger().warning(
@@ -154,131 +176,59 @@ class Outcomes:
             exc_info=not isinstance(error, DarkroomError),
         )
 
-    def _time_for(self, error: Exception) -> timedelta:
-        """So long a photo that ended with `error` is left to other workers, as if it
-        had not been tried.
-        """
-        if isinstance(error, Missing):
-            return (
-                TOLD_TO_WAIT
-                if self._ctx.settings.unavailable == "wait"
-                else OTHER_WORKER
-            )
-        return OTHER_WORKER if isinstance(error, OtherRelease) else timedelta()
+    def _fail(self, job: Job, code: Code, detail: str) -> None:
+        last = AttemptsExhausted(job.claim.attempt, code, detail)
+        self._end_failed(job.delivery, job.receipt, last)
 
-    def withdrawn(self, job: Job) -> None:
-        """Its owner took it back and wrote the reason himself: nothing is left to tell."""
-        self._settle(job)
-        self._dropped(job.receipt)
-
-    def spent(
-        self, delivery: Delivery, receipt: Receipt, spent: AttemptsExhausted
+    def _end_failed(
+        self, delivery: Delivery, receipt: Receipt, last: AttemptsExhausted
     ) -> None:
-        """The task had used up its attempts before this one could begin."""
-        try:
-            self._fail(delivery, receipt, spent.code, spent.detail, spent.attempts)
-        except (PermanentError, ObjectRefused):
-            # Its end cannot be written down. The sweep calls for it again; nobody waits
-            # here for it.
-            logger().exception(
-                "task.endless", task_id=receipt.task_id, upload_id=receipt.upload_id
-            )
-            delivery.ack()
-
-    def hand_back(self, job: Job) -> None:
-        """The attempt was not made, as the worker leaves or lacks room; the delivery is
-        not settled.
-        """
-        job.end()
-        self._ctx.claims.release(job.claim)
-
-    def _fail(
-        self,
-        delivery: Delivery,
-        receipt: Receipt,
-        code: Code,
-        detail: str,
-        attempts: int,
-    ) -> None:
-        reason = Reason(
-            upload_id=receipt.upload_id,
-            task_id=receipt.task_id,
-            status="failed",
-            error_code=code,
-            error_detail=detail,
-            source=receipt.source,
-            attempts=attempts,
-            retries=receipt.retries,
-            at=self._ctx.clock.now(),
-        )
-        task_id, end = (
-            receipt.task_id or "",
-            self._quarantine(reason, with_copy=receipt.preview is None),
-        )
+        task_id = receipt.task_id or ""
+        reason = self._reason(receipt, last)
+        end = quarantine(self._ctx, reason, with_copy=receipt.preview is None)
         if end is None:
             delivery.ack()
-            self._forget(task_id, attempts)
-            self._dropped(receipt)
+            self._clear_claims(task_id, last.attempts)
+            _log_dropped(receipt)
             return
-        self._tell(events.of_reason(end), receipt)
+        self._publish(events.of_reason(end), receipt)
         delivery.dead(end.error_code, end.error_detail)
-        self._forget(task_id, attempts)
+        self._clear_claims(task_id, last.attempts)
         metrics.PHOTOS.labels(outcome="failed").inc()
         logger().error(
             "task.failed",
             task_id=task_id,
             upload_id=receipt.upload_id,
-            code=code,
-            detail=detail,
-            attempts=attempts,
+            code=last.code,
+            detail=last.detail,
+            attempts=last.attempts,
         )
 
-    def _quarantine(self, reason: Reason, with_copy: bool) -> Reason | None:
-        """The photo's end: this one, or the one that an attempt before us wrote. None:
-        its owner took it back.
-
-        Never over what an owner wrote meanwhile: he writes first and looks for copies
-        then, so one of us removes ours.
-        """
-        store, settings, uploads = (
-            self._ctx.store,
-            self._ctx.settings,
-            self._ctx.uploads,
-        )
-        source = reason.source
-        if with_copy and reason.error_code not in NOT_THERE:
-            keep_copy(store, settings, reason.upload_id, source)
-        if uploads.write_new_reason(reason):
-            return reason
-        earlier = uploads.reason_of(reason.ref)
-        if earlier and earlier.error_code in WITHDRAWN:
-            copy = keys.quarantined(reason.upload_id, source.key, source.filename)
-            store.delete(settings.bucket_quarantine, copy)
-            return None
-        if earlier and earlier.retries == reason.retries:
-            return earlier
-        # What lies there is of another upload, of an earlier try, or damaged.
-        uploads.write_reason(reason)
-        return reason
-
-    def _dropped(self, receipt: Receipt) -> None:
-        metrics.PHOTOS.labels(outcome="withdrawn").inc()
-        logger().info(
-            "task.dropped", task_id=receipt.task_id, upload_id=receipt.upload_id
+    def _reason(self, receipt: Receipt, last: AttemptsExhausted) -> Reason:
+        return Reason(
+            upload_id=receipt.upload_id,
+            task_id=receipt.task_id,
+            status="failed",
+            error_code=last.code,
+            error_detail=last.detail,
+            source=receipt.source,
+            attempts=last.attempts,
+            retries=receipt.retries,
+            at=self._ctx.clock.now(),
         )
 
-    def _tell(self, event: LogEvent, receipt: Receipt) -> None:
+    def _publish(self, event: LogEvent, receipt: Receipt) -> None:
         events.publish_event(self._ctx.publisher, event, receipt)
 
     def _settle(self, job: Job) -> None:
         job.end()
         passing("worker.before_ack")
         job.delivery.ack()
-        self._forget(job.task.task_id, job.claim.attempt)
+        self._clear_claims(job.task.task_id, job.claim.attempt)
 
-    def _forget(self, task_id: str, attempts: int) -> None:
-        """Its end stands, whatever becomes of its claims: the sweep deletes those for
-        which nobody waits.
+    def _clear_claims(self, task_id: str, attempts: int) -> None:
+        """Delete the claims of a task that ended. The end stands even if that fails:
+        the sweep deletes claims without a waiting upload.
         """
         try:
             self._ctx.claims.clear(task_id, attempts)
@@ -286,9 +236,19 @@ class Outcomes:
             logger().warning("claim.left", task_id=task_id, detail=error.detail)
 
 
-def _sentence(error: Exception) -> str:
-    return (
-        str(error)
-        if isinstance(error, DarkroomError)
-        else f"{type(error).__name__}: {error}"
+def _log_duplicate(job: Job) -> None:
+    metrics.PHOTOS.labels(outcome="duplicate").inc()
+    logger().info(
+        "task.duplicate", task_id=job.task.task_id, upload_id=job.task.upload_id
     )
+
+
+def _log_dropped(receipt: Receipt) -> None:
+    metrics.PHOTOS.labels(outcome="withdrawn").inc()
+    logger().info("task.dropped", task_id=receipt.task_id, upload_id=receipt.upload_id)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, DarkroomError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -8,8 +8,9 @@ import socket
 import threading
 from dataclasses import replace
 
-from gpu_worker import abilities
+from gpu_worker import abilities, codec
 from gpu_worker.engines import Engine
+from gpu_worker.pipeline.begin import Begin
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Drain, Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
@@ -95,12 +96,18 @@ class Pipeline:
 
     def _stages(self, engine: Engine) -> Stages:
         settings = self.ctx.settings
-        prepare = Prepare(
+        leaving = self.shutdown.requested
+        decoder = codec.Decoder(settings)
+        begin = Begin(
             self.ctx,
             self.outcomes,
-            lambda new: self.in_flight.wait_for_room(new, self.shutdown.requested),
+            lambda receipt: self.in_flight.wait_for_room(receipt, leaving),
+        )
+        prepare = Prepare(
+            self.ctx,
+            decoder,
             lambda workflow: abilities.check(workflow, engine, settings),
         )
         restore = Restore(engine, settings, self.pulses.by_stage[RESTORE])
-        store_result = StoreResult(self.ctx, self.outcomes, prepare.decoder)
-        return Stages(prepare.begin, prepare.load, restore, store_result)
+        store_result = StoreResult(self.ctx, self.outcomes, decoder)
+        return Stages(begin, prepare, restore, store_result)

@@ -8,39 +8,48 @@ from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import resample
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings
-from shared.uploads.documents import Glimpse, Region
+from shared.uploads.documents import PreviewSpec, Region
 
 
-def glimpse(photo: Photo, asked: Glimpse, settings: Settings) -> Photo:
-    """The part or the small version that was asked for. Raises
-    `PermanentError(bad_parameter)`: nothing is there.
+def preview_region(photo: Photo, spec: PreviewSpec, settings: Settings) -> Photo:
+    """The part or the small version that `spec` asks for. Raises
+    `PermanentError(bad_parameter)` where the region lies outside of the photo.
     """
-    if asked.region:
-        return _cut(photo, asked.region)
-    if asked.max_px is None or max(photo.width, photo.height) <= asked.max_px:
+    if spec.region:
+        return _cut(photo, spec.region)
+    longest = max(photo.width, photo.height)
+    if spec.max_px is None or longest <= spec.max_px:
         return photo
-    factor = asked.max_px / max(photo.width, photo.height)
-    size = max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
+    return _shrink(photo, spec.max_px / longest, settings)
+
+
+def _shrink(photo: Photo, factor: float, settings: Settings) -> Photo:
+    width = max(1, round(photo.width * factor))
+    height = max(1, round(photo.height * factor))
+    pixels = resample.reduce(photo.pixels, (width, height), settings)
     alpha = photo.alpha
     if alpha is not None:
-        alpha = _own(resample.reduce(alpha[:, :, None], size, settings)[:, :, 0])
-    return photo.with_(
-        pixels=resample.reduce(photo.pixels, size, settings), alpha=alpha
-    )
+        planes = resample.reduce(alpha[:, :, None], (width, height), settings)
+        alpha = _own(planes[:, :, 0])
+    return photo.with_(pixels=pixels, alpha=alpha)
 
 
 def _cut(photo: Photo, region: Region) -> Photo:
     if region.x >= photo.width or region.y >= photo.height:
-        detail = f"region begins at {region.x}, {region.y}; the upright photo has {photo.width} x {photo.height} px"
-        raise PermanentError(Code.BAD_PARAMETER, detail)
-    window = (
-        slice(region.y, region.y + region.height),
-        slice(region.x, region.x + region.width),
-    )
-    alpha = None if photo.alpha is None else _own(photo.alpha[window])
-    return photo.with_(pixels=_own(photo.pixels[window]), alpha=alpha)
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"region begins at {region.x}, {region.y}; the upright photo has "
+            f"{photo.width} x {photo.height} px",
+        )
+    rows = slice(region.y, region.y + region.height)
+    columns = slice(region.x, region.x + region.width)
+    pixels = _own(photo.pixels[rows, columns])
+    alpha = photo.alpha
+    if alpha is not None:
+        alpha = _own(alpha[rows, columns])
+    return photo.with_(pixels=pixels, alpha=alpha)
 
 
 def _own(pixels: Pixels) -> Pixels:
-    """A copy, so that the large photo's memory goes."""
+    """A copy, so that the large photo's memory can go."""
     return pixels.copy(order="C")

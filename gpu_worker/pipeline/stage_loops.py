@@ -14,11 +14,11 @@ import threading
 
 from gpu_worker.engines import DeviceLost
 from gpu_worker.pipeline import threads
+from gpu_worker.pipeline.begin import Later
 from gpu_worker.pipeline.drain import Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
 from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.prepare import Later
 from gpu_worker.pipeline.stage_runner import StageRunner
 from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT, Stages
 from gpu_worker.pipeline.watchdog import StagePulses

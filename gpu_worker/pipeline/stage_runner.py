@@ -75,7 +75,7 @@ class StageRunner:
             if isinstance(error, TransientError) and error.code == Code.DISK_FULL:
                 self._defer(job, error)
             else:
-                self._outcomes.broken(job, error)
+                self._outcomes.attempt_failed(job, error)
         except Exception as fault:
             if is_outage(fault):
                 return
@@ -86,7 +86,7 @@ class StageRunner:
         """Let the photo wait here until the disk has room. The photo is not to blame,
         and other photos, which need no room, go on.
         """
-        self._outcomes.hand_back(job)
+        self._outcomes.release(job)
         self._inbox.park(job.delivery, DISK_FULL_PAUSE_S)
         logger().error(
             "task.deferred",

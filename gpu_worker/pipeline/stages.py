@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpu_worker.pipeline.begin import Later
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.prepare import Later
 from shared.broker.consumer import Delivery
 
 PREPARE = "prepare"

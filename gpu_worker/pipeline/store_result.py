@@ -4,18 +4,16 @@ record commits.
 
 from __future__ import annotations
 
-import platform
-import tempfile
 from contextlib import suppress
-from typing import IO, Any, cast
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from gpu_worker import codec
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.record import record_of, result_metadata
 from gpu_worker.pixels import scratch
-from gpu_worker.restore import Restored
-from shared import __version__
 from shared.errors import Code, NotFound, PermanentError, TransientError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import own
@@ -23,48 +21,39 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Record, StepTime
 
-TRIES = 5
+COMMIT_TRIES = 5
 SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 
 
 class StoreResult:
-    """The last stage: needs no device, runs while the next photo is on it."""
+    """The last stage. It needs no device, and runs while the next photo is on it."""
 
     def __init__(
         self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoder | None
     ) -> None:
         self._ctx = ctx
+        self._bucket = ctx.settings.bucket_results
         self._decoder = decoder
         self._outcomes = outcomes
 
     def __call__(self, job: Job) -> None:
-        assert job.restored is not None
-        assert job.workflow is not None
-        began_s = self._ctx.clock.monotonic()
-        folder = str(self._ctx.settings.scratch_dir)
-        # A full disk shows while the file is written, before anything of it is stored.
-        with (
-            scratch.disk(self._ctx.settings),
-            tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=folder) as file,
-        ):
-            written = self._encode(job, file)
-            job.steps.append(
-                StepTime(
-                    step="encode",
-                    seconds=round(self._ctx.clock.monotonic() - began_s, 4),
-                )
-            )
-            stored = self._store(job, file, written)
+        """Raises `TransientError` where the disk is full or the store has no stable
+        answer.
+        """
+        began_s = self._now_s()
+        written, earlier = self._write(job)
         passing("worker.after_result")
-        ours = self._record(
-            job, written, stored, job.busy_s + self._ctx.clock.monotonic() - began_s
+        ours = record_of(
+            job,
+            written,
+            earlier,
+            finished_at=self._ctx.clock.now(),
+            busy_s=job.busy_s + self._now_s() - began_s,
+            is_labelled=self._ctx.settings.label_result,
         )
         record = self._commit(ours)
         passing("worker.after_record")
-        is_own = record.ref == job.receipt.ref
-        # Asked after the record, not before: whoever takes the photo back writes his
-        # reason first and deletes then, so one of us two sees what the other did.
-        if is_own and self._ctx.uploads.is_withdrawn(job.receipt):
+        if self._was_withdrawn(job, record):
             self._ctx.uploads.delete_results(record.task_id)
             self._outcomes.withdrawn(job)
         elif record == ours:
@@ -72,18 +61,44 @@ class StoreResult:
         else:
             self._outcomes.already_done(job, record)
 
+    def _was_withdrawn(self, job: Job, record: Record) -> bool:
+        """Whether the owner took the photo back meanwhile.
+
+        Cancellation writes its reason before it deletes, and this is called after the
+        record is written: in either order one side sees the other.
+        """
+        if record.ref != job.receipt.ref:
+            return False
+        return self._ctx.uploads.is_withdrawn(job.receipt)
+
+    def _write(self, job: Job) -> tuple[codec.Written, ObjectInfo | None]:
+        """Encode and store the result: what was written, and the result of an earlier
+        attempt, if that one stands.
+        """
+        began_s = self._now_s()
+        folder = str(self._ctx.settings.scratch_dir)
+        # A full disk shows while the file is written, before any of it is stored.
+        with (
+            scratch.disk(self._ctx.settings),
+            _SpoolFile(max_size=SPOOL_BYTES, dir=folder) as file,
+        ):
+            written = self._encode(job, file)
+            seconds = round(self._now_s() - began_s, 4)
+            job.steps.append(StepTime(step="encode", seconds=seconds))
+            return written, self._store(job, file, written)
+
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
-        """The PNG into `file`; the preview, made from the same pixels before any label,
-        into the bucket.
+        """Write the PNG into `file`, and the preview into the bucket. The preview is
+        made of the same pixels before they are labelled.
         """
         assert job.restored is not None
         assert job.workflow is not None
-        settings, photo = self._ctx.settings, job.restored.photo
+        settings = self._ctx.settings
+        photo = job.restored.photo
         text = codec.texts(job.task.task_id, job.workflow, settings.label_producer)
         preview = codec.preview(photo, settings, text, self._decoder)
-        self._ctx.store.put(
-            self._bucket, keys.preview(job.task.task_id), preview, "image/webp"
-        )
+        key = keys.preview(job.task.task_id)
+        self._ctx.store.put(self._bucket, key, preview, "image/webp")
         if settings.label_result:
             codec.stamp(photo, settings.label_text)
         return codec.write_png(photo, file, text, settings.png_level)
@@ -91,120 +106,54 @@ class StoreResult:
     def _store(
         self, job: Job, file: IO[bytes], written: codec.Written
     ) -> ObjectInfo | None:
-        """None: the result is ours. Otherwise an earlier attempt stored it and died
+        """None: the result is ours. Otherwise an earlier attempt stored it, and died
         before its record.
         """
         assert job.restored is not None
-        key, about = keys.result(job.task.task_id), _about(job.restored, written)
-        sent = cast(IO[bytes], _Watched(file))
-        if self._ctx.store.put_new(self._bucket, key, sent, "image/png", about):
+        store = self._ctx.store
+        key = keys.result(job.task.task_id)
+        metadata = result_metadata(job.restored, written)
+        if store.put_new(self._bucket, key, file, "image/png", metadata):
             return None
-        with suppress(NotFound):  # taken away between the two looks
-            earlier = self._ctx.store.head(self._bucket, key)
-            if (
-                earlier.metadata.get("bytes") == str(earlier.bytes)
-                and "sha256" in earlier.metadata
-            ):
+        with suppress(NotFound):  # deleted between the two requests
+            earlier = store.head(self._bucket, key)
+            if _is_result(earlier):
                 return earlier
-        # What lies there, if anything does, is no attempt's: it does not say what it
-        # is. No record names it.
-        self._ctx.store.put(self._bucket, key, sent, "image/png", about)
+        # What lies there, if anything does, was stored by no attempt, and no record
+        # names it.
+        store.put(self._bucket, key, file, "image/png", metadata)
         return None
 
-    def _record(
-        self,
-        job: Job,
-        written: codec.Written,
-        earlier: ObjectInfo | None,
-        busy_s: float,
-    ) -> Record:
-        restored, workflow, clock = job.restored, job.workflow, self._ctx.clock
-        assert restored is not None
-        assert workflow is not None
-        now = clock.now()
-        waited_s = (now - job.task.queued_at).total_seconds() - busy_s
-        notes = list(restored.photo.notes)
-        if self._ctx.settings.label_result:
-            notes.append("a visible label was drawn into the result")
-        # What the record says must be true of the stored bytes, whoever stored them.
-        about = _about(restored, written)
-        if earlier is not None and earlier.metadata.get("sha256") != written.sha256:
-            about |= earlier.metadata
-            notes.append(
-                "the result was stored by an earlier attempt; steps and tiles are those of this one"
-            )
-        return Record(
-            task_id=job.task.task_id,
-            upload_id=job.task.upload_id,
-            user_hash=job.receipt.user_hash,
-            source=job.receipt.source,
-            workflow=workflow.ref,
-            models=workflow.models,
-            engine=about["engine"],
-            device=about["device"],
-            tile=restored.tile,
-            steps=job.steps,
-            width=restored.photo.width,
-            height=restored.photo.height,
-            result_key=keys.result(job.task.task_id),
-            result_sha256=about["sha256"],
-            result_bytes=int(about["bytes"]),
-            attempts=job.claim.attempt,
-            queued_at=job.task.queued_at,
-            started_at=job.started_at,
-            finished_at=now,
-            duration_seconds=round(busy_s, 3),
-            queue_seconds=round(max(0.0, waited_s), 3),
-            peak_memory_bytes=restored.peak_memory_bytes,
-            software=about["software"],
-            notes=notes,
-            preview=job.receipt.preview,
-        )
-
     def _commit(self, record: Record) -> Record:
-        """The task's record: this one, or that of whoever was first."""
+        """The task's record: this one, or that of the attempt that was first."""
         uploads = self._ctx.uploads
-        for _ in range(TRIES):
+        for _ in range(COMMIT_TRIES):
             if uploads.commit_record(record):
                 return record
             try:
                 return uploads.record(record.task_id)
             except NotFound:
-                continue  # taken away between the two looks
+                continue  # deleted between the two requests
             except PermanentError as error:
-                # the sweep repairs it
+                # The sweep repairs a damaged record.
                 raise TransientError(error.code, error.detail) from error
         raise TransientError(Code.INTERNAL, f"{record.place()} comes and goes")
 
-    @property
-    def _bucket(self) -> str:
-        return self._ctx.settings.bucket_results
+    def _now_s(self) -> float:
+        return self._ctx.clock.monotonic()
 
 
-class _Watched:
-    """A file that the store sends: waiting for the store may take any time, reading
-    from the disk may not.
+class _SpoolFile(SpooledTemporaryFile[bytes]):
+    """The file that the store sends. Waiting for the store may take any time, but
+    reading from the disk may not.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, *size: int) -> bytes:
         with own().working():
-            return self._file.read(size)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+            return super().read(*size)
 
 
-def _about(restored: Restored, written: codec.Written) -> dict[str, str]:
-    """Metadata of the result object: what a record needs that is written for it by
-    another attempt.
-    """
-    return {
-        "sha256": written.sha256,
-        "bytes": str(written.bytes),
-        "engine": restored.engine,
-        "device": restored.device,
-        "software": f"darkroom {__version__} ({platform.machine()})",
-    }
+def _is_result(stored: ObjectInfo) -> bool:
+    """Whether the object says of itself what an attempt says of its result."""
+    has_size = stored.metadata.get("bytes") == str(stored.bytes)
+    return has_size and "sha256" in stored.metadata

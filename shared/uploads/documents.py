@@ -120,7 +120,7 @@ class Region(Part):
     height: int = Field(ge=16, le=2048)
 
 
-class Glimpse(Part):
+class PreviewSpec(Part):
     """What a preview shows: a `region`, or the whole photo with at most `max_px` on its
     longer side before the work.
     """
@@ -144,7 +144,7 @@ class Receipt(Document):
     task_id: str | None = None
     workflow: WorkflowRef | None = None
     fault: Fault | None = None
-    preview: Glimpse | None = None
+    preview: PreviewSpec | None = None
     retries: int = 0
     """How often a person gave it a fresh start after it had failed; the last time at
     `retried_at`.
@@ -268,7 +268,7 @@ class Record(Document):
     peak_memory_bytes: int
     software: str
     notes: list[str] = []
-    preview: Glimpse | None = None
+    preview: PreviewSpec | None = None
 
     def place(self) -> str:
         return keys.record(self.task_id)

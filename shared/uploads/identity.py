@@ -57,11 +57,11 @@ def upload_id(bucket: str, key: str, version: str) -> str:
 
 
 def preview_id(
-    user_hash: str, sha256: str, signature: str, glimpse: dict[str, Any]
+    user_hash: str, sha256: str, signature: str, spec: dict[str, Any]
 ) -> str:
     """Task id of a preview: never that of the photo, which it is no result of."""
     return _derive(
-        "preview", user_hash, sha256, signature, canonical_json(glimpse).decode()
+        "preview", user_hash, sha256, signature, canonical_json(spec).decode()
     )
 
 

@@ -34,7 +34,7 @@ def fail(world: ApiWorld, receipt: Receipt, code: Code) -> None:
     claims = Claims(ctx.store, ctx.settings, "w")
     outcomes = Outcomes(Context(ctx.settings, ctx.store, publisher, claims, ctx.clock))
     delivery: Any = Delivery(b"")
-    outcomes.spent(delivery, receipt, AttemptsExhausted(1, code, "d"))
+    outcomes.exhausted(delivery, receipt, AttemptsExhausted(1, code, "d"))
 
 
 def copies(world: ApiWorld, upload_id: str) -> list[bytes]:

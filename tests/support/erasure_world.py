@@ -142,7 +142,7 @@ class ErasureWorld(ApiWorld):
         ctx = WorkerContext(
             self.settings, self.store, publisher, claims, self.ctx.clock
         )
-        Outcomes(ctx).spent(delivery, receipt, AttemptsExhausted(1, code, detail))
+        Outcomes(ctx).exhausted(delivery, receipt, AttemptsExhausted(1, code, detail))
         self.record()
 
     def found(self, secret: Secrets) -> list[str]:

@@ -33,7 +33,7 @@ from shared.broker.topology import PREVIEW
 from shared.errors import Code, NotFound
 from shared.s3.store import ObjectInfo
 from shared.uploads import identity, keys
-from shared.uploads.documents import Glimpse, Receipt, Region, Superseded
+from shared.uploads.documents import PreviewSpec, Receipt, Region, Superseded
 from shared.uploads.outcome import ERASED_KEY
 from shared.uploads.ref import UploadRef, upload_id_of
 from shared.workflows import ResolvedWorkflow
@@ -101,10 +101,10 @@ class PreviewRequest(BaseModel):
             raise ValueError("region and max_px exclude each other")
         return self
 
-    def glimpse(self) -> Glimpse:
+    def spec(self) -> PreviewSpec:
         if self.region:
-            return Glimpse(region=self.region, max_px=None)
-        return Glimpse(region=None, max_px=self.max_px or MAX_PX)
+            return PreviewSpec(region=self.region, max_px=None)
+        return PreviewSpec(region=None, max_px=self.max_px or MAX_PX)
 
 
 class Begun(BaseModel):
@@ -129,13 +129,13 @@ def begin_preview(
     api.ctx.offers.check(workflow)
     photo = _photo(api, principal, wanted.source)
     _check_can_be_previewed(photo)
-    glimpse = wanted.glimpse()
-    receipt = _receipt(api.ctx, photo, glimpse, workflow)
+    spec = wanted.spec()
+    receipt = _receipt(api.ctx, photo, spec, workflow)
     task_id = receipt.task_id or ""
     api.ownership.hint(task_id, receipt.upload_id)
     if api.ctx.uploads.readable_record(task_id) is None:
         with _admitted(api, principal, receipt):
-            count(round(_pixels(glimpse, photo) * workflow.scale**2))
+            count(round(_pixels(spec, photo) * workflow.scale**2))
             _publish(api.ctx, receipt, _photo_id(photo))
     return Begun(task_id=UUID(task_id), signature=workflow.ref.signature)
 
@@ -156,14 +156,14 @@ def _check_can_be_previewed(photo: Receipt) -> None:
 
 
 def _receipt(
-    ctx: Context, photo: Receipt, glimpse: Glimpse, workflow: ResolvedWorkflow
+    ctx: Context, photo: Receipt, spec: PreviewSpec, workflow: ResolvedWorkflow
 ) -> Receipt:
     """The receipt of a preview of `photo`."""
     task_id = identity.preview_id(
         photo.user_hash,
         photo.source.sha256 or "",
         workflow.ref.signature,
-        glimpse.model_dump(exclude_none=True),
+        spec.model_dump(exclude_none=True),
     )
     changes = {
         "upload_id": keys.preview_upload(_photo_id(photo), task_id),
@@ -173,7 +173,7 @@ def _receipt(
         "task_id": task_id,
         "workflow": workflow.ref,
         "fault": None,
-        "preview": glimpse,
+        "preview": spec,
         "retries": 0,
         "retried_at": None,
         "callback": None,
@@ -210,13 +210,13 @@ def _admitted(api: Services, principal: Principal, receipt: Receipt) -> Iterator
         raise
 
 
-def _pixels(glimpse: Glimpse, photo: Receipt) -> int:
+def _pixels(spec: PreviewSpec, photo: Receipt) -> int:
     """Pixels of the preview before the work; of a photo whose size is not known, the
     most that they may be.
     """
-    if glimpse.region:
-        return glimpse.region.width * glimpse.region.height
-    longest = glimpse.max_px or MAX_PX
+    if spec.region:
+        return spec.region.width * spec.region.height
+    longest = spec.max_px or MAX_PX
     width = photo.source.width or longest
     height = photo.source.height or longest
     scale = min(1.0, longest / max(width, height))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from gpu_worker import abilities, steps
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.pipeline.announcer import AGAIN_S, REFUSED_S, RENEW_S, Announcer
-from gpu_worker.pipeline.outcome import OTHER_WORKER, TOLD_TO_WAIT
+from gpu_worker.pipeline.outcome import MISSING_PART, OTHER_WORKER
 from gpu_worker.pipeline.prepare import Prepare
 from shared import offers, workflows
 from shared.errors import Code, Missing, PermanentError, StorageUnavailable
@@ -420,14 +420,14 @@ def refusing(bench: Bench) -> Prepare:
     def check(_: Any) -> None:
         raise Missing("it lacks a model", "run `darkroom models pull it`")
 
-    return Prepare(bench.ctx, bench.outcomes, lambda _: True, check)
+    return Prepare(bench.ctx, cast(Any, None), check)
 
 
 def refuse(bench: Bench, prepare: Prepare) -> None:
-    job = prepare.begin(bench.delivery)  # type: ignore[arg-type]
+    job = bench.begin()
     with pytest.raises(Missing) as caught:
-        prepare.load(job)  # type: ignore[arg-type]
-    bench.outcomes.broken(job, caught.value)  # type: ignore[arg-type]
+        prepare(job)
+    bench.outcomes.attempt_failed(job, caught.value)
 
 
 def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
@@ -464,7 +464,7 @@ def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", TOLD_TO_WAIT)]
+    ("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", MISSING_PART)]
 )
 def test_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, unavailable: str, patience: timedelta

@@ -4,8 +4,11 @@ their owners took back.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
+from gpu_worker.pipeline.begin import Begin, Later
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.lease_renewal import LeaseRenewer
@@ -50,7 +53,8 @@ class Bench:
             ctx.clock,
         )  # type: ignore[arg-type]
         self.outcomes = Outcomes(self.ctx)
-        self.prepare = Prepare(self.ctx, self.outcomes, lambda _: True)
+        self.prepare = Prepare(self.ctx, cast(Any, None))
+        self._begin = Begin(self.ctx, self.outcomes, lambda _: True)
         self.renewer = LeaseRenewer(self.ctx)
         (task,) = [
             sent.body
@@ -60,9 +64,12 @@ class Bench:
         self.delivery = Delivery(task)
 
     def begin(self) -> Job:
-        job = self.prepare.begin(self.delivery)  # type: ignore[arg-type]
+        job = self.try_to_begin()
         assert isinstance(job, Job)
         return job
+
+    def try_to_begin(self) -> Job | Later | None:
+        return self._begin(cast(Any, self.delivery))
 
     def cancel(self) -> None:
         assert self.receipt.task_id
@@ -107,7 +114,7 @@ def test_the_claim_tells_how_far_the_photo_is(bench: Bench) -> None:
 
 def test_a_claim_that_was_given_up_does_not_come_back(bench: Bench) -> None:
     job = bench.begin()
-    bench.outcomes.broken(job, PermanentError(Code.DECODE_ERROR, "no"))
+    bench.outcomes.attempt_failed(job, PermanentError(Code.DECODE_ERROR, "no"))
     job.progress = 0.5
     bench.renewer.renew([job])
     assert bench.progress() is None
@@ -115,7 +122,7 @@ def test_a_claim_that_was_given_up_does_not_come_back(bench: Bench) -> None:
 
 def test_a_cancelled_photo_is_not_begun(bench: Bench) -> None:
     bench.cancel()
-    assert bench.prepare.begin(bench.delivery) is None  # type: ignore[arg-type]
+    assert bench.try_to_begin() is None
     assert (bench.delivery.acked, bench.delivery.code) == (1, "")
     assert bench.progress() is None
 
@@ -125,11 +132,13 @@ def test_a_photo_that_was_set_aside_stays_so(bench: Bench, redelivered: bool) ->
     """Another message of it was under way. What its worker may have died before is made
     good, and it is not tried.
     """
-    bench.outcomes.broken(bench.begin(), PermanentError(Code.DECODE_ERROR, "no"))
+    bench.outcomes.attempt_failed(
+        bench.begin(), PermanentError(Code.DECODE_ERROR, "no")
+    )
     told = len(bench.world.log())
     bench.delivery = Delivery(bench.delivery.body)
     bench.delivery.redelivered = redelivered
-    assert bench.prepare.begin(bench.delivery) is None  # type: ignore[arg-type]
+    assert bench.try_to_begin() is None
     assert bench.delivery.code == (Code.DECODE_ERROR if redelivered else "")
     assert len(bench.world.log()) == told + redelivered
     assert bench.progress() is None
@@ -145,7 +154,9 @@ def test_a_photo_in_work_hears_that_it_was_cancelled(bench: Bench) -> None:
     bench.world.clock.advance(bench.ctx.settings.lease_s)
     bench.renewer.renew([job])
     assert job.withdrawn
-    bench.outcomes.broken(job, PermanentError(Code.CANCELLED, "its owner took it back"))
+    bench.outcomes.attempt_failed(
+        job, PermanentError(Code.CANCELLED, "its owner took it back")
+    )
     assert bench.world.reason(bench.decision).error_code == Code.CANCELLED
     assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
         1,
@@ -160,8 +171,8 @@ def test_an_erased_original_is_no_missing_source(bench: Bench) -> None:
     assert bench.receipt.task_id
     cancel_and_erase.erase(bench.world.ctx, bench.receipt.task_id, [bench.receipt])
     with pytest.raises(PermanentError) as caught:
-        bench.prepare.load(job)
-    bench.outcomes.broken(job, caught.value)
+        bench.prepare(job)
+    bench.outcomes.attempt_failed(job, caught.value)
     assert bench.world.reason(bench.decision).error_code == Code.ERASED
     assert bench.delivery.code == ""
 

@@ -26,7 +26,7 @@ def test_the_reason_stands_without_a_copy(bench: Bench, refusal: Refusal) -> Non
     job, source = bench.begin(), bench.receipt.source
     bench.world.put("other.png", photo(colour=3))
     bench.world.store.refuse(source.bucket, source.key, refusal)
-    bench.outcomes.broken(job, NO_PICTURE)
+    bench.outcomes.attempt_failed(job, NO_PICTURE)
     assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR
     assert bench.world.store.keys("quarantine") == (
         keys.reason(bench.receipt.upload_id),
@@ -42,7 +42,7 @@ def test_an_end_that_the_store_refuses_is_no_end_of_the_worker(bench: Bench) -> 
         "quarantine", keys.reason(bench.receipt.upload_id), WANTS_A_KEY, "PUT"
     )
     spent = AttemptsExhausted(5, Code.ATTEMPTS_EXHAUSTED, "5 attempts failed")
-    bench.outcomes.spent(bench.delivery, bench.receipt, spent)  # type: ignore[arg-type]
+    bench.outcomes.exhausted(bench.delivery, bench.receipt, spent)  # type: ignore[arg-type]
     assert (bench.delivery.acked, bench.delivery.code) == (1, "")
 
 
@@ -100,7 +100,7 @@ def test_an_end_stands_although_its_claim_cannot_be_deleted(bench: Bench) -> Non
     bench.world.store.refuse(
         "results", keys.claim(job.task.task_id, 1), FORBIDDEN, "DELETE"
     )
-    bench.outcomes.broken(job, NO_PICTURE)
+    bench.outcomes.attempt_failed(job, NO_PICTURE)
     assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR
     assert bench.delivery.code == Code.DECODE_ERROR
 
@@ -113,7 +113,7 @@ def test_a_reason_that_cannot_be_read_is_none(bench: Bench) -> None:
     bench.world.store.put("quarantine", "other/reason.json", b"{}", "application/json")
     job = bench.begin()
     bench.renewer.renew([job])
-    bench.outcomes.broken(job, NO_PICTURE)
+    bench.outcomes.attempt_failed(job, NO_PICTURE)
     bench.world.store.allow()
     assert bench.world.reason(bench.decision).error_code == Code.DECODE_ERROR
 
@@ -124,13 +124,13 @@ def test_a_record_that_cannot_be_read_costs_attempts(bench: Bench) -> None:
     world.store.refuse("results", keys.record(task_id), BROKEN, "GET")
     limits = bench.ctx.settings
     for attempt in range(1, limits.max_attempts):
-        assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
+        assert not isinstance(bench.try_to_begin(), Job)
         claim = claims.latest(world.store, "results", task_id)
         assert claim is not None
         assert (claim.number, claim.note.state) == (attempt, "failed")
         assert claim.note.error_code == Code.SOURCE_UNREADABLE
         world.clock.advance(limits.retry_cap_s)
-    assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
+    assert not isinstance(bench.try_to_begin(), Job)
     reason = world.reason(bench.decision)
     assert (reason.error_code, reason.attempts) == (
         Code.SOURCE_UNREADABLE,
@@ -145,5 +145,5 @@ def test_a_receipt_that_cannot_be_read_is_left_to_the_sweep(bench: Bench) -> Non
         "results", keys.receipt(bench.receipt.upload_id), BROKEN, "GET"
     )
     with pytest.raises(ObjectUnreadable):
-        bench.prepare.begin(bench.delivery)  # type: ignore[arg-type]
+        bench.try_to_begin()
     assert bench.progress() is None

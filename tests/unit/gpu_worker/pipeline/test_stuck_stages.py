@@ -4,7 +4,6 @@ noticed, one that waits is not.
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -342,12 +341,11 @@ def test_a_disk_that_hangs_while_its_file_is_sent_is_noticed(
     """The store's slowness may take any time, the disk's may not."""
     hanging_disk = Halt()
 
-    class File(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            hanging_disk()
-            return super().read(size)
+    def read(*_: object) -> bytes:
+        hanging_disk()
+        return b"png"
 
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda **_: File())
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.read", read)
     store = SlowStore(FakeClock())
     rig = Rig(settings, store)
     store_result = StoreResult(rig.pipeline.ctx, rig.pipeline.outcomes, None)

@@ -61,7 +61,7 @@ def test_a_failure_does_not_overwrite_what_the_owner_said(
         store.put(bucket, key, data, "image/png")
 
     monkeypatch.setattr(store, when, copy if when == "copy" else meanwhile)
-    bench.outcomes.broken(job, BROKEN)
+    bench.outcomes.attempt_failed(job, BROKEN)
     assert bench.world.reason(bench.decision).error_code == code
     assert store.keys("quarantine") == (keys.reason(bench.receipt.upload_id),)
     assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
@@ -83,9 +83,9 @@ def test_a_failure_told_by_two_attempts_is_one(bench: Bench) -> None:
     frozen = bench.begin()
     bench.world.clock.advance(60)
     second = bench.begin()
-    bench.outcomes.broken(frozen, BROKEN)
+    bench.outcomes.attempt_failed(frozen, BROKEN)
     first = bench.world.reason(bench.decision)
-    bench.outcomes.broken(second, PermanentError(Code.OUT_OF_MEMORY, "another"))
+    bench.outcomes.attempt_failed(second, PermanentError(Code.OUT_OF_MEMORY, "another"))
     assert bench.world.reason(bench.decision) == first
     assert (
         len({event.event_id for event in bench.world.log() if event.kind == "failed"})
@@ -96,14 +96,14 @@ def test_a_failure_told_by_two_attempts_is_one(bench: Bench) -> None:
 
 def test_a_later_upload_at_the_key_has_its_own_failure(bench: Bench) -> None:
     """The reason that a late worker left there is of another upload."""
-    bench.outcomes.broken(bench.begin(), BROKEN)
+    bench.outcomes.attempt_failed(bench.begin(), BROKEN)
     old = bench.world.reason(bench.decision)
     bench.world.clock.advance(60)
     again = bench.world.upload("a.png", photo())
     bench.world.store.put(
         "quarantine", keys.reason(old.upload_id), old.to_bytes(), "application/json"
     )
-    bench.outcomes.broken(bench.begin(), BROKEN)
+    bench.outcomes.attempt_failed(bench.begin(), BROKEN)
     assert (
         bench.world.reason(again).source.upload_time
         == bench.world.receipt(again).source.upload_time
@@ -133,7 +133,7 @@ def test_what_a_dead_worker_made_of_an_erased_photo_is_shared_with_nobody(
     again = world.upload("b.png", photo())
     assert (again.kind, again.task_id) == ("queued", bench.receipt.task_id)
     bench.delivery.body = world.tasks()[-1].encode()
-    assert isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
+    assert isinstance(bench.try_to_begin(), Job)
     assert not [
         key for key in world.store.keys("results") if key.startswith("processed/")
     ]

@@ -13,14 +13,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gpu_worker.photo import Photo
-from gpu_worker.pipeline.preview_region import glimpse
+from gpu_worker.pipeline.preview_region import preview_region
 from handlers.http.app import build
 from shared import workflows
 from shared.broker import topology
 from shared.errors import PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.documents import Glimpse, Receipt, Record, Region
+from shared.uploads.documents import PreviewSpec, Receipt, Record, Region
 from shared.uploads.messages import RestoreTask
 from tests.support.upload_world import World, photo
 
@@ -59,7 +59,10 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(
     receipt = Receipt.from_bytes(
         world.store.read("results", keys.receipt(task.upload_id)), "receipt"
     )
-    assert (receipt.preview, receipt.task_id) == (Glimpse(max_px=512), begun["task_id"])
+    assert (receipt.preview, receipt.task_id) == (
+        PreviewSpec(max_px=512),
+        begun["task_id"],
+    )
     assert len(world.log()) == told
     shown = client.get(f"/v1/tasks/{begun['task_id']}").json()
     assert (shown["status"], shown["task_id"]) == ("queued", begun["task_id"])
@@ -120,23 +123,25 @@ PIXELS = np.arange(40 * 60 * 3, dtype=np.uint16).reshape(40, 60, 3)
 def test_a_region_is_cut_out_to_the_pixel() -> None:
     """Alpha with it; what reaches over the edge is left out; nothing there is refused."""
     whole = Photo(PIXELS, alpha=PIXELS[:, :, 0])
-    cut = glimpse(
-        whole, Glimpse(region=Region(x=50, y=4, width=16, height=16)), Settings()
+    cut = preview_region(
+        whole, PreviewSpec(region=Region(x=50, y=4, width=16, height=16)), Settings()
     )
     assert np.array_equal(cut.pixels, PIXELS[4:20, 50:60])
     assert cut.alpha is not None
     assert np.array_equal(cut.alpha, PIXELS[4:20, 50:60, 0])
     assert cut.pixels.flags["C_CONTIGUOUS"]
     with pytest.raises(PermanentError, match="60 x 40"):
-        glimpse(
-            whole, Glimpse(region=Region(x=60, y=0, width=16, height=16)), Settings()
+        preview_region(
+            whole,
+            PreviewSpec(region=Region(x=60, y=0, width=16, height=16)),
+            Settings(),
         )
 
 
 def test_a_small_version_keeps_its_shape() -> None:
     whole = Photo(PIXELS, alpha=PIXELS[:, :, 0])
-    small = glimpse(whole, Glimpse(max_px=30), Settings())
+    small = preview_region(whole, PreviewSpec(max_px=30), Settings())
     assert (small.width, small.height) == (30, 20)
     assert small.alpha is not None
     assert small.alpha.shape == (20, 30)
-    assert glimpse(whole, Glimpse(max_px=512), Settings()) is whole
+    assert preview_region(whole, PreviewSpec(max_px=512), Settings()) is whole

@@ -26,7 +26,7 @@ def told_twice(bench: Bench) -> Bench:
     bench.decision = bench.world.upload("b.png", photo(colour=7), ASKED)
     bench.receipt = bench.world.receipt(bench.decision)
     bench.delivery.body = bench.world.tasks()[-1].encode()
-    bench.outcomes.broken(
+    bench.outcomes.attempt_failed(
         bench.begin(), PermanentError(Code.SOURCE_CHANGED, "overwritten")
     )
     bench.world.restore(bench.world.upload("c.png", photo(colour=7)))
@@ -34,7 +34,7 @@ def told_twice(bench: Bench) -> Bench:
 
 
 def test_its_message_that_comes_again_changes_nothing(told_twice: Bench) -> None:
-    assert told_twice.prepare.begin(told_twice.delivery) is None  # type: ignore[arg-type]
+    assert told_twice.try_to_begin() is None
     ends = [
         event.kind
         for event in told_twice.world.log()
@@ -84,6 +84,6 @@ def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(bench: Bench) ->
 
 def test_the_twin_of_a_photo_that_did_not_fail_shares_its_result(bench: Bench) -> None:
     bench.world.restore(bench.world.upload("twin.png", photo()))
-    assert not isinstance(bench.prepare.begin(bench.delivery), Job)  # type: ignore[arg-type]
+    assert not isinstance(bench.try_to_begin(), Job)
     assert bench.world.log()[-1].kind == "duplicate"
     assert state.of_receipt(bench.world.ctx, bench.receipt).status == "duplicate"
