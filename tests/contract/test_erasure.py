@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from handlers.http.api.tickets import Drawn
-from handlers.http.api.uploads import Wanted
+from handlers.http.api.upload_shapes import UploadRequest
 from handlers.intake.notifications import UploadEvent
 from handlers.on_sweep import on_sweep
 from handlers.on_upload import on_upload
@@ -397,7 +397,7 @@ def test_what_a_ticket_was_drawn_for_cannot_be_guessed_from_its_document(
     headers = {"Idempotency-Key": str(uuid4())}
     ticket = client.post("/v1/uploads", json=wanted, headers=headers).json()["ticket"]
     guessed = hashlib.sha256(
-        identity.canonical_json(Wanted.model_validate(wanted).model_dump())
+        identity.canonical_json(UploadRequest.model_validate(wanted).model_dump())
     ).hexdigest()
     bucket, key = world.settings.bucket_access, keys.ticket(ticket)
     document = world.store.read(bucket, key)

@@ -1,11 +1,10 @@
-"""A photo taken back by its owner: cancelled before it was restored, or erased, at any
+"""A photo taken back by its owner: cancelled before it was restored, or erased at any
 time.
 
 Both end every upload of the task with a reason, which worker and sweep respect. An
-erasure also takes away the original, the result, the previews, the copies in
-quarantine, and the file's name and parameters from receipt and log. What stays are ids,
-the pseudonym, sizes, times and the content's checksum: enough to count, not enough to
-see.
+erasure also removes the original, the result, the previews, the copies in quarantine,
+and the file's name and parameters from receipt and audit log. What stays are ids, the
+pseudonym, sizes, times and the content's checksum: enough to count, not enough to see.
 """
 
 from __future__ import annotations
@@ -24,36 +23,36 @@ __all__ = ["cancel", "erase", "erase_rejected"]
 
 
 def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
-    """End what has no end yet. Raises `Problem` 409 where the task ended otherwise."""
+    """End the uploads that have not ended. Raises `Problem` 409 where the task ended
+    otherwise.
+    """
     if ctx.uploads.readable_record(task_id):
-        raise Problem(
-            409,
-            "the photo is restored already; ?erase=true takes everything away",
-            "already_ended",
-        )
-    outcomes = [ctx.uploads.readable_outcome(receipt) for receipt in uploads]
-    pairs = zip(uploads, outcomes, strict=True)
-    waiting = [receipt for receipt, outcome in pairs if outcome is None]
-    was_withdrawn = any(outcome and outcome.is_withdrawn for outcome in outcomes)
+        detail = "the photo is restored already; ?erase=true takes everything away"
+        raise Problem(409, detail, "already_ended")
+    waiting = []
+    was_withdrawn = False
+    for receipt in uploads:
+        outcome = ctx.uploads.readable_outcome(receipt)
+        if outcome is None:
+            waiting.append(receipt)
+        elif outcome.is_withdrawn:
+            was_withdrawn = True
     if not waiting and not was_withdrawn:
-        raise Problem(
-            409,
-            "the photo ended already, without a result; ?erase=true takes it away",
-            "already_ended",
-        )
+        detail = "the photo ended already, without a result; ?erase=true takes it away"
+        raise Problem(409, detail, "already_ended")
     for receipt in waiting:
         erasure.end(ctx, receipt, Code.CANCELLED)
 
 
 def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo | None) -> None:
-    """The same for an upload that never became a task, which only `original` leads to:
-    so it goes last.
+    """Erase an upload that never became a task.
 
-    None: it was taken away when it was refused.
+    `original` is None if it was deleted when the upload was rejected; otherwise it goes
+    last, because nothing else leads to the upload.
     """
-    gone = erasure.blank(receipt)
-    erasure.end(ctx, gone, Code.ERASED)
-    ctx.uploads.write_receipt(gone)
-    erasure.take_away_upload(ctx, gone)
+    blanked = erasure.blank(receipt)
+    erasure.end(ctx, blanked, Code.ERASED)
+    ctx.uploads.write_receipt(blanked)
+    erasure.take_away_upload(ctx, blanked)
     if original:
-        erasure.delete_original(ctx, gone, original.key)
+        erasure.delete_original(ctx, blanked, original.key)

@@ -11,10 +11,8 @@ from handlers.http.api.services import Services
 
 def install(app: FastAPI, ctx: Context) -> None:
     """Add the API to `app`."""
-    api = Services.of(ctx)
-    app.state.api = api
+    app.state.api = Services.of(ctx)
     router = APIRouter(prefix="/v1")
-    router.include_router(uploads.build(ctx, api.presigner, api.ownership))
-    for resource in (tasks, previews, events, workflows_and_stats):
+    for resource in (uploads, tasks, previews, events, workflows_and_stats):
         router.include_router(resource.router)
     app.include_router(router)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
-from handlers.http.api.ownership import Belongings
+from handlers.http.api.ownership import Ownership
 from handlers.http.api.safe_forms import SafeForms
 from handlers.http.api.streams import Streams
 from handlers.http.auth.preview_limits import PreviewLimit
@@ -17,7 +17,7 @@ from shared.s3.presign import Presigner
 class Services:
     ctx: Context
     audit_log: AuditLog
-    ownership: Belongings
+    ownership: Ownership
     presigner: Presigner
     safe_forms: SafeForms
     previews: PreviewLimit
@@ -29,7 +29,7 @@ class Services:
         return cls(
             ctx=ctx,
             audit_log=audit_log,
-            ownership=Belongings(ctx, audit_log),
+            ownership=Ownership(ctx, audit_log),
             presigner=Presigner(ctx.settings),
             safe_forms=SafeForms(ctx),
             previews=PreviewLimit(ctx.settings.limit_previews),

@@ -1,4 +1,4 @@
-"""Where a photo stands, by the bucket alone: its receipt, its claims and its end."""
+"""The state of an upload, by the bucket alone: its receipt, its claims, its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
 
 @dataclass(frozen=True)
 class State:
-    """`attempt`, from 1, and `progress`, from 0 to 1, while the photo is worked on."""
+    """`attempt` counts from 1 and `progress` goes from 0 to 1 while the photo is worked
+    on.
+    """
 
     status: Status
     fault: Fault | None = None
@@ -28,15 +30,24 @@ class State:
 
 def of_receipt(ctx: Context, receipt: Receipt) -> State:
     """The state of one upload. Raises `StorageUnavailable`."""
-    if outcome := ctx.uploads.readable_outcome(receipt):
-        status, record = outcome.published_status, outcome.record
-        if record:
-            return State(status, attempt=record.attempts, progress=1.0)
-        return State(status, outcome.fault)
-    task_id = receipt.task_id or ""
-    claim = claims.latest(ctx.store, ctx.settings.bucket_results, task_id)
+    outcome = ctx.uploads.readable_outcome(receipt)
+    if outcome is None:
+        return _of_claim(ctx, receipt.task_id or "")
+    status = outcome.published_status
+    record = outcome.record
+    if record:
+        return State(status, attempt=record.attempts, progress=1.0)
+    return State(status, outcome.fault)
+
+
+def _of_claim(ctx: Context, task_id: str) -> State:
+    """The state of an upload that has not ended."""
+    bucket = ctx.settings.bucket_results
+    claim = claims.latest(ctx.store, bucket, task_id)
     if claim is None:
         return State("queued")
-    is_begun = claim.in_progress
-    progress = claim.note.progress
-    return State("processing" if is_begun else "queued", None, claim.number, progress)
+    return State(
+        status="processing" if claim.in_progress else "queued",
+        attempt=claim.number,
+        progress=claim.note.progress,
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from handlers.audit_log.columns import Row
 from handlers.http.api import cancel_and_erase, state
-from handlers.http.api.ownership import Belongings
+from handlers.http.api.ownership import Ownership
 from handlers.http.auth.principal import SCOPES, Principal
 from handlers.http.problems import Problem
 from shared.errors import Code
@@ -52,9 +52,9 @@ def caller(user: str) -> Principal:
     return Principal(identity.user_hash(user, PEPPER), False, SCOPES, user)
 
 
-def belongings(world: World) -> Belongings:
+def belongings(world: World) -> Ownership:
     log: Any = Log(world)
-    return Belongings(world.ctx, log)
+    return Ownership(world.ctx, log)
 
 
 def put(

@@ -1,0 +1,134 @@
+"""The signed requests of a ticket: what the object will say of itself, and how it may be
+sent to the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from urllib.parse import quote
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+
+from handlers.http.api.upload_shapes import (
+    Form,
+    Part,
+    Parts,
+    Put,
+    Ticket,
+    UploadRequest,
+)
+from handlers.http.auth.principal import Principal
+from handlers.intake import upload_options
+from shared.callback_guard import check_url
+from shared.errors import Code, PermanentError
+from shared.runtime.settings import Settings
+from shared.s3 import upload_forms
+from shared.s3.presign import META, Multipart, Presigner, Upload
+
+MAX_METADATA_BYTES = 2048
+"""S3's own limit, of all names and values together."""
+
+
+def metadata_of(
+    request: UploadRequest, workflow: str, principal: Principal, settings: Settings
+) -> dict[str, str]:
+    """The object's metadata; `workflow` is the name of the resolved workflow.
+
+    All fields are always there, so all are signed, and whoever sends the upload can add
+    none of them: a store may take a field that a form does not name from the headers of
+    its request, which no signature covers.
+
+    Raises `PermanentError` for what `on_upload` would refuse later.
+    """
+    _check_size(request, settings)
+    params = json.dumps(request.params, separators=(",", ":"))
+    metadata = {
+        "workflow": workflow,
+        "params": params.replace("%", "%25"),
+        "user": principal.user_hash,
+        "priority": request.priority,
+        "filename": quote(request.filename, safe=""),
+        "callback": _callback(request, principal, settings),
+    }
+    _check_metadata(metadata)
+    return metadata
+
+
+async def sign(
+    upload: Upload,
+    ticket: UUID,
+    now: datetime,
+    settings: Settings,
+    presigner: Presigner,
+    offered: Collection[upload_forms.Form],
+) -> Ticket:
+    """The ticket with the requests of the kinds that are `offered`, good from `now`.
+
+    Raises `StorageUnavailable` where an upload in parts cannot be begun.
+    """
+    lasts_s = int(settings.upload_expires_s)
+    max_bytes = settings.max_upload_bytes
+    url, fields = presigner.form(upload, max_bytes, lasts_s, now)
+    signed = Ticket(
+        ticket=ticket,
+        key=upload.key,
+        post=Form(url=url, fields=fields),
+        put=None,
+        multipart=None,
+        expires_at=now + timedelta(seconds=lasts_s),
+    )
+    if "put" in offered:
+        url, headers = presigner.put(upload, lasts_s, now)
+        signed.put = Put(url=url, headers=headers)
+    if "multipart" in offered and _is_large(upload, settings):
+        part_bytes = settings.multipart_bytes
+        multipart = await run_sync(
+            presigner.multipart, upload, part_bytes, lasts_s, now
+        )
+        signed.multipart = _parts(multipart)
+    return signed
+
+
+def _check_size(request: UploadRequest, settings: Settings) -> None:
+    most = settings.max_upload_bytes
+    if request.bytes and request.bytes > most:
+        detail = f"{request.bytes:,} bytes; an upload may have {most:,} (DARKROOM_MAX_UPLOAD_BYTES)"
+        raise PermanentError(Code.TOO_LARGE, detail)
+
+
+def _callback(request: UploadRequest, principal: Principal, settings: Settings) -> str:
+    callback = request.callback
+    if callback is None:
+        callback = principal.callback
+    if callback is None:
+        return upload_options.NO_CALLBACK
+    check_url(callback, settings)
+    return callback
+
+
+def _check_metadata(metadata: dict[str, str]) -> None:
+    size = 0
+    for name, value in metadata.items():
+        size += len(META) + len(name) + len(value)
+    if size > MAX_METADATA_BYTES:
+        detail = f"filename, params and callback make {size} bytes of metadata, the limit is {MAX_METADATA_BYTES}"
+        raise PermanentError(Code.BAD_METADATA, detail)
+
+
+def _is_large(upload: Upload, settings: Settings) -> bool:
+    return upload.bytes is not None and upload.bytes > settings.multipart_bytes
+
+
+def _parts(signed: Multipart) -> Parts:
+    parts = [
+        Part(number=number, bytes=size, url=url) for number, size, url in signed.parts
+    ]
+    return Parts(
+        upload_id=signed.upload_id,
+        parts=parts,
+        complete=signed.complete,
+        abort=signed.abort,
+    )

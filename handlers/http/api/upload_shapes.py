@@ -1,0 +1,139 @@
+"""The shapes of requests and responses under `/v1/uploads`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from handlers.http.api.responses import Ended
+from shared.uploads.messages import Priority, Status
+
+REQUEST_EXAMPLE: JsonDict = {
+    "filename": "grandma.jpg",
+    "content_type": "image/jpeg",
+    "workflow": "fast",
+    "params": {"scale": 2},
+    "priority": "interactive",
+    "bytes": 482113,
+}
+STATE_EXAMPLE: JsonDict = {
+    "ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071",
+    "status": "success",
+    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+}
+ERASED_EXAMPLE: JsonDict = {
+    "ticket": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071",
+    "status": "failed",
+    "code": "erased",
+}
+
+
+class UploadRequest(BaseModel):
+    """What is to be uploaded, and what to be made of it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [REQUEST_EXAMPLE]}
+    )
+
+    filename: str = Field(
+        min_length=1, max_length=255, description="As the user knows it."
+    )
+    content_type: str = Field(
+        pattern=r"^(image/[a-z0-9][a-z0-9.+-]{0,60}|application/octet-stream)$"
+    )
+    workflow: str | None = Field(
+        None, min_length=1, max_length=80, description="One of GET /v1/workflows."
+    )
+    params: dict[str, Any] = Field(
+        {},
+        description="By the workflow's `params_schema`; what is left out is default.",
+    )
+    priority: Priority = "bulk"
+    callback: str | None = Field(
+        None,
+        max_length=1024,
+        description="URL that is called at the end; else the key's.",
+    )
+    bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Size of the file: then no other size is taken by PUT. Without it, the file counts as the largest.",
+    )
+
+
+class Form(BaseModel):
+    """A form (`multipart/form-data`): these fields first, then the file as `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+class Put(BaseModel):
+    """PUT the file there with exactly these headers."""
+
+    url: str
+    headers: dict[str, str]
+
+
+class Part(BaseModel):
+    """`bytes`: exactly so many go into this part."""
+
+    number: int
+    bytes: int
+    url: str
+
+
+class Parts(BaseModel):
+    """PUT each part; then POST the list of their ETags, as S3 has it, to `complete`, or
+    DELETE `abort`.
+    """
+
+    upload_id: str
+    parts: list[Part]
+    complete: str
+    abort: str
+
+
+class Ticket(BaseModel):
+    """Send the file by one of `post`, `put` and `multipart`, until `expires_at`.
+
+    `put` is null where `darkroom bootstrap` found that the store does not check all
+    that is sent with it.
+    """
+
+    ticket: UUID
+    key: str
+    post: Form
+    put: Put | None
+    multipart: Parts | None = None
+    expires_at: datetime
+
+
+class UploadState(BaseModel):
+    """`waiting`: nothing was uploaded yet; `expired`: nor can it be any more. `task_id`
+    is there once decided on.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [STATE_EXAMPLE]})
+
+    ticket: UUID
+    status: Status | Literal["waiting", "expired"]
+    task_id: UUID | None = None
+    error: Ended | None = None
+
+
+class Erased(BaseModel):
+    """An upload that its owner had erased. `task_id`: of the task that was erased with
+    it.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ERASED_EXAMPLE]})
+
+    ticket: UUID
+    task_id: UUID | None = None
+    status: Literal["failed"] = "failed"
+    code: Literal["erased"] = "erased"
