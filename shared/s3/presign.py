@@ -1,28 +1,30 @@
 """Requests that others may send to the object store in our name: signed here, by
 computation alone, sent by them.
 
-Everything that a signature fixes cannot be changed by who sends it: the key, the
-content type, every `x-amz-meta-` field. Uploads are signed by a key of their own, where
-there is one, which may do nothing else: what a sender smuggles past the store's check
-of signatures is then refused for want of the right. Addresses are those that clients
-reach: `DARKROOM_S3_PUBLIC_URL`, where it differs from our own. `now` is when a request
-begins to be good, by the store's own clock: the SDK, which takes this machine's, is not
-asked to sign.
+A signature fixes the key, the content type and every `x-amz-meta-` field: whoever sends
+the request can change none of them. Uploads are signed by a key of their own, where
+there is one, which may do nothing else, so that whatever a sender gets past the store's
+check of signatures is refused for want of the right. URLs are those that clients reach:
+`DARKROOM_S3_PUBLIC_URL`, where it differs from our own.
+
+The SDK's signers sign, and not its `generate_presigned_…`: those sign for the time of
+this machine, where a request has to begin at `now`, by the store's clock.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from shared.errors import StorageUnavailable
@@ -34,20 +36,23 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 META = "x-amz-meta-"
+SERVICE = "s3"
 ALGORITHM = "AWS4-HMAC-SHA256"
+EXPIRATION = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What may be uploaded: exactly this object. `bytes`: its size, where the sender
-    told it.
-    """
+    """What may be uploaded: exactly this object. `bytes` is its size, if it is known."""
 
     bucket: str
     key: str
     content_type: str
     metadata: Mapping[str, str]
     bytes: int | None = None
+
+    def metadata_fields(self) -> dict[str, str]:
+        return {f"{META}{name}": value for name, value in self.metadata.items()}
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Multipart:
 
 
 def for_tickets(settings: StoreSettings) -> StoreSettings:
-    """The same with the key by which uploads are signed; without one the process's own
-    stays.
+    """The settings with the key by which uploads are signed; without such a key, the
+    same settings.
     """
     if not settings.s3_ticket_access_key.get_secret_value():
         return settings
@@ -74,7 +79,9 @@ def for_tickets(settings: StoreSettings) -> StoreSettings:
 
 
 class Presigner:
-    """Thread-safe. The SDK is asked when it is first needed."""
+    """Thread-safe. Its methods raise `StorageUnavailable` where there are no
+    credentials.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
@@ -83,8 +90,8 @@ class Presigner:
 
     def get(self, bucket: str, key: str, expires_s: int, now: datetime) -> str:
         """A URL with which anybody may GET this object; it need not exist."""
-        who = _Signer.of(self._credentials, self._settings.s3_region, now)
-        return self._url(who, "GET", bucket, key, {}, {}, expires_s)
+        signer = _UrlSigner(self._credentials, self._settings, expires_s, now)
+        return signer.sign("GET", self._url(bucket, key))
 
     def form(
         self, upload: Upload, max_bytes: int, expires_s: int, now: datetime
@@ -92,55 +99,42 @@ class Presigner:
         """URL and fields of a form; the store refuses a file of no or more than
         `max_bytes` bytes.
         """
-        who = self._of_uploads(now)
+        credentials = _frozen(self._ticket_credentials)
+        signer = SigV4Auth(credentials, SERVICE, self._settings.s3_region)
+        request = _request_at(now)
         fields = {
             "key": upload.key,
             "Content-Type": upload.content_type,
             "success_action_status": "201",
-        }
-        fields |= {f"{META}{name}": value for name, value in upload.metadata.items()}
-        fields |= {
+            **upload.metadata_fields(),
             "x-amz-algorithm": ALGORITHM,
-            "x-amz-credential": who.credential,
-            "x-amz-date": who.moment,
+            "x-amz-credential": signer.scope(request),
+            "x-amz-date": request.context["timestamp"],
         }
-        if who.token:
-            fields["x-amz-security-token"] = who.token
-        policy = {
-            "expiration": (now + timedelta(seconds=expires_s)).strftime(
-                "%Y-%m-%dT%H:%M:%SZ"
-            ),
-            "conditions": [
-                ["content-length-range", 1, max_bytes],
-                {"bucket": upload.bucket},
-                *({name: value} for name, value in fields.items()),
-            ],
-        }
-        encoded = b64encode(json.dumps(policy).encode()).decode()
-        return self._bucket_url(upload.bucket), fields | {
-            "policy": encoded,
-            "x-amz-signature": who.sign(encoded),
-        }
+        if credentials.token:
+            fields["x-amz-security-token"] = credentials.token
+        expires_at = now + timedelta(seconds=expires_s)
+        policy = _policy(upload, fields, max_bytes, expires_at)
+        fields["policy"] = policy
+        fields["x-amz-signature"] = signer.signature(policy, request)
+        return self._bucket_url(upload.bucket), fields
 
     def put(
         self, upload: Upload, expires_s: int, now: datetime
     ) -> tuple[str, dict[str, str]]:
-        """URL and headers of a PUT, which puts nothing over what is there. A size that
-        was told is signed, too.
+        """URL and headers of a PUT, which overwrites nothing. A size that is known is
+        signed as well.
         """
-        headers = {"Content-Type": upload.content_type, "If-None-Match": "*"}
-        headers |= {f"{META}{name}": value for name, value in upload.metadata.items()}
+        headers = {
+            "Content-Type": upload.content_type,
+            "If-None-Match": "*",
+            **upload.metadata_fields(),
+        }
         if upload.bytes is not None:
             headers["Content-Length"] = str(upload.bytes)
-        return self._url(
-            self._of_uploads(now),
-            "PUT",
-            upload.bucket,
-            upload.key,
-            headers,
-            {},
-            expires_s,
-        ), headers
+        signer = self._upload_signer(expires_s, now)
+        url = self._url(upload.bucket, upload.key)
+        return signer.sign("PUT", url, headers), headers
 
     def multipart(
         self, upload: Upload, part_bytes: int, expires_s: int, now: datetime
@@ -149,6 +143,24 @@ class Presigner:
         `StorageUnavailable`.
         """
         assert upload.bytes is not None
+        upload_id = self._begin(upload)
+        signer = self._upload_signer(expires_s, now)
+        url = self._url(upload.bucket, upload.key)
+        query = {"uploadId": upload_id}
+        parts = []
+        for number, start in enumerate(range(0, upload.bytes, part_bytes), 1):
+            size = min(part_bytes, upload.bytes - start)
+            headers = {"Content-Length": str(size)}
+            part = {"partNumber": str(number), **query}
+            parts.append((number, size, signer.sign("PUT", url, headers, part)))
+        return Multipart(
+            upload_id,
+            parts,
+            complete=signer.sign("POST", url, query=query),
+            abort=signer.sign("DELETE", url, query=query),
+        )
+
+    def _begin(self, upload: Upload) -> str:
         try:
             begun = self._uploading.create_multipart_upload(
                 Bucket=upload.bucket,
@@ -157,87 +169,32 @@ class Presigner:
                 Metadata=dict(upload.metadata),
             )
         except (BotoCoreError, ClientError, OSError) as error:
-            raise StorageUnavailable(
-                f"{type(error).__name__} on bucket {upload.bucket!r}"
-            ) from error
-        who, place, parts = self._of_uploads(now), {"uploadId": begun["UploadId"]}, []
-        for number, start in enumerate(range(0, upload.bytes, part_bytes), 1):
-            size = min(part_bytes, upload.bytes - start)
-            headers, query = (
-                {"Content-Length": str(size)},
-                {"partNumber": str(number)} | place,
-            )
-            parts.append(
-                (
-                    number,
-                    size,
-                    self._url(
-                        who, "PUT", upload.bucket, upload.key, headers, query, expires_s
-                    ),
-                )
-            )
-        complete, abort = (
-            self._url(who, method, upload.bucket, upload.key, {}, place, expires_s)
-            for method in ("POST", "DELETE")
-        )
-        return Multipart(begun["UploadId"], parts, complete, abort)
+            detail = f"{type(error).__name__} on bucket {upload.bucket!r}"
+            raise StorageUnavailable(detail) from error
+        return begun["UploadId"]
 
-    def _url(
-        self,
-        who: _Signer,
-        method: str,
-        bucket: str,
-        key: str,
-        headers: Mapping[str, str],
-        query: Mapping[str, str],
-        expires_s: int,
-    ) -> str:
-        """`query` is in order of its names, which begin with small letters."""
-        url = f"{self._bucket_url(bucket)}/{quote(key, safe='/-_.~')}"
-        _, host, path, *_ = urlsplit(url)
-        signed = sorted(
-            (
-                {name.lower(): value for name, value in headers.items()}
-                | {"host": host}
-            ).items()
-        )
-        names = ";".join(name for name, _ in signed)
-        asked = {
-            "X-Amz-Algorithm": ALGORITHM,
-            "X-Amz-Credential": who.credential,
-            "X-Amz-Date": who.moment,
-            "X-Amz-Expires": str(expires_s),
-            "X-Amz-Security-Token": who.token,
-            "X-Amz-SignedHeaders": names,
-            **query,
-        }
-        line = "&".join(
-            f"{name}={quote(value, safe='-_.~')}"
-            for name, value in asked.items()
-            if value
-        )
-        lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in signed)
-        request = "\n".join((method, path, line, lines, names, "UNSIGNED-PAYLOAD"))
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        signature = who.sign("\n".join((ALGORITHM, who.moment, who.scope, digest)))
-        return f"{url}?{line}&X-Amz-Signature={signature}"
+    def _upload_signer(self, expires_s: int, now: datetime) -> _UrlSigner:
+        credentials = self._ticket_credentials
+        return _UrlSigner(credentials, self._settings, expires_s, now)
+
+    def _url(self, bucket: str, key: str) -> str:
+        return f"{self._bucket_url(bucket)}/{quote(key, safe='/-_.~')}"
 
     def _find_bucket_url(self, bucket: str) -> str:
-        return (
-            self._public.generate_presigned_url("head_bucket", {"Bucket": bucket}, 60)
-            .partition("?")[0]
-            .rstrip("/")
-        )
+        """The bucket's address, with the bucket in its path or in its host name as the
+        SDK decides.
+        """
+        params = {"Bucket": bucket}
+        url = self._public.generate_presigned_url("head_bucket", params, 60)
+        address, _, _ = url.partition("?")
+        return address.rstrip("/")
 
     @cached_property
-    def _credentials(self) -> Any:
+    def _credentials(self) -> Credentials | None:
         return given_credentials(self._settings) or s3_session().get_credentials()
 
-    def _of_uploads(self, now: datetime) -> _Signer:
-        return _Signer.of(self._ticket_credentials, self._settings.s3_region, now)
-
     @cached_property
-    def _ticket_credentials(self) -> Any:
+    def _ticket_credentials(self) -> Credentials | None:
         return given_credentials(self._of_tickets) or self._credentials
 
     @cached_property
@@ -246,50 +203,69 @@ class Presigner:
 
     @cached_property
     def _public(self) -> S3Client:
-        public = self._settings.s3_public_url
-        if not public:
-            return self._own
-        return s3_client(
-            s3_session(),
-            self._settings.model_copy(update={"s3_endpoint_url": public}),
-            StoreClock(),
-        )
-
-    @cached_property
-    def _own(self) -> S3Client:
-        return s3_client(s3_session(), self._settings, StoreClock())
+        settings = self._settings
+        if settings.s3_public_url:
+            public = {"s3_endpoint_url": settings.s3_public_url}
+            settings = settings.model_copy(update=public)
+        return s3_client(s3_session(), settings, StoreClock())
 
 
-@dataclass(frozen=True)
-class _Signer:
-    """Signature version 4, at one moment."""
+class _UrlSigner(S3SigV4QueryAuth):
+    """Signs URLs that are good from `now`, for `expires_s`."""
 
-    credential: str
-    scope: str
-    moment: str
-    token: str
-    key: bytes
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        settings: StoreSettings,
+        expires_s: int,
+        now: datetime,
+    ) -> None:
+        region = settings.s3_region
+        super().__init__(_frozen(credentials), SERVICE, region, expires_s)
+        self._now = now
 
-    @classmethod
-    def of(cls, credentials: Any, region: str, now: datetime) -> _Signer:
-        if credentials is None:
-            raise StorageUnavailable(str(NoCredentialsError()))
-        # temporary ones are renewed now and then
-        frozen = credentials.get_frozen_credentials()
-        moment = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{moment[:8]}/{region}/s3/aws4_request"
-        key = _signing_key(frozen.secret_key, scope)
-        return cls(
-            f"{frozen.access_key}/{scope}", scope, moment, frozen.token or "", key
-        )
+    def sign(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> str:
+        request = AWSRequest(method, url, dict(headers or {}), params=dict(query or {}))
+        self.add_auth(request)
+        return str(request.url)
 
-    def sign(self, text: str) -> str:
-        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+    def _modify_request_before_signing(self, request: AWSRequest) -> None:
+        request.context["timestamp"] = _timestamp(self._now)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]  # not in the stubs
 
 
-@lru_cache(maxsize=8)
-def _signing_key(secret: str, scope: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return key
+def _policy(
+    upload: Upload, fields: Mapping[str, str], max_bytes: int, expires_at: datetime
+) -> str:
+    """The policy of a form, in Base64: every field exactly as it is."""
+    conditions: list[Any] = [
+        ["content-length-range", 1, max_bytes],
+        {"bucket": upload.bucket},
+    ]
+    conditions += [{name: value} for name, value in fields.items()]
+    expiration = expires_at.strftime(EXPIRATION)
+    policy = {"expiration": expiration, "conditions": conditions}
+    return b64encode(json.dumps(policy).encode()).decode()
+
+
+def _request_at(now: datetime) -> AWSRequest:
+    request = AWSRequest()
+    request.context["timestamp"] = _timestamp(now)
+    return request
+
+
+def _timestamp(now: datetime) -> str:
+    return now.astimezone(UTC).strftime(SIGV4_TIMESTAMP)
+
+
+def _frozen(credentials: Credentials | None) -> ReadOnlyCredentials:
+    """The credentials of this moment: temporary ones are renewed now and then."""
+    if credentials is None:
+        raise StorageUnavailable(str(NoCredentialsError()))
+    return credentials.get_frozen_credentials()
