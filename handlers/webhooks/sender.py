@@ -1,5 +1,8 @@
-"""One signed POST to an address that somebody else chose: no redirect, no proxy, no
-waiting, no large answer.
+"""Sends one signed POST to a URL that a user chose: to an address that was checked, with
+no redirect, no proxy, a limit of time and a limit of the response's size.
+
+urllib3 speaks HTTP; the socket is ours, because it is connected to exactly the checked
+address and cut off when the time is up, which no limit of single reads can do.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from http.client import HTTPException, HTTPResponse
 from time import monotonic
 from typing import Any, cast
 
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
 from handlers.webhooks import signing
 from shared import __version__
 from shared.callback_guard import Address, Lookup, Target, check_url, resolve
@@ -21,13 +27,14 @@ from shared.errors import Code, TransientError
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
 
-MAX_ANSWER_BYTES = 64 << 10
+MAX_RESPONSE_BYTES = 64 << 10
 ADDRESSES = 3
 """Most addresses of one host that are tried."""
 
 
 class Sender:
     """`sender(url, ident, body, user_hash)` makes one call and returns the HTTP status.
+
     Thread-safe.
     """
 
@@ -38,7 +45,9 @@ class Sender:
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._settings, self._clock, self._lookup = settings, clock, lookup
+        self._settings = settings
+        self._clock = clock
+        self._lookup = lookup
         self._keys = signing.keys_of(settings)
         self._tls = tls or ssl.create_default_context()
 
@@ -46,137 +55,148 @@ class Sender:
         self, url: str, ident: str, body: bytes, user_hash: str | None = None
     ) -> int:
         """Raises `PermanentError(bad_parameter)` where no call may go, `TransientError`
-        without an answer.
+        without a response.
         """
         target = check_url(url, self._settings)
         addresses = resolve(target, self._settings, self._lookup)
-        headers = signing.sign(self._keys, ident, self._clock.now(), body, user_hash)
+        now = self._clock.now()
+        signed = signing.sign(self._keys, ident, now, body, user_hash)
+        headers = _headers(target, signed)
         try:
-            with self._connected(target, addresses) as connection:
-                connection.sendall(_request(target, headers, body))
-                return _status(connection)
+            with self._connected(target, addresses) as sock:
+                return _post(sock, target, headers, body)
         except TimeoutError as error:
-            raise _failed(
-                f"no answer within {self._settings.callback_timeout_s:g} s"
-            ) from error
-        except (OSError, HTTPException) as error:
-            raise _failed(type(error).__name__) from error
+            detail = f"no answer within {self._settings.callback_timeout_s:g} s"
+            raise TransientError(Code.INTERNAL, detail) from error
+        except (OSError, HTTPException, HTTPError) as error:
+            raise TransientError(Code.INTERNAL, type(error).__name__) from error
 
     @contextmanager
     def _connected(
         self, target: Target, addresses: list[Address]
     ) -> Iterator[socket.socket]:
-        """A connection that is cut when the time is up, however slowly the other side
-        trickles.
+        """A socket that is cut off when the time is up, however slowly the other side
+        trickles. Raises `TimeoutError` then, and `OSError`.
         """
-        ends = monotonic() + self._settings.callback_timeout_s
-        plain = _connect(target, addresses, ends)
-        expired = threading.Event()
+        ends_at = monotonic() + self._settings.callback_timeout_s
+        with (
+            closing(_connect(target, addresses, ends_at)) as plain,
+            _cut_off(plain, ends_at),
+            closing(self._secured(plain, target)) as sock,
+        ):
+            yield sock
 
-        def cut() -> None:
-            expired.set()
-            with suppress(OSError):
-                plain.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(max(0.0, ends - monotonic()), cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            with closing(plain):
-                if target.scheme == "http":
-                    yield plain
-                else:
-                    # The certificate is asked of the name, though the address is fixed.
-                    with self._tls.wrap_socket(
-                        plain.dup(), server_hostname=target.host
-                    ) as encrypted:
-                        yield encrypted
-        except (OSError, HTTPException) as error:
-            if expired.is_set():
-                raise TimeoutError from error
-            raise
-        finally:
-            timer.cancel()
+    def _secured(self, plain: socket.socket, target: Target) -> socket.socket:
+        """A second handle of the socket, with TLS for https: `plain` stays usable for the
+        cut-off.
+        """
+        handle = plain.dup()
+        if target.scheme == "http":
+            return handle
+        # The certificate must be for the name, though the address is fixed.
+        return self._tls.wrap_socket(handle, server_hostname=target.host)
 
 
-def _connect(target: Target, addresses: list[Address], ends: float) -> socket.socket:
-    """To one of exactly these addresses."""
+@contextmanager
+def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
+    """Shuts `sock` down at `ends_at` (monotonic); what fails from then on raises
+    `TimeoutError`.
+    """
+    is_over = threading.Event()
+
+    def cut() -> None:
+        is_over.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, ends_at - monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException, HTTPError) as error:
+        if is_over.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _connect(target: Target, addresses: list[Address], ends_at: float) -> socket.socket:
+    """Connect to one of exactly these addresses. Raises `OSError`."""
     fault: OSError = TimeoutError()
     for address in addresses[:ADDRESSES]:
-        left_s = ends - monotonic()
+        left_s = ends_at - monotonic()
         if left_s <= 0:
             break
         try:
-            connection = socket.create_connection((str(address), target.port), left_s)
+            sock = socket.create_connection((str(address), target.port), left_s)
         except OSError as error:
             fault = error
             continue
-        connection.settimeout(max(0.001, ends - monotonic()))
-        return connection
+        sock.settimeout(max(0.001, ends_at - monotonic()))
+        return sock
     raise fault
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Nothing here can hold a line break: the URL passed `check_url`, all else is ours."""
-    lines = {
+def _headers(target: Target, signed: Mapping[str, str]) -> dict[str, str]:
+    return {
         "Host": target.authority,
         "User-Agent": f"darkroom/{__version__}",
         "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
         "Connection": "close",
-        **headers,
+        **signed,
     }
-    head = [
-        f"POST {target.path} HTTP/1.1",
-        *(f"{name}: {value}" for name, value in lines.items()),
-        "",
-        "",
-    ]
-    return "\r\n".join(head).encode() + body
 
 
-def _status(connection: socket.socket) -> int:
-    response = HTTPResponse(cast(socket.socket, _Capped(connection)), method="POST")
-    with closing(response):
-        response.begin()
-        # its status is all that counts; read so that it may end in peace
-        with suppress(OSError, HTTPException):
-            response.read(MAX_ANSWER_BYTES)
-        return response.status
+def _post(
+    sock: socket.socket, target: Target, headers: Mapping[str, str], body: bytes
+) -> int:
+    """The status of the response."""
+    connection = HTTPConnection(target.host, target.port, timeout=sock.gettimeout())
+    connection.sock = sock
+    connection.response_class = _CappedResponse
+    connection.request("POST", target.path, body, headers, preload_content=False)
+    response = connection.getresponse()
+    # Only the status counts; the body is read so that the receiver can finish.
+    with suppress(OSError, HTTPException, HTTPError):
+        response.read(MAX_RESPONSE_BYTES)
+    return response.status
+
+
+class _CappedResponse(HTTPResponse):
+    """A response of at most `MAX_RESPONSE_BYTES`, its head included.
+
+    Reading beyond is an error: `HTTPResponse` would take a head that breaks off for a
+    whole one.
+    """
+
+    def __init__(self, sock: socket.socket, method: str | None = None) -> None:
+        super().__init__(cast(socket.socket, _Capped(sock)), method=method)
 
 
 class _Capped:
-    """What `HTTPResponse` needs of a socket; it gives at most `MAX_ANSWER_BYTES`.
+    """The part of a socket that `HTTPResponse` uses."""
 
-    Its end is an error: `HTTPResponse` would take a head that breaks off for a whole
-    one.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._connection))
+        return io.BufferedReader(_CappedReader(self._sock))
 
 
-class _Reader(io.RawIOBase):
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._left = connection, MAX_ANSWER_BYTES
+class _CappedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left = MAX_RESPONSE_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        got = (
-            self._connection.recv_into(memoryview(buffer)[: self._left])
-            if self._left
-            else 0
-        )
-        if not got:
+        allowed = memoryview(buffer)[: self._left]
+        received = self._sock.recv_into(allowed) if self._left else 0
+        if not received:
             raise ConnectionAbortedError
-        self._left -= got
-        return got
-
-
-def _failed(detail: str) -> TransientError:
-    return TransientError(Code.INTERNAL, detail)
+        self._left -= received
+        return received
