@@ -1,5 +1,5 @@
-"""The command `darkroom`. Commands live in `infra.commands`; each is imported only when
-it is run.
+"""The command `darkroom`. Commands live in `infra.commands`; each module is imported
+only when one of its commands is run.
 """
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ from __future__ import annotations
 import errno
 import sys
 from importlib import import_module
-from types import ModuleType
-from typing import Annotated, Any
+from importlib.util import find_spec
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -17,131 +17,118 @@ from typer.main import get_command
 from infra.terminal import shown_lines
 from shared import __version__
 from shared.errors import Code, DarkroomError, SettingsError
-from shared.runtime.installation import missing_part
+from shared.runtime.installation import missing_library, missing_part
 
-COMMANDS: dict[str, str] = {
-    "up": "Start the embedded stack and every process of Darkroom.",
-    "down": "Stop the running stack.",
-    "status": "What runs, and whether it is well.",
-    "env": "KEY=value lines for a client of the running stack.",
-    "config": "Every setting: its value, default, unit and meaning.",
-    "keys": "Create, list and revoke API keys.",
-    "submit": "Upload photos and folders of photos.",
-    "tasks": "The latest rows of the log.",
-    "task": "One task: its rows and its events.",
-    "workflows": "The workflows and their parameters.",
-    "models": "List, verify, pull or add models.",
-    "demo": "Restore four damaged photos on a stack of its own, and check every one.",
-    "bench": "Figures of a running stack, with their spread.",
-    "handlers": "Run the HTTP door: storage events, health, API.",
-    "worker": "Run one worker.",
-    "recorder": "Run the recorder: log events into PostgreSQL.",
-    "sweep": "Compare bucket, receipts and results; publish what was lost.",
-    "dead": "List, show, retry or drop dead letters.",
-    "callbacks": "Run the callbacks: signed webhooks to whoever asked to be called.",
-    "webhooks": "Send a signed sample to a callback's URL; tell a user's secret.",
-    "log": "Rebuild the log database from the buckets.",
-    "migrate": "Apply the migrations of the log database.",
-    "bootstrap": "Create the buckets.",
-    "storage": "Notifications of MinIO-compatible servers.",
-    "health": "The health check of a container.",
+
+class Entry(NamedTuple):
+    """A command before its module is imported.
+
+    `help` is its line in `darkroom --help`, `module` the module of `infra.commands`
+    that defines it, `extra` the extra that brings what the module imports.
+    """
+
+    help: str
+    module: str
+    extra: str = "stack"
+
+
+COMMANDS = {
+    "up": Entry("Start the embedded stack and every process of Darkroom.", "stack"),
+    "down": Entry("Stop the running stack.", "stack"),
+    "status": Entry("What runs, and whether it is well.", "stack"),
+    "env": Entry("KEY=value lines for a client of the running stack.", "config"),
+    "config": Entry("Every setting: its value, default, unit and meaning.", "config"),
+    "keys": Entry("Create, list and revoke API keys.", "keys", "services"),
+    "submit": Entry("Upload photos and folders of photos.", "submit"),
+    "tasks": Entry("The latest rows of the audit log.", "tasks"),
+    "task": Entry("One task: its rows and its events.", "tasks"),
+    "workflows": Entry("The workflows and their parameters.", "config"),
+    "models": Entry("List, verify, pull or add models.", "models", "worker"),
+    "demo": Entry(
+        "Restore four damaged photos on a stack of its own, and check every one.",
+        "demo",
+    ),
+    "bench": Entry("Figures of a running stack, with their spread.", "bench"),
+    "handlers": Entry(
+        "Run the HTTP server: storage events, health, API.", "processes", "services"
+    ),
+    "worker": Entry("Run one worker.", "processes", "worker"),
+    "recorder": Entry(
+        "Run the recorder: events into the audit log.", "processes", "services"
+    ),
+    "sweep": Entry(
+        "Reconcile bucket, receipts and results; publish what was lost.",
+        "processes",
+        "services",
+    ),
+    "dead": Entry("List, show, retry or drop dead letters.", "dead", "services"),
+    "callbacks": Entry("Run the dispatcher of webhooks.", "processes", "services"),
+    "webhooks": Entry(
+        "Send a signed sample to a webhook's URL; show a user's secret.",
+        "webhooks",
+        "services",
+    ),
+    "log": Entry("Rebuild the audit log from the buckets.", "log", "services"),
+    "migrate": Entry("Apply the migrations of the audit log.", "setup", "services"),
+    "bootstrap": Entry("Create the buckets.", "setup", "services"),
+    "storage": Entry("Notifications of MinIO-compatible servers.", "storage", "minio"),
+    "health": Entry("The health check of a container.", "health"),
 }
-"""Command → its line in `darkroom --help`; the module `infra.commands.{modules}` has it
-under `app`.
+
+STANDS_FOR = {"worker": "numpy"}
+"""Extra → a library that stands for it: commands that become a worker import nothing of
+it here.
 """
 
-MODULES = {
-    "up": "stack",
-    "down": "stack",
-    "status": "stack",
-    "env": "config",
-    "config": "config",
-    "keys": "keys",
-    "submit": "submit",
-    "tasks": "tasks",
-    "task": "tasks",
-    "workflows": "config",
-    "models": "processes",
-    "demo": "demo",
-    "bench": "bench",
-    "handlers": "processes",
-    "worker": "processes",
-    "recorder": "processes",
-    "sweep": "processes",
-    "log": "processes",
-    "callbacks": "processes",
-    "webhooks": "processes",
-    "dead": "dead",
-    "migrate": "setup",
-    "bootstrap": "setup",
-    "storage": "storage",
-    "health": "health",
-}
-EXTRAS = {
-    "handlers": "services",
-    "recorder": "services",
-    "sweep": "services",
-    "callbacks": "services",
-    "webhooks": "services",
-    "keys": "services",
-    "dead": "services",
-    "log": "services",
-    "migrate": "services",
-    "bootstrap": "services",
-    "worker": "worker",
-    "models": "worker",
-    "storage": "minio",
-}
-"""Command → the extra that brings what it imports; others need the whole `stack`."""
-
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""No error of the program: where it was told to read or write, it cannot."""
-OF_A_SERVER = (
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors that are no bug: a place that the user named cannot be read or written."""
+SERVER_CODES = (
     Code.STORAGE_UNAVAILABLE,
     Code.BROKER_UNAVAILABLE,
     Code.DATABASE_UNAVAILABLE,
 )
-GROUPS = ("bench", "storage", "dead", "keys")
-"""Modules whose whole app is one command with sub-commands."""
+"""Errors that say that a server of the stack is away."""
 
 
 class LazyGroup(TyperGroup):
-    """Knows all names and help lines without importing a single command, for `--help`
-    and for a shell's completion.
+    """Lists all commands, for `--help` and for a shell's completion, without importing
+    one of them.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        """The command's name and its line."""
-        return (
-            TyperCommand(cmd_name, help=COMMANDS[cmd_name])
-            if cmd_name in COMMANDS
-            else None
-        )
+        """A stand-in that has the command's name and help line."""
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself, as it is run or completed."""
-        name, known, rest = super().resolve_command(ctx, args)
-        return name, _load(name) if known and name else known, rest
+        """The command itself, to be run or completed."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            command = load(name)
+        return name, command, rest
 
 
-def _load(name: str) -> Any:
-    """The command `name`, imported now."""
-    command = get_command(_module(name).app)
-    if isinstance(command, TyperGroup) and name not in GROUPS:
-        return command.commands[name]
-    return command
+def load(name: str) -> Any:
+    """Import the command `name`. Raises `SettingsError` where its extra is missing.
 
-
-def _module(name: str) -> ModuleType:
-    """The module of a command. Raises `SettingsError` where its extra is missing."""
+    A module's app is either the command, or a group that contains it.
+    """
+    entry = COMMANDS[name]
+    library = STANDS_FOR.get(entry.extra)
+    if library and find_spec(library) is None:
+        raise missing_library(library, entry.extra, f"`darkroom {name}`")
     try:
-        return import_module(f"infra.commands.{MODULES[name]}")
+        module = import_module(f"infra.commands.{entry.module}")
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(name, "stack")
-        raise missing_part(error, extra, f"`darkroom {name}`") from error
+        raise missing_part(error, entry.extra, f"`darkroom {name}`") from error
+    command = get_command(module.app)
+    if isinstance(command, TyperGroup):
+        return command.commands.get(name, command)
+    return command
 
 
 app = typer.Typer(
@@ -152,8 +139,8 @@ app = typer.Typer(
 )
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         print(__version__)
         raise typer.Exit
 
@@ -164,9 +151,9 @@ def _root(
         bool,
         typer.Option(
             "--version",
-            callback=_tell_version,
+            callback=_print_version,
             is_eager=True,
-            help="Tell the version and leave.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
@@ -178,26 +165,23 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        sys.exit(_say(error.detail, 2))
+        _exit(error.detail, 2)
     except ModuleNotFoundError as error:
-        sys.exit(_say(missing_part(error, "stack", "this command").detail, 2))
+        _exit(missing_part(error, "stack", "this command").detail, 2)
     except DarkroomError as error:
-        hint = "; `darkroom status` says what runs" if error.code in OF_A_SERVER else ""
-        sys.exit(_say(error.detail + hint, 1))
+        is_server = error.code in SERVER_CODES
+        hint = "; `darkroom status` says what runs" if is_server else ""
+        _exit(error.detail + hint, 1)
     except OSError as error:
-        if error.errno not in OF_THE_DISK:
+        if error.errno not in DISK_ERRORS:
             raise
-        sys.exit(
-            _say(
-                f"{error.filename or 'a file'}: {error.strerror}; make room, or name another place",
-                1,
-            )
-        )
+        file = error.filename or "a file"
+        _exit(f"{file}: {error.strerror}; make room, or name another place", 1)
 
 
-def _say(detail: str, status: int) -> int:
+def _exit(detail: str, status: int) -> NoReturn:
     print(f"darkroom: {shown_lines(detail)}", file=sys.stderr)
-    return status
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from rich.table import Column, Table
 
 from infra.client import DarkroomClient, TaskRow
 from infra.commands.no_stack import no_stack
+from infra.commands.options import JsonOption
 from infra.terminal import shown
 from shared.runtime.connection import Connection
 
 app = typer.Typer(add_completion=False)
-JsonOption = Annotated[bool, typer.Option("--json", help="Nothing but JSON on stdout.")]
 WIDTH = 120
 """Where no terminal says how wide it is."""
 
