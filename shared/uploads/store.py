@@ -118,6 +118,10 @@ class UploadStore:
         reason = self.reason_of(upload.ref)
         if reason and reason.error_code in WITHDRAWN:
             return True
+        if upload.source.version:
+            return (
+                False  # each version is an upload of its own, and is never superseded
+            )
         key = keys.earlier(upload.upload_id, upload.source.upload_time, upload.task_id)
         try:
             superseded = self._read(Superseded, self._results, key)

@@ -1,0 +1,113 @@
+"""What one photo costs the object store, from its notification to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from gpu_worker.photo import Photo
+from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.prepare import Prepare
+from gpu_worker.pipeline.store_result import StoreResult
+from gpu_worker.restore import Restored
+from handlers.on_upload import on_upload
+from shared.s3.store import ObjectStore
+from shared.uploads.claims import Claims
+from tests.support.upload_world import World, photo
+from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
+
+FIRST = [
+    "read uploads/a.png",
+    "read results/processed/*.json",
+    "put_new results/receipts/*.json",
+    "read results/receipts/*.json",
+    "put_new results/claims/*/0001.json",
+    "read quarantine/*/reason.json",
+    "read results/processed/*.json",
+    "read_same uploads/a.png",
+    "put results/previews/*.webp",
+    "put_new results/processed/*.png",
+    "put_new results/processed/*.json",
+    "read quarantine/*/reason.json",
+]
+LAST = ["delete results/claims/*/0001.json"]
+SUPERSEDED = ["read results/earlier/*/*.json"]
+"""Whether the owner erased it after its bytes came again at its key."""
+
+
+class CountingStore:
+    """Notes every request, and hands it on."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.requests: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            known = args[0]
+            bucket, key = args[:2] if name != "read_same" else (known.bucket, known.key)
+            verb = "read" if name == "open" else name
+            self.requests.append(f"{verb} {bucket}/{without_ids(key)}")
+            return method(*args, **kwargs)
+
+        return noted
+
+
+def without_ids(key: str) -> str:
+    """The key with a star for each id."""
+    parts = [
+        f"*.{part.partition('.')[2]}" if part.count("-") >= 4 else part
+        for part in key.split("/")
+    ]
+    return "/".join(part.removesuffix(".") for part in parts)
+
+
+class Decoder:
+    def __init__(self, _: object) -> None: ...
+
+    def decode(self, _data: bytes, _pixels: int | None) -> Photo:
+        return Photo(np.zeros((3, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_photo_costs_few_requests(
+    monkeypatch: pytest.MonkeyPatch, versioned: bool
+) -> None:
+    """Renewals come on top: one write and one or two reads each sixth of a lease."""
+    monkeypatch.setattr("gpu_worker.codec.Decoder", Decoder)
+    buckets = ("uploads",) if versioned else ()
+    world = World(versioned=buckets, settings={"unavailable": "wait"})
+    event = world.put("a.png", photo())
+    store = CountingStore(world.store)
+    port = cast(ObjectStore, store)
+    handlers_ctx = replace(world.ctx, store=port)
+    on_upload(event, handlers_ctx)
+    (task,) = world.tasks()
+
+    ctx = Context(
+        world.ctx.settings,
+        port,
+        cast(Any, world.publisher),
+        Claims(port, world.ctx.settings, "w"),
+        world.clock,
+    )
+    outcomes = Outcomes(ctx)
+    prepare = Prepare(ctx, outcomes, lambda _: True)
+    job = prepare.begin(cast(Any, Delivery(task.encode())))
+    assert isinstance(job, Job)
+    prepare.load(job)
+    assert job.photo is not None
+    job.restored = Restored(job.photo, [], {}, "ncnn", "cpu", 1)
+    StoreResult(ctx, outcomes, None)(job)
+
+    expected = [*FIRST, *([] if versioned else SUPERSEDED), *LAST]
+    assert store.requests == expected
+    assert len(store.requests) == (13 if versioned else 14)
