@@ -28,10 +28,12 @@ $(BIN)/python:
 
 OURS_FROM := pyproject.toml setup.py gpu_worker/engines/kernels/winograd.c
 
+# Not compiled ahead: a tenth of the disk, for code that is mostly never imported. What built ours goes again.
 $(VENV)/.stack: requirements/build.txt requirements/stack.txt $(OURS_FROM) | $(BIN)/python
 	$(LOCKED) -r requirements/build.txt
-	$(LOCKED) -r requirements/stack.txt
+	$(LOCKED) --no-compile -r requirements/stack.txt
 	$(OURS) -e .
+	$(BIN)/python -m pip uninstall --quiet --yes setuptools wheel
 	@du -sm $(VENV) | awk '{ print "installed: " $$1 " MB in " $$2 }'
 	touch $@
 

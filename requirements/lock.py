@@ -21,8 +21,8 @@ LOCKS: dict[str, list[str]] = {
     "test": ["test"],
     "reference": ["test", "reference"],
     "services": ["services", "minio"],
-    "worker-cpu": ["worker"],
-    "worker-gpu": ["torch"],
+    "worker-cpu": ["labels"],
+    "worker-gpu": ["torch", "labels"],
 }
 """Lock file → the extras whose distributions stand in it. The last three are images."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from PIL import ImageFont
 
 from gpu_worker.photo import Photo
 from shared.errors import SettingsError
+from shared.runtime.installation import how_to_add
 from shared.runtime.settings import Settings
+
+KEPT_FONT = Path(__file__).with_name("fonts") / "labels.otf"
+"""Noto Sans SC without most of its letters: those of Europe, kana, and the Chinese ones
+of usual labels are left.
+"""
 
 _HEIGHT = 0.05  # of the shorter side: what GB 45438-2025 asks for at least
 _WIDTH = 0.9
@@ -32,7 +39,7 @@ def check_label(settings: Settings) -> None:
     ):
         raise SettingsError(
             f"DARKROOM_LABEL_TEXT: no font at hand has {''.join(missing)!r}; "
-            "install pylopdf-fonts-zh-cn, or choose a text in Latin letters"
+            f"{how_to_add('labels')}, or choose a text in other letters"
         )
 
 
@@ -81,16 +88,18 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Noto Sans SC where its package is installed, else Pillow's own font, which has
-    Latin letters.
+    return ImageFont.truetype(str(_font_file()), size)
+
+
+def _font_file() -> Path:
+    """Noto Sans SC: the whole font where its package is installed, else the part of it
+    that is kept here.
     """
     try:
-        path = str(import_module("pylopdf_fonts_zh_cn").sans_path())
+        package = import_module("pylopdf_fonts_zh_cn")
     except ImportError:
-        font = ImageFont.load_default(size)
-        assert isinstance(font, ImageFont.FreeTypeFont)
-        return font
-    return ImageFont.truetype(path, size)
+        return KEPT_FONT
+    return Path(package.sans_path())
 
 
 def _has_glyph(character: str) -> bool:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.errors import SettingsError
 from shared.runtime.heartbeat import fault_file
+from shared.runtime.installation import missing_library
 
 LOOPBACK = "127.0.0.1"
 NEEDED = {"PATH", "LANG", "TZ"}
@@ -117,9 +117,7 @@ def script(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
     if found is None:
-        raise SettingsError(
-            f"the command {name!r} is not installed; `make install` installs every part"
-        )
+        raise missing_library(f"the command {name!r}", "stack", "`darkroom up`")
     return found
 
 

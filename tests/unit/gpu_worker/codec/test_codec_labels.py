@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from gpu_worker.codec import (
     Decoder,
@@ -151,23 +152,35 @@ def test_chinese_letters_are_really_drawn() -> None:
 
 
 @pytest.fixture
-def _latin_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without the package of the Chinese font."""
-    monkeypatch.setattr(watermark, "_font", lambda size: ImageFont.load_default(size))
+def _kept_font_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine without the package of the whole font."""
+    monkeypatch.setattr(watermark, "_font_file", lambda: watermark.KEPT_FONT)
+    watermark._font.cache_clear()
+    yield
+    watermark._font.cache_clear()
 
 
-@pytest.mark.usefixtures("_latin_only")
+@pytest.mark.usefixtures("_kept_font_only")
 def test_letters_without_a_font_are_refused_at_start() -> None:
-    """Without a font for them Chinese labels stop the start, naming letters, setting
-    and package; Latin ones work.
+    """Without a font for them rare letters stop the start, naming letters, setting and
+    extra; the default label needs no more than is kept here.
     """
-    with pytest.raises(SettingsError, match=r"LABEL_TEXT.*修.*pylopdf-fonts-zh-cn"):
-        check_label(Settings(label_text="AI 修复"))
-    check_label(Settings(label_text="AI-enhanced"))
-    check_label(Settings(label_text="AI 修复", label_preview=False))
-    photo = _photo()
-    stamp(photo, "AI-enhanced")
-    assert photo.pixels.max() == 255
+    with pytest.raises(SettingsError, match=r"LABEL_TEXT.*龘.*\[labels\]"):
+        check_label(Settings(label_text="AI 龘"))
+    check_label(Settings())
+    check_label(Settings(label_text="Généré par l'IA"))
+    check_label(Settings(label_text="AI 龘", label_preview=False))
+
+
+def test_the_kept_letters_are_those_of_the_whole_font(
+    request: pytest.FixtureRequest,
+) -> None:
+    whole, kept = _photo((400, 600, 3)), _photo((400, 600, 3))
+    text = str(Settings().label_text)
+    stamp(whole, text)
+    request.getfixturevalue("_kept_font_only")
+    stamp(kept, text)
+    assert (whole.pixels == kept.pixels).all()
 
 
 def test_default_label_can_be_drawn() -> None:
