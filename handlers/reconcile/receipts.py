@@ -203,9 +203,7 @@ class Receipts:
                 if self._ends.has_record(entry) and entry.queued
                 else "rejected"
             )
-            found[entry.upload] = Ending(
-                text(entry.upload), entry.upload_time, at_least
-            )
+            found[entry.upload] = Ending(*entry.ref, at_least)
         return found
 
     def _is_restored(self, entry: Entry) -> bool:
@@ -228,7 +226,7 @@ class Receipts:
         )
 
         def knows(entry: Entry) -> bool:
-            return call_log.has(text(entry.upload), entry.upload_time)
+            return call_log.has(entry.ref)
 
         asked = dict(
             self._work.apart.each(

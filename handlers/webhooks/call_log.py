@@ -21,6 +21,7 @@ from shared.s3.store import ObjectInfo, ObjectStore
 from shared.uploads import keys
 from shared.uploads.attempts import JSON, Attempt, AttemptLog, AttemptNote
 from shared.uploads.documents import Document
+from shared.uploads.ref import UploadRef
 
 Outcome = Literal["delivered", "disabled", "given_up"]
 
@@ -52,6 +53,11 @@ class CallResult(Document):
     status: int | None = None
     detail: str | None = None
     at: datetime
+
+    @property
+    def ref(self) -> UploadRef:
+        """The upload whose end the webhook was about."""
+        return UploadRef(self.upload_id, self.upload_time)
 
 
 @dataclass(frozen=True, order=True)
@@ -137,12 +143,12 @@ class CallLog:
         except PermanentError:
             return None
 
-    def has(self, upload_id: str, upload_time: datetime) -> bool:
+    def has(self, ref: UploadRef) -> bool:
         """Return whether the webhook about this upload is pending or has ended."""
-        result = self.result(upload_id)
-        if result is not None and result.upload_time == upload_time:
+        result = self.result(ref.upload_id)
+        if result is not None and result.ref == ref:
             return True
-        return any(self._listed(upload_id))
+        return any(self._listed(ref.upload_id))
 
     def clear(self, upload_id: str) -> None:
         """Delete all attempts, so that nothing is due about this upload."""

@@ -352,14 +352,14 @@ def test_damaged_notes_cost_a_call_not_a_photo(world: Callbacks) -> None:
 
 def test_the_sweep_sees_what_is_due_and_what_is_done(world: Callbacks) -> None:
     decision = world.finished()
-    moment = world.receipt(decision).source.upload_time
-    assert decision.upload_id
-    assert not world.call_log.has(decision.upload_id, moment)
+    ref = world.receipt(decision).ref
+    assert not world.call_log.has(ref)
     due = world.add(decision)
-    assert world.call_log.has(decision.upload_id, moment)
+    assert world.call_log.has(ref)
     world.try_once(due)
-    assert world.call_log.has(decision.upload_id, moment)
-    assert not world.call_log.has(decision.upload_id, moment + timedelta(seconds=1))
+    assert world.call_log.has(ref)
+    later = ref._replace(upload_time=ref.upload_time + timedelta(seconds=1))
+    assert not world.call_log.has(later)
 
 
 def test_a_fresh_start_has_an_end_of_its_own(world: Callbacks) -> None:
