@@ -13,25 +13,42 @@ from shared.runtime.settings import Settings
 
 
 def main(argv: list[str]) -> int:
+    """Run what the first argument names, or the worker; the exit status."""
+    action = argv[0] if argv else ""
     try:
-        settings = Settings.load()
-        if argv[:1] == ["models"]:
-            from gpu_worker.models import cli
-
-            return cli.main(argv[1:])
-        if argv[:1] == ["bench"]:
-            from gpu_worker import bench
-
-            return bench.main(argv[1:])
-        from gpu_worker import worker
-
-        models.use_local(settings.models_dir)
-        telemetry.configure(settings, "worker")
-        failpoints.arm(settings.failpoint)
-        return worker.main(settings)
+        settings = Settings.load()  # wrong settings are refused for every action
+        if action == "models":
+            return _models(argv[1:])
+        if action == "bench":
+            return _bench(argv[1:])
+        return _worker(settings)
     except DarkroomError as error:
         print(f"darkroom: {error}", file=sys.stderr)
         return 1
+
+
+# Each imports what it needs only when it runs: an engine takes seconds.
+
+
+def _models(argv: list[str]) -> int:
+    from gpu_worker.models import cli
+
+    return cli.main(argv)
+
+
+def _bench(argv: list[str]) -> int:
+    from gpu_worker import bench
+
+    return bench.main(argv)
+
+
+def _worker(settings: Settings) -> int:
+    from gpu_worker import worker
+
+    models.use_local(settings.models_dir)
+    telemetry.configure(settings, "worker")
+    failpoints.arm(settings.failpoint)
+    return worker.main(settings)
 
 
 if __name__ == "__main__":

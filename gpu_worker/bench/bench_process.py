@@ -9,6 +9,7 @@ import multiprocessing
 import resource
 import time
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
@@ -16,9 +17,9 @@ from typing import Self
 import numpy as np
 
 from gpu_worker import codec, engines
-from gpu_worker.photo import Photo
 from gpu_worker.restore import restore
 from shared import workflows
+from shared.models import Model
 from shared.runtime.settings import Settings
 
 REFERENCE = "realesrgan"
@@ -53,9 +54,8 @@ class EngineProcess:
         self.engine = engine
         context = multiprocessing.get_context("spawn")
         self._pipe, child_end = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(engine, child_end), daemon=True
-        )
+        arguments = (engine, child_end)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -70,7 +70,8 @@ class EngineProcess:
         self._process.terminate()
         self._process.join()
 
-    def ask(self, request: Request) -> Answer:
+    def restore(self, request: Request) -> Answer:
+        """Have the child restore one photo; a child that died is a fault."""
         self._pipe.send(request)
         try:
             answer: Answer = self._pipe.recv()
@@ -84,59 +85,56 @@ def _serve(name: str, pipe: Connection) -> None:
     while True:
         request: Request = pipe.recv()
         try:
-            pipe.send(_answer(name, request, settings))
+            answer = _answer(name, request, settings)
         except Exception as error:  # the fault is the answer: another engine goes on
-            pipe.send(Answer(fault=f"{type(error).__name__}: {error}"))
+            answer = Answer(fault=f"{type(error).__name__}: {error}")
+        pipe.send(answer)
 
 
 def _answer(name: str, request: Request, settings: Settings) -> Answer:
-    settings = settings.model_copy(update={"tile_px": request.tile_px})
-    engine = _engine(settings)
+    engine = _engine(name)
     began_s = time.perf_counter()
-    run = _official if name == REFERENCE else _ours
-    pixels = run(request, engine, settings)
+    if name == REFERENCE:
+        pixels = _restore_officially(request, engine)
+    else:
+        tiled = settings.model_copy(update={"tile_px": request.tile_px})
+        pixels = _restore(request, engine, tiled)
     seconds = time.perf_counter() - began_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Answer(seconds, pixels, peak, engine.device)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return Answer(seconds, pixels, usage.ru_maxrss * 1024, engine.device)
 
 
-_engines: dict[str, engines.Engine] = {}
+@cache
+def _engine(name: str) -> engines.Engine:
+    return engines.select(Settings.load(engine=name))
 
 
-def _engine(settings: Settings) -> engines.Engine:
-    if settings.engine not in _engines:
-        _engines[settings.engine] = engines.select(settings)
-    return _engines[settings.engine]
-
-
-def _ours(request: Request, engine: engines.Engine, settings: Settings) -> np.ndarray:
+def _restore(
+    request: Request, engine: engines.Engine, settings: Settings
+) -> np.ndarray:
     photo = codec.decode(request.data, codec.Limits.of(settings))
     workflow = workflows.resolve(request.workflow)
-    restored: Photo = restore(photo, workflow, engine, settings, lambda _: None).photo
-    codec.write_png(
-        restored, io.BytesIO(), codec.texts("bench", workflow), settings.png_level
-    )
-    return np.asarray(restored.pixels)
+    restored = restore(photo, workflow, engine, settings, lambda _: None)
+    text = codec.texts("bench", workflow)
+    codec.write_png(restored.photo, io.BytesIO(), text, settings.png_level)
+    return np.asarray(restored.photo.pixels)
 
 
-def _official(
-    request: Request,
-    engine: engines.Engine,
-    settings: Settings,  # noqa: ARG001
-) -> np.ndarray:
+def _restore_officially(request: Request, engine: engines.Engine) -> np.ndarray:
     """As the official script does it: read, enhance and write with OpenCV."""
     import cv2
 
-    image = np.atleast_3d(
-        np.asarray(
-            cv2.imdecode(np.frombuffer(request.data, np.uint8), cv2.IMREAD_ANYCOLOR)
-        )
-    )
-    (step, *_) = [
-        step for step in workflows.resolve(request.workflow).steps if step.model
-    ]
-    assert step.model is not None
+    data = np.frombuffer(request.data, np.uint8)
+    image = np.atleast_3d(np.asarray(cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)))
     rgb = np.ascontiguousarray(image[:, :, ::-1])
-    (output,) = engine.load(step.model).upscale([rgb], alone=True)
+    network = engine.load(_first_model(request.workflow))
+    (output,) = network.upscale([rgb], alone=True)
     cv2.imencode(".png", output[:, :, ::-1])
     return np.asarray(output)
+
+
+def _first_model(workflow: str) -> Model:
+    for step in workflows.resolve(workflow).steps:
+        if step.model is not None:
+            return step.model
+    raise ValueError(f"workflow {workflow} has no step with a model")

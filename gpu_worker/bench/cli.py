@@ -34,6 +34,7 @@ COLUMNS = (
     "share_of_matmul_peak",
     "peak_rss_bytes",
 )
+DEFAULT_TILE_PX = 96
 TILE_PX = {"fast": 64, "anime": 96, "enhance": 64}
 """A small tile, so that the pictures have seams, for the comparison with the whole."""
 NEEDS = {"ncnn": "ncnn", "torch": "torch", REFERENCE: "realesrgan"}
@@ -42,28 +43,30 @@ NEEDS = {"ncnn": "ncnn", "torch": "torch", REFERENCE: "realesrgan"}
 def main(argv: list[str]) -> int:
     """Exit status 1 when an engine failed."""
     options = _options(argv)
-    photos = [
-        path.read_bytes() for path in sorted(options.folder.iterdir()) if path.is_file()
-    ]
-    if not photos:
+    paths = [path for path in sorted(options.folder.iterdir()) if path.is_file()]
+    if not paths:
         print(f"no photo in {options.folder}", file=sys.stderr)
         return 2
-    names = [
-        name
-        for name in options.engines.split(",")
-        if importlib.util.find_spec(NEEDS[name])
-    ]
-    peak_flops = matmul_peak_flops()
-    lines = []
-    for workflow in options.workflows.split(","):
-        runs = _measure(workflow, names, photos, options.rounds)
-        lines += [
-            figures(run, runs.get(REFERENCE), peak_flops) for run in runs.values()
-        ]
+    lines = _lines(options, [path.read_bytes() for path in paths])
     _print(lines, options.json)
     if options.plot:
         plot(lines, options.plot)
     return 1 if any("fault" in line for line in lines) else 0
+
+
+def _lines(options: argparse.Namespace, photos: list[bytes]) -> list[dict[str, Any]]:
+    names = [name for name in options.engines.split(",") if _is_installed(name)]
+    peak_flops = matmul_peak_flops()
+    lines = []
+    for workflow in options.workflows.split(","):
+        runs = _measure(workflow, names, photos, options.rounds)
+        reference = runs.get(REFERENCE)
+        lines += [figures(run, reference, peak_flops) for run in runs.values()]
+    return lines
+
+
+def _is_installed(engine: str) -> bool:
+    return importlib.util.find_spec(NEEDS[engine]) is not None
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -99,33 +102,39 @@ def _measure(
     area = sum(_area(data) for data in photos)
     runs = {name: Run(workflow, name, area) for name in names}
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(EngineProcess(name)) for name in names}
+        processes = {name: EngineProcess(name) for name in names}
+        for process in processes.values():
+            stack.enter_context(process)
         for number in range(rounds + 1):
             for name, run in runs.items():
-                _one_round(run, processes[name], photos, number == 0)
+                _one_round(run, processes[name], photos, is_warm_up=number == 0)
             print(f"{workflow}: round {number} of {rounds}", file=sys.stderr)
         for name, run in runs.items():
             if not run.fault and name != REFERENCE:
-                _tiled(run, processes[name], photos[0])
+                _compare_tiled(run, processes[name], photos[0])
     return runs
 
 
 def _one_round(
-    run: Run, process: EngineProcess, photos: list[bytes], warm_up: bool
+    run: Run, process: EngineProcess, photos: list[bytes], is_warm_up: bool
 ) -> None:
     if run.fault:
         return
-    answers = [process.ask(Request(run.workflow, data)) for data in photos]
-    run.fault = next((answer.fault for answer in answers if answer.fault), "")
-    if not run.fault and not warm_up:
+    answers = [process.restore(Request(run.workflow, data)) for data in photos]
+    faults = [answer.fault for answer in answers if answer.fault]
+    if faults:
+        run.fault = faults[0]
+    elif not is_warm_up:
         run.seconds.append([answer.seconds for answer in answers])
         run.answers = answers
 
 
-def _tiled(run: Run, process: EngineProcess, data: bytes) -> None:
-    tiled = process.ask(Request(run.workflow, data, TILE_PX.get(run.workflow, 96)))
-    if not tiled.fault:
-        run.tile_max, run.tile_mean = difference(tiled.pixels, run.answers[0].pixels)
+def _compare_tiled(run: Run, process: EngineProcess, data: bytes) -> None:
+    tile_px = TILE_PX.get(run.workflow, DEFAULT_TILE_PX)
+    tiled = process.restore(Request(run.workflow, data, tile_px))
+    if tiled.fault:
+        return
+    run.tile_max, run.tile_mean = difference(tiled.pixels, run.answers[0].pixels)
 
 
 def _area(data: bytes) -> int:
@@ -140,13 +149,13 @@ def _print(lines: list[dict[str, Any]], as_json: bool) -> None:
         return
     print("  ".join(f"{column:>12.12}" for column in COLUMNS))
     for line in lines:
-        print(
-            "  ".join(f"{_text(line.get(column)):>12}" for column in COLUMNS),
-            line.get("fault", ""),
-        )
+        cells = [f"{_text(line.get(column)):>12}" for column in COLUMNS]
+        print("  ".join(cells), line.get("fault", ""))
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    return str(value)

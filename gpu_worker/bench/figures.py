@@ -82,14 +82,11 @@ def figures(run: Run, reference: Run | None, peak_flops: float) -> dict[str, Any
 
 
 def _parity(run: Run, reference: Run) -> dict[str, float]:
-    gaps = [
-        difference(a.pixels, b.pixels)
-        for a, b in zip(run.answers, reference.answers, strict=True)
-    ]
-    return {
-        "parity_max": max(most for most, _ in gaps),
-        "parity_mean": statistics.fmean(mean for _, mean in gaps),
-    }
+    pairs = zip(run.answers, reference.answers, strict=True)
+    gaps = [difference(ours.pixels, theirs.pixels) for ours, theirs in pairs]
+    largest = [gap[0] for gap in gaps]
+    means = [gap[1] for gap in gaps]
+    return {"parity_max": max(largest), "parity_mean": statistics.fmean(means)}
 
 
 def difference(one: np.ndarray | None, other: np.ndarray | None) -> tuple[float, float]:
@@ -106,10 +103,11 @@ def matmul_peak_flops(rounds: int = 5) -> float:
     """Multiply-adds a second of a float32 matrix product on this machine, times two;
     the best of `rounds`.
     """
-    side = np.random.default_rng(0).random((PEAK_SIDE, PEAK_SIDE), dtype=np.float32)
+    generator = np.random.default_rng(0)
+    matrix = generator.random((PEAK_SIDE, PEAK_SIDE), dtype=np.float32)
     times = []
     for _ in range(rounds):
         began_s = time.perf_counter()
-        side @ side
+        matrix @ matrix
         times.append(time.perf_counter() - began_s)
     return 2 * PEAK_SIDE**3 / min(times)

@@ -9,35 +9,51 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, BAR_PX, LEFT, RIGHT, TOP = 900, 34, 190, 120, 70
-PAPER, INK, FAINT, BAR, OWN = "#fbfaf7", "#222222", "#8a857c", "#b9c7d8", "#4a76a8"
+from gpu_worker.bench.bench_process import REFERENCE
+
+WIDTH = 900
+LEFT, RIGHT, TOP, BOTTOM = 190, 120, 70, 30
+TEXT_LEFT = 20
+BAR_PX = 34
+ROW_PX = BAR_PX + 10
+
+PAPER = "#fbfaf7"
+INK = "#222222"
+FAINT = "#8a857c"
+REFERENCE_BAR = "#b9c7d8"
+OWN_BAR = "#4a76a8"
+
+TITLE = "Speed against the official code, end to end (1 = RealESRGANer)"
 
 
 def plot(lines: list[dict[str, Any]], path: Path) -> None:
     """Write a PNG; lines without a ratio (no reference at hand) are left out."""
     rows = [line for line in lines if line.get("ratio_to_reference")]
-    most = max([line["ratio_high"] for line in rows], default=1.0)
-    scale = (WIDTH - LEFT - RIGHT) / most
-    image = Image.new("RGB", (WIDTH, TOP + (BAR_PX + 10) * len(rows) + 30), PAPER)
+    highest = max([row["ratio_high"] for row in rows], default=1.0)
+    scale = (WIDTH - LEFT - RIGHT) / highest
+    height = TOP + ROW_PX * len(rows) + BOTTOM
+    image = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(image)
-    title = "Speed against the official code, end to end (1 = RealESRGANer)"
-    draw.text((20, 16), title, INK, ImageFont.load_default(20))
-    for number, line in enumerate(rows):
-        _bar(draw, TOP + number * (BAR_PX + 10), line, scale)
-    draw.line([(LEFT + scale, TOP - 8), (LEFT + scale, image.height - 20)], FAINT, 1)
+    draw.text((TEXT_LEFT, 16), TITLE, INK, ImageFont.load_default(20))
+    for number, row in enumerate(rows):
+        _draw_bar(draw, TOP + number * ROW_PX, row, scale)
+    one = LEFT + scale
+    draw.line([(one, TOP - 8), (one, height - 20)], FAINT, 1)
     image.save(path)
 
 
-def _bar(
-    draw: ImageDraw.ImageDraw, top: int, line: dict[str, Any], scale: float
+def _draw_bar(
+    draw: ImageDraw.ImageDraw, top: int, row: dict[str, Any], scale: float
 ) -> None:
-    font, middle = ImageFont.load_default(16), top + BAR_PX // 2
-    draw.text((20, top + 7), f"{line['workflow']} {line['engine']}", INK, font)
-    ratio, colour = (
-        line["ratio_to_reference"],
-        BAR if line["engine"] == "realesrgan" else OWN,
-    )
-    draw.rectangle([LEFT, top, LEFT + ratio * scale, top + BAR_PX], fill=colour)
-    low, high = LEFT + line["ratio_low"] * scale, LEFT + line["ratio_high"] * scale
+    font = ImageFont.load_default(16)
+    name = f"{row['workflow']} {row['engine']}"
+    draw.text((TEXT_LEFT, top + 7), name, INK, font)
+    ratio = row["ratio_to_reference"]
+    right = LEFT + ratio * scale
+    colour = REFERENCE_BAR if row["engine"] == REFERENCE else OWN_BAR
+    draw.rectangle([LEFT, top, right, top + BAR_PX], fill=colour)
+    low = LEFT + row["ratio_low"] * scale
+    high = LEFT + row["ratio_high"] * scale
+    middle = top + BAR_PX // 2
     draw.line([(low, middle), (high, middle)], INK, 2)
     draw.text((high + 8, top + 7), f"{ratio:.2f}", INK, font)

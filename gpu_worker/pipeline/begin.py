@@ -106,7 +106,7 @@ class Begin:
         worker is about to write an end.
         """
         try:
-            outcome = self._outcome(job.receipt, job.task.task_id)
+            outcome = self._outcome(job.receipt, job.task_id)
         except ObjectRefused as error:  # the record cannot be read
             self._outcomes.attempt_failed(job, error)
             return True

@@ -54,7 +54,8 @@ class Drain:
         """Wait up to `drain_s` for the stages to end, then release what is left."""
         deadline_s = self._clock.monotonic() + self._drain_s
         for stage in stages:
-            stage.join(max(0.0, deadline_s - self._clock.monotonic()))
+            left_s = deadline_s - self._clock.monotonic()
+            stage.join(max(0.0, left_s))
         self._shutdown.forced.set()
         self.release()
 
@@ -66,9 +67,9 @@ class Drain:
         thread.join(RELEASE_S)
 
     def _release(self, except_for: Job | None) -> None:
+        jobs = [job for job in self._in_flight.jobs() if job is not except_for]
         with suppress(StorageUnavailable):
-            for job in self._in_flight.jobs():
-                if job is not except_for:
-                    # A claim that the store refuses to delete runs out by itself.
-                    with suppress(PermanentError, ObjectRefused):
-                        self._outcomes.release(job)
+            for job in jobs:
+                # A claim that the store refuses to delete runs out by itself.
+                with suppress(PermanentError, ObjectRefused):
+                    self._outcomes.release(job)

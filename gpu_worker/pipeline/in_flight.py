@@ -30,11 +30,11 @@ class InFlight:
 
     def add(self, job: Job) -> None:
         with self._changed:
-            self._jobs[job.task.task_id] = job
+            self._jobs[job.task_id] = job
 
     def remove(self, job: Job) -> None:
         with self._changed:
-            del self._jobs[job.task.task_id]
+            del self._jobs[job.task_id]
             self._changed.notify_all()
 
     def wait_for_room(self, receipt: Receipt, leaving: threading.Event) -> bool:

@@ -1,5 +1,5 @@
-"""Deliveries that wait inside the worker: interactive before bulk, but never bulk not
-at all; lanes in turn.
+"""Deliveries that wait inside the worker. Interactive photos go before bulk photos,
+which are not starved; the lanes of each take turns.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Inbox:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._queues: dict[str, deque[Delivery]] = {
-            queue: deque() for queue in topology.RESTORE
-        }
-        self._bulk = deque(topology.LANES)
-        self._interactive = deque((topology.PREVIEW, *topology.INTERACTIVE_LANES))
+        self._queues: dict[str, deque[Delivery]]
+        self._queues = {queue: deque() for queue in topology.RESTORE}
+        self._bulk_lanes = deque(topology.LANES)
+        self._interactive_lanes = deque(topology.INTERACTIVE_LANES)
+        self._interactive_lanes.appendleft(topology.PREVIEW)
         self._parked: list[tuple[float, int, Delivery]] = []
         self._order = count()
-        self._in_a_row = 0
+        self._interactive_in_a_row = 0
 
     def put(self, delivery: Delivery) -> None:
         with self._changed:
@@ -41,39 +41,48 @@ class Inbox:
 
     def park(self, delivery: Delivery, seconds: float) -> None:
         """Offer this delivery again in `seconds`."""
+        due_s = self._clock.monotonic() + seconds
         with self._changed:
-            heapq.heappush(
-                self._parked,
-                (self._clock.monotonic() + seconds, next(self._order), delivery),
-            )
+            # The number keeps deliveries that are due together from being compared.
+            heapq.heappush(self._parked, (due_s, next(self._order), delivery))
 
     def next(self, timeout_s: float) -> Delivery | None:
         """The delivery whose turn it is, or None after `timeout_s` without one."""
         with self._changed:
-            if (delivery := self._pick()) is None:
+            delivery = self._pick()
+            if delivery is None:
                 self._changed.wait(timeout_s)
                 delivery = self._pick()
             return delivery
 
     def _pick(self) -> Delivery | None:
-        if self._parked and self._parked[0][0] <= self._clock.monotonic():
-            return heapq.heappop(self._parked)[2]
-        interactive, bulk = (
-            self._next_lane(self._interactive),
-            self._next_lane(self._bulk),
-        )
-        if interactive and not (bulk and self._in_a_row >= BULK_TURN):
-            self._in_a_row += 1
-            return self._taken(self._interactive, interactive)
-        if bulk is None:
+        parked = self._pick_parked()
+        if parked is not None:
+            return parked
+        interactive = self._next_lane(self._interactive_lanes)
+        bulk = self._next_lane(self._bulk_lanes)
+        is_bulk_turn = self._interactive_in_a_row >= BULK_TURN
+        if interactive and not (bulk and is_bulk_turn):
+            self._interactive_in_a_row += 1
+            return self._take(self._interactive_lanes, interactive)
+        if bulk:
+            self._interactive_in_a_row = 0
+            return self._take(self._bulk_lanes, bulk)
+        return None
+
+    def _pick_parked(self) -> Delivery | None:
+        if not self._parked:
             return None
-        self._in_a_row = 0
-        return self._taken(self._bulk, bulk)
+        due_s, _, delivery = self._parked[0]
+        if due_s > self._clock.monotonic():
+            return None
+        heapq.heappop(self._parked)
+        return delivery
 
     def _next_lane(self, lanes: deque[str]) -> str | None:
         return next((lane for lane in lanes if self._queues[lane]), None)
 
-    def _taken(self, lanes: deque[str], lane: str) -> Delivery:
+    def _take(self, lanes: deque[str], lane: str) -> Delivery:
         lanes.remove(lane)
-        lanes.append(lane)  # its next turn comes after everybody else's
+        lanes.append(lane)  # its next turn comes after that of all others
         return self._queues[lane].popleft()

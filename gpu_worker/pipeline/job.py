@@ -46,6 +46,14 @@ class Job:
     ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def task_id(self) -> str:
+        return self.task.task_id
+
+    @property
+    def upload_id(self) -> str:
+        return self.task.upload_id
+
     def end(self) -> None:
         """From now on the lease is not renewed."""
         # A renewal may hold the lock while it waits for a store that is away.

@@ -51,9 +51,7 @@ class LeaseRenewer:
                 self._renew(job)
         except (PermanentError, ObjectRefused) as error:
             job.refused_s = self._now_s()
-            logger().error(
-                "claim.refused", task_id=job.task.task_id, detail=error.detail
-            )
+            logger().error("claim.refused", task_id=job.task_id, detail=error.detail)
         except StorageUnavailable:
             pass  # raised only while the worker leaves
         finally:

@@ -53,6 +53,7 @@ class Outcomes:
         self._publish(event, job.receipt)
         self._settle(job)
         metrics.PHOTOS.labels(outcome="success").inc()
+        seconds_by_step = {step.step: round(step.seconds, 3) for step in record.steps}
         logger().info(
             "task.restored",
             task_id=record.task_id,
@@ -64,7 +65,7 @@ class Outcomes:
             attempts=record.attempts,
             seconds=round(record.duration_seconds, 3),
             queue_s=round(record.queue_seconds, 3),
-            steps={step.step: round(step.seconds, 3) for step in record.steps},
+            steps=seconds_by_step,
             rss_bytes=record.peak_memory_bytes,
         )
 
@@ -139,12 +140,13 @@ class Outcomes:
         """Whether the photo waits for a worker that can do it, as if it had not been
         tried by this one.
         """
-        waited = self._ctx.clock.now() - job.task.queued_at
+        if not isinstance(error, Missing | OtherRelease):
+            return False
+        limit = OTHER_WORKER
         if isinstance(error, Missing) and self._ctx.settings.unavailable == "wait":
-            return waited < MISSING_PART
-        if isinstance(error, Missing | OtherRelease):
-            return waited < OTHER_WORKER
-        return False
+            limit = MISSING_PART
+        waited = self._ctx.clock.now() - job.task.queued_at
+        return waited < limit
 
     def _retry_or_fail(self, job: Job, error: Exception) -> None:
         made = job.claim.counted_attempts
@@ -155,9 +157,8 @@ class Outcomes:
         code = Code.ATTEMPTS_EXHAUSTED
         if isinstance(error, ObjectUnreadable):
             code = error.code
-        self._fail(
-            job, code, f"{made} attempts failed; the last one: {_sentence(error)}"
-        )
+        detail = f"{made} attempts failed; the last one: {_sentence(error)}"
+        self._fail(job, code, detail)
 
     def _retry(
         self, job: Job, error: Exception, wait_s: float, counts: bool = True
@@ -168,8 +169,8 @@ class Outcomes:
         metrics.PHOTOS.labels(outcome="retried").inc()
         logger().warning(
             "task.retried",
-            task_id=job.task.task_id,
-            upload_id=job.task.upload_id,
+            task_id=job.task_id,
+            upload_id=job.upload_id,
             attempt=job.claim.attempt,
             delay_s=round(wait_s, 1),
             detail=_sentence(error),
@@ -224,7 +225,7 @@ class Outcomes:
         job.end()
         passing("worker.before_ack")
         job.delivery.ack()
-        self._clear_claims(job.task.task_id, job.claim.attempt)
+        self._clear_claims(job.task_id, job.claim.attempt)
 
     def _clear_claims(self, task_id: str, attempts: int) -> None:
         """Delete the claims of a task that ended. The end stands even if that fails:
@@ -238,9 +239,7 @@ class Outcomes:
 
 def _log_duplicate(job: Job) -> None:
     metrics.PHOTOS.labels(outcome="duplicate").inc()
-    logger().info(
-        "task.duplicate", task_id=job.task.task_id, upload_id=job.task.upload_id
-    )
+    logger().info("task.duplicate", task_id=job.task_id, upload_id=job.upload_id)
 
 
 def _log_dropped(receipt: Receipt) -> None:

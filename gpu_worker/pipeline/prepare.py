@@ -47,17 +47,21 @@ class Prepare:
         may be able to do the work and this one is not: then the photo still waits, and
         the audit log hears nothing else.
         """
-        receipt = job.receipt
-        job.workflow = resolve(receipt.workflow)
+        job.workflow = resolve(job.receipt.workflow)
         self._check(job.workflow)
+        self._publish_processing(job)
+        data = fetch(self._ctx.store, job.receipt.source)
+        passing("worker.after_fetch")
+        photo = self._decode(data, job.receipt.source)
+        spec = job.receipt.preview
+        if spec is not None:
+            photo = preview_region(photo, spec, self._ctx.settings)
+        job.photo = photo
+
+    def _publish_processing(self, job: Job) -> None:
+        receipt = job.receipt
         event = events.of_processing(receipt, job.claim.attempt, job.started_at)
         events.publish_event(self._ctx.publisher, event, receipt)
-        data = fetch(self._ctx.store, receipt.source)
-        passing("worker.after_fetch")
-        photo = self._decode(data, receipt.source)
-        if receipt.preview:
-            photo = preview_region(photo, receipt.preview, self._ctx.settings)
-        job.photo = photo
 
     def _decode(self, data: bytearray, source: Source) -> Photo:
         expected_pixels = None

@@ -26,11 +26,13 @@ def preview_region(photo: Photo, spec: PreviewSpec, settings: Settings) -> Photo
 def _shrink(photo: Photo, factor: float, settings: Settings) -> Photo:
     width = max(1, round(photo.width * factor))
     height = max(1, round(photo.height * factor))
-    pixels = resample.reduce(photo.pixels, (width, height), settings)
+    size = width, height
+    pixels = resample.reduce(photo.pixels, size, settings)
     alpha = photo.alpha
     if alpha is not None:
-        planes = resample.reduce(alpha[:, :, None], (width, height), settings)
-        alpha = _own(planes[:, :, 0])
+        plane = alpha[:, :, None]
+        reduced = resample.reduce(plane, size, settings)
+        alpha = _own(reduced[:, :, 0])
     return photo.with_(pixels=pixels, alpha=alpha)
 
 

@@ -57,8 +57,8 @@ def record_of(
         notes.append(EARLIER_NOTE)
     waited_s = (finished_at - job.task.queued_at).total_seconds() - busy_s
     return Record(
-        task_id=job.task.task_id,
-        upload_id=job.task.upload_id,
+        task_id=job.task_id,
+        upload_id=job.upload_id,
         user_hash=job.receipt.user_hash,
         source=job.receipt.source,
         workflow=workflow.ref,
@@ -69,7 +69,7 @@ def record_of(
         steps=job.steps,
         width=restored.photo.width,
         height=restored.photo.height,
-        result_key=keys.result(job.task.task_id),
+        result_key=keys.result(job.task_id),
         result_sha256=result["sha256"],
         result_bytes=int(result["bytes"]),
         attempts=job.claim.attempt,

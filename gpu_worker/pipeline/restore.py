@@ -35,8 +35,8 @@ class Restore:
         progress(0.0)
         logger().info(
             "task.begun",
-            task_id=job.task.task_id,
-            upload_id=job.task.upload_id,
+            task_id=job.task_id,
+            upload_id=job.upload_id,
             pid=os.getpid(),
             attempt=job.claim.attempt,
             claimed_at=job.started_at.isoformat(),

@@ -90,7 +90,7 @@ class StageRunner:
         self._inbox.park(job.delivery, DISK_FULL_PAUSE_S)
         logger().error(
             "task.deferred",
-            task_id=job.task.task_id,
+            task_id=job.task_id,
             detail=error.detail,
             delay_s=DISK_FULL_PAUSE_S,
         )
@@ -99,8 +99,6 @@ class StageRunner:
         """The store refuses even the end of the job. The attempt counts, because its
         lease runs out; the message waits for that.
         """
-        logger().exception(
-            "task.endless", task_id=job.task.task_id, upload_id=job.task.upload_id
-        )
+        logger().exception("task.endless", task_id=job.task_id, upload_id=job.upload_id)
         job.end()
         self._inbox.park(job.delivery, REFUSED_END_PAUSE_S)

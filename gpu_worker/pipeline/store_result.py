@@ -85,7 +85,8 @@ class StoreResult:
             written = self._encode(job, file)
             seconds = round(self._now_s() - began_s, 4)
             job.steps.append(StepTime(step="encode", seconds=seconds))
-            return written, self._store(job, file, written)
+            earlier = self._store(job, file, written)
+        return written, earlier
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
         """Write the PNG into `file`, and the preview into the bucket. The preview is
@@ -95,9 +96,10 @@ class StoreResult:
         assert job.workflow is not None
         settings = self._ctx.settings
         photo = job.restored.photo
-        text = codec.texts(job.task.task_id, job.workflow, settings.label_producer)
+        task_id = job.task_id
+        text = codec.texts(task_id, job.workflow, settings.label_producer)
         preview = codec.preview(photo, settings, text, self._decoder)
-        key = keys.preview(job.task.task_id)
+        key = keys.preview(task_id)
         self._ctx.store.put(self._bucket, key, preview, "image/webp")
         if settings.label_result:
             codec.stamp(photo, settings.label_text)
@@ -111,7 +113,7 @@ class StoreResult:
         """
         assert job.restored is not None
         store = self._ctx.store
-        key = keys.result(job.task.task_id)
+        key = keys.result(job.task_id)
         metadata = result_metadata(job.restored, written)
         if store.put_new(self._bucket, key, file, "image/png", metadata):
             return None

@@ -9,7 +9,7 @@ clocks of the processes may disagree. Tasks (`shared.uploads.claims`) and webhoo
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -109,11 +109,10 @@ class AttemptLog(Generic[NoteT]):
         """The newest attempt, or None without any. Raises
         `PermanentError(bad_document)` where its note is damaged.
         """
-        listed = self._store.list(self._bucket, f"{self._prefix}{item}/")
-        keys = [info.key for info in listed if self._number(info.key) is not None]
-        for key in reversed(keys):
+        listed = self._list(f"{self._prefix}{item}/")
+        for info in reversed(list(listed)):
             try:
-                with self._store.open(self._bucket, key) as stream:
+                with self._store.open(self._bucket, info.key) as stream:
                     data = b"".join(stream.chunks())
                     return self._attempt(stream.info, data)
             except NotFound:
@@ -124,15 +123,11 @@ class AttemptLog(Generic[NoteT]):
         """The object of the newest attempt at each item. Objects whose names are not
         those of attempts are left out.
         """
-        found = {
-            self._item(info.key): info
-            for info in self._store.list(self._bucket, self._prefix)
-            if self._number(info.key) is not None
-        }
-        keys = {info.key for info in found.values()}
-        for key in [key for key in self._cache if key not in keys]:
+        newest = {self._item(info.key): info for info in self._list(self._prefix)}
+        keys = {info.key for info in newest.values()}
+        for key in self._cache.keys() - keys:
             del self._cache[key]
-        return found
+        return newest
 
     def read(self, info: ObjectInfo) -> Attempt[NoteT] | None:
         """The attempt of a listed object, from the cache where it has not changed.
@@ -160,6 +155,12 @@ class AttemptLog(Generic[NoteT]):
 
     def _attempt(self, info: ObjectInfo, data: bytes) -> Attempt[NoteT]:
         return self.with_note(info, self._note_type.from_bytes(data, info.key))
+
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects of attempts under a prefix, in order."""
+        for info in self._store.list(self._bucket, prefix):
+            if self._number(info.key) is not None:
+                yield info
 
     def _key(self, item: str, number: int) -> str:
         return f"{self._prefix}{item}/{number:04d}.json"
