@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """`error_code` in receipts, reasons, records and the log database."""
+    """`error_code` in receipts, reasons, records and the audit log."""
 
     # decided by the handler, from the event, the header and the metadata alone
     EMPTY_FILE = "empty_file"
@@ -55,8 +55,8 @@ class Code(StrEnum):
 
 
 class DarkroomError(Exception):
-    """An error with a `code` for machines and a sentence for people (what, which rule,
-    the way out).
+    """An error with a `code` for machines and a sentence for people, which names the
+    rule and a way out.
     """
 
     def __init__(self, code: Code, detail: str) -> None:
@@ -69,21 +69,19 @@ class DarkroomError(Exception):
 
 
 class PermanentError(DarkroomError):
-    """Never retry: the same input gives the same answer."""
+    """An error that is never retried: the same input fails in the same way."""
 
 
 class TransientError(DarkroomError):
-    """Try again later, within the retry policy."""
+    """An error after which the same call may succeed later, within the retry policy."""
 
 
 class OtherRelease(TransientError):
-    """A worker of another release can do it, this one cannot. No attempt is made, so
-    none counts.
-    """
+    """The task needs a worker of another release. No attempt was made, so none counts."""
 
 
 class NotFound(PermanentError):
-    """The object, model or document that was asked for does not exist."""
+    """The object, model or document does not exist."""
 
 
 class Missing(NotFound):
@@ -93,7 +91,8 @@ class Missing(NotFound):
 
     def __init__(self, because: str, command: str) -> None:
         super().__init__(Code.MODEL_MISSING, f"{because}; {command}")
-        self.because, self.command = because, command
+        self.because = because
+        self.command = command
 
 
 class SettingsError(PermanentError):
@@ -106,8 +105,8 @@ class SettingsError(PermanentError):
 
 
 class MessageError(PermanentError):
-    """The bytes of a message are not a message of ours; it goes to the `.dead` queue
-    with this reason.
+    """The bytes of a message are not a message of ours; it becomes a dead letter with
+    this reason.
     """
 
     def __init__(self, detail: str) -> None:
@@ -124,18 +123,18 @@ class StorageUnavailable(TransientError):
 class ObjectRefused(StorageUnavailable):
     """The store refuses this one object, and does the same for others.
 
-    To whom every fault of the store is the same it is one of them. Nobody else need
-    wait behind it, and a try of a photo that meets it counts.
+    Code that treats all faults of the store alike may catch it as one of them. No other
+    work has to wait behind it, and it costs a photo an attempt.
     """
 
 
 class ObjectUnwritable(ObjectRefused):
-    """The store takes, or deletes, other objects, and not this one."""
+    """The store writes or deletes other objects, but not this one."""
 
 
 class ObjectUnreadable(ObjectRefused):
-    """The store gives other objects, and not this one: a refusal by policy, an archived
-    object, a damaged chunk.
+    """The store returns other objects, but not this one: it is refused by a policy,
+    archived or damaged.
     """
 
     def __init__(self, detail: str) -> None:
@@ -151,8 +150,8 @@ class BrokerUnavailable(TransientError):
 
 
 class DatabaseUnavailable(TransientError):
-    """The log database could not be reached or did not answer in time. No photo waits
-    for it.
+    """The audit log's database could not be reached or did not answer in time. No photo
+    waits for it.
     """
 
     def __init__(self, detail: str) -> None:

@@ -17,8 +17,8 @@ from shared.errors import Code, NotFound, SettingsError
 
 REGISTRY = Path(__file__).with_name("models.json")
 LOCAL = "local.json"
-"""In the models folder: models that were added on this machine, in the form of the
-registry.
+"""File in the models folder, in the form of the registry: models that were added on
+this machine.
 """
 
 Architecture = Literal["rrdb", "srvgg", "scunet", "ddcolor", "gfpgan", "auto"]
@@ -28,7 +28,7 @@ _folders: list[Path] = []
 
 
 class ModelFile(BaseModel):
-    """One file of a model: inside an installed package (`package` + `path`) or to be
+    """One file of a model: inside an installed package (`package` and `path`), or
     pulled from `url`.
     """
 
@@ -36,7 +36,8 @@ class ModelFile(BaseModel):
 
     role: Literal["ncnn-param", "ncnn-bin", "weights", "detector"]
     sha256: str
-    bytes: int | None = None  # where its publisher says it
+    bytes: int | None = None
+    """Its size, where the publisher says it."""
     package: str | None = None
     path: str
     url: str | None = None
@@ -66,10 +67,18 @@ class Model(BaseModel):
 
     @property
     def sha256(self) -> str:
-        return next(f.sha256 for f in self.files if f.role in ("ncnn-bin", "weights"))
+        """The checksum of the weights."""
+        weights = self.file("ncnn-bin") or self.file("weights")
+        if weights is None:
+            raise ValueError(f"model {self.name} has no weights")
+        return weights.sha256
 
     def file(self, role: str) -> ModelFile | None:
-        return next((f for f in self.files if f.role == role), None)
+        """The file with this role, if there is one."""
+        for file in self.files:
+            if file.role == role:
+                return file
+        return None
 
 
 _MODELS = TypeAdapter(list[Model])
@@ -77,13 +86,14 @@ _MODELS = TypeAdapter(list[Model])
 
 @cache
 def registry() -> dict[str, Model]:
-    """Every model by name; what `use_local` finds is added to it."""
+    """Every model by name, with those that `use_local` added."""
     return {model.name: model for model in _MODELS.validate_json(REGISTRY.read_bytes())}
 
 
 def local(folder: Path) -> list[Model]:
-    """What was added in models folder `folder`. Raises `SettingsError` naming the file
-    and its fault.
+    """The models that were added in models folder `folder`.
+
+    Raises `SettingsError` naming the file and its fault.
     """
     path = folder.expanduser() / LOCAL
     try:
@@ -92,9 +102,8 @@ def local(folder: Path) -> list[Model]:
         return []
     except ValidationError as error:
         first = error.errors()[0]
-        raise SettingsError(
-            f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{path}: {place}: {first['msg']}") from error
 
 
 def save_local(folder: Path, models: list[Model]) -> None:
@@ -105,8 +114,8 @@ def save_local(folder: Path, models: list[Model]) -> None:
 
 
 def use_local(folder: Path) -> None:
-    """From now on this process knows the models of `folder`, too, also those that are
-    added while it runs.
+    """Add the models of `folder` to the registry of this process, also those that are
+    added to the folder while it runs.
     """
     if folder not in _folders:
         _folders.append(folder)
@@ -115,7 +124,7 @@ def use_local(folder: Path) -> None:
 
 
 def get(name: str) -> Model:
-    """Raises `NotFound(model_missing)` with the known names."""
+    """The model `name`. Raises `NotFound(model_missing)` with the known names."""
     if name not in registry():
         for folder in _folders:
             use_local(folder)

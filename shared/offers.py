@@ -1,12 +1,12 @@
-"""What the workers can do, by what they announced: so that a photo is refused before it
-is sent, not after.
+"""What the workers can do, as they announced it, so that a photo can be refused before
+it is sent.
 
-Each worker leaves a document in the results bucket, `workers/{kind}-{host}.json`, when
-it starts and when that changes (a model was pulled). `kind` is derived from what it
-says, `host` from where it is installed: workers that can do the same are read once,
-however many there are, and one that changed takes the place of what it said before. The
-documents stay while no worker runs. One that was not renewed for `STALE` counts only
-while there is none that is younger.
+Each worker writes a document into the results bucket, `workers/{kind}-{host}.json`,
+when it starts and when its abilities change (a model was pulled). `kind` is derived
+from the abilities, `host` from where the worker is installed: workers with the same
+abilities are read once, however many there are, and a worker that changes replaces its
+own document. The documents stay while no worker runs. One that was not renewed for
+`STALE` counts only while there is none that is younger.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
+from shared.models import Model
 from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo, ObjectStore
@@ -30,12 +31,13 @@ from shared.workflows import ResolvedWorkflow
 STALE = timedelta(days=7)
 KNOWN_FOR_S = 10.0
 MOST = 50
-"""Kinds of workers that are looked at, the latest first."""
+"""Kinds of workers that are read, the latest first."""
 
 
 class Lack(Part):
-    """Why something cannot be done, and the command that makes it possible: ends of a
-    sentence, without their dot.
+    """Why something cannot be done, and the command that makes it possible.
+
+    Both are ends of a sentence, without the dot.
     """
 
     because: str
@@ -43,8 +45,9 @@ class Lack(Part):
 
 
 class Ability(Part):
-    """What stands between a worker and one model; nothing: it can run it. `sha256`: of
-    the weights that it means.
+    """What a worker lacks to run one model, if anything.
+
+    `sha256`: checksum of the weights that it would run.
     """
 
     sha256: str
@@ -62,123 +65,126 @@ class Announcement(Document):
 
     @property
     def kind(self) -> str:
-        """Sixteen digits of all that it says, but for who says it."""
-        return hashlib.sha256(
-            canonical_json(self.model_dump(mode="json", exclude={"host"}))
-        ).hexdigest()[:16]
+        """Sixteen digits that identify everything in the document but the host."""
+        abilities = canonical_json(self.model_dump(mode="json", exclude={"host"}))
+        return hashlib.sha256(abilities).hexdigest()[:16]
 
     def place(self) -> str:
+        """Key of the document."""
         return keys.worker(self.kind, self.host)
 
     def lacks(self, workflow: ResolvedWorkflow) -> list[Lack]:
-        """What such a worker lacks for this very workflow, its models included;
-        nothing: it can run it.
+        """What such a worker lacks for this workflow and its models; empty if it can run
+        it.
         """
         found: list[Lack] = []
         for step in workflow.steps:
-            other = Lack(
-                because=f"release {self.release} has no step {step.kind}",
-                command="run newer workers",
-            )
-            found += self.steps.get(step.kind, (other,))
+            found += self._lacks_for_step(step.kind)
             if step.model is not None:
-                ability, name = self.models.get(step.model.name), step.model.name
-                unknown = Lack(
-                    because=f"the workers know no such model as {name}",
-                    command=_adding(name),
-                )
-                found += (
-                    ability.lacks
-                    if ability and ability.sha256 == step.model.sha256
-                    else (unknown,)
-                )
+                found += self._lacks_for_model(step.model)
         return list(dict.fromkeys(found))
 
+    def _lacks_for_step(self, kind: str) -> Sequence[Lack]:
+        known = self.steps.get(kind)
+        if known is not None:
+            return known
+        because = f"release {self.release} has no step {kind}"
+        return [Lack(because=because, command="run newer workers")]
 
-def _adding(name: str) -> str:
-    return f"run `darkroom models add FILE --name {name}` where they run"
+    def _lacks_for_model(self, model: Model) -> Sequence[Lack]:
+        ability = self.models.get(model.name)
+        if ability and ability.sha256 == model.sha256:
+            return ability.lacks
+        because = f"the workers know no such model as {model.name}"
+        command = f"run `darkroom models add FILE --name {model.name}` where they run"
+        return [Lack(because=because, command=command)]
 
 
 def together(lacks: Sequence[Lack]) -> Lack:
-    """Several as one: all of it has to be done."""
+    """Several lacks as one, for which everything has to be done."""
     because = dict.fromkeys(lack.because for lack in lacks)
     commands = dict.fromkeys(lack.command for lack in lacks)
     return Lack(because=", ".join(because), command=", then ".join(commands))
 
 
 def sentence(workflow: ResolvedWorkflow, lack: Lack) -> str:
+    """Why no worker can run the workflow, and the way out, as an error's sentence."""
     return f"no worker can run {workflow.ref.name!r}: {lack.because}; {lack.command}"
 
 
 class Offers:
-    """What the workers announced, remembered for `KNOWN_FOR_S`. Thread-safe; one thread
-    asks, the others go on.
+    """What the workers announced, cached for `KNOWN_FOR_S`.
 
-    What is not known counts as available: nothing was announced yet, or the store is
-    away.
+    Thread-safe: one thread reads the store, the others use what is known. A workflow
+    counts as available where nothing was announced yet, or the store is away.
     """
 
     def __init__(self, store: ObjectStore, settings: StoreSettings) -> None:
-        self._store, self._bucket = store, settings.bucket_results
-        self._asking = threading.Lock()
-        self._asked_s: float | None = None
-        self._known: dict[str, Announcement] = {}  # by kind, the latest first
+        self._store = store
+        self._bucket = settings.bucket_results
+        self._reading = threading.Lock()
+        self._read_s: float | None = None
+        # By kind, the latest first.
+        self._known: dict[str, Announcement] = {}
 
     @property
     def is_fresh(self) -> bool:
-        """Whether an answer needs no look at the store."""
-        return self._asked_s is not None and monotonic() - self._asked_s < KNOWN_FOR_S
+        """Whether the store need not be read now."""
+        return self._read_s is not None and monotonic() - self._read_s < KNOWN_FOR_S
 
     @property
     def known(self) -> bool:
-        """Whether any worker has said anything, by the last look."""
+        """Whether any worker had announced anything when the store was last read."""
         return bool(self._known)
 
     def lack(self, workflow: ResolvedWorkflow) -> Lack | None:
-        """What is missing where it is missing least; None: some worker can run it, or
-        nobody knows.
+        """The fewest lacks that any kind of worker has. None: some worker can run the
+        workflow, or nothing is known.
         """
         self.refresh()
         each = [announced.lacks(workflow) for announced in self._known.values()]
-        return together(min(each, key=len)) if each and all(each) else None
+        if not each or not all(each):
+            return None
+        return together(min(each, key=len))
 
     def check(self, workflow: ResolvedWorkflow) -> None:
-        """Raises `PermanentError(workflow_unavailable)` with the command that makes it
-        available.
+        """Raise `PermanentError(workflow_unavailable)` with the command that makes the
+        workflow available, if it is not.
         """
-        if lack := self.lack(workflow):
+        lack = self.lack(workflow)
+        if lack is not None:
             raise PermanentError(Code.WORKFLOW_UNAVAILABLE, sentence(workflow, lack))
 
     def refresh(self) -> None:
-        """Ask the store, unless that was done a moment ago. Its troubles change nothing
-        of what is known.
+        """Read the store, unless that was done a moment ago. Nothing changes while it is
+        away.
         """
-        if self.is_fresh or not self._asking.acquire(blocking=False):
+        if self.is_fresh or not self._reading.acquire(blocking=False):
             return
         try:
             with suppress(StorageUnavailable):
-                self._look()
+                self._known = self._read_all()
         finally:
-            self._asked_s = monotonic()
-            self._asking.release()
+            self._read_s = monotonic()
+            self._reading.release()
 
-    def _look(self) -> None:
+    def _read_all(self) -> dict[str, Announcement]:
         found: dict[str, Announcement] = {}
         for info in _latest(self._store.list(self._bucket, keys.WORKERS)):
             kind = keys.kind_of_worker(info.key)
-            if announced := self._known.get(kind) or self._read(info):
+            announced = self._known.get(kind) or self._read(info)
+            if announced is not None:
                 found[kind] = announced
-        self._known = found
+        return found
 
     def _read(self, info: ObjectInfo) -> Announcement | None:
         try:
-            return Announcement.from_bytes(
-                self._store.read(info.bucket, info.key), info.key
-            )
+            data = self._store.read(info.bucket, info.key)
+            return Announcement.from_bytes(data, info.key)
         except NotFound:
             return None
-        # of a later release, or damaged: its worker writes it again
         except PermanentError as error:
+            # It is of a later release, or damaged: its worker writes it again.
             logger().warning("worker.unknown", document=info.key, detail=error.detail)
             return None
 
@@ -186,9 +192,15 @@ class Offers:
 def _latest(listed: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     """The youngest document of each kind, youngest first, without the stale."""
     youngest: dict[str, ObjectInfo] = {}
-    for info in sorted(listed, key=lambda info: info.last_modified):
+    for info in sorted(listed, key=_last_modified):
         youngest[keys.kind_of_worker(info.key)] = info
-    kinds = sorted(youngest.values(), key=lambda info: info.last_modified, reverse=True)
-    return [
-        info for info in kinds if info.last_modified > kinds[0].last_modified - STALE
-    ][:MOST]
+    documents = sorted(youngest.values(), key=_last_modified, reverse=True)
+    if not documents:
+        return []
+    oldest = documents[0].last_modified - STALE
+    fresh = [info for info in documents if info.last_modified > oldest]
+    return fresh[:MOST]
+
+
+def _last_modified(info: ObjectInfo) -> datetime:
+    return info.last_modified

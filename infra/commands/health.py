@@ -14,7 +14,7 @@ import psutil
 import typer
 
 from infra.terminal import shown
-from shared.runtime.heartbeat import told_fault
+from shared.runtime.heartbeat import read_fault
 from shared.runtime.settings import HttpSettings, ProcessSettings, Settings
 
 app = typer.Typer(add_completion=False)
@@ -68,7 +68,7 @@ def _beat(settings: ProcessSettings) -> str:
         return "not ready yet"
     if age_s <= settings.beat_timeout_s:
         return ""
-    return f"stuck for {age_s:.0f} s: {told_fault(file) or 'no sign of life'}"
+    return f"stuck for {age_s:.0f} s: {read_fault(file) or 'no sign of life'}"
 
 
 def connected(port: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from infra.local.program import Program, limit_log, tail
 from infra.local.state import Pids
 from shared.errors import Code, TransientError
-from shared.runtime.heartbeat import told_fault
+from shared.runtime.heartbeat import read_fault
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
@@ -134,7 +134,7 @@ class Child:
             program.beat_timeout_s if pulse.begun else program.start_timeout_s
         ):
             return
-        detail = told_fault(program.beat) or (
+        detail = read_fault(program.beat) or (
             "no sign of life" if pulse.begun else "no sign of life since its start"
         )
         logger().error(

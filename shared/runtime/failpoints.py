@@ -1,5 +1,5 @@
-"""Named points at which a process kills itself or hangs, so that tests can put a fault
-exactly where it hurts.
+"""Named points at which a process kills itself or hangs, so that tests can place a
+fault exactly.
 
 `DARKROOM_FAILPOINT=name:n` sends SIGKILL to the process the n-th time it passes `name`;
 with `name:n:hang` this passage never ends instead. Several are separated by commas.
@@ -34,25 +34,30 @@ NAMES = frozenset(
     }
 )
 
+SPEC = re.compile(r"(?P<name>[a-z_.]+)(:(?P<count>[1-9][0-9]*))?(?P<hang>:hang)?")
+
 _armed: dict[str, int] = {}
 _hanging: set[str] = set()
 _lock = threading.Lock()
 
 
 def arm(spec: str) -> None:
-    """Arm the points of `spec` (`name:n[:hang][,…]`); an unknown name or count is a
-    `SettingsError`.
+    """Arm the points of `spec` (`name:n[:hang][,…]`).
+
+    Raises `SettingsError` for an unknown name or a bad count.
     """
-    armed, hanging = {}, set()
+    armed = {}
+    hanging = set()
     for part in filter(None, spec.split(",")):
-        found = re.fullmatch(r"([a-z_.]+)(?::([1-9][0-9]*))?(:hang)?", part)
-        if not found or found[1] not in NAMES:
+        match = SPEC.fullmatch(part)
+        if not match or match["name"] not in NAMES:
             raise SettingsError(
                 f"DARKROOM_FAILPOINT: {part!r} is not `name:n[:hang]` with a name of {sorted(NAMES)}"
             )
-        armed[found[1]] = int(found[2] or 1)
-        if found[3]:
-            hanging.add(found[1])
+        name = match["name"]
+        armed[name] = int(match["count"] or 1)
+        if match["hang"]:
+            hanging.add(name)
     _armed.clear()
     _armed.update(armed)
     _hanging.clear()
@@ -60,9 +65,7 @@ def arm(spec: str) -> None:
 
 
 def passing(name: str) -> None:
-    """The process passes the point `name`; if it was armed for this passage, this call
-    does not return.
-    """
+    """Pass the point `name`. Does not return if it was armed for this passage."""
     if name not in _armed:
         return
     with _lock:

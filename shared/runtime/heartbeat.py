@@ -1,10 +1,9 @@
-"""Signs of life: a process touches its ready file again and again, as long as it truly
-works.
+"""Signs of life: a process touches its ready file again and again while it works.
 
-A thread looks at every loop of the process and touches the file only while none of them
-is quiet. The supervisor, or a container's health check, compares the file's age with
-`beat_timeout_s`: so a process that is stopped, that hangs, or in which one loop hangs
-is noticed alike. Waiting for a service that is away is no silence.
+A thread watches every loop of the process and touches the file only while none of them
+is quiet for too long. The supervisor, or a container's health check, compares the
+file's age with `beat_timeout_s`, and so notices a process that was stopped, that hangs,
+or in which one loop hangs. Waiting for a service that is away is not silence.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from shared.runtime.settings import ProcessSettings
 
 EVERY_S = 2.0
 QUIET_S = 60.0
-"""A loop that showed nothing for longer hangs. Longer than every time limit of a single
-call to a service.
+"""Longest silence of a loop that works: longer than every time limit of a single call
+to a service.
 """
 
 Quiet = Callable[[], float]
-"""Seconds since a part of the process last showed that it works."""
+"""Returns the seconds since a part of the process last showed that it works."""
 
 
 class Pulse:
@@ -35,11 +34,11 @@ class Pulse:
         self._at_s: float | None = None
 
     def beat(self) -> None:
-        """It moves."""
+        """Show that the loop works."""
         self._at_s = self._now_s()
 
     def rest(self) -> None:
-        """It waits on purpose, however long, until the next `beat`."""
+        """Wait on purpose, however long, until the next `beat`."""
         self._at_s = None
 
     def quiet_s(self) -> float:
@@ -49,7 +48,7 @@ class Pulse:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """What happens here must not take long without a `beat`. Afterwards it rests,
+        """In this block the loop must not be silent for long. Afterwards it rests again
         if it rested before.
         """
         rested = self._at_s is None
@@ -61,8 +60,8 @@ class Pulse:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """What happens here may take any time, or has a limit of its own. Afterwards
-        all is as before.
+        """In this block the loop may take any time, or has a limit of its own.
+        Afterwards all is as before.
         """
         rested = self._at_s is None
         self.rest()
@@ -74,69 +73,72 @@ class Pulse:
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        self.pulse = Pulse()  # nobody looks at it
+        self.pulse = Pulse()
 
 
 _thread = _Thread()
 
 
 def own() -> Pulse:
-    """The pulse of this thread; where it was given none, one that nobody looks at."""
+    """The pulse of this thread; one that is not watched where none was given."""
     return _thread.pulse
 
 
 def give(pulse: Pulse) -> None:
-    """From now on this is the pulse of the calling thread."""
+    """Make `pulse` that of the calling thread."""
     _thread.pulse = pulse
 
 
 class Heartbeat:
-    """Beats for a process made of `parts`; each is `QUIET_S` patient, unless
-    `patience_s` says otherwise.
+    """Touches the ready file of a process made of `parts`.
+
+    Each part may be quiet for `QUIET_S`, unless `limits_s` says otherwise.
     """
 
     def __init__(
         self,
         settings: ProcessSettings,
         parts: Mapping[str, Quiet],
-        patience_s: Mapping[str, float] | None = None,
+        limits_s: Mapping[str, float] | None = None,
     ) -> None:
         self._file = settings.ready_file
         self._every_s = min(EVERY_S, settings.beat_timeout_s / 4)
-        self._parts, self._patience_s = dict(parts), dict(patience_s or {})
+        self._parts = dict(parts)
+        self._limits_s = dict(limits_s or {})
         self._stop = threading.Event()
 
     def fault(self) -> str:
-        """What hangs, in words; nothing while all is well."""
-        quiet = {name: quiet_s() for name, quiet_s in self._parts.items()}
-        return ", ".join(
-            f"{name}: no sign of life for {seconds:.0f} s"
-            for name, seconds in quiet.items()
-            if seconds > self._patience_s.get(name, QUIET_S)
-        )
+        """The parts that hang, as a sentence; empty while all is well."""
+        faults = []
+        for name, quiet_s in self._parts.items():
+            seconds = quiet_s()
+            if seconds > self._limits_s.get(name, QUIET_S):
+                faults.append(f"{name}: no sign of life for {seconds:.0f} s")
+        return ", ".join(faults)
 
     def start(self, address: str = "") -> None:
-        """The process is ready: beat from now on. `address` of its figures is left in
-        the file.
+        """The process is ready: beat from now on.
 
-        On a full disk it is left there as soon as there is room: no process ends for
-        want of it.
+        `address`, where the process serves its metrics, is written into the file; on a
+        full disk as soon as there is room, as no process should end for that.
         """
-        if self._file:
-            told = _told(self._file, address)
-            arguments = (self._file, address, told)
-            threading.Thread(
-                target=self._run, args=arguments, name="heartbeat", daemon=True
-            ).start()
+        if self._file is None:
+            return
+        is_written = _write(self._file, address)
+        arguments = (self._file, address, is_written)
+        threading.Thread(
+            target=self._run, args=arguments, name="heartbeat", daemon=True
+        ).start()
 
     def stop(self) -> None:
+        """End the beats."""
         self._stop.set()
 
     def beat(self, file: Path) -> None:
-        """Touch the file, or leave what is wrong beside it."""
+        """Touch the file, or write what is wrong beside it."""
         fault = self.fault()
-        # a full or vanished disk is not a process that hangs; its owner sees a file
-        # grow old
+        # A full or vanished disk is not a hanging process; the supervisor sees that the
+        # file grows old.
         with suppress(OSError):
             if fault:
                 fault_file(file).write_text(fault)
@@ -144,14 +146,14 @@ class Heartbeat:
                 file.touch()
                 fault_file(file).unlink(missing_ok=True)
 
-    def _run(self, file: Path, address: str, told: bool) -> None:
+    def _run(self, file: Path, address: str, is_written: bool) -> None:
         while not self._stop.wait(self._every_s):
-            told = told or _told(file, address)
-            if told:
+            is_written = is_written or _write(file, address)
+            if is_written:
                 self.beat(file)
 
 
-def _told(file: Path, address: str) -> bool:
+def _write(file: Path, address: str) -> bool:
     try:
         file.write_text(address)
     except OSError:
@@ -160,12 +162,12 @@ def _told(file: Path, address: str) -> bool:
 
 
 def fault_file(ready_file: Path) -> Path:
-    """Where a process that works in part says what hangs."""
+    """Where a process of which a part hangs writes which."""
     return ready_file.with_name(f"{ready_file.name}.fault")
 
 
-def told_fault(ready_file: Path) -> str:
-    """What hangs, in the process's own words, if it could still say."""
+def read_fault(ready_file: Path) -> str:
+    """What the process wrote about its fault; empty if it wrote nothing."""
     try:
         return fault_file(ready_file).read_text()
     except OSError:

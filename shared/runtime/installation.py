@@ -8,8 +8,8 @@ from pathlib import Path
 from shared.errors import SettingsError
 
 DISTRIBUTION = "darkroom-restoration"
-"""Darkroom's name on a package index; `darkroom` is somebody else's there, and is only
-our command.
+"""Darkroom's name on a package index, where `darkroom` is another project's; our command
+has that name.
 """
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +74,8 @@ def _where_to_find(extra: str) -> str:
 def _has_pip() -> bool:
     """Whether pip is installed beside Darkroom.
 
-    The metadata is asked, not the import system: setuptools hooks the search for pip,
-    and warns there of modules that other packages imported before.
+    This reads the metadata and does not search for the module: setuptools hooks the
+    search for pip, and warns there of modules that other packages imported before.
     """
     try:
         metadata.distribution("pip")

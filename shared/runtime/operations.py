@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` of each process, on a port for those who run it."""
+"""`/healthz`, `/readyz` and `/metrics` of each process, on a port for operators."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from shared.runtime.settings import ProcessSettings
 
 CLIENT_S = 10
 FRESH_S = 10.0
-"""A service that was heard from within this time is there."""
+"""A service that answered within this time is available."""
 State = Callable[[], Mapping[str, bool]]
-"""Of each service that the process needs: was it there, when it was last asked?"""
+"""Returns, for each service that the process needs, whether it was available when it
+was last used.
+"""
 
 
 def start(
@@ -33,15 +35,15 @@ def start(
         heartbeat.start()
         return
     host = settings.metrics_host
-    server = (_Server6 if ":" in host else _Server)(
-        (host, settings.metrics_port), _handler(heartbeat, registry, state)
-    )
+    is_ipv6 = ":" in host
+    server_class = _Server6 if is_ipv6 else _Server
+    handler = _handler(heartbeat, registry, state)
+    server = server_class((host, settings.metrics_port), handler)
     threading.Thread(
         target=server.serve_forever, name="operations", daemon=True
     ).start()
-    heartbeat.start(
-        f"http://{f'[{host}]' if ':' in host else host}:{server.server_address[1]}"
-    )
+    name = f"[{host}]" if is_ipv6 else host
+    heartbeat.start(f"http://{name}:{server.server_address[1]}")
 
 
 class _Server(ThreadingHTTPServer):
@@ -61,28 +63,27 @@ def _handler(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._say(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                self._send(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif path == "/healthz":
                 fault = heartbeat.fault()
-                self._json(503 if fault else 200, {"status": fault or "ok"})
+                status = 503 if fault else 200
+                self._send_json(status, {"status": fault or "ok"})
             elif path == "/readyz":
-                there = state()
-                told = {
-                    name: "ok" if well else "unavailable"
-                    for name, well in there.items()
-                }
-                self._json(200 if all(there.values()) else 503, told)
+                services = state()
+                status = 200 if all(services.values()) else 503
+                self._send_json(status, _words(services))
             else:
-                self._json(404, {"status": "there are /healthz, /readyz and /metrics"})
+                hint = "there are /healthz, /readyz and /metrics"
+                self._send_json(404, {"status": hint})
 
         do_HEAD = do_GET
 
-        def _json(self, status: int, body: object) -> None:
-            self._say(status, json.dumps(body).encode(), "application/json")
+        def _send_json(self, status: int, body: object) -> None:
+            self._send(status, json.dumps(body).encode(), "application/json")
 
-        def _say(self, status: int, body: bytes, kind: str) -> None:
+        def _send(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command != "HEAD":
@@ -92,3 +93,10 @@ def _handler(
             pass
 
     return Handler
+
+
+def _words(services: Mapping[str, bool]) -> dict[str, str]:
+    return {
+        name: "ok" if is_available else "unavailable"
+        for name, is_available in services.items()
+    }

@@ -43,8 +43,8 @@ EVENTS = {
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
     "upload.queued": "An upload was accepted and its task published.",
     "upload.rejected": "An upload was refused, with `code`.",
-    "upload.duplicate": "An upload asked for what was restored before; it shares that result.",
-    "upload.ignored": "A notification asked for nothing (our own output, a deleted object, an event seen before).",
+    "upload.duplicate": "The same photo was restored before with the same workflow; the upload shares that result.",
+    "upload.ignored": "A notification called for nothing (our own output, a deleted object, an event seen before).",
     "upload.failed": "An upload met a bug of ours, `error` raised at `where`; it was refused as `internal`.",
     "upload.unpublished": "A decision is written down but could not be published; the sweep will.",
     "quarantine.no_copy": "A rejected object could not be copied into quarantine, with `code`; its reason is there.",
@@ -116,24 +116,23 @@ METRICS = {
 
 
 def raised_at(error: BaseException) -> str:
-    """File and line, for a log that must not have the error's own words: they may quote
-    what a person wrote.
+    """File and line, for logs that must not contain the error's own words: they may
+    quote what a user wrote.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    return (
-        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
-    )
+    if not frames:
+        return "unknown"
+    last = frames[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def logger() -> structlog.stdlib.BoundLogger:
-    """A logger; bind ids once per message, then log one canonical line per unit of
-    work.
-    """
+    """The logger. Bind ids once per message, then log one line per unit of work."""
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger())
 
 
 class _Lines:
-    """stderr; where it ends on a full disk, lines are lost and no work is."""
+    """stderr, of which a full disk costs lines and no work."""
 
     def write(self, text: str) -> None:
         with suppress(OSError):
@@ -146,9 +145,6 @@ class _Lines:
 
 def configure(settings: ProcessSettings, process: str) -> None:
     """Set up logging of this process to stderr; called once by each entry point."""
-    pretty = settings.log_format == "pretty" or (
-        settings.log_format == "auto" and sys.stderr.isatty()
-    )
     level = getattr(logging, settings.log_level.upper())
     structlog.configure(
         processors=[
@@ -156,15 +152,7 @@ def configure(settings: ProcessSettings, process: str) -> None:
             lambda _logger, _method, event: {"process": process, **event},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if pretty else [structlog.processors.format_exc_info]),
-            # Not the renderer's own way with tracebacks: it prints every variable, keys
-            # and tokens among them.
-            structlog.dev.ConsoleRenderer(
-                colors=not wants_no_colour(),
-                exception_formatter=structlog.dev.plain_traceback,
-            )
-            if pretty
-            else structlog.processors.JSONRenderer(),
+            *_renderers(settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Lines())),
@@ -177,3 +165,20 @@ def configure(settings: ProcessSettings, process: str) -> None:
     )
     for variable, meant in unknown_variables().items():
         logger().warning("setting.unknown", variable=variable, nearest=meant or None)
+
+
+def _renderers(settings: ProcessSettings) -> list[structlog.typing.Processor]:
+    is_pretty = settings.log_format == "pretty"
+    if settings.log_format == "auto":
+        is_pretty = sys.stderr.isatty()
+    if not is_pretty:
+        json_lines = structlog.processors.JSONRenderer()
+        return [structlog.processors.format_exc_info, json_lines]
+    # Not the renderer's own tracebacks: they show every variable, keys and tokens among
+    # them.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=not wants_no_colour(),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]

@@ -25,7 +25,7 @@ from handlers.reconcile.report import SweepReport
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
 from shared.runtime import heartbeat, operations
-from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, told_fault
+from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, read_fault
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import METRICS
 from tests.support.fakes import FakeClock
@@ -111,7 +111,7 @@ def test_one_loop_that_hangs_ends_the_beat(tmp_path: Path, clock: FakeClock) -> 
     beats.beat(file)
     assert not file.exists()
     assert (
-        told_fault(file)
+        read_fault(file)
         == beats.fault()
         == f"consumer: no sign of life for {QUIET_S + 1:.0f} s"
     )
@@ -119,7 +119,7 @@ def test_one_loop_that_hangs_ends_the_beat(tmp_path: Path, clock: FakeClock) -> 
     beats.beat(file)
     assert file.exists()
     assert not fault_file(file).exists()
-    assert beats.fault() == told_fault(file) == ""
+    assert beats.fault() == read_fault(file) == ""
 
 
 def test_a_beat_comes_again_and_again(tmp_path: Path) -> None:
