@@ -23,7 +23,7 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.arrivals import Arrivals
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from handlers.reconcile.report import SweepReport
 from shared.errors import TransientError
 from shared.runtime import operations
@@ -55,8 +55,8 @@ class Loop:
         self.pulse = Pulse(ctx.clock.monotonic)
         self.well = True
         self.ctx = replace(ctx, store=HeartbeatStore(ctx.store, self.pulse))
-        calls_beside = beside.calls if beside else None
-        self.calls: Calls = Calls(self.ctx, self.pulse, calls_beside)
+        retries_beside = beside.retries if beside else None
+        self.retries: DueRetries = DueRetries(self.ctx, self.pulse, retries_beside)
 
     def start(
         self, name: str, rounds: Round, stop: threading.Event
@@ -133,7 +133,7 @@ def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
 
 def _retry_rounds(loop: Loop) -> Round:
     interval_s = loop.ctx.settings.sweep_interval_s
-    return Round(loop.calls.call_due, lambda _: min(RETRY_LOOK_S, interval_s))
+    return Round(loop.retries.publish_due, lambda _: min(RETRY_LOOK_S, interval_s))
 
 
 def _arrival_rounds(loop: Loop, figures: SweepFigures) -> Round:
@@ -151,7 +151,7 @@ def _arrival_rounds(loop: Loop, figures: SweepFigures) -> Round:
 def _pass_rounds(
     loop: Loop, audit_log: AuditLog | None, figures: SweepFigures
 ) -> Round:
-    memory = Memory(calls=loop.calls)
+    memory = Memory(retries=loop.retries)
     interval_s = loop.ctx.settings.sweep_interval_s
 
     def sweep() -> float:

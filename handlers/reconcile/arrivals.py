@@ -1,20 +1,24 @@
-"""A look at what was uploaded of late, between two whole passes: nothing of it may lack
-a receipt.
+"""A look at what was uploaded of late, between two whole passes.
+
+Finds: new uploads that are older than a lease and have no receipt. Does: gives them to
+`on_upload`. Safe to repeat: `on_upload` finds what was decided before.
 
 New uploads lie among all others, in the order of their keys, so `uploads` is listed
-whole; where the bucket keeps no versions in ranges, side by side, which are known from
-the look before. Nothing else is listed, and the receipt of an upload is asked for once,
-when the upload is new. So a look costs one request for each thousand uploads and one
-for each new one, whatever receipts, results and reasons were ever stored.
+whole; where the bucket keeps no versions this is done in ranges at the same time, whose
+bounds are known from the look before. Nothing else is listed, and the receipt of an
+upload is looked up once, when the upload is new. So a look costs one request for each
+thousand uploads and one for each new one, however many receipts, results and reasons
+were ever stored.
 
-An object's time may be older than its arrival: of an upload in parts it is that of its
-beginning. Such a one is asked about, however late it is completed. What else comes with
-a time of long ago (copies by the store itself, replicas) is found by the next whole
-pass, and so is everything where this process forgets what it knows.
+An object's time may be older than its arrival: that of a multipart upload is the time
+of its beginning. Such an upload is looked up however late it is completed. What else
+comes with an old time (copies by the store itself, replicas) is found by the next whole
+pass, and so is everything that a restarted process does not remember.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +27,7 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime
 
 from handlers.context import Context
-from handlers.reconcile.isolation import Apart, store_answers
+from handlers.reconcile.isolation import Isolation, check_store
 from handlers.reconcile.pass_context import chunks
 from handlers.reconcile.report import Look
 from handlers.reconcile.uploads import decide
@@ -38,10 +42,9 @@ READERS = 8
 RANGE = 10_000
 """Objects of one range: ten pages."""
 MOST_FAILED = 10_000
-"""Uploads that met a fault and are tried at each look; more are left to the whole pass.
-"""
+"""Uploads that met an error and are tried at each look; more are left to the pass."""
 
-Known = tuple[str, str, datetime]
+UploadVersion = tuple[str, str, datetime]
 """Key, version or ETag, and time: one upload."""
 
 
@@ -55,8 +58,8 @@ class Looked(Document):
 
 @dataclass
 class _Range:
-    """What was listed of one range: how much, the keys at which to divide it, and what
-    must be asked about.
+    """What was listed of one range: the number of uploads, the keys at which to divide
+    it, and the uploads to look up.
     """
 
     uploads: int = 0
@@ -64,121 +67,151 @@ class _Range:
     new: list[ObjectInfo] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Times:
+    """Uploads with a time from `since` on are new, and so are multipart uploads that
+    began after `multipart_since`.
+    """
+
+    now: datetime
+    since: datetime
+    multipart_since: datetime
+
+    def is_new(self, info: ObjectInfo) -> bool:
+        if info.last_modified >= self.since:
+            return True
+        is_multipart = "-" in info.etag
+        return is_multipart and info.last_modified >= self.multipart_since
+
+
 class Arrivals:
-    """Of one process, whose memory makes a look cheap, and is needed for nothing else."""
+    """The looks of one process. Its memory makes a look cheap, and is needed for
+    nothing else.
+    """
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._since: datetime | None = None
         self._bounds: list[str] = []
-        self._decided: set[Known] = set()
-        self._failed: set[Known] = set()
+        self._decided: set[UploadVersion] = set()
+        self._failed: set[UploadVersion] = set()
 
     def look(self) -> Look:
-        """Raises `StorageUnavailable`: the next look begins where this one began."""
-        started = self._ctx.clock.monotonic()
-        now = self._begin()
-        look, apart = Look(), Apart(self._ctx)
-        with ThreadPoolExecutor(READERS, "arrivals") as pool:
-            starts = ["", *self._bounds]
-            ranges = list(
-                pool.map(
-                    lambda start: self._list(start, frozenset(self._bounds), now),
-                    starts,
-                )
-            )
+        """Look once. Raises `StorageUnavailable`: the next look begins where this one
+        began.
+        """
+        started_s = self._ctx.clock.monotonic()
+        times = self._times()
+        look = Look()
+        isolation = Isolation(self._ctx)
+        with ThreadPoolExecutor(READERS, "arrivals") as executor:
+            ranges = self._list_all(times, executor)
             look.uploads = sum(found.uploads for found in ranges)
-            decided, failed = set[Known](), set[Known]()
-            new = {_known(info): info for found in ranges for info in found.new}
-            for listed in chunks(
-                info for known, info in new.items() if known not in self._decided
-            ):
-                for info, missed in apart.each(
-                    "arrivals", pool, self._is_missed, listed, upload_id_of
-                ):
-                    if isinstance(missed, Exception):
-                        failed.add(_known(info))
-                    elif missed is not None:
-                        decided.add(_known(info))
-                        look.notifications_missed += missed
-                look.new += len(listed)
-        self._decided = decided | (self._decided & new.keys())
-        self._failed = failed if len(failed) <= MOST_FAILED else set()
-        self._bounds = _thinned(
-            sorted({bound for found in ranges for bound in found.bounds}), look.uploads
-        )
-        self._end(now)
-        look.failed, look.seconds = (
-            apart.taken(),
-            round(self._ctx.clock.monotonic() - started, 3),
-        )
+            self._decide_all(ranges, look, isolation, executor)
+        self._bounds = _bounds_of(ranges, look.uploads)
+        self._save(times.now)
+        look.failed = isolation.take_failed()
+        look.seconds = round(self._ctx.clock.monotonic() - started_s, 3)
         logger().info("sweep.looked", **look.printed())
         return look
 
-    def _begin(self) -> datetime:
-        """The store's own time. A fresh process learns how far the looks have come."""
+    def _times(self) -> _Times:
+        settings = self._ctx.settings
+        now = self._now()
+        since = now if self._since is None else min(self._since, now)
+        multipart_since = now - timedelta(seconds=settings.multipart_max_age_s)
+        return _Times(now, since, min(since, multipart_since))
+
+    def _now(self) -> datetime:
+        """Return the store's own time. A restarted process reads how far the looks had
+        come.
+        """
+        results = self._ctx.settings.bucket_results
         try:
-            with self._ctx.store.open(
-                self._ctx.settings.bucket_results, keys.ARRIVALS
-            ) as stream:
+            with self._ctx.store.open(results, keys.ARRIVALS) as stream:
                 now: datetime = stream.info.served_at or stream.info.last_modified
                 if self._since is None:
-                    self._since = Looked.from_bytes(
-                        b"".join(stream.chunks()), keys.ARRIVALS
-                    ).since
-        # nobody looked yet, or it is damaged: the whole pass of every fresh process
-        # sees to the rest
+                    data = b"".join(stream.chunks())
+                    self._since = Looked.from_bytes(data, keys.ARRIVALS).since
         except Exception:
-            store_answers(self._ctx)
+            # There was no look yet, or the document is damaged. The whole pass of every
+            # restarted process finds what was uploaded before.
+            check_store(self._ctx)
             now = self._ctx.clock.now()
         return now
 
-    def _end(self, now: datetime) -> None:
-        self._since = now - MARGIN - timedelta(seconds=self._ctx.settings.lease_s)
+    def _save(self, now: datetime) -> None:
+        lease = timedelta(seconds=self._ctx.settings.lease_s)
+        self._since = now - MARGIN - lease
         data = Looked(since=self._since).to_bytes()
+        results = self._ctx.settings.bucket_results
         try:
-            self._ctx.store.put(
-                self._ctx.settings.bucket_results,
-                keys.ARRIVALS,
-                data,
-                "application/json",
-            )
+            self._ctx.store.put(results, keys.ARRIVALS, data, "application/json")
         except Exception:
-            store_answers(self._ctx)  # else nothing depends on this one object
+            check_store(self._ctx)  # otherwise nothing depends on this one object
 
-    def _list(self, start: str, bounds: frozenset[str], now: datetime) -> _Range:
-        """From `start` up to the next bound, which is known by its key alone: not every
-        store sorts as we do.
+    def _list_all(self, times: _Times, executor: ThreadPoolExecutor) -> list[_Range]:
+        bounds = frozenset(self._bounds)
+
+        def list_from(start: str) -> _Range:
+            return self._list(start, bounds, times)
+
+        return list(executor.map(list_from, ["", *self._bounds]))
+
+    def _list(self, start: str, bounds: frozenset[str], times: _Times) -> _Range:
+        """List from `start` up to the next bound, which is known by its key alone: not
+        every store sorts as we do.
         """
-        found, settings = _Range(), self._ctx.settings
-        since = now if self._since is None or self._since > now else self._since
-        parts_since = min(since, now - timedelta(seconds=settings.multipart_max_age_s))
-        for info in self._ctx.store.list_versions(settings.bucket_uploads, start):
+        found = _Range()
+        uploads = self._ctx.settings.bucket_uploads
+        for info in self._ctx.store.list_versions(uploads, start):
             found.uploads += 1
-            # versions are listed in one go
+            # Buckets with versions are listed in one go.
             if found.uploads % RANGE == 0 and info.version is None:
                 found.bounds.append(info.key)
-            begun_long_ago = "-" in info.etag and info.last_modified >= parts_since
-            is_new = (
-                info.last_modified >= since
-                or begun_long_ago
-                or _known(info) in self._failed
-            )
-            if is_new and not info.key.endswith("/"):
+            is_folder = info.key.endswith("/")
+            is_wanted = times.is_new(info) or _version_of(info) in self._failed
+            if is_wanted and not is_folder:
                 found.new.append(info)
             if info.key in bounds:
                 found.bounds.append(info.key)
                 break
         return found
 
+    def _decide_all(
+        self,
+        ranges: Sequence[_Range],
+        look: Look,
+        isolation: Isolation,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        """Decide on the new uploads that have no receipt."""
+        new = {_version_of(info): info for found in ranges for info in found.new}
+        decided = self._decided & new.keys()
+        failed: set[UploadVersion] = set()
+        unknown = (info for version, info in new.items() if version not in decided)
+        for infos in chunks(unknown):
+            look.new += len(infos)
+            outcomes = isolation.run_each(
+                "arrivals", executor, self._is_missed, infos, upload_id_of
+            )
+            for info, is_missed in outcomes:
+                if isinstance(is_missed, Exception):
+                    failed.add(_version_of(info))
+                elif is_missed is not None:
+                    decided.add(_version_of(info))
+                    look.notifications_missed += is_missed
+        self._decided = decided
+        self._failed = failed if len(failed) <= MOST_FAILED else set()
+
     def _is_missed(self, info: ObjectInfo) -> bool | None:
-        """Whether the upload had no receipt, and has one now. None: its notification
-        may still be on its way.
+        """Return whether the upload had no receipt, and has one now. None: its
+        notification may still be on its way.
         """
         ctx = self._ctx
         receipt = ctx.uploads.receipt_info(upload_id_of(info))
-        # Younger than its receipt: the same bytes were put again at the same key, which
-        # is another upload.
+        # An upload younger than its receipt: the same bytes were put again at the same
+        # key, which is another upload.
         if receipt is not None and receipt.last_modified >= info.last_modified:
             return False
         if info.age_s <= ctx.settings.lease_s:
@@ -187,11 +220,13 @@ class Arrivals:
         return True
 
 
-def _known(info: ObjectInfo) -> Known:
+def _version_of(info: ObjectInfo) -> UploadVersion:
     return info.key, info.version or info.etag, info.last_modified
 
 
-def _thinned(bounds: Sequence[str], uploads: int) -> list[str]:
-    """Of many bounds, as many as there are ranges."""
-    step = max(1, -(-len(bounds) * RANGE // max(uploads, 1)))
-    return list(bounds[step - 1 :: step])
+def _bounds_of(ranges: Sequence[_Range], uploads: int) -> list[str]:
+    """Return the bounds for the next look: about as many as there are full ranges."""
+    bounds = sorted({bound for found in ranges for bound in found.bounds})
+    step = math.ceil(len(bounds) * RANGE / max(uploads, 1))
+    step = max(1, step)
+    return bounds[step - 1 :: step]

@@ -1,5 +1,7 @@
-"""Documents that cannot be read, made anew from what is left; the damaged bytes are
-kept in the archive bucket.
+"""Damaged documents, made anew from what is left.
+
+The damaged bytes are kept in the archive bucket before anything is written in their
+place. Safe to repeat: a repaired document is not damaged any more.
 """
 
 from __future__ import annotations
@@ -7,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from handlers.context import Context
 from shared import __version__, workflows
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.telemetry import logger
+from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import (
     Document,
@@ -25,7 +30,9 @@ from shared.uploads.documents import (
 )
 from shared.uploads.outcome import ERASED_FAULT, ERASED_KEY
 
-PNG, HEAD_BYTES = b"\x89PNG\r\n\x1a\n", 24
+PNG = b"\x89PNG\r\n\x1a\n"
+HEAD_BYTES = 24
+"""Bytes of a PNG up to its width and height."""
 LOST_REASON = Fault(
     error_code=Code.BAD_DOCUMENT,
     error_detail="why it failed could not be read any more; `darkroom dead retry` or another upload begins anew",
@@ -35,86 +42,95 @@ LOST = "made anew by the sweep from the receipt and the result: the steps, tiles
 D = TypeVar("D", bound=Document)
 
 
+@dataclass(frozen=True)
+class _Digest:
+    sha256: str
+    size: int
+    head: bytes
+
+
 def keep(ctx: Context, key: str, bucket: str = "") -> None:
-    """Copy a damaged document of the results bucket into the archive, before anything
-    is written in its place.
+    """Copy a damaged document into the archive; it lies in the results bucket, unless
+    another is named.
     """
     info = ctx.store.head(bucket or ctx.settings.bucket_results, key)
     ctx.store.copy(info, ctx.settings.bucket_archive, keys.damaged(key))
 
 
 def repair_record(ctx: Context, task_id: str) -> bool:
-    """Write a damaged record anew. Reads receipts until it finds the task's: rare, and
-    then thorough.
+    """Write a damaged record anew, from the receipt and the result of its task.
 
-    Without its result the record is taken away instead, so that the photo is restored
-    again.
+    Receipts are read until the task's is found: this is rare, and then thorough.
+    Without its result the record is deleted, so that the photo is restored again.
     """
-    receipt = _find(
-        ctx,
-        "receipts/",
-        Receipt,
-        lambda found: found.task_id == task_id and found.decision == "queued",
-    )
+
+    def is_of_task(receipt: Receipt) -> bool:
+        return receipt.task_id == task_id and receipt.decision == "queued"
+
+    receipt = _find(ctx, "receipts/", Receipt, is_of_task)
     if receipt is None:
-        return _told("record", repaired=False)
+        return _logged("record", repaired=False)
     keep(ctx, keys.record(task_id))
     try:
-        record = _record(ctx, receipt)
+        record = _record_of(ctx, receipt)
     except NotFound:
         ctx.uploads.delete_record(task_id)
         ctx.uploads.write_receipt(receipt)
-        return _told("record", repaired=True)
+        return _logged("record", repaired=True)
     ctx.uploads.write_record(record)
-    return _told("record", repaired=True)
+    return _logged("record", repaired=True)
 
 
 def repair_receipt(ctx: Context, upload_id: str) -> bool:
-    """Write a damaged receipt anew, whose upload is gone, from the record of what was
+    """Write a damaged receipt, whose upload is gone, anew from the record of what was
     made of it.
     """
-    record = _find(
-        ctx, "processed/", Record, lambda found: found.upload_id == upload_id
-    )
+
+    def is_of_upload(record: Record) -> bool:
+        return record.upload_id == upload_id
+
+    record = _find(ctx, "processed/", Record, is_of_upload)
     if record is None:
-        return _told("receipt", repaired=False)
+        return _logged("receipt", repaired=False)
     keep(ctx, keys.receipt(upload_id))
     ctx.uploads.write_receipt(Receipt.of_record(record))
-    return _told("receipt", repaired=True)
+    return _logged("receipt", repaired=True)
 
 
 def repair_reason(ctx: Context, upload_id: str) -> bool:
-    """Write a damaged reason anew from the receipt. Why a worker gave the photo up is
-    lost, that it did is not.
+    """Write a damaged reason anew from the receipt.
 
-    The photo is not restored again by itself: its owner may have cancelled it.
+    Why a worker gave the photo up is lost; that it did is not. The photo is not
+    restored again by itself, because its owner may have cancelled it.
     """
     try:
         receipt = ctx.uploads.receipt(upload_id)
     except PermanentError:
-        return _told("reason", repaired=False)
-    fault, rejected = receipt.fault or LOST_REASON, receipt.decision == "rejected"
-    if receipt.source.key == ERASED_KEY:
-        fault = ERASED_FAULT
+        return _logged("reason", repaired=False)
     bucket, key = ctx.settings.bucket_quarantine, keys.reason(upload_id)
-    reason = Reason(
-        upload_id=upload_id,
+    ended_at = ctx.store.head(bucket, key).last_modified
+    keep(ctx, key, bucket)
+    ctx.uploads.write_reason(_reason_of(receipt, ended_at))
+    return _logged("reason", repaired=True)
+
+
+def _reason_of(receipt: Receipt, ended_at: datetime) -> Reason:
+    is_erased = receipt.source.key == ERASED_KEY
+    is_rejected = receipt.decision == "rejected"
+    fault = ERASED_FAULT if is_erased else receipt.fault or LOST_REASON
+    return Reason(
+        upload_id=receipt.upload_id,
         task_id=receipt.task_id,
         error_code=fault.error_code,
         error_detail=fault.error_detail,
-        status="rejected" if rejected and fault is not ERASED_FAULT else "failed",
+        status="rejected" if is_rejected and not is_erased else "failed",
         source=receipt.source,
         retries=receipt.retries,
-        at=receipt.decided_at
-        if rejected
-        else ctx.store.head(bucket, key).last_modified,
+        at=receipt.decided_at if is_rejected else ended_at,
     )
-    keep(ctx, key, bucket)
-    ctx.uploads.write_reason(reason)
-    return _told("reason", repaired=True)
 
 
-def _told(kind: str, *, repaired: bool) -> bool:
+def _logged(kind: str, *, repaired: bool) -> bool:
     logger().error("document.damaged", kind=kind, repaired=repaired)
     return repaired
 
@@ -122,37 +138,37 @@ def _told(kind: str, *, repaired: bool) -> bool:
 def _find(
     ctx: Context, prefix: str, kind: type[D], wanted: Callable[[D], bool]
 ) -> D | None:
+    """Return the first document under a prefix that is wanted, and can be read."""
     bucket = ctx.settings.bucket_results
     for info in ctx.store.list(bucket, prefix):
-        if info.key.endswith(".json"):
-            try:
-                found = kind.from_bytes(ctx.store.read(bucket, info.key), info.key)
-            except PermanentError:
-                continue
-            if wanted(found):
-                return found
+        if not info.key.endswith(".json"):
+            continue
+        try:
+            found = kind.from_bytes(ctx.store.read(bucket, info.key), info.key)
+        except PermanentError:
+            continue
+        if wanted(found):
+            return found
     return None
 
 
-def _record(ctx: Context, receipt: Receipt) -> Record:
-    """Raises `NotFound` when there is no result, or not a whole one."""
+def _record_of(ctx: Context, receipt: Receipt) -> Record:
+    """Return what receipt and result say of a restoration.
+
+    Raises `NotFound` when there is no result, or not a whole one.
+    """
     assert receipt.task_id is not None
     assert receipt.workflow is not None
-    with ctx.store.open(
-        ctx.settings.bucket_results, keys.result(receipt.task_id)
-    ) as stream:
-        info, (sha256, size, head) = stream.info, _digest(stream.chunks())
-    said = info.metadata.get("bytes", str(size)), info.metadata.get("sha256", sha256)
-    if (
-        not head.startswith(PNG)
-        or len(head) < HEAD_BYTES
-        or said != (str(size), sha256)
-    ):
-        raise NotFound(
-            Code.BAD_DOCUMENT, f"{info.key}: {size} bytes that are no whole result"
-        )
-    width, height = struct.unpack(">II", head[16:HEAD_BYTES])  # of its first chunk
-    stored = info.last_modified
+    key = keys.result(receipt.task_id)
+    with ctx.store.open(ctx.settings.bucket_results, key) as stream:
+        info = stream.info
+        digest = _digest(stream.chunks())
+    if not _is_whole(info, digest):
+        detail = f"{key}: {digest.size} bytes that are no whole result"
+        raise NotFound(Code.BAD_DOCUMENT, detail)
+    # The first chunk of a PNG begins with its size.
+    width, height = struct.unpack(">II", digest.head[16:HEAD_BYTES])
+    stored_at = info.last_modified
     return Record(
         task_id=receipt.task_id,
         upload_id=receipt.upload_id,
@@ -166,13 +182,13 @@ def _record(ctx: Context, receipt: Receipt) -> Record:
         steps=[],
         width=width,
         height=height,
-        result_key=info.key,
-        result_sha256=sha256,
-        result_bytes=size,
+        result_key=key,
+        result_sha256=digest.sha256,
+        result_bytes=digest.size,
         attempts=1,
         queued_at=receipt.decided_at,
-        started_at=stored,
-        finished_at=stored,
+        started_at=stored_at,
+        finished_at=stored_at,
         duration_seconds=0.0,
         queue_seconds=0.0,
         peak_memory_bytes=0,
@@ -181,19 +197,29 @@ def _record(ctx: Context, receipt: Receipt) -> Record:
     )
 
 
-def _digest(chunks: Iterator[bytes]) -> tuple[str, int, bytes]:
-    digest, size, head = hashlib.sha256(), 0, b""
+def _is_whole(info: ObjectInfo, digest: _Digest) -> bool:
+    """Return whether a result is a PNG, and what its metadata says that it is."""
+    is_png = digest.head.startswith(PNG) and len(digest.head) == HEAD_BYTES
+    size = info.metadata.get("bytes", str(digest.size))
+    sha256 = info.metadata.get("sha256", digest.sha256)
+    return is_png and size == str(digest.size) and sha256 == digest.sha256
+
+
+def _digest(chunks: Iterator[bytes]) -> _Digest:
+    digest = hashlib.sha256()
+    size = 0
+    head = b""
     for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
         head = (head + chunk)[:HEAD_BYTES]
-    return digest.hexdigest(), size, head
+    return _Digest(digest.hexdigest(), size, head)
 
 
-def _models(asked: WorkflowRef) -> list[ModelRef]:
-    """The models of a workflow, if this release still has it as it was."""
+def _models(workflow: WorkflowRef) -> list[ModelRef]:
+    """Return the models of a workflow, if this release still has it as it was."""
     try:
-        resolved = workflows.resolve(asked.name, asked.params)
+        resolved = workflows.resolve(workflow.name, workflow.params)
     except PermanentError:
         return []
-    return resolved.models if resolved.ref.signature == asked.signature else []
+    return resolved.models if resolved.ref.signature == workflow.signature else []

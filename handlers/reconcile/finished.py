@@ -1,139 +1,110 @@
-"""First stage: which tasks have a record and which uploads a reason; new records are
-read, to see that they can be.
+"""Stage 1: which tasks have a record, and which uploads a reason.
+
+Finds: records and reasons, by listing; records that are new since the last pass are
+read. Does: makes a damaged record anew (`damage.repair_record`). Safe to repeat: the
+listing changes nothing, and a repaired record is read as any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from handlers.reconcile import damage
-from handlers.reconcile.pass_context import Work, chunks
-from handlers.reconcile.tables import Entry, Ids, packed, text
+from handlers.reconcile.orphans import Orphans
+from handlers.reconcile.pass_context import PassContext, chunks
+from handlers.reconcile.tables import Entry, Ids, packed
 from shared.errors import PermanentError
 from shared.s3.store import ObjectInfo
-from shared.uploads import keys
 from shared.uploads.documents import Record
 
-ORPHAN_S = 3600.0
-"""Age at which a result without a record belongs to no attempt that could still write
-one.
-"""
-ORPHANS = 10_000
-"""Most of them looked after in one pass."""
+PREFIX = "processed/"
 
 
-class Ends:
-    """The ends that the bucket knows."""
+class FinishedIndex:
+    """The ends that the bucket has, by task (records) and by upload (reasons).
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._records, self._reasons = Ids(), Ids()
+    `new_reasons` came since the last pass: their receipts are looked at, however old
+    those are. `orphans` are results without a record.
+    """
+
+    def __init__(self) -> None:
+        self.records = Ids()
+        self.reasons = Ids()
         self.new_reasons = Ids()
-        """The receipts of these must be looked at, however old they are."""
-        self._orphans: dict[bytes, ObjectInfo] = {}
-        settings = work.ctx.settings
-        for listed in chunks(
-            work.ctx.store.list(settings.bucket_results, "processed/")
-        ):
-            self._look_at(listed)
-        for info in work.ctx.store.list(settings.bucket_quarantine):
-            upload_id, _, name = info.key.partition("/")
-            if name == "reason.json" and (upload := packed(upload_id)):
-                self._reasons.add(upload, info.last_modified)
-                if work.marks.is_since(info.last_modified):
-                    self.new_reasons.add(upload, info.last_modified)
+        self.orphans = Orphans()
 
     def when(self, entry: Entry) -> datetime | None:
-        """When an upload ended, by the store's clock; None: it did not yet."""
+        """Return when an upload ended, by the store's clock. None: it did not yet."""
         if not entry.queued:
             return entry.written
-        return self._records.when(entry.task) or self._reasons.when(entry.upload)
+        return self.records.when(entry.task) or self.reasons.when(entry.upload)
 
     def has_reason(self, entry: Entry) -> bool:
-        return entry.upload in self._reasons
+        return entry.upload in self.reasons
 
     def has_record(self, entry: Entry) -> bool:
-        return entry.task in self._records
+        return entry.task in self.records
 
-    def retire_orphans(self, waited_for: Container[bytes]) -> None:
-        """Move results that no record names, and that nobody waits for, into the
-        archive bucket.
-        """
-        for task, info in self._orphans.items():
-            if task not in waited_for:
-                self._work.apart.step(
-                    "orphans", text(task), partial(self._retire, info, text(task))
-                )
 
-    def _retire(self, info: ObjectInfo, task_id: str) -> None:
-        work, store, settings = (
-            self._work,
-            self._work.ctx.store,
-            self._work.ctx.settings,
-        )
-        if work.ctx.uploads.has_record(task_id):
-            return
-        work.report.results_retired += 1
-        if work.dry_run:
-            return
-        store.copy(info, settings.bucket_archive, info.key)
-        store.delete(settings.bucket_results, info.key)
-        store.delete(settings.bucket_results, keys.preview(task_id))
-        # a worker found the result there, and committed it meanwhile
-        if work.ctx.uploads.has_record(task_id):
-            store.copy(
-                replace(info, bucket=settings.bucket_archive),
-                settings.bucket_results,
-                info.key,
-            )
+def scan_finished(sweep: PassContext) -> FinishedIndex:
+    """List all records and reasons."""
+    index = FinishedIndex()
+    settings = sweep.ctx.settings
+    listing = sweep.ctx.store.list(settings.bucket_results, PREFIX)
+    for listed in chunks(listing):
+        _add_records(sweep, index, listed)
+    for info in sweep.ctx.store.list(settings.bucket_quarantine):
+        upload_id, _, name = info.key.partition("/")
+        upload = packed(upload_id)
+        if upload and name == "reason.json":
+            index.reasons.add(upload, info.last_modified)
+            if sweep.watermarks.is_since(info.last_modified):
+                index.new_reasons.add(upload, info.last_modified)
+    return index
 
-    @property
-    def orphans(self) -> Container[bytes]:
-        return self._orphans.keys()
 
-    def _look_at(self, listed: list[ObjectInfo]) -> None:
-        new = [
-            info
-            for info in listed
-            if info.key.endswith(".json") and self._work.marks.is_new(info)
-        ]
-        damaged = {
-            info.key
-            for info, data in self._work.read(new)
-            if not self._is_whole(info, data)
-        }
-        for info in listed:
-            name, _, kind = info.key.removeprefix("processed/").rpartition(".")
-            task = packed(name)
-            if task and kind == "json" and info.key not in damaged:
-                self._records.add(task, info.last_modified)
-            elif task and kind == "png" and task not in self._records:
-                self._consider(task, info)
-        self._work.marks.passed(listed[-1].key, len(new))
+def _add_records(
+    sweep: PassContext, index: FinishedIndex, listed: list[ObjectInfo]
+) -> None:
+    records = [info for info in listed if info.key.endswith(".json")]
+    new = [info for info in records if sweep.watermarks.is_new(info)]
+    unusable = {
+        info.key
+        for info, data in sweep.read_all(new)
+        if not _is_usable(sweep, info, data)
+    }
+    for info in listed:
+        name, _, kind = info.key.removeprefix(PREFIX).rpartition(".")
+        task = packed(name)
+        if task and kind == "json" and info.key not in unusable:
+            index.records.add(task, info.last_modified)
+        elif task and kind == "png" and task not in index.records:
+            index.orphans.add(task, info)
+    sweep.watermarks.passed(listed[-1].key, len(new))
 
-    def _consider(self, task: bytes, info: ObjectInfo) -> None:
-        if info.age_s > ORPHAN_S and len(self._orphans) < ORPHANS:
-            self._orphans[task] = info
 
-    def _is_whole(self, info: ObjectInfo, data: bytes) -> bool:
-        """Whether there is a record that can be read, if need be after its repair."""
-        try:
-            Record.from_bytes(data, info.key)
-        except PermanentError:
-            report = self._work.report
-            report.damaged += 1
-            task_id = info.key.removeprefix("processed/").removesuffix(".json")
-            if self._work.dry_run:
-                return False
-            repaired = self._work.apart.step(
-                "damage", task_id, lambda: damage.repair_record(self._work.ctx, task_id)
-            )
-            if repaired is None:
-                self._work.again(info)
-                return False
-            report.repaired += repaired
-            return repaired and self._work.ctx.uploads.has_record(task_id)
-        return True
+def _is_usable(sweep: PassContext, info: ObjectInfo, data: bytes) -> bool:
+    """Return whether the task has a record that can be read, if need be after its
+    repair.
+    """
+    try:
+        Record.from_bytes(data, info.key)
+    except PermanentError:
+        return _is_repaired(sweep, info)
+    return True
+
+
+def _is_repaired(sweep: PassContext, info: ObjectInfo) -> bool:
+    sweep.report.damaged += 1
+    if sweep.dry_run:
+        return False
+    task_id = info.key.removeprefix(PREFIX).removesuffix(".json")
+    repair = partial(damage.repair_record, sweep.ctx, task_id)
+    repaired = sweep.isolation.run("damage", task_id, repair)
+    if repaired is None:
+        sweep.read_again(info)
+        return False
+    sweep.report.repaired += repaired
+    # Without its result the record was deleted instead.
+    return repaired and sweep.ctx.uploads.has_record(task_id)

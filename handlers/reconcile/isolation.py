@@ -1,4 +1,4 @@
-"""One object at a time: whatever is wrong with it costs only itself."""
+"""Each object by itself: whatever is wrong with one of them delays no other."""
 
 from __future__ import annotations
 
@@ -15,61 +15,58 @@ from shared.runtime.telemetry import logger, raised_at
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 
-I = TypeVar("I")  # noqa: E741
+ItemT = TypeVar("ItemT")
 T = TypeVar("T")
 
 
-class Apart:
-    """Steps about one object each. `failed`: how many of them did; each was told in the
-    log, by the object's id.
+class Isolation:
+    """Runs actions about one object each, and logs those that fail.
 
-    Every method raises `BrokerUnavailable`, and `StorageUnavailable` where the store as
-    a whole is away.
+    `failed` counts the failures. Every method raises `BrokerUnavailable`, and
+    `StorageUnavailable` where the store as a whole is down.
     """
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self.failed = 0
 
-    def step(self, stage: str, ident: str, step: Callable[[], T]) -> T | None:
-        """What the step returns; None: it failed."""
+    def run(self, stage: str, ident: str, action: Callable[[], T]) -> T | None:
+        """Return what the action returns; None: it failed."""
         try:
-            return step()
+            return action()
         except Exception as error:
-            self.fault(stage, ident, error)
+            self.add_failure(stage, ident, error)
             return None
 
-    def each(
+    def run_each(
         self,
         stage: str,
-        pool: Executor,
-        step: Callable[[I], T],
-        items: Sequence[I],
-        ident: Callable[[I], str],
-    ) -> Iterator[tuple[I, T | Exception]]:
-        """The same step for many objects, side by side: what it returned or raised for
+        executor: Executor,
+        action: Callable[[ItemT], T],
+        items: Sequence[ItemT],
+        ident_of_item: Callable[[ItemT], str],
+    ) -> Iterator[tuple[ItemT, T | Exception]]:
+        """Do the same for many objects at a time. Yields what it returned or raised for
         each, in order.
         """
-        for item, outcome in zip(
-            items, pool.map(partial(_tried, step), items), strict=True
-        ):
+        outcomes = executor.map(partial(_result_or_error, action), items)
+        for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                self.fault(stage, ident(item), outcome)
+                self.add_failure(stage, ident_of_item(item), outcome)
             yield item, outcome
 
-    def taken(self) -> int:
-        """`failed`, which begins anew."""
+    def take_failed(self) -> int:
+        """Return `failed`, and begin to count anew."""
         failed, self.failed = self.failed, 0
         return failed
 
-    def fault(self, stage: str, ident: str, error: Exception) -> None:
-        """One object met an error that was caught elsewhere."""
+    def add_failure(self, stage: str, ident: str, error: Exception) -> None:
+        """Count and log an error that was caught elsewhere, by the object's id."""
         if isinstance(error, BrokerUnavailable):
             raise error
-        if isinstance(error, StorageUnavailable) and not isinstance(
-            error, ObjectRefused
-        ):
-            store_answers(self._ctx)
+        is_refusal = isinstance(error, ObjectRefused)
+        if isinstance(error, StorageUnavailable) and not is_refusal:
+            check_store(self._ctx)
         self.failed += 1
         logger().error(
             "sweep.object_failed",
@@ -80,22 +77,24 @@ class Apart:
         )
 
 
-def store_answers(ctx: Context) -> None:
-    """Raises `StorageUnavailable` where it does not, about whatever object."""
+def check_store(ctx: Context) -> None:
+    """Raise `StorageUnavailable` where the store does not even list."""
     next(iter(ctx.store.list(ctx.settings.bucket_results, keys.SWEEP)), None)
 
 
-def ident_of(what: ObjectInfo | Entry) -> str:
-    """The id of an entry, or the one in the key of a document of ours: no word of a
-    person's gets into the log.
+def ident_of(subject: ObjectInfo | Entry) -> str:
+    """Return the id of an entry, or the one in the key of one of our documents.
+
+    Nothing that a person wrote gets into the log.
     """
-    if isinstance(what, Entry):
-        return text(what.upload)
-    return next(filter(packed, re.split(r"[/.]", what.key)), "")
+    if isinstance(subject, Entry):
+        return text(subject.upload)
+    parts = re.split(r"[/.]", subject.key)
+    return next(filter(packed, parts), "")
 
 
-def _tried(step: Callable[[I], T], item: I) -> T | Exception:
+def _result_or_error(action: Callable[[ItemT], T], item: ItemT) -> T | Exception:
     try:
-        return step(item)
+        return action(item)
     except Exception as error:
         return error

@@ -10,52 +10,58 @@ from itertools import islice
 from typing import TypeVar
 
 from handlers.context import Context
-from handlers.reconcile.isolation import Apart, ident_of
+from handlers.reconcile.isolation import Isolation, ident_of
 from handlers.reconcile.report import SweepReport
-from handlers.reconcile.watermark import Marks
+from handlers.reconcile.watermark import Watermarks
 from shared.errors import NotFound
 from shared.s3.store import ObjectInfo
 
 CHUNK = 500
-"""Objects looked at together: bounds what is read ahead and what is asked of the audit log
-at once.
+"""Objects handled together. It bounds what is read ahead, and what the audit log is
+asked at once.
 """
 
 T = TypeVar("T")
 
 
 @dataclass
-class Work:
-    """`since`: look only at what is younger. `pool` reads documents side by side."""
+class PassContext:
+    """One pass. `since`: only younger objects count. `executor` reads documents at the
+    same time.
+    """
 
     ctx: Context
-    marks: Marks
+    watermarks: Watermarks
     report: SweepReport
-    pool: ThreadPoolExecutor
+    executor: ThreadPoolExecutor
     since: datetime | None
-    apart: Apart
+    isolation: Isolation
 
     @property
     def dry_run(self) -> bool:
         return self.report.dry_run
 
-    def read(self, infos: Sequence[ObjectInfo]) -> Iterator[tuple[ObjectInfo, bytes]]:
-        """These objects, in order. What is gone is left out, and so is, until the next
-        pass, what cannot be read.
+    def read_all(
+        self, infos: Sequence[ObjectInfo]
+    ) -> Iterator[tuple[ObjectInfo, bytes]]:
+        """Yield these objects with their content, in order.
 
-        Gone is what is no longer listed: a store may deny for a while what it lists.
+        Deleted objects are left out, and so are, until the next pass, those that cannot
+        be read. Deleted is only what is no longer listed: a store may refuse for a while
+        an object that it lists.
         """
-        for info, data in self.apart.each(
-            "read", self.pool, self._read, infos, ident_of
-        ):
+        found = self.isolation.run_each(
+            "read", self.executor, self._read, infos, ident_of
+        )
+        for info, data in found:
             if isinstance(data, bytes):
                 yield info, data
             else:
-                self.again(info)
+                self.read_again(info)
 
-    def again(self, info: ObjectInfo) -> None:
-        """This document is to be read by the next pass, too, whoever makes it."""
-        self.marks.unread(info.last_modified)
+    def read_again(self, info: ObjectInfo) -> None:
+        """Have the next pass read this document, whichever process makes that pass."""
+        self.watermarks.unread(info.last_modified)
 
     def _read(self, info: ObjectInfo) -> bytes | None:
         try:
@@ -65,6 +71,7 @@ class Work:
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the items in lists of `CHUNK`."""
     rest = iter(items)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk

@@ -1,53 +1,56 @@
-"""A late stage: previews that nobody looks at any more are deleted, with everything
-that was made for them.
+"""A late stage: old previews are deleted, with everything that was made for them.
 
-A preview is worth its place while somebody compares it. Whoever wants it again asks for
-it again, and it is the same.
+Finds: receipts of previews that were requested longer than `preview_expires_s` ago.
+Does: deletes result, record, reason and, last, the receipt. Safe to repeat: what broke
+off still has its receipt, and is found again. A preview that is requested anew is the
+same as before.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from handlers.reconcile.pass_context import Work
+from handlers.reconcile.pass_context import PassContext
 from shared.errors import NotFound
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 
 PREFIX = keys.receipt("preview/").removesuffix(".json")
 MOST = 10_000
-"""Deleted in one pass."""
+"""Most of them deleted in one pass."""
 
 
-def delete_expired(work: Work) -> None:
-    """Delete previews asked for longer than `preview_expires_s` ago, by the store's
-    clock.
-
-    The receipt goes last: what broke off is found again by the next pass.
-    """
-    settings = work.ctx.settings
+def delete_expired(sweep: PassContext) -> None:
+    """Delete expired previews; their age is by the store's clock."""
+    settings = sweep.ctx.settings
     if settings.preview_expires_s == 0:
         return
-    for info in work.ctx.store.list(settings.bucket_results, PREFIX):
-        if info.age_s > settings.preview_expires_s:
-            gone = work.dry_run or work.apart.step(
-                "previews", info.key, partial(_delete, work, info)
-            )
-            work.report.previews_expired += bool(gone)
-            if work.report.previews_expired == MOST:
-                break
+    for info in sweep.ctx.store.list(settings.bucket_results, PREFIX):
+        if info.age_s <= settings.preview_expires_s:
+            continue
+        sweep.report.previews_expired += _is_deleted(sweep, info)
+        if sweep.report.previews_expired == MOST:
+            break
 
 
-def _delete(work: Work, listed: ObjectInfo) -> bool:
-    store, settings = work.ctx.store, work.ctx.settings
+def _is_deleted(sweep: PassContext, receipt: ObjectInfo) -> bool:
+    if sweep.dry_run:
+        return True
+    delete = partial(_delete, sweep, receipt)
+    return bool(sweep.isolation.run("previews", receipt.key, delete))
+
+
+def _delete(sweep: PassContext, receipt: ObjectInfo) -> bool:
+    ctx = sweep.ctx
     try:
-        if store.head(listed.bucket, listed.key).age_s <= settings.preview_expires_s:
-            return False  # asked for anew since it was listed
+        current = ctx.store.head(receipt.bucket, receipt.key)
     except NotFound:
         return False
-    upload = listed.key.removeprefix("receipts/").removesuffix(".json")
-    task_id = upload.rpartition("/")[2]
-    work.ctx.uploads.delete_results(task_id)
-    work.ctx.uploads.delete_reason(upload)
-    store.delete(listed.bucket, listed.key)
+    if current.age_s <= ctx.settings.preview_expires_s:
+        return False  # requested anew since it was listed
+    upload_id = receipt.key.removeprefix("receipts/").removesuffix(".json")
+    task_id = upload_id.rpartition("/")[2]
+    ctx.uploads.delete_results(task_id)
+    ctx.uploads.delete_reason(upload_id)
+    ctx.store.delete(receipt.bucket, receipt.key)
     return True

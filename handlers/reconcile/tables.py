@@ -1,5 +1,5 @@
-"""What a sweep must remember of a million objects, in tens of bytes apiece instead of
-hundreds.
+"""What the sweep must remember of a million objects, in tens of bytes each instead of
+the hundreds that Python objects take.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import IntFlag, auto
 from uuid import UUID
 
 from shared.broker.topology import restore_queue
+from shared.uploads.messages import Priority
 from shared.uploads.ref import UploadRef
 
 ID_BYTES = 16
@@ -23,28 +25,29 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 def packed(ident: str) -> bytes:
-    """An id of ours, or any text, as 16 bytes; `b""` for what is no id."""
+    """Return an id as 16 bytes; `b""` for a text that is no id of ours."""
     return bytes.fromhex(ident.replace("-", "")) if _ID.fullmatch(ident) else b""
 
 
 def text(ident: bytes) -> str:
+    """Return 16 bytes as the id that they were made of."""
     return str(UUID(bytes=ident))
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly; a time without a zone is UTC."""
-    return (
-        (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
-    ) // timedelta(microseconds=1)
+    """Return exact microseconds since 1970; a time without a zone is UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def moment(us: int) -> datetime:
+    """Return the time that is so many microseconds after 1970."""
     return EPOCH + timedelta(microseconds=us)
 
 
 class Ids:
-    """Ids with a time each: 24 bytes apiece, found by bisection. They are added in
-    ascending order, as listed.
+    """Ids with a time: 24 bytes each, found by bisection. They are added in ascending
+    order, as the store lists them.
     """
 
     def __init__(self) -> None:
@@ -58,12 +61,12 @@ class Ids:
         self._times.append(micros(when))
 
     def place(self, ident: bytes) -> int | None:
-        """The number of an id in the table; None: it was not added."""
+        """Return the position of an id in the table, None if it was not added."""
         place = bisect_left(self, ident)
         return place if place < len(self) and self[place] == ident else None
 
     def when(self, ident: bytes) -> datetime | None:
-        """The time that was added with an id; None: it was not added."""
+        """Return the time that was added with an id, None if it was not added."""
         place = self.place(ident)
         return None if place is None else moment(self._times[place])
 
@@ -78,6 +81,15 @@ class Ids:
 
     def __getitem__(self, place: int) -> bytes:
         return bytes(self._ids[place * ID_BYTES : (place + 1) * ID_BYTES])
+
+
+class ReceiptFlag(IntFlag):
+    """The yes-or-no facts of a receipt, one bit each."""
+
+    INTERACTIVE = auto()
+    QUEUED = auto()
+    HAS_TASK = auto()
+    HAS_CALLBACK = auto()
 
 
 @dataclass(frozen=True)
@@ -108,42 +120,57 @@ class Entry:
     @property
     def queue(self) -> str:
         """Where its message is, if it has one."""
-        return restore_queue("interactive" if self.interactive else "bulk", self.lane)
+        priority: Priority = "interactive" if self.interactive else "bulk"
+        return restore_queue(priority, self.lane)
+
+    @property
+    def flags(self) -> ReceiptFlag:
+        flags = ReceiptFlag(0)
+        if self.interactive:
+            flags |= ReceiptFlag.INTERACTIVE
+        if self.queued:
+            flags |= ReceiptFlag.QUEUED
+        if self.task:
+            flags |= ReceiptFlag.HAS_TASK
+        if self.callback:
+            flags |= ReceiptFlag.HAS_CALLBACK
+        return flags
 
 
 class Unsettled:
-    """Receipts whose end is not in sight, ascending by upload: 50 bytes apiece."""
+    """Receipts to look at again in the next pass, sorted by upload id: 50 bytes each."""
 
-    _LAYOUT = struct.Struct("16s16sqqH")
+    _LAYOUT = struct.Struct("16s16sqqBB")
+    """Upload, task, written [µs], upload time [µs], flags, lane."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def add(self, entry: Entry) -> None:
-        flags = (
-            entry.interactive
-            | entry.queued << 1
-            | bool(entry.task) << 2
-            | entry.lane << 3
-            | entry.callback << 8
+        """Append an entry; its upload id must be the largest so far."""
+        self._data += self._LAYOUT.pack(
+            entry.upload,
+            entry.task,
+            micros(entry.written),
+            micros(entry.upload_time),
+            entry.flags,
+            entry.lane,
         )
-        times = micros(entry.written), micros(entry.upload_time)
-        self._data += self._LAYOUT.pack(entry.upload, entry.task, *times, flags)
 
     def __len__(self) -> int:
         return len(self._data) // self._LAYOUT.size
 
     def __iter__(self) -> Iterator[Entry]:
-        for upload, task, written, upload_time, flags in self._LAYOUT.iter_unpack(
-            self._data
-        ):
+        for row in self._LAYOUT.iter_unpack(self._data):
+            upload, task, written, upload_time, bits, lane = row
+            flags = ReceiptFlag(bits)
             yield Entry(
-                upload,
-                task if flags & 4 else b"",
-                moment(written),
-                moment(upload_time),
-                bool(flags & 1),
-                bool(flags & 2),
-                flags >> 3 & 31,
-                bool(flags & 256),
+                upload=upload,
+                task=task if ReceiptFlag.HAS_TASK in flags else b"",
+                written=moment(written),
+                upload_time=moment(upload_time),
+                interactive=ReceiptFlag.INTERACTIVE in flags,
+                queued=ReceiptFlag.QUEUED in flags,
+                lane=lane,
+                callback=ReceiptFlag.HAS_CALLBACK in flags,
             )

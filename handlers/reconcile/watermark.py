@@ -17,19 +17,25 @@ from shared.uploads import keys
 from shared.uploads.documents import Document
 
 SAVE_EVERY = 5_000
-"""Documents read between two notes of the cursor."""
+"""Documents read between two writes of the cursor."""
 MARGIN = timedelta(seconds=2)
 """Object times come in whole seconds."""
 
 
 class Watermark(Document):
+    """`sweep/state.json`."""
+
     since: datetime | None = None
     cursor: str = ""
     ahead: datetime | None = None
 
 
-class Marks:
-    """The watermark during one pass, which began at `now` by the store's clock."""
+class Watermarks:
+    """The watermark during one pass, which began at `now` by the store's clock.
+
+    `reread`: where a next pass must read from that remembers what this one found
+    unsettled.
+    """
 
     def __init__(
         self,
@@ -39,91 +45,92 @@ class Marks:
         now: datetime,
         save: bool,
     ) -> None:
-        self._store, self._bucket, self._save, self._now = store, bucket, save, now
+        self._store = store
+        self._bucket = bucket
+        self._save = save
+        self._now = now
         if self._is_ahead(stored.since) or self._is_ahead(stored.ahead):
             stored = Watermark()
-        self._stored = self._from = stored
+        self._stored = stored
+        self._from = stored
         self._until = now - MARGIN
         self.reread = self._until
-        """Where a next pass must read from that remembers what this one found
-        unsettled.
-        """
         self._read = 0
 
     @classmethod
-    def open(cls, store: ObjectStore, bucket: str, dry_run: bool) -> Marks:
-        """From where the last pass ended."""
+    def open(cls, store: ObjectStore, bucket: str, dry_run: bool) -> Watermarks:
+        """Begin where the last pass ended."""
         try:
             with store.open(bucket, keys.SWEEP) as stream:
                 stored = Watermark.from_bytes(b"".join(stream.chunks()), keys.SWEEP)
-                return cls(
-                    store,
-                    bucket,
-                    stored,
-                    stream.info.served_at or stream.info.last_modified,
-                    not dry_run,
-                )
+                now = stream.info.served_at or stream.info.last_modified
+                return cls(store, bucket, stored, now, not dry_run)
         except Exception:
-            # raises where it is not this object alone
+            # Raises `StorageUnavailable` where it is not this object alone.
             next(iter(store.list(bucket, keys.SWEEP)), None)
-            stored = Watermark()  # never swept, or damaged: everything is looked at
-        if not dry_run and (written := _written(store, bucket, stored)):
-            return cls(store, bucket, stored, written.last_modified, save=True)
-        return cls(store, bucket, stored, EPOCH + MARGIN, save=False)
+        # There was no pass yet, or the document is damaged: everything is looked at.
+        stored = Watermark()
+        written = None if dry_run else _write(store, bucket, stored)
+        if written is None:
+            return cls(store, bucket, stored, EPOCH + MARGIN, save=False)
+        return cls(store, bucket, stored, written.last_modified, save=True)
 
     def begin_at(self, since: datetime) -> None:
         """Look only at documents from `since` on, whatever the stored watermark says."""
         self._from = Watermark(since=None if self._is_ahead(since) else since)
 
-    def _is_ahead(self, moment: datetime | None) -> bool:
-        """Noted when the store's clock was ahead, which was put right: all that came
-        since would be older than that.
-        """
-        return moment is not None and EPOCH + MARGIN < self._now < moment
-
     def is_new(self, info: ObjectInfo, changed: datetime | None = None) -> bool:
-        """Whether this document must be read, as it, or what belongs to it, was
-        `changed`.
+        """Return whether this document must be read, because it, or what belongs to it,
+        was `changed`.
         """
-        since = self._from.ahead if info.key <= self._from.cursor else self._from.since
+        is_before_cursor = info.key <= self._from.cursor
+        since = self._from.ahead if is_before_cursor else self._from.since
         return since is None or (changed or info.last_modified) >= since
 
     def is_since(self, changed: datetime) -> bool:
-        """Whether that was after the last whole pass."""
+        """Return whether that was after the last whole pass."""
         return self._from.since is None or changed >= self._from.since
 
     def unsettled(self, written: datetime) -> None:
-        """A document of this time is not settled: who remembers nothing must read from
-        there.
+        """A document of this time is not settled: a process that remembers nothing must
+        read from there.
         """
         self._until = min(self._until, written)
 
     def unread(self, written: datetime) -> None:
-        """A document of this time could not be read: everybody must read from there."""
+        """A document of this time could not be read: every process must read from
+        there.
+        """
         self.unsettled(written)
         self.reread = min(self.reread, written)
 
     def passed(self, key: str, documents: int) -> None:
-        """So many documents more were read; all keys up to this one are done."""
+        """So many more documents were read, and all keys up to this one are done."""
         self._read += documents
         if self._read >= SAVE_EVERY and key > self._stored.cursor:
             self._read = 0
-            self._write(
-                Watermark(since=self._stored.since, cursor=key, ahead=self._until)
-            )
+            since = self._stored.since
+            self._write(Watermark(since=since, cursor=key, ahead=self._until))
 
     def finished(self) -> None:
         """The pass is complete."""
         self._write(Watermark(since=self._until))
 
+    def _is_ahead(self, moment: datetime | None) -> bool:
+        """Return whether a time was written while the store's clock was wrong.
+
+        Everything uploaded since the clock was set right would seem older than that.
+        """
+        return moment is not None and EPOCH + MARGIN < self._now < moment
+
     def _write(self, mark: Watermark) -> None:
         if self._save:
-            _written(self._store, self._bucket, mark)
+            _write(self._store, self._bucket, mark)
 
 
-def _written(store: ObjectStore, bucket: str, mark: Watermark) -> ObjectInfo | None:
-    """None: the store does not take this one object, so that every pass reads
-    everything; it can do all else.
+def _write(store: ObjectStore, bucket: str, mark: Watermark) -> ObjectInfo | None:
+    """None: the store refuses this one object, so every pass reads everything, and does
+    all else as ever.
     """
     try:
         return store.put(bucket, keys.SWEEP, mark.to_bytes(), "application/json")

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from infra.dead_letters import letters
 from infra.local.program import Program
 from infra.local.supervisor import Supervisor
@@ -104,14 +104,14 @@ def test_a_photo_that_hangs_every_time_is_set_aside(
     folder = tmp_path / "stack"
     hanging, harmless = upload(own, WIDTH, 30), upload(own, 40, 30)
     with patched(tmp_path / "code", HANGS), supervised(own, folder) as supervisor:
-        calls = Calls(own)
+        calls = DueRetries(own)
 
         def said(event: str) -> list[dict[str, Any]]:
             """Meanwhile the supervisor has its look, and tries that are due are called,
             as by the sweep process.
             """
             supervisor.keep_running()
-            calls.call_due()
+            calls.publish_due()
             return lines(folder, event)
 
         (failed,) = eventually(lambda: said("task.failed"), "the end of the photo", 180)

@@ -18,7 +18,7 @@ from handlers.context import Context
 from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from infra.dead_letters import letters
 from shared import models, offers
 from shared.models import registry
@@ -257,10 +257,10 @@ def test_a_photo_waits_for_its_model_and_loses_no_try(
         waits = put(own, "a.png")
         assert waits.kind == "queued"
         assert waits.task_id
-        calls = Calls(own)
+        calls = DueRetries(own)
         eventually(
             lambda: (
-                calls.call_due() * 0 or len(worker.said("task.retried")) > 2 * TRIES
+                calls.publish_due() * 0 or len(worker.said("task.retried")) > 2 * TRIES
             ),
             "refusals",
             240,
@@ -271,7 +271,7 @@ def test_a_photo_waits_for_its_model_and_loses_no_try(
         assert not worker.said("task.failed")
         pull(tmp_path)
         made = eventually(
-            lambda: calls.call_due() * 0 or record(own, waits.task_id or ""),
+            lambda: calls.publish_due() * 0 or record(own, waits.task_id or ""),
             "the record",
             240,
         )

@@ -21,7 +21,7 @@ from PIL import Image
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from infra.dead_letters import letters
 from shared import __version__, workflows
 from shared.uploads.documents import Record
@@ -94,11 +94,11 @@ def until(ctx: Context, task: str) -> Record:
     """Its record; meanwhile every try that is due is called, as the sweep process does
     it.
     """
-    calls = Calls(ctx)
+    calls = DueRetries(ctx)
     return cast(
         Record,
         eventually(
-            lambda: calls.call_due() * 0 or record(ctx, task),
+            lambda: calls.publish_due() * 0 or record(ctx, task),
             f"the record of {task}",
             120,
         ),
@@ -122,9 +122,11 @@ def test_each_photo_is_restored_by_its_own_release(
     with patched(tmp_path / "code", release(presets)):
         later = Worker(own)
     with later:
-        calls = Calls(own)
+        calls = DueRetries(own)
         eventually(
-            lambda: calls.call_due() * 0 or len(later.said("task.retried")) > 2 * TRIES,
+            lambda: (
+                calls.publish_due() * 0 or len(later.said("task.retried")) > 2 * TRIES
+            ),
             "refusals",
             120,
         )

@@ -14,7 +14,7 @@ import pytest
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from shared.broker.topology import restore_queue
 from shared.errors import Code, NotFound
 from shared.uploads import keys
@@ -63,9 +63,11 @@ def reason(ctx: Context, receipt: Receipt) -> Reason | None:
 
 def ended(ctx: Context, receipt: Receipt) -> Reason:
     """Its reason; tries that are due are called for, as the sweep does."""
-    calls = Calls(ctx)
+    calls = DueRetries(ctx)
     return eventually(
-        lambda: calls.call_due() * 0 or reason(ctx, receipt), "the bad photo's end", 240
+        lambda: calls.publish_due() * 0 or reason(ctx, receipt),
+        "the bad photo's end",
+        240,
     )
 
 
@@ -151,12 +153,12 @@ def test_a_reason_that_the_store_refuses_ends_no_worker(
     unwanted = f"{ctx.settings.bucket_quarantine}/{keys.reason(gone.upload_id)}"
     proxy.faults[unwanted] = Fault(400, "InvalidRequest", ("PUT",))
     own: dict[str, Any] = {"lease_s": 2.0, "max_crashes": 2}
-    calls = Calls(Context.of(ctx.settings.model_copy(update=own)))
+    calls = DueRetries(Context.of(ctx.settings.model_copy(update=own)))
     with Worker(
         ctx, s3_endpoint_url=f"http://127.0.0.1:{proxy.port}", **QUICK, **own
     ) as worker:
         eventually(
-            lambda: calls.call_due() * 0 or len(worker.said("task.endless")) >= 3,
+            lambda: calls.publish_due() * 0 or len(worker.said("task.endless")) >= 3,
             "three tries to tell",
             240,
         )
@@ -171,5 +173,5 @@ def test_a_reason_that_the_store_refuses_ends_no_worker(
             restore_queue(gone.priority, gone.lane), gone.restore_task.encode()
         )
         assert eventually(
-            lambda: calls.call_due() * 0 or reason(ctx, gone), "the end", 240
+            lambda: calls.publish_due() * 0 or reason(ctx, gone), "the end", 240
         )

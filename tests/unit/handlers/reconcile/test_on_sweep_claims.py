@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from handlers.processes.sweeper import Loop
-from handlers.reconcile.due_retries import Calls
+from handlers.reconcile.due_retries import DueRetries
 from shared.errors import NotFound
 from shared.s3.store import ObjectInfo, ObjectStore
 from shared.uploads import keys
@@ -148,7 +148,7 @@ def test_the_loop_that_works_is_the_one_that_beats(town: Town) -> None:
         works.pulse.beat()
         other.pulse.beat()
         town.later(100)
-        assert works.calls.call_due() == 1
+        assert works.retries.publish_due() == 1
         assert (works.pulse.quiet_s(), other.pulse.quiet_s()) == (0, 100)
 
 
@@ -161,7 +161,9 @@ def test_a_loop_that_waits_for_the_other_is_at_rest(town: Town) -> None:
     passes = Loop(town.ctx, beside=looks)
     looks.pulse.beat()
     passes.pulse.beat()
-    threads = [threading.Thread(target=loop.calls.look) for loop in (looks, passes)]
+    threads = [
+        threading.Thread(target=loop.retries.latest_claims) for loop in (looks, passes)
+    ]
     threads[0].start()
     try:
         assert slow.asked.wait(60)
@@ -224,9 +226,9 @@ def test_a_claim_that_a_worker_goes_on_from_is_not_dropped(
             town.claims("w2").acquire(task, twin)
         return read(bucket, key, version)
 
-    calls = Calls(town.ctx)
+    calls = DueRetries(town.ctx)
     monkeypatch.setattr(town.store, "read", begins)
-    calls.call_due()
+    calls.publish_due()
     held = [key for key in town.store.keys("results") if key.startswith("claims/")]
     assert [key.rpartition("/")[2] for key in held] == ["0001.json", "0002.json"]
 
@@ -237,14 +239,14 @@ def test_a_claim_that_cannot_be_marked_is_called_again_ever_later(town: Town) ->
     town.lose()
     town.later()
     town.store.refuse("results", keys.claim(claim.task_id, 1), FORBIDDEN, "PUT")
-    calls = Calls(town.ctx)
+    calls = DueRetries(town.ctx)
     for _ in range(50):
-        calls.call_due()
+        calls.publish_due()
         town.clock.advance(2)
     assert 2 <= len(town.messages()) <= 8
     town.store.allow()
     town.later(town.ctx.settings.retry_cap_s)
-    assert (calls.call_due(), calls.call_due()) == (1, 0)
+    assert (calls.publish_due(), calls.publish_due()) == (1, 0)
 
 
 def test_a_claim_that_cannot_be_read_is_told_of_ever_more_rarely(town: Town) -> None:
@@ -253,13 +255,13 @@ def test_a_claim_that_cannot_be_read_is_told_of_ever_more_rarely(town: Town) -> 
     town.lose()
     town.later()
     town.store.refuse("results", keys.claim(claim.task_id, 1), FORBIDDEN)
-    calls = Calls(town.ctx)
+    calls = DueRetries(town.ctx)
     with capture_logs() as lines:
         for _ in range(100):
-            assert calls.call_due() == 0
+            assert calls.publish_due() == 0
             town.clock.advance(2)
     told = [line for line in lines if line["event"] == "sweep.object_failed"]
     assert 2 <= len(told) <= 12
     town.store.allow()
     town.later(town.ctx.settings.retry_cap_s)
-    assert calls.call_due() == 1
+    assert calls.publish_due() == 1
