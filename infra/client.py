@@ -230,9 +230,13 @@ class DarkroomClient:
 
         `user` is a user's hash, which only the operator's key may ask for.
         """
-        wanted = {"limit": limit, "status": status, "user": user}
-        params = {name: value for name, value in wanted.items() if value is not None}
-        rows: list[TaskRow] = self._json("GET", "/v1/tasks", params=params)["items"]
+        params: dict[str, str | int] = {"limit": limit}
+        if status is not None:
+            params["status"] = status
+        if user is not None:
+            params["user"] = user
+        page = self._json("GET", "/v1/tasks", params=params)
+        rows: list[TaskRow] = page["items"]
         return rows
 
     def task(self, task_id: str) -> Task:

@@ -107,13 +107,23 @@ def _table(rows: list[TaskRow]) -> Table:
 
 def _cells(row: TaskRow) -> tuple[str | None, ...]:
     """The row's cells, in the order of the table's columns."""
-    uploaded = row["upload_time"][:16].replace("T", " ")
-    status = ": ".join(filter(None, (row["status"], row["error_code"])))
-    size = f"{row['width']}×{row['height']}" if row["width"] else ""
     seconds = row["duration_seconds"]
-    taken = "" if seconds is None else f"{seconds:.1f}"
-    workflow, photo = row["workflow_type"], row["image_filename"]
-    return uploaded, status, workflow, photo, size, taken, row["task_id"]
+    return (
+        row["upload_time"][:16].replace("T", " "),
+        _status(row),
+        row["workflow_type"],
+        row["image_filename"],
+        f"{row['width']}×{row['height']}" if row["width"] else "",
+        "" if seconds is None else f"{seconds:.1f}",
+        row["task_id"],
+    )
+
+
+def _status(row: TaskRow) -> str:
+    """The status, with the code of what went wrong."""
+    if row["error_code"] is None:
+        return row["status"]
+    return f"{row['status']}: {row['error_code']}"
 
 
 def _uuid(text: str) -> UUID:
