@@ -117,7 +117,7 @@ class Deployment:
         return state
 
     def logs(self, service: str) -> str:
-        return self.engine.podman("logs", "--tail", "40", self.container(service))
+        return self.engine.output("logs", "--tail", "40", self.container(service))
 
     def container(self, service: str) -> str:
         """The id of the service's container."""

@@ -47,6 +47,17 @@ class Engine:
         """What it prints. Raises `CalledProcessError`."""
         return self._run(["podman", *arguments])
 
+    def output(self, *arguments: str) -> str:
+        """What it prints on stdout and stderr, whatever its exit status."""
+        ran = subprocess.run(
+            ["podman", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return ran.stdout
+
     def succeeds(self, *arguments: str) -> bool:
         """Whether podman's exit status is 0."""
         return (
