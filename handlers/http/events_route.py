@@ -32,14 +32,14 @@ class NotificationReceiver:
 
     async def receive(self, request: Request) -> list[Decision]:
         """One decision for each event, in order. Raises `Problem` 401, 408, 413, 503."""
-        self._authorise(request)
+        await self._authorise(request)
         body = await read_body(request.scope, request.receive, MAX_BYTES)
         headers = dict(request.headers)
         return await self._admission.run(
             lambda: take_in(body, headers, self._ctx, "http")
         )
 
-    def _authorise(self, request: Request) -> None:
+    async def _authorise(self, request: Request) -> None:
         token = _token(request.headers.get("authorization", ""))
         expected = self._ctx.settings.webhook_token.get_secret_value()
         # An empty secret lets nothing in.
@@ -47,7 +47,7 @@ class NotificationReceiver:
             return
         if token:
             reason = "the token of storage notifications is wrong"
-            self._record_failure(request.scope, reason)
+            await self._record_failure(request.scope, reason)
         detail = "storage notifications need `Authorization: Bearer …` with the value of DARKROOM_WEBHOOK_TOKEN"
         raise Problem(401, detail, "unauthorized", {"WWW-Authenticate": "Bearer"})
 

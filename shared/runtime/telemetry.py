@@ -52,6 +52,8 @@ EVENTS = {
     "notification.failed": "A notification met a bug of ours; it is tried again, and at last becomes a dead letter.",
     "access.refused": "An address tried too many wrong keys or tokens; once a minute, with the last `reason`.",
     "access.limited": "A key's owner sends more requests than `policy` allows; once a minute. `key_id` is not the key.",
+    "limits.store_lost": "The store of limits is away: each process of the API counts for itself meanwhile.",
+    "limits.store_back": "The store of limits answers again: all processes count together.",
     "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
     "request.postponed": "A request was answered with 503, as the service of `code` is away, which said `detail`.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",

@@ -46,7 +46,9 @@ class World:
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.clock, versioned=self.versioned)
         self.publisher = MemoryPublisher()
-        settings = Settings(pepper="pepper", default_workflow="fast", **self.settings)
+        given = {"pepper": "pepper", "default_workflow": "fast", **self.settings}
+        # Limits count in a broker of the Redis protocol; here there is none.
+        settings = Settings(**{"broker_url": "amqp://127.0.0.1:1//", **given})
         self.ctx = Context(settings, self.store, self.publisher, self.clock)
 
     def put(

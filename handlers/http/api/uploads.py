@@ -75,7 +75,7 @@ async def issue(
     )
     metadata = metadata_of(request, workflow.ref.name, principal, settings)
     await _check_offered(ctx, workflow)
-    count(request.bytes or settings.max_upload_bytes)
+    await run_sync(count, request.bytes or settings.max_upload_bytes)
     now = ctx.clock.now().replace(microsecond=0)
     expires_at = now + timedelta(seconds=int(settings.upload_expires_s))
     ticket = await _ticket(ctx, principal, request, idempotency_key, expires_at)

@@ -7,12 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
 
+from handlers.http.auth.limit_store import Balance, LimitStore
 from shared.s3.clock import Clock
 
 WINDOW_S = 60
 MOST = 20_000
-"""Subjects remembered by one policy, some megabytes; the one longest unseen is
-forgotten and begins anew.
+"""Subjects that this process remembers for one policy, some megabytes; the one longest
+unseen is forgotten and begins anew.
 """
 
 
@@ -25,24 +26,26 @@ class Level:
     left: int
     full_s: int
     wait_s: int
-    is_first_refusal: bool = False
-    """Within a window: the one that is worth a log line."""
 
 
 @dataclass
 class _Bucket:
     tokens: float
     at: float
-    refusal_logged_at: float = float("-inf")
 
 
 class Buckets:
-    """In the memory of this process, and thread-safe."""
+    """The buckets of one policy, counted in `store`; by this process alone without a
+    store, and while it is away. Thread-safe.
+    """
 
-    def __init__(self, policy: str, quota: int, clock: Clock) -> None:
+    def __init__(
+        self, policy: str, quota: int, clock: Clock, store: LimitStore | None = None
+    ) -> None:
         self.policy = policy
         self.quota = quota
         self._clock = clock
+        self._store = store
         self._rate = quota / WINDOW_S
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -53,18 +56,35 @@ class Buckets:
         What is larger than the quota is taken from a full bucket, which then owes the
         rest.
         """
+        balance = self._balance(subject, amount)
+        missing_s = balance.missing / self._rate
+        full_s = (self.quota - balance.tokens) / self._rate
+        return Level(
+            left=max(0, int(balance.tokens)),
+            full_s=ceil(full_s),
+            wait_s=ceil(missing_s),
+        )
+
+    def is_empty(self, subject: str) -> bool:
+        """Whether `take` would refuse."""
+        return self._balance(subject, 0).tokens < 1
+
+    def _balance(self, subject: str, amount: int) -> Balance:
+        if self._store:
+            bucket = f"{self.policy}:{subject}"
+            balance = self._store.take(bucket, self.quota, WINDOW_S, amount)
+            if balance:
+                return balance
+        return self._own_balance(subject, amount)
+
+    def _own_balance(self, subject: str, amount: int) -> Balance:
         with self._lock:
             bucket = self._refilled(subject)
             missing = min(amount, self.quota) - bucket.tokens
             if missing > 0:
-                return self._refusal(bucket, ceil(missing / self._rate))
+                return Balance(bucket.tokens, missing)
             bucket.tokens -= amount
-            return self._level(bucket)
-
-    def is_empty(self, subject: str) -> bool:
-        """Whether `take` would refuse."""
-        with self._lock:
-            return self._refilled(subject).tokens < 1
+            return Balance(bucket.tokens, 0)
 
     def _refilled(self, subject: str) -> _Bucket:
         now = self._clock.monotonic()
@@ -83,16 +103,3 @@ class Buckets:
         if len(self._buckets) > MOST:
             self._buckets.popitem(last=False)
         return bucket
-
-    def _refusal(self, bucket: _Bucket, wait_s: int) -> Level:
-        is_first = bucket.at >= bucket.refusal_logged_at + WINDOW_S
-        if is_first:
-            bucket.refusal_logged_at = bucket.at
-        return self._level(bucket, wait_s, is_first)
-
-    def _level(
-        self, bucket: _Bucket, wait_s: int = 0, is_first_refusal: bool = False
-    ) -> Level:
-        left = max(0, int(bucket.tokens))
-        full_s = ceil((self.quota - bucket.tokens) / self._rate)
-        return Level(left, full_s, wait_s, is_first_refusal)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Scope
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.http.auth.address import Addresses
+from handlers.http.auth.limit_store import LimitStore
 from handlers.http.auth.limits import Limits, RecordFailure
 from handlers.http.auth.middleware import AuthMiddleware
 from handlers.http.auth.security_headers import SecurityHeaders
@@ -31,12 +32,13 @@ def install(app: FastAPI, ctx: Context) -> RecordFailure:
     """
     settings = ctx.settings
     addresses = Addresses(settings.trusted_proxies)
-    limits = Limits(settings, ctx.clock, AuditLog(settings).waiting)
+    count = AuditLog(settings).waiting
+    limits = Limits(settings, ctx.clock, count, LimitStore.of(settings))
     app.add_middleware(AuthMiddleware, ctx, limits, addresses)
     _put_outermost(app, _origins(settings.cors_origins), addresses)
 
-    def record_failure(scope: Scope, reason: str) -> None:
-        limits.record_failure(addresses.of(scope), reason)
+    async def record_failure(scope: Scope, reason: str) -> None:
+        await limits.run(limits.record_failure, addresses.of(scope), reason)
 
     return record_failure
 

@@ -49,7 +49,7 @@ class Identification:
             text = credential.decode("ascii", "replace")
             return await self._of_credential(text, address)
         except InvalidToken as error:
-            self._limits.record_failure(address, str(error))
+            await self._record_failure(address, str(error))
             detail = f"this key or token opens nothing: {error}"
             raise _unauthorized(detail, ' error="invalid_token"') from error
 
@@ -63,9 +63,8 @@ class Identification:
         raise InvalidToken(UNKNOWN)
 
     async def _of_key(self, key_id: str, secret: str, address: str) -> Principal:
-        is_remembered = self._keys.remembers(key_id)
-        if not is_remembered and not self._limits.may_guess(address):
-            raise InvalidToken(UNKNOWN)
+        if not self._keys.remembers(key_id):
+            await self._check_may_guess(address)
         key = await self._keys.find(key_id)
         if key is None or not key.opens(secret):
             raise InvalidToken(UNKNOWN)
@@ -79,6 +78,16 @@ class Identification:
             key_id=key.id,
             callback=key.callback,
         )
+
+    async def _check_may_guess(self, address: str) -> None:
+        """Raises `InvalidToken` for an address that tried too many wrong keys."""
+        limits = self._limits
+        if not await limits.run(limits.may_guess, address):
+            raise InvalidToken(UNKNOWN)
+
+    async def _record_failure(self, address: str, reason: str) -> None:
+        limits = self._limits
+        await limits.run(limits.record_failure, address, reason)
 
 
 def _bearer_of(headers: list[bytes]) -> bytes:

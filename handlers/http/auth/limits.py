@@ -1,4 +1,5 @@
-"""Limits of what one user, and one address, may ask for in a minute.
+"""Limits of what one user, and one address, may ask for in a minute, at all processes of
+the API together where these share a store of limits.
 
 Responses carry `RateLimit-Policy` and `RateLimit` (the IETF's draft), refusals are 429
 with `Retry-After`. The operator is not limited.
@@ -6,12 +7,16 @@ with `Retry-After`. The operator is not limited.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+import anyio
+from anyio.to_thread import run_sync
 from starlette.types import Scope
 
 from handlers.http.auth.address import network
 from handlers.http.auth.buckets import WINDOW_S, Buckets, Level
+from handlers.http.auth.limit_store import LimitStore
 from handlers.http.auth.principal import Principal
 from handlers.http.auth.queued_photos import RETRY_S, Count, QueuedPhotos
 from handlers.http.problems import Problem
@@ -21,28 +26,49 @@ from shared.s3.clock import Clock
 from shared.uploads import identity
 
 Headers = list[tuple[bytes, bytes]]
-RecordFailure = Callable[[Scope, str], None]
+RecordFailure = Callable[[Scope, str], Awaitable[None]]
 """Counts a wrong key of the sender of this request, with the reason; raises `Problem`
 429 once there were too many.
 """
+T = TypeVar("T")
+
+THREADS = 8
+"""Threads that may wait for the store of limits."""
 BYTES = "bytes"
 PIXELS = "preview-pixels"
 
 
 class Limits:
-    """Thread-safe. A refusal raises `Problem` 429; the first one in a minute is logged."""
+    """Thread-safe; methods may block for a moment, on the store of limits.
 
-    def __init__(self, settings: Settings, clock: Clock, count: Count) -> None:
+    A refusal raises `Problem` 429; the first one in a minute is logged.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        count: Count,
+        store: LimitStore | None = None,
+    ) -> None:
         def buckets(policy: str, quota: int) -> Buckets:
-            return Buckets(policy, quota, clock)
+            return Buckets(policy, quota, clock, store)
 
+        self._store = store
+        self._threads = anyio.CapacityLimiter(THREADS)
         self._user = buckets("user", settings.limit_requests_per_min)
         self._address = buckets("address", settings.limit_address_requests_per_min)
         self._bytes = buckets(BYTES, settings.limit_bytes_per_min)
         self._pixels = buckets(PIXELS, settings.limit_preview_pixels_per_min)
         self._failures = buckets("failures", settings.limit_failures_per_min)
         self._queued = QueuedPhotos(count, settings.limit_queued_photos, clock)
-        self._queued_refusals = buckets("photos", 1)
+        self._log_lines = Buckets("log", 1, clock)
+
+    async def run(self, check: Callable[..., T], *arguments: object) -> T:
+        """`check(*arguments)`, on a thread if it may block."""
+        if self._store is None:
+            return check(*arguments)
+        return await run_sync(check, *arguments, limiter=self._threads)
 
     def admit(self, principal: Principal, address: str) -> Headers:
         """Count one request; the headers of its response."""
@@ -64,8 +90,7 @@ class Limits:
             return
         subject = _subject(principal, address)
         if not self._queued.admits(subject):
-            is_first = not self._queued_refusals.take(subject).wait_s
-            self._log_refusal("photos", principal, address, is_first)
+            self._log_refusal("photos", principal, address)
             raise self._too_many_photos()
         level = self._bytes.take(subject, size_bytes)
         if level.wait_s:
@@ -84,7 +109,7 @@ class Limits:
         level = self._failures.take(address)
         if not level.wait_s:
             return
-        if level.is_first_refusal:
+        if self._is_first("failures", address):
             logger().warning("access.refused", reason=reason, network=network(address))
         raise _too_many(self._failures, level)
 
@@ -95,19 +120,22 @@ class Limits:
     def _refusal(
         self, buckets: Buckets, level: Level, principal: Principal, address: str
     ) -> Problem:
-        self._log_refusal(buckets.policy, principal, address, level.is_first_refusal)
+        self._log_refusal(buckets.policy, principal, address)
         return _too_many(buckets, level)
 
-    def _log_refusal(
-        self, policy: str, principal: Principal, address: str, is_first: bool
-    ) -> None:
-        if is_first:
+    def _log_refusal(self, policy: str, principal: Principal, address: str) -> None:
+        if self._is_first(policy, _subject(principal, address)):
             logger().warning(
                 "access.limited",
                 policy=policy,
                 key_id=principal.key_id,
                 network=network(address),
             )
+
+    def _is_first(self, policy: str, subject: str) -> bool:
+        """Whether this is the first refusal in a minute, which is worth a log line."""
+        level = self._log_lines.take(f"{policy} {subject}")
+        return level.wait_s == 0
 
     def _too_many_photos(self) -> Problem:
         detail = f"{self._queued.quota} photos of yours wait already; send more when some are done"

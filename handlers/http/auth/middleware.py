@@ -27,7 +27,8 @@ class Admitted:
     """An admitted request, found by its route as `request.state.admitted`.
 
     `count_upload(bytes)` and `count_preview(pixels)` count one upload or preview
-    against the principal's limits; they raise `Problem` 429.
+    against the principal's limits. They may block for a moment, and raise `Problem`
+    429.
     """
 
     principal: Principal
@@ -65,7 +66,8 @@ class AuthMiddleware:
         """
         address = self._addresses.of(scope)
         principal = await self._identification.principal_of(scope, address)
-        headers = self._limits.admit(principal, address)
+        limits = self._limits
+        headers = await limits.run(limits.admit, principal, address)
         if has_body(scope):
             body = await read_body(scope, receive, self._max_bytes)
             receive = _replaying(body, receive)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.runtime.settings.base import Bytes, Count, Pixels, SettingsGroup
 
@@ -10,6 +10,10 @@ from shared.runtime.settings.base import Bytes, Count, Pixels, SettingsGroup
 class RateLimitSettings(SettingsGroup):
     """How much one user or one address may ask of the API."""
 
+    limits_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis server that counts for all processes of the API; else the broker, if it is one.",
+    )
     limit_requests_per_min: Count = Field(6000, description="Requests of one user.")
     limit_address_requests_per_min: Count = Field(
         12000, description="Requests from one address."
