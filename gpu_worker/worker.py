@@ -95,7 +95,7 @@ class Worker:
         return threads.EXIT_STUCK if shutdown.is_fault else 0
 
     def stop(self) -> None:
-        """Ask for the end of `run`."""
+        """Request the end of `run`."""
         self.pipeline.shutdown.request()
 
     def _services(self) -> dict[str, bool]:

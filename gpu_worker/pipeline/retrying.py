@@ -48,8 +48,8 @@ class Publisher(Protocol):
 class Circuit:
     """Repeats requests to one service until it answers.
 
-    All threads share a circuit breaker: while the service is away one of them asks at a
-    time, and the others wait. If the store refuses a single object but answers
+    All threads share a circuit breaker: while the service is away one of them tries at
+    a time, and the others wait. If the store refuses a single object but answers
     otherwise, `ObjectRefused` is raised after a few tries. When `stop` is set the
     outage is raised, so that a worker can leave while a service is down. A thread that
     waits here does not count as stuck: sockets have time limits of their own.
@@ -65,7 +65,7 @@ class Circuit:
         self._breaker = Breaker(POLICY, monotonic=monotonic)
         self._refusals = replace(POLICY, max_attempts=TRIES)
         self._outage: TransientError = StorageUnavailable(
-            "not asked, as it did not answer before"
+            "no request was made, as the service did not answer before"
         )
 
     def call(self, request: Callable[[], T]) -> T:

@@ -99,8 +99,8 @@ class AttemptLog(Generic[NoteT]):
         self._store.delete(self._bucket, self._key(item, number))
 
     def clear(self, item: str, count: int) -> None:
-        """Delete attempts 1 to `count`, the newest first: while any is left, nobody
-        begins with attempt 1 again.
+        """Delete attempts 1 to `count`, the newest first: while any is left, no
+        process begins with attempt 1 again.
         """
         for number in range(count, 0, -1):
             self.delete(item, number)

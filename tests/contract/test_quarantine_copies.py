@@ -20,7 +20,7 @@ from shared.uploads.claims import AttemptsExhausted, Claims
 from shared.uploads.documents import Receipt
 from tests.support.api_world import ApiWorld
 from tests.support.upload_world import photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
+from tests.support.worker_rig import FakeDelivery
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def fail(world: ApiWorld, receipt: Receipt, code: Code) -> None:
     publisher: Any = world.publisher
     claims = Claims(ctx.store, ctx.settings, "w")
     outcomes = Outcomes(Context(ctx.settings, ctx.store, publisher, claims, ctx.clock))
-    delivery: Any = Delivery(b"")
+    delivery: Any = FakeDelivery(b"")
     outcomes.exhausted(delivery, receipt, AttemptsExhausted(1, code, "d"))
 
 

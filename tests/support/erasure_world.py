@@ -27,7 +27,7 @@ from shared.uploads.documents import Receipt, Record
 from tests.support.admin import as_admin
 from tests.support.api_world import ApiWorld
 from tests.support.waiting import eventually
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
+from tests.support.worker_rig import FakeDelivery
 
 Versions = Literal["none", "kept", "kept later", "no longer kept"]
 VERSIONS: tuple[Versions, ...] = ("none", "kept", "kept later", "no longer kept")
@@ -137,7 +137,7 @@ class ErasureWorld(ApiWorld):
 
     def fail(self, receipt: Receipt, code: Code, detail: str = "d") -> None:
         publisher: Any = self.publisher
-        delivery: Any = Delivery(b"")
+        delivery: Any = FakeDelivery(b"")
         claims = Claims(self.store, self.settings, "w")
         ctx = WorkerContext(
             self.settings, self.store, publisher, claims, self.ctx.clock

@@ -39,7 +39,7 @@ from shared.uploads.ref import upload_id_of
 from tests.support.fakes import MemoryStore
 from tests.support.reconcile_world import BUCKETS, LEASE_S, Town, photo
 from tests.support.refusals import Refusal
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
+from tests.support.worker_rig import FakeDelivery
 
 OURS = "b.png"
 OTHERS = ("a.png", "c.png")
@@ -170,7 +170,7 @@ class Mill:
         self.town.depths()
         for queue in topology.RESTORE:
             for body in self.town.queues.get(queue, []):
-                delivery = Delivery(body)
+                delivery = FakeDelivery(body)
                 delivery.queue = queue
                 pipeline.inbox.put(cast(Any, delivery))
             self.town.queues[queue] = []

@@ -30,11 +30,16 @@ from shared.uploads import keys
 from shared.uploads.claims import latest
 from tests.support.fakes import FakeClock, MemoryStore
 from tests.support.upload_world import World, photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, Delivery, bench  # noqa: F401
+from tests.support.worker_rig import FakeDelivery, WorkerRig
 
 BASE = {"anime", "dehaze", "enhance", "fast"}
 """What needs nothing beyond the base install."""
 OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
+
+
+@pytest.fixture
+def rig() -> WorkerRig:
+    return WorkerRig()
 
 
 @pytest.fixture
@@ -416,50 +421,48 @@ def test_an_upload_waits_where_it_is_told_to(
 # what a worker does with it
 
 
-def refusing(bench: Bench) -> Prepare:
+def refusing(rig: WorkerRig) -> Prepare:
     def check(_: Any) -> None:
         raise Missing("it lacks a model", "run `darkroom models pull it`")
 
-    return Prepare(bench.ctx, cast(Any, None), check)
+    return Prepare(rig.ctx, cast(Any, None), check)
 
 
-def refuse(bench: Bench, prepare: Prepare) -> None:
-    job = bench.begin()
+def refuse(rig: WorkerRig, prepare: Prepare) -> None:
+    job = rig.begin()
     with pytest.raises(Missing) as caught:
         prepare(job)
-    bench.outcomes.attempt_failed(job, caught.value)
+    rig.outcomes.attempt_failed(job, caught.value)
 
 
-def test_a_worker_that_cannot_leaves_it_to_others(bench: Bench) -> None:
+def test_a_worker_that_cannot_leaves_it_to_others(rig: WorkerRig) -> None:
     """However often: no attempt counts, no row of claims is left behind, and the log
     hears nothing of it.
     """
-    prepare, task_id = refusing(bench), bench.receipt.task_id or ""
+    prepare, task_id = refusing(rig), rig.receipt.task_id or ""
     for number in range(1, 40):
-        refuse(bench, prepare)
-        claim = latest(bench.world.store, "results", task_id)
+        refuse(rig, prepare)
+        claim = latest(rig.world.store, "results", task_id)
         assert claim
         assert (claim.number, claim.note.uncounted_attempts) == (number, number)
         assert (claim.note.crashes, claim.note.error_code) == (0, "model_missing")
-        bench.world.clock.advance(301)
+        rig.world.clock.advance(301)
     assert (
         len(
             [
                 key
-                for key in bench.world.store.keys("results")
+                for key in rig.world.store.keys("results")
                 if key.startswith(keys.claims())
             ]
         )
         == 2
     )
-    assert [event.kind for event in bench.world.log()] == ["queued"]
-    job = bench.begin()  # by a worker that can
+    assert [event.kind for event in rig.world.log()] == ["queued"]
+    job = rig.begin()  # by a worker that can
     assert job.claim.counted_attempts == 1
-    bench.ctx.claims.clear(task_id, job.claim.attempt)
+    rig.ctx.claims.clear(task_id, job.claim.attempt)
     assert not [
-        key
-        for key in bench.world.store.keys("results")
-        if key.startswith(keys.claims())
+        key for key in rig.world.store.keys("results") if key.startswith(keys.claims())
     ]
 
 
@@ -471,7 +474,7 @@ def test_not_for_ever(
 ) -> None:
     """In the end it fails, as what was tried without its model does."""
     monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
-    own = Bench()
+    own = WorkerRig()
     object.__setattr__(
         own.ctx,
         "settings",
@@ -482,7 +485,7 @@ def test_not_for_ever(
     refuse(own, prepare)
     assert own.delivery.code == ""
     own.world.clock.advance(400)
-    own.delivery = Delivery(own.delivery.body)
+    own.delivery = FakeDelivery(own.delivery.body)
     refuse(own, prepare)
     assert own.delivery.code == Code.MODEL_MISSING
     assert "darkroom models pull it" in own.world.reason(own.decision).error_detail

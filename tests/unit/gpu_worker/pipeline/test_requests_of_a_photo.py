@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 
 from gpu_worker.photo import Photo
-from gpu_worker.pipeline.context import Context
-from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.outcome import Outcomes
-from gpu_worker.pipeline.prepare import Prepare
-from gpu_worker.pipeline.store_result import StoreResult
 from gpu_worker.restore import Restored
 from handlers.on_upload import on_upload
 from shared.s3.store import ObjectStore
-from shared.uploads.claims import Claims
 from tests.support.upload_world import World, photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Delivery
+from tests.support.worker_rig import WorkerRig
 
 FIRST = [
     "read uploads/a.png",
@@ -71,42 +65,26 @@ def without_ids(key: str) -> str:
 
 
 class Decoder:
-    def __init__(self, _: object) -> None: ...
-
     def decode(self, _data: bytes, _pixels: int | None) -> Photo:
         return Photo(np.zeros((3, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_a_photo_costs_few_requests(
-    monkeypatch: pytest.MonkeyPatch, versioned: bool
-) -> None:
+def test_a_photo_costs_few_requests(versioned: bool) -> None:
     """Renewals come on top: one write and one or two reads each sixth of a lease."""
-    monkeypatch.setattr("gpu_worker.codec.Decoder", Decoder)
     buckets = ("uploads",) if versioned else ()
     world = World(versioned=buckets, settings={"unavailable": "wait"})
     event = world.put("a.png", photo())
     store = CountingStore(world.store)
     port = cast(ObjectStore, store)
     handlers_ctx = replace(world.ctx, store=port)
-    on_upload(event, handlers_ctx)
-    (task,) = world.tasks()
-
-    ctx = Context(
-        world.ctx.settings,
-        port,
-        cast(Any, world.publisher),
-        Claims(port, world.ctx.settings, "w"),
-        world.clock,
-    )
-    outcomes = Outcomes(ctx)
-    prepare = Prepare(ctx, outcomes, lambda _: True)
-    job = prepare.begin(cast(Any, Delivery(task.encode())))
-    assert isinstance(job, Job)
-    prepare.load(job)
+    rig = WorkerRig(world, port, Decoder())
+    rig.wait_with(on_upload(event, handlers_ctx))
+    job = rig.begin()
+    rig.prepare(job)
     assert job.photo is not None
     job.restored = Restored(job.photo, [], {}, "ncnn", "cpu", 1)
-    StoreResult(ctx, outcomes, None)(job)
+    rig.store_result(job)
 
     expected = [*FIRST, *([] if versioned else SUPERSEDED), *LAST]
     assert store.requests == expected

@@ -1,5 +1,5 @@
-"""A worker beside an owner who takes the photo back, and beside attempts that were cut
-off: step by step, in memory.
+"""A worker beside an owner who cancels or erases the photo, and beside attempts that
+were cut off: step by step, in memory.
 """
 
 from __future__ import annotations
@@ -12,218 +12,202 @@ import pytest
 
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.store_result import StoreResult
 from gpu_worker.restore import Restored
-from handlers.http.api import cancel_and_erase
 from shared.errors import Code, PermanentError
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Record
 from shared.workflows import resolve
 from tests.support.upload_world import photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, bench  # noqa: F401
+from tests.support.worker_rig import WorkerRig
 
-BROKEN = PermanentError(Code.DECODE_ERROR, "no picture in it")
+NO_PICTURE = PermanentError(Code.DECODE_ERROR, "no picture in it")
 
 
-def take_back(bench: Bench, code: Code) -> None:
-    ctx, task_id = bench.world.ctx, bench.receipt.task_id or ""
-    cancel_and_erase.erase(
-        ctx, task_id, [bench.receipt]
-    ) if code == Code.ERASED else bench.cancel()
+@pytest.fixture
+def rig() -> WorkerRig:
+    return WorkerRig()
+
+
+def take_back(rig: WorkerRig, code: Code) -> None:
+    if code == Code.ERASED:
+        rig.erase()
+    else:
+        rig.cancel()
+
+
+def failures(rig: WorkerRig) -> list[Any]:
+    """The error codes that the audit log has."""
+    events = [event for event in rig.world.log() if event.kind == "failed"]
+    return [event.fields.get("error_code") for event in events]
 
 
 @pytest.mark.parametrize("code", [Code.ERASED, Code.CANCELLED])
 @pytest.mark.parametrize("when", ["copy", "put_new"])
-def test_a_failure_does_not_overwrite_what_the_owner_said(
-    bench: Bench,
+def test_a_failure_does_not_overwrite_the_reason_of_the_owner(
+    rig: WorkerRig,
     monkeypatch: pytest.MonkeyPatch,
     when: str,
     code: Code,
 ) -> None:
-    """He took the photo back after the worker had asked, and while it set it aside: no
-    copy, no name, no other end.
+    """The owner takes the photo back after the worker has looked for that, and while it
+    writes the failure: no copy stays, no name, no other end.
     """
-    job, store = bench.begin(), bench.world.store
-    put_new = store.put_new
+    job, store = rig.begin(), rig.world.store
+    write_new = store.put_new
 
-    def meanwhile(*args: Any) -> bool:
+    def put_new(*args: Any) -> bool:
         monkeypatch.undo()
-        take_back(bench, code)
-        return put_new(*args)
+        take_back(rig, code)
+        return write_new(*args)
 
     def copy(
         source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
     ) -> None:
         monkeypatch.undo()
         data = store.read(source.bucket, source.key)
-        take_back(bench, code)
+        take_back(rig, code)
         store.put(bucket, key, data, "image/png")
 
-    monkeypatch.setattr(store, when, copy if when == "copy" else meanwhile)
-    bench.outcomes.attempt_failed(job, BROKEN)
-    assert bench.world.reason(bench.decision).error_code == code
-    assert store.keys("quarantine") == (keys.reason(bench.receipt.upload_id),)
-    assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
-        1,
-        "",
-        None,
-    )
-    assert [
-        event.fields.get("error_code")
-        for event in bench.world.log()
-        if event.kind == "failed"
-    ] == [code]
+    monkeypatch.setattr(store, when, copy if when == "copy" else put_new)
+    rig.fail(job, NO_PICTURE)
+    assert rig.error_code() == code
+    assert store.keys("quarantine") == (keys.reason(rig.receipt.upload_id),)
+    assert rig.settled == (1, "")
+    assert rig.progress() is None
+    assert failures(rig) == [code]
 
 
-def test_a_failure_told_by_two_attempts_is_one(bench: Bench) -> None:
-    """The first was frozen until the second had begun; what it says then stands, and
+def test_a_failure_of_two_attempts_is_one(rig: WorkerRig) -> None:
+    """The first was frozen until the second had begun. What it writes then stands, and
     the second says the same.
     """
-    frozen = bench.begin()
-    bench.world.clock.advance(60)
-    second = bench.begin()
-    bench.outcomes.attempt_failed(frozen, BROKEN)
-    first = bench.world.reason(bench.decision)
-    bench.outcomes.attempt_failed(second, PermanentError(Code.OUT_OF_MEMORY, "another"))
-    assert bench.world.reason(bench.decision) == first
-    assert (
-        len({event.event_id for event in bench.world.log() if event.kind == "failed"})
-        == 1
-    )
-    assert bench.delivery.code == Code.DECODE_ERROR
+    frozen = rig.begin()
+    rig.world.clock.advance(60)
+    second = rig.begin()
+    rig.fail(frozen, NO_PICTURE)
+    first = rig.world.reason(rig.decision)
+    rig.fail(second, PermanentError(Code.OUT_OF_MEMORY, "another"))
+    assert rig.world.reason(rig.decision) == first
+    events = {event.event_id for event in rig.world.log() if event.kind == "failed"}
+    assert len(events) == 1
+    assert rig.delivery.code == Code.DECODE_ERROR
 
 
-def test_a_later_upload_at_the_key_has_its_own_failure(bench: Bench) -> None:
+def test_a_later_upload_at_the_key_has_its_own_failure(rig: WorkerRig) -> None:
     """The reason that a late worker left there is of another upload."""
-    bench.outcomes.attempt_failed(bench.begin(), BROKEN)
-    old = bench.world.reason(bench.decision)
-    bench.world.clock.advance(60)
-    again = bench.world.upload("a.png", photo())
-    bench.world.store.put(
-        "quarantine", keys.reason(old.upload_id), old.to_bytes(), "application/json"
-    )
-    bench.outcomes.attempt_failed(bench.begin(), BROKEN)
-    assert (
-        bench.world.reason(again).source.upload_time
-        == bench.world.receipt(again).source.upload_time
-    )
+    rig.fail(rig.begin(), NO_PICTURE)
+    old = rig.world.reason(rig.decision)
+    rig.world.clock.advance(60)
+    again = rig.world.upload("a.png", photo())
+    key = keys.reason(old.upload_id)
+    rig.world.store.put("quarantine", key, old.to_bytes(), "application/json")
+    rig.fail(rig.begin(), NO_PICTURE)
+    assert rig.world.reason(again).ref == rig.world.receipt(again).ref
 
 
-def test_what_a_dead_worker_made_of_an_erased_photo_is_shared_with_nobody(
-    bench: Bench,
+def test_what_a_dead_worker_made_of_an_erased_photo_is_not_shared(
+    rig: WorkerRig,
 ) -> None:
     """Its record is there, and so is the erasure: the same photo, uploaded again, is
     restored anew.
     """
-    world = bench.world
+    world, store = rig.world, rig.world.store
     before = world.documents()
-    world.restore(bench.decision)
-    world.store.put(
-        "results", keys.result(bench.receipt.task_id or ""), b"png", "image/png"
-    )
-    left = {
-        key: world.store.read("results", key)
-        for key in world.store.keys("results")
-        if key not in before
-    }
-    take_back(bench, Code.ERASED)
+    world.restore(rig.decision)
+    store.put("results", keys.result(rig.task_id), b"png", "image/png")
+    new = [key for key in store.keys("results") if key not in before]
+    left = {key: store.read("results", key) for key in new}
+    rig.erase()
     for key, data in left.items():
-        world.store.put("results", key, data, "application/json")
-    again = world.upload("b.png", photo())
-    assert (again.kind, again.task_id) == ("queued", bench.receipt.task_id)
-    bench.delivery.body = world.tasks()[-1].encode()
-    assert isinstance(bench.try_to_begin(), Job)
-    assert not [
-        key for key in world.store.keys("results") if key.startswith("processed/")
-    ]
+        store.put("results", key, data, "application/json")
+    task_id = rig.task_id
+    rig.upload("b.png", photo())
+    assert (rig.decision.kind, rig.decision.task_id) == ("queued", task_id)
+    assert isinstance(rig.try_to_begin(), Job)
+    processed = [key for key in store.keys("results") if key.startswith("processed/")]
+    assert not processed
 
 
-def restored(bench: Bench) -> Job:
+def restored(rig: WorkerRig) -> Job:
     """A photo that the device is done with."""
-    job = bench.begin()
+    job = rig.begin()
+    pixels = np.zeros((3, 4, 3), np.uint8)
     job.workflow = resolve("fast")
-    job.restored = Restored(
-        Photo(np.zeros((3, 4, 3), np.uint8)), [], {}, "ncnn", "cpu", 1
-    )
+    job.restored = Restored(Photo(pixels), [], {}, "ncnn", "cpu", 1)
     return job
 
 
-def kinds(bench: Bench) -> list[str]:
-    return [event.kind for event in bench.world.log()]
+def kinds(rig: WorkerRig) -> list[str]:
+    return [event.kind for event in rig.world.log()]
 
 
-@pytest.mark.parametrize("erased", [False, True])
+def stored(rig: WorkerRig) -> list[str]:
+    prefixes = ("processed/", "previews/")
+    return [key for key in rig.world.store.keys("results") if key.startswith(prefixes)]
+
+
+def record_of(rig: WorkerRig) -> Record:
+    key = keys.record(rig.task_id)
+    return Record.from_bytes(rig.world.store.read("results", key), key)
+
+
+@pytest.mark.parametrize("is_erased", [False, True])
 def test_a_store_that_wrote_the_record_and_answered_with_an_error(
-    bench: Bench,
+    rig: WorkerRig,
     monkeypatch: pytest.MonkeyPatch,
-    erased: bool,
+    is_erased: bool,
 ) -> None:
-    """The second try finds the record there: it is ours. And the owner is asked for, as
+    """The second try finds the record there: it is ours. An erasure is looked for, as
     always.
     """
-    job, store = restored(bench), bench.world.store
+    job, store = restored(rig), rig.world.store
     put_new = store.put_new
 
-    def answers_5xx(bucket: str, key: str, *args: Any) -> bool:
+    def erase_too_early() -> None:
+        """The erasure looked before the worker wrote, so that its results are back."""
+        left = [(key, store.read("results", key)) for key in stored(rig)]
+        infos = [store.head("results", key) for key, _ in left]
+        rig.erase()
+        for (key, data), info in zip(left, infos, strict=True):
+            store.put("results", key, data, info.content_type, info.metadata)
+
+    def answer_with_an_error(bucket: str, key: str, *args: Any) -> bool:
         put_new(bucket, key, *args)
-        if erased and key == keys.record(bench.receipt.task_id or ""):
-            left = {
-                key: (store.read("results", key), store.head("results", key))
-                for key in stored(bench)
-            }
-            take_back(bench, Code.ERASED)
-            # the erasure had looked before the worker wrote
-            for name, (data, info) in left.items():
-                store.put("results", name, data, info.content_type, info.metadata)
+        if is_erased and key == keys.record(rig.task_id):
+            erase_too_early()
         return False
 
-    monkeypatch.setattr(store, "put_new", answers_5xx)
-    StoreResult(bench.ctx, bench.outcomes, None)(job)
-    assert len(stored(bench)) == (0 if erased else 3)
-    assert kinds(bench) == ["queued", "failed" if erased else "success"]
-    assert (bench.delivery.acked, bench.delivery.code, bench.progress()) == (
-        1,
-        "",
-        None,
-    )
-
-
-def stored(bench: Bench) -> list[str]:
-    return [
-        key
-        for key in bench.world.store.keys("results")
-        if key.startswith(("processed/", "previews/"))
-    ]
+    monkeypatch.setattr(store, "put_new", answer_with_an_error)
+    rig.store_result(job)
+    assert len(stored(rig)) == (0 if is_erased else 3)
+    assert kinds(rig) == ["queued", "failed" if is_erased else "success"]
+    assert rig.settled == (1, "")
+    assert rig.progress() is None
 
 
 @pytest.mark.parametrize("metadata", [None, {"sha256": "0" * 64, "bytes": "77"}])
 def test_what_no_attempt_stored_is_no_result(
-    bench: Bench, metadata: dict[str, str] | None
+    rig: WorkerRig, metadata: dict[str, str] | None
 ) -> None:
-    """Somebody put something else, or half of it, where the result goes: the record
-    speaks of what is there.
+    """Something else, or half of it, lies where the result goes: the record speaks of
+    what is there.
     """
-    job, key = restored(bench), keys.result(bench.receipt.task_id or "")
-    bench.world.store.put("results", key, b"", "image/png", metadata)
-    StoreResult(bench.ctx, bench.outcomes, None)(job)
-    record = Record.from_bytes(
-        bench.world.store.read("results", keys.record(job.task.task_id)), ""
-    )
-    data = bench.world.store.read("results", key)
-    assert (record.result_sha256, record.result_bytes) == (
-        hashlib.sha256(data).hexdigest(),
-        len(data),
-    )
+    job, key = restored(rig), keys.result(rig.task_id)
+    rig.world.store.put("results", key, b"", "image/png", metadata)
+    rig.store_result(job)
+    record, data = record_of(rig), rig.world.store.read("results", key)
+    assert record.result_sha256 == hashlib.sha256(data).hexdigest()
+    assert record.result_bytes == len(data)
 
 
 def test_what_comes_and_goes_fails_no_photo(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    rig: WorkerRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that refuses a write because of another one, which it does not keep:
-    written at the next try.
+    """A store that refuses a write because of another one, which it does not keep: the
+    object is written at the next try.
     """
-    job, store = restored(bench), bench.world.store
+    job, store = restored(rig), rig.world.store
     put_new, refused = store.put_new, set[str]()
 
     def conflict(bucket: str, key: str, *args: Any) -> bool:
@@ -233,23 +217,18 @@ def test_what_comes_and_goes_fails_no_photo(
         return put_new(bucket, key, *args)
 
     monkeypatch.setattr(store, "put_new", conflict)
-    StoreResult(bench.ctx, bench.outcomes, None)(job)
+    rig.store_result(job)
     assert len(refused) == 2
-    assert kinds(bench) == ["queued", "success"]
-    assert len(stored(bench)) == 3
+    assert kinds(rig) == ["queued", "success"]
+    assert len(stored(rig)) == 3
 
 
-def test_the_result_of_an_attempt_that_died_is_taken(bench: Bench) -> None:
+def test_the_result_of_an_attempt_that_died_is_taken(rig: WorkerRig) -> None:
     """It says itself what it is, and the record says so, too."""
-    job, key = restored(bench), keys.result(bench.receipt.task_id or "")
-    about = {"sha256": "1" * 64, "bytes": "3", "engine": "torch", "device": "cuda"}
-    bench.world.store.put("results", key, b"png", "image/png", about)
-    StoreResult(bench.ctx, bench.outcomes, None)(job)
-    record = Record.from_bytes(
-        bench.world.store.read("results", keys.record(job.task.task_id)), ""
-    )
-    assert (record.result_sha256, record.result_bytes, record.engine) == (
-        "1" * 64,
-        3,
-        "torch",
-    )
+    job, key = restored(rig), keys.result(rig.task_id)
+    metadata = {"sha256": "1" * 64, "bytes": "3", "engine": "torch", "device": "cuda"}
+    rig.world.store.put("results", key, b"png", "image/png", metadata)
+    rig.store_result(job)
+    record = record_of(rig)
+    assert record.result_sha256 == "1" * 64
+    assert (record.result_bytes, record.engine) == (3, "torch")

@@ -13,41 +13,46 @@ from shared.errors import Code, PermanentError
 from shared.uploads import events, keys
 from shared.uploads.documents import Reason
 from tests.support.upload_world import photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, bench  # noqa: F401
+from tests.support.worker_rig import WorkerRig
 
 ASKED = {"callback": "https://example.com/hook"}
 
 
 @pytest.fixture
-def told_twice(bench: Bench) -> Bench:
+def rig() -> WorkerRig:
+    return WorkerRig()
+
+
+@pytest.fixture
+def sent_twice(rig: WorkerRig) -> WorkerRig:
     """Overwritten before its turn it failed; its twin was restored; then its message
     came once more.
     """
-    bench.decision = bench.world.upload("b.png", photo(colour=7), ASKED)
-    bench.receipt = bench.world.receipt(bench.decision)
-    bench.delivery.body = bench.world.tasks()[-1].encode()
-    bench.outcomes.attempt_failed(
-        bench.begin(), PermanentError(Code.SOURCE_CHANGED, "overwritten")
+    rig.decision = rig.world.upload("b.png", photo(colour=7), ASKED)
+    rig.receipt = rig.world.receipt(rig.decision)
+    rig.delivery.body = rig.world.tasks()[-1].encode()
+    rig.outcomes.attempt_failed(
+        rig.begin(), PermanentError(Code.SOURCE_CHANGED, "overwritten")
     )
-    bench.world.restore(bench.world.upload("c.png", photo(colour=7)))
-    return bench
+    rig.world.restore(rig.world.upload("c.png", photo(colour=7)))
+    return rig
 
 
-def test_its_message_that_comes_again_changes_nothing(told_twice: Bench) -> None:
-    assert told_twice.try_to_begin() is None
+def test_its_message_that_comes_again_changes_nothing(sent_twice: WorkerRig) -> None:
+    assert sent_twice.try_to_begin() is None
     ends = [
         event.kind
-        for event in told_twice.world.log()
-        if event.upload_id == told_twice.decision.upload_id
+        for event in sent_twice.world.log()
+        if event.upload_id == sent_twice.decision.upload_id
     ]
     assert ends == ["queued", "failed"]
-    assert (told_twice.delivery.acked, told_twice.progress()) == (1, None)
+    assert (sent_twice.delivery.acked, sent_twice.progress()) == (1, None)
 
 
 def test_api_callback_and_rebuild_say_what_the_audit_log_says(
-    told_twice: Bench,
+    sent_twice: WorkerRig,
 ) -> None:
-    ctx, receipt = told_twice.world.ctx, told_twice.receipt
+    ctx, receipt = sent_twice.world.ctx, sent_twice.receipt
     assert state.of_receipt(ctx, receipt).status == "failed"
     outcome = ctx.uploads.outcome(receipt)
     told = events.of_upload(receipt, outcome, "results")
@@ -57,9 +62,9 @@ def test_api_callback_and_rebuild_say_what_the_audit_log_says(
     assert (call.status, b'"source_changed"' in call.body) == ("failed", True)
 
 
-def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(bench: Bench) -> None:
+def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(rig: WorkerRig) -> None:
     """A worker was late with it: API and callback know that the later one waits."""
-    world = bench.world
+    world = rig.world
     earlier = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
     world.clock.advance(60)
     receipt = world.receipt(world.upload("b.png", photo(colour=7), ASKED))
@@ -82,8 +87,10 @@ def test_the_end_of_an_earlier_upload_at_its_key_is_not_its_own(bench: Bench) ->
     assert call_of(world.ctx, receipt.upload_id) is None
 
 
-def test_the_twin_of_a_photo_that_did_not_fail_shares_its_result(bench: Bench) -> None:
-    bench.world.restore(bench.world.upload("twin.png", photo()))
-    assert not isinstance(bench.try_to_begin(), Job)
-    assert bench.world.log()[-1].kind == "duplicate"
-    assert state.of_receipt(bench.world.ctx, bench.receipt).status == "duplicate"
+def test_the_twin_of_a_photo_that_did_not_fail_shares_its_result(
+    rig: WorkerRig,
+) -> None:
+    rig.world.restore(rig.world.upload("twin.png", photo()))
+    assert not isinstance(rig.try_to_begin(), Job)
+    assert rig.world.log()[-1].kind == "duplicate"
+    assert state.of_receipt(rig.world.ctx, rig.receipt).status == "duplicate"

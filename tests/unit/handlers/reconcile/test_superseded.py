@@ -18,7 +18,7 @@ from shared.errors import Code
 from shared.uploads import identity, keys
 from shared.uploads.documents import Receipt, Superseded
 from tests.support.upload_world import PEPPER, World, photo
-from tests.unit.gpu_worker.pipeline.test_lease_renewal import Bench, bench  # noqa: F401
+from tests.support.worker_rig import WorkerRig
 
 SCALE_2 = {"params": '{"scale": 2}'}
 
@@ -41,6 +41,11 @@ class Log:
             Row.model_validate(event.model_dump() | {"status": event.kind})
             for event in events
         ]
+
+
+@pytest.fixture
+def rig() -> WorkerRig:
+    return WorkerRig()
 
 
 @pytest.fixture
@@ -181,16 +186,16 @@ def test_two_of_one_second_are_erased_as_one(world: World) -> None:
     assert world.store.keys("uploads") == ()
 
 
-def test_a_worker_hears_that_the_earlier_one_was_erased(bench: Bench) -> None:
+def test_a_worker_hears_that_the_earlier_one_was_erased(rig: WorkerRig) -> None:
     """It has it in hand, and the later one has the place of the reason."""
-    world, earlier = bench.world, bench.receipt
+    world, earlier = rig.world, rig.receipt
     world.clock.advance(60)
     later = world.receipt(world.upload("a.png", photo(), SCALE_2))
-    assert not bench.ctx.uploads.is_withdrawn(earlier)
+    assert not rig.ctx.uploads.is_withdrawn(earlier)
     cancel_and_erase.erase(
         world.ctx,
         earlier.task_id or "",
         world.ctx.uploads.superseded(earlier.upload_id),
     )
-    assert bench.ctx.uploads.is_withdrawn(earlier)
-    assert not bench.ctx.uploads.is_withdrawn(later)
+    assert rig.ctx.uploads.is_withdrawn(earlier)
+    assert not rig.ctx.uploads.is_withdrawn(later)

@@ -59,7 +59,9 @@ def test_a_silent_holder_loses_the_task_after_the_lease(ann, bob, clock):
     assert (claim.attempt, claim.note.crashes) == (2, 1)
 
 
-def test_where_the_message_came_back_a_third_of_a_lease_is_enough(ann, bob, clock):
+def test_where_the_message_was_redelivered_a_third_of_a_lease_is_enough(
+    ann, bob, clock
+):
     """The broker lost the holder, too: a dead worker's photo comes back within seconds,
     a living one's does not.
     """
@@ -82,13 +84,13 @@ def test_a_late_sign_of_life_does_not_take_the_task_back(ann, bob, clock):
     assert isinstance(ann.acquire("t", "u"), LeaseHeld)
 
 
-def test_a_photo_that_kills_its_workers_is_set_aside(ann, clock):
+def test_a_photo_that_kills_its_workers_fails_for_good(ann, clock):
     for _ in range(SETTINGS.max_crashes):
         assert isinstance(ann.acquire("t", "u"), Claim)
         clock.advance(32)
-    spent = ann.acquire("t", "u")
-    assert isinstance(spent, AttemptsExhausted)
-    assert (spent.code, spent.attempts) == (Code.WORKER_CRASHED, 2)
+    exhausted = ann.acquire("t", "u")
+    assert isinstance(exhausted, AttemptsExhausted)
+    assert (exhausted.code, exhausted.attempts) == (Code.WORKER_CRASHED, 2)
 
 
 def test_a_failed_attempt_is_due_after_its_wait_and_no_sooner(ann, bob, clock):
@@ -100,14 +102,14 @@ def test_a_failed_attempt_is_due_after_its_wait_and_no_sooner(ann, bob, clock):
     assert (claim.attempt, claim.note.crashes) == (2, 0)
 
 
-def test_attempts_run_out_and_the_last_error_is_told(ann, clock):
+def test_attempts_run_out_and_the_last_error_is_kept(ann, clock):
     for _ in range(SETTINGS.max_attempts):
         ann.fail(ann.acquire("t", "u"), BrokerUnavailable("the last straw"), wait_s=1)
         clock.advance(2)
-    spent = ann.acquire("t", "u")
-    assert isinstance(spent, AttemptsExhausted)
-    assert spent.code == Code.ATTEMPTS_EXHAUSTED
-    assert "the last straw" in spent.detail
+    exhausted = ann.acquire("t", "u")
+    assert isinstance(exhausted, AttemptsExhausted)
+    assert exhausted.code == Code.ATTEMPTS_EXHAUSTED
+    assert "the last straw" in exhausted.detail
 
 
 def test_what_workers_of_another_release_refuse_is_no_attempt(ann, clock):
@@ -125,7 +127,7 @@ def test_what_workers_of_another_release_refuse_is_no_attempt(ann, clock):
     assert isinstance(ann.acquire("t", "u"), AttemptsExhausted)
 
 
-def test_an_attempt_that_was_handed_back_does_not_count(ann, bob):
+def test_an_attempt_that_was_released_does_not_count(ann, bob):
     ann.release(ann.acquire("t", "u"))
     claim = bob.acquire("t", "u")
     assert isinstance(claim, Claim)
@@ -154,7 +156,7 @@ def test_the_end_of_a_task_leaves_no_claim(ann, store, clock):
 def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(
     ann, store, clock, monkeypatch, attempt
 ):
-    """The second try of the same request finds the key taken, by ourselves: no attempt
+    """The second try of the same request finds the key taken, by this very worker: no attempt
     is lost, no lease waited for.
     """
     if attempt == 2:
@@ -169,7 +171,7 @@ def test_a_claim_that_the_store_wrote_and_answered_with_an_error_is_held(
 
 
 def test_what_is_no_claim_is_left_alone(ann, bob, store):
-    """Whatever somebody puts beside the claims holds up no photo."""
+    """An object of any other name beside the claims holds up no photo."""
     ann.acquire("t", "u")
     for name in ("0001.json.bak", "notes.json", "9/0001.json"):
         store.put("results", keys.claims("t") + name, b"?", "text/plain")
