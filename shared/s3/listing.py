@@ -1,12 +1,11 @@
-"""S3's listings of objects, page by page, read in a fifth of the time that the SDK
-takes.
+"""S3's listings of objects, page by page, in a fifth of the time that the SDK takes.
 
 A page is XML, of which S3 uses a small part: elements, nested at most three deep, whose
 names have neither prefix nor attributes. One expression reads each entry, another all
-that stands between them, so that every `<` of a page has its place in what was read: a
-page that is written in another way, is cut off, or has declarations (and with them
-entities of somebody's own) is refused as a whole. The one exception from plain text are
-XML's own entities. Keys are asked for percent-encoded, as XML cannot carry all of them.
+that stands between them, so that every `<` of a page is accounted for: a page that is
+written in another way, is cut off, or has declarations (and with them entities) is
+refused as a whole. The one exception from plain text are XML's own entities. Keys are
+requested percent-encoded, as XML cannot carry all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from shared.s3.http import S3Http
 from shared.s3.objects import ObjectInfo
 
 PAGE = 1000
-"""Objects in one answer, and unfinished uploads, of which SeaweedFS would give ten
+"""Objects in one response; also unfinished uploads, of which SeaweedFS would send ten
 times as many.
 """
 
@@ -35,7 +34,7 @@ _ENTRY = re.compile(
     r"Key>([^<]*)</Key|LastModified>([^<]*)</LastModified|ETag>([^<]*)</ETag|Size>([^<]*)</Size|"
     r"VersionId>([^<]*)</VersionId|IsLatest>([^<]*)</IsLatest|"
     r"\w+/|"
-    # a field that nobody asked for, or a group of them
+    # any other field, or a group of them
     r"(\w+)>[^<]*+(?:<(?:\w+/|(\w+)>[^<]*</\9)>[^<]*+)*+</\8"
     r")>\s*+)*+</\1>"
 )
@@ -53,35 +52,35 @@ def objects(
     http: S3Http, bucket: str, prefix: str = "", start_after: str = ""
 ) -> Iterator[list[ObjectInfo]]:
     """Pages of current objects, in key order."""
-    return _pages(
-        http, bucket, {"list-type": "2", "prefix": prefix, "start-after": start_after}
-    )
+    query = {"list-type": "2", "prefix": prefix, "start-after": start_after}
+    return _pages(http, bucket, query)
 
 
 def versions(
     http: S3Http, bucket: str, prefix: str = "", is_all: bool = True
 ) -> Iterator[list[ObjectInfo]]:
-    """Pages of all that is kept, delete markers among it, in key order; or of what a
-    reader gets now.
+    """Pages of all versions and delete markers, in key order.
+
+    Without `is_all` only of the versions that a reader gets now.
     """
     return _pages(http, bucket, {"versions": "", "prefix": prefix}, is_all)
 
 
 def _pages(
-    http: S3Http, bucket: str, asked: Query, is_all: bool = True
+    http: S3Http, bucket: str, query: Query, is_all: bool = True
 ) -> Iterator[list[ObjectInfo]]:
-    asked = {**asked, "encoding-type": "url", "max-keys": str(PAGE)}
+    query = {**query, "encoding-type": "url", "max-keys": str(PAGE)}
     following: Query | None = {}
     while following is not None:
-        told = following
-        answer = http.listing(bucket, {**asked, **told})
+        start = following
+        response = http.listing(bucket, {**query, **start})
         try:
-            page, following = read_page(bucket, answer, is_all)
+            page, following = read_page(bucket, response, is_all)
         except (ValueError, LookupError, TypeError) as error:
             raise StorageUnavailable(
                 f"a listing of bucket {bucket!r} cannot be read: {error}"
             ) from error
-        if following == told:
+        if following == start:
             raise StorageUnavailable(
                 f"a listing of bucket {bucket!r} goes round in circles"
             )
@@ -89,33 +88,39 @@ def _pages(
 
 
 def read_page(
-    bucket: str, answer: BaseHTTPResponse, is_all: bool = True
+    bucket: str, response: BaseHTTPResponse, is_all: bool = True
 ) -> tuple[list[ObjectInfo], Query | None]:
-    """The objects, and what to ask for the next page with. `ValueError`, `LookupError`,
-    `TypeError`: it is no page.
+    """The objects of a page, and the query of the next one, if there is one.
+
+    Raises `ValueError`, `LookupError` or `TypeError` for what is no page.
     """
-    text = answer.data.decode("utf-8-sig")
+    text = response.data.decode("utf-8-sig")
     if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")  # as XML has it
+        # XML's rule for ends of lines.
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     parts = _ENTRY.split(text)
     stride = _ENTRY.groups + 1
     frame = "".join(parts[::stride])
     if not _FRAME.fullmatch(frame):
         raise ValueError("it is not written as S3 writes it, or cut off")
-    is_encoded = _said(frame, "EncodingType") == "url"
-    at = parsedate_to_datetime(answer.headers["Date"])
+    is_encoded = _element(frame, "EncodingType") == "url"
+    at = parsedate_to_datetime(response.headers["Date"])
     columns = (parts[number::stride] for number in range(1, 8))
     read = partial(_read, bucket, at, is_encoded)
     rows = list(zip(*columns, strict=True))
     page = [read(*row) for row in rows]
-    following = _following(frame, is_encoded, page[-1].key if page else "")
-    if not is_all:
-        page = [
-            info
-            for info, row in zip(page, rows, strict=True)
-            if row[0] == "Version" and row[6] == "true"
-        ]
-    return page, following
+    last = page[-1].key if page else ""
+    following = _following(frame, is_encoded, last)
+    if is_all:
+        return page, following
+    pairs = zip(page, rows, strict=True)
+    return [info for info, row in pairs if _is_latest(row)], following
+
+
+def _is_latest(row: tuple[str, ...]) -> bool:
+    """Whether an entry is what a reader of its key gets now."""
+    kind, latest = row[0], row[6]
+    return kind == "Version" and latest == "true"
 
 
 def _read(
@@ -154,56 +159,72 @@ def _read(
 
 
 def _whole_seconds(modified: str) -> datetime:
-    """Ceph tells parts of a second in listings, and nowhere else: the same object would
-    have two times.
+    """A time without its parts of a second, which Ceph gives in listings only: else the
+    same object would have two times.
     """
     if modified[19:20] in (".", "Z") and modified[-1] == "Z":
-        # in a fifth of the time that `replace` takes
+        # A fifth of the time that `replace` takes.
         return datetime.fromisoformat(f"{modified[:19]}Z")
     return timestamp(modified).replace(microsecond=0)
 
 
 def _plain(text: str) -> str:
-    return _REFERENCE.sub(_referred, text)
+    """`text` with its entities replaced."""
+    return _REFERENCE.sub(_character, text)
 
 
-def _referred(found: re.Match[str]) -> str:
-    name = found[1]
+def _character(match: re.Match[str]) -> str:
+    name = match[1]
     try:
+        if name.startswith("#x"):
+            return chr(int(name[2:], 16))
         if name.startswith("#"):
-            return chr(int(name[2:], 16) if name[1] == "x" else int(name[1:]))
+            return chr(int(name[1:]))
         return _NAMED[name]
     except (LookupError, ValueError, OverflowError):
-        # its name may be a user's word
+        # Without the name, which may be a user's word.
         raise ValueError("an entity in it is not XML's own") from None
 
 
 def _following(frame: str, is_encoded: bool, last: str) -> Query | None:
-    is_truncated = _said(frame, "IsTruncated")
+    """The query of the next page; None after the last one."""
+    is_truncated = _element(frame, "IsTruncated")
     if is_truncated == "false":
         return None
     if is_truncated != "true":
         raise ValueError("it does not say whether it is the last")
     if "</ListBucketResult>" in frame:
-        # From key to key: a token is XML as it comes, and SeaweedFS writes the key into
-        # it, which XML may not hold.
-        token = _said(frame, "NextContinuationToken")
-        if not last and not token:
-            raise ValueError("it is not the last, and does not name the next")
-        return {"start-after": last} if last else {"continuation-token": token}
-    key, version = _said(frame, "NextKeyMarker"), _said(frame, "NextVersionIdMarker")
+        return _following_objects(frame, last)
+    return _following_versions(frame, is_encoded, last)
+
+
+def _following_objects(frame: str, last: str) -> Query:
+    # From key to key: a token is XML as it comes, and SeaweedFS writes the key into it,
+    # which XML may not hold.
+    if last:
+        return {"start-after": last}
+    token = _element(frame, "NextContinuationToken")
+    if not token:
+        raise ValueError("it is not the last, and does not name the next")
+    return {"continuation-token": token}
+
+
+def _following_versions(frame: str, is_encoded: bool, last: str) -> Query:
+    key = _element(frame, "NextKeyMarker")
+    version = _element(frame, "NextVersionIdMarker")
     if not key:
         raise ValueError("it is not the last, and does not name the next")
-    # Ceph encodes keys, and not this one.
-    key = unquote_plus(key) if is_encoded and key != last else key
-    return (
-        {"key-marker": key, "version-id-marker": version}
-        if version
-        else {"key-marker": key}
-    )
+    # Ceph encodes keys, but not this one.
+    if is_encoded and key != last:
+        key = unquote_plus(key)
+    if not version:
+        return {"key-marker": key}
+    return {"key-marker": key, "version-id-marker": version}
 
 
-def _said(frame: str, name: str) -> str:
-    """The text of an element that stands there once; of one that does not, none."""
-    _, begun, rest = frame.partition(f"<{name}>")
-    return _plain(rest[: rest.index("<")]) if begun else ""
+def _element(frame: str, name: str) -> str:
+    """The text of the first element `name`; empty where there is none."""
+    _before, tag, rest = frame.partition(f"<{name}>")
+    if not tag:
+        return ""
+    return _plain(rest[: rest.index("<")])

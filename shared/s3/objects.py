@@ -1,4 +1,4 @@
-"""What the store says of an object."""
+"""What the object store says about an object."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What the store says of an object. `served_at` is the store's own clock at the
-    time of the answer.
-    """
+    """An object's attributes. `served_at` is the store's time when it answered."""
 
     bucket: str
     key: str
@@ -25,12 +23,12 @@ class ObjectInfo:
 
     @property
     def is_marker(self) -> bool:
-        """Whether it only says that the key was deleted, in a bucket with versions."""
+        """Whether this is a delete marker of a bucket with versions."""
         return not self.etag
 
     @property
     def age_s(self) -> float:
-        """By the store's own clock, whatever ours says."""
-        return (
-            (self.served_at or self.last_modified) - self.last_modified
-        ).total_seconds()
+        """Seconds since it was written, by the store's clock; 0 where that is unknown."""
+        if self.served_at is None:
+            return 0.0
+        return (self.served_at - self.last_modified).total_seconds()

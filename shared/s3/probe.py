@@ -1,5 +1,5 @@
-"""Is it this object, or the store? Asked when one object was refused: are others given,
-is another one taken?
+"""Tells a fault of one object from a fault of the store: after one object was refused,
+another one is tried.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from shared.s3.http import S3Http
 from shared.s3.listing import objects
 
 SILENCE_S = 5.0
-"""A store that takes longer now to give one byte is no witness against an object."""
+"""A store that takes longer to return one byte says nothing about an object."""
 SAMPLE = 4
-"""Others that are asked for: one that is given is enough, and a few may be as bad as
-the first.
+"""Other objects that are tried: one that is returned is enough, and a few may be as bad
+as the first.
 """
-SOUND = (404, 412, 416)
-"""A store that says that an object is gone, there, or empty, has looked."""
+FOUND = (404, 412, 416)
+"""Statuses of a store that looked and found the object gone, there, or empty."""
 LEAST_BYTES, MOST_BYTES = 4 << 10, 8 << 20
-"""Of what is written. Less than a few KiB some stores put where there is room although
-they are full.
+"""Bounds of what is written. Some stores accept less than a few KiB although they are
+full.
 """
 
 
 class Probe:
-    """Asks once, and waits for nothing. Needs the right to list a bucket of which
-    something is read. Thread-safe.
+    """Sends each request once, and waits for nothing. Thread-safe.
+
+    Needs the right to list a bucket of which something is read.
     """
 
     def __init__(self, http: S3Http) -> None:
         self._http = http
 
     def others(self, bucket: str, key: str) -> bool | None:
-        """Whether the store gives other objects of `bucket` now; None: it answers, and
-        has no other.
+        """Whether the store returns other objects of `bucket` now; None: it answers,
+        and has no other.
         """
         try:
             page = next(objects(self._http, bucket))
@@ -48,10 +49,8 @@ class Probe:
         known = [info.key for info in page if info.key != key]
         if not known:
             return None
-        return any(
-            self._gives(bucket, other)
-            for other in random.sample(known, min(SAMPLE, len(known)))
-        )
+        sample = random.sample(known, min(SAMPLE, len(known)))
+        return any(self._returns(bucket, other) for other in sample)
 
     def takes(
         self,
@@ -61,20 +60,17 @@ class Probe:
         size: int,
         headers: Mapping[str, str],
     ) -> bool:
-        """Whether the store writes at `place` as much as was refused elsewhere, or
-        deletes it. It leaves nothing there.
+        """Whether the store writes at `place` as much as it refused elsewhere, or
+        deletes there. Nothing is left.
 
         As much, since a store that is nearly full still has room for a little.
         """
-        body = (
-            os.urandom(min(max(size, LEAST_BYTES), MOST_BYTES))
-            if method == "PUT"
-            else b""
-        )
-        if not self._does(method, bucket, place, headers, body):
+        if method != "PUT":
+            return self._does(method, bucket, place, headers, b"")
+        body = os.urandom(min(max(size, LEAST_BYTES), MOST_BYTES))
+        if not self._does("PUT", bucket, place, headers, body):
             return False
-        if method == "PUT":
-            self._does("DELETE", bucket, place, {}, b"")
+        self._does("DELETE", bucket, place, {}, b"")
         return True
 
     def _does(
@@ -88,26 +84,29 @@ class Probe:
         try:
             self._http.request(method, bucket, place, headers=headers, body=body)
         except ClientError as error:
-            return error.response["ResponseMetadata"]["HTTPStatusCode"] in SOUND
+            return _was_looked_for(error)
         except (BotoCoreError, HTTPError):
             return False
         return True
 
-    def _gives(self, bucket: str, key: str) -> bool:
-        """Whether its first byte comes: what only heads of objects need is not what
-        fails.
+    def _returns(self, bucket: str, key: str) -> bool:
+        """Whether the object's first byte comes: a store may know the heads of objects
+        whose bodies it cannot read.
         """
+        first = {"Range": "bytes=0-0"}
         try:
-            answer = self._http.request(
-                "GET", bucket, key, headers={"Range": "bytes=0-0"}
-            )
+            response = self._http.request("GET", bucket, key, headers=first)
         except ClientError as error:
-            return error.response["ResponseMetadata"]["HTTPStatusCode"] in SOUND
+            return _was_looked_for(error)
         except (BotoCoreError, HTTPError):
             return False
         try:
-            return bool(answer.read(1))
+            return bool(response.read(1))
         except HTTPError:
             return False
         finally:
-            answer.close()
+            response.close()
+
+
+def _was_looked_for(error: ClientError) -> bool:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] in FOUND

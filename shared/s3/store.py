@@ -1,4 +1,4 @@
-"""The object store behind one small port."""
+"""The object store: the port that all code uses, and its adapter for S3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.runtime.settings import StoreSettings
 from shared.s3 import listing
 from shared.s3.client import given_credentials, s3_client, s3_session
 from shared.s3.clock import StoreClock
-from shared.s3.errors import AlreadyThere, giving, taking, translated
+from shared.s3.errors import AlreadyThere, reading, translated, writing
 from shared.s3.http import ONCE, Body, S3Http, metadata_headers, size_of
 from shared.s3.objects import ObjectInfo as ObjectInfo
 from shared.s3.probe import SILENCE_S, Probe
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 META = "x-amz-meta-"
 PROBE = ".darkroom/probe"
-"""Written and deleted at once, in other buckets than that for results: see
+"""Key of what `Probe` writes and deletes, in other buckets than that for results: see
 `keys.probe`.
 """
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An upload in parts that was begun and neither completed nor ended. Times are the
-    store's.
-    """
+    """An upload in parts that was neither completed nor aborted. Times are the store's."""
 
     bucket: str
     key: str
@@ -49,15 +47,19 @@ class Unfinished:
 
     @property
     def age_s(self) -> float:
+        """Seconds since it was begun."""
         return (self.served_at - self.begun).total_seconds()
 
 
 class ObjectStream(Protocol):
+    """An object that is being read."""
+
     info: ObjectInfo
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of at most 1 MiB; raises `StorageUnavailable` when the
-        connection breaks.
+        """The body in pieces of at most 1 MiB.
+
+        Raises `StorageUnavailable` when the connection breaks.
         """
 
 
@@ -65,25 +67,25 @@ class ObjectStore(Protocol):
     """Objects in buckets. All methods raise `StorageUnavailable` when the store cannot
     answer.
 
-    What reads one object raises `ObjectUnreadable`, which is one, where the store gives
-    others and not this; what writes or deletes one raises `ObjectUnwritable`, likewise.
+    Two of its subclasses blame the object, not the store: `ObjectUnreadable`, from what
+    reads one object, and `ObjectUnwritable`, from what writes or deletes one.
     """
 
     def open(self, bucket: str, key: str, version: str | None = None) -> _Opened:
-        """Context manager over an `ObjectStream`; raises `NotFound`."""
+        """A context manager over an `ObjectStream`. Raises `NotFound`."""
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
-        """A whole (small) object; raises `NotFound`."""
+        """The body of a small object. Raises `NotFound`."""
 
     def read_same(self, known: ObjectInfo) -> bytearray:
-        """The body of an object that is known, once in memory; raises `NotFound`.
+        """The body of an object that is known, held in memory once.
 
-        Raises `PermanentError(source_changed)` without reading it where another lies
-        there by now.
+        Raises `NotFound`, and `PermanentError(source_changed)`, without reading, where
+        the object was replaced.
         """
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        """Raises `NotFound`."""
+        """The object's attributes. Raises `NotFound`."""
 
     def put(
         self,
@@ -103,61 +105,64 @@ class ObjectStore(Protocol):
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
-        """Write only where nothing is (`If-None-Match: *`). False: somebody was first,
-        nothing was written.
+        """Write only if the key is free (`If-None-Match: *`).
+
+        False: there is an object already, nothing was written.
         """
 
     def copy(
         self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
     ) -> None:
-        """Copy inside the store, metadata kept. With an ETag: `NotFound` where
-        something else lies there by now.
+        """Copy inside the store, with the metadata.
+
+        With the ETag `if_match`: raises `NotFound` where the source was replaced.
         """
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        """Deleting what is not there is no error. A bucket with versions keeps them
-        all, but for one that is named.
+        """Delete an object. One that is not there is no error.
+
+        In a bucket with versions only `version`, if it is named, is really deleted.
         """
 
     def list(
         self, bucket: str, prefix: str = "", start_after: str = ""
     ) -> Iterator[ObjectInfo]:
-        """Objects in key order, page by page, in constant memory; without version, type
-        and metadata.
+        """Objects in key order, page by page, in constant memory.
+
+        They have neither version nor content type nor metadata.
         """
 
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
-        """Uploads in parts that were begun, in no order, page by page."""
+        """Unfinished uploads in parts, in no order, page by page."""
 
     def end(self, upload: Unfinished) -> None:
-        """Drop an upload in parts with all its parts. One that is over by now is no
+        """Abort an upload in parts and delete its parts. One that ended meanwhile is no
         error.
         """
 
     def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Like `list`, with the version that a reader gets now where the bucket keeps
-        versions.
+        """Like `list`, but with the current version where the bucket keeps versions.
 
-        Those are listed from their beginning: SeaweedFS does not go on from the middle
-        of folders.
+        Versions are listed from the beginning, whatever `start_after` says: SeaweedFS
+        cannot go on from the middle of a folder.
         """
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Like `list`, with all that is kept where the bucket keeps versions: those
-        before, and delete markers.
+        """Like `list`, but with all versions and delete markers where the bucket keeps
+        versions.
         """
 
 
-# a context manager yielding ObjectStream; typing.ContextManager loses the Protocol's
-# methods
+# A context manager over ObjectStream: typing.ContextManager loses the methods of the
+# protocol.
 _Opened = Any
 
 
 class S3Store:
-    """`ObjectStore` on any S3-compatible server: single objects and listings through
-    `S3Http`, all else through boto3.
+    """`ObjectStore` on any S3-compatible server: single objects and listings by
+    `S3Http`, all else by boto3.
 
-    `clock` is the store's time, as its answers tell it.
+    `clock` is corrected by the store's responses.
     """
 
     def __init__(
@@ -175,29 +180,27 @@ class S3Store:
             verify=session.get_config_variable("ca_bundle") or True,
             clock=self.clock,
         )
-        self._http, self._probe = http(), Probe(http(retry=ONCE, read_s=SILENCE_S))
-        self._uploads, self._results = settings.bucket_uploads, settings.bucket_results
+        self._http = http()
+        self._probe = Probe(http(retry=ONCE, read_s=SILENCE_S))
+        self._uploads = settings.bucket_uploads
+        self._results = settings.bucket_results
 
     def make_bucket(self, bucket: str) -> bool:
-        """Create a bucket in the client's region. False: it is there already."""
+        """Create a bucket in the client's region. False: it exists already."""
         region: Any = self.client.meta.region_name
+        host = urlsplit(self.client.meta.endpoint_url).netloc
+        options: Any = {}
         # Amazon's oldest region must not be named, and other servers know none.
-        elsewhere = region != "us-east-1" and urlsplit(
-            self.client.meta.endpoint_url
-        ).netloc.endswith("amazonaws.com")
-        place: Any = (
-            {"CreateBucketConfiguration": {"LocationConstraint": region}}
-            if elsewhere
-            else {}
-        )
+        if region != "us-east-1" and host.endswith("amazonaws.com"):
+            options = {"CreateBucketConfiguration": {"LocationConstraint": region}}
         with translated(bucket, ""):
             try:
-                self.client.create_bucket(Bucket=bucket, **place)
+                self.client.create_bucket(Bucket=bucket, **options)
             except (
                 self.client.exceptions.BucketAlreadyOwnedByYou,
                 self.client.exceptions.BucketAlreadyExists,
             ):
-                # somebody else's is refused here
+                # This is refused for a bucket of another account.
                 self.client.head_bucket(Bucket=bucket)
                 return False
         return True
@@ -213,17 +216,17 @@ class S3Store:
     def _opened(
         self, bucket: str, key: str, version: str | None, **headers: str
     ) -> Iterator[_Stream]:
-        with self._giving(bucket, key):
-            answer = self._http.request("GET", bucket, key, version, headers)
+        with self._reading(bucket, key):
+            response = self._http.request("GET", bucket, key, version, headers)
         try:
-            yield _Stream(_info(bucket, key, answer), answer, self._giving)
+            yield _Stream(_info(bucket, key, response), response, self._reading)
         finally:
-            answer.close()
+            response.close()
 
-    def _giving(self, bucket: str, key: str) -> AbstractContextManager[None]:
-        return giving(bucket, key, lambda: self._probe.others(bucket, key))
+    def _reading(self, bucket: str, key: str) -> AbstractContextManager[None]:
+        return reading(bucket, key, lambda: self._probe.others(bucket, key))
 
-    def _taking(
+    def _writing(
         self,
         method: str,
         bucket: str,
@@ -231,15 +234,18 @@ class S3Store:
         size: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[None]:
-        return taking(
-            bucket, key, lambda: self._takes(method, bucket, key, size, headers or {})
-        )
+        def takes() -> bool:
+            return self._takes(method, bucket, key, size, headers or {})
+
+        return writing(bucket, key, takes)
 
     def _takes(
         self, method: str, bucket: str, key: str, size: int, headers: Mapping[str, str]
     ) -> bool:
+        """Whether the store does the same for another key of the bucket."""
         if method == "PUT" and bucket == self._uploads:
-            return False  # what is put there is an upload
+            # Anything that is put there would be an upload.
+            return False
         place = keys.probe(key) if bucket == self._results else PROBE
         return self._probe.takes(method, bucket, place, size, headers)
 
@@ -249,22 +255,22 @@ class S3Store:
 
     def read_same(self, known: ObjectInfo) -> bytearray:
         bucket, key = known.bucket, known.key
+        condition = {"If-Match": f'"{known.etag}"'}
         try:
-            # Not every server heeds the condition, so its answer is compared, too.
-            with self._opened(
-                bucket, key, known.version, **{"If-Match": f'"{known.etag}"'}
-            ) as stream:
-                if (stream.info.etag, stream.info.bytes) == (known.etag, known.bytes):
+            with self._opened(bucket, key, known.version, **condition) as stream:
+                # Some servers ignore the condition, so the response is compared as well.
+                info = stream.info
+                if info.etag == known.etag and info.bytes == known.bytes:
                     return _whole(stream)
         except AlreadyThere:
             pass
-        raise PermanentError(
-            Code.SOURCE_CHANGED, f"another object lies at {bucket}/{key} by now"
-        )
+        detail = f"another object lies at {bucket}/{key} by now"
+        raise PermanentError(Code.SOURCE_CHANGED, detail)
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        with self._giving(bucket, key):
-            return _info(bucket, key, self._http.request("HEAD", bucket, key, version))
+        with self._reading(bucket, key):
+            response = self._http.request("HEAD", bucket, key, version)
+            return _info(bucket, key, response)
 
     def put(
         self,
@@ -284,14 +290,9 @@ class S3Store:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
+        headers = {"Content-Type": content_type, "If-None-Match": "*"}
         try:
-            self._put(
-                bucket,
-                key,
-                data,
-                {"Content-Type": content_type, "If-None-Match": "*"},
-                metadata,
-            )
+            self._put(bucket, key, data, headers, metadata)
         except AlreadyThere:
             return False
         return True
@@ -304,21 +305,13 @@ class S3Store:
         headers: Mapping[str, str],
         metadata: Mapping[str, str] | None,
     ) -> ObjectInfo:
-        with self._taking("PUT", bucket, key, size_of(data), headers):
-            told = {**headers, **metadata_headers(metadata or {})}
-            answer = self._http.request(
-                "PUT", bucket, key, headers=told, body=data
-            ).headers
-        now = parsedate_to_datetime(answer["Date"])
-        return ObjectInfo(
-            bucket,
-            key,
-            answer["ETag"].strip('"'),
-            0,
-            now,
-            answer.get("x-amz-version-id"),
-            served_at=now,
-        )
+        with self._writing("PUT", bucket, key, size_of(data), headers):
+            sent = {**headers, **metadata_headers(metadata or {})}
+            response = self._http.request("PUT", bucket, key, headers=sent, body=data)
+        now = parsedate_to_datetime(response.headers["Date"])
+        etag = response.headers["ETag"].strip('"')
+        version = response.headers.get("x-amz-version-id")
+        return ObjectInfo(bucket, key, etag, 0, now, version, served_at=now)
 
     def copy(
         self, source: ObjectInfo, bucket: str, key: str, if_match: str | None = None
@@ -326,47 +319,41 @@ class S3Store:
         version: Any = {"VersionId": source.version} if source.version else {}
         origin: Any = {"Bucket": source.bucket, "Key": source.key, **version}
         condition: Any = {"CopySourceIfMatch": f'"{if_match}"'} if if_match else {}
+
+        def copies_others() -> bool | None:
+            # The refusal of a store that is full does not say which of the two keys it
+            # means.
+            if not self._takes("PUT", bucket, key, source.bytes, {}):
+                return False
+            return self._probe.others(source.bucket, source.key)
+
         try:
-            # A store that is full does not say whether it is the source that it means.
-            with giving(
-                source.bucket, source.key, lambda: self._copies(source, bucket, key)
-            ):
+            with reading(source.bucket, source.key, copies_others):
                 self.client.copy_object(
                     Bucket=bucket, Key=key, CopySource=origin, **condition
                 )
             if if_match and not source.version:
-                self._still_lies_there(source, if_match, bucket, key)
+                self._check_source(source, if_match, bucket, key)
         except AlreadyThere as error:
-            raise NotFound(
-                Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten"
-            ) from error
+            raise _overwritten(source) from error
 
-    def _copies(self, source: ObjectInfo, bucket: str, key: str) -> bool | None:
-        """Whether others of the source's bucket are given, and the other bucket takes
-        as much.
-        """
-        return self._takes("PUT", bucket, key, source.bytes, {}) and self._probe.others(
-            source.bucket, source.key
-        )
-
-    def _still_lies_there(
+    def _check_source(
         self, source: ObjectInfo, etag: str, bucket: str, copy: str
     ) -> None:
-        """Ceph 16 copies what lies there by now, whatever the condition says: its copy
-        is taken back.
+        """Delete a copy whose source was replaced, and raise `NotFound`: Ceph 16 copies
+        the object that is there, whatever the condition says.
         """
         try:
             if self.head(source.bucket, source.key).etag == etag:
                 return
         except NotFound:
-            pass  # nobody can tell what was copied
+            # It is unknown what was copied.
+            pass
         self.delete(bucket, copy)
-        raise NotFound(
-            Code.SOURCE_CHANGED, f"{source.bucket}/{source.key} was overwritten"
-        )
+        raise _overwritten(source)
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        with self._taking("DELETE", bucket, key):
+        with self._writing("DELETE", bucket, key):
             self._http.request("DELETE", bucket, key, version)
 
     def list(
@@ -379,17 +366,17 @@ class S3Store:
     def unfinished(self, bucket: str) -> Iterator[Unfinished]:
         # SeaweedFS orders them by id, and goes on by the id alone: hence no start and
         # no order here.
-        pages = self.client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=bucket, PaginationConfig={"PageSize": listing.PAGE}
-        )
+        paginator = self.client.get_paginator("list_multipart_uploads")
+        page_size: Any = {"PageSize": listing.PAGE}
+        pages = paginator.paginate(Bucket=bucket, PaginationConfig=page_size)
         with translated(bucket, ""):
             for page in pages:
+                served_at = _served_at(page)
                 for entry in page.get("Uploads", []):
-                    # Ceph tells parts of a second here alone
+                    key, upload_id = entry["Key"], entry["UploadId"]
+                    # Of all servers Ceph gives parts of a second here.
                     begun = entry["Initiated"].replace(microsecond=0)
-                    yield Unfinished(
-                        bucket, entry["Key"], entry["UploadId"], begun, _served_at(page)
-                    )
+                    yield Unfinished(bucket, key, upload_id, begun, served_at)
 
     def end(self, upload: Unfinished) -> None:
         with (
@@ -402,8 +389,8 @@ class S3Store:
 
     def list_versions(self, bucket: str, start_after: str = "") -> Iterator[ObjectInfo]:
         with translated(bucket, ""):
-            if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
-                # the same, and cheaper for every server
+            if not self._keeps_versions(bucket):
+                # The same result, which costs every server less.
                 yield from self.list(bucket, start_after=start_after)
                 return
             for page in listing.versions(self._http, bucket, is_all=False):
@@ -411,60 +398,71 @@ class S3Store:
 
     def every_version(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         with translated(bucket, prefix):
-            if "Status" not in self.client.get_bucket_versioning(Bucket=bucket):
+            if not self._keeps_versions(bucket):
                 yield from self.list(bucket, prefix)
                 return
             for page in listing.versions(self._http, bucket, prefix):
                 yield from page
 
+    def _keeps_versions(self, bucket: str) -> bool:
+        """Whether the bucket keeps versions, or did: then it has a status."""
+        return "Status" in self.client.get_bucket_versioning(Bucket=bucket)
+
 
 class _Stream:
+    """`ObjectStream` over a response."""
+
     def __init__(
         self,
         info: ObjectInfo,
         body: BaseHTTPResponse,
-        giving: Callable[[str, str], AbstractContextManager[None]],
+        reading: Callable[[str, str], AbstractContextManager[None]],
     ) -> None:
         self.info = info
         self._body = body
-        self._giving = giving
+        self._reading = reading
 
     def chunks(self) -> Iterator[bytes]:
-        with self._giving(self.info.bucket, self.info.key):
-            # raises where less comes than was promised
+        with self._reading(self.info.bucket, self.info.key):
+            # Raises where less comes than the response announced.
             while chunk := self._body.read(CHUNK_BYTES):
                 yield chunk
 
 
 def _whole(stream: ObjectStream) -> bytearray:
-    """A body of the size that its server told: put together in place, so that it is in
-    memory once.
-    """
-    data, at = bytearray(stream.info.bytes), 0
+    """The body, put together in place, so that it is in memory once."""
+    data = bytearray(stream.info.bytes)
+    position = 0
     for chunk in stream.chunks():
-        data[at : at + len(chunk)] = chunk
-        at += len(chunk)
+        end = position + len(chunk)
+        data[position:end] = chunk
+        position = end
     return data
+
+
+def _overwritten(source: ObjectInfo) -> NotFound:
+    detail = f"{source.bucket}/{source.key} was overwritten"
+    return NotFound(Code.SOURCE_CHANGED, detail)
 
 
 def _served_at(response: Any) -> datetime:
     return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
-def _info(bucket: str, key: str, answer: BaseHTTPResponse) -> ObjectInfo:
-    headers = answer.headers
+def _info(bucket: str, key: str, response: BaseHTTPResponse) -> ObjectInfo:
+    headers = response.headers
+    metadata = {}
+    for name, value in headers.items():
+        if name.lower().startswith(META):
+            metadata[name.lower()[len(META) :]] = value
     return ObjectInfo(
-        bucket,
-        key,
-        headers["ETag"].strip('"'),
-        int(headers["Content-Length"]),
-        parsedate_to_datetime(headers["Last-Modified"]),
-        headers.get("x-amz-version-id"),
-        headers.get("Content-Type", ""),
-        {
-            name.lower()[len(META) :]: value
-            for name, value in headers.items()
-            if name.lower().startswith(META)
-        },
-        parsedate_to_datetime(headers["Date"]),
+        bucket=bucket,
+        key=key,
+        etag=headers["ETag"].strip('"'),
+        bytes=int(headers["Content-Length"]),
+        last_modified=parsedate_to_datetime(headers["Last-Modified"]),
+        version=headers.get("x-amz-version-id"),
+        content_type=headers.get("Content-Type", ""),
+        metadata=metadata,
+        served_at=parsedate_to_datetime(headers["Date"]),
     )

@@ -1,5 +1,5 @@
-"""Which forms of signed uploads are safe on the object store at hand: found out by
-`bootstrap`, heeded by the API.
+"""Which forms of signed uploads are safe on this object store. `darkroom bootstrap`
+tests them, the API offers those that are safe.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class UploadForms(Document):
 
 
 def read(store: ObjectStore, settings: StoreSettings) -> UploadForms:
-    """What was found out. Where nobody has tried, every form is offered. Raises
-    `StorageUnavailable`.
+    """What `bootstrap` found; every form where it did not run.
+
+    Raises `StorageUnavailable`.
     """
     try:
-        return UploadForms.from_bytes(
-            store.read(settings.bucket_access, PLACE), "upload-forms.json"
-        )
+        data = store.read(settings.bucket_access, PLACE)
     except NotFound:
         return UploadForms()
+    return UploadForms.from_bytes(data, "upload-forms.json")

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
-from shared.s3.errors import Others, giving, taking, translated
+from shared.s3.errors import Others, reading, translated, writing
 from shared.s3.http import metadata_headers
 from shared.s3.store import CHUNK_BYTES, ObjectInfo, Unfinished
 from tests.support.refusals import METHODS, Refusal
@@ -75,7 +75,7 @@ class _Stream:
 
     def chunks(self) -> Iterator[bytes]:
         ends = len(self._data) // 2 if self._is_cut else len(self._data)
-        with giving(self.info.bucket, self.info.key, self._others):
+        with reading(self.info.bucket, self.info.key, self._others):
             for start in range(0, ends, CHUNK_BYTES):
                 yield self._data[start : min(start + CHUNK_BYTES, ends)]
             if self._is_cut:
@@ -125,7 +125,7 @@ class MemoryStore:
         if_match: str | None = None,
     ) -> Iterator[_Stream]:
         others = partial(self._gives_others, bucket, key)
-        with giving(bucket, key, others):
+        with reading(bucket, key, others):
             found = self._find("GET", bucket, key, version, if_match)
         refusal = self._refused.get((bucket, key, "GET"))
         yield _Stream(
@@ -149,7 +149,7 @@ class MemoryStore:
             return bytearray().join(stream.chunks())
 
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
-        with giving(bucket, key, partial(self._gives_others, bucket, key)):
+        with reading(bucket, key, partial(self._gives_others, bucket, key)):
             return self._told(self._find("HEAD", bucket, key, version))
 
     def put(
@@ -160,7 +160,7 @@ class MemoryStore:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        with taking(bucket, key, partial(self._takes, "PUT", bucket)):
+        with writing(bucket, key, partial(self._takes, "PUT", bucket)):
             metadata_headers(metadata or {})
             put = self._write(bucket, key, data, content_type, metadata)
         # what the answer tells
@@ -177,7 +177,7 @@ class MemoryStore:
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
         with self._lock:
-            with taking(bucket, key, partial(self._takes, "PUT", bucket)):
+            with writing(bucket, key, partial(self._takes, "PUT", bucket)):
                 self._check("PUT", bucket, key)
             if self._current(bucket, key):
                 return False
@@ -192,7 +192,7 @@ class MemoryStore:
                 source.bucket, source.key
             )
 
-        with self._lock, giving(source.bucket, source.key, others):
+        with self._lock, reading(source.bucket, source.key, others):
             found = self._find(
                 "COPY", source.bucket, source.key, source.version, if_match
             )
@@ -201,7 +201,7 @@ class MemoryStore:
             )
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
-        with self._lock, taking(bucket, key, partial(self._takes, "DELETE", bucket)):
+        with self._lock, writing(bucket, key, partial(self._takes, "DELETE", bucket)):
             self._check("DELETE", bucket, key)
             gone = version or (None if self._versioning.get(bucket) else NULL)
             kept = [
