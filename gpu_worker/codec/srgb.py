@@ -16,7 +16,7 @@ from gpu_worker.codec import profiles
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 
 LEVELS = 256
 SAME = 1
@@ -25,7 +25,7 @@ in their rounding.
 """
 
 
-def in_srgb(photo: Photo, settings: Settings) -> Photo:
+def in_srgb(photo: Photo, settings: ScratchSettings) -> Photo:
     """`photo` with the tones of sRGB, and without a profile where it had another; the
     same photo when it is sRGB.
     """

@@ -15,7 +15,7 @@ from PIL import ImageFont
 from gpu_worker.photo import Photo
 from shared.errors import SettingsError
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import LabelSettings
 
 KEPT_FONT = Path(__file__).with_name("fonts") / "labels.otf"
 """Noto Sans SC without most of its letters: those of Europe, kana, and the Chinese ones
@@ -28,7 +28,7 @@ _SHADE = 0.55
 _MIN_PX = 10
 
 
-def check_label(settings: Settings) -> None:
+def check_label(settings: LabelSettings) -> None:
     """Raises `SettingsError` where a label is asked for that the fonts at hand cannot
     draw. Called at start.
     """

@@ -17,7 +17,7 @@ from gpu_worker.photo import Pixels
 from shared.errors import SettingsError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 CPU = "cpu"
 """`Engine.device` of every engine that computes on the CPU."""
@@ -155,7 +155,7 @@ def serving(engine: Engine, model: Model | None) -> Engine:
     )
 
 
-def select(settings: Settings) -> Engine:
+def select(settings: EngineSettings) -> Engine:
     """The engine that `settings.engine` names. `auto`: torch where there is a CUDA
     device, else the CPU's engines.
 
@@ -183,7 +183,7 @@ def select(settings: Settings) -> Engine:
 
 
 @cache
-def on_cpu(settings: Settings) -> Engine:
+def on_cpu(settings: EngineSettings) -> Engine:
     """The engines of a machine without a GPU, made once: they keep loaded networks."""
     from gpu_worker.engines.auto import AutoEngine
 

@@ -23,7 +23,7 @@ from shared.models import (
     save_local,
     use_local,
 )
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings
 
 ARCHITECTURES: dict[str, Architecture] = {
     "ESRGAN": "rrdb",
@@ -38,7 +38,7 @@ convolution.
 """
 
 
-def add(path: Path, name: str | None, licence: str, settings: Settings) -> Model:
+def add(path: Path, name: str | None, licence: str, settings: ModelSettings) -> Model:
     """Copy `path` into the models folder, unless it lies there, and give it a name (its
     stem without one).
 

@@ -26,7 +26,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
 from shared.models import Model
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000, "scunet": 10_000}
 """Measured on the CPU in fp32 (1,300, 14,400 and 6,700 at most), with a margin."""
@@ -191,7 +191,7 @@ class TorchEngine:
     name = "torch"
     lanes = 1
 
-    def __init__(self, settings: Settings, device: str | None = None) -> None:
+    def __init__(self, settings: EngineSettings, device: str | None = None) -> None:
         compat.spandrel()  # at the start, where a missing package can be told
         self._device = torch.device(
             device or ("cuda" if torch.cuda.is_available() else "cpu")
