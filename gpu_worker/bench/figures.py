@@ -82,11 +82,16 @@ def figures(run: Run, reference: Run | None, peak_flops: float) -> dict[str, Any
 
 
 def _parity(run: Run, reference: Run) -> dict[str, float]:
-    pairs = zip(run.answers, reference.answers, strict=True)
-    gaps = [difference(ours.pixels, theirs.pixels) for ours, theirs in pairs]
-    largest = [gap[0] for gap in gaps]
-    means = [gap[1] for gap in gaps]
-    return {"parity_max": max(largest), "parity_mean": statistics.fmean(means)}
+    largest = []
+    means = []
+    for ours, theirs in zip(run.answers, reference.answers, strict=True):
+        gap_max, gap_mean = difference(ours.pixels, theirs.pixels)
+        largest.append(gap_max)
+        means.append(gap_mean)
+    return {
+        "parity_max": max(largest),
+        "parity_mean": statistics.fmean(means),
+    }
 
 
 def difference(one: np.ndarray | None, other: np.ndarray | None) -> tuple[float, float]:

@@ -1,3 +1,3 @@
-"""A photo's way through the worker: inbox, prepare, (restore), finish, and how each
-ends.
+"""A photo's way through the worker: inbox, begin, prepare, restore, store result, and
+how each photo ends.
 """

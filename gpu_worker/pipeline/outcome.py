@@ -43,13 +43,17 @@ class Outcomes:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._claims = ctx.claims
+        self._clock = ctx.clock
+        self._settings = ctx.settings
+        self._uploads = ctx.uploads
         base_s, cap_s = ctx.settings.retry_base_s, ctx.settings.retry_cap_s
         self._retries = RetryPolicy(base_s, cap_s, ctx.settings.max_attempts)
         self._waits = RetryPolicy(base_s, max(cap_s, WAIT_CAP_S))
 
     def restored(self, job: Job, record: Record) -> None:
         """The record is stored: the photo is done."""
-        event = events.of_record(record, self._ctx.settings.bucket_results)
+        event = events.of_record(record, self._settings.bucket_results)
         self._publish(event, job.receipt)
         self._settle(job)
         metrics.PHOTOS.labels(outcome="success").inc()
@@ -74,10 +78,10 @@ class Outcomes:
         record stands.
         """
         receipt = job.receipt
-        bucket = self._ctx.settings.bucket_results
+        bucket = self._settings.bucket_results
         if record.ref == receipt.ref:
             self._publish(events.of_record(record, bucket), receipt)
-        elif self._ctx.uploads.reason_of(receipt.ref) is None:
+        elif self._uploads.reason_of(receipt.ref) is None:
             event = events.of_duplicate(receipt, record.finished_at, bucket)
             self._publish(event, receipt)
         # Otherwise the upload failed before the other one was restored.
@@ -88,7 +92,8 @@ class Outcomes:
         """The photo failed before, and this is another message about it. It is not
         tried all over again.
         """
-        if job.claim.attempt > 1 or job.delivery.redelivered:
+        is_first_look = job.claim.attempt == 1 and not job.delivery.redelivered
+        if not is_first_look:
             # The worker that wrote the reason may have died before the rest of it.
             self._publish(events.of_reason(reason), job.receipt)
             job.delivery.dead(reason.error_code, reason.error_detail)
@@ -105,7 +110,7 @@ class Outcomes:
     def attempt_failed(self, job: Job, error: Exception) -> None:
         """An attempt ended with an error: the photo is tried again later, or fails."""
         job.end()
-        if job.withdrawn or self._ctx.uploads.is_withdrawn(job.receipt):
+        if job.withdrawn or self._uploads.is_withdrawn(job.receipt):
             self.withdrawn(job)
         elif self._is_left_to_others(job, error):
             wait_s = self._waits.wait_s(job.claim.attempt)
@@ -134,7 +139,7 @@ class Outcomes:
         not settled.
         """
         job.end()
-        self._ctx.claims.release(job.claim)
+        self._claims.release(job.claim)
 
     def _is_left_to_others(self, job: Job, error: Exception) -> bool:
         """Whether the photo waits for a worker that can do it, as if it had not been
@@ -143,9 +148,9 @@ class Outcomes:
         if not isinstance(error, Missing | OtherRelease):
             return False
         limit = OTHER_WORKER
-        if isinstance(error, Missing) and self._ctx.settings.unavailable == "wait":
+        if isinstance(error, Missing) and self._settings.unavailable == "wait":
             limit = MISSING_PART
-        waited = self._ctx.clock.now() - job.task.queued_at
+        waited = self._clock.now() - job.task.queued_at
         return waited < limit
 
     def _retry_or_fail(self, job: Job, error: Exception) -> None:
@@ -163,7 +168,7 @@ class Outcomes:
     def _retry(
         self, job: Job, error: Exception, wait_s: float, counts: bool = True
     ) -> None:
-        self._ctx.claims.fail(job.claim, error, wait_s, counts)
+        self._claims.fail(job.claim, error, wait_s, counts)
         # The claim says when the next attempt is due; the sweep publishes it then.
         job.delivery.ack()
         metrics.PHOTOS.labels(outcome="retried").inc()
@@ -215,7 +220,7 @@ class Outcomes:
             source=receipt.source,
             attempts=last.attempts,
             retries=receipt.retries,
-            at=self._ctx.clock.now(),
+            at=self._clock.now(),
         )
 
     def _publish(self, event: LogEvent, receipt: Receipt) -> None:
@@ -232,7 +237,7 @@ class Outcomes:
         the sweep deletes claims without a waiting upload.
         """
         try:
-            self._ctx.claims.clear(task_id, attempts)
+            self._claims.clear(task_id, attempts)
         except (PermanentError, ObjectRefused) as error:
             logger().warning("claim.left", task_id=task_id, detail=error.detail)
 

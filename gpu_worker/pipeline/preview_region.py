@@ -17,10 +17,13 @@ def preview_region(photo: Photo, spec: PreviewSpec, settings: ScratchSettings) -
     """
     if spec.region:
         return _cut(photo, spec.region)
-    longest = max(photo.width, photo.height)
-    if spec.max_px is None or longest <= spec.max_px:
+    if spec.max_px is None:
         return photo
-    return _shrink(photo, spec.max_px / longest, settings)
+    longest = max(photo.width, photo.height)
+    if longest <= spec.max_px:
+        return photo
+    factor = spec.max_px / longest
+    return _shrink(photo, factor, settings)
 
 
 def _shrink(photo: Photo, factor: float, settings: ScratchSettings) -> Photo:

@@ -63,7 +63,8 @@ class StageRunner:
         stage(job)
         took_s = self._clock.monotonic() - began_s
         job.busy_s += took_s
-        metrics.SECONDS.labels(stage=name).observe(took_s)
+        seconds = metrics.SECONDS.labels(stage=name)
+        seconds.observe(took_s)
 
     def _end(self, job: Job, error: Exception) -> None:
         """End the job by `error`. An outage is raised only while the worker leaves:

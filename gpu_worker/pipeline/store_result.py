@@ -31,8 +31,11 @@ class StoreResult:
     def __init__(
         self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoder | None
     ) -> None:
-        self._ctx = ctx
+        self._clock = ctx.clock
+        self._settings = ctx.settings
         self._bucket = ctx.settings.bucket_results
+        self._objects = ctx.store
+        self._uploads = ctx.uploads
         self._decoder = decoder
         self._outcomes = outcomes
 
@@ -47,14 +50,14 @@ class StoreResult:
             job,
             written,
             earlier,
-            finished_at=self._ctx.clock.now(),
+            finished_at=self._clock.now(),
             busy_s=job.busy_s + self._now_s() - began_s,
-            is_labelled=self._ctx.settings.label_result,
+            is_labelled=self._settings.label_result,
         )
         record = self._commit(ours)
         passing("worker.after_record")
         if self._was_withdrawn(job, record):
-            self._ctx.uploads.delete_results(record.task_id)
+            self._uploads.delete_results(record.task_id)
             self._outcomes.withdrawn(job)
         elif record == ours:
             self._outcomes.restored(job, record)
@@ -69,17 +72,17 @@ class StoreResult:
         """
         if record.ref != job.receipt.ref:
             return False
-        return self._ctx.uploads.is_withdrawn(job.receipt)
+        return self._uploads.is_withdrawn(job.receipt)
 
     def _write(self, job: Job) -> tuple[codec.Written, ObjectInfo | None]:
         """Encode and store the result: what was written, and the result of an earlier
         attempt, if that one stands.
         """
         began_s = self._now_s()
-        folder = str(self._ctx.settings.scratch_dir)
+        folder = str(self._settings.scratch_dir)
         # A full disk shows while the file is written, before any of it is stored.
         with (
-            scratch.disk(self._ctx.settings),
+            scratch.disk(self._settings),
             _SpoolFile(max_size=SPOOL_BYTES, dir=folder) as file,
         ):
             written = self._encode(job, file)
@@ -94,13 +97,13 @@ class StoreResult:
         """
         assert job.restored is not None
         assert job.workflow is not None
-        settings = self._ctx.settings
+        settings = self._settings
         photo = job.restored.photo
-        task_id = job.task_id
-        text = codec.texts(task_id, job.workflow, settings.label_producer)
+        producer = settings.label_producer
+        text = codec.texts(job.task_id, job.workflow, producer)
         preview = codec.preview(photo, settings, text, self._decoder)
-        key = keys.preview(task_id)
-        self._ctx.store.put(self._bucket, key, preview, "image/webp")
+        key = keys.preview(job.task_id)
+        self._objects.put(self._bucket, key, preview, "image/webp")
         if settings.label_result:
             codec.stamp(photo, settings.label_text)
         return codec.write_png(photo, file, text, settings.png_level)
@@ -112,28 +115,26 @@ class StoreResult:
         before its record.
         """
         assert job.restored is not None
-        store = self._ctx.store
         key = keys.result(job.task_id)
         metadata = result_metadata(job.restored, written)
-        if store.put_new(self._bucket, key, file, "image/png", metadata):
+        if self._objects.put_new(self._bucket, key, file, "image/png", metadata):
             return None
         with suppress(NotFound):  # deleted between the two requests
-            earlier = store.head(self._bucket, key)
+            earlier = self._objects.head(self._bucket, key)
             if _is_result(earlier):
                 return earlier
         # What lies there, if anything does, was stored by no attempt, and no record
         # names it.
-        store.put(self._bucket, key, file, "image/png", metadata)
+        self._objects.put(self._bucket, key, file, "image/png", metadata)
         return None
 
     def _commit(self, record: Record) -> Record:
         """The task's record: this one, or that of the attempt that was first."""
-        uploads = self._ctx.uploads
         for _ in range(COMMIT_TRIES):
-            if uploads.commit_record(record):
+            if self._uploads.commit_record(record):
                 return record
             try:
-                return uploads.record(record.task_id)
+                return self._uploads.record(record.task_id)
             except NotFound:
                 continue  # deleted between the two requests
             except PermanentError as error:
@@ -142,7 +143,7 @@ class StoreResult:
         raise TransientError(Code.INTERNAL, f"{record.place()} comes and goes")
 
     def _now_s(self) -> float:
-        return self._ctx.clock.monotonic()
+        return self._clock.monotonic()
 
 
 class _SpoolFile(SpooledTemporaryFile[bytes]):

@@ -123,7 +123,9 @@ class AttemptLog(Generic[NoteT]):
         """The object of the newest attempt at each item. Objects whose names are not
         those of attempts are left out.
         """
-        newest = {self._item(info.key): info for info in self._list(self._prefix)}
+        newest = {}
+        for info in self._list(self._prefix):
+            newest[self._item(info.key)] = info
         keys = {info.key for info in newest.values()}
         for key in self._cache.keys() - keys:
             del self._cache[key]

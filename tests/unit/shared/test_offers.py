@@ -467,21 +467,16 @@ def test_a_worker_that_cannot_leaves_it_to_others(rig: WorkerRig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unavailable", "patience"), [("reject", OTHER_WORKER), ("wait", MISSING_PART)]
+    ("unavailable", "limit"), [("reject", OTHER_WORKER), ("wait", MISSING_PART)]
 )
-def test_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch, unavailable: str, patience: timedelta
+def test_a_photo_is_not_left_to_others_for_ever(
+    unavailable: str, limit: timedelta
 ) -> None:
     """In the end it fails, as what was tried without its model does."""
-    monkeypatch.setattr("gpu_worker.codec.Decoder", lambda _: None)
-    own = WorkerRig()
-    object.__setattr__(
-        own.ctx,
-        "settings",
-        own.ctx.settings.model_copy(update={"unavailable": unavailable}),
-    )
+    own = WorkerRig(World(settings={"unavailable": unavailable}))
+    own.upload("a.png", photo())
     prepare = refusing(own)
-    own.world.clock.advance(patience.total_seconds() - 60)
+    own.world.clock.advance(limit.total_seconds() - 60)
     refuse(own, prepare)
     assert own.delivery.code == ""
     own.world.clock.advance(400)
