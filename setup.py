@@ -12,7 +12,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 KERNELS = "gpu_worker.engines.kernels.winograd"
-VERSION = 1  # as in gpu_worker/engines/kernels/__init__.py
+VERSION = 1  # as in gpu_worker/engines/kernels/convolution.py
 
 
 class BuildLibrary(build_ext):

@@ -7,25 +7,29 @@ from __future__ import annotations
 import importlib.util
 import threading
 
-from gpu_worker.engines import Engine
+from gpu_worker.engines.base import Engine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared.errors import Missing
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import EngineSettings
+from shared.runtime.settings import Settings
+
+TORCH_PACKAGES = ("torch", "spandrel")
 
 
 class AutoEngine(NcnnEngine):
-    """ncnn itself, but for the choice. torch is imported when a model first needs it."""
+    """The ncnn engine, which leaves some models to torch. torch is imported when a
+    model first needs it.
+    """
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._torch: Engine | None = None
         self._importing = threading.Lock()
 
     def serving(self, model: Model) -> Engine:
-        """Raises `Missing` naming the extra to install when `model` needs torch and it
-        is not there.
+        """The engine that runs `model`. Raises `Missing` naming the extra to install
+        when `model` needs torch and it is not there.
         """
         if model.file("ncnn-bin") is not None:
             return self
@@ -37,10 +41,8 @@ class AutoEngine(NcnnEngine):
     def check(self, model: Model) -> None:
         if model.file("ncnn-bin") is not None:
             return
-        if any(
-            importlib.util.find_spec(package) is None
-            for package in ("torch", "spandrel")
-        ):
+        specs = [importlib.util.find_spec(package) for package in TORCH_PACKAGES]
+        if None in specs:
             raise Missing(f"model {model.name} needs PyTorch", how_to_add("torch"))
 
     def _make_torch(self, model: Model) -> Engine:

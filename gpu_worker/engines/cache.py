@@ -21,15 +21,15 @@ class ModelCache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, name: str, load: Callable[[], T]) -> T:
-        """The network called `name`; `load` reads it when it is not here; then the
-        oldest is let go.
+        """The network called `name`. One that is not here is read by `load`, and the
+        network used longest ago makes room for it.
         """
         with self._lock:
-            if name in self._loaded:
-                self._loaded.move_to_end(name)
-                return self._loaded[name]
-            network = load()
-            self._loaded[name] = network
-            while len(self._loaded) > self._capacity:
+            network = self._loaded.get(name)
+            if network is None:
+                network = load()
+                self._loaded[name] = network
+            self._loaded.move_to_end(name)
+            if len(self._loaded) > self._capacity:
                 self._loaded.popitem(last=False)
             return network

@@ -1,7 +1,7 @@
 """What is broken between our dependencies, mended in one place. Import `spandrel` and
 `realesrgan` through here.
 
-Each mending says what breaks, since when, and how one sees that it is no longer needed.
+Each repair says what breaks, since when, and how one sees that it is no longer needed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def spandrel() -> Any:
             from spandrel_extra_arches.architectures.DDColor import DDColorArch
         except ImportError as error:
             raise _not_installed("torch", error) from error
-        module.MAIN_REGISTRY.add(
-            module.ArchSupport.from_architecture(DDColorArch()), ignore_duplicates=True
-        )
+        ddcolor = module.ArchSupport.from_architecture(DDColorArch())
+        module.MAIN_REGISTRY.add(ddcolor, ignore_duplicates=True)
     return module
 
 
@@ -61,12 +60,14 @@ def unclamped(descriptor: Any) -> Callable[[Any, Any], Any]:
     must see a fault.
     """
     sizes = size_requirements(descriptor)
+    scale = descriptor.scale
 
     def call(network: Any, batch: Any) -> Any:
         height, width = batch.shape[2:]
-        padded = _padded(batch, *sizes.get_padding(width, height))
+        right, below = sizes.get_padding(width, height)
+        padded = _padded(batch, right, below)
         output = descriptor._call_fn(network, padded)
-        return output[:, :, : height * descriptor.scale, : width * descriptor.scale]
+        return output[:, :, : height * scale, : width * scale]
 
     return call
 
@@ -75,29 +76,30 @@ def size_requirements(descriptor: Any) -> Any:
     """Which sides the network takes, as spandrel says it; for ESRGAN as the network and
     its official code have it.
 
-    spandrel asks for multiples of four where x2plus folds two pixels, and every padded
+    spandrel wants multiples of four where x2plus folds two pixels, and every padded
     pixel bends the border.
     """
     if descriptor.architecture.id != "ESRGAN":
         return descriptor.size_requirements
-    return spandrel().SizeRequirements(multiple_of=descriptor.model.shuffle_factor or 1)
+    multiple = descriptor.model.shuffle_factor or 1
+    return spandrel().SizeRequirements(multiple_of=multiple)
 
 
 def _padded(batch: Any, right: int, below: int) -> Any:
-    """Mirrored, as far as there is something to mirror; then the border repeated."""
+    """The batch mirrored beyond its border, as far as there is something to mirror;
+    then the border repeated.
+    """
     from torch.nn.functional import pad
 
     if not right and not below:
         return batch
     height, width = batch.shape[2:]
-    mirrored = pad(
-        batch, (0, min(right, width - 1), 0, min(below, height - 1)), "reflect"
-    )
-    return pad(
-        mirrored,
-        (0, max(0, right - width + 1), 0, max(0, below - height + 1)),
-        "replicate",
-    )
+    mirrored_right = min(right, width - 1)
+    mirrored_below = min(below, height - 1)
+    mirrored = pad(batch, (0, mirrored_right, 0, mirrored_below), "reflect")
+    rest_right = right - mirrored_right
+    rest_below = below - mirrored_below
+    return pad(mirrored, (0, rest_right, 0, rest_below), "replicate")
 
 
 @cache
@@ -124,9 +126,11 @@ def realesrgan() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., 
 
 
 def _import_torchvision() -> None:
-    """torchvision 0.28 on PyPI is built for CUDA. Beside a CPU torch its compiled part
+    """Import torchvision, also beside a CPU torch.
+
+    torchvision 0.28 on PyPI is built for CUDA. Beside a CPU torch its compiled part
     does not load, and its import ends in `operator torchvision::nms does not exist`: it
-    describes two operators that nobody registered. We declare them, without a body:
+    describes two operators that were never registered. We declare them, without a body:
     nothing here calls them. Needed until the plain import succeeds beside a CPU torch.
     """
     try:
@@ -146,27 +150,29 @@ def _import_torchvision() -> None:
 
 
 def _alias_functional_tensor() -> None:
-    """basicsr 1.4.2 (2022, its last release) imports `rgb_to_grayscale` from a module
-    that torchvision removed in 0.17. Needed as long as the reference is installed.
+    """Give basicsr the module that it imports `rgb_to_grayscale` from.
+
+    basicsr 1.4.2 (2022, its last release) imports it from a module that torchvision
+    removed in 0.17. Needed as long as the reference is installed.
     """
     name = "torchvision.transforms.functional_tensor"
-    if name not in sys.modules:
-        from torchvision.transforms.functional import rgb_to_grayscale
+    if name in sys.modules:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
 
-        alias = ModuleType(name)
-        vars(alias)["rgb_to_grayscale"] = rgb_to_grayscale
-        sys.modules[name] = alias
+    alias = ModuleType(name)
+    vars(alias)["rgb_to_grayscale"] = rgb_to_grayscale
+    sys.modules[name] = alias
 
 
 def _quiet() -> warnings.catch_warnings[Any]:
-    """These packages run deprecated calls of torch and SciPy. The warnings are for
-    their authors, not our users.
+    """A context without warnings: these packages run deprecated calls of torch and
+    SciPy, which concern their authors, not our users.
     """
     return warnings.catch_warnings(action="ignore")
 
 
 def _not_installed(extra: str, error: ImportError) -> NotFound:
-    return NotFound(
-        Code.MODEL_MISSING,
-        f"{error.name or error} is not installed; {how_to_add(extra)}",
-    )
+    package = error.name or error
+    detail = f"{package} is not installed; {how_to_add(extra)}"
+    return NotFound(Code.MODEL_MISSING, detail)

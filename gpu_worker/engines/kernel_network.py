@@ -9,13 +9,13 @@ that what PyTorch concatenates just lies side by side.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from typing import Protocol
 
 import numpy as np
 
-from gpu_worker.engines import OutOfMemory
+from gpu_worker.engines.base import OutOfMemory
 from gpu_worker.engines.kernels import LANE, Filters, Floats, Step, run
 from gpu_worker.engines.ncnn_weights import State
 from gpu_worker.engines.quantise import shuffled_to_pixels
@@ -40,29 +40,35 @@ input pixels.
 
 
 class KernelNetwork:
-    """One call at a time: it takes every core by itself."""
+    """A network on our own convolutions. It takes every core by itself, so one call
+    runs at a time.
+    """
 
     kernels = "darkroom"
 
     def __init__(self, model: Model, state: State, threads: int) -> None:
         self.model = model
-        self._body: _Body = (Compact if model.architecture == "srvgg" else Residual)(
-            state
-        )
+        self._body: _Body
+        if model.architecture == "srvgg":
+            self._body = Compact(state)
+        else:
+            self._body = Residual(state)
         self.bytes_per_px = self._body.bytes_per_px
-        self._buffers, self._threads, self._lock = Buffers(), threads, threading.Lock()
+        self._buffers = Buffers()
+        self._threads = threads
+        self._lock = threading.Lock()
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:  # noqa: ARG002 - always is
         with self._lock:
             try:
-                return [
-                    self._body.upscale(window, self._buffers, self._threads)
-                    for window in windows
-                ]
+                return [self._upscaled(window) for window in windows]
             except MemoryError as error:
                 raise OutOfMemory(str(error)) from error
             finally:
                 self._buffers.trim()
+
+    def _upscaled(self, window: Pixels) -> Pixels:
+        return self._body.upscale(window, self._buffers, self._threads)
 
 
 class Buffers:
@@ -71,19 +77,24 @@ class Buffers:
     def __init__(self) -> None:
         self._floats: Floats = np.empty(0, np.float32)
 
-    def pictures(self, height: int, width: int, *channels: int) -> list[Floats]:
-        """Arrays (height, width, channels), contents undefined; earlier ones are
-        invalid from now on.
+    def pictures(
+        self, height: int, width: int, channels: Sequence[int]
+    ) -> list[Floats]:
+        """An array (height, width, count) for each count in `channels`, its contents
+        undefined; the pictures of earlier calls are invalid from now on.
         """
         sizes = [height * width * count for count in channels]
-        if self._floats.size < sum(sizes):
-            # the old piece goes before the new one comes
+        needed = sum(sizes)
+        if self._floats.size < needed:
+            # The old piece goes before the new one comes.
             self._floats = np.empty(0, np.float32)
-            self._floats = np.empty(sum(sizes), np.float32)
-        pieces = np.split(self._floats[: sum(sizes)], np.cumsum(sizes)[:-1])
+            self._floats = np.empty(needed, np.float32)
+        ends = np.cumsum(sizes)
+        pieces = np.split(self._floats[:needed], ends[:-1])
         return [piece.reshape(height, width, -1) for piece in pieces]
 
     def trim(self) -> None:
+        """Release the memory when it is too much to wait for the next photo."""
         if self._floats.nbytes > KEPT_BYTES:
             self._floats = np.empty(0, np.float32)
 
@@ -104,28 +115,40 @@ class Compact:
     bytes_per_px = 900
 
     def __init__(self, state: State) -> None:
-        names = sorted({int(name.split(".")[1]) for name in state})
-        arrays = [state[f"body.{i}.weight"] for i in names]
-        biases = [state[f"body.{i}.bias"] for i in names[::2]]
-        *hidden, last = arrays[::2]
-        self._hidden = [
-            Filters.of(w, b, s)
-            for w, b, s in zip(hidden, biases, arrays[1::2], strict=False)
-        ]
-        self._scale = round((len(last) / 3) ** 0.5)
-        self._last = _with_source(last, biases[-1], self._scale)
+        numbers = {int(name.split(".")[1]) for name in state}
+        # Convolutions and the slopes between them lie in turn.
+        layers = sorted(numbers)
+        convolutions = layers[::2]
+        slopes = layers[1::2]
+        self._hidden = []
+        for layer, slope in zip(convolutions[:-1], slopes, strict=True):
+            filters = Filters.of(
+                state[f"body.{layer}.weight"],
+                state[f"body.{layer}.bias"],
+                state[f"body.{slope}.weight"],
+            )
+            self._hidden.append(filters)
+        last = convolutions[-1]
+        weights = state[f"body.{last}.weight"]
+        bias = state[f"body.{last}.bias"]
+        self._scale = round((len(weights) / 3) ** 0.5)
+        self._last = _with_source(weights, bias, self._scale)
 
     def upscale(self, window: Pixels, buffers: Buffers, threads: int) -> Pixels:
         height, width, channels = window.shape
         source, here, there, last = buffers.pictures(
-            height, width, LANE, FEATURES, FEATURES, self._last.outputs
+            height,
+            width,
+            [LANE, FEATURES, FEATURES, self._last.outputs],
         )
         _fill(source, window)
-        steps = [Step(self._hidden[0], [source], here)]
-        for filters in self._hidden[1:]:
+        first, *others = self._hidden
+        steps = [Step(first, [source], here)]
+        for filters in others:
             steps.append(Step(filters, [here], there))
             here, there = there, here
-        run([*steps, Step(self._last, [here, source], last)], threads)
+        steps.append(Step(self._last, [here, source], last))
+        run(steps, threads)
         return shuffled_to_pixels(last, self._scale, channels, window.dtype)
 
 
@@ -137,11 +160,15 @@ def _with_source(weights: Floats, bias: Floats, scale: int) -> Filters:
     inputs that is nearly free.
     """
     outputs, inputs = weights.shape[:2]
+    places = scale**2
     whole = np.zeros((outputs, inputs + LANE, 3, 3), np.float32)
     whole[:, :inputs] = weights
     for output in range(outputs):
-        whole[output, inputs + output // scale**2, 1, 1] = 1
-    order = np.arange(outputs).reshape(3, scale**2).T.ravel()
+        colour = output // places
+        whole[output, inputs + colour, 1, 1] = 1
+    # From colour by colour to place by place.
+    numbers = np.arange(outputs).reshape(3, places)
+    order = numbers.T.ravel()
     return Filters.of(whole[order], bias[order])
 
 
@@ -151,96 +178,110 @@ class Residual:
     bytes_per_px = 1_900
 
     def __init__(self, state: State) -> None:
-        blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
         self._first = _filters(state, "conv_first")
-        self._blocks = [
-            [_dense(state, f"body.{b}.rdb{r}") for r in (1, 2, 3)]
-            for b in range(blocks)
-        ]
+        self._blocks = []
+        for block in range(_count_blocks(state)):
+            dense = [_dense(state, f"body.{block}.rdb{i}") for i in (1, 2, 3)]
+            self._blocks.append(dense)
         self._body = _filters(state, "conv_body")
-        self._tail = [
-            _filters(state, f"conv_{name}", LEAK) for name in ("up1", "up2", "hr")
-        ]
+        self._up1 = _filters(state, "conv_up1", LEAK)
+        self._up2 = _filters(state, "conv_up2", LEAK)
+        self._hr = _filters(state, "conv_hr", LEAK)
         self._last = _filters(state, "conv_last")
-        self._double, self._large = Buffers(), Buffers()
+        self._double = Buffers()
+        self._large = Buffers()
 
     def upscale(self, window: Pixels, buffers: Buffers, threads: int) -> Pixels:
         height, width, channels = window.shape
         features = self._trunk(window, buffers, threads)
+        whole = Rect(0, 0, width, height)
+        pixels: Pixels = np.empty((height * 4, width * 4, channels), window.dtype)
         # The tail works on sixteen times the pixels but sees two of the trunk's around:
         # it runs in small exact pieces.
-        pixels: Pixels = np.empty((height * 4, width * 4, channels), window.dtype)
         for tile in tail_tiles(width, height):
-            rows, columns = tile.window.within(Rect(0, 0, width, height))
-            piece = self._enlarged(
-                np.ascontiguousarray(features[rows, columns]), threads
-            )
-            rows, columns = tile.core.within(tile.window, 4)
-            inner = shuffled_to_pixels(piece[rows, columns], 1, channels, window.dtype)
-            pixels[tile.core.within(Rect(0, 0, width, height), 4)] = inner
+            source = np.ascontiguousarray(features[tile.window.within(whole)])
+            piece = self._enlarged(source, threads)
+            core = piece[tile.core.within(tile.window, 4)]
+            inner = shuffled_to_pixels(core, 1, channels, window.dtype)
+            pixels[tile.core.within(whole, 4)] = inner
         return pixels
 
     def _trunk(self, window: Pixels, buffers: Buffers, threads: int) -> Floats:
+        """(h, w, 1 or 3) -> (h, w, 64)."""
         height, width, _ = window.shape
         source, head, dense, *ring = buffers.pictures(
-            height, width, LANE, FEATURES, 4 * GROWTH, *[FEATURES] * 3
+            height,
+            width,
+            [LANE, FEATURES, 4 * GROWTH, FEATURES, FEATURES, FEATURES],
         )
         _fill(source, window)
         steps = [Step(self._first, [source], head)]
-        entry, free = head, cycle(ring)
+        entry = head
+        free = cycle(ring)
         for block in self._blocks:
-            here = entry
-            for i, filters in enumerate(block):
-                target = next(free)
-                # The third target is the entry of this block, which is then read at the
-                # pixel just written only.
-                outer = [(RESIDUAL, entry)] if i == 2 else []
-                steps += _dense_steps(
-                    filters, here, dense, target, [(RESIDUAL, here), *outer]
-                )
-                here = target
-            entry = here
-        run(
-            [*steps, Step(self._body, [entry], ring[0], residuals=[(1.0, head)])],
-            threads,
-        )
-        return ring[0]
+            targets = [next(free) for _ in block]
+            steps += _block_steps(block, entry, dense, targets)
+            entry = targets[-1]
+        features = ring[0]
+        steps.append(Step(self._body, [entry], features, residuals=[(1.0, head)]))
+        run(steps, threads)
+        return features
 
     def _enlarged(self, features: Floats, threads: int) -> Floats:
         """(h, w, 64) -> (4h, 4w, 3 and padding)."""
         height, width, _ = features.shape
-        large = (4 * height, 4 * width)
-        double = self._double.pictures(2 * height, 2 * width, FEATURES)[0]
+        (double,) = self._double.pictures(2 * height, 2 * width, [FEATURES])
         here, there, last = self._large.pictures(
-            *large, FEATURES, FEATURES, self._last.outputs
+            4 * height,
+            4 * width,
+            [FEATURES, FEATURES, self._last.outputs],
         )
-        up1, up2, hr = self._tail
-        run(
-            [
-                Step(up1, [features], double, shift=1),
-                Step(up2, [double], here, shift=1),
-                Step(hr, [here], there),
-                Step(self._last, [there], last),
-            ],
-            threads,
-        )
+        steps = [
+            Step(self._up1, [features], double, shift=1),
+            Step(self._up2, [double], here, shift=1),
+            Step(self._hr, [here], there),
+            Step(self._last, [there], last),
+        ]
+        run(steps, threads)
         return last
 
 
 def tail_tiles(width: int, height: int) -> tuple[Tile, ...]:
     """The pieces in which the tail of an `RRDBNet` runs."""
-    columns, rows = (
-        Axis.fitting(length, TAIL_OVERLAP_PX, TAIL_SIDE_PX)
-        for length in (width, height)
-    )
+    columns = Axis.fitting(width, TAIL_OVERLAP_PX, TAIL_SIDE_PX)
+    rows = Axis.fitting(height, TAIL_OVERLAP_PX, TAIL_SIDE_PX)
     return grid(columns, rows)
 
 
+def _count_blocks(state: State) -> int:
+    names = [name for name in state if name.startswith("body.")]
+    return len({name.split(".")[1] for name in names})
+
+
 def _dense(state: State, name: str) -> list[Filters]:
-    return [
-        _filters(state, f"{name}.conv{i}", LEAK if i < 5 else 1.0)
-        for i in (1, 2, 3, 4, 5)
-    ]
+    """The five convolutions of a dense block; all but the last have a slope."""
+    grown = [_filters(state, f"{name}.conv{i}", LEAK) for i in (1, 2, 3, 4)]
+    last = _filters(state, f"{name}.conv5")
+    return [*grown, last]
+
+
+def _block_steps(
+    block: Sequence[list[Filters]],
+    entry: Floats,
+    dense: Floats,
+    targets: Sequence[Floats],
+) -> Iterable[Step]:
+    """Three dense blocks, one after the other, around which `entry` is added again."""
+    here = entry
+    last = targets[-1]
+    for filters, target in zip(block, targets, strict=True):
+        residuals = [(RESIDUAL, here)]
+        if target is last:
+            # This target may be the entry itself, which is then read at the pixel just
+            # written only.
+            residuals.append((RESIDUAL, entry))
+        yield from _dense_steps(filters, here, dense, target, residuals)
+        here = target
 
 
 def _dense_steps(
@@ -249,26 +290,28 @@ def _dense_steps(
     dense: Floats,
     target: Floats,
     residuals: list[tuple[float, Floats]],
-) -> list[Step]:
-    steps = []
-    for i, part in enumerate(filters[:4]):
-        grown = dense[:, :, i * GROWTH : (i + 1) * GROWTH]
-        steps.append(
-            Step(part, [here, dense[:, :, : i * GROWTH]] if i else [here], grown)
-        )
-    return [*steps, Step(filters[4], [here, dense], target, residuals=residuals)]
+) -> Iterable[Step]:
+    """A dense block: each convolution sees all that was grown before it in `dense`."""
+    *growing, last = filters
+    for number, part in enumerate(growing):
+        start = number * GROWTH
+        before = dense[:, :, :start]
+        grown = dense[:, :, start : start + GROWTH]
+        sources = [here, before] if number else [here]
+        yield Step(part, sources, grown)
+    yield Step(last, [here, dense], target, residuals=residuals)
 
 
 def _filters(state: State, name: str, slope: float = 1.0) -> Filters:
-    return Filters.of(state[f"{name}.weight"], state[f"{name}.bias"], slope)
+    weights = state[f"{name}.weight"]
+    bias = state[f"{name}.bias"]
+    return Filters.of(weights, bias, slope)
 
 
 def _fill(source: Floats, window: Pixels) -> None:
-    """Three equal or different channels 0..1, and zeros up to a whole vector."""
+    """Fill `source` with three equal or different channels 0..1, and zeros up to a
+    whole vector.
+    """
+    top = np.float32(np.iinfo(window.dtype).max)
     source[:, :, 3:] = 0
-    np.divide(
-        window,
-        np.float32(np.iinfo(window.dtype).max),
-        out=source[:, :, :3],
-        dtype=np.float32,
-    )
+    np.divide(window, top, out=source[:, :, :3], dtype=np.float32)

@@ -17,7 +17,10 @@ BAND_BYTES = 512 * 1024
 """Rows are converted in bands of this size, so that all passes over a band happen in
 the core's own cache.
 """
+COLOUR_BYTES = 12
+"""Three floats."""
 
+Floats = NDArray[np.float32]
 Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -26,7 +29,7 @@ photos.
 """
 
 
-def to_pixels(planes: NDArray[np.float32], channels: int, dtype: Depth) -> Pixels:
+def to_pixels(planes: Floats, channels: int, dtype: Depth) -> Pixels:
     """(3, h, w) float32, nominally 0..1 -> (h, w, `channels`) uint8 or uint16: clamp,
     scale, round half to even.
 
@@ -34,19 +37,25 @@ def to_pixels(planes: NDArray[np.float32], channels: int, dtype: Depth) -> Pixel
     """
     _, height, width = planes.shape
     pixels = np.empty((height, width, channels), dtype)
-    for rows in bands(height, 12 * width, BAND_BYTES):
+    row_bytes = COLOUR_BYTES * width
+    weights = np.asarray(GREY_WEIGHTS, np.float32)
+    for rows in bands(height, row_bytes, BAND_BYTES):
         band = _clamped(planes[:, rows])
         if channels == 1:
-            band = np.tensordot(np.asarray(GREY_WEIGHTS, np.float32), band, 1)[None]
-        for channel, level in enumerate(_levels(band, dtype)):
-            # One plane at a time: numpy interleaves a transposed array four times
-            # slower.
-            pixels[rows, :, channel] = level
+            grey = np.tensordot(weights, band, 1)
+            band = grey[np.newaxis]
+        levels = _to_levels(band, dtype)
+        # One plane at a time: numpy interleaves a transposed array four times slower.
+        for channel, plane in enumerate(levels):
+            pixels[rows, :, channel] = plane
     return pixels
 
 
 def shuffled_to_pixels(
-    values: NDArray[np.float32], scale: int, channels: int, dtype: Depth
+    values: Floats,
+    scale: int,
+    channels: int,
+    dtype: Depth,
 ) -> Pixels:
     """(h, w, scale·scale·3 or more) float32 -> (h·scale, w·scale, `channels`),
     otherwise as `to_pixels`.
@@ -57,30 +66,30 @@ def shuffled_to_pixels(
     height, width, _ = values.shape
     places = scale * scale
     pixels = np.empty((height, scale, width, scale * channels), dtype)
-    for rows in bands(height, 12 * places * width, BAND_BYTES):
+    row_bytes = COLOUR_BYTES * places * width
+    weights = np.asarray(GREY_WEIGHTS, np.float32)
+    for rows in bands(height, row_bytes, BAND_BYTES):
         band = _clamped(values[rows, :, : 3 * places])
         if channels == 1:
-            band = band.reshape(-1, width, places, 3) @ np.asarray(
-                GREY_WEIGHTS, np.float32
-            )
-        pixels[rows] = (
-            _levels(band, dtype)
-            .reshape(-1, width, scale, scale * channels)
-            .transpose(0, 2, 1, 3)
-        )
+            colours = band.reshape(-1, width, places, 3)
+            band = colours @ weights
+        levels = _to_levels(band, dtype)
+        by_place = levels.reshape(-1, width, scale, scale * channels)
+        pixels[rows] = by_place.transpose(0, 2, 1, 3)
     return pixels.reshape(height * scale, width * scale, channels)
 
 
-def _clamped(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _clamped(values: Floats) -> Floats:
+    """A copy, held between 0 and 1."""
     if not np.isfinite(values).all():
-        raise PermanentError(
-            Code.INVALID_OUTPUT,
-            "the network gave NaN or infinity; the photo was not stored",
-        )
+        detail = "the network gave NaN or infinity; the photo was not stored"
+        raise PermanentError(Code.INVALID_OUTPUT, detail)
     return np.clip(values, np.float32(0), np.float32(1))
 
 
-def _levels(values: NDArray[np.float32], dtype: Depth) -> Pixels:
-    """Overwrites `values`."""
-    np.multiply(values, np.float32(np.iinfo(dtype).max), out=values)
-    return cast(Pixels, np.rint(values, out=values).astype(dtype))
+def _to_levels(values: Floats, dtype: Depth) -> Pixels:
+    """Integer levels of `values`, which are overwritten: a band stays in the cache."""
+    top = np.float32(np.iinfo(dtype).max)
+    np.multiply(values, top, out=values)
+    np.rint(values, out=values)
+    return cast(Pixels, values.astype(dtype))

@@ -28,22 +28,27 @@ import numpy as np
 import torch
 
 from gpu_worker.engines import compat, weights
+from gpu_worker.engines.base import CPU
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute, within_memory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, Missing, PermanentError
 from shared.models import Model
-from shared.runtime.settings import EngineSettings
+from shared.runtime.settings import Settings
 
 BYTES_PER_PX = {"srvgg": 4_000, "rrdb": 30_000}
 DARK = 256
 """A 16-bit picture without a value above this is taken for an 8-bit one by the official
 code.
 """
+SCALES = {3: 4, 12: 2, 48: 1}
+"""The scale of an `RRDBNet` by its input channels: below 4 it folds pixels into them."""
 
 
 class ReferenceNetwork:
+    """A network in the official code."""
+
     kernels = "realesrgan"
 
     def __init__(self, model: Model, upsampler: Any) -> None:
@@ -53,59 +58,63 @@ class ReferenceNetwork:
         upsampler.model.register_forward_hook(self._check)
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:  # noqa: ARG002 - one call at a time
-        return [
-            within_memory(partial(self._one, window), self._release)
-            for window in windows
-        ]
+        outputs = []
+        for window in windows:
+            call = partial(self._upscaled, window)
+            outputs.append(within_memory(call, self._release))
+        return outputs
 
-    def _one(self, window: Pixels) -> Pixels:
+    def _upscaled(self, window: Pixels) -> Pixels:
+        self._check_depth(window)
+        if window.shape[2] == 1:
+            grey, _ = self._upsampler.enhance(window[:, :, 0])
+            return cast(Pixels, grey[:, :, np.newaxis])
+        bgr, _ = self._upsampler.enhance(window[:, :, ::-1])
+        return cast(Pixels, np.ascontiguousarray(bgr[:, :, ::-1]))
+
+    def _check_depth(self, window: Pixels) -> None:
+        """Raises `PermanentError(unsupported_mode)` for a picture whose depth the
+        official code would guess wrong.
+        """
         if window.dtype == np.uint16 and window.max() <= DARK:
-            raise PermanentError(
-                Code.UNSUPPORTED_MODE,
+            detail = (
                 f"the official code takes a 16-bit picture whose brightest value is {window.max()} for an 8-bit one; "
-                "use DARKROOM_ENGINE=torch or ncnn for it",
+                "use DARKROOM_ENGINE=torch or ncnn for it"
             )
-        grey = window.shape[2] == 1
-        output, _ = self._upsampler.enhance(
-            window[:, :, 0] if grey else window[:, :, ::-1]
-        )
-        found = (
-            output[:, :, np.newaxis]
-            if grey
-            else np.ascontiguousarray(output[:, :, ::-1])
-        )
-        return cast(Pixels, found)
+            raise PermanentError(Code.UNSUPPORTED_MODE, detail)
 
     def _check(self, _network: Any, _inputs: Any, output: torch.Tensor) -> None:
-        """Straight after the network: the official code clamps next, and infinity
-        becomes white.
+        """Raises `PermanentError(invalid_output)` straight after the network: the
+        official code clamps next, and infinity becomes white.
         """
         if not torch.isfinite(output.sum(dtype=torch.float32)):
-            raise PermanentError(
-                Code.INVALID_OUTPUT,
-                f"model {self.model.name} gave NaN or infinity; the photo was not stored",
-            )
+            detail = f"model {self.model.name} gave NaN or infinity; the photo was not stored"
+            raise PermanentError(Code.INVALID_OUTPUT, detail)
 
     def _release(self) -> bool:
-        """The official code holds on to its last input and output, while smaller tiles
-        need their memory.
+        """Release the last input and output, which the official code holds on to, while
+        smaller tiles need their memory.
         """
-        self._upsampler.img = self._upsampler.output = None
+        self._upsampler.img = None
+        self._upsampler.output = None
         return False
 
 
 class ReferenceEngine:
+    """The engine of the official Real-ESRGAN code."""
+
     name = "realesrgan"
     lanes = 1
     batch = 1
 
-    def __init__(self, settings: EngineSettings) -> None:
-        compat.realesrgan()  # at the start, where a missing package can be told
+    def __init__(self, settings: Settings) -> None:
+        compat.realesrgan()  # at the start, where a missing package can be reported
         self._settings = settings
         self._cuda = torch.cuda.is_available()
+        self.device = CPU
         if self._cuda:
             must_compute()
-        self.device = torch.cuda.get_device_name() if self._cuda else "cpu"
+            self.device = torch.cuda.get_device_name()
         torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         self._cache: ModelCache[ReferenceNetwork] = ModelCache(capacity=1)
 
@@ -118,27 +127,24 @@ class ReferenceEngine:
         return self._cache.get(model.name, lambda: self._read(model))
 
     def free_bytes(self) -> int:
-        """All there is, so that the official code sees whole pictures wherever it can."""
-        return (
-            int(torch.cuda.mem_get_info()[0])
-            if self._cuda
-            else memory.available_bytes()
-        )
+        """All the memory that there is, so that the official code sees whole pictures
+        wherever it can.
+        """
+        if not self._cuda:
+            return memory.available_bytes()
+        free, _ = torch.cuda.mem_get_info()
+        return int(free)
 
     def _read(self, model: Model) -> ReferenceNetwork:
-        upsampler_of, rrdb_of, srvgg_of = compat.realesrgan()
         self.check(model)
+        upsampler_class, _, _ = compat.realesrgan()
         state = weights.load(model, self._settings)
-        network = (
-            _rrdb(rrdb_of, state)
-            if model.architecture == "rrdb"
-            else _srvgg(srvgg_of, state, model.scale)
-        )
+        network = _network(model, state)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "verified.pth"
             torch.save({"params": state}, path)
             # fp16 where its command line takes it: on a GPU.
-            upsampler = upsampler_of(
+            upsampler = upsampler_class(
                 model.scale,
                 str(path),
                 model=network,
@@ -149,15 +155,32 @@ class ReferenceEngine:
         return ReferenceNetwork(model, upsampler)
 
 
+def _network(model: Model, state: weights.State) -> Any:
+    """The official code's network that `state` fits, its weights not loaded yet."""
+    _, rrdb_class, srvgg_class = compat.realesrgan()
+    if model.architecture == "rrdb":
+        return _rrdb(rrdb_class, state)
+    return _srvgg(srvgg_class, state, model.scale)
+
+
 def _rrdb(make: Any, state: weights.State) -> Any:
-    """The number of blocks and the scale show in the names and shapes of the weights."""
-    blocks = 1 + max(
-        int(name.split(".")[1]) for name in state if name.startswith("body.")
+    """An `RRDBNet` whose number of blocks and scale are those that the names and shapes
+    of the weights show.
+    """
+    names = [name for name in state if name.startswith("body.")]
+    last_block = max(int(name.split(".")[1]) for name in names)
+    channels = state["conv_first.weight"].shape[1]
+    return make(
+        3,
+        3,
+        scale=SCALES[channels],
+        num_feat=64,
+        num_block=last_block + 1,
+        num_grow_ch=32,
     )
-    scale = {3: 4, 12: 2, 48: 1}[state["conv_first.weight"].shape[1]]
-    return make(3, 3, scale=scale, num_feat=64, num_block=blocks, num_grow_ch=32)
 
 
 def _srvgg(make: Any, state: weights.State, scale: int) -> Any:
-    last = max(int(name.split(".")[1]) for name in state)
-    return make(3, 3, 64, (last - 2) // 2, scale, "prelu")
+    last_layer = max(int(name.split(".")[1]) for name in state)
+    convolutions = (last_layer - 2) // 2
+    return make(3, 3, 64, convolutions, scale, "prelu")

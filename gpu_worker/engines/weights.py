@@ -18,14 +18,16 @@ from gpu_worker import models
 from gpu_worker.engines import compat, ncnn_weights
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
-from shared.runtime.settings import ModelSettings
+from shared.runtime.settings import Settings
 
 State = dict[str, torch.Tensor]
 
 PICKLES = (".pth", ".pt", ".ckpt")
+MOST_CHARACTERS = 200
+"""Of a library's explanation, in our error."""
 
 
-def load(model: Model, settings: ModelSettings) -> State:
+def load(model: Model, settings: Settings) -> State:
     """The weights of `model` on the CPU, with the names that the official code gives
     them.
 
@@ -36,14 +38,12 @@ def load(model: Model, settings: ModelSettings) -> State:
     if model.file("weights") is not None:
         return read(models.locate(model, "weights", settings))
     if model.file("ncnn-bin") is not None:
-        places = [
-            models.locate(model, role, settings) for role in ("ncnn-param", "ncnn-bin")
-        ]
-        arrays = ncnn_weights.read(places[0], places[1], model.architecture)
+        param = models.locate(model, "ncnn-param", settings)
+        binary = models.locate(model, "ncnn-bin", settings)
+        arrays = ncnn_weights.read(param, binary, model.architecture)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-    raise NotFound(
-        Code.MODEL_MISSING, f"model {model.name} has no weights that torch can read"
-    )
+    detail = f"model {model.name} has no weights that torch can read"
+    raise NotFound(Code.MODEL_MISSING, detail)
 
 
 def read(path: Path) -> State:
@@ -51,23 +51,22 @@ def read(path: Path) -> State:
     `PermanentError(model_corrupt)`.
     """
     try:
-        state = _read(path)
+        content = _read(path)
     except pickle.UnpicklingError as error:
-        raise _corrupt(
-            path,
-            f"it holds something other than weights and was not executed ({_first(error)})",
-        ) from error
-    # a broken file raises whatever its first wrong byte leads to
+        fault = f"it holds something other than weights and was not executed ({_summary(error)})"
+        raise _corrupt(path, fault) from error
+    # A broken file raises whatever its first wrong byte leads to.
     except Exception as error:
-        raise _corrupt(
-            path, f"it cannot be read as weights ({_first(error)})"
-        ) from error
-    found = compat.spandrel().canonicalize_state_dict(state)
-    if not found or not all(
-        isinstance(value, torch.Tensor) for value in found.values()
-    ):
+        fault = f"it cannot be read as weights ({_summary(error)})"
+        raise _corrupt(path, fault) from error
+    state = compat.spandrel().canonicalize_state_dict(content)
+    if not state or not _holds_tensors_only(state):
         raise _corrupt(path, "it holds no weights")
-    return dict(found)
+    return dict(state)
+
+
+def _holds_tensors_only(state: dict[str, Any]) -> bool:
+    return all(isinstance(value, torch.Tensor) for value in state.values())
 
 
 def network(state: State, name: str) -> Any:
@@ -78,34 +77,36 @@ def network(state: State, name: str) -> Any:
     """
     try:
         return compat.build(state)
-    # guessing an architecture fails in as many ways as there are architectures
+    # Guessing an architecture fails in as many ways as there are architectures.
     except Exception as error:
-        found = f"{type(error).__name__} {error}".strip()[:200]
-        detail = f"model {name}: its weights do not fit an architecture that spandrel knows ({found})"
+        fault = f"{type(error).__name__} {error}".strip()
+        detail = (
+            f"model {name}: its weights do not fit an architecture that spandrel knows "
+            f"({fault[:MOST_CHARACTERS]})"
+        )
         raise PermanentError(Code.MODEL_CORRUPT, detail) from error
 
 
 def _read(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
-    if path.suffix.lower() not in PICKLES:
-        raise ValueError(
-            f"{path.suffix or 'no'} extension; use .safetensors, .pth, .pt or .ckpt"
-        )
+    if suffix not in PICKLES:
+        extension = path.suffix or "no"
+        raise ValueError(f"{extension} extension; use .safetensors, .pth, .pt or .ckpt")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _corrupt(path: Path, fault: str) -> PermanentError:
-    return PermanentError(
-        Code.MODEL_CORRUPT,
-        f"{path.name}: {fault}; take the file from its official source",
-    )
+    detail = f"{path.name}: {fault}; take the file from its official source"
+    return PermanentError(Code.MODEL_CORRUPT, detail)
 
 
-def _first(error: Exception) -> str:
+def _summary(error: Exception) -> str:
     """The first line of the library's explanation, which goes on with advice to switch
     the protection off.
     """
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return lines[0][:MOST_CHARACTERS]

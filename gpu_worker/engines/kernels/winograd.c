@@ -205,7 +205,7 @@ static int tiles_of(const Convolution *c)
 typedef struct {
     const Convolution *convolutions;
     int count;
-    atomic_int *next; /* per convolution: the first tile that nobody has taken */
+    atomic_int *next; /* per convolution: the first tile that no thread has taken */
     size_t in_bytes, out_bytes;
     atomic_int failed;
     pthread_mutex_t gate; /* closed until the number of threads is known */

@@ -153,7 +153,7 @@ def test_weights_that_are_not_here_name_the_command(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_colour_names_the_way_out() -> None:
-    """ncnn was asked for by name."""
+    """ncnn was named in the settings."""
     with pytest.raises(
         NotFound, match=r"pip install .*\[torch\]'.*models pull ddcolor-modelscope"
     ) as caught:

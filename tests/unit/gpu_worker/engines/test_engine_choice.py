@@ -36,7 +36,7 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "GPU_DEVICES", ())
+    monkeypatch.setattr("gpu_worker.engines.registry.GPU_DEVICES", ())
 
 
 def test_a_machine_without_a_gpu_runs_ncnn_and_never_imports_torch(

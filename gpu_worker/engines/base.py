@@ -1,0 +1,133 @@
+"""What every engine and every network offers, and the errors of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_worker.photo import Pixels
+from shared.models import Model
+
+CPU = "cpu"
+"""`Engine.device` of every engine that computes on the CPU."""
+
+
+class OutOfMemory(Exception):
+    """The device refused memory for one call; nothing was computed and a smaller window
+    may fit.
+    """
+
+
+class DeviceLost(Exception):
+    """The device answers no call of this process any more, for no photo: only a fresh
+    process may get it back.
+    """
+
+
+class Network(Protocol):
+    """One loaded, verified model."""
+
+    model: Model
+    bytes_per_px: int
+    """Peak working memory per input pixel of a window: measured, with a margin."""
+    kernels: str
+    """Whose code computes, for the record."""
+
+    def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
+        """Run same-shaped windows (h, w, 1 or 3), uint8 or uint16 -> (h·scale, w·scale,
+        same channels), same dtype.
+
+        The result is rounded half to even like the official code's. A grey window is
+        fed as three equal channels and reduced back to grey. `alone` promises that no
+        other call runs at the same time, so this one may use every core. Raises
+        `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when the
+        network gives NaN or infinity.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Loads networks and runs them on one device."""
+
+    name: str
+    device: str
+    lanes: int
+    """Calls of `Network.upscale` that may run at the same time."""
+    batch: int
+    """Most windows in one call."""
+
+    def check(self, model: Model) -> None:
+        """Raises `Missing` where this engine cannot run such a model; says nothing
+        about its files.
+        """
+        ...
+
+    def load(self, model: Model) -> Network:
+        """The network of `model`, from the cache or read and verified now. Raises as
+        `gpu_worker.models.verify`.
+        """
+        ...
+
+    def free_bytes(self) -> int:
+        """Device memory that working buffers may use now."""
+        ...
+
+
+class Colorizer(Protocol):
+    """One loaded, verified model that predicts colours."""
+
+    model: Model
+
+    def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2)
+        float32, a and b of CIE Lab.
+
+        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when
+        the network gives NaN or infinity.
+        """
+        ...
+
+
+@runtime_checkable
+class Colorizing(Protocol):
+    """An engine that runs colorizers, too."""
+
+    def load_colorizer(self, model: Model) -> Colorizer:
+        """As `Engine.load`."""
+        ...
+
+
+class FaceRestorer(Protocol):
+    """One loaded, verified model that restores faces."""
+
+    model: Model
+
+    def restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(512, 512, 3) float32 RGB 0..1, an upright face as in FFHQ -> the same,
+        restored.
+
+        The same face gives the same result. Raises `OutOfMemory`, and
+        `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        """
+        ...
+
+
+@runtime_checkable
+class FaceRestoring(Protocol):
+    """An engine that runs face restorers, too."""
+
+    def load_face_restorer(self, model: Model) -> FaceRestorer:
+        """As `Engine.load`."""
+        ...
+
+
+@runtime_checkable
+class Choice(Protocol):
+    """An engine that leaves some models to another one."""
+
+    def serving(self, model: Model) -> Engine:
+        """The engine that runs `model`."""
+        ...
