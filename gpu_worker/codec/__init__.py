@@ -1,5 +1,5 @@
-"""Bytes ↔ pixels: decode an upload into a `Photo`, write a result as PNG and a preview
-as WebP, label both.
+"""Bytes ↔ pixels: an upload is decoded into a `Photo`, a result is written as PNG and a
+preview as WebP, and both are labelled.
 """
 
 from gpu_worker.codec.decode import Limits, decode

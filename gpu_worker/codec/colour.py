@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from PIL import ImageCms
 
 LEVELS = 256
+_DATE = bytes((0x07, 0xCE, 0, 2, 0, 9, 0, 6, 0, 49, 0, 0))
+"""9 February 1998, the date of the usual sRGB profile."""
+_DATE_AT, _ID_AT = slice(24, 36), slice(84, 100)
 
 
 def ready() -> None:
@@ -30,24 +33,27 @@ def ready() -> None:
 
 
 def usable(icc: bytes, channels: int) -> bool:
-    """Whether pixels can be converted from `icc`: asked once where the photo is
+    """Whether pixels can be converted from `icc`. It is tried once where the photo is
     decoded, so that a profile which its library cannot digest shows there.
     """
     if not profiles.fits(icc, channels) or _profile(icc) is None:
         return False
     try:
         mode = _mode(channels)
-        to_srgb(mode, icc)[0](Image.new(mode, (1, 1)))
+        convert, _ = to_srgb(mode, icc)
+        convert(Image.new(mode, (1, 1)))
     except (OSError, ValueError, TypeError, _cms().PyCMSError):
         return False
     return True
 
 
 def greys(icc: bytes, channels: int) -> bytes:
-    """What the 256 greys of a usable profile are in sRGB, three bytes each."""
-    ramp = Image.fromarray(np.arange(LEVELS, dtype=np.uint8)[np.newaxis])
+    """The sRGB colours of the 256 greys of a usable profile, three bytes each."""
+    levels = np.arange(LEVELS, dtype=np.uint8)
+    ramp = Image.fromarray(levels[np.newaxis])
     mode = _mode(channels)
-    return to_srgb(mode, icc)[0](ramp.convert(mode)).tobytes()
+    convert, _ = to_srgb(mode, icc)
+    return convert(ramp.convert(mode)).tobytes()
 
 
 @cache
@@ -56,14 +62,16 @@ def srgb() -> bytes:
     its making).
     """
     cms = _cms()
-    made = bytearray(cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes())
-    made[24:36] = bytes((0x07, 0xCE, 0, 2, 0, 9, 0, 6, 0, 49, 0, 0))
-    made[84:100] = bytes(16)  # profile id: not calculated
-    return bytes(made)
+    made = cms.ImageCmsProfile(cms.createProfile("sRGB"))
+    icc = bytearray(made.tobytes())
+    icc[_DATE_AT] = _DATE
+    icc[_ID_AT] = bytes(16)  # not calculated
+    return bytes(icc)
 
 
 def to_srgb(
-    mode: str, icc: bytes | None
+    mode: str,
+    icc: bytes | None,
 ) -> tuple[Callable[[Image.Image], Image.Image], str]:
     """A converter of pictures of `mode` (CMYK, LAB, RGB or L) to RGB in sRGB, and a
     note that says how it goes.
@@ -71,14 +79,25 @@ def to_srgb(
     cms = _cms()
     source = cms.createProfile("LAB") if mode == "LAB" else _profile(icc)
     if source is None:
-        return lambda image: image.convert(
-            "RGB"
-        ), f"{mode} without a usable profile was converted to RGB by formula"
-    intent, flags = cms.Intent.RELATIVE_COLORIMETRIC, cms.Flags.BLACKPOINTCOMPENSATION
+        note = f"{mode} without a usable profile was converted to RGB by formula"
+        return _by_formula, note
     transform = cms.buildTransform(
-        source, cms.createProfile("sRGB"), mode, "RGB", intent, flags
+        source,
+        cms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        cms.Intent.RELATIVE_COLORIMETRIC,
+        cms.Flags.BLACKPOINTCOMPENSATION,
     )
-    return lambda image: _applied(image, transform), f"{mode} was converted to sRGB"
+
+    def convert(image: Image.Image) -> Image.Image:
+        return _applied(image, transform)
+
+    return convert, f"{mode} was converted to sRGB"
+
+
+def _by_formula(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
 
 
 def _mode(channels: int) -> str:
@@ -92,6 +111,7 @@ def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image
 
 
 def _profile(icc: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    """The library's view of a profile; None where it cannot read it."""
     if not icc or icc[36:40] != b"acsp":
         return None
     cms = _cms()

@@ -1,4 +1,4 @@
-"""An upload's bytes → `Photo`. Nothing here trusts the file: it came from anybody."""
+"""An upload's bytes → `Photo`. Nothing here trusts the file: anyone may have sent it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from PIL import (
 
 from gpu_worker.codec import colour, metadata, modes
 from gpu_worker.codec.png_completeness import is_whole
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Metadata, Photo
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import CodecSettings
+from shared.runtime.settings import Settings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of
@@ -48,7 +48,7 @@ _PLUGINS = (
     MpoImagePlugin,
     WebPImagePlugin,
 )
-# by default one for each core, and each takes address space
+# By default there is one thread for each core, and each takes address space.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 2
 pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 # Pillow's own size check warns above one limit and fails above another, through
@@ -62,15 +62,17 @@ TiffImagePlugin.READ_LIBTIFF = True
 # `Limits`.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 
+_ANIMATED_FORMATS = ("PNG", "WEBP", "GIF", "AVIF")
 _ORIENTATION_TAG = 0x0112
 _SUBFILE_TAG = 254
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a decode may cost and what it may keep. `max_pixels`: width times height of
-    the header; `max_frames`: pictures or pages in one file, of which the first is
-    decoded.
+    """What decoding may cost and what it may keep.
+
+    `max_pixels`: width times height in the header. `max_frames`: pictures or pages in
+    one file, of which the first is decoded.
     """
 
     max_pixels: int = 120_000_000
@@ -79,12 +81,12 @@ class Limits:
     max_frames: int = 100
 
     @classmethod
-    def of(cls, settings: CodecSettings) -> Self:
+    def of(cls, settings: Settings) -> Self:
         return cls(
-            settings.max_pixels,
-            settings.max_metadata_bytes,
-            settings.keep_gps,
-            settings.max_frames,
+            max_pixels=settings.max_pixels,
+            max_metadata_bytes=settings.max_metadata_bytes,
+            keep_gps=settings.keep_gps,
+            max_frames=settings.max_frames,
         )
 
 
@@ -97,49 +99,70 @@ def decode(data: bytes, limits: Limits) -> Photo:
     with _faults(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check(image, data, limits)
-        notes = _pages(image, data, limits.max_frames)
+        page_notes = _page_notes(image, data, limits.max_frames)
         planes = modes.planes(image, data)
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only
         # now.
         orientation = _orientation(image)
-        channels = planes.pixels.shape[2]
-        kept, meta_notes = metadata.kept(
-            image, channels, limits.max_metadata_bytes, limits.keep_gps
-        )
-        if (icc := planes.icc or kept.icc) is not None:
-            kept = kept.with_icc(icc, colour.greys(icc, channels))
+        meta, meta_notes = _metadata(image, planes, limits)
+        alpha = planes.alpha
         return Photo(
             pixels=_upright(planes.pixels, orientation),
-            alpha=None if planes.alpha is None else _upright(planes.alpha, orientation),
-            meta=kept,
+            alpha=None if alpha is None else _upright(alpha, orientation),
+            meta=meta,
             source_mode=planes.source_mode,
-            notes=(*notes, *planes.notes, *meta_notes),
+            notes=(*page_notes, *planes.notes, *meta_notes),
         )
+
+
+def _metadata(
+    image: Image.Image,
+    planes: modes.Planes,
+    limits: Limits,
+) -> tuple[Metadata, tuple[str, ...]]:
+    """The metadata that fit the decoded planes, and notes about what was left out."""
+    channels = planes.pixels.shape[2]
+    kept, notes = metadata.kept(
+        image,
+        channels,
+        limits.max_metadata_bytes,
+        limits.keep_gps,
+    )
+    icc = planes.icc or kept.icc
+    if icc is None:
+        return kept, notes
+    return kept.with_icc(icc, colour.greys(icc, channels)), notes
 
 
 def out_of_memory() -> PermanentError:
+    """The error for a photo that needs more memory than decoding may take."""
     detail = "decoding this photo needs more memory than the worker has for it; upload a smaller one"
     return PermanentError(Code.OUT_OF_MEMORY, detail)
 
 
 @contextmanager
 def _faults(data: bytes) -> Iterator[None]:
+    """A context that turns whatever a decoder raises into the photo's fault."""
     last_error = _errno()
     last_error.value = 0
     try:
         yield
     except PermanentError:
         raise
+    except MemoryError as error:
+        raise out_of_memory() from error
     except Exception as error:
         # Libraries whose memory runs out often say nothing but that they cannot decode:
         # the C library knows better.
-        short = isinstance(error, MemoryError) or last_error.value == errno.ENOMEM
-        raise out_of_memory() if short else _fault(error, data) from error
+        if last_error.value == errno.ENOMEM:
+            raise out_of_memory() from error
+        raise _fault(error, data) from error
 
 
 def _fault(error: Exception, data: bytes) -> PermanentError:
     if isinstance(error, UnidentifiedImageError):
-        if (layout := modes.tiff_layout(data)) is not None:
+        layout = modes.tiff_layout(data)
+        if layout is not None:
             return modes.unsupported(layout)
         detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
         return PermanentError(Code.DECODE_ERROR, detail)
@@ -165,34 +188,37 @@ def _errno() -> ctypes.c_int:
 
 
 def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
+    """Raises `PermanentError` for a picture that is not decoded at all, `ValueError`
+    for one that is damaged.
+    """
     width, height = image.size
     if width * height > limits.max_pixels:
         detail = f"{width} x {height} pixels are more than the limit of {limits.max_pixels:,}; scale the photo down"
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)
-    if image.format in ("PNG", "WEBP", "GIF", "AVIF") and getattr(
-        image, "is_animated", False
-    ):
+    is_animated = getattr(image, "is_animated", False)
+    if is_animated and image.format in _ANIMATED_FORMATS:
         detail = f"this {image.format} is an animation; Darkroom restores still photos, upload a single frame"
         raise PermanentError(Code.ANIMATED, detail)
-    # its checksums are not looked at while decoding: a wrong pixel would go unnoticed
     if image.format == "PNG":
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
-            copy.verify()
-        if not is_whole(data):
-            raise ValueError("rows are missing")
+        _check_png(data)
 
 
-def _pages(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
+def _check_png(data: bytes) -> None:
+    """Raises for a PNG with a wrong checksum or missing rows. Decoding looks at
+    neither: a wrong pixel would go unnoticed.
+    """
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as copy:
+        copy.verify()
+    if not is_whole(data):
+        raise ValueError("rows are missing")
+
+
+def _page_notes(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
     """Notes about further pictures in the file; they are left out."""
     if image.format == "TIFF":
-        if int(image.getexif().get(_SUBFILE_TAG, 0)) & 1:
-            raise modes.unsupported(
-                "a TIFF that begins with a reduced preview, as camera raw files do"
-            )
-        count, note = (
-            _tiff_pages(data, most),
-            "the file has several pages; only the first was restored",
-        )
+        _check_first_page(image)
+        count = _tiff_pages(data, most)
+        note = "the file has several pages; only the first was restored"
     elif image.format in ("MPO", "HEIF"):
         count = getattr(image, "n_frames", 1)
         note = "the file has several pictures; only the main one was restored"
@@ -204,6 +230,15 @@ def _pages(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
     return (note,) if count > 1 else ()
 
 
+def _check_first_page(image: Image.Image) -> None:
+    subfile = int(image.getexif().get(_SUBFILE_TAG, 0))
+    is_reduced = subfile & 1
+    if is_reduced:
+        raise modes.unsupported(
+            "a TIFF that begins with a reduced preview, as camera raw files do"
+        )
+
+
 def _tiff_pages(data: bytes, most: int) -> int:
     """Pages as far as they can be read, counted to one more than `most`."""
     # On an image of its own: seeking leaves the page that is being decoded.
@@ -211,7 +246,7 @@ def _tiff_pages(data: bytes, most: int) -> int:
         for page in range(1, most + 1):
             try:
                 image.seek(page)
-            # the end, or a damaged further page, which is no reason to refuse the first
+            # The end, or a damaged further page, which is no reason to refuse the first.
             except Exception:
                 return page
     return most + 1
@@ -227,10 +262,13 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply EXIF orientation 1–8 to (height, width, …); the result is C-contiguous."""
-    if orientation >= 5:
+    is_transposed = orientation >= 5
+    is_mirrored = orientation in (2, 3, 6, 7)
+    is_upside_down = orientation in (3, 4, 7, 8)
+    if is_transposed:
         array = array.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
+    if is_mirrored:
         array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
+    if is_upside_down:
         array = array[::-1]
     return np.ascontiguousarray(array)

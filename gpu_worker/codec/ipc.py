@@ -1,4 +1,4 @@
-"""What the worker and its decoder say to each other: a header in JSON, then raw bytes,
+"""The messages between the worker and its decoder: a header in JSON, then raw bytes,
 over a socket.
 
 Nothing is unpickled and no memory is shared: a decoder that a hostile file has taken
@@ -22,7 +22,7 @@ from shared.errors import Code
 HEADER_BYTES = 1 << 16
 GREYS_BYTES = 256 * 3
 MAX_SIDE_PX = 512
-"""Of a preview."""
+"""The longest side of a preview."""
 _LENGTH = struct.Struct(">I")
 _Size = Annotated[int, Field(ge=0)]
 _Side = Annotated[int, Field(ge=1)]
@@ -31,7 +31,7 @@ M = TypeVar("M", bound="Message")
 
 
 class Confined(IntFlag):
-    """What holds for the processes that decode, beside their limits."""
+    """How the processes that decode are confined, beside their limits."""
 
     NETWORK = 1
     """They are out of the machine's network."""
@@ -40,12 +40,14 @@ class Confined(IntFlag):
 
 
 class Message(BaseModel):
+    """A header; the raw bytes that its class names follow it."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Request(Message):
-    """The file follows: `bytes` of it. `memory_bytes`: what decoding may take beside it
-    and the idle decoder's own.
+    """A photo to decode. The file follows: `bytes` of it. `memory_bytes`: what decoding
+    may take beside the file and the idle decoder's own memory.
     """
 
     bytes: _Size
@@ -55,8 +57,8 @@ class Request(Message):
 
 
 class Conversion(Message):
-    """Pixels of a preview follow, three bytes each, then their colour profile: `icc`
-    bytes. They come back in sRGB.
+    """A preview to convert to sRGB. Its pixels follow, three bytes each, then their
+    colour profile: `icc` bytes.
     """
 
     width: Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
@@ -66,16 +68,18 @@ class Conversion(Message):
     seconds: float
 
 
-class Asked(Message):
-    asked: Request | Conversion
+class Envelope(Message):
+    """All that the worker sends: one kind of request or the other."""
+
+    request: Request | Conversion
 
 
 class Converted(Message):
-    """As many pixels follow as were sent."""
+    """A converted preview. As many pixels follow as were sent."""
 
 
 class Fault(Message):
-    """Nothing follows."""
+    """What is wrong with the photo. Nothing follows."""
 
     code: Code
     detail: _Sentence
@@ -96,13 +100,15 @@ class Decoded(Message):
     notes: Annotated[tuple[_Sentence, ...], Field(max_length=20)]
 
 
-class Answer(Message):
-    said: Fault | Converted | Decoded
+class Response(Message):
+    """All that the decoder sends: a result, or what is wrong."""
+
+    result: Fault | Converted | Decoded
 
 
 class Link:
-    """One end of a connection. Raises `TimeoutError` once `seconds` have passed since
-    it was made, and `EOFError` when the other end is gone.
+    """One end of a connection. Its methods raise `TimeoutError` once `seconds` have
+    passed since it was made, and `EOFError` when the other end is gone.
     """
 
     def __init__(self, end: socket.socket, seconds: float | None = None) -> None:
@@ -110,22 +116,25 @@ class Link:
         self._deadline_s = None if seconds is None else time.monotonic() + seconds
 
     def send(self, message: Message, *blobs: memoryview | bytes | bytearray) -> None:
+        """Send a header and what follows it."""
         header = message.model_dump_json().encode()
+        length = _LENGTH.pack(len(header))
         try:
-            for blob in (_LENGTH.pack(len(header)) + header, *blobs):
-                self._wait()
-                self._end.sendall(blob)
+            for part in (length + header, *blobs):
+                self._set_timeout()
+                self._end.sendall(part)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise EOFError from error
 
     def receive(self, kind: type[M]) -> M:
-        """Raises `ValueError` for what is no such message."""
+        """The next header. Raises `ValueError` for what is no such message."""
         (length,) = _LENGTH.unpack(self.read(_LENGTH.size))
         if length > HEADER_BYTES:
             raise ValueError(f"a header of {length} bytes")
         return kind.model_validate_json(self.read(length))
 
     def read(self, count: int) -> bytes:
+        """The next `count` bytes."""
         found = bytearray(count)
         self.fill(memoryview(found))
         return bytes(found)
@@ -133,7 +142,7 @@ class Link:
     def fill(self, target: memoryview) -> None:
         """Read until `target` (bytes, writable) is full."""
         while target:
-            self._wait()
+            self._set_timeout()
             try:
                 count = self._end.recv_into(target)
             except ConnectionResetError:
@@ -142,9 +151,11 @@ class Link:
                 raise EOFError
             target = target[count:]
 
-    def _wait(self) -> None:
-        if self._deadline_s is not None:
-            left_s = self._deadline_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._end.settimeout(left_s)
+    def _set_timeout(self) -> None:
+        """Let the next call on the socket last until the deadline, and no longer."""
+        if self._deadline_s is None:
+            return
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._end.settimeout(left_s)

@@ -1,8 +1,8 @@
-"""Honest labels inside the file: what was done, by what, and that a model had a hand in
-it.
+"""Honest labels inside the file: what was done, by which software, and that a model
+took part.
 
 XMP `Iptc4xmpExt:DigitalSourceType` takes a term of the IPTC's vocabulary; `TC260:AIGC`
-is the field that GB 45438-2025 asks for; PNG text says the same for people.
+is the field that GB 45438-2025 prescribes; PNG text says the same for people.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ _INVENTING = frozenset({"colorize", "faces"})
 
 
 def texts(
-    task_id: str, workflow: ResolvedWorkflow, producer: str = "Darkroom"
+    task_id: str,
+    workflow: ResolvedWorkflow,
+    producer: str = "Darkroom",
 ) -> dict[str, str]:
-    """PNG text of a result, keyword → value, with the XMP packet. `producer`: who
-    answers for the result.
+    """PNG text of a result, keyword → value, with the XMP packet. `producer`: the
+    organisation that answers for the result.
     """
     ref = workflow.ref
     return {
@@ -45,9 +47,9 @@ def source_type(workflow: ResolvedWorkflow) -> str:
     was generated.
     """
     invents = any(step.kind in _INVENTING for step in workflow.steps)
-    return _SOURCE_TYPES + (
-        "compositeWithTrainedAlgorithmicMedia" if invents else "algorithmicallyEnhanced"
-    )
+    if invents:
+        return _SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
+    return _SOURCE_TYPES + "algorithmicallyEnhanced"
 
 
 def xmp(task_id: str, workflow: ResolvedWorkflow, producer: str) -> str:
@@ -72,8 +74,8 @@ def xmp(task_id: str, workflow: ResolvedWorkflow, producer: str) -> str:
 
 
 def _aigc(task_id: str, producer: str) -> str:
-    """The JSON of GB 45438-2025, appendix E. Label 1: generated or synthesised. Those
-    who spread it fill the rest.
+    """The JSON of GB 45438-2025, appendix E. Label 1: generated or synthesised. The
+    empty fields are filled by those who publish the picture.
     """
     fields = {
         "Label": "1",

@@ -3,7 +3,7 @@ profile. Nothing else.
 
 A list of what stays, not of what goes: maker notes, serial numbers, owner names,
 thumbnails of the unrestored picture, comments and XMP all fall away without being known
-by name. The position stays only when asked for.
+by name. The position stays only when a setting says so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gpu_worker.photo import Metadata
 
 _B = ExifTags.Base
 _MAX_VALUE_BYTES = 1024
+_MAX_DPI = 100_000
 _POSITION = int(ExifTags.IFD.GPSInfo)
 _DETAILS = int(ExifTags.IFD.Exif)
 
@@ -79,7 +80,10 @@ DETAIL_FIELDS = frozenset(
 
 
 def kept(
-    image: Image.Image, channels: int, max_bytes: int, keep_gps: bool
+    image: Image.Image,
+    channels: int,
+    max_bytes: int,
+    keep_gps: bool,
 ) -> tuple[Metadata, tuple[str, ...]]:
     """Metadata of a loaded `image` whose pixels have `channels` channels, and notes
     about what was left out.
@@ -90,32 +94,46 @@ def kept(
     if exif and len(exif) > max_bytes:
         exif = None
         notes.append("the EXIF data are too large and were left out")
-    return Metadata(icc, exif, _dpi(image.info.get("dpi"))), tuple(notes)
+    dpi = _dpi(image.info.get("dpi"))
+    return Metadata(icc, exif, dpi), tuple(notes)
 
 
 def _icc(
-    image: Image.Image, channels: int, max_bytes: int, notes: list[str]
+    image: Image.Image,
+    channels: int,
+    max_bytes: int,
+    notes: list[str],
 ) -> bytes | None:
     if image.mode in ("CMYK", "LAB"):  # converted to sRGB, and the profile with them
         return None
-    icc = image.info.get("icc_profile")
     try:
-        if not icc:
-            made = profiles.declared(image, channels)
-            if made is None or colour.usable(made, channels):
-                return made
-        else:
-            # what lies behind its own length is no part of a profile
-            icc = icc[: int.from_bytes(icc[:4], "big")]
-            if len(icc) <= max_bytes and colour.usable(icc, channels):
-                return bytes(icc)
-    # a nonsensical colour space is no reason to refuse a sound picture
-    except Exception:
-        icc = None
-    notes.append(
-        "the colour profile does not fit the pixels, or is too large, and was left out"
-    )
-    return None
+        return _usable_icc(image, channels, max_bytes)
+    except Exception:  # a nonsensical profile is no reason to refuse a sound picture
+        notes.append(
+            "the colour profile does not fit the pixels, or is too large, and was left out"
+        )
+        return None
+
+
+def _usable_icc(image: Image.Image, channels: int, max_bytes: int) -> bytes | None:
+    """The photo's profile, embedded or made for the space that it declares; None for
+    sRGB. Raises `ValueError` for a profile that cannot be used.
+    """
+    embedded = image.info.get("icc_profile")
+    if embedded:
+        # What lies behind its own length is no part of a profile.
+        length = int.from_bytes(embedded[:4], "big")
+        icc = bytes(embedded[:length])
+        if len(icc) > max_bytes:
+            raise ValueError("the profile is too large")
+    else:
+        declared = profiles.declared(image, channels)
+        if declared is None:
+            return None
+        icc = declared
+    if not colour.usable(icc, channels):
+        raise ValueError("the profile does not fit the pixels")
+    return icc
 
 
 def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
@@ -128,13 +146,11 @@ def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
         _copy(source.get_ifd(_DETAILS), details, DETAIL_FIELDS)
         if details:
             made[_DETAILS] = details
-        if position := source.get_ifd(_POSITION):
-            if keep_gps:
-                made[_POSITION] = {
-                    tag: value for tag, value in position.items() if _sane(value)
-                }
-            else:
-                notes.append("the GPS position was left out")
+        position = source.get_ifd(_POSITION)
+        if position and keep_gps:
+            made[_POSITION] = _sane_fields(position)
+        elif position:
+            notes.append("the GPS position was left out")
         if not len(made):
             return None
         made[_B.Orientation] = 1
@@ -146,18 +162,28 @@ def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
 
 def _copy(source: dict[int, Any], target: Any, fields: frozenset[int]) -> None:
     for tag in sorted(fields & source.keys()):
-        if _sane(source[tag]):
-            target[int(tag)] = source[tag]
+        value = source[tag]
+        if _is_sane(value):
+            target[int(tag)] = value
 
 
-def _sane(value: Any) -> bool:
-    return not isinstance(value, str | bytes | tuple) or len(value) <= _MAX_VALUE_BYTES
+def _sane_fields(fields: dict[int, Any]) -> dict[int, Any]:
+    return {tag: value for tag, value in fields.items() if _is_sane(value)}
+
+
+def _is_sane(value: Any) -> bool:
+    if isinstance(value, str | bytes | tuple):
+        return len(value) <= _MAX_VALUE_BYTES
+    return True
 
 
 def _dpi(value: Any) -> tuple[float, float] | None:
     try:
-        x, y = (float(v) for v in value)
+        x, y = (float(number) for number in value)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    sane = all(math.isfinite(v) and 1 <= v <= 100_000 for v in (x, y))
-    return (x, y) if sane else None
+    return (x, y) if _is_resolution(x) and _is_resolution(y) else None
+
+
+def _is_resolution(dpi: float) -> bool:
+    return math.isfinite(dpi) and 1 <= dpi <= _MAX_DPI

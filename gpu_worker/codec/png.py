@@ -21,7 +21,15 @@ from shared.runtime.heartbeat import own
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
 CHUNK_BYTES = 1 << 20
+MOST_THREADS = 4
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ZLIB_HEADER = b"\x78\x01"
+"""Deflate, a window of 32 KiB."""
+_EMPTY_LAST_BLOCK = b"\x03\x00"
 _COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
+"""PNG's colour type, by the number of channels and whether there is alpha."""
+_INCH_M = 0.0254
+_PER_METRE = 1
 
 
 @dataclass(frozen=True)
@@ -44,33 +52,25 @@ def write_png(
 
     `photo.pixels` may be memory-mapped and larger than memory. `level`: 0 fastest, 1
     nearly as fast, 2 a tenth smaller in three times the time, 3 smallest in twenty
-    times. `threads`: four of the machine's cores at most, unless told. Raises
-    `ValueError` for a keyword that PNG does not allow.
+    times. `threads`: by default one for each of the machine's cores, four at most.
+    Raises `ValueError` for a keyword that PNG does not allow.
     """
     sink = _Sink(out)
-    sink.write(b"\x89PNG\r\n\x1a\n")
-    alpha = photo.alpha is not None
-    channels, bits = photo.pixels.shape[2], photo.pixels.dtype.itemsize * 8
-    header = struct.pack(
-        ">IIBBBBB",
-        photo.width,
-        photo.height,
-        bits,
-        _COLOUR_TYPES[channels, alpha],
-        0,
-        0,
-        0,
-    )
-    sink.chunk(b"IHDR", header)
-    _write_metadata(sink, photo.meta, channels)
+    sink.write(_SIGNATURE)
+    sink.chunk(b"IHDR", _header(photo))
+    _write_metadata(sink, photo.meta, photo.pixels.shape[2])
     for keyword, value in text.items():
-        sink.chunk(*_text_chunk(keyword, value))
-    _write_pixels(sink, photo, level, threads or min(4, os.cpu_count() or 1))
+        kind, data = _text_chunk(keyword, value)
+        sink.chunk(kind, data)
+    default_threads = min(MOST_THREADS, os.cpu_count() or 1)
+    _write_pixels(sink, photo, level, threads or default_threads)
     sink.chunk(b"IEND", b"")
     return Written(sink.digest.hexdigest(), sink.bytes)
 
 
 class _Sink:
+    """The file, which is hashed and counted while it is written."""
+
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out
         self.digest = hashlib.sha256()
@@ -82,31 +82,52 @@ class _Sink:
         self.bytes += len(data)
 
     def chunk(self, kind: bytes, data: bytes) -> None:
-        self.write(struct.pack(">I", len(data)) + kind)
+        """Write one chunk of a PNG, with its length and checksum."""
+        length = struct.pack(">I", len(data))
+        checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+        self.write(length + kind)
         self.write(data)
-        self.write(struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind))))
+        self.write(struct.pack(">I", checksum))
+
+
+def _header(photo: Photo) -> bytes:
+    has_alpha = photo.alpha is not None
+    channels = photo.pixels.shape[2]
+    bits = photo.pixels.dtype.itemsize * 8
+    colour_type = _COLOUR_TYPES[channels, has_alpha]
+    # Then compression, filters and interlacing, of which PNG knows one kind here.
+    return struct.pack(
+        ">IIBBBBB",
+        photo.width,
+        photo.height,
+        bits,
+        colour_type,
+        0,
+        0,
+        0,
+    )
 
 
 def _write_metadata(sink: _Sink, meta: Metadata, channels: int) -> None:
     # A profile for other channels than these would make readers refuse the picture or
     # show it wrong.
     if meta.icc and profiles.fits(meta.icc, channels):
-        sink.chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(meta.icc, 9))
+        compressed = zlib.compress(meta.icc, 9)
+        sink.chunk(b"iCCP", b"ICC profile\0\0" + compressed)
     if meta.dpi:
-        x, y = (round(dots / 0.0254) for dots in meta.dpi)  # per inch → per metre
-        sink.chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+        x, y = meta.dpi
+        per_metre = (round(x / _INCH_M), round(y / _INCH_M))
+        sink.chunk(b"pHYs", struct.pack(">IIB", *per_metre, _PER_METRE))
     if meta.exif:
         sink.chunk(b"eXIf", meta.exif)
 
 
 def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
+    """The kind and the contents of the chunk for a text: Latin-1 where that holds it,
+    else UTF-8.
+    """
     name = keyword.encode("latin-1")
-    if not 1 <= len(name) <= 79 or not keyword.isprintable() or name != name.strip():
-        raise ValueError(
-            f"{keyword!r} is no PNG keyword: 1 to 79 printable Latin-1 characters, no blank at an end"
-        )
-    if "\0" in value:
-        raise ValueError(f"the PNG text {keyword!r} holds a NUL character")
+    _check_text(keyword, name, value)
     if keyword != XMP_KEYWORD:
         try:
             return b"tEXt", name + b"\0" + value.encode("latin-1")
@@ -115,15 +136,26 @@ def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
     return b"iTXt", name + b"\0\0\0\0\0" + value.encode()
 
 
+def _check_text(keyword: str, name: bytes, value: str) -> None:
+    has_blank_end = name != name.strip()
+    if not 1 <= len(name) <= 79 or not keyword.isprintable() or has_blank_end:
+        raise ValueError(
+            f"{keyword!r} is no PNG keyword: 1 to 79 printable Latin-1 characters, no blank at an end"
+        )
+    if "\0" in value:
+        raise ValueError(f"the PNG text {keyword!r} holds a NUL character")
+
+
 def _write_pixels(sink: _Sink, photo: Photo, level: int, threads: int) -> None:
-    pending = b"\x78\x01"  # zlib: deflate, 32 KiB window
-    adler = 1
-    for filtered, deflated in deflated_bands(photo, level, threads):
+    pending = _ZLIB_HEADER
+    checksum = 1  # as Adler-32 begins
+    for band in deflated_bands(photo, level, threads):
         own().beat()
-        adler = isal_zlib.adler32(filtered, adler)
-        pending += deflated
+        checksum = isal_zlib.adler32(band.filtered, checksum)
+        pending += band.deflated
         while len(pending) >= CHUNK_BYTES:
             sink.chunk(b"IDAT", pending[:CHUNK_BYTES])
             pending = pending[CHUNK_BYTES:]
     # An empty last block ends the stream, since no band knows that it is the last.
-    sink.chunk(b"IDAT", pending + b"\x03\x00" + struct.pack(">I", adler))
+    end = _EMPTY_LAST_BLOCK + struct.pack(">I", checksum)
+    sink.chunk(b"IDAT", pending + end)

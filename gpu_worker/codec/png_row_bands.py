@@ -1,4 +1,4 @@
-"""The pixels of a PNG: bands of rows, filtered with numpy and deflated each on its own,
+"""The pixels of a PNG: bands of rows, each filtered with numpy and deflated on its own,
 in order.
 
 Neither the number of threads nor their timing changes a byte. Another release of the
@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from isal import isal_zlib
@@ -29,34 +29,55 @@ _SAMPLE_EVERY = 7
 _SUB, _UP, _AVERAGE = 1, 2, 3
 
 
-def deflated_bands(
-    photo: Photo, level: int, threads: int
-) -> Iterator[tuple[Bytes, bytes]]:
-    """Filtered and deflated bands in order; at most `threads` + 1 are in memory."""
-    samples = photo.pixels.shape[2] + (photo.alpha is not None)
-    rows = max(1, BAND_BYTES // (photo.width * samples * photo.pixels.dtype.itemsize))
+class Band(NamedTuple):
+    """Some rows, (rows, 1 + bytes) with their filter types, and the same deflated."""
+
+    filtered: Bytes
+    deflated: bytes
+
+
+def deflated_bands(photo: Photo, level: int, threads: int) -> Iterator[Band]:
+    """The bands in order; at most `threads` + 1 are in memory."""
+    row_bytes = photo.width * _pixel_bytes(photo)
+    rows = max(1, BAND_BYTES // row_bytes)
     with ThreadPoolExecutor(threads, "png") as pool:
-        waiting: deque[Future[tuple[Bytes, bytes]]] = deque()
+        waiting: deque[Future[Band]] = deque()
         for top in range(0, photo.height, rows):
-            waiting.append(
-                pool.submit(_band, photo, top, min(top + rows, photo.height), level)
-            )
+            bottom = min(top + rows, photo.height)
+            future = pool.submit(_band, photo, top, bottom, level)
+            waiting.append(future)
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _band(photo: Photo, top: int, bottom: int, level: int) -> tuple[Bytes, bytes]:
-    rows = _rows(photo, max(top - 1, 0), bottom)
-    if top == 0:
-        rows = np.concatenate((np.zeros_like(rows[:1]), rows))
-    step = photo.pixels.dtype.itemsize * (
-        photo.pixels.shape[2] + (photo.alpha is not None)
+def _pixel_bytes(photo: Photo) -> int:
+    colours = int(photo.pixels.shape[2])
+    samples = colours if photo.alpha is None else colours + 1
+    return samples * photo.pixels.dtype.itemsize
+
+
+def _band(photo: Photo, top: int, bottom: int, level: int) -> Band:
+    rows = _rows_with_one_above(photo, top, bottom)
+    filtered = _filtered(
+        rows[1:],
+        rows[:-1],
+        _pixel_bytes(photo),
+        level,
     )
-    filtered = _filtered(rows[1:], rows[:-1], step, level)
     scratch.drop_rows(photo, top, bottom)
-    return filtered, min((deflate(filtered) for deflate in _DEFLATES[level]), key=len)
+    candidates = [deflate(filtered) for deflate in _DEFLATES[level]]
+    return Band(filtered, min(candidates, key=len))
+
+
+def _rows_with_one_above(photo: Photo, top: int, bottom: int) -> Bytes:
+    """Filters look at the row above; the first row of a picture has zeros there."""
+    if top > 0:
+        return _rows(photo, top - 1, bottom)
+    rows = _rows(photo, top, bottom)
+    nothing = np.zeros_like(rows[:1])
+    return np.concatenate((nothing, rows))
 
 
 def _rows(photo: Photo, top: int, bottom: int) -> Bytes:
@@ -65,38 +86,54 @@ def _rows(photo: Photo, top: int, bottom: int) -> Bytes:
     """
     block: NDArray[Any] = photo.pixels[top:bottom]
     if photo.alpha is not None:
-        block = np.concatenate((block, photo.alpha[top:bottom, :, None]), axis=2)
+        alpha = photo.alpha[top:bottom, :, np.newaxis]
+        block = np.concatenate((block, alpha), axis=2)
     if block.dtype == np.uint16:
         block = block.astype(">u2")
-    return np.ascontiguousarray(block).view(np.uint8).reshape(bottom - top, -1)
+    contiguous = np.ascontiguousarray(block)
+    return contiguous.view(np.uint8).reshape(bottom - top, -1)
 
 
-def _filtered(rows: Bytes, above: Bytes, step: int, level: int) -> Bytes:
+def _filtered(rows: Bytes, above: Bytes, pixel_bytes: int, level: int) -> Bytes:
     """Each row with its filter type in front: one filter for the whole band, the best
     by a sample of its rows.
     """
     left = np.zeros_like(rows)
-    left[:, step:] = rows[:, :-step]
-    kind = (
-        _UP
-        if level == 0
-        else min(_PREDICTORS, key=lambda k: _cost(k, rows, left, above))
-    )
-    result = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    left[:, pixel_bytes:] = rows[:, :-pixel_bytes]
+    kind = _UP if level == 0 else _cheapest(rows, left, above)
+    count, length = rows.shape
+    result = np.empty((count, length + 1), np.uint8)
     result[:, 0] = kind
-    np.subtract(rows, _PREDICTORS[kind](left, above), out=result[:, 1:])
+    prediction = _PREDICTORS[kind](left, above)
+    np.subtract(rows, prediction, out=result[:, 1:])
     return result
 
 
-def _cost(kind: int, rows: Bytes, left: Bytes, above: Bytes) -> int:
-    """Sum of the sample's residuals as signed bytes: what is close to zero deflates
-    well.
-    """
+def _cheapest(rows: Bytes, left: Bytes, above: Bytes) -> int:
+    """The filter type whose residuals in the sample deflate best."""
     # Not the first row: at the top of the picture it has nothing above it and would
     # speak for the whole band.
     every = slice(_SAMPLE_EVERY // 2, None, _SAMPLE_EVERY)
-    residual = rows[every] - _PREDICTORS[kind](left[every], above[every])
-    return int(np.abs(residual.view(np.int8).astype(np.int16)).sum())
+    sample, sample_left, sample_above = rows[every], left[every], above[every]
+    costs = {}
+    for kind, predictor in _PREDICTORS.items():
+        residual = sample - predictor(sample_left, sample_above)
+        costs[kind] = _cost(residual)
+    return min(costs, key=costs.__getitem__)
+
+
+def _cost(residual: Bytes) -> int:
+    """The sum of residuals as signed bytes: those close to zero deflate well."""
+    signed = residual.view(np.int8).astype(np.int16)
+    return int(np.abs(signed).sum())
+
+
+def _left(left: Bytes, above: Bytes) -> Bytes:  # noqa: ARG001 - as every predictor
+    return left
+
+
+def _above(left: Bytes, above: Bytes) -> Bytes:  # noqa: ARG001 - as every predictor
+    return above
 
 
 def _mean(left: Bytes, above: Bytes) -> Bytes:
@@ -105,8 +142,8 @@ def _mean(left: Bytes, above: Bytes) -> Bytes:
 
 
 _PREDICTORS: dict[int, Callable[[Bytes, Bytes], Bytes]] = {
-    _SUB: lambda left, _: left,
-    _UP: lambda _, above: above,
+    _SUB: _left,
+    _UP: _above,
     _AVERAGE: _mean,
 }
 

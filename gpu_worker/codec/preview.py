@@ -16,7 +16,7 @@ from gpu_worker.codec.watermark import stamp
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
 from shared.runtime.heartbeat import own
-from shared.runtime.settings import LabelSettings
+from shared.runtime.settings import Settings
 
 MAX_PX = 512
 _QUALITY = 85
@@ -24,7 +24,7 @@ _BAND_PIXELS = 2 << 20
 
 
 class Converter(Protocol):
-    """Whoever knows what a profile means."""
+    """Converts pixels from a colour profile to sRGB."""
 
     def to_srgb(self, pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
         """(height, width, 3) in the space of the profile → the same in sRGB."""
@@ -32,11 +32,11 @@ class Converter(Protocol):
 
 def preview(
     photo: Photo,
-    settings: LabelSettings,
+    settings: Settings,
     text: Mapping[str, str] | None = None,
     converter: Converter | None = None,
 ) -> bytes:
-    """WebP of `photo`, with the visible label if the settings ask for it, and the XMP
+    """WebP of `photo`, with the visible label if the settings want it, and the XMP
     packet of `text`.
 
     Made before the result itself is stamped, so that no label is drawn over another. A
@@ -45,14 +45,9 @@ def preview(
     image = _small(photo, MAX_PX, converter)
     if settings.label_preview:
         image = _labelled(image, settings.label_text)
+    xmp = (text or {}).get(XMP_KEYWORD, "")
     file = io.BytesIO()
-    image.save(
-        file,
-        "WEBP",
-        quality=_QUALITY,
-        method=4,
-        xmp=(text or {}).get(XMP_KEYWORD, "").encode(),
-    )
+    image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=xmp.encode())
     return file.getvalue()
 
 
@@ -61,66 +56,73 @@ def _small(photo: Photo, max_px: int, converter: Converter | None) -> Image.Imag
     the photo.
     """
     scale = min(1.0, max_px / max(photo.width, photo.height))
-    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    width = max(1, round(photo.width * scale))
+    height = max(1, round(photo.height * scale))
+    factor = max(1, int(0.5 / scale))
     # Pillow weighs colours by alpha while it scales, so that what is transparent does
     # not bleed.
-    image = _reduced(photo, max(1, int(0.5 / scale))).resize(
-        size, Image.Resampling.LANCZOS
-    )
-    alpha = image.getchannel("A") if image.mode.endswith("A") else None
-    opaque = image.convert("L" if image.mode.startswith("L") else "RGB")
+    image = _reduced(photo, factor)
+    image = image.resize((width, height), Image.Resampling.LANCZOS)
+    is_grey = image.mode.startswith("L")
+    opaque = image.convert("L" if is_grey else "RGB")
     result = _in_srgb(opaque, photo, converter)
-    if alpha is not None:
-        result.putalpha(alpha)
+    if image.mode.endswith("A"):
+        result.putalpha(image.getchannel("A"))
     return result
 
 
 def _in_srgb(
-    opaque: Image.Image, photo: Photo, converter: Converter | None
+    opaque: Image.Image,
+    photo: Photo,
+    converter: Converter | None,
 ) -> Image.Image:
-    meta, channels = photo.meta, photo.pixels.shape[2]
-    if meta.icc is None or not profiles.fits(meta.icc, channels):
+    icc = photo.meta.icc
+    greys = photo.meta.greys
+    channels = photo.pixels.shape[2]
+    if icc is None or not profiles.fits(icc, channels):
         return opaque.convert("RGB")
     pixels = np.asarray(opaque)
-    if channels == 1 and meta.greys is not None:
-        return Image.fromarray(
-            np.frombuffer(meta.greys, np.uint8).reshape(-1, 3)[pixels]
-        )
+    if channels == 1 and greys is not None:
+        table = np.frombuffer(greys, np.uint8).reshape(-1, 3)
+        return Image.fromarray(table[pixels])
     if converter is None:
-        raise ValueError(
-            "a photo with a colour profile needs somebody who knows what that means"
-        )
-    return Image.fromarray(converter.to_srgb(pixels, meta.icc))
+        raise ValueError("a photo with a colour profile needs a converter")
+    return Image.fromarray(converter.to_srgb(pixels, icc))
 
 
 def _reduced(photo: Photo, factor: int) -> Image.Image:
     """Means of `factor` x `factor` boxes in 8 bits, taken band by band."""
-    rows = factor * max(1, _BAND_PIXELS // (photo.width * factor))
+    box_rows = max(1, _BAND_PIXELS // (photo.width * factor))
+    rows = factor * box_rows
     bands = []
     for top in range(0, photo.height, rows):
         own().beat()
-        bands.append(np.asarray(_eight(photo, top, top + rows).reduce(factor)))
+        band = _eight_bits(photo, top, top + rows)
+        means = band.reduce(factor)
+        bands.append(np.asarray(means))
         scratch.drop_rows(photo, top, top + rows)
     return Image.fromarray(np.concatenate(bands))
 
 
-def _eight(photo: Photo, top: int, bottom: int) -> Image.Image:
+def _eight_bits(photo: Photo, top: int, bottom: int) -> Image.Image:
     """Rows of `photo` as L, LA, RGB or RGBA."""
     block: NDArray[Any] = photo.pixels[top:bottom]
     if photo.alpha is not None:
-        block = np.concatenate((block, photo.alpha[top:bottom, :, None]), axis=2)
+        alpha = photo.alpha[top:bottom, :, np.newaxis]
+        block = np.concatenate((block, alpha), axis=2)
     if block.dtype == np.uint16:
         block = (block >> 8).astype(np.uint8)
-    return Image.fromarray(
-        np.ascontiguousarray(block[..., 0] if block.shape[2] == 1 else block)
-    )
+    if block.shape[2] == 1:
+        block = block[..., 0]
+    return Image.fromarray(np.ascontiguousarray(block))
 
 
 def _labelled(image: Image.Image, text: str) -> Image.Image:
     array = np.array(image)
-    alpha = array[..., 3].copy() if image.mode == "RGBA" else None
-    photo = Photo(np.ascontiguousarray(array[..., :3]), alpha)
-    stamp(photo, text)
-    return Image.fromarray(
-        photo.pixels if alpha is None else np.dstack((photo.pixels, alpha))
-    )
+    colours = np.ascontiguousarray(array[..., :3])
+    if image.mode != "RGBA":
+        stamp(Photo(colours), text)
+        return Image.fromarray(colours)
+    alpha = array[..., 3].copy()
+    stamp(Photo(colours, alpha), text)
+    return Image.fromarray(np.dstack((colours, alpha)))

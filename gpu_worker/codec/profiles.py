@@ -16,19 +16,29 @@ from PIL import ExifTags, Image
 _SPACES = {1: b"GRAY", 3: b"RGB "}
 _D65 = (0.3127, 0.3290)
 _SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_SRGB_GAMMA = 2.2
 _ADOBE_RGB = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _ADOBE_GAMMA = 563 / 256
 _D50 = np.array((0.9642, 1.0, 0.8249))
 _BRADFORD = np.array(
     ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 )
+_HEADER = struct.Struct(">I4sI4s4s4s6H4s4sIIIQIiiI48x")
+_HEADER_BYTES = 128
+_ENTRY = struct.Struct(">4sII")
+_VERSION = 0x02100000
+_DATE = (2000, 1, 1, 0, 0, 0)
+
+Matrix = NDArray[np.float64]
 
 
 def fits(icc: bytes | None, channels: int) -> bool:
     """Whether `icc` says that it is a profile for pixels of `channels` channels.
     Nothing else of it is looked at.
     """
-    return icc is not None and icc[16:20] == _SPACES[channels] and icc[36:40] == b"acsp"
+    if icc is None:
+        return False
+    return icc[16:20] == _SPACES[channels] and icc[36:40] == b"acsp"
 
 
 def declared(image: Image.Image, channels: int) -> bytes | None:
@@ -43,21 +53,25 @@ def declared(image: Image.Image, channels: int) -> bytes | None:
 
 
 def matrix_profile(
-    name: str, white: tuple[float, ...], primaries: tuple[float, ...], gamma: float
+    name: str,
+    white: tuple[float, ...],
+    primaries: tuple[float, ...],
+    gamma: float,
 ) -> bytes:
     """An RGB display profile from xy chromaticities and one exponent (pixel value **
     gamma = light).
     """
     columns = _to_d50(white) @ _matrix(white, primaries)
+    curve = _curve(gamma)
     tags = {
         b"rXYZ": _xyz(columns[:, 0]),
         b"gXYZ": _xyz(columns[:, 1]),
         b"bXYZ": _xyz(columns[:, 2]),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
     }
-    curve = _curve(gamma)
-    return _profile(
-        b"RGB ", name, white, tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-    )
+    return _profile(b"RGB ", name, white, tags)
 
 
 def grey_profile(name: str, gamma: float) -> bytes:
@@ -69,10 +83,13 @@ def _of_png(image: Image.Image, channels: int) -> bytes | None:
     info = image.info
     if "srgb" in info or not ("gamma" in info or "chromaticity" in info):
         return None
-    gamma = 1 / info["gamma"] if info.get("gamma") else 2.2
-    places = tuple(info.get("chromaticity") or (*_D65, *_SRGB))
-    usual = abs(gamma - 2.2) < 0.05 and np.allclose(places, (*_D65, *_SRGB), atol=0.005)
-    if usual or not 0.2 <= gamma <= 5 or len(places) != 8:
+    gamma = 1 / info["gamma"] if info.get("gamma") else _SRGB_GAMMA
+    srgb = (*_D65, *_SRGB)
+    places = tuple(info.get("chromaticity") or srgb)
+    if len(places) != len(srgb) or not 0.2 <= gamma <= 5:
+        return None
+    has_srgb_gamma = abs(gamma - _SRGB_GAMMA) < 0.05
+    if has_srgb_gamma and np.allclose(places, srgb, atol=0.005):
         return None
     if channels == 1:
         return grey_profile(f"Gamma {gamma:.2f}", gamma)
@@ -80,81 +97,100 @@ def _of_png(image: Image.Image, channels: int) -> bytes | None:
 
 
 def _dcf_option(image: Image.Image) -> str:
-    """`R03` is how cameras say Adobe RGB, `R98` sRGB (the Design rule for Camera File
-    system).
+    """The colour space in the words of cameras: `R03` is Adobe RGB, `R98` sRGB (the
+    Design rule for Camera File system).
     """
-    return str(image.getexif().get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")
+    interop = image.getexif().get_ifd(ExifTags.IFD.Interop)
+    return str(interop.get(1, "")).rstrip("\0 ")
 
 
-def _matrix(
-    white: tuple[float, ...], primaries: tuple[float, ...]
-) -> NDArray[np.float64]:
+def _matrix(white: tuple[float, ...], primaries: tuple[float, ...]) -> Matrix:
     """Linear RGB → XYZ under the space's own white."""
-    columns = np.stack([_light(primaries[i : i + 2]) for i in (0, 2, 4)], axis=1)
-    return np.asarray(columns * np.linalg.solve(columns, _light(white)))
+    red = _light(primaries[0:2])
+    green = _light(primaries[2:4])
+    blue = _light(primaries[4:6])
+    columns = np.stack([red, green, blue], axis=1)
+    strengths = np.linalg.solve(columns, _light(white))
+    return np.asarray(columns * strengths)
 
 
-def _light(xy: tuple[float, ...]) -> NDArray[np.float64]:
+def _light(xy: tuple[float, ...]) -> Matrix:
     x, y = xy
     return np.array((x / y, 1.0, (1 - x - y) / y))
 
 
-def _to_d50(white: tuple[float, ...]) -> NDArray[np.float64]:
+def _to_d50(white: tuple[float, ...]) -> Matrix:
+    """The adaptation of XYZ from `white` to D50, by Bradford's method."""
     scale = (_BRADFORD @ _D50) / (_BRADFORD @ _light(white))
-    return np.asarray(np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD)
+    back = np.linalg.inv(_BRADFORD)
+    return np.asarray(back @ np.diag(scale) @ _BRADFORD)
 
 
 def _profile(
-    space: bytes, name: str, white: tuple[float, ...], tags: dict[bytes, bytes]
+    space: bytes,
+    name: str,
+    white: tuple[float, ...],
+    tags: dict[bytes, bytes],
 ) -> bytes:
     """An ICC 2.1 display profile; always the same bytes for the same space."""
-    text = name.encode("ascii") + b"\0"
-    described = b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78)
-    tags = {
-        b"desc": described,
+    described = {
+        b"desc": _description(name),
         b"cprt": b"text" + bytes(4) + b"Public domain\0",
         b"wtpt": _xyz(_light(white)),
         **tags,
     }
-    table, data = struct.pack(">I", len(tags)), b""
-    start = 128 + 4 + 12 * len(tags)
+    body = _tag_table(described)
+    return _header(space, len(body)) + body
+
+
+def _description(name: str) -> bytes:
+    text = name.encode("ascii") + b"\0"
+    length = struct.pack(">I", len(text))
+    return b"desc" + bytes(4) + length + text + bytes(78)
+
+
+def _tag_table(tags: dict[bytes, bytes]) -> bytes:
+    """The number of tags, where each lies, and their values, padded to four bytes."""
+    table = struct.pack(">I", len(tags))
+    start = _HEADER_BYTES + len(table) + _ENTRY.size * len(tags)
+    data = b""
     for tag, value in tags.items():
-        table += struct.pack(">4sII", tag, start + len(data), len(value))
-        data += value + bytes(-len(value) % 4)
-    body = table + data
-    header = struct.pack(
-        ">I4sI4s4s4s6H4s4sIIIQIiiI48x",
-        128 + len(body),
-        bytes(4),
-        0x02100000,
+        table += _ENTRY.pack(tag, start + len(data), len(value))
+        padding = bytes(-len(value) % 4)
+        data += value + padding
+    return table + data
+
+
+def _header(space: bytes, body_bytes: int) -> bytes:
+    header = _HEADER.pack(
+        _HEADER_BYTES + body_bytes,
+        bytes(4),  # no preferred library
+        _VERSION,
         b"mntr",
         space,
         b"XYZ ",
-        2000,
-        1,
-        1,
-        0,
-        0,
-        0,
+        *_DATE,
         b"acsp",
-        bytes(4),
-        0,
-        0,
-        0,
-        0,
-        0,
+        bytes(4),  # no platform
+        0,  # flags
+        0,  # manufacturer
+        0,  # device
+        0,  # attributes
+        0,  # perceptual intent
         *_fixed(_D50),
     )
-    return header[:128] + body
+    return header[:_HEADER_BYTES]
 
 
-def _fixed(values: NDArray[np.float64]) -> list[int]:
-    return [round(float(v) * 65536) for v in values]
+def _fixed(values: Matrix) -> list[int]:
+    """Numbers as ICC stores them, in units of 1/65536."""
+    return [round(float(value) * 65536) for value in values]
 
 
-def _xyz(values: NDArray[np.float64]) -> bytes:
+def _xyz(values: Matrix) -> bytes:
     return b"XYZ " + bytes(4) + struct.pack(">3i", *_fixed(values))
 
 
 def _curve(gamma: float) -> bytes:
-    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+    exponent = round(gamma * 256)
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, exponent)

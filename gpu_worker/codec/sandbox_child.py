@@ -25,15 +25,15 @@ from PIL import Image
 from gpu_worker.codec import colour
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
 from gpu_worker.codec.ipc import (
-    Answer,
-    Asked,
     Confined,
     Conversion,
     Converted,
     Decoded,
+    Envelope,
     Fault,
     Link,
     Request,
+    Response,
 )
 from gpu_worker.codec.seccomp import can_refuse_calls, refuse_calls
 from gpu_worker.photo import Photo
@@ -42,23 +42,26 @@ from shared.errors import Code, PermanentError
 _OPEN_FILES = 32
 _USUAL_PX = 1024
 _NO_MORE = 3
+"""Exit status of a fork that found the worker gone."""
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_STATM = Path("/proc/self/statm")
+_MOST_CHARACTERS = 2000
+
+Reply = tuple[Response, list[memoryview | bytes]]
+"""A header, and the raw bytes that follow it."""
 
 
 def main(control_fd: int) -> int:
     """Serve until the worker's end of the control socket is closed.
 
     Each byte on it brings a connection about one photo; its process's wait status goes
-    back in four bytes. The first four say that this process is ready, and what confines
-    a photo's process (`wire.Confined`).
+    back in four bytes. The first four say that this process is ready, and how a photo's
+    process is confined (`ipc.Confined`).
     """
     control = socket.socket(fileno=control_fd)
     _die_with_parent()
-    # what is loaded at first use is loaded once, not in every fork
-    for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):
-        _answer(_picture(kind, 8), Limits())
-    colour.ready()
+    _load_decoders()
     usual = _picture("JPEG", _USUAL_PX)
     confined = _confine()
     gc.collect()
@@ -71,6 +74,13 @@ def main(control_fd: int) -> int:
         control.sendall(status.to_bytes(4, "big"))
 
 
+def _load_decoders() -> None:
+    """Load here, once, what would be loaded at first use in every fork."""
+    for kind in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        _decoded_or_fault(_picture(kind, 8), Limits())
+    colour.ready()
+
+
 def _picture(kind: str, side_px: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (side_px, side_px)).save(file, kind)
@@ -78,21 +88,29 @@ def _picture(kind: str, side_px: int) -> bytes:
 
 
 def _confine() -> Confined:
-    """No network where the kernel lets us leave it, no new privileges, and nobody
-    listens to what decoders print.
+    """Leave the network where the kernel allows it, give up new privileges, and throw
+    away what decoders print.
     """
-    left = (
-        _libc("unshare", _CLONE_NEWNET) == 0
-        or _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
-    )
+    confined = Confined(0)
+    if _leave_network():
+        confined |= Confined.NETWORK
     _libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
-    return (Confined.NETWORK if left else Confined(0)) | (
-        Confined.CALLS if can_refuse_calls() else Confined(0)
-    )
+    if can_refuse_calls():
+        confined |= Confined.CALLS
+    return confined
+
+
+def _leave_network() -> bool:
+    """Whether this process got a network of its own: by right, or as the root of a user
+    namespace of its own.
+    """
+    if _libc("unshare", _CLONE_NEWNET) == 0:
+        return True
+    return _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
 
 
 def _die_with_parent() -> None:
@@ -108,7 +126,7 @@ def _libc(name: str, *arguments: int) -> int:
 
 
 def _one_photo(control: socket.socket, usual: bytes) -> int:
-    """Wait status of the process that did it."""
+    """Serve one photo in a fork; the fork's wait status."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -117,91 +135,78 @@ def _one_photo(control: socket.socket, usual: bytes) -> int:
             status = _wait_and_serve(control, usual)
         finally:
             os._exit(status)
-    return os.waitpid(pid, 0)[1]
+    _, status = os.waitpid(pid, 0)
+    return status
 
 
 def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
-    # the heap it leaves behind is worth more than half of a photo's time
-    _answer(usual, Limits())
+    # The heap that this leaves behind is worth more than half of a photo's time.
+    _decoded_or_fault(usual, Limits())
     message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     if not message:
         return _NO_MORE
     control.close()
-    _serve(Link(socket.socket(fileno=descriptors[0])))
+    connection = socket.socket(fileno=descriptors[0])
+    _serve(Link(connection))
     return 0
 
 
 def _serve(link: Link) -> None:
-    request = link.receive(Asked).asked
+    """Read one request, then give up all that it does not need, then do it."""
+    request = link.receive(Envelope).request
     if isinstance(request, Conversion):
-        pixels, icc = (
-            link.read(request.width * request.height * 3),
-            link.read(request.icc),
-        )
+        pixels = link.read(request.width * request.height * 3)
+        icc = link.read(request.icc)
         _limit(request)
         refuse_calls()
-        answer, blobs = _converted(request, pixels, icc)
+        response, blobs = _converted(request, pixels, icc)
     else:
         data = link.read(request.bytes)
         _limit(request)
         refuse_calls()
-        answer, blobs = _answer(data, request.limits)
-    link.send(answer, *blobs)
+        response, blobs = _decoded_or_fault(data, request.limits)
+    link.send(response, *blobs)
 
 
 def _limit(request: Request | Conversion) -> None:
+    """Limit the time, memory, files and output of this process."""
     # The worker's clock is the limit. Without a worker this one ends two decoding
     # threads, and says so by its signal.
     seconds = math.ceil(2 * request.seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    limits = [
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-    ]
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        own = int(statm.read_text().split()[0]) * resource.getpagesize()
-        limits.append((resource.RLIMIT_AS, own + request.memory_bytes))
-    for kind, most in limits:
-        hard = resource.getrlimit(kind)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (value, value))
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    if _STATM.exists():
+        pages = int(_STATM.read_text().split()[0])
+        own_bytes = pages * resource.getpagesize()
+        _set_limit(resource.RLIMIT_AS, own_bytes + request.memory_bytes)
 
 
-def _answer(data: bytes, limits: Limits) -> tuple[Answer, list[memoryview | bytes]]:
+def _set_limit(kind: int, most: int) -> None:
+    """Set a limit, or keep a lower one that holds already."""
+    _, hard = resource.getrlimit(kind)
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _decoded_or_fault(data: bytes, limits: Limits) -> Reply:
     try:
-        return _told(decode(data, limits))
+        return _decoded(decode(data, limits))
     except PermanentError as error:
         fault = error
     except MemoryError:
         fault = out_of_memory()
-    return Answer(said=Fault(code=fault.code, detail=_clean(fault.detail))), []
+    # Outside the handlers, where the memory of the failed try is free again.
+    return _fault(fault.code, fault.detail)
 
 
-def _converted(
-    request: Conversion, pixels: bytes, icc: bytes
-) -> tuple[Answer, list[memoryview | bytes]]:
-    try:
-        image = Image.frombytes("RGB", (request.width, request.height), pixels)
-        return Answer(said=Converted()), [
-            colour.to_srgb("RGB", icc)[0](image).tobytes()
-        ]
-    except Exception as error:
-        return Answer(
-            said=Fault(
-                code=Code.DECODE_ERROR,
-                detail=_clean(f"{type(error).__name__}: {error}"),
-            )
-        ), []
-
-
-def _told(photo: Photo) -> tuple[Answer, list[memoryview | bytes]]:
-    meta, pixels = photo.meta, photo.pixels
-    said = Decoded.model_validate(
+def _decoded(photo: Photo) -> Reply:
+    meta = photo.meta
+    header = Decoded.model_validate(
         {
-            "shape": pixels.shape,
-            "dtype": pixels.dtype.name,
+            "shape": photo.pixels.shape,
+            "dtype": photo.pixels.dtype.name,
             "alpha": photo.alpha is not None,
             "icc": None if meta.icc is None else len(meta.icc),
             "exif": None if meta.exif is None else len(meta.exif),
@@ -210,16 +215,35 @@ def _told(photo: Photo) -> tuple[Answer, list[memoryview | bytes]]:
             "notes": tuple(_clean(note) for note in photo.notes),
         }
     )
-    arrays = [np.ascontiguousarray(a) for a in (pixels, photo.alpha) if a is not None]
-    return Answer(said=said), [
-        *(a.data.cast("B") for a in arrays),
-        *(b for b in (meta.icc, meta.greys, meta.exif) if b),
-    ]
+    blobs: list[memoryview | bytes] = []
+    for array in (photo.pixels, photo.alpha):
+        if array is not None:
+            contiguous = np.ascontiguousarray(array)
+            blobs.append(contiguous.data.cast("B"))
+    blocks = (meta.icc, meta.greys, meta.exif)
+    blobs += [block for block in blocks if block]
+    return Response(result=header), blobs
+
+
+def _converted(request: Conversion, pixels: bytes, icc: bytes) -> Reply:
+    size = (request.width, request.height)
+    try:
+        image = Image.frombytes("RGB", size, pixels)
+        convert, _ = colour.to_srgb("RGB", icc)
+        return Response(result=Converted()), [convert(image).tobytes()]
+    except Exception as error:
+        return _fault(Code.DECODE_ERROR, f"{type(error).__name__}: {error}")
+
+
+def _fault(code: Code, detail: str) -> Reply:
+    fault = Fault(code=code, detail=_clean(detail))
+    return Response(result=fault), []
 
 
 def _clean(text: str) -> str:
-    """Without what UTF-8 cannot hold: some of the words come out of the file."""
-    return text.encode("utf-8", "replace").decode()[:2000]
+    """The text without what UTF-8 cannot hold: some of the words come out of the file."""
+    cleaned = text.encode("utf-8", "replace").decode()
+    return cleaned[:_MOST_CHARACTERS]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 in the photo's own process.
 
 A refused call returns an error and kills nothing, so that a library which tries one
-goes on as on a system without it. What is refused is listed, rather than what is
+goes on as on a system without it. The table lists what is refused, rather than what is
 allowed: the next libc may need what this one does not.
 """
 
@@ -14,6 +14,7 @@ import os
 import platform
 import struct
 import sys
+from typing import NamedTuple
 
 _TABLE = """
     open 2 -, openat 257 56, openat2 437 437, creat 85 -, open_by_handle_at 304 265, name_to_handle_at 303 264,
@@ -52,78 +53,95 @@ and the rest of the kernel.
 """
 
 _NEWEST = 451
-"""Above it no number is known here: they get the answer of an older kernel, as x32's
-numbers (from 1 << 30) do.
+"""The highest number that is known here. Those above get the answer of an older kernel,
+as x32's numbers (from 1 << 30) do.
 """
-# column of the table, AUDIT_ARCH_…
-_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+# Numbers of calls that depend on their arguments, on x86_64 and on aarch64.
 _CLONE, _CLONE3, _FCNTL = (56, 220), (435, 435), (72, 25)
 _PRCTL, _PRLIMIT, _SECCOMP = (157, 167), (302, 261), (317, 277)
-_KILLS = ((62, 129), (200, 130), (234, 131))  # kill, tkill, tgkill
+_KILL, _TKILL, _TGKILL = (62, 129), (200, 130), (234, 131)
 _CLONE_THREAD, _F_SETOWN, _F_SETOWN_EX, _PR_SET_PDEATHSIG = 0x10000, 8, 15, 1
+
+# Instructions and answers of the filter, and where it finds what it looks at.
 _LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
+_ARGUMENT_BYTES, _HALF_BYTES = 8, 4
 _SET_MODE_FILTER, _TSYNC = 1, 1
+
 _Step = tuple[int, int, int, int]
+"""One instruction of BPF: code, jump if true, jump if false, constant."""
+
+
+class _Machine(NamedTuple):
+    """A kind of processor: its column in the table, and its AUDIT_ARCH number."""
+
+    column: int
+    arch: int
+
+
+_MACHINES = {
+    "x86_64": _Machine(column=0, arch=0xC000003E),
+    "aarch64": _Machine(column=1, arch=0xC00000B7),
+}
 
 
 def refuse_calls() -> bool:
-    """From now on, in every thread. No new privileges must have been asked for. False
-    where it cannot be had.
+    """Refuse the calls from now on, in every thread; whether that holds.
+
+    The process must have given up new privileges before. False on a system without
+    such filters.
     """
     if not _is_known():
         return False
-    machine = platform.machine()
-    steps = program(machine, os.getpid())
-    code = ctypes.create_string_buffer(
-        b"".join(struct.pack("=HBBI", *step) for step in steps)
-    )
-    filters = ctypes.create_string_buffer(
-        struct.pack("@HP", len(steps), ctypes.addressof(code))
-    )
-    number = _SECCOMP[_MACHINES[machine][0]]
+    steps = program(platform.machine(), os.getpid())
+    instructions = b"".join(struct.pack("=HBBI", *step) for step in steps)
+    # Both buffers must live until the call has returned.
+    code = ctypes.create_string_buffer(instructions)
+    head = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    filters = ctypes.create_string_buffer(head)
     call = ctypes.CDLL(None).syscall
-    return bool(
-        call(
-            ctypes.c_long(number),
-            ctypes.c_long(_SET_MODE_FILTER),
-            ctypes.c_long(_TSYNC),
-            filters,
-        )
-        == 0
+    result = call(
+        ctypes.c_long(_seccomp_number()),
+        ctypes.c_long(_SET_MODE_FILTER),
+        ctypes.c_long(_TSYNC),
+        filters,
     )
-
-
-def _is_known() -> bool:
-    return (
-        sys.platform == "linux"
-        and platform.machine() in _MACHINES
-        and sys.maxsize > 1 << 32
-    )
+    return bool(result == 0)
 
 
 def can_refuse_calls() -> bool:
-    """Whether `refuse_calls` will hold in processes of this one: asked with a filter
-    that cannot be read.
+    """Whether `refuse_calls` will hold in forks of this process: tried
+    with a filter that the kernel cannot read.
     """
     if not _is_known():
         return False
-    number = _SECCOMP[_MACHINES[platform.machine()][0]]
     ctypes.set_errno(0)
     call = ctypes.CDLL(None, use_errno=True).syscall
-    call(ctypes.c_long(number), ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(0), None)
+    call(
+        ctypes.c_long(_seccomp_number()),
+        ctypes.c_long(_SET_MODE_FILTER),
+        ctypes.c_long(0),
+        None,
+    )
     return ctypes.get_errno() == errno.EFAULT
 
 
+def _is_known() -> bool:
+    has_64_bits = sys.maxsize > 1 << 32
+    is_linux = sys.platform == "linux"
+    return is_linux and has_64_bits and platform.machine() in _MACHINES
+
+
+def _seccomp_number() -> int:
+    machine = _MACHINES[platform.machine()]
+    return _SECCOMP[machine.column]
+
+
 def program(machine: str, pid: int) -> list[_Step]:
-    """The filter of process `pid` as BPF: code, jump if true, jump if false, constant."""
+    """The filter of process `pid` as BPF."""
     column, arch = _MACHINES[machine]
-    refused = [
-        entry.split()[1 + column]
-        for entry in _TABLE.replace("\n", " ").split(",")
-        if entry.strip()
-    ]
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCH_AT),
         (_EQUAL, 1, 0, arch),
@@ -131,36 +149,54 @@ def program(machine: str, pid: int) -> list[_Step]:
         (_LOAD, 0, 0, _NUMBER_AT),
         (_GREATER, 0, 1, _NEWEST),
         _fail(errno.ENOSYS),
-        # its flags cannot be seen; libc falls back to clone
+        # Its flags cannot be seen; libc falls back to clone.
         (_EQUAL, 0, 1, _CLONE3[column]),
         _fail(errno.ENOSYS),
     ]
-    for number in refused:
-        if number != "-":
-            steps += [(_EQUAL, 0, 1, int(number)), _fail(errno.EPERM)]
-    # threads, no processes
-    steps += _argument(_CLONE[column], 0, (_ANY_BIT, 1, 0, _CLONE_THREAD))
-    for kill in _KILLS:
-        # abort() signals itself
-        steps += _argument(kill[column], 0, (_EQUAL, 1, 0, pid))
-    # would have the kernel send signals to others
+    for number in _refused(column):
+        steps.append((_EQUAL, 0, 1, number))
+        steps.append(_fail(errno.EPERM))
+    # Threads, but no processes.
+    steps += _unless(_CLONE[column], 0, (_ANY_BIT, 1, 0, _CLONE_THREAD))
+    # Signals to this process only: abort() signals itself.
+    for kill in (_KILL, _TKILL, _TGKILL):
+        steps += _unless(kill[column], 0, (_EQUAL, 1, 0, pid))
+    # These would have the kernel send signals to others.
     for command in (_F_SETOWN, _F_SETOWN_EX):
-        steps += _argument(_FCNTL[column], 1, (_EQUAL, 0, 1, command))
-    steps += _argument(_PRCTL[column], 0, (_EQUAL, 0, 1, _PR_SET_PDEATHSIG))
-    for half in (2, 2.5):  # limits may be read
-        steps += _argument(_PRLIMIT[column], half, (_EQUAL, 1, 0, 0))
+        steps += _unless(_FCNTL[column], 1, (_EQUAL, 0, 1, command))
+    steps += _unless(_PRCTL[column], 0, (_EQUAL, 0, 1, _PR_SET_PDEATHSIG))
+    # Limits may be read, not set: the new limit is a null pointer, in both halves.
+    steps += _unless(_PRLIMIT[column], 2, (_EQUAL, 1, 0, 0))
+    steps += _unless(_PRLIMIT[column], 2, (_EQUAL, 1, 0, 0), upper_half=True)
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 
 
-def _argument(number: int, index: float, passes: _Step) -> list[_Step]:
-    """Refuse call `number` unless its argument `passes`; a half index is an argument's
-    upper half.
+def _refused(column: int) -> list[int]:
+    """Numbers of the calls in the table that this kind of processor has."""
+    numbers = []
+    for entry in _TABLE.replace("\n", " ").split(","):
+        words = entry.split()
+        if words and words[1 + column] != "-":
+            numbers.append(int(words[1 + column]))
+    return numbers
+
+
+def _unless(
+    number: int,
+    index: int,
+    test: _Step,
+    upper_half: bool = False,
+) -> list[_Step]:
+    """Refuse call `number` unless its argument `index` passes `test`, of which the
+    filter sees half at a time.
     """
-    at = _ARGUMENTS_AT + int(index * 8)
+    at = _ARGUMENTS_AT + index * _ARGUMENT_BYTES
+    if upper_half:
+        at += _HALF_BYTES
     return [
         (_EQUAL, 0, 4, number),
         (_LOAD, 0, 0, at),
-        passes,
+        test,
         _fail(errno.EPERM),
         (_LOAD, 0, 0, _NUMBER_AT),
     ]

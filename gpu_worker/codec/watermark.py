@@ -15,28 +15,30 @@ from PIL import ImageFont
 from gpu_worker.photo import Photo
 from shared.errors import SettingsError
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import LabelSettings
+from shared.runtime.settings import Settings
 
 KEPT_FONT = Path(__file__).with_name("fonts") / "labels.otf"
 """Noto Sans SC without most of its letters: those of Europe, kana, and the Chinese ones
 of usual labels are left.
 """
 
-_HEIGHT = 0.05  # of the shorter side: what GB 45438-2025 asks for at least
+_HEIGHT = 0.05
+"""Of the shorter side: the least that GB 45438-2025 allows."""
 _WIDTH = 0.9
 _SHADE = 0.55
 _MIN_PX = 10
+_UNASSIGNED = "\U0010ffff"
+"""A code point that no font has."""
 
 
-def check_label(settings: LabelSettings) -> None:
-    """Raises `SettingsError` where a label is asked for that the fonts at hand cannot
+def check_label(settings: Settings) -> None:
+    """Raises `SettingsError` where a label is wanted that the fonts at hand cannot
     draw. Called at start.
     """
     if not (settings.label_preview or settings.label_result):
         return
-    if missing := sorted(
-        set(settings.label_text) - {c for c in settings.label_text if _has_glyph(c)}
-    ):
+    missing = [c for c in sorted(set(settings.label_text)) if not _has_glyph(c)]
+    if missing:
         raise SettingsError(
             f"DARKROOM_LABEL_TEXT: no font at hand has {''.join(missing)!r}; "
             f"{how_to_add('labels')}, or choose a text in other letters"
@@ -57,9 +59,10 @@ def stamp(photo: Photo, text: str) -> None:
     if photo.alpha is not None:
         # The label must show where the picture is transparent; what hides there must
         # not.
-        ground *= photo.alpha[-height:, -width:, None] / top
-        photo.alpha[-height:, -width:] = top
-    letters = patch[..., None]
+        opacity = photo.alpha[-height:, -width:]
+        ground *= opacity[..., np.newaxis] / top
+        opacity[:] = top
+    letters = patch[..., np.newaxis]
     corner[:] = np.rint(ground * (1 - letters) + letters * top)
 
 
@@ -67,23 +70,47 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
     """Coverage 0…1 of the letters on their dark ground, (height, width); None in a
     picture too small for any.
     """
-    size = max(_MIN_PX, round(min(width, height) * _HEIGHT))
-    box = _font(size).getbbox(text)
-    if box[2] > width * _WIDTH:
-        size = int(size * width * _WIDTH / box[2])
+    size = _font_size(text, width, height)
     if size < _MIN_PX // 2 or not text:
         return None
     font = _font(size)
     margin = max(2, size // 3)
-    left, top, right, bottom = (round(v) for v in font.getbbox(text))
-    patch = np.zeros((bottom - top + 2 * margin, right - left + 2 * margin), np.float32)
-    if patch.shape[0] > height or patch.shape[1] > width:
+    left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
+    patch_height = bottom - top + 2 * margin
+    patch_width = right - left + 2 * margin
+    if patch_height > height or patch_width > width:
         return None
-    mask, offset = font.getmask2(text, mode="L")
-    letters = np.array(mask, dtype=np.float32).reshape(mask.size[::-1]) / 255
-    y, x = margin + offset[1] - top, margin + offset[0] - left
-    patch[y : y + letters.shape[0], x : x + letters.shape[1]] = letters
+    letters, (x_offset, y_offset) = _letters(font, text)
+    letters_height, letters_width = letters.shape
+    y = margin + y_offset - top
+    x = margin + x_offset - left
+    patch = np.zeros((patch_height, patch_width), np.float32)
+    patch[y : y + letters_height, x : x + letters_width] = letters
     return patch
+
+
+def _font_size(text: str, width: int, height: int) -> int:
+    """The size in pixels: a share of the shorter side, or less where the text would be
+    too wide.
+    """
+    size = max(_MIN_PX, round(min(width, height) * _HEIGHT))
+    text_width = _font(size).getbbox(text)[2]
+    most = width * _WIDTH
+    if text_width > most:
+        return int(size * most / text_width)
+    return size
+
+
+def _letters(
+    font: ImageFont.FreeTypeFont,
+    text: str,
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Coverage 0…1 of the letters, (height, width), and where it begins, (x, y)."""
+    mask, offset = font.getmask2(text, mode="L")
+    width, height = mask.size
+    levels = np.array(mask, dtype=np.float32)
+    letters = levels.reshape(height, width) / np.float32(255)
+    return letters, offset
 
 
 @lru_cache(maxsize=4)
@@ -103,9 +130,9 @@ def _font_file() -> Path:
 
 
 def _has_glyph(character: str) -> bool:
-    # A font draws every character it lacks as the same box, that of a code point nobody
-    # has.
+    # A font draws every character that it lacks as the same box.
     font = _font(24)
-    return character.isspace() or bytes(font.getmask(character)) != bytes(
-        font.getmask("\U0010ffff")
-    )
+    if character.isspace():
+        return True
+    box = bytes(font.getmask(_UNASSIGNED))
+    return bytes(font.getmask(character)) != box

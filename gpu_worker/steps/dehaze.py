@@ -19,7 +19,7 @@ from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import area, bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
-from shared.runtime.settings import ScratchSettings
+from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
 
 SIDE_PX = 800
@@ -93,7 +93,7 @@ def _haze_colour(small: Floats) -> Floats:
 
 
 def _transmission(small: Floats, haze: Floats, amount: float) -> Floats:
-    """(h, w, 2): slope and offset by which a grey value tells how much light of the
+    """(h, w, 2): slope and offset that give, for a grey value, how much light of the
     scene comes through.
 
     They are those of a guided filter: a linear fit, in the square around each pixel, of
@@ -134,7 +134,7 @@ def _cleared(
     pixels: Pixels,
     haze: Floats,
     coefficients: Floats,
-    settings: ScratchSettings,
+    settings: Settings,
 ) -> Pixels:
     height, width, channels = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)

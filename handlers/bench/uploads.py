@@ -25,7 +25,7 @@ from handlers.bench.figures import Figures, Spread, percentile
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared.runtime.settings import Settings, StoreSettings
+from shared.runtime.settings import Settings
 
 BYTES = 1_000_000
 WARM_UP = 5
@@ -105,7 +105,7 @@ def _decide(event: UploadEvent, ctx: Context) -> None:
     assert not decision.repeated
 
 
-def _fetch_hash_write(client: Any, settings: StoreSettings, key: str) -> None:
+def _fetch_hash_write(client: Any, settings: Settings, key: str) -> None:
     """What a function that only notes the photo's hash would do; it asks nobody, tells
     nobody, checks nothing.
     """
@@ -119,7 +119,7 @@ def _fetch_hash_write(client: Any, settings: StoreSettings, key: str) -> None:
     )
 
 
-def _plain_client(settings: StoreSettings) -> Any:
+def _plain_client(settings: Settings) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint_url or None,

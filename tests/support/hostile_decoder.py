@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gpu_worker.codec import decode, sandbox_child
 from gpu_worker.codec.decode import Limits
-from gpu_worker.codec.ipc import Answer, Conversion, Converted
+from gpu_worker.codec.ipc import Conversion, Converted, Response
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from tests.support.codec_samples import quarters, saved
@@ -152,16 +152,14 @@ def act(data: bytes, limits: Limits) -> Photo:
     return ACTS[name](argument.decode()) if name in ACTS else decode(data, limits)
 
 
-def convert(
-    request: Conversion, pixels: bytes, icc: bytes
-) -> tuple[Answer, list[memoryview | bytes]]:
+def convert(request: Conversion, pixels: bytes, icc: bytes) -> sandbox_child.Reply:
     """What a profile that took the process over would answer."""
     if icc == b"more":
-        return Answer(said=Converted()), [b"\xff" * (len(pixels) + 1_000_000)]
+        return Response(result=Converted()), [b"\xff" * (len(pixels) + 1_000_000)]
     if icc == b"less":
-        return Answer(said=Converted()), [b"\xff"]
+        return Response(result=Converted()), [b"\xff"]
     if icc == b"photo":
-        return sandbox_child._answer(saved(quarters(), "PNG"), Limits())
+        return sandbox_child._decoded_or_fault(saved(quarters(), "PNG"), Limits())
     if icc in ACTS:
         act(icc, Limits())
     return honest(request, pixels, icc)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.runtime.settings.base import Bytes, Seconds, SettingsGroup
-from shared.runtime.settings.engine import ScratchSettings
 from shared.runtime.settings.limits import PhotoLimitSettings
 
 
@@ -26,7 +25,7 @@ class LabelSettings(SettingsGroup):
     )
 
 
-class CodecSettings(ScratchSettings, PhotoLimitSettings):
+class CodecSettings(PhotoLimitSettings):
     """How photos are decoded and results encoded."""
 
     decode_memory_bytes: Bytes = Field(

@@ -34,8 +34,8 @@ def tried(
     """Twice as wide and high. The pixels take no memory."""
     pixels = np.broadcast_to(np.zeros((), dtype), (SIDE, SIDE, channels))
     photo = Photo(pixels, pixels[..., 0] if alpha else None)
-    asked = resolve(workflow, {"scale": 2} if workflow == "enhance" else {})
-    restore(photo, asked, cast(Engine, NoEngine()), Settings(), lambda _: None)
+    resolved = resolve(workflow, {"scale": 2} if workflow == "enhance" else {})
+    restore(photo, resolved, cast(Engine, NoEngine()), Settings(), lambda _: None)
 
 
 @pytest.mark.parametrize(

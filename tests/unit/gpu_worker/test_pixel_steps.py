@@ -55,9 +55,11 @@ def test_quantisation_is_that_of_the_official_code(dtype: type) -> None:
     """Clamp to 0..1, times the top value, round half to even."""
     top = np.float32(np.iinfo(dtype).max)
     planes = RNG.uniform(-0.2, 1.2, (3, 33, 41)).astype(np.float32)
-    planes[0, 0, :4] = np.array([0.5, 1.5, 2.5, 3.5], np.float32) / top
-    expected = (np.clip(planes, 0, 1) * top).round().astype(dtype).transpose(1, 2, 0)
-    assert np.array_equal(to_pixels(planes, 3, np.dtype(dtype)), expected)
+    ties = np.array([0.5, 1.5, 2.5, 3.5], np.float32)
+    planes[0, 0, :4] = ties / top
+    levels = (np.clip(planes, 0, 1) * top).round().astype(dtype)
+    pixels = to_pixels(planes, 3, np.dtype(dtype))
+    assert np.array_equal(pixels, levels.transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -134,11 +136,16 @@ def test_hidden_colours_come_from_their_neighbours() -> None:
     """Only pixels of alpha 0 change; what they get lies among the visible colours."""
     pixels = np.zeros((33, 47, 3), np.uint8)
     alpha = np.zeros((33, 47), np.uint8)
-    pixels[10:20, 12:30], alpha[10:20, 12:30] = (200, 100, 50), 255
-    pixels[15, 15], alpha[15, 15] = (9, 9, 9), 1
+    brown = np.array([200.0, 100.0, 50.0])
+    pixels[10:20, 12:30] = brown
+    alpha[10:20, 12:30] = 255
+    pixels[15, 15] = 9
+    alpha[15, 15] = 1
     filled = bleed(pixels, alpha)
-    assert np.array_equal(filled[alpha > 0], pixels[alpha > 0])
-    assert np.abs(filled[5:9, 12:30] - np.array([200.0, 100.0, 50.0])).max() <= 1
+    visible = alpha > 0
+    assert np.array_equal(filled[visible], pixels[visible])
+    difference = np.abs(filled[5:9, 12:30] - brown)
+    assert difference.max() <= 1
     assert (pixels[0, 0] == 0).all()
 
 

@@ -137,7 +137,7 @@ def test_what_does_not_fit_even_in_the_smallest_tile_is_planned_with_the_smalles
 def test_a_split_tile_keeps_its_core_and_its_context(
     width: int, height: int, overlap: int, side: int, data: st.DataObject
 ) -> None:
-    """The pieces of a tile cover its core exactly once, no larger than asked, each with
+    """The pieces of a tile cover its core exactly once, no larger than the side given, each with
     full context.
     """
     picture = Rect(0, 0, width, height)

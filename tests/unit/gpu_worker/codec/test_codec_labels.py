@@ -1,5 +1,5 @@
-"""Results say what they are: in XMP, in PNG text, and on the picture where that is
-asked for.
+"""Results say what they are: in XMP, in PNG text, and on the picture where the
+settings want it.
 """
 
 from __future__ import annotations

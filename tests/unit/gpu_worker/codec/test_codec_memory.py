@@ -1,4 +1,4 @@
-"""Pictures larger than memory: whoever walks through one lets go of what lies behind."""
+"""Pictures larger than memory: a walk through one releases the rows that lie behind."""
 
 from __future__ import annotations
 

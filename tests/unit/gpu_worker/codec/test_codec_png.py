@@ -44,8 +44,10 @@ def photos(draw: st.DrawFn) -> Photo:
     bits, from 1 x 1.
     """
     dtype = draw(st.sampled_from([np.uint8, np.uint16]))
-    height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
-    pixels = draw(some.arrays(dtype, (height, width, draw(st.sampled_from([1, 3])))))
+    height = draw(st.integers(1, 12))
+    width = draw(st.integers(1, 12))
+    channels = draw(st.sampled_from([1, 3]))
+    pixels = draw(some.arrays(dtype, (height, width, channels)))
     alpha = draw(st.none() | some.arrays(dtype, (height, width)))
     return Photo(pixels, alpha)
 

@@ -132,10 +132,13 @@ def test_transparent_colour(array: Any, key: Any) -> None:
     """A PNG that names one exact colour as transparent gets alpha there and nowhere
     else, at 8 and 16 bits.
     """
-    photo = decode(png(array, (b"tRNS", key.astype(">u2").tobytes())), LIMITS)
+    chunk = (b"tRNS", key.astype(">u2").tobytes())
+    photo = decode(png(array, chunk), LIMITS)
     assert photo.alpha is not None
-    assert ((photo.alpha == 0) == (array == key).all(axis=2)).all()
-    assert set(np.unique(photo.alpha)) == {0, np.iinfo(array.dtype).max}
+    is_key = (array == key).all(axis=2)
+    assert ((photo.alpha == 0) == is_key).all()
+    top = np.iinfo(array.dtype).max
+    assert set(np.unique(photo.alpha)) == {0, top}
     assert (photo.pixels == array).all()
 
 
@@ -232,8 +235,9 @@ def test_twelve_bits_fill_the_range() -> None:
     ifd = Image.open(io.BytesIO(bytes(data))).tag_v2  # type: ignore[attr-defined]
     start = ifd[273][0]
     data[start : start + 3] = packed
+    directory = int.from_bytes(data[4:8], "little")
     for tag, value in ((256, 2), (258, 12)):
-        at = data.index(tag.to_bytes(2, "little"), int.from_bytes(data[4:8], "little"))
+        at = data.index(tag.to_bytes(2, "little"), directory)
         data[at + 8 : at + 10] = value.to_bytes(2, "little")
     assert decode(bytes(data), LIMITS).pixels[..., 0].tolist() == [[65535, 0]]
 

@@ -62,7 +62,7 @@ def fault(decoder: Decoder, data: bytes, pixels: int = 1000) -> PermanentError:
 
 @pytest.mark.parametrize(
     ("name", "bytes_a_pixel"),
-    # Below 6 libheif aborts: a crash, which is told as one.
+    # Below 6 libheif aborts: a crash, which is reported as one.
     [(name, few) for name in SOUND for few in (2, 4, 6) if name != "heic" or few == 6],
 )
 def test_too_little_memory_is_no_damage(

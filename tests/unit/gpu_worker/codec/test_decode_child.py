@@ -54,8 +54,8 @@ def refused(decoder: Decoder, data: bytes) -> PermanentError:
     return caught.value
 
 
-def told(decoder: Decoder, act: bytes) -> object:
-    """What a file found out in its process."""
+def report_of(decoder: Decoder, act: bytes) -> object:
+    """What a hostile file found out in its process and put into its error."""
     error = refused(decoder, act)
     assert error.code is Code.UNSUPPORTED_MODE
     return error.detail
@@ -85,7 +85,7 @@ def test_a_crash_counts_when_it_happens_twice(decoder: Decoder) -> None:
     """Something else may have killed the process: the photo gets one more, and is not
     blamed.
     """
-    assert told(decoder, b"once") == "'alive'"
+    assert report_of(decoder, b"once") == "'alive'"
 
 
 def test_a_killed_decoder_points_to_memory(decoder: Decoder) -> None:
@@ -113,21 +113,21 @@ def test_it_has_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) ->
     try:
         names = {
             name
-            for name in ast.literal_eval(str(told(fresh, b"environment")))
+            for name in ast.literal_eval(str(report_of(fresh, b"environment")))
             if not name.startswith("MALLOC_")
         }
         assert names <= {"PYTHONPATH", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
         # three of /dev/null and its connection
-        assert told(fresh, b"descriptors") == "4"
+        assert report_of(fresh, b"descriptors") == "4"
     finally:
         fresh.close()
 
 
 def test_it_writes_no_file(decoder: Decoder, tmp_path: Path) -> None:
     """No byte into any file, no core dump either."""
-    outcome = str(told(decoder, f"write {tmp_path / 'loot'}".encode()))
-    assert "not permitted" in outcome or "File too large" in outcome
-    assert told(decoder, b"limits") == "[(0, 0), (0, 0)]"
+    report = str(report_of(decoder, f"write {tmp_path / 'loot'}".encode()))
+    assert "not permitted" in report or "File too large" in report
+    assert report_of(decoder, b"limits") == "[(0, 0), (0, 0)]"
 
 
 def test_it_reaches_nothing(decoder: Decoder, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_it_reaches_nothing(decoder: Decoder, tmp_path: Path) -> None:
         pytest.skip("no system call filter on this machine")
     secret = tmp_path / "secret"
     secret.write_text("geheim")
-    assert told(decoder, f"reach {secret}".encode()) == repr([errno.EPERM] * 10)
+    assert report_of(decoder, f"reach {secret}".encode()) == repr([errno.EPERM] * 10)
     assert secret.exists()
 
 
@@ -148,7 +148,7 @@ def test_the_operator_reads_what_holds(capsys: pytest.CaptureFixture[str]) -> No
     """
     fresh = Decoder(SETTINGS, "tests.support.hostile_decoder")
     try:
-        network = int(str(told(fresh, b"network")))
+        network = int(str(report_of(fresh, b"network")))
     finally:
         fresh.close()
     (line,) = (
@@ -164,7 +164,7 @@ def test_the_operator_reads_what_holds(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_it_loads_no_engine_and_no_client(decoder: Decoder) -> None:
     """Nothing but decoders is in the process."""
-    loaded = ast.literal_eval(str(told(decoder, b"modules")))
+    loaded = ast.literal_eval(str(report_of(decoder, b"modules")))
     assert "PIL" in loaded
     assert not loaded & {"torch", "ncnn", "boto3", "kombu", "psycopg2", "cv2"}
 
@@ -172,7 +172,7 @@ def test_it_loads_no_engine_and_no_client(decoder: Decoder) -> None:
 def test_every_photo_has_a_process_of_its_own(decoder: Decoder) -> None:
     """Nothing of one user's photo can be there when the next one's comes."""
     (one, service), (other, same) = (
-        ast.literal_eval(str(told(decoder, b"pid"))) for _ in range(2)
+        ast.literal_eval(str(report_of(decoder, b"pid"))) for _ in range(2)
     )
     assert one != other
     assert service == same
@@ -182,15 +182,15 @@ def test_what_it_says_is_bounded_and_clean(decoder: Decoder) -> None:
     """A sentence with words of the file is cut to a sentence's length and holds no half
     characters.
     """
-    detail = str(told(decoder, b"surrogate"))
+    detail = str(report_of(decoder, b"surrogate"))
     assert len(detail) <= 2000
     assert detail.encode()
 
 
 def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
-    """Between two photos nobody notices; it was no photo's fault."""
+    """Between two photos it goes unnoticed; it was no photo's fault."""
     decoder = making()
-    _, service = ast.literal_eval(str(told(decoder, b"pid")))
+    _, service = ast.literal_eval(str(report_of(decoder, b"pid")))
     process = psutil.Process(service)
     process.kill()
     # ours to bury: it does not vanish
@@ -199,7 +199,7 @@ def test_a_service_that_was_killed_is_started_again(making: Making) -> None:
 
 
 def names(process: psutil.Process) -> set[str]:
-    """Of its children, which may end while they are looked at."""
+    """The names of a process's children, which may end while they are looked at."""
     found = set()
     for child in process.children():
         with suppress(psutil.NoSuchProcess):
@@ -214,17 +214,17 @@ def test_a_service_killed_under_a_photo_is_started_again(
     second attempt either.
     """
     decoder = making()
-    _, service = ast.literal_eval(str(told(decoder, b"pid")))
+    _, service = ast.literal_eval(str(report_of(decoder, b"pid")))
     marker = tmp_path / "marker"
     with ThreadPoolExecutor(1) as pool:
-        outcome = pool.submit(told, decoder, f"wait {marker}".encode())
+        report = pool.submit(report_of, decoder, f"wait {marker}".encode())
         process = psutil.Process(service)
         deadline_s = time.monotonic() + 30
         while "in hand" not in names(process):
             assert time.monotonic() < deadline_s, "the photo was never in hand"
         process.kill()
         marker.touch()
-        assert outcome.result(60) == "'alive'"
+        assert report.result(60) == "'alive'"
 
 
 def test_a_decoder_that_cannot_start_is_no_fault_of_a_photo() -> None:
@@ -238,7 +238,7 @@ def test_a_decoder_that_cannot_start_is_no_fault_of_a_photo() -> None:
 def test_it_ends_with_its_worker(making: Making) -> None:
     """No process is left once the worker's end is closed, however it was closed."""
     decoder = making()
-    pids = ast.literal_eval(str(told(decoder, b"pid")))
+    pids = ast.literal_eval(str(report_of(decoder, b"pid")))
     decoder.close()
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
 

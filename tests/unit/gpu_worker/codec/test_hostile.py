@@ -42,7 +42,7 @@ REFUSALS = frozenset(
 )
 
 
-class Doors:
+class Pipeline:
     """What a hostile file meets, a few files at a time: a handler in memory, then a
     decoder.
     """
@@ -109,26 +109,28 @@ def _checked(error: PermanentError) -> Code:
 
 
 @pytest.fixture(scope="module")
-def doors() -> Iterator[Doors]:
-    made = Doors()
+def pipeline() -> Iterator[Pipeline]:
+    made = Pipeline()
     yield made
     for decoder in made.decoders:
         decoder.close()
 
 
 def printed(kind: str, ends: Counter[str]) -> None:
-    print(
-        f"hostile kind={kind} files={ends.total()} "
-        + " ".join(f"{end.replace(': ', '/')}={n}" for end, n in sorted(ends.items()))
-    )
+    counts = [f"{end.replace(': ', '/')}={n}" for end, n in sorted(ends.items())]
+    print(f"hostile kind={kind} files={ends.total()} {' '.join(counts)}")
 
 
 @pytest.mark.parametrize("kind", hostile.GROUPS)
-def test_every_hostile_file_has_an_end_and_a_reason(doors: Doors, kind: str) -> None:
+def test_every_hostile_file_has_an_end_and_a_reason(
+    pipeline: Pipeline, kind: str
+) -> None:
     """Refused by its header, refused by its pixels, or restored: never a crash, never
     nothing.
     """
-    ends = doors.ends(Hostile(kind, key, data) for key, data in hostile.GROUPS[kind]())
+    ends = pipeline.ends(
+        Hostile(kind, key, data) for key, data in hostile.GROUPS[kind]()
+    )
     printed(kind, ends)
     assert ends.total() > 50
 
@@ -144,36 +146,36 @@ def test_there_are_enough_of_them() -> None:
     assert len(malformed) >= 2000
 
 
-def test_strangers_are_refused_at_the_door(doors: Doors) -> None:
+def test_files_that_are_no_photos_are_refused_by_the_handler(
+    pipeline: Pipeline,
+) -> None:
     """What is no photo reaches no decoder, whatever its name says."""
-    assert {
-        end.split(":")[0]
-        for end in doors.ends(
-            Hostile("strangers", *file) for file in hostile.strangers()
-        )
-    } == {"rejected"}
+    files = [Hostile("strangers", *file) for file in hostile.strangers()]
+    ends = pipeline.ends(files)
+    assert {end.split(":")[0] for end in ends} == {"rejected"}
 
 
-def test_sound_photos_still_pass(doors: Doors) -> None:
-    """The photos that all of these were made from are restored: a door that lets nobody
-    in would be easy.
+def test_sound_photos_still_pass(pipeline: Pipeline) -> None:
+    """The photos that all of these were made from are restored: refusing everything would
+    be easy.
     """
-    assert set(
-        doors.ends(Hostile("sound", *file) for file in hostile.sound().items())
-    ) == {"restored"}
+    files = [Hostile("sound", *file) for file in hostile.sound().items()]
+    assert set(pipeline.ends(files)) == {"restored"}
 
 
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_damage_has_an_end(doors: Doors, data: st.DataObject) -> None:
+def test_any_damage_has_an_end(pipeline: Pipeline, data: st.DataObject) -> None:
     """Hypothesis looks for what the lists have missed."""
     name = data.draw(st.sampled_from(sorted(hostile.sound())))
     made = bytearray(hostile.sound()[name])
-    for _ in range(data.draw(st.integers(1, 5))):
-        at = data.draw(st.integers(0, len(made) - 1))
-        made[at : at + data.draw(st.integers(0, 6))] = data.draw(st.binary(max_size=6))
+    changes = data.draw(st.integers(1, 5))
+    for _ in range(changes):
+        start = data.draw(st.integers(0, len(made) - 1))
+        end = start + data.draw(st.integers(0, 6))
+        made[start:end] = data.draw(st.binary(max_size=6))
         made = made or bytearray(1)
-    assert doors.end(Hostile("hypothesis", name, bytes(made)))
+    assert pipeline.end(Hostile("hypothesis", name, bytes(made)))
 
 
 SAMPLES = Path(os.environ.get("DARKROOM_TEST_SAMPLES", "no such folder"))
@@ -186,7 +188,7 @@ SAMPLES = Path(os.environ.get("DARKROOM_TEST_SAMPLES", "no such folder"))
     not SAMPLES.is_dir(),
     reason="DARKROOM_TEST_SAMPLES names no folder with an unpacked source package",
 )
-def test_samples_of_imaging_libraries(doors: Doors) -> None:
+def test_samples_of_imaging_libraries(pipeline: Pipeline) -> None:
     """What once crashed, filled or stalled a decoder, and every odd file that its tests
     ship.
     """
@@ -195,7 +197,7 @@ def test_samples_of_imaging_libraries(doors: Doors) -> None:
         for path in SAMPLES.rglob("*")
         if path.is_file() and "Tests" in path.parts and path.suffix != ".py"
     )
-    ends = doors.ends(
+    ends = pipeline.ends(
         Hostile("samples", path.name, path.read_bytes()) for path in files
     )
     printed("samples", ends)

@@ -188,7 +188,7 @@ def boxes(plant: Planter, kind: str) -> bytes:
     known = box(b"free", plant.bytes(f"{kind} free")) + box(
         b"uuid", bytes(16), plant.bytes(f"{kind} uuid")
     )
-    return known + box(b"mdat", plant.bytes(f"{kind} data of nobody"))
+    return known + box(b"mdat", plant.bytes(f"{kind} data of no box"))
 
 
 MAKERS = (jpeg, png, webp, tiff, gif, bmp, mpo, avif, heic)

@@ -102,8 +102,10 @@ def test_colours(decoder: Decoder, icc: bytes, request: pytest.FixtureRequest) -
     )
 
 
-def test_greys(decoder: Decoder, request: pytest.FixtureRequest) -> None:
-    """By the table that came with the photo: nobody need be asked."""
+def test_greys_are_converted_by_the_table(
+    decoder: Decoder, request: pytest.FixtureRequest
+) -> None:
+    """By the table that came with the photo, without the library."""
     pixels = np.arange(48 * 40, dtype=np.uint16).reshape(48, 40).astype(np.uint8)
     wanted = expected(pixels, GREY)
     request.getfixturevalue("without_library")

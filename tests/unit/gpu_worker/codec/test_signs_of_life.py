@@ -1,4 +1,4 @@
-"""What walks through a big photo tells its stage that it is alive."""
+"""Work on a big photo beats the heart of its stage, band by band."""
 
 from __future__ import annotations
 

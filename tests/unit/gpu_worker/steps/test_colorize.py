@@ -179,7 +179,7 @@ def test_colours_beyond_the_legal_range_are_held_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "used"),
+    ("requested", "effective"),
     [
         (460, 448),
         (463, 448),
@@ -191,15 +191,15 @@ def test_colours_beyond_the_legal_range_are_held_back() -> None:
     ],
 )
 def test_any_size_is_accepted_and_both_sizes_are_recorded(
-    asked: int, used: int
+    requested: int, effective: int
 ) -> None:
     """The network insists on multiples of 32."""
     engine = StandIn()
-    outcome = coloured(Photo(photo_like(20, 30)), engine, asked)
-    assert engine.seen[0].shape == (used, used, 3)
-    assert outcome.detail == {
-        "model_size": asked,
-        "effective_size": used,
+    result = coloured(Photo(photo_like(20, 30)), engine, requested)
+    assert engine.seen[0].shape == (effective, effective, 3)
+    assert result.detail == {
+        "model_size": requested,
+        "effective_size": effective,
         "color_factor": 1.0,
     }
 

@@ -72,12 +72,12 @@ def test_dehaze_brings_the_scene_back() -> None:
     """
     clear = scene()
     veiled = hazy(clear, 0.5, (225, 230, 240))
-    outcome = run(veiled, 0.95)
+    result = run(veiled, 0.95)
     before, after = (
-        difference(p[40:], clear[40:]).mean() for p in (veiled, outcome.photo.pixels)
+        difference(p[40:], clear[40:]).mean() for p in (veiled, result.photo.pixels)
     )
     assert after < 0.35 * before
-    assert np.allclose(np.array(outcome.detail["haze"]) * 255, (225, 230, 240), atol=6)
+    assert np.allclose(np.array(result.detail["haze"]) * 255, (225, 230, 240), atol=6)
 
 
 def test_dehaze_of_nothing_is_the_photo() -> None:

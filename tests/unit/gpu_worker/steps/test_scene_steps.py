@@ -195,9 +195,9 @@ def test_only_faces_change(known_faces: Any) -> None:
     pixels = np.full((300, 400, 3), 100, np.uint8)
     model, settings = known_faces(points((200, 150), 120), points((-500, -500), 80))
     white = StandIn(lambda face: np.ones_like(face))
-    outcome = run(Photo(pixels), "faces", model, white, settings, strength=1)
-    found = outcome.photo.pixels
-    assert outcome.detail["faces"] == 1, "the one outside the picture is no face of it"
+    result = run(Photo(pixels), "faces", model, white, settings, strength=1)
+    found = result.photo.pixels
+    assert result.detail["faces"] == 1, "the one outside the picture is no face of it"
     assert (found[150, 200] == 255).all()
     outside = np.ones((300, 400), bool)
     outside[88:213, 138:263] = False
@@ -236,13 +236,13 @@ def test_a_photo_without_faces_is_untouched(known_faces: Any) -> None:
     """The very same pixels, and the record says 0."""
     model, settings = known_faces()
     pixels = photo_like(40, 40)
-    outcome = run(Photo(pixels), "faces", model, StandIn(None), settings, strength=1)
-    assert outcome.photo.pixels is pixels
-    assert outcome.detail == {"faces": 0, "strength": 1.0}
+    result = run(Photo(pixels), "faces", model, StandIn(None), settings, strength=1)
+    assert result.photo.pixels is pixels
+    assert result.detail == {"faces": 0, "strength": 1.0}
 
 
 def test_an_engine_without_faces_names_the_way_out() -> None:
-    """ncnn was asked for by name."""
+    """ncnn was named in the settings."""
     with pytest.raises(NotFound, match=r"darkroom models pull gfpgan-1\.4") as caught:
         run(
             Photo(photo_like(8, 8)),
