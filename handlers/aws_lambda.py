@@ -1,12 +1,12 @@
-"""Entry points for AWS Lambda: the same triggers as in the other doors, one function
+"""Entry points for AWS Lambda: the same triggers as in the processes, one function
 each.
 
 `handlers.aws_lambda.on_object_created` takes S3's events directly, by SQS, SNS and
 EventBridge; `on_record` takes batches of `darkroom.log`; `on_sweep` is for a schedule
-(its event may hold `since` and `dry_run`). For SQS the first two answer with the
-messages to be delivered again, those that met a passing fault
-(`ReportBatchItemFailures` must be on). What nobody can use is put into the `.dead`
-queue with its reason, as by the other doors.
+(its event may hold `since` and `dry_run`). For SQS the first two return the messages
+to be delivered again, those that met a transient error (`ReportBatchItemFailures` must
+be on). A useless message goes to the `.dead` queue with its reason, as in the
+processes.
 """
 
 from __future__ import annotations
@@ -60,39 +60,45 @@ def _audit_log() -> AuditLog:
 
 
 def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """Decide on uploads. Outside SQS a passing fault is raised: then AWS delivers the
-    event again.
+    """Decide on uploads.
+
+    Outside SQS a transient error is raised: then AWS delivers the event again.
     """
     ctx = _context()
-    if (messages := _messages(event)) is not None:
+    messages = _sqs_messages(event)
+    if messages is not None:
         return _failures(
-            ident for ident, content in messages.items() if not _took_in(content, ctx)
+            ident
+            for ident, content in messages.items()
+            if not _is_settled(content, ctx)
         )
     body = json.dumps(event).encode()
     try:
         decisions = take_in(body, {}, ctx, "function")
     except PermanentError as error:
-        _set_aside(ctx, topology.UPLOADS, Content(body, {}), error)
+        _dead_letter(ctx, topology.UPLOADS, Content(body, {}), error)
         return {"decisions": []}
     return {"decisions": [asdict(decision) for decision in decisions]}
 
 
 def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
-    """Write log events into the audit log. While it is away, the whole batch comes again."""
-    ctx, messages = _context(), _messages(event) or {}
-    idents, contents = list(messages), list(messages.values())
+    """Write log events into the audit log. While the database is down, the whole batch
+    is delivered again.
+    """
+    ctx = _context()
+    messages = _sqs_messages(event) or {}
+    idents = list(messages)
+    contents = list(messages.values())
+    bodies = [content.body for content in contents]
     try:
-        recorded = record_trigger.on_record(
-            [content.body for content in contents], _audit_log()
-        )
+        recorded = record_trigger.on_record(bodies, _audit_log())
     except DatabaseUnavailable as error:
         logger().warning("log.postponed", events=len(idents), detail=error.detail)
         return _failures(idents)
-    refused = recorded.refused.items()
     return _failures(
-        idents[n]
-        for n, error in refused
-        if not _is_aside(ctx, topology.LOG, contents[n], error)
+        idents[position]
+        for position, error in recorded.refused.items()
+        if not _is_dead_lettered(ctx, topology.LOG, contents[position], error)
     )
 
 
@@ -111,25 +117,24 @@ def on_sweep(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
     return report.printed()
 
 
-def _messages(event: Event) -> dict[str, Content] | None:
-    """The messages of an SQS batch by their ids; None for an event of another kind."""
+def _sqs_messages(event: Event) -> dict[str, Content] | None:
+    """Return the messages of an SQS batch by their ids, None for another event."""
     records = event.get("Records")
-    if not isinstance(records, list) or not all(
-        isinstance(record, dict) and record.get("eventSource") == "aws:sqs"
-        for record in records
-    ):
+    if not isinstance(records, list) or not all(map(_is_of_sqs, records)):
         return None
     return {record["messageId"]: opened(record["body"].encode()) for record in records}
+
+
+def _is_of_sqs(record: object) -> bool:
+    return isinstance(record, dict) and record.get("eventSource") == "aws:sqs"
 
 
 def _failures(idents: Iterable[str]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": ident} for ident in idents]}
 
 
-def _took_in(content: Content, ctx: Context) -> bool:
-    """Whether this message is done with. One bad message of a batch costs the others
-    nothing.
-    """
+def _is_settled(content: Content, ctx: Context) -> bool:
+    """Decide on one message of a batch. False: it must be delivered again."""
     headers = {
         name.lower(): value
         for name, value in content.headers.items()
@@ -138,7 +143,7 @@ def _took_in(content: Content, ctx: Context) -> bool:
     try:
         take_in(content.body, headers, ctx, "function")
     except PermanentError as error:
-        return _is_aside(ctx, topology.UPLOADS, content, error)
+        return _is_dead_lettered(ctx, topology.UPLOADS, content, error)
     except TransientError:
         return False
     except Exception as error:
@@ -147,18 +152,24 @@ def _took_in(content: Content, ctx: Context) -> bool:
     return True
 
 
-def _is_aside(
-    ctx: Context, queue: str, content: Content, error: PermanentError
+def _is_dead_lettered(
+    ctx: Context,
+    queue: str,
+    content: Content,
+    error: PermanentError,
 ) -> bool:
     try:
-        _set_aside(ctx, queue, content, error)
+        _dead_letter(ctx, queue, content, error)
     except BrokerUnavailable:
         return False
     return True
 
 
-def _set_aside(
-    ctx: Context, queue: str, content: Content, error: PermanentError
+def _dead_letter(
+    ctx: Context,
+    queue: str,
+    content: Content,
+    error: PermanentError,
 ) -> None:
     letter = DeadLetter.of(
         queue,

@@ -66,7 +66,10 @@ _DISABLED_BEFORE = _Response(GONE, "the receiver answered 410 before")
 
 
 def on_finished(
-    pending: PendingCall, ctx: Context, call_log: CallLog, send: Send
+    pending: PendingCall,
+    ctx: Context,
+    call_log: CallLog,
+    send: Send,
 ) -> PendingCall | None:
     """Make the next attempt of a webhook.
 

@@ -146,7 +146,9 @@ def _publish_lost(
 
 
 def _publish_due(
-    sweep: PassContext, retries: DueRetries, claimed: Mapping[str, SeenClaim]
+    sweep: PassContext,
+    retries: DueRetries,
+    claimed: Mapping[str, SeenClaim],
 ) -> int:
     if sweep.dry_run:
         return sum(seen.is_due for seen in claimed.values())

@@ -1,4 +1,4 @@
-"""From a notification's bytes to decisions: what every door does once it has the bytes."""
+"""From the bytes of a notification to decisions, whichever way the bytes came."""
 
 from __future__ import annotations
 
@@ -13,48 +13,58 @@ from handlers.on_upload import on_upload
 from shared.errors import MessageError, TransientError
 from shared.runtime.telemetry import logger
 
-Door = Literal["http", "queue", "function"]
+EntryPoint = Literal["http", "queue", "function"]
+"""The way on which a notification came: HTTP, a queue, or a cloud function."""
 
 
 def take_in(
-    body: bytes, headers: Mapping[str, str], ctx: Context, door: Door
+    body: bytes,
+    headers: Mapping[str, str],
+    ctx: Context,
+    entry_point: EntryPoint,
 ) -> list[Decision]:
     """Decide on every event of one notification. `headers`: names in lower case.
 
-    Raises `MessageError` for bytes that are no notification, `StorageUnavailable` when
-    the store is down: then the whole notification must come again, and what was decided
-    already is found decided.
+    Raises `MessageError` for bytes that are no notification, and `StorageUnavailable`
+    when the store is down: then the whole notification must come again, and what was
+    decided already is found decided.
     """
+
+    def count(outcome: str) -> None:
+        metrics.NOTIFICATIONS.labels(door=entry_point, outcome=outcome).inc()
+
     try:
-        decisions = _decide_all(parse(body, headers, ctx.settings.bucket_uploads), ctx)
+        events = parse(body, headers, ctx.settings.bucket_uploads)
+        decisions = _decide_all(events, ctx)
     except MessageError as error:
-        metrics.NOTIFICATIONS.labels(door=door, outcome="unreadable").inc()
+        count("unreadable")
         logger().warning(
             "notification.unreadable",
-            door=door,
+            door=entry_point,
             bytes=len(body),
             detail=error.detail[:200],
         )
         raise
     except TransientError:
-        metrics.NOTIFICATIONS.labels(door=door, outcome="postponed").inc()
+        count("postponed")
         raise
-    metrics.NOTIFICATIONS.labels(door=door, outcome="read").inc()
+    count("read")
     return decisions
 
 
 def _decide_all(events: Sequence[UploadEvent], ctx: Context) -> list[Decision]:
-    """Every event is looked at before the first fault, a passing one if there is any,
-    is raised: one hides no other.
+    """Decide on each event, before the first error is raised: no event hides another.
+
+    A transient error is raised before others.
     """
-    decisions, faults = [], []
+    decisions: list[Decision] = []
+    errors: list[Exception] = []
     for event in events:
         try:
             decisions.append(on_upload(event, ctx))
         except Exception as error:
-            faults.append(error)
-    for fault in sorted(
-        faults, key=lambda fault: not isinstance(fault, TransientError)
-    ):
+            errors.append(error)
+    transient = [fault for fault in errors if isinstance(fault, TransientError)]
+    for fault in transient or errors:
         raise fault
     return decisions

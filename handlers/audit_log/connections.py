@@ -91,7 +91,10 @@ class ConnectionPool:
         return None
 
     def _transaction(
-        self, connection: Connection, work: Callable[[Cursor], T], autocommit: bool
+        self,
+        connection: Connection,
+        work: Callable[[Cursor], T],
+        autocommit: bool,
     ) -> T:
         try:
             connection.autocommit = autocommit

@@ -190,7 +190,10 @@ class AuditLog:
             self._execute("unreject", {"uploads": list(uploads)})
 
     def _where(
-        self, name: str, where: Filter, values: dict[str, Any]
+        self,
+        name: str,
+        where: Filter,
+        values: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Read by a statement with the conditions that `where` sets."""
         given = asdict(where)
@@ -202,7 +205,10 @@ class AuditLog:
         return self._read(name, given | values, " AND ".join(conditions) or "true")
 
     def _read(
-        self, name: str, values: dict[str, Any], conditions: str = ""
+        self,
+        name: str,
+        values: dict[str, Any],
+        conditions: str = "",
     ) -> list[dict[str, Any]]:
         read = partial(_fetch, name, values, conditions=conditions)
         return self._pool.run(read, autocommit=True)
@@ -219,7 +225,10 @@ def _keys_of(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _fetch(
-    name: str, values: dict[str, Any], cursor: Cursor, conditions: str = ""
+    name: str,
+    values: dict[str, Any],
+    cursor: Cursor,
+    conditions: str = "",
 ) -> list[dict[str, Any]]:
     statement = STATEMENTS[name]
     if conditions:

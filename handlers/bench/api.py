@@ -1,8 +1,8 @@
-"""`bench api`: the HTTP door over real sockets: tickets a second, and a page of a long
+"""`bench api`: the HTTP API over real sockets: tickets a second, and a page of a long
 log.
 
-Door and client are processes of their own. The reference is the same door at its
-simplest answer, `GET /healthz`, in turn with the tickets: what is left is server,
+Server and client are processes of their own. The reference is the same server at its
+simplest response, `GET /healthz`, in turn with the tickets: what is left is server,
 sockets and client.
 """
 
@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection
+from itertools import chain
 from multiprocessing.connection import Connection
 
 import psutil
@@ -33,6 +34,9 @@ from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import identity
 
+TICKETS = "POST /v1/uploads"
+HEALTH = "GET /healthz"
+PAGE = "/v1/tasks?limit=10"
 ROUNDS = 5
 CONNECTIONS = 8
 START_S = 60.0
@@ -68,56 +72,94 @@ _ROWS = """
 _PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'darkroom.restoration_log'::regclass"
 
 
+@dataclass(frozen=True)
+class Request:
+    """A request that is sent again and again, on so many connections, and the status
+    that it is answered with.
+    """
+
+    content: bytes
+    status: int
+    connections: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round measured: requests a second, the server's CPU time for one [s],
+    and what each took [s].
+    """
+
+    rate: float
+    cpu_s: float
+    taken_s: list[float]
+
+
 @dataclass
-class Door:
-    """The door's process, and the client's."""
+class Server:
+    """The server's process, the client's, and the rounds so far by name of request."""
 
     port: int
     process: psutil.Process
     client: Connection
-    told: dict[str, list[tuple[float, float, list[float]]]] = field(
-        default_factory=dict
-    )
+    rounds: dict[str, list[Round]] = field(default_factory=dict)
 
-    def ask(
-        self, name: str, request: bytes, status: int, connections: int, lasts_s: float
-    ) -> None:
-        """One round: requests a second, the door's CPU time for one, and what each took
-        [s].
-        """
-        before = sum(self.process.cpu_times()[:2])
-        self.client.send((self.port, request, status, connections, lasts_s))
+    def run_round(self, name: str, request: Request, lasts_s: float) -> None:
+        """Send one kind of request for `lasts_s` seconds."""
+        before_s = self._cpu_s()
+        order = request.content, request.status, request.connections, lasts_s
+        self.client.send((self.port, *order))
         if not self.client.poll(lasts_s + PATIENCE_S):
             raise TimeoutError(f"{name}: no answer within {PATIENCE_S:g} s")
-        answer = self.client.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        rate, taken_s = answer
-        cpu_s = (sum(self.process.cpu_times()[:2]) - before) / len(taken_s)
-        self.told.setdefault(name, []).append((rate, cpu_s, taken_s))
+        result = self.client.recv()
+        if isinstance(result, Exception):
+            raise result
+        rate, taken_s = result
+        cpu_s = (self._cpu_s() - before_s) / len(taken_s)
+        self.rounds.setdefault(name, []).append(Round(rate, cpu_s, taken_s))
 
     def figures(self, name: str) -> dict[str, object]:
-        rounds = self.told[name]
-        taken_s = [taken for _, _, taken_s in rounds for taken in taken_s]
+        rounds = self.rounds[name]
+        taken_s = list(chain.from_iterable(each.taken_s for each in rounds))
+        cpu_s = statistics.median(each.cpu_s for each in rounds)
         return {
-            "requests/s": Spread.of([rate for rate, _, _ in rounds]),
+            "requests/s": Spread.of([each.rate for each in rounds]),
             "p50 ms": percentile(taken_s, 0.5) * 1000,
             "p99 ms": percentile(taken_s, 0.99) * 1000,
-            "door's cpu ms": statistics.median(cpu_s for _, cpu_s, _ in rounds) * 1000,
+            "door's cpu ms": cpu_s * 1000,
         }
+
+    def _cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
 
 
 def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]:
-    """`seconds` for each kind of request in each of the rounds, after one that warms
-    up; a log of `rows` rows.
+    """Measure each kind of request for `seconds` in each round, beside a log of `rows`
+    rows. A first round warms up.
 
-    Raises `AssertionError` at an answer of another status.
+    Raises `AssertionError` at a response of another status.
     """
     pepper = settings.pepper.get_secret_value().encode()
-    tenant, operator = (
-        identity.user_hash("bench", pepper),
-        settings.api_key.get_secret_value(),
-    )
+    tenant = identity.user_hash("bench", pepper)
+    key = _new_key(settings, tenant)
+    fill(settings, tenant, rows)
+    requests = _requests(key, settings.api_key.get_secret_value())
+    with opened(settings) as server:
+        for name, sent in requests.items():
+            server.run_round(name, sent, min(seconds, 1.0))
+        server.rounds.clear()
+        for _ in range(ROUNDS):
+            for name, sent in requests.items():
+                server.run_round(name, sent, seconds)
+    found = {name: server.figures(name) for name in requests}
+    pairs = zip(server.rounds[TICKETS], server.rounds[HEALTH], strict=True)
+    ratios = [tickets.rate / health.rate for tickets, health in pairs]
+    found[TICKETS]["ratio to /healthz"] = Spread.of(ratios)
+    return dict(found)
+
+
+def _new_key(settings: Settings, tenant: str) -> str:
+    """Return a new API key of a tenant."""
     key, document = access.mint(tenant, access.USUAL, datetime.now(UTC))
     S3Store(settings).put_new(
         settings.bucket_access,
@@ -125,37 +167,20 @@ def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]
         document.to_bytes(),
         "text/json",
     )
-    fill(settings, tenant, rows)
-    page = "/v1/tasks?limit=10"
-    asked = {
-        "POST /v1/uploads": (
-            request("POST", "/v1/uploads", key, json.dumps(_PHOTO).encode()),
-            201,
-            CONNECTIONS,
-        ),
-        "GET /healthz": (request("GET", "/healthz"), 200, CONNECTIONS),
-        f"GET {page}, tenant": (request("GET", page, key), 200, 1),
-        f"GET {page}, operator": (request("GET", page, operator), 200, 1),
+    return key
+
+
+def _requests(tenant_key: str, operator_key: str) -> dict[str, Request]:
+    photo = json.dumps(_PHOTO).encode()
+    ticket = request("POST", "/v1/uploads", tenant_key, photo)
+    of_tenant = request("GET", PAGE, tenant_key)
+    of_operator = request("GET", PAGE, operator_key)
+    return {
+        TICKETS: Request(ticket, 201, CONNECTIONS),
+        HEALTH: Request(request("GET", "/healthz"), 200, CONNECTIONS),
+        f"GET {PAGE}, tenant": Request(of_tenant, 200, 1),
+        f"GET {PAGE}, operator": Request(of_operator, 200, 1),
     }
-    with opened(settings) as door:
-        for number in range(ROUNDS + 1):
-            for name, (sent, status, connections) in asked.items():
-                door.ask(
-                    name,
-                    sent,
-                    status,
-                    connections,
-                    seconds if number else min(seconds, 1.0),
-                )
-            if not number:
-                door.told.clear()
-    found = {name: door.figures(name) for name in asked}
-    ours, floor = (door.told[name] for name in list(asked)[:2])
-    ratios = [
-        rate / least for (rate, _, _), (least, _, _) in zip(ours, floor, strict=True)
-    ]
-    found["POST /v1/uploads"]["ratio to /healthz"] = Spread.of(ratios)
-    return dict(found)
 
 
 def fill(settings: Settings, user_hash: str, rows: int) -> None:
@@ -181,8 +206,8 @@ def fill(settings: Settings, user_hash: str, rows: int) -> None:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Door]:
-    """A door without limits, and a client."""
+def opened(settings: Settings) -> Iterator[Server]:
+    """A server without limits, and a client."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     limits = {
@@ -203,7 +228,7 @@ def opened(settings: Settings) -> Iterator[Door]:
     theirs.close()  # so that its end is heard of
     try:
         _until_open(port, process)
-        yield Door(port, psutil.Process(process.pid), ours)
+        yield Server(port, psutil.Process(process.pid), ours)
     finally:
         for started in (process, client):
             started.kill()
@@ -223,7 +248,7 @@ def _until_open(port: int, process: subprocess.Popen[bytes]) -> None:
                 if answer.status == 200:
                     return
         time.sleep(0.05)
-    raise TimeoutError("the door does not open")
+    raise TimeoutError("the server does not start")
 
 
 def request(method: str, path: str, key: str = "", body: bytes = b"") -> bytes:

@@ -67,7 +67,11 @@ class Line(asyncio.Protocol):
 
 
 async def ask(
-    port: int, request: bytes, status: int, connections: int, lasts_s: float
+    port: int,
+    request: bytes,
+    status: int,
+    connections: int,
+    lasts_s: float,
 ) -> tuple[float, list[float]]:
     """Requests a second, and the seconds that each took. Raises `AssertionError` at an
     answer of another status.

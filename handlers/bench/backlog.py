@@ -135,7 +135,11 @@ def measure(settings: Settings, messages: int) -> dict[str, Figures]:
 
 
 def publishing(
-    settings: Settings, messages: int, warmed: Any, go: Event, done: Event
+    settings: Settings,
+    messages: int,
+    warmed: Any,
+    go: Event,
+    done: Event,
 ) -> None:
     """The publisher's process: what an upload's decision publishes, `messages` times."""
     quiet(settings)
@@ -162,7 +166,11 @@ def _publish(publisher: Publisher, count: int) -> None:
 
 
 def consuming(
-    settings: Settings, messages: int, warmed: Any, go: Event, done: Event
+    settings: Settings,
+    messages: int,
+    warmed: Any,
+    go: Event,
+    done: Event,
 ) -> None:
     """The worker's place: takes what it may hold, and once told to go, settles it
     without work.

@@ -33,43 +33,44 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def told(
-    what: str, settings: Figures, rows: Mapping[str, Figures], as_json: bool
+def report(
+    bench: str,
+    settings: Figures,
+    rows: Mapping[str, Figures],
+    as_json: bool,
 ) -> str:
-    """What a bench prints: what was measured, with which numbers, and a row for each
-    contender or process.
+    """Return what a bench prints: what was measured, with which settings, and a row for
+    each contender or process.
     """
     if as_json:
-        return json.dumps({"bench": what, **settings, "rows": rows}, default=vars)
+        return json.dumps({"bench": bench, **settings, "rows": rows}, default=vars)
+    given = (f"{name} {_text(value)}" for name, value in settings.items())
+    title = f"{bench}: {', '.join(given)}"
+    return "\n".join([title, *_table(rows)])
+
+
+def _table(rows: Mapping[str, Figures]) -> list[str]:
     heads = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-    lines = [
-        ["", *heads],
-        *(
-            [row, *(_text(figures.get(name)) for name in heads)]
-            for row, figures in rows.items()
-        ),
-    ]
+    lines = [["", *heads]]
+    for row, figures in rows.items():
+        lines.append([row, *(_text(figures.get(name)) for name in heads)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told_settings = ", ".join(
-        f"{name} {_text(value)}" for name, value in settings.items()
-    )
-    return "\n".join(
-        [f"{what}: {told_settings}", *(_line(line, widths) for line in lines)]
-    )
+    return [_line(line, widths) for line in lines]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (
-        cell.rjust(width) for cell, width in zip(cells, widths, strict=True)
-    )
-    return "  ".join([first.strip().ljust(widths[0]), *rest]).rstrip()
+    first, *rest = zip(cells, widths, strict=True)
+    name, width = first
+    columns = [name.ljust(width)]
+    columns += [cell.rjust(width) for cell, width in rest]
+    return "  ".join(columns).rstrip()
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, Spread):
         return f"{_text(value.median)} ({_text(value.low)} to {_text(value.high)})"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return (
-        "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    return f"{value:,}" if isinstance(value, int) else str(value)

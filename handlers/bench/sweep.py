@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from handlers.bench.backlog import Memory as Resident
@@ -85,34 +86,37 @@ def measure(settings: Settings, objects: int) -> dict[str, Figures]:
 
 
 def looks(settings: Settings, objects: int) -> dict[str, Figures]:
-    """What it costs to look for lost notifications between two passes: the first time,
-    and each time after it.
+    """Measure the looks at new uploads between two passes: the first one, and each one
+    after it.
     """
-    ctx = Context.of(settings)
-    store = Counted(cast(S3Store, ctx.store))
-    arrivals = Arrivals(replace(ctx, store=cast(ObjectStore, store)))
+    ctx, store = _counted(settings)
+    arrivals = Arrivals(ctx)
     rows = {}
     for name in ("first look", "next look"):
         store.requests.clear()
         resident = Resident({"sweep": os.getpid()})
         with resident.watched():
             look = arrivals.look()
-        assert (look.notifications_missed, look.failed) == (0, 0), look
+        assert look.notifications_missed == look.failed == 0, look
         assert look.uploads >= objects, look
         rows[name] = _row(look.seconds, store, resident)
     return rows
 
 
-def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
+def _counted(settings: Settings) -> tuple[Context, Counted]:
     ctx = Context.of(settings)
     store = Counted(cast(S3Store, ctx.store))
+    return replace(ctx, store=cast(ObjectStore, store)), store
+
+
+def _pass(settings: Settings, objects: int, memory: Memory) -> Figures:
+    ctx, store = _counted(settings)
     resident = Resident({"sweep": os.getpid()})
     with resident.watched():
-        report = on_sweep(replace(ctx, store=cast(ObjectStore, store)), memory=memory)
-    assert (report.uploads, report.receipts) == (objects, objects), report
-    assert report.notifications_missed == report.republished == report.failed == 0, (
-        report
-    )
+        report = on_sweep(ctx, memory=memory)
+    assert report.uploads == report.receipts == objects, report
+    assert report.notifications_missed == report.republished == 0, report
+    assert report.failed == 0, report
     return _row(report.seconds, store, resident)
 
 
@@ -127,45 +131,56 @@ def _row(seconds: float, store: Counted, resident: Resident) -> Figures:
 
 
 def making(settings: Settings, objects: int) -> None:
-    """In a process of its own: the memory that it takes is not the sweep's."""
+    """Make the objects, in a process of its own: the memory that it takes is not the
+    sweep's.
+    """
     quiet(settings)
     ctx = Context.of(settings)
+    make = partial(_make, ctx)
     with ThreadPoolExecutor(WRITERS) as pool:
-        for _ in pool.map(lambda number: _make(ctx, number), range(objects)):
-            pass
+        deque(pool.map(make, range(objects)), maxlen=0)
 
 
 def _make(ctx: Context, number: int) -> None:
-    """What an upload that was restored leaves, but for the picture."""
-    settings, key = ctx.settings, f"bench/{number:08}.png"
-    info = ctx.store.put(
-        settings.bucket_uploads, key, str(number).encode(), "image/png"
-    )
-    at, upload, task = (
-        info.last_modified,
-        identity.upload_id(settings.bucket_uploads, key, info.etag),
-        _task(number),
-    )
+    """Make what a restored upload leaves, but for the picture."""
+    bucket, key = ctx.settings.bucket_uploads, f"bench/{number:08}.png"
+    body = str(number).encode()
+    info = ctx.store.put(bucket, key, body, "image/png")
+    receipt = _receipt(info, identity.task_id("u", str(number), "s"))
+    ctx.uploads.write_receipt(receipt)
+    ctx.uploads.write_record(_record(receipt))
+
+
+def _receipt(info: ObjectInfo, task_id: str) -> Receipt:
     source = Source(
-        bucket=settings.bucket_uploads, key=key, etag=info.etag, bytes=1, upload_time=at
+        bucket=info.bucket,
+        key=info.key,
+        etag=info.etag,
+        bytes=1,
+        upload_time=info.last_modified,
     )
-    workflow = resolve("fast").ref
-    receipt = Receipt(
-        upload_id=upload,
+    return Receipt(
+        upload_id=identity.upload_id(info.bucket, info.key, info.etag),
         decision="queued",
         user_hash="u",
         priority="bulk",
-        decided_at=at,
+        decided_at=info.last_modified,
         source=source,
-        task_id=task,
-        workflow=workflow,
+        task_id=task_id,
+        workflow=resolve("fast").ref,
     )
-    record = Record(
-        task_id=task,
-        upload_id=upload,
-        user_hash="u",
-        source=source,
-        workflow=workflow,
+
+
+def _record(receipt: Receipt) -> Record:
+    assert receipt.task_id is not None
+    assert receipt.workflow is not None
+    at = receipt.decided_at
+    return Record(
+        task_id=receipt.task_id,
+        upload_id=receipt.upload_id,
+        user_hash=receipt.user_hash,
+        source=receipt.source,
+        workflow=receipt.workflow,
         models=[],
         engine="e",
         device="d",
@@ -173,7 +188,7 @@ def _make(ctx: Context, number: int) -> None:
         steps=[],
         width=1,
         height=1,
-        result_key=keys.result(task),
+        result_key=keys.result(receipt.task_id),
         result_sha256="s",
         result_bytes=1,
         attempts=1,
@@ -185,12 +200,3 @@ def _make(ctx: Context, number: int) -> None:
         peak_memory_bytes=1,
         software="0",
     )
-    for name, data in (
-        (keys.receipt(upload), receipt.to_bytes()),
-        (keys.record(task), record.to_bytes()),
-    ):
-        ctx.store.put(settings.bucket_results, name, data, "application/json")
-
-
-def _task(number: int) -> str:
-    return identity.task_id("u", str(number), "s")

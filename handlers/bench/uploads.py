@@ -9,12 +9,14 @@ included.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -53,70 +55,84 @@ class Times:
         self.wall[-1].append(time.perf_counter() - wall)
 
     def figures(self, reference: Times) -> Figures:
-        """Ratios are of one round's CPU time to the reference's in the same round;
-        above 1 is faster than it.
+        """Return the figures of one row.
+
+        Ratios compare CPU time with the reference's in the same round; above 1 is
+        faster.
         """
-        cpu = [seconds for seconds_of_round in self.cpu for seconds in seconds_of_round]
-        wall = [
-            seconds for seconds_of_round in self.wall for seconds in seconds_of_round
-        ]
+        cpu = list(chain.from_iterable(self.cpu))
+        wall = list(chain.from_iterable(self.wall))
+        per_core = [len(taken) / sum(taken) for taken in self.cpu]
+        rounds = zip(self.cpu, reference.cpu, strict=True)
+        ratios = [sum(theirs) / sum(ours) for ours, theirs in rounds]
         return {
-            "uploads/s/core": Spread.of(
-                [len(taken) / sum(taken) for taken in self.cpu]
-            ),
+            "uploads/s/core": Spread.of(per_core),
             "cpu ms": statistics.median(cpu) * 1000,
             "p99 cpu ms": percentile(cpu, 0.99) * 1000,
             "wall ms": statistics.median(wall) * 1000,
             "p99 wall ms": percentile(wall, 0.99) * 1000,
-            "ratio": Spread.of(
-                [
-                    sum(theirs) / sum(ours)
-                    for ours, theirs in zip(self.cpu, reference.cpu, strict=True)
-                ]
-            ),
+            "ratio": Spread.of(ratios),
         }
 
 
+@dataclass
+class Contenders:
+    """Both ways of handling an upload, and what each of them took."""
+
+    ctx: Context
+    plain_client: Any
+    ours: Times = field(default_factory=Times)
+    theirs: Times = field(default_factory=Times)
+
+    def run_round(self, uploads: int) -> None:
+        """Handle so many uploads in either way, in turn."""
+        self.ours.begin_round()
+        self.theirs.begin_round()
+        bucket = self.ctx.settings.bucket_uploads
+        for _ in range(uploads):
+            key = f"incoming/fast/{uuid4()}.jpg"
+            self.ctx.store.put(bucket, key, photo(), "image/jpeg")
+            event = UploadEvent(bucket, key, "create")
+            self.ours.add(partial(_decide, event, self.ctx))
+            self.theirs.add(partial(self._fetch_hash_write, key))
+
+    def _fetch_hash_write(self, key: str) -> None:
+        """Do what a function that only notes the photo's hash would do: no check, no
+        message.
+        """
+        settings = self.ctx.settings
+        response = self.plain_client.get_object(Bucket=settings.bucket_uploads, Key=key)
+        sha256 = hashlib.sha256(response["Body"].read()).hexdigest()
+        self.plain_client.put_object(
+            Bucket=settings.bucket_results,
+            Key=f"bench/{key}",
+            Body=json.dumps({"sha256": sha256}).encode(),
+            ContentType="application/json",
+        )
+
+
 def measure(settings: Settings, uploads: int, rounds: int) -> dict[str, Figures]:
-    """`uploads` each round, every one with bytes of its own. Raises `AssertionError` if
-    one is not accepted.
+    """Measure `uploads` each round, every one with bytes of its own.
+
+    Raises `AssertionError` if one is not accepted.
     """
-    ctx, plain = Context.of(settings), _plain_client(settings)
-    ours, theirs = Times(), Times()
-    _round(ctx, plain, WARM_UP, Times(), Times())
+    contenders = Contenders(Context.of(settings), _plain_client(settings))
+    contenders.run_round(WARM_UP)
+    contenders.ours = Times()
+    contenders.theirs = Times()
     for _ in range(rounds):
-        _round(ctx, plain, uploads, ours, theirs)
-    return {"on_upload": ours.figures(theirs), "plain boto3": theirs.figures(theirs)}
-
-
-def _round(ctx: Context, plain: Any, uploads: int, ours: Times, theirs: Times) -> None:
-    ours.begin_round()
-    theirs.begin_round()
-    for _ in range(uploads):
-        bucket, key = ctx.settings.bucket_uploads, f"incoming/fast/{uuid4()}.jpg"
-        ctx.store.put(bucket, key, photo(), "image/jpeg")
-        ours.add(partial(_decide, UploadEvent(bucket, key, "create"), ctx))
-        theirs.add(partial(_fetch_hash_write, plain, ctx.settings, key))
+        contenders.run_round(uploads)
+    ours, theirs = contenders.ours, contenders.theirs
+    return {
+        "on_upload": ours.figures(theirs),
+        "plain boto3": theirs.figures(theirs),
+    }
 
 
 def _decide(event: UploadEvent, ctx: Context) -> None:
     decision = on_upload(event, ctx)
     assert decision.kind == "queued", decision
     assert not decision.repeated
-
-
-def _fetch_hash_write(client: Any, settings: Settings, key: str) -> None:
-    """What a function that only notes the photo's hash would do; it asks nobody, tells
-    nobody, checks nothing.
-    """
-    data = client.get_object(Bucket=settings.bucket_uploads, Key=key)["Body"].read()
-    note = f'{{"sha256": "{hashlib.sha256(data).hexdigest()}"}}'.encode()
-    client.put_object(
-        Bucket=settings.bucket_results,
-        Key=f"bench/{key}",
-        Body=note,
-        ContentType="application/json",
-    )
 
 
 def _plain_client(settings: Settings) -> Any:

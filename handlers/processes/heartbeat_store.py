@@ -26,7 +26,10 @@ class HeartbeatStore(WrappedStore):
         self._pulse = pulse
 
     def open(
-        self, bucket: str, key: str, version: str | None = None
+        self,
+        bucket: str,
+        key: str,
+        version: str | None = None,
     ) -> AbstractContextManager[ObjectStream]:
         self._pulse.beat()
         return super().open(bucket, key, version)

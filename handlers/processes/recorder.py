@@ -197,7 +197,9 @@ def main(settings: Settings) -> None:
 
 
 def _start_operations(
-    settings: Settings, consumer: Consumer, recorder: Recorder
+    settings: Settings,
+    consumer: Consumer,
+    recorder: Recorder,
 ) -> None:
     parts = {"consumer": consumer.stuck_s, "writer": recorder.pulse.quiet_s}
     operations.start(

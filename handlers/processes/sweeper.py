@@ -59,7 +59,10 @@ class Loop:
         self.retries: DueRetries = DueRetries(self.ctx, self.pulse, retries_beside)
 
     def start(
-        self, name: str, rounds: Round, stop: threading.Event
+        self,
+        name: str,
+        rounds: Round,
+        stop: threading.Event,
     ) -> threading.Thread:
         """Call `run` on a new thread, which is returned."""
         thread = threading.Thread(
@@ -149,7 +152,9 @@ def _arrival_rounds(loop: Loop, figures: SweepFigures) -> Round:
 
 
 def _pass_rounds(
-    loop: Loop, audit_log: AuditLog | None, figures: SweepFigures
+    loop: Loop,
+    audit_log: AuditLog | None,
+    figures: SweepFigures,
 ) -> Round:
     memory = Memory(retries=loop.retries)
     interval_s = loop.ctx.settings.sweep_interval_s

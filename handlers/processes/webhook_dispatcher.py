@@ -236,7 +236,9 @@ def _send_all(dispatcher: Dispatcher, stop: threading.Event) -> None:
 
 
 def _start_operations(
-    settings: Settings, consumer: Consumer, dispatcher: Dispatcher
+    settings: Settings,
+    consumer: Consumer,
+    dispatcher: Dispatcher,
 ) -> None:
     parts = {"consumer": consumer.stuck_s, **dispatcher.parts}
     heartbeat = Heartbeat(settings, parts, {LOOK: MAX_QUIET_S})

@@ -83,7 +83,10 @@ def _secret(options: argparse.Namespace, ctx: Context) -> int:
 
 
 def _test(
-    options: argparse.Namespace, ctx: Context, call_log: CallLog, send: Send
+    options: argparse.Namespace,
+    ctx: Context,
+    call_log: CallLog,
+    send: Send,
 ) -> int:
     """Send one signed sample. A 2xx answer enables a URL that a 410 had disabled."""
     result = _send_sample(options.url, ctx, send)

@@ -28,13 +28,13 @@ def end_abandoned(sweep: PassContext) -> None:
     Where the store, or the rights of the access key, do not allow that, the log says
     so, and the pass goes on.
     """
-    settings = sweep.ctx.settings
+    settings = sweep.settings
     if settings.multipart_max_age_s == 0:
         return
     oldest_s = max(settings.multipart_max_age_s, settings.upload_expires_s)
     failed = 0
     try:
-        for upload in sweep.ctx.store.unfinished(settings.bucket_uploads):
+        for upload in sweep.store.unfinished(settings.bucket_uploads):
             if upload.age_s <= oldest_s:
                 continue
             is_ended = _is_ended(sweep, upload)
@@ -49,7 +49,7 @@ def end_abandoned(sweep: PassContext) -> None:
 def _is_ended(sweep: PassContext, upload: Unfinished) -> bool:
     if sweep.dry_run:
         return True
-    end = partial(_end, sweep.ctx.store, upload)
+    end = partial(_end, sweep.store, upload)
     return bool(sweep.isolation.run("parts", upload.upload_id, end))
 
 

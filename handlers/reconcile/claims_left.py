@@ -17,11 +17,13 @@ from shared.uploads import keys
 
 
 def delete_claims_left(
-    sweep: PassContext, receipts: ReceiptIndex, claimed: Mapping[str, SeenClaim]
+    sweep: PassContext,
+    receipts: ReceiptIndex,
+    claimed: Mapping[str, SeenClaim],
 ) -> None:
     """Delete the claims that belong to no waiting upload."""
     for task_id, seen in claimed.items():
-        is_old = seen.claim.info.age_s > sweep.ctx.settings.lease_s
+        is_old = seen.claim.info.age_s > sweep.settings.lease_s
         if is_old and not _is_waited_for(receipts, task_id, seen):
             sweep.report.claims_deleted += _are_deleted(sweep, task_id)
 
@@ -41,7 +43,7 @@ def _are_deleted(sweep: PassContext, task_id: str) -> bool:
 
 
 def _delete(sweep: PassContext, task_id: str) -> bool:
-    bucket = sweep.ctx.settings.bucket_results
-    for info in list(sweep.ctx.store.list(bucket, keys.claims(task_id))):
-        sweep.ctx.store.delete(bucket, info.key)
+    bucket = sweep.settings.bucket_results
+    for info in list(sweep.store.list(bucket, keys.claims(task_id))):
+        sweep.store.delete(bucket, info.key)
     return True

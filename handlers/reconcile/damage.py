@@ -136,7 +136,10 @@ def _logged(kind: str, *, repaired: bool) -> bool:
 
 
 def _find(
-    ctx: Context, prefix: str, kind: type[D], wanted: Callable[[D], bool]
+    ctx: Context,
+    prefix: str,
+    kind: type[D],
+    wanted: Callable[[D], bool],
 ) -> D | None:
     """Return the first document under a prefix that is wanted, and can be read."""
     bucket = ctx.settings.bucket_results

@@ -50,11 +50,11 @@ class FinishedIndex:
 def scan_finished(sweep: PassContext) -> FinishedIndex:
     """List all records and reasons."""
     index = FinishedIndex()
-    settings = sweep.ctx.settings
-    listing = sweep.ctx.store.list(settings.bucket_results, PREFIX)
+    settings = sweep.settings
+    listing = sweep.store.list(settings.bucket_results, PREFIX)
     for listed in chunks(listing):
         _add_records(sweep, index, listed)
-    for info in sweep.ctx.store.list(settings.bucket_quarantine):
+    for info in sweep.store.list(settings.bucket_quarantine):
         upload_id, _, name = info.key.partition("/")
         upload = packed(upload_id)
         if upload and name == "reason.json":
@@ -65,7 +65,9 @@ def scan_finished(sweep: PassContext) -> FinishedIndex:
 
 
 def _add_records(
-    sweep: PassContext, index: FinishedIndex, listed: list[ObjectInfo]
+    sweep: PassContext,
+    index: FinishedIndex,
+    listed: list[ObjectInfo],
 ) -> None:
     records = [info for info in listed if info.key.endswith(".json")]
     new = [info for info in records if sweep.watermarks.is_new(info)]
@@ -107,4 +109,4 @@ def _is_repaired(sweep: PassContext, info: ObjectInfo) -> bool:
         return False
     sweep.report.repaired += repaired
     # Without its result the record was deleted instead.
-    return repaired and sweep.ctx.uploads.has_record(task_id)
+    return repaired and sweep.uploads.has_record(task_id)

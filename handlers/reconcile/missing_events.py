@@ -35,7 +35,10 @@ class MissingEvents:
     """
 
     def __init__(
-        self, sweep: PassContext, audit_log: AuditLogIndex, idle: Container[str]
+        self,
+        sweep: PassContext,
+        audit_log: AuditLogIndex,
+        idle: Container[str],
     ) -> None:
         self._sweep = sweep
         self._audit_log = audit_log
@@ -98,7 +101,7 @@ class MissingEvents:
             bodies += found or []
             self._sweep.report.events_resent += bool(found)
         if not self._sweep.dry_run:
-            self._sweep.ctx.publisher.publish_many(topology.LOG, bodies)
+            self._sweep.publisher.publish_many(topology.LOG, bodies)
 
     def _events_of(self, upload_id: str) -> list[bytes]:
         ctx = self._sweep.ctx

@@ -118,7 +118,9 @@ def restore_shared(sweep: PassContext, entry: Entry) -> bool:
 
 
 def _still_waiting(
-    sweep: PassContext, claimed: Mapping[str, SeenClaim], upload_ids: list[str]
+    sweep: PassContext,
+    claimed: Mapping[str, SeenClaim],
+    upload_ids: list[str],
 ) -> list[Receipt]:
     read = partial(_waiting_receipt, sweep.ctx, claimed)
     found = sweep.isolation.run_each("lost", sweep.executor, read, upload_ids, str)
@@ -126,7 +128,9 @@ def _still_waiting(
 
 
 def _waiting_receipt(
-    ctx: Context, claimed: Mapping[str, SeenClaim], upload_id: str
+    ctx: Context,
+    claimed: Mapping[str, SeenClaim],
+    upload_id: str,
 ) -> Receipt | None:
     try:
         receipt = ctx.uploads.receipt(upload_id)
@@ -142,7 +146,7 @@ def _waiting_receipt(
 def _publish(sweep: PassContext, queue: str, receipts: list[Receipt]) -> None:
     passing("sweep.before_publish")
     tasks = [receipt.restore_task.encode() for receipt in receipts]
-    sweep.ctx.publisher.publish_many(queue, tasks)
+    sweep.publisher.publish_many(queue, tasks)
     renewed = sweep.isolation.run_each(
         "lost",
         sweep.executor,

@@ -18,7 +18,9 @@ from shared.uploads.messages import CallbackDue
 
 
 def request_missing(
-    sweep: PassContext, entries: Sequence[Entry], idle: Container[str]
+    sweep: PassContext,
+    entries: Sequence[Entry],
+    idle: Container[str],
 ) -> set[bytes]:
     """Return the uploads whose webhook is in the call log; request those of the
     others.
@@ -51,4 +53,4 @@ def _request(sweep: PassContext, upload_ids: list[str]) -> None:
     if sweep.dry_run:
         return
     requests = [CallbackDue(upload_id=ident).encode() for ident in upload_ids]
-    sweep.ctx.publisher.publish_many(topology.CALLBACKS, requests)
+    sweep.publisher.publish_many(topology.CALLBACKS, requests)

@@ -37,12 +37,19 @@ class PassContext:
     since: datetime | None
     isolation: Isolation
 
+    def __post_init__(self) -> None:
+        self.store = self.ctx.store
+        self.settings = self.ctx.settings
+        self.uploads = self.ctx.uploads
+        self.publisher = self.ctx.publisher
+
     @property
     def dry_run(self) -> bool:
         return self.report.dry_run
 
     def read_all(
-        self, infos: Sequence[ObjectInfo]
+        self,
+        infos: Sequence[ObjectInfo],
     ) -> Iterator[tuple[ObjectInfo, bytes]]:
         """Yield these objects with their content, in order.
 
@@ -65,7 +72,7 @@ class PassContext:
 
     def _read(self, info: ObjectInfo) -> bytes | None:
         try:
-            return self.ctx.store.read(info.bucket, info.key)
+            return self.store.read(info.bucket, info.key)
         except NotFound:
             return None
 

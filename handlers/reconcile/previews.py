@@ -22,10 +22,10 @@ MOST = 10_000
 
 def delete_expired(sweep: PassContext) -> None:
     """Delete expired previews; their age is by the store's clock."""
-    settings = sweep.ctx.settings
+    settings = sweep.settings
     if settings.preview_expires_s == 0:
         return
-    for info in sweep.ctx.store.list(settings.bucket_results, PREFIX):
+    for info in sweep.store.list(settings.bucket_results, PREFIX):
         if info.age_s <= settings.preview_expires_s:
             continue
         sweep.report.previews_expired += _is_deleted(sweep, info)

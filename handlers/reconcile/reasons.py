@@ -30,7 +30,9 @@ from shared.uploads.outcome import WITHDRAWN
 
 
 def endings_of_reasons(
-    sweep: PassContext, finished: FinishedIndex, entries: Sequence[Entry]
+    sweep: PassContext,
+    finished: FinishedIndex,
+    entries: Sequence[Entry],
 ) -> dict[bytes, Ending]:
     """Return the ends of those uploads whose reason is in order, by upload.
 
@@ -62,10 +64,12 @@ def _repair(sweep: PassContext, upload_id: str) -> None:
 
 
 def _ending(
-    sweep: PassContext, finished: FinishedIndex, entry: Entry
+    sweep: PassContext,
+    finished: FinishedIndex,
+    entry: Entry,
 ) -> Ending | Literal["damaged"] | None:
     try:
-        reason = sweep.ctx.uploads.reason(entry.ref.upload_id)
+        reason = sweep.uploads.reason(entry.ref.upload_id)
     except NotFound:
         return None  # the photo was given a fresh start meanwhile
     except PermanentError:
@@ -84,7 +88,10 @@ def _ending(
 
 
 def _checked_ending(
-    sweep: PassContext, finished: FinishedIndex, entry: Entry, reason: Reason
+    sweep: PassContext,
+    finished: FinishedIndex,
+    entry: Entry,
+    reason: Reason,
 ) -> Ending:
     """Return what the audit log must say, at the least, of an upload with this reason."""
     if reason.error_code == Code.ERASED:
@@ -92,7 +99,7 @@ def _checked_ending(
             _complete_erasure(sweep, reason)
         return Ending(*entry.ref, "rejected", reason.retries, erased=True)
     if finished.has_record(entry):
-        record = sweep.ctx.uploads.record_if_any(text(entry.task))
+        record = sweep.uploads.record_if_any(text(entry.task))
         # An attempt that had been given up may have succeeded after all.
         if record and record.ref == reason.ref:
             return Ending(*entry.ref, "duplicate")
@@ -102,7 +109,7 @@ def _checked_ending(
 def _complete_erasure(sweep: PassContext, reason: Reason) -> None:
     if reason.task_id is None:
         return
-    uploads = sweep.ctx.uploads
+    uploads = sweep.uploads
     record = uploads.record_if_any(reason.task_id)
     # Otherwise the photo was uploaded again, and has a result.
     if record is None or record.ref == reason.ref:
@@ -118,15 +125,15 @@ def _delete_superseded(sweep: PassContext, reason: Reason) -> None:
     late worker wrote: it is not the end of the later upload.
     """
     if not sweep.dry_run:
-        sweep.ctx.uploads.delete_reason(reason.upload_id)
+        sweep.uploads.delete_reason(reason.upload_id)
     logger().warning("reason.superseded", upload_id=reason.upload_id)
 
 
 def _is_in_work(sweep: PassContext, reason: Reason) -> bool:
     if reason.task_id is None:
         return False
-    settings = sweep.ctx.settings
-    claim = claims.latest(sweep.ctx.store, settings.bucket_results, reason.task_id)
+    settings = sweep.settings
+    claim = claims.latest(sweep.store, settings.bucket_results, reason.task_id)
     if claim is None or not claim.in_progress:
         return False
     return claim.due_s(settings.lease_s) > 0

@@ -72,7 +72,10 @@ class _Rebuild:
     """
 
     def __init__(
-        self, ctx: Context, audit_log: EventWriter, executor: ThreadPoolExecutor
+        self,
+        ctx: Context,
+        audit_log: EventWriter,
+        executor: ThreadPoolExecutor,
     ) -> None:
         self.report = RebuildReport()
         self._ctx = ctx
@@ -143,7 +146,9 @@ class _Rebuild:
         return found
 
     def _write_all(
-        self, idents: Iterable[bytes], read: Callable[[str], list[LogEvent]]
+        self,
+        idents: Iterable[bytes],
+        read: Callable[[str], list[LogEvent]],
     ) -> Iterator[list[LogEvent]]:
         """Write the events that `read` makes of each id; yield those of each document
         that could be read.

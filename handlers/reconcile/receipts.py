@@ -154,7 +154,7 @@ class ReceiptScan:
             self._index.waited_for.add(entry.task)
         photos = self._index.waiting[entry.queue]
         if seen is None or seen.has_message:
-            is_old = info.age_s > self._sweep.ctx.settings.lease_s
+            is_old = info.age_s > self._sweep.settings.lease_s
             photos.add(entry, is_old)
         else:
             photos.begun += seen.claim.in_progress

@@ -72,12 +72,14 @@ class Settlement:
 
     def _is_old(self, info: ObjectInfo, when: datetime) -> bool:
         """Return whether an upload ended longer ago than a lease, by the store's clock."""
-        lease = timedelta(seconds=self._sweep.ctx.settings.lease_s)
+        lease = timedelta(seconds=self._sweep.settings.lease_s)
         now = info.served_at or when
         return now - when > lease
 
     def _recorded(
-        self, ended: Sequence[Entry], endings: dict[bytes, Ending]
+        self,
+        ended: Sequence[Entry],
+        endings: dict[bytes, Ending],
     ) -> set[bytes]:
         if self._events:
             return self._events.recorded(endings)

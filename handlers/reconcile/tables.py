@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntFlag, auto
+from itertools import product
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.broker.topology import restore_queue
@@ -83,13 +84,18 @@ class Ids:
         return bytes(self._ids[place * ID_BYTES : (place + 1) * ID_BYTES])
 
 
-class ReceiptFlag(IntFlag):
-    """The yes-or-no facts of a receipt, one bit each."""
+class ReceiptFacts(NamedTuple):
+    """The yes-or-no facts of a receipt."""
 
-    INTERACTIVE = auto()
-    QUEUED = auto()
-    HAS_TASK = auto()
-    HAS_CALLBACK = auto()
+    interactive: bool
+    queued: bool
+    has_task: bool
+    has_callback: bool
+
+
+_FACTS = [ReceiptFacts(*facts) for facts in product((False, True), repeat=4)]
+"""Every combination; its position is the byte that stands for it in `Unsettled`."""
+_BYTE_OF = {facts: byte for byte, facts in enumerate(_FACTS)}
 
 
 @dataclass(frozen=True)
@@ -124,24 +130,16 @@ class Entry:
         return restore_queue(priority, self.lane)
 
     @property
-    def flags(self) -> ReceiptFlag:
-        flags = ReceiptFlag(0)
-        if self.interactive:
-            flags |= ReceiptFlag.INTERACTIVE
-        if self.queued:
-            flags |= ReceiptFlag.QUEUED
-        if self.task:
-            flags |= ReceiptFlag.HAS_TASK
-        if self.callback:
-            flags |= ReceiptFlag.HAS_CALLBACK
-        return flags
+    def facts(self) -> ReceiptFacts:
+        has_task = bool(self.task)
+        return ReceiptFacts(self.interactive, self.queued, has_task, self.callback)
 
 
 class Unsettled:
     """Receipts to look at again in the next pass, sorted by upload id: 50 bytes each."""
 
     _LAYOUT = struct.Struct("16s16sqqBB")
-    """Upload, task, written [µs], upload time [µs], flags, lane."""
+    """Upload, task, written [µs], upload time [µs], facts, lane."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -153,7 +151,7 @@ class Unsettled:
             entry.task,
             micros(entry.written),
             micros(entry.upload_time),
-            entry.flags,
+            _BYTE_OF[entry.facts],
             entry.lane,
         )
 
@@ -162,15 +160,15 @@ class Unsettled:
 
     def __iter__(self) -> Iterator[Entry]:
         for row in self._LAYOUT.iter_unpack(self._data):
-            upload, task, written, upload_time, bits, lane = row
-            flags = ReceiptFlag(bits)
+            upload, task, written, upload_time, byte, lane = row
+            facts = _FACTS[byte]
             yield Entry(
                 upload=upload,
-                task=task if ReceiptFlag.HAS_TASK in flags else b"",
+                task=task if facts.has_task else b"",
                 written=moment(written),
                 upload_time=moment(upload_time),
-                interactive=ReceiptFlag.INTERACTIVE in flags,
-                queued=ReceiptFlag.QUEUED in flags,
+                interactive=facts.interactive,
+                queued=facts.queued,
                 lane=lane,
-                callback=ReceiptFlag.HAS_CALLBACK in flags,
+                callback=facts.has_callback,
             )

@@ -26,8 +26,8 @@ from shared.uploads.ref import upload_id_of
 def look_at_uploads(sweep: PassContext, receipts: ReceiptIndex) -> None:
     """List all uploads, and decide on those that lack a receipt."""
     damaged = set(receipts.damaged)
-    settings = sweep.ctx.settings
-    for info in sweep.ctx.store.list_versions(settings.bucket_uploads):
+    settings = sweep.settings
+    for info in sweep.store.list_versions(settings.bucket_uploads):
         is_old_enough = sweep.since is None or info.last_modified >= sweep.since
         if info.key.endswith("/") or not is_old_enough:
             continue

@@ -113,7 +113,11 @@ class CallLog:
         return replace(call, attempt=attempt, due_s=self._lease_s)
 
     def postpone(
-        self, call: PendingCall, wait_s: float, status: int | None, detail: str
+        self,
+        call: PendingCall,
+        wait_s: float,
+        status: int | None,
+        detail: str,
     ) -> PendingCall:
         """Note that the attempt failed and that the next is due in `wait_s`."""
         note = CallNote(

@@ -52,7 +52,11 @@ class Sender:
         self._tls = tls or ssl.create_default_context()
 
     def __call__(
-        self, url: str, ident: str, body: bytes, user_hash: str | None = None
+        self,
+        url: str,
+        ident: str,
+        body: bytes,
+        user_hash: str | None = None,
     ) -> int:
         """Raises `PermanentError(bad_parameter)` where no call may go, `TransientError`
         without a response.
@@ -73,7 +77,9 @@ class Sender:
 
     @contextmanager
     def _connected(
-        self, target: Target, addresses: list[Address]
+        self,
+        target: Target,
+        addresses: list[Address],
     ) -> Iterator[socket.socket]:
         """A socket that is cut off when the time is up, however slowly the other side
         trickles. Raises `TimeoutError` then, and `OSError`.
@@ -150,7 +156,10 @@ def _headers(target: Target, signed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _post(
-    sock: socket.socket, target: Target, headers: Mapping[str, str], body: bytes
+    sock: socket.socket,
+    target: Target,
+    headers: Mapping[str, str],
+    body: bytes,
 ) -> int:
     """The status of the response."""
     connection = HTTPConnection(target.host, target.port, timeout=sock.gettimeout())

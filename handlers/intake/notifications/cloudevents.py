@@ -35,7 +35,9 @@ def from_headers(data: Any, headers: Mapping[str, str]) -> Any:
 
 
 def structured(
-    document: dict[str, Any], read: Reader, depth: int
+    document: dict[str, Any],
+    read: Reader,
+    depth: int,
 ) -> Iterator[UploadEvent]:
     """The data are S3's notification, one record of it, or only its `s3` part; or what
     any other shape here is.

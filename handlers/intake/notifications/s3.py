@@ -49,7 +49,9 @@ class _Record(Shape):
 
 
 def records(
-    document: dict[str, Any], read: Reader, depth: int
+    document: dict[str, Any],
+    read: Reader,
+    depth: int,
 ) -> Iterator[UploadEvent]:
     """`{"Records": […]}`: S3's own, or those in which SQS and SNS hand messages to a
     function.
@@ -84,7 +86,11 @@ def record(item: Any) -> Iterator[UploadEvent]:
 
 
 def entity(
-    found: Entity, time: datetime | None, *, encoded: bool, copied: bool
+    found: Entity,
+    time: datetime | None,
+    *,
+    encoded: bool,
+    copied: bool,
 ) -> UploadEvent:
     item = found.object
     return UploadEvent(

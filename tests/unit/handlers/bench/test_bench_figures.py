@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from handlers.bench.cli import main
-from handlers.bench.figures import Spread, percentile, told
+from handlers.bench.figures import Spread, percentile, report
 from handlers.bench.records import lives
 from handlers.bench.uploads import BYTES, Times, photo
 from handlers.intake.probe import probe
@@ -41,7 +41,7 @@ def test_a_percentile_is_a_value_that_was_measured(share: float, value: int) -> 
 
 def test_the_table_is_aligned() -> None:
     """A row for each contender, a column for each figure that any of them has."""
-    assert told("recorder", {"events": 6000}, ROWS, as_json=False).splitlines() == [
+    assert report("recorder", {"events": 6000}, ROWS, as_json=False).splitlines() == [
         "recorder: events 6,000",
         "                             rows/s               ratio  moved MB  count",
         "ours         5,248 (4,790 to 5,706)  2.59 (2.49 to 2.7)         -      -",
@@ -51,7 +51,7 @@ def test_the_table_is_aligned() -> None:
 
 def test_the_json_has_every_figure_unrounded() -> None:
     """One object, spreads as objects."""
-    printed = json.loads(told("recorder", {"events": 6000}, ROWS, as_json=True))
+    printed = json.loads(report("recorder", {"events": 6000}, ROWS, as_json=True))
     assert (printed["bench"], printed["events"]) == ("recorder", 6000)
     assert printed["rows"]["ours"]["rows/s"] == {
         "median": 5248.4,
