@@ -26,8 +26,8 @@ from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport, send
 from shared.errors import BrokerUnavailable
 
 DELIVERY_LIMIT = 500
-"""Deliveries after which RabbitMQ itself sets a message aside. A backstop: attempts are
-counted by us, and few.
+"""Deliveries after which RabbitMQ makes a message a dead letter. A backstop: Darkroom
+counts attempts itself, and allows few.
 """
 
 BURST = 100
@@ -41,32 +41,30 @@ class AmqpTransport(Transport):
     leases_survive = False
 
     def _connection(self, consuming: bool) -> Connection:
-        # A publisher has no thread that could send heartbeats; it notices a dead peer
-        # by the missing confirmation.
-        # None: the name in the URL
+        # Without a server's name the one in the URL is verified.
         verified = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
         secure = self.url.startswith("amqps:")
-        # Shorter than the pause between two heartbeats, each of which would renew the
-        # patience.
-        patience_s = 0.4 * HEARTBEAT_S if consuming else self.attempt_s
+        # Shorter than the pause between two heartbeats, each of which would restart the
+        # timeout.
+        timeout_s = 0.4 * HEARTBEAT_S if consuming else self.attempt_s
         return Connection(
             self.url,
             transport=_SecureTransport if secure else _PlainTransport,
             ssl=verified if secure else False,
+            # A publisher has no thread that could send heartbeats; it notices a dead
+            # peer by the missing confirmation.
             heartbeat=HEARTBEAT_S if consuming else 0,
-            connect_timeout=patience_s,
-            transport_options={"read_timeout": patience_s, "write_timeout": patience_s},
+            connect_timeout=timeout_s,
+            transport_options={"read_timeout": timeout_s, "write_timeout": timeout_s},
         )
 
     def _errors(self) -> tuple[type[Exception], ...]:
         return (amqp.AMQPError,)
 
     def declare(self, channel: Any, queue: str) -> None:
-        """Quorum queues; `queue` and the `.dead` beside it are declared together, as
-        one names the other.
-        """
-        # People list and retry the dead: no reading of theirs may count as a failed
-        # delivery.
+        """Declare a quorum queue together with its dead queue, which it names."""
+        # Operators list and retry dead letters, which must not count as failed
+        # deliveries.
         arguments = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
         if not queue.endswith(topology.dead_queue("")):
             self.declare(channel, topology.dead_queue(queue))
@@ -95,7 +93,7 @@ class AmqpTransport(Transport):
             ready = {fd for fd, _ in poller.poll(timeout_s * 1000)}
             if link.sock.fileno() not in ready and not _decrypted(link.sock):
                 return
-            # half a frame so far: it is kept, the rest comes
+            # On a timeout half a frame is kept, and the rest comes later.
             with suppress(TimeoutError):
                 link.drain_events(timeout=1)
             timeout_s = 0
@@ -106,7 +104,7 @@ class AmqpTransport(Transport):
     def beat(self, channel: Any) -> float:
         link = channel.connection
         link.heartbeat_tick()
-        # a server may have switched heartbeats off
+        # A server may have disabled heartbeats.
         return float(link.last_heartbeat_received) or monotonic()
 
     def size(self, channel: Any, queue: str) -> int:
@@ -114,15 +112,21 @@ class AmqpTransport(Transport):
         return int(channel.queue_declare(queue, passive=True).message_count)
 
     def count(self, channel: Any, queue: str) -> int:
-        """Raises where the queue has no leader, as for a moment after the broker's
-        start: its size is told as 0.
+        """The number of ready messages.
+
+        Raises where the queue has no leader, as for a moment after the broker's start:
+        RabbitMQ then reports a size of 0.
         """
-        if ready := self.size(channel, queue):
+        ready = self.size(channel, queue)
+        if ready:
             return ready
-        # what came meanwhile returns to its place when that closes
+        # A message that came meanwhile returns to its place when this channel closes.
         with channel.connection.channel() as own:
             message = own.basic_get(queue)
-        return 0 if message is None else int(message.delivery_info["message_count"]) + 1
+        if message is None:
+            return 0
+        behind = int(message.delivery_info["message_count"])
+        return behind + 1
 
     def scan(
         self,
@@ -131,7 +135,7 @@ class AmqpTransport(Transport):
         limit: int,
         take: Callable[[bytes, dict[str, Any]], bool],
     ) -> None:
-        # On a channel of its own: what is not taken returns to its place when that
+        # On a channel of its own: what is not taken returns to its place when it
         # closes.
         with channel.connection.channel() as own:
             self.declare(own, queue)
@@ -139,45 +143,48 @@ class AmqpTransport(Transport):
                 message = own.basic_get(queue)
                 if message is None:
                     return
-                if take(
-                    message.body, message.properties.get("application_headers") or {}
-                ):
+                headers = message.properties.get("application_headers") or {}
+                if take(message.body, headers):
                     own.basic_ack(message.delivery_tag)
 
 
 def _decrypted(sock: Any) -> bool:
-    """Bytes that TLS has read already, which no poll shows."""
-    return bool(sock.pending()) if isinstance(sock, ssl.SSLSocket) else False
+    """Whether TLS has read bytes already, which `poll` does not show."""
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
 class _Channel(pyamqp.Channel):
-    """Knows which of its publishes are not confirmed yet, and which of its deliveries
-    are settled.
+    """A channel that knows which of its publishes are not confirmed yet, and which of
+    its deliveries are settled.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.auto_decode = False  # bodies are bytes, whatever encoding they claim
+        # Bodies are bytes, whatever encoding they claim.
+        self.auto_decode = False
         self._published = 0
         self._open: dict[int, Outgoing] = {}
         self._refused: list[Outgoing] = []
         self._no_queue = ""
         self._settled_to = 0
-        self._settled: set[int] = set()  # beyond that one
+        """Every tag up to this one is settled."""
+        self._settled: set[int] = set()
+        """Further settled tags."""
 
     def ack_many(self, tags: Sequence[int]) -> None:
-        """One step for all up to the first that is not settled.
+        """Acknowledge; in one step all up to the first that is not settled.
 
-        Of a quorum queue a channel has 32 steps in work; those that wait behind them
-        end with the channel, and their messages come again (measured: of 60
-        acknowledged one by one before a stop, 27 did).
+        A channel works on 32 steps of a quorum queue at a time. Steps that wait are lost
+        when the channel closes, and their messages are delivered again (measured: 27 of
+        60 that were acknowledged one by one before a stop).
         """
         self._settled.update(tags)
         while self._settled_to + 1 in self._settled:
             self._settled_to += 1
             self._settled.remove(self._settled_to)
-        if together := [tag for tag in tags if tag <= self._settled_to]:
-            self.basic_ack(max(together), multiple=True)
+        if any(tag <= self._settled_to for tag in tags):
+            last = max(tag for tag in tags if tag <= self._settled_to)
+            self.basic_ack(last, multiple=True)
         for tag in tags:
             if tag > self._settled_to:
                 self.basic_ack(tag)
@@ -185,19 +192,20 @@ class _Channel(pyamqp.Channel):
     def put_many(
         self, queue: str, messages: Sequence[Outgoing], timeout_s: float
     ) -> None:
-        """Returns when all are confirmed; afterwards nothing can be outstanding, or the
-        channel must be dropped.
+        """Publish messages. Returns when all are confirmed.
 
-        What the broker refuses it may take a moment later: a quorum queue that another
+        After an error the channel must be dropped, as confirmations may be outstanding.
+        A refused message is sent again until the time is up: a quorum queue that another
         client declares just now has its name before it has a leader, and refuses until
-        then (RabbitMQ issue 15333 tells why).
+        then (RabbitMQ issue 15333).
         """
         if not self._published:
             self.confirm_select()
             self.events["basic_ack"].add(self._on_confirmed)
             self.events["basic_nack"].add(self._on_refused)
             self.events["basic_return"].add(self._on_returned)
-        deadline, pause_s = monotonic() + timeout_s, REFUSED_PAUSE_S
+        deadline = monotonic() + timeout_s
+        pause_s = REFUSED_PAUSE_S
         while messages := self._put(queue, messages, deadline):
             if monotonic() + pause_s >= deadline:
                 raise BrokerUnavailable(f"{queue}: the broker refused the message")
@@ -207,7 +215,7 @@ class _Channel(pyamqp.Channel):
     def _put(
         self, queue: str, messages: Sequence[Outgoing], deadline: float
     ) -> list[Outgoing]:
-        """Publish all; those that the broker refused."""
+        """Publish all; returns those that the broker refused."""
         self._refused = []
         producer = Producer(self)
         for message in messages:
@@ -221,13 +229,12 @@ class _Channel(pyamqp.Channel):
         return self._refused
 
     def _on_confirmed(self, tag: int, multiple: bool) -> list[Outgoing]:
-        """Those that this was about."""
-        about = (
-            [n for n in self._open if n <= tag]
-            if multiple
-            else self._open.keys() & {tag}
-        )
-        return [self._open.pop(n) for n in about]
+        """Remove and return the messages that a confirmation is about."""
+        confirmed = {tag}
+        if multiple:
+            confirmed = {number for number in self._open if number <= tag}
+        numbers = [number for number in self._open if number in confirmed]
+        return [self._open.pop(number) for number in numbers]
 
     def _on_refused(self, tag: int, multiple: bool) -> None:
         self._refused += self._on_confirmed(tag, multiple)

@@ -1,4 +1,4 @@
-"""How much waits in the broker."""
+"""How many messages wait in the broker."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ IN_HAND = "unacked"
 
 
 def check(settings: BrokerSettings) -> None:
-    """Ask for one queue. Raises `BrokerUnavailable`."""
+    """Check that the broker answers. Raises `BrokerUnavailable`."""
     with connected(settings) as (transport, channel):
         transport.size(channel, UPLOADS)
 
 
 def depth(settings: BrokerSettings) -> dict[str, int]:
-    """Ready messages of every queue and every `.dead`; with Redis also `unacked`, those
-    in hand of any consumer.
+    """Ready messages of every queue and every dead queue; with Redis also `unacked`,
+    the unsettled messages of all consumers.
 
     Raises `BrokerUnavailable`.
     """
+    sizes: dict[str, int] = {}
     with connected(settings) as (transport, channel):
-        sizes = {
-            name: transport.size(channel, name)
-            for queue in ALL
-            for name in (queue, dead_queue(queue))
-        }
+        for queue in ALL:
+            for name in (queue, dead_queue(queue)):
+                sizes[name] = transport.size(channel, name)
         in_hand = transport.in_hand(channel)
-    return sizes if in_hand is None else sizes | {IN_HAND: in_hand}
+    if in_hand is not None:
+        sizes[IN_HAND] = in_hand
+    return sizes
 
 
 class Backlog(NamedTuple):
-    """Messages of one queue: ready, and in hand of a consumer (0 where the broker does
-    not tell).
+    """Messages of one queue: ready, and unsettled by a consumer (0 where the broker does
+    not say).
     """
 
     ready: int
@@ -43,11 +44,11 @@ class Backlog(NamedTuple):
 
 
 def backlog(settings: BrokerSettings) -> dict[str, Backlog]:
-    """What is not settled of every queue. Raises `BrokerUnavailable`."""
+    """The backlog of every queue. Raises `BrokerUnavailable`."""
+    backlogs = {}
     with connected(settings) as (transport, channel):
-        return {
-            queue: Backlog(
-                transport.count(channel, queue), transport.in_hand_of(channel, queue)
-            )
-            for queue in ALL
-        }
+        for queue in ALL:
+            ready = transport.count(channel, queue)
+            in_hand = transport.in_hand_of(channel, queue)
+            backlogs[queue] = Backlog(ready, in_hand)
+    return backlogs

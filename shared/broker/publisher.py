@@ -1,4 +1,4 @@
-"""Publishing: confirmed by the broker, within a time limit, from any thread."""
+"""Publishing from any thread, confirmed by the broker within a time limit."""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from shared.broker.transports import transport
 from shared.errors import BrokerUnavailable
 from shared.runtime.settings import BrokerSettings
 
+SHARE = 0.4
 BATCH = 200
 """Messages that one confirmation may cover."""
 
 
 class Publisher:
-    """One connection, opened when it is first needed and again after a failure.
-    Thread-safe.
+    """Publishes on one connection, which is opened when it is first needed, and again
+    after a failure. Thread-safe.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -37,7 +38,7 @@ class Publisher:
     def publish(
         self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Returns when the broker holds the message.
+        """Publish a message. Returns when the broker holds it.
 
         Raises `BrokerUnavailable` within `publish_timeout_s`; the message may have
         arrived all the same. A message whose confirmation was lost is sent again and
@@ -62,13 +63,14 @@ class Publisher:
             self._publish(queue, [(body, headers or {}) for body in batch])
 
     def close(self) -> None:
+        """Close the connection; the next message opens another one."""
         with self._lock:
             self._disconnect()
 
     def _publish(self, queue: str, messages: list[Outgoing]) -> None:
-        # Waiting for the turn and each of two attempts may take 0.4 of the limit: no
-        # path adds up to more than all.
-        share_s = 0.4 * self._timeout_s
+        # The wait for the lock and each of two attempts may take SHARE of the limit, so
+        # that no path takes longer than the limit.
+        share_s = SHARE * self._timeout_s
         deadline = monotonic() + self._timeout_s
         if not self._lock.acquire(timeout=share_s):
             raise BrokerUnavailable(
@@ -78,17 +80,16 @@ class Publisher:
             try:
                 self._attempt(queue, messages)
             except self._transport.errors:
-                # Most often the connection died while nobody looked; a new one tells
-                # whether the broker did too.
+                # Most often the connection died while it was idle; a new one shows
+                # whether the broker is away.
                 self._disconnect()
                 if monotonic() + share_s > deadline:
                     raise
                 self._attempt(queue, messages)
         except self._transport.errors as error:
             self._disconnect()
-            raise BrokerUnavailable(
-                f"{queue}: {type(error).__name__}: {error}"
-            ) from error
+            name = type(error).__name__
+            raise BrokerUnavailable(f"{queue}: {name}: {error}") from error
         finally:
             self._lock.release()
 
@@ -102,9 +103,11 @@ class Publisher:
         self._transport.publish(self._channel, queue, messages)
 
     def _disconnect(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
+        connection = self._connection
+        self._connection = None
+        self._channel = None
         self._declared.clear()
         if connection is not None:
             with suppress(*self._transport.errors):
-                # without a farewell, for which a frozen broker would make us wait
+                # Not `release`, for which a frozen broker would let us wait.
                 connection.collect()

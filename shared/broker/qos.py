@@ -1,4 +1,4 @@
-"""What is in hand, on the transports where kombu emulates acknowledgement: a lease
+"""Unsettled deliveries on the transports where kombu emulates acknowledgement; a lease
 there outlives its connection.
 """
 # mypy: disallow-untyped-calls=False
@@ -12,8 +12,8 @@ from kombu.transport import virtual
 
 
 class HeldQoS(virtual.QoS):
-    """Counts against the prefetch; tells kombu to give nothing back by itself. Used by
-    the connection's thread only.
+    """Counts unsettled deliveries against the prefetch, and keeps kombu from giving
+    them back by itself. Used by the connection's thread only.
     """
 
     _delivered: Any
@@ -21,6 +21,7 @@ class HeldQoS(virtual.QoS):
 
     @property
     def tags(self) -> list[str]:
+        """Tags of the unsettled deliveries, in their order."""
         return list(self._delivered)
 
     def adopt(self, tags: Iterable[str]) -> None:
@@ -28,12 +29,13 @@ class HeldQoS(virtual.QoS):
         self._delivered.update(dict.fromkeys(tags))
 
     def forget(self, tags: Iterable[str]) -> None:
+        """Remove deliveries here, and not on the broker."""
         for tag in tags:
             self._delivered.pop(tag, None)
 
     def disarm(self) -> None:
-        """Forget all here, nothing on the broker; kombu would give back when this is
-        collected.
+        """Forget all deliveries. Otherwise kombu would give them back when this is
+        garbage-collected.
         """
         self._on_collect.cancel()
         self._delivered.clear()

@@ -29,38 +29,37 @@ end
 return count
 """
 
+CONNECT_S = 3.0
+
 
 class RedisTransport(Transport):
     leases_survive = True
 
     def _connection(self, consuming: bool) -> Connection:
-        patience_s = HEARTBEAT_S if consuming else self.attempt_s
+        timeout_s = HEARTBEAT_S if consuming else self.attempt_s
         options = {
             "visibility_timeout": self.settings.lease_s,
             "unacked_key": "darkroom.leases",
             "unacked_index_key": "darkroom.leases.deadlines",
             "priority_steps": [0],
-            "socket_timeout": patience_s,
-            "socket_connect_timeout": min(3.0, patience_s),
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": min(CONNECT_S, timeout_s),
             "socket_keepalive": True,
             "health_check_interval": HEARTBEAT_S,
         }
-        # Without this kombu takes any certificate.
-        tls = (
-            {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-            if self.url.startswith("rediss:")
-            else False
-        )
+        is_secure = self.url.startswith("rediss:")
+        # Otherwise kombu accepts any certificate.
+        verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
         return Connection(
             self.url,
             transport=redis_transport.Transport,
-            ssl=tls,
+            ssl=verified if is_secure else False,
             transport_options=options,
         )
 
     def _errors(self) -> tuple[type[Exception], ...]:
-        # The server's own refusals too (loading, out of memory, read-only replica): all
-        # pass.
+        # The server's own refusals (loading, out of memory, read-only replica) pass,
+        # too.
         return (
             *redis_transport.Transport.connection_errors,
             *redis_transport.Transport.channel_errors,

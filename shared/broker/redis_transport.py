@@ -94,28 +94,28 @@ class QoS(HeldQoS, kombu_redis.QoS):
     """The deliveries in hand. Used on the connection's thread only."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        # the claim has written the lease
+        # The claim has written the lease already.
         virtual.QoS.append(self, message, delivery_tag)
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Nothing: kombu would scan on its own schedule, `restore_expired` runs on
+        """Do nothing: kombu would scan on its own schedule, `restore_expired` runs on
         ours.
         """
 
     def settle(self, tags: list[str]) -> None:
-        """Forget the deliveries, on the server and here."""
+        """Remove deliveries, on the server and here."""
         with self.channel.control.pipeline() as pipe:
-            pipe.zrem(self.unacked_index_key, *tags).hdel(
-                self.unacked_key, *tags
-            ).execute()
+            pipe.zrem(self.unacked_index_key, *tags)
+            pipe.hdel(self.unacked_key, *tags)
+            pipe.execute()
         self.forget(tags)
 
     def ack(self, delivery_tag: str) -> None:
         self.settle([delivery_tag])
 
     def renew(self) -> None:
-        """Move the deadline of every delivery in hand to a full lease from now; one
-        that was lost stays lost.
+        """Extend every unsettled delivery to a full lease from now; one whose lease was
+        lost stays lost.
         """
         if self.tags:
             self.channel.renew_script(
@@ -124,22 +124,23 @@ class QoS(HeldQoS, kombu_redis.QoS):
             )
 
     def restore_expired(self) -> int:
-        """Put every message whose lease ran out back into its queue; number given back."""
+        """Put every message whose lease ran out back into its queue; their number."""
         given: int = self.channel.give_back_script(
             keys=[self.unacked_key, self.unacked_index_key]
         )
         return given
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
-        if tags := self.tags[::-1]:
-            self.forget(tags)
-            self.channel.give_back_script(
-                keys=[self.unacked_key, self.unacked_index_key], args=tags
-            )
+        tags = self.tags[::-1]
+        if not tags:
+            return
+        self.forget(tags)
+        keys = [self.unacked_key, self.unacked_index_key]
+        self.channel.give_back_script(keys=keys, args=tags)
 
 
 class Channel(kombu_redis.Channel):
-    """Consumes one queue, at most."""
+    """A channel that consumes at most one queue."""
 
     QoS = QoS
     _in_poll: Any
@@ -177,15 +178,14 @@ class Channel(kombu_redis.Channel):
         )
 
     def _brpop_read(self, **_: Any) -> bool:
-        """Take messages if the wait has ended because there are some. Raises `Empty` if
-        not.
-        """
-        waiting, refused = None, False
+        """Take messages after a wait. Raises `Empty` if there are none."""
+        waiting = None
+        refused = False
         try:
             waiting = self.client.parse_response(self.client.connection, "BLMOVE")
         except OutOfMemoryError:
-            # a full server refuses the wait, but not the taking, and only taking can
-            # empty it
+            # A full server refuses the wait, but not the claim, and only claims can
+            # empty it.
             refused = True
         except self.connection_errors:
             self.client.connection.disconnect()
@@ -199,11 +199,9 @@ class Channel(kombu_redis.Channel):
         return True
 
     def _claim(self) -> int:
-        """Take as many messages as the prefetch has room for; number taken."""
-        queue, room = (
-            self.active_queues[0],
-            min(self.qos.can_consume_max_estimate(), CLAIM_MAX),
-        )
+        """Take as many messages as the prefetch has room for; their number."""
+        queue = self.active_queues[0]
+        room = min(self.qos.can_consume_max_estimate(), CLAIM_MAX)
         tags = [str(uuid4()) for _ in range(room)]
         taken = self.claim_script(
             keys=[queue, self.unacked_key, self.unacked_index_key],
@@ -218,12 +216,12 @@ class Channel(kombu_redis.Channel):
         self, queue: str, messages: Iterable[tuple[bytes, Mapping[str, str]]]
     ) -> None:
         """Publish all or none, in order."""
-        self.control.lpush(
-            queue, *(seal(body, headers, queue) for body, headers in messages)
-        )
+        sealed = [seal(body, headers, queue) for body, headers in messages]
+        self.control.lpush(queue, *sealed)
 
     def close(self) -> None:
-        self._in_poll = None  # the wait takes nothing: no need to await its answer
+        # The wait takes nothing, so that its answer need not be awaited.
+        self._in_poll = None
         super().close()
 
 

@@ -30,6 +30,9 @@ from shared.broker.qos import HeldQoS
 from shared.broker.transport import HEARTBEAT_S, Outgoing, Transport
 from shared.errors import BrokerUnavailable
 
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""A stand-in for SQS on this machine speaks plain HTTP."""
+
 BATCH = 10
 """Most entries of one request."""
 
@@ -48,17 +51,16 @@ class SqsTransport(Transport):
     leases_survive = True
 
     def _connection(self, consuming: bool) -> Connection:
-        patience_s = HEARTBEAT_S if consuming else self.attempt_s
+        timeout_s = HEARTBEAT_S if consuming else self.attempt_s
         options = {
             "region": self.settings.s3_region,
-            "is_secure": urlsplit(self.url).hostname
-            not in ("127.0.0.1", "localhost", "::1"),
+            "is_secure": urlsplit(self.url).hostname not in LOCAL_HOSTS,
             "visibility_timeout": max(1, ceil(self.settings.lease_s)),
             "wait_time_seconds": POLL_S,
             "polling_interval": 0,
             "client-config": {
-                "connect_timeout": patience_s,
-                "read_timeout": patience_s,
+                "connect_timeout": timeout_s,
+                "read_timeout": timeout_s,
                 "retries": {"total_max_attempts": 1},
             },
         }
@@ -68,7 +70,8 @@ class SqsTransport(Transport):
         return (BotoCoreError, ClientError)
 
     def declare(self, channel: Any, queue: str) -> None:
-        channel._new_queue(queue)  # raises if there is none
+        # Raises if there is none.
+        channel._new_queue(queue)
 
     def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
         entries = [{"MessageBody": _text(*message, queue)} for message in messages]
@@ -79,14 +82,17 @@ class SqsTransport(Transport):
     ) -> None:
         channels = connection.transport.channels
         ready = [channel for channel in channels if channel.qos.can_consume()]
-        found = [_poll(channel, 0) for channel in ready]  # every queue has its turn
+        # Every queue has its turn, before any is waited for.
+        found = [_poll(channel, 0) for channel in ready]
         if any(found):
             return
-        if not ready or any(channel.qos.tags for channel in channels):
-            # the next settlement need not wait
+        is_holding = any(channel.qos.tags for channel in channels)
+        if is_holding or not ready:
+            # Here a settlement ends the wait.
             select.select([wake], [], [], POLL_S if ready else timeout_s)
         else:
-            _poll(ready[0], POLL_S)  # one wait for all queues, not one for each
+            # One wait for all queues, not one for each.
+            _poll(ready[0], POLL_S)
 
     def settle(self, channel: Any, tags: list[Any]) -> None:
         channel.remove(channel.consumed, tags)
@@ -119,7 +125,7 @@ class SqsTransport(Transport):
         take: Callable[[bytes, dict[str, Any]], bool],
     ) -> None:
         left: list[str] = []
-        # approximate, but spares waiting for what is not there
+        # The size is approximate, but avoids waiting for messages that are not there.
         unseen = min(limit, self.size(channel, queue))
         try:
             while unseen > 0 and (found := channel.receive(queue, min(unseen, BATCH))):
@@ -128,15 +134,15 @@ class SqsTransport(Transport):
                     if take(content.body, content.headers):
                         channel.remove(queue, [tag])
                     else:
-                        # stays hidden until all were seen, or it would come again and
-                        # again
+                        # It stays hidden until all were seen, or it would be received
+                        # again and again.
                         left.append(tag)
         finally:
             channel.hide(queue, left, 0)
 
 
 def _poll(channel: Any, wait_s: int) -> bool:
-    """Whether there were messages; they are handed over."""
+    """Hand over what a queue has. Returns whether there were messages."""
     channel.poll_s = wait_s
     try:
         channel.drain_events()
@@ -146,11 +152,11 @@ def _poll(channel: Any, wait_s: int) -> bool:
 
 
 class _QoS(HeldQoS, SQS.QoS):
-    """The deliveries in hand."""
+    """The unsettled deliveries."""
 
 
 class _Channel(SQS.Channel):
-    """Consumes one queue, at most. A delivery's tag is its receipt handle."""
+    """A channel that consumes at most one queue. A delivery's tag is its receipt handle."""
 
     QoS = _QoS
     poll_s = POLL_S
@@ -164,19 +170,21 @@ class _Channel(SQS.Channel):
         return str(self._active_queues[0])
 
     def _update_queue_cache(self, queue_name_prefix: str) -> None:
-        """Nothing: listing every queue of the account needs a right and helps nobody."""
+        """Do nothing: kombu would list every queue of the account, which needs a right
+        and is of no use.
+        """
 
     def _new_queue(self, queue: str, **_: Any) -> str:
-        """Its address; never makes one."""
+        """The queue's address. Never creates a queue."""
         name = self.canonical_queue_name(queue)
         if name not in self._queue_cache:
-            self._queue_cache[name] = self.sqs().get_queue_url(QueueName=name)[
-                "QueueUrl"
-            ]
+            response = self.sqs().get_queue_url(QueueName=name)
+            self._queue_cache[name] = response["QueueUrl"]
         return str(self._queue_cache[name])
 
     def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
-        found = self.receive(queue, min(self.qos.can_consume_max_estimate(), BATCH))
+        room = self.qos.can_consume_max_estimate()
+        found = self.receive(queue, min(room, BATCH))
         for tag, content in found:
             self.connection._deliver(payload(content, tag, queue), queue)
         if not found:
@@ -198,14 +206,12 @@ class _Channel(SQS.Channel):
         ]
 
     def remove(self, queue: str, tags: Iterable[str]) -> None:
-        self.request(
-            "delete_message_batch",
-            queue,
-            [{"ReceiptHandle": tag} for tag in tags],
-            lost_ok=True,
-        )
+        """Delete messages by their receipts."""
+        entries = [{"ReceiptHandle": tag} for tag in tags]
+        self.request("delete_message_batch", queue, entries, lost_ok=True)
 
     def hide(self, queue: str, tags: Iterable[str], seconds: int) -> None:
+        """Hide messages from other consumers for so many seconds from now."""
         entries = [{"ReceiptHandle": tag, "VisibilityTimeout": seconds} for tag in tags]
         self.request("change_message_visibility_batch", queue, entries, lost_ok=True)
 
@@ -216,25 +222,25 @@ class _Channel(SQS.Channel):
         entries: Sequence[dict[str, Any]],
         lost_ok: bool = False,
     ) -> None:
-        """One request per ten entries. Raises `BrokerUnavailable` if one is refused,
-        unless its receipt is too old.
+        """Send one request for each ten entries.
+
+        Raises `BrokerUnavailable` if an entry is refused; with `lost_ok` not for a
+        receipt that is too old.
         """
+        if not entries:
+            return
+        send = getattr(self.sqs(), operation)
+        url = self._new_queue(queue)
         for start in range(0, len(entries), BATCH):
-            batch = [
-                {"Id": str(number), **entry}
-                for number, entry in enumerate(entries[start : start + BATCH])
-            ]
-            response = getattr(self.sqs(), operation)(
-                QueueUrl=self._new_queue(queue), Entries=batch
-            )
+            batch = []
+            for number, entry in enumerate(entries[start : start + BATCH]):
+                batch.append({"Id": str(number), **entry})
+            response = send(QueueUrl=url, Entries=batch)
             self.heard = monotonic()
-            codes = [
-                failed["Code"].rpartition(".")[2]
-                for failed in response.get("Failed", [])
-            ]
-            refused = [code for code in codes if not (lost_ok and code in _LOST)]
-            if refused:
-                raise BrokerUnavailable(f"{queue}: {operation}: {refused[0]}")
+            for failed in response.get("Failed", []):
+                code = failed["Code"].rpartition(".")[2]
+                if not (lost_ok and code in _LOST):
+                    raise BrokerUnavailable(f"{queue}: {operation}: {code}")
 
 
 _LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight")
@@ -244,12 +250,14 @@ _LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"
 
 
 def _text(body: bytes, headers: Mapping[str, str], queue: str) -> str:
-    """The envelope; a text that is too large for one goes as it is, without headers:
-    better so than never.
+    """The envelope of a message. A text that is too large for one is sent bare, without
+    headers.
 
-    Such a text is somebody else's, on its way to the dead; its reason is in our log.
+    Only another program's message is as large as that; it becomes a dead letter, whose
+    reason then stands in the log alone.
     """
-    sealed = base64.b64encode(seal(body, headers, queue).encode()).decode()
+    envelope = seal(body, headers, queue).encode()
+    sealed = base64.b64encode(envelope).decode()
     if len(sealed) > LARGEST:
         with suppress(UnicodeDecodeError):
             return body.decode()

@@ -1,5 +1,5 @@
-"""The port: what one broker needs that the others do not. One adapter a file;
-`transports` chooses among them.
+"""The port for brokers: what differs between them. Each adapter has a file of its own;
+`transports` chooses one.
 """
 # mypy: disallow-untyped-calls=False
 
@@ -25,8 +25,9 @@ HEARTBEAT_S = 10
 
 
 class Transport(ABC):
-    """Opens connections and does on them what differs between brokers. Not thread-safe,
-    like kombu itself.
+    """Opens connections, and does on them what differs between brokers.
+
+    It is no more thread-safe than kombu itself.
     """
 
     leases_survive: ClassVar[bool]
@@ -39,7 +40,7 @@ class Transport(ABC):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What a broken connection raises."""
+        """The errors that a broken connection raises."""
         return (OperationalError, BrokerUnavailable, OSError, *self._errors())
 
     def open(self, *, consuming: bool) -> Connection:
@@ -61,8 +62,9 @@ class Transport(ABC):
 
     @abstractmethod
     def publish(self, channel: Any, queue: str, messages: Sequence[Outgoing]) -> None:
-        """Returns when the broker holds every message; raises one of `errors` within
-        `attempt_s`.
+        """Publish messages. Returns when the broker holds every one.
+
+        Raises one of `errors` within `attempt_s`.
         """
 
     def consume(self, channel: Any, queue: str, prefetch: int, callback: Any) -> None:
@@ -81,8 +83,8 @@ class Transport(ABC):
     def wait(
         self, connection: Connection, wake: socket.socket, timeout_s: float
     ) -> None:
-        """Hand over deliveries; returns after the first ones, when `wake` is readable,
-        or when time is up.
+        """Hand over deliveries. Returns after the first ones, when `wake` is readable,
+        or after `timeout_s`.
         """
 
     @abstractmethod
@@ -91,44 +93,49 @@ class Transport(ABC):
 
     @abstractmethod
     def beat(self, channel: Any) -> float:
-        """Called each second; restores what others let expire. The monotonic time when
-        the broker was last heard.
+        """Keep the connection alive, and give back what other consumers let expire.
 
-        Raises one of `errors` if it is gone.
+        Called each second. Returns when the broker last answered (monotonic). Raises
+        one of `errors` if it is gone.
         """
 
     def renew(self, channel: Any) -> None:  # noqa: B027 - AMQP leases live as long as the connection
-        """Extend the lease of everything in hand of this channel; called each third of
-        a lease.
+        """Extend the leases of the channel's unsettled deliveries.
+
+        Called each third of a lease.
         """
 
     def adopt(self, channel: Any, tags: Iterable[Any]) -> None:
-        """Hold deliveries of an earlier connection; only where `leases_survive`."""
+        """Hold deliveries of an earlier connection, where `leases_survive`."""
         raise NotImplementedError
 
     def give_back(self, channel: Any) -> None:  # noqa: B027 - AMQP gives back what a closed channel held
-        """Return everything in hand to the queue, at once."""
+        """Return the channel's unsettled deliveries to the queue, at once."""
 
     def disarm(self, channel: Any) -> None:  # noqa: B027
-        """The channel's connection is broken: keep it from doing anything when it is
-        collected.
+        """Keep a channel whose connection is broken from acting when it is
+        garbage-collected.
         """
 
     @abstractmethod
     def size(self, channel: Any, queue: str) -> int:
-        """Ready messages; may be 0 for a queue that does not answer."""
+        """The number of ready messages; may be 0 for a queue that does not answer."""
 
     def count(self, channel: Any, queue: str) -> int:
-        """Ready messages; raises one of `errors` when the queue does not answer."""
+        """The number of ready messages. Raises one of `errors` when the queue does not
+        answer.
+        """
         return self.size(channel, queue)
 
     def in_hand(self, channel: Any) -> int | None:  # noqa: ARG002
-        """Unsettled messages of all queues and consumers, where the broker tells."""
+        """The number of unsettled messages of all consumers; None where the broker does
+        not say.
+        """
         return None
 
     def in_hand_of(self, channel: Any, queue: str) -> int:  # noqa: ARG002
-        """Unsettled messages of one queue in hand of any consumer; 0 where the broker
-        does not tell.
+        """The number of unsettled messages of one queue; 0 where the broker does not
+        say.
         """
         return 0
 
@@ -140,14 +147,15 @@ class Transport(ABC):
         limit: int,
         take: Callable[[bytes, dict[str, Any]], bool],
     ) -> None:
-        """Show the oldest `limit` messages to `take(body, headers)`; those it answers
-        with true are removed.
+        """Call `take(body, headers)` for the oldest `limit` messages, and remove those
+        for which it is true.
         """
 
 
 def send(producer: Producer, queue: str, message: Outgoing, **options: Any) -> None:
-    """Publish to the default exchange: a named one is data of the broker that can be
-    lost while we are connected.
+    """Publish to the default exchange.
+
+    A named exchange is data of the broker, which may be lost while we are connected.
     """
     body, headers = message
     producer.publish(

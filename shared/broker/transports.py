@@ -1,6 +1,4 @@
-"""The broker's adapter, chosen by the scheme of the URL; each is imported only when it
-is.
-"""
+"""Chooses the adapter by the scheme of the broker's URL, and imports no other."""
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -17,8 +15,9 @@ from shared.runtime.settings import BrokerSettings
 
 @contextmanager
 def connected(settings: BrokerSettings) -> Iterator[tuple[Transport, Any]]:
-    """A transport and a channel on a short-lived connection. Raises
-    `BrokerUnavailable`.
+    """A transport, and a channel on a connection that ends with the block.
+
+    Raises `BrokerUnavailable`.
     """
     chosen = transport(settings)
     try:
