@@ -29,18 +29,21 @@ PAGE = 1000
 times as many.
 """
 
+# A repeated group that captures is not possessive: Python before 3.11.5 loses what such
+# a group captured. Every field begins with `<` and nothing else does, so there is one
+# way to read a page, and nothing to try twice.
 _ENTRY = re.compile(
     r"<(Contents|Version|DeleteMarker)>\s*+(?:<(?:"
     r"Key>([^<]*)</Key|LastModified>([^<]*)</LastModified|ETag>([^<]*)</ETag|Size>([^<]*)</Size|"
     r"VersionId>([^<]*)</VersionId|IsLatest>([^<]*)</IsLatest|"
     r"\w+/|"
     # any other field, or a group of them
-    r"(\w+)>[^<]*+(?:<(?:\w+/|(\w+)>[^<]*</\9)>[^<]*+)*+</\8"
-    r")>\s*+)*+</\1>"
+    r"(\w+)>[^<]*+(?:<(?:\w+/|(\w+)>[^<]*</\9)>[^<]*+)*</\8"
+    r")>\s*+)*</\1>"
 )
 _FRAME = re.compile(
     r"(?:<\?xml [^<>]*\?>)?\s*<(ListBucketResult|ListVersionsResult)(?:\s[^<>]*)?>"
-    r"(?:\s*+<(?:\w+/|(\w+)>[^<]*</\2)>)*+\s*+</\1>\s*"
+    r"(?:\s*+<(?:\w+/|(\w+)>[^<]*</\2)>)*\s*+</\1>\s*"
 )
 _REFERENCE = re.compile(r"&([^;]*);?")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}

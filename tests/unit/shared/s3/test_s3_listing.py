@@ -5,6 +5,7 @@ whole page is one.
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -16,6 +17,7 @@ from urllib3 import HTTPConnectionPool, HTTPResponse
 
 from shared.errors import StorageUnavailable
 from shared.runtime.settings import Settings
+from shared.s3 import listing
 from shared.s3.store import ObjectInfo, S3Store
 
 DATE = "Mon, 23 Nov 2026 04:24:01 GMT"
@@ -360,3 +362,10 @@ def test_entities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     (info,) = Door(monkeypatch, page(entry)).store.list("b")
     assert replace(info, served_at=None).key == "&lt;&#65;AB'"
     assert info.etag == "e&"
+
+
+@pytest.mark.parametrize("expression", [listing._ENTRY, listing._FRAME])
+def test_no_repeated_group_is_possessive(expression: re.Pattern[str]) -> None:
+    """Python before 3.11.5 loses what a group captured that is repeated like that."""
+    assert ")*+" not in expression.pattern
+    assert ")++" not in expression.pattern
