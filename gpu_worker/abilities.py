@@ -17,7 +17,7 @@ from shared.errors import Code, Missing, PermanentError
 from shared.models import Model, registry, use_local
 from shared.offers import Ability, Announcement, Lack, together
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedWorkflow
 
@@ -25,7 +25,7 @@ NEEDS = {"colorize": "cv2", "faces": "cv2"}
 """Packages of the extra `torch` that a step imports itself."""
 
 
-def survey(engine: Engine, settings: Settings) -> Announcement:
+def survey(engine: Engine, settings: EngineSettings) -> Announcement:
     """What this worker can do at this moment. Model files that are new or have changed
     are verified.
 
@@ -45,7 +45,7 @@ def survey(engine: Engine, settings: Settings) -> Announcement:
     )
 
 
-def check(workflow: ResolvedWorkflow, engine: Engine, settings: Settings) -> None:
+def check(workflow: ResolvedWorkflow, engine: Engine, settings: EngineSettings) -> None:
     """Raises `Missing` with all that this worker lacks for `workflow`. Files that are
     there are verified later, when they are loaded.
     """
@@ -79,7 +79,7 @@ def _engine_lacks(engine: Engine, model: Model) -> list[Lack]:
     return []
 
 
-def _file_lacks(model: Model, settings: Settings) -> list[Lack]:
+def _file_lacks(model: Model, settings: EngineSettings) -> list[Lack]:
     if not models.is_present(model, settings):
         return [_absent(model)]
     try:
@@ -102,7 +102,7 @@ def _damaged(model: Model) -> Lack:
     return Lack(because=because, command=models.way_out(model))
 
 
-def _host(settings: Settings) -> str:
+def _host(settings: EngineSettings) -> str:
     """A name that all workers of this installation with these settings share, and no
     other worker has.
     """

@@ -12,7 +12,7 @@ from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings, PhotoLimitSettings, Settings
 from shared.uploads.documents import StepTime
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
@@ -126,7 +126,9 @@ def _run(
     return result, chosen
 
 
-def _may_fall_back(error: PermanentError, engine: Engine, settings: Settings) -> bool:
+def _may_fall_back(
+    error: PermanentError, engine: Engine, settings: EngineSettings
+) -> bool:
     if error.code != Code.OUT_OF_MEMORY or engine.device == engines.CPU:
         return False
     return settings.cpu_fallback
@@ -135,7 +137,7 @@ def _may_fall_back(error: PermanentError, engine: Engine, settings: Settings) ->
 def _check_output_size(
     photo: Photo,
     workflow: ResolvedWorkflow,
-    settings: Settings,
+    settings: PhotoLimitSettings,
 ) -> None:
     """Raises `PermanentError(too_many_pixels)` for a result that is larger than the
     limit, or than the store takes.

@@ -17,7 +17,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 Progress = Callable[[float], None]
 
@@ -26,7 +26,7 @@ def upscale(
     pixels: Pixels,
     network: Network,
     engine: Engine,
-    settings: Settings,
+    settings: EngineSettings,
     progress: Progress,
 ) -> tuple[Pixels, dict[str, Any]]:
     """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how the picture was tiled.
@@ -59,7 +59,7 @@ class _Run:
         pixels: Pixels,
         network: Network,
         chosen: Plan,
-        settings: Settings,
+        settings: EngineSettings,
         progress: Progress,
     ) -> None:
         self._pixels = pixels

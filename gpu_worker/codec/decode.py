@@ -31,7 +31,7 @@ from gpu_worker.codec import colour, metadata, modes
 from gpu_worker.codec.png_completeness import is_whole
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import CodecSettings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of
@@ -81,7 +81,7 @@ class Limits:
     max_frames: int = 100
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: CodecSettings) -> Self:
         return cls(
             max_pixels=settings.max_pixels,
             max_metadata_bytes=settings.max_metadata_bytes,

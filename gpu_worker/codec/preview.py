@@ -16,7 +16,7 @@ from gpu_worker.codec.watermark import stamp
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import scratch
 from shared.runtime.heartbeat import own
-from shared.runtime.settings import Settings
+from shared.runtime.settings import LabelSettings
 
 MAX_PX = 512
 _QUALITY = 85
@@ -32,7 +32,7 @@ class Converter(Protocol):
 
 def preview(
     photo: Photo,
-    settings: Settings,
+    settings: LabelSettings,
     text: Mapping[str, str] | None = None,
     converter: Converter | None = None,
 ) -> bytes:

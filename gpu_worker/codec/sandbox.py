@@ -36,7 +36,7 @@ from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
 from shared.runtime.heartbeat import own
-from shared.runtime.settings import Settings
+from shared.runtime.settings import CodecSettings
 from shared.runtime.telemetry import logger
 
 S = TypeVar("S", Decoded, Converted)
@@ -89,7 +89,7 @@ class Decoder:
     The decoders are loaded from the start, once.
     """
 
-    def __init__(self, settings: Settings, child: str = CHILD) -> None:
+    def __init__(self, settings: CodecSettings, child: str = CHILD) -> None:
         self._settings = settings
         self._limits = Limits.of(settings)
         self._child = child

@@ -16,7 +16,7 @@ from gpu_worker.codec import profiles
 from gpu_worker.photo import Metadata, Photo, Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 
 LEVELS = 256
 SAME = 1
@@ -28,7 +28,7 @@ NOTE = "the tones of its colour profile were converted to sRGB before it was col
 Curve = NDArray[np.float64]
 
 
-def in_srgb(photo: Photo, settings: Settings) -> Photo:
+def in_srgb(photo: Photo, settings: ScratchSettings) -> Photo:
     """`photo` with the tones of sRGB, and without a profile where it had another; the
     same photo when it is sRGB.
     """
@@ -58,7 +58,7 @@ def _is_srgb(curve: Curve) -> bool:
     return bool(difference.max() <= SAME)
 
 
-def _converted(photo: Photo, curve: Curve, settings: Settings) -> Pixels:
+def _converted(photo: Photo, curve: Curve, settings: ScratchSettings) -> Pixels:
     source = photo.pixels
     table = _table(curve, source)
     pixels = cast(Pixels, scratch.allocate(source.shape, source.dtype, settings))

@@ -15,7 +15,7 @@ from PIL import ImageFont
 from gpu_worker.photo import Photo
 from shared.errors import SettingsError
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import LabelSettings
 
 KEPT_FONT = Path(__file__).with_name("fonts") / "labels.otf"
 """Noto Sans SC without most of its letters: those of Europe, kana, and the Chinese ones
@@ -31,7 +31,7 @@ _UNASSIGNED = "\U0010ffff"
 """A code point that no font has."""
 
 
-def check_label(settings: Settings) -> None:
+def check_label(settings: LabelSettings) -> None:
     """Raises `SettingsError` where a label is wanted that the fonts at hand cannot
     draw. Called at start.
     """

@@ -12,7 +12,7 @@ from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared.errors import Missing
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 TORCH_PACKAGES = ("torch", "spandrel")
 
@@ -22,7 +22,7 @@ class AutoEngine(NcnnEngine):
     model first needs it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
         self._torch: Engine | None = None
         self._importing = threading.Lock()

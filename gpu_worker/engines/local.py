@@ -23,7 +23,7 @@ from shared.models import (
     save_local,
     use_local,
 )
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings
 
 ARCHITECTURES: dict[str, Architecture] = {
     "ESRGAN": "rrdb",
@@ -40,7 +40,7 @@ USABLE = (("SR", 3, 3), ("Restoration", 3, 3))
 """Purpose and channels, in and out, of networks that a step here can run."""
 
 
-def add(path: Path, name: str | None, licence: str, settings: Settings) -> Model:
+def add(path: Path, name: str | None, licence: str, settings: ModelSettings) -> Model:
     """Copy `path` into the models folder, unless it lies there, and give it a name (its
     stem without one).
 

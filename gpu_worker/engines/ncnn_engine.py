@@ -35,7 +35,7 @@ from gpu_worker.tiles import Rect
 from shared.errors import Code, Missing, NotFound, PermanentError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 NO_MEMORY = -100
 """ncnn's return code for a failed allocation."""
@@ -209,7 +209,7 @@ class NcnnEngine:
     device = "cpu"
     batch = 1
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._threads = settings.worker_threads or os.cpu_count() or 1
         has_kernels = kernels.library() is not None

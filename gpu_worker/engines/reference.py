@@ -35,7 +35,7 @@ from gpu_worker.photo import Pixels
 from gpu_worker.pixels import memory
 from shared.errors import Code, Missing, PermanentError
 from shared.models import Model
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 BYTES_PER_PX = {"srvgg": 4_000, "rrdb": 30_000}
 DARK = 256
@@ -107,7 +107,7 @@ class ReferenceEngine:
     lanes = 1
     batch = 1
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         compat.realesrgan()  # at the start, where a missing package can be reported
         self._settings = settings
         self._cuda = torch.cuda.is_available()

@@ -10,7 +10,7 @@ from gpu_worker.engines.base import Choice, Engine
 from shared.errors import SettingsError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """What Linux, WSL and ROCm show where there is a GPU. Looking costs nothing, importing
@@ -18,7 +18,7 @@ torch costs seconds.
 """
 
 
-def select(settings: Settings) -> Engine:
+def select(settings: EngineSettings) -> Engine:
     """The engine that `settings.engine` names. `auto`: torch where there is a CUDA
     device, else the CPU's engines.
 
@@ -48,7 +48,7 @@ def select(settings: Settings) -> Engine:
 
 
 @cache
-def on_cpu(settings: Settings) -> Engine:
+def on_cpu(settings: EngineSettings) -> Engine:
     """The engine of a machine without a GPU, made once: it keeps loaded networks."""
     from gpu_worker.engines.auto import AutoEngine
 

@@ -23,7 +23,7 @@ from gpu_worker.engines.torch_networks import (
 )
 from gpu_worker.pixels import memory
 from shared.models import Model
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 CUDA_BATCH = 16
 CUDA_SHARE = 0.9
@@ -42,7 +42,7 @@ class TorchEngine:
     name = "torch"
     lanes = 1
 
-    def __init__(self, settings: Settings, device: str | None = None) -> None:
+    def __init__(self, settings: EngineSettings, device: str | None = None) -> None:
         compat.spandrel()  # at the start, where a missing package can be reported
         kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._device = torch.device(kind)

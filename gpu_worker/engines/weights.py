@@ -18,7 +18,7 @@ from gpu_worker import models
 from gpu_worker.engines import compat, ncnn_weights
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings
 
 State = dict[str, torch.Tensor]
 
@@ -27,7 +27,7 @@ MOST_CHARACTERS = 200
 """Of a library's explanation, in our error."""
 
 
-def load(model: Model, settings: Settings) -> State:
+def load(model: Model, settings: ModelSettings) -> State:
     """The weights of `model` on the CPU, with the names that the official code gives
     them.
 

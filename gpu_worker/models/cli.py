@@ -17,7 +17,7 @@ from gpu_worker import models
 from gpu_worker.models import pull
 from shared.errors import DarkroomError
 from shared.models import Model, get, registry, use_local
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings, Settings
 from shared.workflows import presets
 
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(
     parser: argparse.ArgumentParser,
     args: argparse.Namespace,
-    settings: Settings,
+    settings: ModelSettings,
 ) -> list[Model]:
     """The models to show; exits with a message when a name or a file is wrong."""
     try:
@@ -89,7 +89,7 @@ def _chosen(
 def _added(
     parser: argparse.ArgumentParser,
     args: argparse.Namespace,
-    settings: Settings,
+    settings: ModelSettings,
 ) -> Model:
     paths = [Path(name) for name in args.names]
     if len(paths) != 1 or not paths[0].is_file():
@@ -103,7 +103,7 @@ def _added(
 def _row(
     action: str,
     model: Model,
-    settings: Settings,
+    settings: ModelSettings,
     is_named: bool,
 ) -> dict[str, Any]:
     """What there is to say about a model, once `action` is done."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from shared.errors import Code, NotFound, PermanentError
 from shared.models import Model, ModelFile, registry
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings
 
 
 class _Hashed(NamedTuple):
@@ -30,12 +30,12 @@ _hashed: dict[Path, _Hashed] = {}
 _lock = threading.Lock()
 
 
-def folder(settings: Settings) -> Path:
+def folder(settings: ModelSettings) -> Path:
     """The models folder, which may not exist yet."""
     return settings.models_dir.expanduser()
 
 
-def path_of(file: ModelFile, settings: Settings) -> Path | None:
+def path_of(file: ModelFile, settings: ModelSettings) -> Path | None:
     """The path at which `file` should lie; None when its package is not installed."""
     if file.package is None:
         return folder(settings) / file.path
@@ -47,13 +47,13 @@ def path_of(file: ModelFile, settings: Settings) -> Path | None:
     return Path(package_folder) / file.path
 
 
-def is_present(model: Model, settings: Settings) -> bool:
+def is_present(model: Model, settings: ModelSettings) -> bool:
     """Whether every file of `model` is on this machine, whatever it contains."""
     paths = [path_of(file, settings) for file in model.files]
     return all(path is not None and path.is_file() for path in paths)
 
 
-def locate(model: Model, role: str, settings: Settings) -> Path:
+def locate(model: Model, role: str, settings: ModelSettings) -> Path:
     """The existing file of `model` in `role`. Raises `NotFound(model_missing)` naming
     the command to run.
     """
@@ -83,7 +83,7 @@ def way_out(model: Model) -> str:
     return f"run `darkroom models pull {model.name}`"
 
 
-def verify(model: Model, settings: Settings) -> None:
+def verify(model: Model, settings: ModelSettings) -> None:
     """Compare every file of `model` with its pinned SHA-256. A file is hashed again
     only when it changed.
 
@@ -101,7 +101,7 @@ def verify(model: Model, settings: Settings) -> None:
             raise PermanentError(Code.MODEL_CORRUPT, detail)
 
 
-def verify_installed(settings: Settings) -> list[Model]:
+def verify_installed(settings: ModelSettings) -> list[Model]:
     """Verify every model of the registry that is on this machine, and return them.
     Raises as `verify`.
     """

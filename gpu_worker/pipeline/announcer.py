@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from shared.errors import DarkroomError
 from shared.offers import STALE, Announcement
-from shared.runtime.settings import Settings
+from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
 from shared.s3.store import ObjectInfo, ObjectStore
@@ -36,7 +36,7 @@ class Announcer:
     def __init__(
         self,
         store: ObjectStore,
-        settings: Settings,
+        settings: StoreSettings,
         clock: Clock,
         survey: Callable[[], Announcement],
     ) -> None:

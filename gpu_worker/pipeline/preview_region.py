@@ -7,11 +7,11 @@ from __future__ import annotations
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import resample
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 from shared.uploads.documents import PreviewSpec, Region
 
 
-def preview_region(photo: Photo, spec: PreviewSpec, settings: Settings) -> Photo:
+def preview_region(photo: Photo, spec: PreviewSpec, settings: ScratchSettings) -> Photo:
     """The part or the small version that `spec` asks for. Raises
     `PermanentError(bad_parameter)` where the region lies outside of the photo.
     """
@@ -26,7 +26,7 @@ def preview_region(photo: Photo, spec: PreviewSpec, settings: Settings) -> Photo
     return _shrink(photo, factor, settings)
 
 
-def _shrink(photo: Photo, factor: float, settings: Settings) -> Photo:
+def _shrink(photo: Photo, factor: float, settings: ScratchSettings) -> Photo:
     width = max(1, round(photo.width * factor))
     height = max(1, round(photo.height * factor))
     size = width, height

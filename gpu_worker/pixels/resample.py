@@ -16,7 +16,7 @@ from PIL import Image
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 
 LANCZOS_RADIUS = 3
 BYTES_PER_SAMPLE = 8
@@ -25,7 +25,7 @@ BYTES_PER_SAMPLE = 8
 Box = tuple[float, float, float, float]
 
 
-def reduce(pixels: Pixels, size: tuple[int, int], settings: Settings) -> Pixels:
+def reduce(pixels: Pixels, size: tuple[int, int], settings: ScratchSettings) -> Pixels:
     """Reduce a picture (h, w, c) to `size` (width, height) [px]; the dtype stays.
 
     A picture that has this size already is returned as it is.

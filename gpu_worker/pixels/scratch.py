@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -28,7 +28,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def allocate(
     shape: tuple[int, ...],
     dtype: DTypeLike,
-    settings: Settings,
+    settings: ScratchSettings,
 ) -> NDArray[np.generic]:
     """An array of `shape`, its contents undefined.
 
@@ -51,7 +51,7 @@ def allocate(
 
 
 @contextmanager
-def disk(settings: Settings) -> Iterator[None]:
+def disk(settings: ScratchSettings) -> Iterator[None]:
     """A context for work with files in `scratch_dir`.
 
     Raises `TransientError(disk_full)` when the disk is full, which is no fault of the

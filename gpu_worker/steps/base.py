@@ -11,14 +11,14 @@ from gpu_worker.photo import Photo
 from shared.errors import Code, NotFound
 from shared.models import Model
 from shared.runtime.installation import how_to_add
-from shared.runtime.settings import Settings
+from shared.runtime.settings import EngineSettings
 
 
 @dataclass(frozen=True)
 class Tools:
     """What a step may use. `progress` takes the fraction of the step that is done."""
 
-    settings: Settings
+    settings: EngineSettings
     progress: Callable[[float], None]
 
 

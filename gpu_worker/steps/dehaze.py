@@ -19,7 +19,7 @@ from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import area, bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 from shared.workflows import ResolvedStep
 
 SIDE_PX = 800
@@ -134,7 +134,7 @@ def _cleared(
     pixels: Pixels,
     haze: Floats,
     coefficients: Floats,
-    settings: Settings,
+    settings: ScratchSettings,
 ) -> Pixels:
     height, width, channels = pixels.shape
     top = np.float32(np.iinfo(pixels.dtype).max)

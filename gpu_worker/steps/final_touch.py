@@ -16,7 +16,7 @@ from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
-from shared.runtime.settings import Settings
+from shared.runtime.settings import ScratchSettings
 from shared.workflows import ResolvedStep
 
 KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
@@ -57,7 +57,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
-def _finished(pixels: Pixels, look: _Look, settings: Settings) -> Pixels:
+def _finished(pixels: Pixels, look: _Look, settings: ScratchSettings) -> Pixels:
     height, width, channels = pixels.shape
     canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
     row_bytes = width * channels * BYTES_PER_SAMPLE

@@ -19,7 +19,7 @@ from psycopg2 import extensions
 from psycopg2.errors import ProgramLimitExceeded, QueryCanceled, StatementTooComplex
 
 from shared.errors import DatabaseUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings
 
 CONNECT_S = 3
 STATEMENT_S = 8
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class ConnectionPool:
     """Thread-safe. Connects when it is first used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuditLogSettings) -> None:
         self._settings = settings
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         self._slots = threading.Semaphore(CONNECTIONS)
@@ -120,7 +120,7 @@ class ConnectionPool:
             self._slots.release()
 
 
-def connect(settings: Settings, statement_s: int = STATEMENT_S) -> Connection:
+def connect(settings: AuditLogSettings, statement_s: int = STATEMENT_S) -> Connection:
     """A new connection. A statement may take `statement_s` seconds; 0 is no limit.
 
     Raises `DatabaseUnavailable` without a URL, and psycopg2's own errors.

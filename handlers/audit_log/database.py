@@ -31,7 +31,7 @@ from handlers.audit_log.connections import VALUE_ERRORS, ConnectionPool, Cursor
 from handlers.audit_log.values import Ending, Filter, Written
 from shared.errors import Code
 from shared.runtime.failpoints import passing
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings
 from shared.runtime.telemetry import logger
 from shared.uploads.messages import LogEvent
 from shared.uploads.ref import UploadRef
@@ -57,7 +57,7 @@ class AuditLog:
     `DatabaseUnavailable` within seconds.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuditLogSettings) -> None:
         self._pool = ConnectionPool(settings)
         self._months: set[tuple[int, int]] = set()
         """Months whose partition is known to be there."""

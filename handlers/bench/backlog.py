@@ -34,7 +34,7 @@ from shared.broker.consumer import Consumer, Delivery
 from shared.broker.depth import Backlog
 from shared.broker.depth import backlog as unsettled
 from shared.broker.publisher import BATCH, Publisher
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings, Settings
 from shared.uploads.messages import RestoreTask
 
 PREFETCH = 3
@@ -205,7 +205,7 @@ def _recorder(settings: Settings) -> Iterator[int]:
         process.wait()
 
 
-def _broker(settings: Settings) -> dict[str, int]:
+def _broker(settings: BrokerSettings) -> dict[str, int]:
     """The broker's process, if it is on this machine and may be looked at."""
     port = urlsplit(settings.broker_url.get_secret_value()).port
     with suppress(psutil.Error):

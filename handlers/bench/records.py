@@ -25,7 +25,7 @@ from handlers.processes.recorder import Recorder
 from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings, Settings
 from shared.uploads import identity
 from shared.uploads.messages import LogEvent, Status
 
@@ -72,7 +72,7 @@ class RowByRow:
     columns and keeps no order.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuditLogSettings) -> None:
         self._connection = connect(settings)
 
     def write(self, events: Sequence[LogEvent]) -> Written:

@@ -27,7 +27,7 @@ from handlers.bench.figures import Figures, Spread, percentile
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, StoreSettings
 
 BYTES = 1_000_000
 WARM_UP = 5
@@ -135,7 +135,7 @@ def _decide(event: UploadEvent, ctx: Context) -> None:
     assert not decision.repeated
 
 
-def _plain_client(settings: Settings) -> Any:
+def _plain_client(settings: StoreSettings) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint_url or None,

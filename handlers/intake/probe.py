@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from handlers.intake import headers
 from handlers.intake.headers import Broken, EndOfData, Forward, Header
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import PhotoLimitSettings
 
 ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC and AVIF"
 
@@ -25,7 +25,10 @@ class Probed:
 
 
 def probe(
-    chunks: Iterator[bytes], settings: Settings, scale: float, told_bytes: int = 0
+    chunks: Iterator[bytes],
+    settings: PhotoLimitSettings,
+    scale: float,
+    told_bytes: int = 0,
 ) -> Probed:
     """Read the body to its end. `scale`: output side over input side, for the limit of
     the output. `told_bytes`: the size that the store tells, which spares reading what
@@ -73,7 +76,7 @@ def _walk(parser: headers.Parser, stream: Forward, check: headers.Found) -> None
         raise PermanentError(Code.ANIMATED, detail)
 
 
-def _check_size(header: Header, settings: Settings, scale: float) -> None:
+def _check_size(header: Header, settings: PhotoLimitSettings, scale: float) -> None:
     width, height = header.width, header.height
     if not width or not height:
         detail = f"the {header.format} file claims a size of {width} x {height} pixels; it is damaged"

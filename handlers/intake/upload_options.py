@@ -17,7 +17,7 @@ from shared import workflows
 from shared.broker.topology import lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
 from shared.uploads import identity
 from shared.uploads.messages import Priority
 
@@ -49,7 +49,7 @@ class Order:
     workflow: workflows.ResolvedWorkflow
 
 
-def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
+def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -> str:
     """Whose upload it is: `user` of the metadata, or the pseudonym in
     `users/{user_hash}/…`, or `anonymous`.
 
@@ -64,7 +64,7 @@ def user_hash(key: str, metadata: Mapping[str, str], settings: Settings) -> str:
     )
 
 
-def lane(user: str, settings: Settings) -> int:
+def lane(user: str, settings: AccessSettings) -> int:
     """The lane in which this user's photos wait; `user`: the pseudonym."""
     nobody = identity.user_hash(
         identity.ANONYMOUS, settings.pepper.get_secret_value().encode()
@@ -72,7 +72,7 @@ def lane(user: str, settings: Settings) -> int:
     return 0 if user == nobody else lane_of(user)
 
 
-def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
+def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Order:
     """Raises `PermanentError`: `bad_metadata`, `unknown_workflow`, `bad_parameter`,
     each with the rule.
     """
@@ -94,7 +94,7 @@ def order(key: str, metadata: Mapping[str, str], settings: Settings) -> Order:
     return Order(cast(Priority, priority), resolved)
 
 
-def callback(metadata: Mapping[str, str], settings: Settings) -> str | None:
+def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | None:
     """Whom to call at the end. Raises `PermanentError(bad_parameter)` for where no call
     may go.
     """

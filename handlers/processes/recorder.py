@@ -27,7 +27,7 @@ from shared.runtime import operations
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.retry import RetryPolicy
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AuditLogSettings, Settings
 from shared.runtime.telemetry import METRICS, logger
 
 DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0, max_attempts=1_000_000)
@@ -64,7 +64,7 @@ class Recorder:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: AuditLogSettings,
         audit_log: EventWriter,
         stop: threading.Event,
         figures: RecorderFigures | None = None,

@@ -9,7 +9,7 @@ from typing import Literal
 from shared.broker.consumer import Delivery
 from shared.errors import Code, ObjectRefused, PermanentError, TransientError
 from shared.runtime.retry import RetryPolicy
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AttemptSettings
 from shared.runtime.telemetry import logger
 
 FailureEvent = Literal["notification.failed", "callback.message_failed"]
@@ -19,7 +19,7 @@ FailureEvent = Literal["notification.failed", "callback.message_failed"]
 def settle_with_retry(
     delivery: Delivery,
     handle: Callable[[], object],
-    settings: Settings,
+    settings: AttemptSettings,
     stop: threading.Event,
     failure_event: FailureEvent,
 ) -> None:

@@ -12,7 +12,7 @@ from handlers import metrics
 from handlers.reconcile.report import Look, SweepReport
 from shared.broker.depth import depth
 from shared.errors import BrokerUnavailable
-from shared.runtime.settings import Settings
+from shared.runtime.settings import BrokerSettings
 from shared.runtime.telemetry import METRICS
 
 QUEUE_MESSAGES = "darkroom_queue_messages"
@@ -63,7 +63,7 @@ class QueueDepths(Collector):
     figures while the broker is away.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
 
     def describe(self) -> Iterator[GaugeMetricFamily]:

@@ -187,12 +187,12 @@ class DueRetries:
         uploads = self._ctx.uploads
         try:
             receipt = uploads.receipt(seen.claim.note.upload_id)
-            outcome = uploads.outcome(receipt)
+            has_ended = uploads.seems_ended(receipt)
         except NotFound:
             return self._drop(task_id, seen)
         except PermanentError:
             return False  # the stage of the receipts repairs it
-        if receipt.task_id != task_id or outcome:
+        if receipt.task_id != task_id or has_ended:
             return self._drop(task_id, seen)
         passing("sweep.before_publish")
         self._ctx.publisher.publish(_queue_of(receipt), receipt.restore_task.encode())

@@ -105,7 +105,7 @@ def restore_shared(sweep: PassContext, entry: Entry) -> bool:
     ctx, upload_id = sweep.ctx, text(entry.upload)
     try:
         receipt = ctx.uploads.receipt(upload_id)
-        if receipt.decision != "duplicate" or ctx.uploads.outcome(receipt):
+        if receipt.decision != "duplicate" or ctx.uploads.seems_ended(receipt):
             return False
     except PermanentError:
         return True  # gone or damaged meanwhile: the next pass sees to it
@@ -134,7 +134,7 @@ def _waiting_receipt(
 ) -> Receipt | None:
     try:
         receipt = ctx.uploads.receipt(upload_id)
-        if receipt.decision != "queued" or ctx.uploads.outcome(receipt):
+        if receipt.decision != "queued" or ctx.uploads.seems_ended(receipt):
             return None
     except PermanentError:
         return None

@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from shared.runtime.settings import Settings
+from shared.runtime.settings import WebhookSettings
 
 JITTER = 0.2
 """Each wait varies by this fraction, so that receivers which failed together are not
@@ -21,7 +21,7 @@ class Schedule:
     waits_s: tuple[float, ...]
 
     @classmethod
-    def of(cls, settings: Settings) -> Schedule:
+    def of(cls, settings: WebhookSettings) -> Schedule:
         waits = re.split(r"[ ,]+", settings.callback_retry_s)
         return cls(tuple(float(wait) for wait in waits))
 

@@ -24,7 +24,7 @@ from handlers.webhooks import signing
 from shared import __version__
 from shared.callback_guard import Address, Lookup, Target, check_url, resolve
 from shared.errors import Code, TransientError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import WebhookSettings
 from shared.s3.clock import Clock
 
 MAX_RESPONSE_BYTES = 64 << 10
@@ -40,7 +40,7 @@ class Sender:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WebhookSettings,
         clock: Clock,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,

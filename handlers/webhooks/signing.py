@@ -11,13 +11,13 @@ import hmac
 from datetime import datetime
 
 from shared.errors import SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import WebhookSettings
 
 PREFIX = "whsec_"
 KEY_BYTES = range(24, 65)
 
 
-def keys_of(settings: Settings) -> list[bytes]:
+def keys_of(settings: WebhookSettings) -> list[bytes]:
     """The keys that sign, one or more. Raises `SettingsError`."""
     keys = [
         _key(secret) for secret in settings.webhook_secret.get_secret_value().split()
@@ -29,7 +29,7 @@ def keys_of(settings: Settings) -> list[bytes]:
     return keys
 
 
-def secret_of(settings: Settings, user_hash: str) -> str:
+def secret_of(settings: WebhookSettings, user_hash: str) -> str:
     """The secret that signs the calls of one user's photos only. Raises
     `SettingsError`.
     """

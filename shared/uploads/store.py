@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from shared.errors import NotFound, PermanentError
+from shared.errors import NotFound, ObjectUnreadable, PermanentError
 from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import ObjectStore
@@ -54,6 +54,21 @@ class UploadStore:
         """How the upload ended, as far as documents that can be read say so."""
         record = self.readable_record(receipt.task_id) if receipt.task_id else None
         return outcome_of(receipt, record, self.reason_of(receipt.ref))
+
+    def seems_ended(self, receipt: Receipt) -> bool:
+        """Whether the upload has an outcome. A record or a reason that the store does not
+        give, but has, counts as one.
+
+        Raises `PermanentError(bad_document)`, as `outcome` does.
+        """
+        try:
+            return self.outcome(receipt) is not None
+        except ObjectUnreadable:
+            reason_key = keys.reason(receipt.upload_id)
+            return (
+                self.has_record(receipt.task_id or "")
+                or self._head(self._quarantine, reason_key) is not None
+            )
 
     # Reading
 
@@ -103,11 +118,11 @@ class UploadStore:
 
     def receipt_info(self, upload_id: str) -> ObjectInfo | None:
         """What the store says of a receipt; None: there is none."""
-        return self._head(keys.receipt(upload_id))
+        return self._head(self._results, keys.receipt(upload_id))
 
     def has_record(self, task_id: str) -> bool:
         """Whether there is a record of the task, damaged or not."""
-        return self._head(keys.record(task_id)) is not None
+        return self._head(self._results, keys.record(task_id)) is not None
 
     def is_withdrawn(self, upload: Receipt | Reason) -> bool:
         """Whether the owner cancelled or erased this upload.
@@ -177,9 +192,9 @@ class UploadStore:
     def _read(self, kind: type[D], bucket: str, key: str) -> D:
         return kind.from_bytes(self._objects.read(bucket, key), key)
 
-    def _head(self, key: str) -> ObjectInfo | None:
+    def _head(self, bucket: str, key: str) -> ObjectInfo | None:
         try:
-            return self._objects.head(self._results, key)
+            return self._objects.head(bucket, key)
         except NotFound:
             return None
 

@@ -24,7 +24,7 @@ from handlers.http.auth.principal import Principal
 from handlers.intake import upload_options
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, UploadSettings, WebhookSettings
 from shared.s3 import upload_forms
 from shared.s3.presign import META, Multipart, Presigner, Upload
 
@@ -92,14 +92,16 @@ async def sign(
     return signed
 
 
-def _check_size(request: UploadRequest, settings: Settings) -> None:
+def _check_size(request: UploadRequest, settings: UploadSettings) -> None:
     most = settings.max_upload_bytes
     if request.bytes and request.bytes > most:
         detail = f"{request.bytes:,} bytes; an upload may have {most:,} (DARKROOM_MAX_UPLOAD_BYTES)"
         raise PermanentError(Code.TOO_LARGE, detail)
 
 
-def _callback(request: UploadRequest, principal: Principal, settings: Settings) -> str:
+def _callback(
+    request: UploadRequest, principal: Principal, settings: WebhookSettings
+) -> str:
     callback = request.callback
     if callback is None:
         callback = principal.callback
@@ -118,7 +120,7 @@ def _check_metadata(metadata: dict[str, str]) -> None:
         raise PermanentError(Code.BAD_METADATA, detail)
 
 
-def _is_large(upload: Upload, settings: Settings) -> bool:
+def _is_large(upload: Upload, settings: UploadSettings) -> bool:
     return upload.bytes is not None and upload.bytes > settings.multipart_bytes
 
 

@@ -13,7 +13,7 @@ from handlers.http.auth.principal import SCOPES, Principal
 from handlers.http.auth.tokens import InvalidToken, Tokens
 from handlers.http.problems import Problem
 from shared import access
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AccessSettings
 from shared.uploads import identity
 
 UNKNOWN = "it is unknown"
@@ -109,7 +109,7 @@ def _unauthorized(detail: str, error: str = "") -> Problem:
     return Problem(401, detail, "unauthorized", headers)
 
 
-def _operator(settings: Settings) -> Principal:
+def _operator(settings: AccessSettings) -> Principal:
     return Principal(
         user_hash=_user_hash("operator", settings),
         operator=True,
@@ -118,7 +118,7 @@ def _operator(settings: Settings) -> Principal:
     )
 
 
-def _anonymous(settings: Settings) -> Principal:
+def _anonymous(settings: AccessSettings) -> Principal:
     return Principal(
         user_hash=_user_hash(identity.ANONYMOUS, settings),
         operator=False,
@@ -127,6 +127,6 @@ def _anonymous(settings: Settings) -> Principal:
     )
 
 
-def _user_hash(name: str, settings: Settings) -> str:
+def _user_hash(name: str, settings: AccessSettings) -> str:
     pepper = settings.pepper.get_secret_value().encode()
     return identity.user_hash(name, pepper)

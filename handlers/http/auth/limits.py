@@ -20,7 +20,7 @@ from handlers.http.auth.limit_store import LimitStore
 from handlers.http.auth.principal import Principal
 from handlers.http.auth.queued_photos import RETRY_S, Count, QueuedPhotos
 from handlers.http.problems import Problem
-from shared.runtime.settings import Settings
+from shared.runtime.settings import RateLimitSettings
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
 from shared.uploads import identity
@@ -46,7 +46,7 @@ class Limits:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RateLimitSettings,
         clock: Clock,
         count: Count,
         store: LimitStore | None = None,

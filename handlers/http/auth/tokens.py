@@ -19,7 +19,7 @@ from handlers.http.auth.jwks import KINDS, KeySet
 from handlers.http.auth.principal import Principal
 from shared.access import USUAL
 from shared.errors import SettingsError
-from shared.runtime.settings import Settings
+from shared.runtime.settings import AccessSettings
 from shared.s3.clock import Clock
 from shared.uploads import identity
 
@@ -57,7 +57,7 @@ class InvalidToken(Exception):
 class Tokens:
     """Checks tokens. Raises `SettingsError` where the settings leave anything open."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: AccessSettings, clock: Clock) -> None:
         self._secret = settings.jwt_secret.get_secret_value()
         self._algorithms = _algorithms(settings)
         self._issuer = settings.jwt_issuer
@@ -156,7 +156,7 @@ def _is_time(value: object) -> bool:
     return 0 <= value <= LAST_S
 
 
-def _algorithms(settings: Settings) -> tuple[str, ...]:
+def _algorithms(settings: AccessSettings) -> tuple[str, ...]:
     """The allowed algorithms: those that are set, or all that fit the kind of key. None
     at all: tokens are not accepted.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.runtime.settings.base import Bytes, Seconds, SettingsGroup
+from shared.runtime.settings.engine import ScratchSettings
 from shared.runtime.settings.limits import PhotoLimitSettings
 
 
@@ -25,7 +26,7 @@ class LabelSettings(SettingsGroup):
     )
 
 
-class CodecSettings(PhotoLimitSettings):
+class CodecSettings(ScratchSettings, PhotoLimitSettings):
     """How photos are decoded and results encoded."""
 
     decode_memory_bytes: Bytes = Field(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.errors import Code, NotFound, PermanentError
+from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.claims import ClaimNote
@@ -24,6 +24,7 @@ from shared.uploads.outcome import Outcome
 from shared.uploads.ref import UploadRef, version_of
 from shared.uploads.store import UploadStore
 from tests.support.fakes import MemoryStore
+from tests.support.refusals import BROKEN
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=1)
@@ -305,3 +306,21 @@ def test_the_same_bytes_put_again_are_another_upload(objects: MemoryStore) -> No
     one, other = UploadRef.of_object(first), UploadRef.of_object(second)
     assert one.upload_id == other.upload_id
     assert one != other
+
+
+@pytest.mark.parametrize("kind", ["record", "reason"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_the_store_does_not_give_counts_if_it_is_there(
+    objects: MemoryStore, uploads: UploadStore, kind: str, is_there: bool
+) -> None:
+    """A photo is neither begun again nor forgotten for a key that is refused."""
+    asked = receipt("queued")
+    bucket = "results" if kind == "record" else "quarantine"
+    key = keys.record(TASK) if kind == "record" else keys.reason(UPLOAD)
+    if is_there:
+        objects.put(bucket, key, b"{", "application/json")
+    objects.put(bucket, "other/key", b"{", "application/json")
+    objects.refuse(bucket, key, BROKEN, "GET")
+    with pytest.raises(ObjectUnreadable):
+        uploads.outcome(asked)
+    assert uploads.seems_ended(asked) == is_there
