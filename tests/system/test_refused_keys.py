@@ -37,13 +37,13 @@ LIMITS: dict[str, Any] = {
 }
 SILENCE_S = 1.0
 SHORT = f"""
-from gpu_worker.pipeline import patience
-from shared import client, s3_http
+from gpu_worker.pipeline import retrying
+from shared.s3 import client, http
 from shared.runtime.retry import RetryPolicy
 http.READ_S = client.READ_S = {SILENCE_S}
-patience.HUNG_S = {SILENCE_S / 2}
+retrying.HUNG_S = {SILENCE_S / 2}
 http.RETRY = RetryPolicy(0.01, 0.01, 3)
-patience.POLICY = RetryPolicy(0.01, 0.05, 1_000_000)
+retrying.POLICY = RetryPolicy(0.01, 0.05, 1_000_000)
 """
 KINDS = {
     "forbidden": Fault(403, "AccessDenied"),
