@@ -125,9 +125,11 @@ def _restore_officially(request: Request, engine: engines.Engine) -> np.ndarray:
     import cv2
 
     data = np.frombuffer(request.data, np.uint8)
-    image = np.atleast_3d(np.asarray(cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)))
+    decoded = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
+    image = np.atleast_3d(np.asarray(decoded))
     rgb = np.ascontiguousarray(image[:, :, ::-1])
-    network = engine.load(_first_model(request.workflow))
+    model = _first_model(request.workflow)
+    network = engine.load(model)
     (output,) = network.upscale([rgb], alone=True)
     cv2.imencode(".png", output[:, :, ::-1])
     return np.asarray(output)

@@ -61,7 +61,9 @@ def _lines(options: argparse.Namespace, photos: list[bytes]) -> list[dict[str, A
     for workflow in options.workflows.split(","):
         runs = _measure(workflow, names, photos, options.rounds)
         reference = runs.get(REFERENCE)
-        lines += [figures(run, reference, peak_flops) for run in runs.values()]
+        for run in runs.values():
+            line = figures(run, reference, peak_flops)
+            lines.append(line)
     return lines
 
 
@@ -131,10 +133,14 @@ def _one_round(
 
 def _compare_tiled(run: Run, process: EngineProcess, data: bytes) -> None:
     tile_px = TILE_PX.get(run.workflow, DEFAULT_TILE_PX)
-    tiled = process.restore(Request(run.workflow, data, tile_px))
+    request = Request(run.workflow, data, tile_px)
+    tiled = process.restore(request)
     if tiled.fault:
         return
-    run.tile_max, run.tile_mean = difference(tiled.pixels, run.answers[0].pixels)
+    whole = run.answers[0]
+    gap_max, gap_mean = difference(tiled.pixels, whole.pixels)
+    run.tile_max = gap_max
+    run.tile_mean = gap_mean
 
 
 def _area(data: bytes) -> int:

@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import threading
-from dataclasses import replace
 
 from gpu_worker import abilities, codec
 from gpu_worker.engines import Engine
@@ -50,14 +49,14 @@ class Pipeline:
         self.in_flight = InFlight(settings.max_pixels_in_hand)
         self.pulses = StagePulses(clock, settings.stall_s)
         worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        retrying_store = RetryingStore(store, self.shutdown.forced)
-        self.ctx = Context(
-            settings,
-            retrying_store,
-            RetryingPublisher(publisher, self.shutdown.forced),
-            Claims(retrying_store, settings, worker),
-            clock,
-        )
+        retrying_publisher = RetryingPublisher(publisher, self.shutdown.forced)
+
+        def context() -> Context:
+            retrying_store = RetryingStore(store, self.shutdown.forced)
+            claims = Claims(retrying_store, settings, worker)
+            return Context(settings, retrying_store, retrying_publisher, claims, clock)
+
+        self.ctx = context()
         self.outcomes = Outcomes(self.ctx)
         self.stages = self._stages(engine)
         self.runner = StageRunner(self.ctx, self.outcomes, self.in_flight, self.inbox)
@@ -65,11 +64,8 @@ class Pipeline:
             self.stages, self.runner, self.inbox, self.in_flight, self.shutdown
         )
         self._drain = Drain(self.ctx, self.outcomes, self.in_flight, self.shutdown)
-        # A store with circuits of its own: whatever the stages wait for, leases are
-        # renewed.
-        beside = RetryingStore(store, self.shutdown.forced)
-        claims = Claims(beside, settings, worker)
-        self._renewer = LeaseRenewer(replace(self.ctx, store=beside, claims=claims))
+        # With circuits of its own: whatever the stages wait for, leases are renewed.
+        self._renewer = LeaseRenewer(context())
 
     def start(self, *names: str) -> list[threading.Thread]:
         """Start the loops of these stages, or of all."""
