@@ -2,8 +2,8 @@
 
 A key is `drk_{id}_{secret}`. The bucket holds a document under its id with the SHA-256
 of the secret, never the secret. A slow hash (argon2, bcrypt) protects what people think
-up; these are 256 random bits, which nobody finds by trying, and a fast hash lets the
-door check every request.
+up; these are 256 random bits, which no search finds, and a fast hash allows to check
+every request.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from shared.uploads.documents import Document
 
 Scope = Literal["upload", "read", "delete", "admin"]
 USUAL: tuple[Scope, ...] = ("upload", "read", "delete")
-"""What somebody may do who is told nothing else: everything with photos of their own.
-"""
+"""The scopes of a key that names none: everything with photos of its user's own."""
 
 PREFIX = "keys/"
 _KEY = re.compile(r"drk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})", re.ASCII)
@@ -40,21 +39,19 @@ class ApiKey(Document):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     callback: str | None = None
-    """The URL that is called at the end of uploads that name none themselves."""
+    """The URL of the webhook for uploads that name none themselves."""
 
     def opens(self, secret: str) -> bool:
-        """Is this the secret? In constant time."""
+        """Whether this is the secret; compared in constant time."""
         return compare_digest(_hash(secret), self.hash)
 
     def fault(self, now: datetime) -> Literal["revoked", "expired"] | None:
-        """Why the key is good no more."""
+        """Why the key is no longer good; None while it is."""
         if self.revoked_at is not None and self.revoked_at <= now:
             return "revoked"
-        return (
-            "expired"
-            if self.expires_at is not None and self.expires_at <= now
-            else None
-        )
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return None
 
 
 def mint(
@@ -89,7 +86,7 @@ def is_id(text: str) -> bool:
 
 
 def place(key_id: str) -> str:
-    """Where the document lies."""
+    """The object's name in the bucket for access."""
     return f"{PREFIX}{key_id}.json"
 
 

@@ -34,7 +34,11 @@ class AdmissionControl:
     with 503 and a time, so that none pile up.
     """
 
-    def __init__(self, wait_s: float = WAIT_S, circuit: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        wait_s: float = WAIT_S,
+        circuit: Breaker | None = None,
+    ) -> None:
         self._wait_s = wait_s
         self._circuit = circuit or Breaker(POLICY, FAILURES)
         self._places = anyio.CapacityLimiter(AT_ONCE)

@@ -26,12 +26,19 @@ class CircuitBreakingPublisher:
     published later by the sweep.
     """
 
-    def __init__(self, publisher: Publisher, circuit: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        circuit: Breaker | None = None,
+    ) -> None:
         self._publisher = publisher
         self._circuit = circuit or Breaker(POLICY)
 
     def publish(
-        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        queue: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Raises `BrokerUnavailable`."""
         self._call(lambda: self._publisher.publish(queue, body, headers))
@@ -51,7 +58,11 @@ class CircuitBreakingPublisher:
         call_admitted(self._circuit, call, Code.BROKER_UNAVAILABLE)
 
 
-def call_admitted(circuit: Breaker, call: Callable[[], T], away: Code) -> T:
+def call_admitted(
+    circuit: Breaker,
+    call: Callable[[], T],
+    away: Code,
+) -> T:
     """Make a call that `circuit` has admitted, and report its outcome to the circuit.
 
     `away` is the code of the error that says that the service is away; any other error
@@ -69,7 +80,10 @@ def call_admitted(circuit: Breaker, call: Callable[[], T], away: Code) -> T:
     return result
 
 
-def _report_failure(circuit: Breaker, error: TransientError) -> None:
+def _report_failure(
+    circuit: Breaker,
+    error: TransientError,
+) -> None:
     delay_s = circuit.failed()
     if delay_s:
         logger().warning(

@@ -25,7 +25,11 @@ router = APIRouter(include_in_schema=False)
 class NotificationReceiver:
     """Authorises a notification and decides on its uploads."""
 
-    def __init__(self, ctx: Context, record_failure: RecordFailure) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        record_failure: RecordFailure,
+    ) -> None:
         self._ctx = ctx
         self._record_failure = record_failure
         self._admission = AdmissionControl()
@@ -67,7 +71,10 @@ async def probe() -> Response:
 
 
 @router.api_route("/events/storage", methods=["POST", "PUT"])
-async def receive(request: Request, receiver: Receiver) -> Response:
+async def receive(
+    request: Request,
+    receiver: Receiver,
+) -> Response:
     """The decisions on the uploads of one notification."""
     decisions = await receiver.receive(request)
     return JSONResponse({"decisions": [asdict(decision) for decision in decisions]})

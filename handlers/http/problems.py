@@ -115,7 +115,10 @@ def _darkroom(_request: Request, error: Exception) -> Response:
     return response(of_error(error))
 
 
-def _validation(_request: Request, error: Exception) -> Response:
+def _validation(
+    _request: Request,
+    error: Exception,
+) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
@@ -136,18 +139,24 @@ def _methods(request: Request) -> list[str]:
     """All methods of the requested path, by the API's description. (A route that did not
     match knows its own methods only.)
     """
-    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    description = request.app.openapi()
+    requested = request.url.path
     methods: set[str] = set()
-    for path, operations in paths.items():
+    for path, operations in description["paths"].items():
         pattern, _, _ = compile_path(path)
-        if pattern.match(request.url.path):
-            methods |= {method.upper() for method in operations}
-    return sorted(methods)
+        if pattern.match(requested):
+            methods.update(operations)
+    return sorted(method.upper() for method in methods)
 
 
 def _bug(request: Request, error: Exception) -> Response:
     # The pattern of the route: the requested path itself may hold anything.
     route = getattr(request.scope.get("route"), "path", "?")
-    logger().error("request.failed", method=request.method, route=route, exc_info=error)
+    logger().error(
+        "request.failed",
+        method=request.method,
+        route=route,
+        exc_info=error,
+    )
     detail = "this is a fault of ours; it has been logged"
     return response(Problem(500, detail, Code.INTERNAL))

@@ -25,14 +25,25 @@ Question = Callable[[], object]
 def checks_of(ctx: Context) -> Mapping[str, Check]:
     """Checks of what an upload needs: both buckets, and the broker."""
 
+    settings = ctx.settings
+
     def storage() -> None:
-        for bucket in (ctx.settings.bucket_uploads, ctx.settings.bucket_results):
-            next(iter(ctx.store.list(bucket, "readiness/")), None)
+        _list(ctx, settings.bucket_uploads)
+        _list(ctx, settings.bucket_results)
 
     def broker() -> None:
-        depth.check(ctx.settings)
+        depth.check(settings)
 
-    return {"storage": Check(storage), "broker": Check(broker)}
+    return {
+        "storage": Check(storage),
+        "broker": Check(broker),
+    }
+
+
+def _list(ctx: Context, bucket: str) -> None:
+    """One request of a listing. Raises `StorageUnavailable`."""
+    objects = ctx.store.list(bucket, "readiness/")
+    next(iter(objects), None)
 
 
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, bool]:
@@ -84,5 +95,9 @@ class Check:
 
         # Not a pool: its threads would keep the process from leaving while a service
         # hangs.
-        threading.Thread(target=run, name="readiness", daemon=True).start()
+        threading.Thread(
+            target=run,
+            name="readiness",
+            daemon=True,
+        ).start()
         return answer

@@ -24,7 +24,11 @@ def has_body(scope: Scope) -> bool:
     return headers.get(b"content-length", b"") not in (b"", b"0")
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    max_bytes: int,
+) -> bytes:
     """The whole body; reading stops as soon as it is too large or too slow.
 
     Raises `Problem` 413 above `max_bytes`, and 408 for a body that is not there within
@@ -45,7 +49,7 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _too_slow()  # nobody is left to read the answer
+            raise _too_slow()  # the client has left
         body += message.get("body", b"")
         if len(body) > max_bytes:
             raise _too_large(max_bytes)

@@ -136,7 +136,7 @@ def _server(ctx: Context, consumer: QueueConsumer) -> Server:
 def _start_clock(ctx: Context, stop: threading.Event) -> None:
     """Keep the store's time known on a thread of its own.
 
-    Every response of the store tells its time; a process that does nothing but sign
+    Every response of the store carries its time; a process that does nothing but sign
     tickets needs no response, and would not notice that its own clock is wrong.
     """
 

@@ -92,7 +92,11 @@ class Sender:
         ):
             yield sock
 
-    def _secured(self, plain: socket.socket, target: Target) -> socket.socket:
+    def _secured(
+        self,
+        plain: socket.socket,
+        target: Target,
+    ) -> socket.socket:
         """A second handle of the socket, with TLS for https: `plain` stays usable for the
         cut-off.
         """
@@ -104,7 +108,10 @@ class Sender:
 
 
 @contextmanager
-def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
+def _cut_off(
+    sock: socket.socket,
+    ends_at: float,
+) -> Iterator[None]:
     """Shuts `sock` down at `ends_at` (monotonic); what fails from then on raises
     `TimeoutError`.
     """
@@ -128,7 +135,11 @@ def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _connect(target: Target, addresses: list[Address], ends_at: float) -> socket.socket:
+def _connect(
+    target: Target,
+    addresses: list[Address],
+    ends_at: float,
+) -> socket.socket:
     """Connect to one of exactly these addresses. Raises `OSError`."""
     fault: OSError = TimeoutError()
     for address in addresses[:ADDRESSES]:
@@ -145,7 +156,10 @@ def _connect(target: Target, addresses: list[Address], ends_at: float) -> socket
     raise fault
 
 
-def _headers(target: Target, signed: Mapping[str, str]) -> dict[str, str]:
+def _headers(
+    target: Target,
+    signed: Mapping[str, str],
+) -> dict[str, str]:
     return {
         "Host": target.authority,
         "User-Agent": f"darkroom/{__version__}",
@@ -180,7 +194,11 @@ class _CappedResponse(HTTPResponse):
     whole one.
     """
 
-    def __init__(self, sock: socket.socket, method: str | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        method: str | None = None,
+    ) -> None:
         super().__init__(cast(socket.socket, _Capped(sock)), method=method)
 
 

@@ -88,13 +88,23 @@ class Presigner:
         self._of_tickets = for_tickets(settings)
         self._bucket_url = cache(self._find_bucket_url)
 
-    def get(self, bucket: str, key: str, expires_s: int, now: datetime) -> str:
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        expires_s: int,
+        now: datetime,
+    ) -> str:
         """A URL with which anybody may GET this object; it need not exist."""
         signer = _UrlSigner(self._credentials, self._settings, expires_s, now)
         return signer.sign("GET", self._url(bucket, key))
 
     def form(
-        self, upload: Upload, max_bytes: int, expires_s: int, now: datetime
+        self,
+        upload: Upload,
+        max_bytes: int,
+        expires_s: int,
+        now: datetime,
     ) -> tuple[str, dict[str, str]]:
         """URL and fields of a form; the store refuses a file of no or more than
         `max_bytes` bytes.
@@ -120,7 +130,10 @@ class Presigner:
         return self._bucket_url(upload.bucket), fields
 
     def put(
-        self, upload: Upload, expires_s: int, now: datetime
+        self,
+        upload: Upload,
+        expires_s: int,
+        now: datetime,
     ) -> tuple[str, dict[str, str]]:
         """URL and headers of a PUT, which overwrites nothing. A size that is known is
         signed as well.
@@ -137,7 +150,11 @@ class Presigner:
         return signer.sign("PUT", url, headers), headers
 
     def multipart(
-        self, upload: Upload, part_bytes: int, expires_s: int, now: datetime
+        self,
+        upload: Upload,
+        part_bytes: int,
+        expires_s: int,
+        now: datetime,
     ) -> Multipart:
         """Begin an upload in parts, of `upload.bytes` in all. Raises
         `StorageUnavailable`.
@@ -173,7 +190,11 @@ class Presigner:
             raise StorageUnavailable(detail) from error
         return begun["UploadId"]
 
-    def _upload_signer(self, expires_s: int, now: datetime) -> _UrlSigner:
+    def _upload_signer(
+        self,
+        expires_s: int,
+        now: datetime,
+    ) -> _UrlSigner:
         credentials = self._ticket_credentials
         return _UrlSigner(credentials, self._settings, expires_s, now)
 
@@ -241,7 +262,10 @@ class _UrlSigner(S3SigV4QueryAuth):
 
 
 def _policy(
-    upload: Upload, fields: Mapping[str, str], max_bytes: int, expires_at: datetime
+    upload: Upload,
+    fields: Mapping[str, str],
+    max_bytes: int,
+    expires_at: datetime,
 ) -> str:
     """The policy of a form, in Base64: every field exactly as it is."""
     conditions: list[Any] = [

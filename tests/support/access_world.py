@@ -1,4 +1,4 @@
-"""The whole app in memory, behind its gate, and keys to it."""
+"""The whole app in memory, with its authentication, and keys to it."""
 
 from __future__ import annotations
 

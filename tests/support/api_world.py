@@ -1,4 +1,4 @@
-"""The API on the real store and the real log, asked by whomever a test names; the
+"""The API on the real store and the real log, with the principal that a test names; the
 broker is a list.
 """
 
@@ -71,7 +71,7 @@ class ApiWorld:
         return self.decide(key)
 
     def decide(self, key: str) -> Receipt:
-        """What the handler decides on what lies at a key, with the log told."""
+        """What the handler decides on what lies at a key, with its event in the log."""
         decision = on_upload(
             UploadEvent(self.settings.bucket_uploads, key, "create"), self.ctx
         )

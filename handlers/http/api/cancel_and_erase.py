@@ -22,7 +22,11 @@ from shared.uploads.documents import Receipt
 __all__ = ["cancel", "erase", "erase_rejected"]
 
 
-def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
+def cancel(
+    ctx: Context,
+    task_id: str,
+    uploads: Sequence[Receipt],
+) -> None:
     """End the uploads that have not ended. Raises `Problem` 409 where the task ended
     otherwise.
     """
@@ -44,7 +48,11 @@ def cancel(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
         erasure.end(ctx, receipt, Code.CANCELLED)
 
 
-def erase_rejected(ctx: Context, receipt: Receipt, original: ObjectInfo | None) -> None:
+def erase_rejected(
+    ctx: Context,
+    receipt: Receipt,
+    original: ObjectInfo | None,
+) -> None:
     """Erase an upload that never became a task.
 
     `original` is None if it was deleted when the upload was rejected; otherwise it goes

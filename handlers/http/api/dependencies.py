@@ -26,7 +26,10 @@ async def services(request: Request) -> Services:
     return found
 
 
-async def admitted(request: Request, _: BearerCredential = None) -> Admitted:
+async def admitted(
+    request: Request,
+    _: BearerCredential = None,
+) -> Admitted:
     """The request as `AuthMiddleware` admitted it.
 
     Raises `Problem` 401 where no middleware stands before the route: it is closed then.

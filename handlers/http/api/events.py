@@ -44,7 +44,10 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=40)
     response_class=Response,
 )
 async def events(
-    task_id: UUID, api: Api, principal: Reader, last_event_id: LastEventId = None
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """How the photo comes along, as it happens."""
     receipt = await run_sync(api.ownership.one, principal, task_id)

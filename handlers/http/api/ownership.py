@@ -30,7 +30,11 @@ class Ownership:
     A hint covers the moment in which the audit log does not know of a new photo yet.
     """
 
-    def __init__(self, ctx: Context, audit_log: AuditLog) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        audit_log: AuditLog,
+    ) -> None:
         self._ctx = ctx
         self._audit_log = audit_log
         self._hints: OrderedDict[str, str] = OrderedDict()
@@ -43,7 +47,11 @@ class Ownership:
             if len(self._hints) > HINTS:
                 self._hints.popitem(last=False)
 
-    def one(self, principal: Principal, task_id: UUID) -> Receipt:
+    def one(
+        self,
+        principal: Principal,
+        task_id: UUID,
+    ) -> Receipt:
         """Any upload of a task. Raises `Problem` 404; `DatabaseUnavailable` where only
         the audit log could tell.
         """
@@ -51,14 +59,22 @@ class Ownership:
             return receipt
         raise _unknown(task_id)
 
-    def every(self, principal: Principal, task_id: UUID) -> list[Receipt]:
+    def every(
+        self,
+        principal: Principal,
+        task_id: UUID,
+    ) -> list[Receipt]:
         """All uploads of a task. Raises like `one`."""
         receipts = list(self._visible(principal, str(task_id)))
         if not receipts:
             raise _unknown(task_id)
         return receipts
 
-    def _visible(self, principal: Principal, task_id: str) -> Iterator[Receipt]:
+    def _visible(
+        self,
+        principal: Principal,
+        task_id: str,
+    ) -> Iterator[Receipt]:
         is_known = False
         for upload_id in _distinct(self._upload_ids(task_id)):
             for receipt in self._of_task(upload_id, task_id):
@@ -68,7 +84,11 @@ class Ownership:
         if not is_known:
             yield from self._by_record(principal, task_id)
 
-    def _of_task(self, upload_id: str, task_id: str) -> Iterator[Receipt]:
+    def _of_task(
+        self,
+        upload_id: str,
+        task_id: str,
+    ) -> Iterator[Receipt]:
         """The latest receipt of this task at the place of an upload; beside it the
         latest of all, where the audit log has one row for both.
         """
@@ -83,7 +103,11 @@ class Ownership:
         if latest is not found and _share_a_row(latest, found):
             yield latest
 
-    def _by_record(self, principal: Principal, task_id: str) -> Iterator[Receipt]:
+    def _by_record(
+        self,
+        principal: Principal,
+        task_id: str,
+    ) -> Iterator[Receipt]:
         """The receipt that a record implies: it is lost, or an earlier release wrote
         that of a later upload over it.
         """

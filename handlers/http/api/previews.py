@@ -92,7 +92,10 @@ class PreviewRequest(BaseModel):
     params: dict[str, Any] = {}
     region: Region | None = None
     max_px: int | None = Field(
-        None, ge=16, le=2048, description="Longer side before the work [px]."
+        None,
+        ge=16,
+        le=2048,
+        description="Longer side before the work [px].",
     )
 
     @model_validator(mode="after")
@@ -120,9 +123,12 @@ class Begun(BaseModel):
 
 @router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
 def begin_preview(
-    wanted: PreviewRequest, api: Api, count: CountPreview, principal: Uploader
+    wanted: PreviewRequest,
+    api: Api,
+    count: CountPreview,
+    principal: Uploader,
 ) -> Begun:
-    """Begin a preview, before all bulk work; its task is asked for, watched and fetched
+    """Begin a preview, before all bulk work; its task is read, watched and fetched
     like any other.
     """
     workflow = workflows.resolve(wanted.workflow, wanted.params)
@@ -156,7 +162,10 @@ def _check_can_be_previewed(photo: Receipt) -> None:
 
 
 def _receipt(
-    ctx: Context, photo: Receipt, spec: PreviewSpec, workflow: ResolvedWorkflow
+    ctx: Context,
+    photo: Receipt,
+    spec: PreviewSpec,
+    workflow: ResolvedWorkflow,
 ) -> Receipt:
     """The receipt of a preview of `photo`."""
     task_id = identity.preview_id(
@@ -189,7 +198,11 @@ def _photo_id(photo: Receipt) -> str:
 
 
 @contextmanager
-def _admitted(api: Services, principal: Principal, receipt: Receipt) -> Iterator[None]:
+def _admitted(
+    api: Services,
+    principal: Principal,
+    receipt: Receipt,
+) -> Iterator[None]:
     """Count the preview as one under way, unless it is not begun after all.
 
     Raises `Problem` 429 where too many of the user are.
@@ -217,10 +230,13 @@ def _pixels(spec: PreviewSpec, photo: Receipt) -> int:
     if spec.region:
         return spec.region.width * spec.region.height
     longest = spec.max_px or MAX_PX
-    width = photo.source.width or longest
-    height = photo.source.height or longest
+    source = photo.source
+    width = source.width or longest
+    height = source.height or longest
     scale = min(1.0, longest / max(width, height))
-    return max(1, round(width * scale)) * max(1, round(height * scale))
+    scaled_width = max(1, round(width * scale))
+    scaled_height = max(1, round(height * scale))
+    return scaled_width * scaled_height
 
 
 def _has_ended(ctx: Context, receipt: Receipt) -> bool:
@@ -233,13 +249,17 @@ def _has_ended(ctx: Context, receipt: Receipt) -> bool:
     return ctx.uploads.receipt_info(receipt.upload_id) is None
 
 
-def _publish(ctx: Context, receipt: Receipt, photo_id: str) -> None:
+def _publish(
+    ctx: Context,
+    receipt: Receipt,
+    photo_id: str,
+) -> None:
     """Begin the preview; one that failed before begins anew. Raises
     `BrokerUnavailable`: then nothing is promised.
     """
     ctx.uploads.delete_reason(receipt.upload_id)
     ctx.uploads.write_receipt(receipt)
-    # Asked after the receipt is written, not before: an erasure first ends the photo
+    # Read after the receipt is written, not before: an erasure first ends the photo
     # and then looks for previews.
     photo = UploadRef(photo_id, receipt.source.upload_time)
     reason = ctx.uploads.reason_of(photo)
@@ -249,7 +269,11 @@ def _publish(ctx: Context, receipt: Receipt, photo_id: str) -> None:
     ctx.publisher.publish(PREVIEW, receipt.restore_task.encode())
 
 
-def _photo(api: Services, principal: Principal, origin: Origin) -> Receipt:
+def _photo(
+    api: Services,
+    principal: Principal,
+    origin: Origin,
+) -> Receipt:
     """The receipt of the photo. Raises `Problem` 403, 404, and 409 while there is none
     yet.
     """
@@ -265,7 +289,11 @@ def _photo(api: Services, principal: Principal, origin: Origin) -> Receipt:
         raise Problem(409, detail, "too_early") from None
 
 
-def _uploaded(ctx: Context, principal: Principal, origin: Origin) -> ObjectInfo | None:
+def _uploaded(
+    ctx: Context,
+    principal: Principal,
+    origin: Origin,
+) -> ObjectInfo | None:
     if origin.ticket:
         user_hash, _ = tickets.owner(ctx, principal, origin.ticket, None)
         return find(ctx, user_hash, origin.ticket)

@@ -41,7 +41,7 @@ WHY = {
     400: "The body cannot be read as JSON.",
     401: "No key, or one that is wrong, expired or revoked.",
     403: "The key lacks the scope.",
-    404: "There is no such thing, or it is somebody else's.",
+    404: "There is no such thing, or it is another user's.",
     408: "The body did not arrive in time.",
     409: "What is there stands against it.",
     413: "The body is too large.",
@@ -57,8 +57,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that may give `statuses`, beside `ALWAYS`."""
     # Written out, not as `model`: that would promise `application/json` as well.
     schema = ProblemDocument.model_json_schema()
-    content = {"application/problem+json": {"schema": schema}}
+    media = {"schema": schema}
+    content = {"application/problem+json": media}
     responses: dict[int | str, dict[str, Any]] = {}
     for status in sorted(ALWAYS.union(statuses)):
-        responses[status] = {"description": WHY[status], "content": content}
+        responses[status] = {
+            "description": WHY[status],
+            "content": content,
+        }
     return responses

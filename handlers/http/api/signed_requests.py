@@ -33,7 +33,10 @@ MAX_METADATA_BYTES = 2048
 
 
 def metadata_of(
-    request: UploadRequest, workflow: str, principal: Principal, settings: Settings
+    request: UploadRequest,
+    workflow: str,
+    principal: Principal,
+    settings: Settings,
 ) -> dict[str, str]:
     """The object's metadata; `workflow` is the name of the resolved workflow.
 
@@ -92,7 +95,10 @@ async def sign(
     return signed
 
 
-def _check_size(request: UploadRequest, settings: UploadSettings) -> None:
+def _check_size(
+    request: UploadRequest,
+    settings: UploadSettings,
+) -> None:
     most = settings.max_upload_bytes
     if request.bytes and request.bytes > most:
         detail = f"{request.bytes:,} bytes; an upload may have {most:,} (DARKROOM_MAX_UPLOAD_BYTES)"
@@ -100,7 +106,9 @@ def _check_size(request: UploadRequest, settings: UploadSettings) -> None:
 
 
 def _callback(
-    request: UploadRequest, principal: Principal, settings: WebhookSettings
+    request: UploadRequest,
+    principal: Principal,
+    settings: WebhookSettings,
 ) -> str:
     callback = request.callback
     if callback is None:
@@ -126,7 +134,12 @@ def _is_large(upload: Upload, settings: UploadSettings) -> bool:
 
 def _parts(signed: Multipart) -> Parts:
     parts = [
-        Part(number=number, bytes=size, url=url) for number, size, url in signed.parts
+        Part(
+            number=number,
+            bytes=size,
+            url=url,
+        )
+        for number, size, url in signed.parts
     ]
     return Parts(
         upload_id=signed.upload_id,

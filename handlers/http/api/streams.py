@@ -61,13 +61,18 @@ class Streams:
     def check_free(self, user_hash: str) -> None:
         """Raises `Problem` 503 where this user, or the process, has too many streams."""
         own = self._of_user(user_hash)
-        if self._all.available_tokens < 1 or own.available_tokens < 1:
+        left = min(self._all.available_tokens, own.available_tokens)
+        if left < 1:
             detail = f"{STREAMS} streams, or {STREAMS_OF_ONE} of yours, are open; ask GET /v1/tasks/{{task_id}} instead"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             raise Problem(503, detail, "busy", headers)
 
     async def follow(
-        self, user_hash: str, read: ReadState, task_id: str, after: Position | None
+        self,
+        user_hash: str,
+        read: ReadState,
+        task_id: str,
+        after: Position | None,
     ) -> AsyncIterator[bytes]:
         """The events behind `after`. The stream counts as open while they are sent."""
         async with self._of_user(user_hash), self._all:
@@ -133,7 +138,9 @@ def _event(state: State, task_id: str) -> bytes:
             "detail": state.fault.error_detail,
         }
     return format_sse_event(
-        id=_id(state), event=_name(state), data_str=json.dumps(data)
+        id=_id(state),
+        event=_name(state),
+        data_str=json.dumps(data),
     )
 
 

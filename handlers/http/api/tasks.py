@@ -126,7 +126,9 @@ Erase = Annotated[
 
 @router.get("/tasks", responses=refusals())
 async def tasks(
-    query: Annotated[TaskQuery, Query()], api: Api, principal: Reader
+    query: Annotated[TaskQuery, Query()],
+    api: Api,
+    principal: Reader,
 ) -> Page:
     """The caller's uploads, newest first; the operator's: everybody's."""
     where = Filter(
@@ -145,21 +147,38 @@ async def tasks(
 
 
 @router.get("/tasks/{task_id}", responses=refusals(404))
-def task(task_id: UUID, api: Api, principal: Reader) -> Task:
+def task(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Task:
     """One task. While the log database is down, or late, what the bucket knows of it."""
     # Without the database the bucket may know, and says so itself if it does not.
     with suppress(DatabaseUnavailable):
         uploads, history = api.audit_log.task(task_id)
         if uploads and all(principal.sees(row.user_id) for row in uploads):
             status = uploads[0].status
-            return Task(task_id=task_id, status=status, uploads=uploads, events=history)
+            return Task(
+                task_id=task_id,
+                status=status,
+                uploads=uploads,
+                events=history,
+            )
     row = _row_by_the_bucket(api, principal, task_id)
-    return Task(task_id=task_id, status=row.status, uploads=[row], events=[])
+    return Task(
+        task_id=task_id,
+        status=row.status,
+        uploads=[row],
+        events=[],
+    )
 
 
 @router.delete("/tasks/{task_id}", responses=refusals(404, 409))
 def withdraw(
-    task_id: UUID, api: Api, principal: Remover, erase: Erase = False
+    task_id: UUID,
+    api: Api,
+    principal: Remover,
+    erase: Erase = False,
 ) -> Withdrawn:
     """Cancel a photo that is not restored yet, or erase it with everything that was made
     of it.
@@ -178,7 +197,11 @@ def withdraw(
     response_class=RedirectResponse,
     responses=refusals(404),
 )
-def result(task_id: UUID, api: Api, principal: Reader) -> Response:
+def result(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Response:
     """A link to the restored photo, a PNG, good for five minutes."""
     return _link(api, principal, task_id, keys.result(str(task_id)))
 
@@ -189,18 +212,31 @@ def result(task_id: UUID, api: Api, principal: Reader) -> Response:
     response_class=RedirectResponse,
     responses=refusals(404),
 )
-def preview(task_id: UUID, api: Api, principal: Reader) -> Response:
+def preview(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Response:
     """A link to the preview, a WebP of at most 512 px, good for five minutes."""
     return _link(api, principal, task_id, keys.preview(str(task_id)))
 
 
 @router.get("/tasks/{task_id}/record", responses=refusals(404))
-def record(task_id: UUID, api: Api, principal: Reader) -> Record:
+def record(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Record:
     """What was done to the photo, enough to do it again."""
     return _record(api, principal, task_id)
 
 
-def _link(api: Services, principal: Principal, task_id: UUID, key: str) -> Response:
+def _link(
+    api: Services,
+    principal: Principal,
+    task_id: UUID,
+    key: str,
+) -> Response:
     _record(api, principal, task_id)  # only the record says that a result is whole
     ctx = api.ctx
     bucket = ctx.settings.bucket_results
@@ -208,7 +244,10 @@ def _link(api: Services, principal: Principal, task_id: UUID, key: str) -> Respo
     return RedirectResponse(url, 307)
 
 
-def _user(user: str | None, principal: Principal) -> str | None:
+def _user(
+    user: str | None,
+    principal: Principal,
+) -> str | None:
     """The user whose uploads are shown; None: all. Raises `Problem` 403."""
     if principal.operator:
         return user
@@ -217,14 +256,22 @@ def _user(user: str | None, principal: Principal) -> str | None:
     return principal.user_hash
 
 
-def _record(api: Services, principal: Principal, task_id: UUID) -> Record:
+def _record(
+    api: Services,
+    principal: Principal,
+    task_id: UUID,
+) -> Record:
     found = api.ctx.uploads.readable_record(str(task_id))
     if found is None or not principal.sees(found.user_hash):
         raise Problem(404, f"no result of task {task_id}", "not_found")
     return found
 
 
-def _row_by_the_bucket(api: Services, principal: Principal, task_id: UUID) -> Row:
+def _row_by_the_bucket(
+    api: Services,
+    principal: Principal,
+    task_id: UUID,
+) -> Row:
     """The row that the audit log will have. Raises `Problem` 404."""
     bucket = api.ctx.settings.bucket_results
     done = api.ctx.uploads.readable_record(str(task_id))

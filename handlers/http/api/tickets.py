@@ -37,7 +37,11 @@ class Drawn(Document):
     expires_at: datetime
 
 
-def draw(pepper: bytes, user_hash: str, expires_at: datetime) -> UUID:
+def draw(
+    pepper: bytes,
+    user_hash: str,
+    expires_at: datetime,
+) -> UUID:
     """A new ticket of this user."""
     expiry_s = int(expires_at.timestamp())
     random = secrets.token_bytes(RANDOM_BYTES)
@@ -48,7 +52,11 @@ def draw(pepper: bytes, user_hash: str, expires_at: datetime) -> UUID:
     return UUID(bytes=bytes(raw) + mac)
 
 
-def expiry(pepper: bytes, user_hash: str, ticket: UUID) -> datetime | None:
+def expiry(
+    pepper: bytes,
+    user_hash: str,
+    ticket: UUID,
+) -> datetime | None:
     """When a drawn ticket expires; None if it was not drawn for this user."""
     raw = ticket.bytes[:-MAC_BYTES]
     mac = ticket.bytes[-MAC_BYTES:]
@@ -74,7 +82,11 @@ def derive(
     ticket = UUID(identity.ticket(user_hash, key))
     body = identity.canonical_json(request)
     digest = _request_digest(ctx, body)
-    drawn = Drawn(user_hash=user_hash, request=digest, expires_at=expires_at)
+    drawn = Drawn(
+        user_hash=user_hash,
+        request=digest,
+        expires_at=expires_at,
+    )
     bucket = ctx.settings.bucket_access
     name = keys.ticket(str(ticket))
     if ctx.store.put_new(bucket, name, drawn.to_bytes(), "application/json"):
@@ -90,7 +102,10 @@ def derive(
 
 
 def owner(
-    ctx: Context, principal: Principal, ticket: UUID, user: str | None
+    ctx: Context,
+    principal: Principal,
+    ticket: UUID,
+    user: str | None,
 ) -> tuple[str, datetime]:
     """The user hash of a ticket's owner, and when the ticket expires. The operator may
     name the `user`. Raises `Problem` 404, also for a ticket of another user.
@@ -121,14 +136,22 @@ def _request_digest(ctx: Context, body: bytes) -> str:
     return hmac.new(pepper, b"ticket request" + body, hashlib.sha256).hexdigest()
 
 
-def _mac(pepper: bytes, user_hash: str, raw: bytes) -> bytes:
+def _mac(
+    pepper: bytes,
+    user_hash: str,
+    raw: bytes,
+) -> bytes:
     """With a key of its own: the pepper itself makes pseudonyms, and no user's name may
     be a message of tickets.
     """
     return _digest(_key(pepper), user_hash.encode() + raw)
 
 
-def _old_mac(pepper: bytes, user_hash: str, raw: bytes) -> bytes:
+def _old_mac(
+    pepper: bytes,
+    user_hash: str,
+    raw: bytes,
+) -> bytes:
     return _digest(pepper, b"ticket" + user_hash.encode() + raw)
 
 

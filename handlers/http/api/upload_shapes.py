@@ -40,13 +40,18 @@ class UploadRequest(BaseModel):
     )
 
     filename: str = Field(
-        min_length=1, max_length=255, description="As the user knows it."
+        min_length=1,
+        max_length=255,
+        description="As the user knows it.",
     )
     content_type: str = Field(
         pattern=r"^(image/[a-z0-9][a-z0-9.+-]{0,60}|application/octet-stream)$"
     )
     workflow: str | None = Field(
-        None, min_length=1, max_length=80, description="One of GET /v1/workflows."
+        None,
+        min_length=1,
+        max_length=80,
+        description="One of GET /v1/workflows.",
     )
     params: dict[str, Any] = Field(
         {},

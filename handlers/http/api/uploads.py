@@ -95,7 +95,12 @@ async def issue(
     responses=refusals(404),
     response_model_exclude_none=True,
 )
-def shown(ticket: UUID, api: Api, principal: Reader, user: User = None) -> UploadState:
+def shown(
+    ticket: UUID,
+    api: Api,
+    principal: Reader,
+    user: User = None,
+) -> UploadState:
     """What became of an upload."""
     ctx = api.ctx
     user_hash, expires_at = tickets.owner(ctx, principal, ticket, user)
@@ -114,7 +119,12 @@ def shown(ticket: UUID, api: Api, principal: Reader, user: User = None) -> Uploa
     responses=refusals(404, 409),
     response_model_exclude_none=True,
 )
-def erase(ticket: UUID, api: Api, principal: Remover, user: User = None) -> Erased:
+def erase(
+    ticket: UUID,
+    api: Api,
+    principal: Remover,
+    user: User = None,
+) -> Erased:
     """Take an upload away, whatever became of it, with everything that was made of it."""
     ctx = api.ctx
     user_hash, _ = tickets.owner(ctx, principal, ticket, user)
@@ -134,7 +144,11 @@ def erase(ticket: UUID, api: Api, principal: Remover, user: User = None) -> Eras
     return Erased(ticket=ticket, task_id=task_id)
 
 
-def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
+def find(
+    ctx: Context,
+    user_hash: str,
+    ticket: UUID,
+) -> ObjectInfo | None:
     """The object that was uploaded for a ticket; None if there is none."""
     prefix = keys.uploads(user_hash, str(ticket))
     for info in ctx.store.list(ctx.settings.bucket_uploads, prefix):
@@ -143,7 +157,10 @@ def find(ctx: Context, user_hash: str, ticket: UUID) -> ObjectInfo | None:
     return None
 
 
-async def _check_offered(ctx: Context, workflow: ResolvedWorkflow) -> None:
+async def _check_offered(
+    ctx: Context,
+    workflow: ResolvedWorkflow,
+) -> None:
     """Raises `PermanentError` where no worker can run the workflow."""
     if not ctx.offers.is_fresh:
         await run_sync(ctx.offers.refresh)
@@ -171,7 +188,11 @@ async def _ticket(
     )
 
 
-def _upload_id(ctx: Context, user_hash: str, ticket: UUID) -> str | None:
+def _upload_id(
+    ctx: Context,
+    user_hash: str,
+    ticket: UUID,
+) -> str | None:
     """The id of the upload for a ticket, also of one that was refused and deleted."""
     info = find(ctx, user_hash, ticket)
     if info:
@@ -181,7 +202,11 @@ def _upload_id(ctx: Context, user_hash: str, ticket: UUID) -> str | None:
     return None
 
 
-def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Iterator[Receipt]:
+def _refused(
+    ctx: Context,
+    user_hash: str,
+    ticket: UUID,
+) -> Iterator[Receipt]:
     """The receipts of uploads for a ticket that were refused and deleted; the latest
     first.
     """
@@ -197,7 +222,11 @@ def _refused(ctx: Context, user_hash: str, ticket: UUID) -> Iterator[Receipt]:
                 yield receipt
 
 
-def _versions(ctx: Context, user_hash: str, ticket: UUID) -> list[ObjectInfo]:
+def _versions(
+    ctx: Context,
+    user_hash: str,
+    ticket: UUID,
+) -> list[ObjectInfo]:
     """All versions of the object that was uploaded for a ticket, the newest first."""
     prefix = keys.uploads(user_hash, str(ticket))
     versions = ctx.store.every_version(ctx.settings.bucket_uploads, prefix)
@@ -205,7 +234,9 @@ def _versions(ctx: Context, user_hash: str, ticket: UUID) -> list[ObjectInfo]:
 
 
 def _newest(
-    ctx: Context, versions: list[ObjectInfo], refused: list[Receipt]
+    ctx: Context,
+    versions: list[ObjectInfo],
+    refused: list[Receipt],
 ) -> Receipt:
     """Raises `Problem` 409 where there is nothing, or no decision yet."""
     if not versions and not refused:
@@ -220,7 +251,11 @@ def _newest(
         raise Problem(409, detail, "too_early") from None
 
 
-def _erase_version(api: Services, principal: Principal, info: ObjectInfo) -> None:
+def _erase_version(
+    api: Services,
+    principal: Principal,
+    info: ObjectInfo,
+) -> None:
     ctx = api.ctx
     try:
         receipt = ctx.uploads.receipt(upload_id_of(info))
@@ -235,7 +270,11 @@ def _erase_version(api: Services, principal: Principal, info: ObjectInfo) -> Non
         return
 
 
-def _state(ctx: Context, ticket: UUID, upload_id: str) -> UploadState:
+def _state(
+    ctx: Context,
+    ticket: UUID,
+    upload_id: str,
+) -> UploadState:
     try:
         receipt = ctx.uploads.receipt(upload_id)
     except NotFound:  # it is there, and its notification is on its way

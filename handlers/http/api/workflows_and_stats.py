@@ -88,7 +88,10 @@ def stats(
     return [Count.model_validate(row) for row in api.audit_log.counts(where)]
 
 
-def _offer(workflow: workflows.Workflow, lack: Lack | None) -> Offer:
+def _offer(
+    workflow: workflows.Workflow,
+    lack: Lack | None,
+) -> Offer:
     return Offer(
         name=workflow.name,
         version=workflow.version,

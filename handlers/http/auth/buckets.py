@@ -40,7 +40,11 @@ class Buckets:
     """
 
     def __init__(
-        self, policy: str, quota: int, clock: Clock, store: LimitStore | None = None
+        self,
+        policy: str,
+        quota: int,
+        clock: Clock,
+        store: LimitStore | None = None,
     ) -> None:
         self.policy = policy
         self.quota = quota
@@ -77,7 +81,11 @@ class Buckets:
                 return balance
         return self._own_balance(subject, amount)
 
-    def _own_balance(self, subject: str, amount: int) -> Balance:
+    def _own_balance(
+        self,
+        subject: str,
+        amount: int,
+    ) -> Balance:
         with self._lock:
             bucket = self._refilled(subject)
             missing = min(amount, self.quota) - bucket.tokens

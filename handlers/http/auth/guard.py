@@ -37,13 +37,20 @@ def install(app: FastAPI, ctx: Context) -> RecordFailure:
     app.add_middleware(AuthMiddleware, ctx, limits, addresses)
     _put_outermost(app, _origins(settings.cors_origins), addresses)
 
-    async def record_failure(scope: Scope, reason: str) -> None:
+    async def record_failure(
+        scope: Scope,
+        reason: str,
+    ) -> None:
         await limits.run(limits.record_failure, addresses.of(scope), reason)
 
     return record_failure
 
 
-def _put_outermost(app: FastAPI, origins: list[str], addresses: Addresses) -> None:
+def _put_outermost(
+    app: FastAPI,
+    origins: list[str],
+    addresses: Addresses,
+) -> None:
     """CORS and security headers, outside even of the middleware that answers bugs: its
     response needs the headers as well.
     """

@@ -25,15 +25,22 @@ class Identification:
 
     def __init__(self, ctx: Context, limits: Limits) -> None:
         settings = ctx.settings
+        api_key = settings.api_key.get_secret_value()
         self._clock = ctx.clock
         self._limits = limits
         self._keys = KeyRing(ctx)
         self._tokens = Tokens(settings, ctx.clock)
-        self._operators_key = settings.api_key.get_secret_value().encode()
+        self._operators_key = api_key.encode()
         self._operator = _operator(settings)
-        self._anonymous = _anonymous(settings) if settings.allow_anonymous else None
+        self._anonymous: Principal | None = None
+        if settings.allow_anonymous:
+            self._anonymous = _anonymous(settings)
 
-    async def principal_of(self, scope: Scope, address: str) -> Principal:
+    async def principal_of(
+        self,
+        scope: Scope,
+        address: str,
+    ) -> Principal:
         """Raises `Problem` 401 and 429, and `TransientError` while it cannot be said
         whether a key is good.
         """
@@ -53,7 +60,11 @@ class Identification:
             detail = f"this key or token opens nothing: {error}"
             raise _unauthorized(detail, ' error="invalid_token"') from error
 
-    async def _of_credential(self, text: str, address: str) -> Principal:
+    async def _of_credential(
+        self,
+        text: str,
+        address: str,
+    ) -> Principal:
         parsed = access.parse(text)
         if parsed is not None:
             key_id, secret = parsed
@@ -62,7 +73,12 @@ class Identification:
             return await self._tokens.principal(text)
         raise InvalidToken(UNKNOWN)
 
-    async def _of_key(self, key_id: str, secret: str, address: str) -> Principal:
+    async def _of_key(
+        self,
+        key_id: str,
+        secret: str,
+        address: str,
+    ) -> Principal:
         if not self._keys.remembers(key_id):
             await self._check_may_guess(address)
         key = await self._keys.find(key_id)
@@ -85,7 +101,11 @@ class Identification:
         if not await limits.run(limits.may_guess, address):
             raise InvalidToken(UNKNOWN)
 
-    async def _record_failure(self, address: str, reason: str) -> None:
+    async def _record_failure(
+        self,
+        address: str,
+        reason: str,
+    ) -> None:
         limits = self._limits
         await limits.run(limits.record_failure, address, reason)
 

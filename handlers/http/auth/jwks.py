@@ -38,7 +38,12 @@ header says.
 class KeySet:
     """Thread-safe; it blocks while it fetches."""
 
-    def __init__(self, url: str, algorithms: Collection[str], clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        algorithms: Collection[str],
+        clock: Clock,
+    ) -> None:
         self._url = url
         self._algorithms = frozenset(algorithms)
         self._clock = clock
@@ -56,7 +61,11 @@ class KeySet:
         may_fetch = now >= self._tried_at + PAUSE_S
         return not may_fetch
 
-    def find(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+    def find(
+        self,
+        kid: str | None,
+        algorithm: str,
+    ) -> list[PyJWK]:
         """The key of this id; where a token names none, all keys of its algorithm.
 
         Raises `TransientError` while there is no set.
@@ -68,14 +77,22 @@ class KeySet:
                     self._fetch()
         return self.known(kid, algorithm)
 
-    def known(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+    def known(
+        self,
+        kid: str | None,
+        algorithm: str,
+    ) -> list[PyJWK]:
         """Like `find`, without a fetch and without blocking."""
         if self._clock.monotonic() > self._fetched_at + STALE_S:
             detail = "the key set of the token's issuer cannot be fetched; try again"
             raise TransientError(Code.INTERNAL, detail)
         return self._matching(kid, algorithm)
 
-    def _matching(self, kid: str | None, algorithm: str) -> list[PyJWK]:
+    def _matching(
+        self,
+        kid: str | None,
+        algorithm: str,
+    ) -> list[PyJWK]:
         if kid is None:
             return [key for key in self._keys if key.algorithm_name == algorithm]
         return [key for key in self._keys if key.key_id == kid][-1:]
@@ -99,8 +116,12 @@ class KeySet:
         entries = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise ValueError("not a key set")  # noqa: TRY004 - a bad document, not a bad call
-        keys = [self._key(entry) for entry in entries[:MAX_KEYS]]
-        return [key for key in keys if key]
+        keys = []
+        for entry in entries[:MAX_KEYS]:
+            key = self._key(entry)
+            if key:
+                keys.append(key)
+        return keys
 
     def _key(self, entry: object) -> PyJWK | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("kid", ""), str):

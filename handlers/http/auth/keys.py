@@ -40,11 +40,14 @@ class KeyRing:
 
     async def find(self, key_id: str) -> ApiKey | None:
         """The key's document; None if there is none. Raises `StorageUnavailable`."""
-        for cache in (self._known, self._unknown):
-            if cache.has(key_id):
-                return cache.get(key_id)
+        if self._known.has(key_id):
+            return self._known.get(key_id)
+        if self._unknown.has(key_id):
+            return None
         # Requests for the same key share one read.
-        read = self._reads.get(key_id) or self._start_read(key_id)
+        read = self._reads.get(key_id)
+        if read is None:
+            read = self._start_read(key_id)
         return await asyncio.shield(read)
 
     def _start_read(self, key_id: str) -> asyncio.Future[ApiKey | None]:
@@ -53,15 +56,24 @@ class KeyRing:
         read.add_done_callback(lambda done: self._end_read(key_id, done))
         return read
 
-    def _end_read(self, key_id: str, read: asyncio.Future[ApiKey | None]) -> None:
+    def _end_read(
+        self,
+        key_id: str,
+        read: asyncio.Future[ApiKey | None],
+    ) -> None:
         del self._reads[key_id]
         if not read.cancelled():
             # Retrieved here, since every request that waited for it may have gone.
             read.exception()
 
     async def _read_into_cache(self, key_id: str) -> ApiKey | None:
-        started_at = self._ctx.clock.monotonic()
-        key = await run_sync(self._read, key_id, limiter=self._limiter)
+        clock = self._ctx.clock
+        started_at = clock.monotonic()
+        key = await run_sync(
+            self._read,
+            key_id,
+            limiter=self._limiter,
+        )
         cache = self._known if key else self._unknown
         cache.put(key_id, key, started_at)
         return key
@@ -98,7 +110,12 @@ class _Cache:
         _, key = self._entries[key_id]
         return key
 
-    def put(self, key_id: str, key: ApiKey | None, read_at: float) -> None:
+    def put(
+        self,
+        key_id: str,
+        key: ApiKey | None,
+        read_at: float,
+    ) -> None:
         self._entries[key_id] = (read_at + self._good_s, key)
         self._entries.move_to_end(key_id)
         while len(self._entries) > MOST:

@@ -86,7 +86,11 @@ class LimitStore:
         return None
 
     def take(
-        self, bucket: str, quota: int, window_s: int, amount: int
+        self,
+        bucket: str,
+        quota: int,
+        window_s: int,
+        amount: int,
     ) -> Balance | None:
         """Take `amount` from a bucket, or nothing where it is not there.
 

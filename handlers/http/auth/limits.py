@@ -70,13 +70,18 @@ class Limits:
             return check(*arguments)
         return await run_sync(check, *arguments, limiter=self._threads)
 
-    def admit(self, principal: Principal, address: str) -> Headers:
+    def admit(
+        self,
+        principal: Principal,
+        address: str,
+    ) -> Headers:
         """Count one request; the headers of its response."""
         if principal.operator:
             return []
+        subject = _subject(principal, address)
         levels = [
             (self._address, self._address.take(address)),
-            (self._user, self._user.take(_subject(principal, address))),
+            (self._user, self._user.take(subject)),
         ]
         for buckets, level in levels:
             if level.wait_s:
@@ -84,7 +89,12 @@ class Limits:
         headers = _headers(levels)
         return [(name.lower().encode(), headers[name].encode()) for name in headers]
 
-    def count_upload(self, principal: Principal, address: str, size_bytes: int) -> None:
+    def count_upload(
+        self,
+        principal: Principal,
+        address: str,
+        size_bytes: int,
+    ) -> None:
         """Count one photo that is about to be uploaded."""
         if principal.operator:
             return
@@ -96,15 +106,25 @@ class Limits:
         if level.wait_s:
             raise self._refusal(self._bytes, level, principal, address)
 
-    def count_preview(self, principal: Principal, address: str, pixels: int) -> None:
+    def count_preview(
+        self,
+        principal: Principal,
+        address: str,
+        pixels: int,
+    ) -> None:
         """Count one preview of so many pixels."""
         if principal.operator:
             return
-        level = self._pixels.take(_subject(principal, address), pixels)
+        subject = _subject(principal, address)
+        level = self._pixels.take(subject, pixels)
         if level.wait_s:
             raise self._refusal(self._pixels, level, principal, address)
 
-    def record_failure(self, address: str, reason: str) -> None:
+    def record_failure(
+        self,
+        address: str,
+        reason: str,
+    ) -> None:
         """Count a key or token that opened nothing."""
         level = self._failures.take(address)
         if not level.wait_s:
@@ -118,12 +138,21 @@ class Limits:
         return not self._failures.is_empty(address)
 
     def _refusal(
-        self, buckets: Buckets, level: Level, principal: Principal, address: str
+        self,
+        buckets: Buckets,
+        level: Level,
+        principal: Principal,
+        address: str,
     ) -> Problem:
         self._log_refusal(buckets.policy, principal, address)
         return _too_many(buckets, level)
 
-    def _log_refusal(self, policy: str, principal: Principal, address: str) -> None:
+    def _log_refusal(
+        self,
+        policy: str,
+        principal: Principal,
+        address: str,
+    ) -> None:
         if self._is_first(policy, _subject(principal, address)):
             logger().warning(
                 "access.limited",

@@ -40,7 +40,11 @@ class AuthMiddleware:
     """Pure ASGI. Routes outside `/v1` pass through."""
 
     def __init__(
-        self, app: ASGIApp, ctx: Context, limits: Limits, addresses: Addresses
+        self,
+        app: ASGIApp,
+        ctx: Context,
+        limits: Limits,
+        addresses: Addresses,
     ) -> None:
         self._app = app
         self._limits = limits
@@ -49,7 +53,12 @@ class AuthMiddleware:
         self._max_bytes = ctx.settings.max_request_bytes
         self._shares = Shares()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         if scope["type"] != "http" or not is_guarded(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -60,7 +69,12 @@ class AuthMiddleware:
         except DarkroomError as error:
             await problems.response(problems.of_error(error))(scope, receive, send)
 
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         """Raises `Problem` and `DarkroomError` for a refusal. What the app refuses is
         answered by the app.
         """
@@ -75,7 +89,12 @@ class AuthMiddleware:
         async with self._shares.of(principal.user_hash, scope["path"]):
             await self._app(scope, receive, _adding(headers, send))
 
-    def _with_state(self, scope: Scope, principal: Principal, address: str) -> Scope:
+    def _with_state(
+        self,
+        scope: Scope,
+        principal: Principal,
+        address: str,
+    ) -> Scope:
         admitted = Admitted(
             principal,
             partial(self._limits.count_upload, principal, address),

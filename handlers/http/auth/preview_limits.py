@@ -28,7 +28,12 @@ class PreviewLimit:
         self._lock = threading.Lock()
         self._users: OrderedDict[str, dict[str, HasEnded]] = OrderedDict()
 
-    def admits(self, user_hash: str, task_id: str, has_ended: HasEnded) -> bool:
+    def admits(
+        self,
+        user_hash: str,
+        task_id: str,
+        has_ended: HasEnded,
+    ) -> bool:
         """Whether this preview may be made now. If so, it is counted until it has
         ended.
 
@@ -48,7 +53,12 @@ class PreviewLimit:
             previews.setdefault(task_id, has_ended)
             return True
 
-    def forget(self, user_hash: str, task_id: str, has_ended: HasEnded) -> None:
+    def forget(
+        self,
+        user_hash: str,
+        task_id: str,
+        has_ended: HasEnded,
+    ) -> None:
         """Take back `admits` for a preview that was not begun after all.
 
         One that was under way before, with another `has_ended`, stays counted.
@@ -65,5 +75,9 @@ class PreviewLimit:
             self._users.popitem(last=False)
         return previews
 
-    def _is_full(self, previews: dict[str, HasEnded], task_id: str) -> bool:
+    def _is_full(
+        self,
+        previews: dict[str, HasEnded],
+        task_id: str,
+    ) -> bool:
         return len(previews) >= self.quota and task_id not in previews

@@ -39,7 +39,12 @@ class _User:
 class QueuedPhotos:
     """In the memory of this process, and thread-safe."""
 
-    def __init__(self, count: Count, quota: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        count: Count,
+        quota: int,
+        clock: Clock,
+    ) -> None:
         self.quota = quota
         self._count = count
         self._clock = clock
@@ -70,7 +75,12 @@ class QueuedPhotos:
             user.counted_at = now
             self._counter.submit(self._recount, user_hash, user, user.new)
 
-    def _recount(self, user_hash: str, user: _User, counted: int) -> None:
+    def _recount(
+        self,
+        user_hash: str,
+        user: _User,
+        counted: int,
+    ) -> None:
         try:
             queued = self._count(user_hash, self.quota)
         except DatabaseUnavailable:

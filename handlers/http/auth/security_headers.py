@@ -29,11 +29,20 @@ HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 class SecurityHeaders:
     """Pure ASGI, around everything else."""
 
-    def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        addresses: Addresses,
+    ) -> None:
         self._app = app
         self._addresses = addresses
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -46,16 +55,30 @@ class SecurityHeaders:
 
         await self._app(scope, receive, secured)
 
-    def _secured(self, scope: Scope, headers: Headers) -> Headers:
-        names = {name.lower() for name, _ in headers}
-        defaults = [pair for pair in DEFAULTS.items() if pair[0] not in names]
-        secured = [*headers, *defaults]
+    def _secured(
+        self,
+        scope: Scope,
+        headers: Headers,
+    ) -> Headers:
+        secured = list(headers)
+        names = _names(headers)
+        for name, value in DEFAULTS.items():
+            if name not in names:
+                secured.append((name, value))
         if is_guarded(scope["path"]):
             # What is answered to one user must not come out of a cache for another.
-            secured = [pair for pair in secured if pair[0].lower() != CACHE_CONTROL]
+            secured = _without(CACHE_CONTROL, secured)
             secured.append(NO_STORE)
         if self._addresses.is_https(scope):
             secured.append(HSTS)
         if {name for name, _ in scope["headers"]} >= AMBIGUOUS:
             secured.append(CLOSE)
         return secured
+
+
+def _names(headers: Headers) -> set[bytes]:
+    return {name.lower() for name, _ in headers}
+
+
+def _without(unwanted: bytes, headers: Headers) -> Headers:
+    return [(name, value) for name, value in headers if name.lower() != unwanted]

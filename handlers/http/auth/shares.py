@@ -36,7 +36,11 @@ class Shares:
         self._queries: Limiters = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, user_hash: str, path: str) -> AsyncIterator[None]:
+    async def of(
+        self,
+        user_hash: str,
+        path: str,
+    ) -> AsyncIterator[None]:
         """Hold a place in the user's share. Raises `Problem` 503 while it stays full."""
         if path.endswith(STREAM):
             yield
@@ -49,11 +53,18 @@ class Shares:
             yield
 
 
-def _limiter(limiters: Limiters, user_hash: str, most: int) -> anyio.CapacityLimiter:
+def _limiter(
+    limiters: Limiters,
+    user_hash: str,
+    most: int,
+) -> anyio.CapacityLimiter:
     return limiters.setdefault(user_hash, anyio.CapacityLimiter(most))
 
 
-async def _take(limiters: list[anyio.CapacityLimiter], held: AsyncExitStack) -> None:
+async def _take(
+    limiters: list[anyio.CapacityLimiter],
+    held: AsyncExitStack,
+) -> None:
     # An asyncio task may hold several places, each for another request.
     borrower = object()
     try:

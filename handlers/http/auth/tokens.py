@@ -57,7 +57,11 @@ class InvalidToken(Exception):
 class Tokens:
     """Checks tokens. Raises `SettingsError` where the settings leave anything open."""
 
-    def __init__(self, settings: AccessSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: AccessSettings,
+        clock: Clock,
+    ) -> None:
         self._secret = settings.jwt_secret.get_secret_value()
         self._algorithms = _algorithms(settings)
         self._issuer = settings.jwt_issuer
@@ -88,7 +92,10 @@ class Tokens:
         if not subject or subject in RESERVED:
             raise InvalidToken("its subject cannot be a user here")
         return Principal(
-            user_hash, operator=False, scopes=_scopes(claims), key_id="jwt"
+            user_hash,
+            operator=False,
+            scopes=_scopes(claims),
+            key_id="jwt",
         )
 
     async def _key(self, token: str) -> jwt.PyJWK | str:
@@ -108,13 +115,20 @@ class Tokens:
         raise InvalidToken("its key (kid) is not in the issuer's set")
 
     async def _find(
-        self, keys: KeySet, kid: str | None, algorithm: str
+        self,
+        keys: KeySet,
+        kid: str | None,
+        algorithm: str,
     ) -> list[jwt.PyJWK]:
         if keys.has(kid, algorithm):
             return keys.known(kid, algorithm)
         return await run_sync(keys.find, kid, algorithm, limiter=self._limiter)
 
-    def _claims(self, token: str, key: jwt.PyJWK | str) -> Claims:
+    def _claims(
+        self,
+        token: str,
+        key: jwt.PyJWK | str,
+    ) -> Claims:
         algorithms = list(self._algorithms)
         if isinstance(key, jwt.PyJWK):
             algorithms = [key.algorithm_name]
@@ -139,14 +153,23 @@ def _check_times(claims: Claims, now_s: float) -> None:
     """Raises `InvalidToken` for a token that is not good at `now_s`, or whose times are
     not in seconds since 1970.
     """
-    for name in ("exp", "nbf", "iat"):
-        if name in claims and not _is_time(claims[name]):
-            raise InvalidToken(f"its {name} is no time in seconds since 1970")
-    if claims["exp"] <= now_s - LEEWAY_S:
+    earliest_s = now_s - LEEWAY_S
+    latest_s = now_s + LEEWAY_S
+    expires_s = _time(claims, "exp")
+    not_before_s = _time(claims, "nbf")
+    issued_s = _time(claims, "iat")
+    if expires_s <= earliest_s:
         raise InvalidToken("it has expired")
-    begins_s = max(claims.get("nbf", 0), claims.get("iat", 0))
-    if begins_s > now_s + LEEWAY_S:
+    if max(not_before_s, issued_s) > latest_s:
         raise InvalidToken("it is not good yet")
+
+
+def _time(claims: Claims, name: str) -> float:
+    """A claim in seconds since 1970; 0 without it. Raises `InvalidToken`."""
+    value = claims.get(name, 0)
+    if not _is_time(value):
+        raise InvalidToken(f"its {name} is no time in seconds since 1970")
+    return float(value)
 
 
 def _is_time(value: object) -> bool:
@@ -185,7 +208,10 @@ def _check_key(secret: str, url: str) -> None:
         _check(len(secret.encode()) >= MIN_SECRET_BYTES, rule)
 
 
-def _fitting(named: tuple[str, ...], possible: tuple[str, ...]) -> tuple[str, ...]:
+def _fitting(
+    named: tuple[str, ...],
+    possible: tuple[str, ...],
+) -> tuple[str, ...]:
     rule = (
         f"DARKROOM_JWT_ALGORITHMS may name {', '.join(possible)} with this kind of key"
     )

@@ -1,4 +1,4 @@
-"""A store or broker that is slow or away: the HTTP door answers quickly and piles
+"""A store or broker that is slow or away: the HTTP server answers quickly and piles
 nothing up.
 """
 
@@ -36,13 +36,13 @@ def unreadable() -> str:
 def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
     clock: FakeClock,
 ) -> None:
-    """After three failures everybody is told at once when to come again; a probe that
-    succeeds opens the door.
+    """After three failures every request is refused at once, with a time; a probe that
+    succeeds closes the circuit.
     """
-    asked: list[int] = []
+    calls: list[int] = []
 
     def counted() -> str:
-        asked.append(1)
+        calls.append(1)
         return away()
 
     async def scenario() -> None:
@@ -58,7 +58,7 @@ def test_a_store_that_is_away_is_asked_by_one_request_at_a_time(
                 "storage_unavailable",
             )
             assert 1 <= int(refused.value.headers["Retry-After"]) <= 4
-        assert len(asked) == 3
+        assert len(calls) == 3
         clock.advance(4)
         assert await admission.run(lambda: "answer") == "answer"
         assert await admission.run(lambda: "answer") == "answer"
@@ -122,16 +122,16 @@ def test_a_store_that_hangs_ties_up_few_threads_and_few_requests() -> None:
 
 
 class Broker(MemoryPublisher):
-    """Counts who asks."""
+    """Counts its calls."""
 
-    asked = 0
+    calls = 0
 
     def publish(self, queue: str, body: bytes, headers: object = None) -> None:
-        self.asked += 1
+        self.calls += 1
         super().publish(queue, body)
 
 
-def test_a_broker_that_is_away_holds_nobody_up(clock: FakeClock) -> None:
+def test_a_broker_that_is_away_delays_no_upload(clock: FakeClock) -> None:
     """One failure, and the next uploads do not ask; after a while one does, and finds
     it back.
     """
@@ -143,7 +143,7 @@ def test_a_broker_that_is_away_holds_nobody_up(clock: FakeClock) -> None:
             publisher.publish("q", b"x")
     with pytest.raises(BrokerUnavailable):
         publisher.publish_many("q", [b"x"])
-    assert broker.asked == 1
+    assert broker.calls == 1
     clock.advance(4)
     broker.refused = set()
     publisher.publish("q", b"x")

@@ -1,4 +1,4 @@
-"""The HTTP door: who may knock, what is answered, and that every error is a problem
+"""The HTTP app: what it accepts, what it answers, and that every error is a problem
 document.
 """
 
@@ -34,8 +34,8 @@ TOKEN = {"Authorization": "Bearer the-token"}
 EVENTS = Path(__file__).parents[3] / "events"
 
 
-class Door:
-    """The queue door's state as a test sets it."""
+class Consumer:
+    """The queue consumer's state as a test sets it."""
 
     def __init__(self, running: bool = True, silent_s: float = 0.0) -> None:
         self.running, self.silent = running, silent_s
@@ -130,7 +130,7 @@ def test_cloudevents_headers_are_read(world: World, client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_whoever_asks_is_told_that_somebody_listens(
+def test_a_store_finds_out_that_notifications_are_accepted(
     client: TestClient, method: str
 ) -> None:
     """MinIO asks with HEAD, without a token, before it sends anything."""
@@ -139,7 +139,7 @@ def test_whoever_asks_is_told_that_somebody_listens(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_nothing_lies_at_the_root(client: TestClient, method: str) -> None:
-    """HEAD is answered where somebody asks with it, and opens nothing besides."""
+    """HEAD is answered at the routes that have it, and nowhere else."""
     assert client.request(method, "/").status_code == 404
 
 
@@ -197,7 +197,7 @@ def test_a_server_that_has_only_an_address_sends_the_token_as_its_password(
 
 
 def test_an_empty_secret_opens_nothing() -> None:
-    """A door whose token was never set is closed."""
+    """Where the token was never set, every notification is refused."""
     world = World()
     client = TestClient(build(world.ctx, checks={}))
     for authorization in ("", "Bearer", "Bearer ", "Basic Og=="):
@@ -255,7 +255,7 @@ def test_a_store_that_is_down_makes_the_sender_come_again(
 @pytest.mark.parametrize(
     "path", ["/healthz/", "/events/storage/", "/openapi.json/", "/v1/tasks/"]
 )
-def test_nobody_is_sent_elsewhere(client: TestClient, path: str) -> None:
+def test_no_client_is_redirected(client: TestClient, path: str) -> None:
     """Least of all to whom `Host` names, without TLS and with the key."""
     response = client.get(
         path, headers={"Host": "evil.example"}, follow_redirects=False
@@ -320,7 +320,7 @@ def test_routing_errors_are_problem_documents(
 
 
 def test_health(world: World) -> None:
-    """A queue door that ended, or that does not hear a broker which others hear, is a
+    """A consumer that ended, or that does not hear a broker which others hear, is a
     reason to be restarted.
     """
     reachable = {"broker": Check(lambda: None)}
@@ -328,18 +328,22 @@ def test_health(world: World) -> None:
     def unreachable() -> None:
         raise BrokerUnavailable("down")
 
-    def health(door: Door | None, asked: dict[str, Check]) -> int:
-        return TestClient(build(world.ctx, door, asked)).get("/healthz").status_code
+    def health(consumer: Consumer | None, checks: dict[str, Check]) -> int:
+        return (
+            TestClient(build(world.ctx, consumer, checks)).get("/healthz").status_code
+        )
 
     assert health(None, reachable) == 200
-    assert health(Door(), reachable) == 200
-    assert health(Door(running=False), reachable) == 503
-    assert health(Door(silent_s=SILENT_S + 1), reachable) == 503
-    assert health(Door(silent_s=SILENT_S + 1), {"broker": Check(unreachable)}) == 200
+    assert health(Consumer(), reachable) == 200
+    assert health(Consumer(running=False), reachable) == 503
+    assert health(Consumer(silent_s=SILENT_S + 1), reachable) == 503
+    assert (
+        health(Consumer(silent_s=SILENT_S + 1), {"broker": Check(unreachable)}) == 200
+    )
 
 
 def test_readiness_tells_strangers_no_more_than_whether(world: World) -> None:
-    """Which service is away is told on the port for operators; so are all figures."""
+    """Which service is away is on the port for operators; so are all metrics."""
 
     def down() -> None:
         raise OSError("no route")
@@ -361,18 +365,18 @@ def test_a_service_that_hangs_is_asked_once(
 ) -> None:
     """Readiness answers all the same, and no threads pile up behind the one that waits."""
     monkeypatch.setattr("handlers.http.readiness.ANSWER_S", 0.05)
-    release, asked = threading.Event(), []
+    release, questions = threading.Event(), []
 
     def hang() -> None:
-        asked.append(1)
+        questions.append(1)
         release.wait()
 
     with TestClient(build(world.ctx, checks={"storage": Check(hang)})) as client:
         try:
             assert client.get("/readyz").status_code == 503
-            eventually(lambda: asked, "the question")
+            eventually(lambda: questions, "the question")
             assert [client.get("/readyz").status_code for _ in range(2)] == [503, 503]
-            assert asked == [1]
+            assert questions == [1]
         finally:
             release.set()
 
@@ -459,7 +463,7 @@ def test_many_at_once(client: TestClient, world: World) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "pretty"])
 def test_a_bug_is_logged_without_the_keys_of_who_met_it(log_format: str) -> None:
-    """Where it happened is told, what the variables held is not; `rich` would print all
+    """Where it happened is logged, what the variables held is not; `rich` would print all
     of them.
     """
     program = f"""

@@ -1,4 +1,4 @@
-"""The gate before `/v1`: keys, anonymous people, and what every answer carries."""
+"""Authentication before `/v1`: keys, anonymous users, and what every response carries."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_routes_that_are_not_there_are_behind_the_gate_too(town: Town) -> None:
     assert town.ask(None, "/v1").status_code == 401
 
 
-def test_nobody_is_anonymous_unless_a_setting_says_so(town: Town) -> None:
+def test_no_user_is_anonymous_unless_a_setting_says_so(town: Town) -> None:
     """Then they upload and read as `anonymous`; a wrong key is still wrong."""
     assert town.ask(None).status_code == 401
     free = Town(allow_anonymous=True)
@@ -259,7 +259,7 @@ def test_web_pages_use_the_api_where_a_setting_names_them() -> None:
 
 
 def test_a_body_is_as_large_as_a_setting_says(town: Town) -> None:
-    """Told beforehand or not; and who may not ask is not listened to."""
+    """Announced or not; and of a client without a key no body is read."""
     headers = {
         "Authorization": f"Bearer {OPERATOR}",
         "Content-Type": "application/json",

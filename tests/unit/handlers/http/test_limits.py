@@ -45,7 +45,7 @@ def test_two_keys_of_one_user_share_its_quota() -> None:
     ]
 
 
-def test_an_address_asks_so_often_a_minute_whoever_asks_from_there() -> None:
+def test_an_address_asks_so_often_a_minute_whatever_its_users() -> None:
     town = Town(limit_address_requests_per_min=2)
     assert [town.ask(town.key(user)[0]).status_code for user in "abc"] == [
         200,
@@ -83,11 +83,11 @@ def test_anonymous_people_are_told_apart_by_their_address() -> None:
     town = Town(
         allow_anonymous=True, limit_requests_per_min=1, trusted_proxies="192.0.2.0/24"
     )
-    asked = [
+    answers = [
         town.ask(None, **{"X-Forwarded-For": address})
         for address in ("8.8.8.8", "8.8.4.4", "8.8.8.8")
     ]
-    assert [answer.status_code for answer in asked] == [200, 200, 429]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
 
 
 def test_bytes_are_announced_within_a_quota() -> None:
@@ -108,7 +108,7 @@ def test_who_does_not_tell_the_size_announces_the_largest() -> None:
 
 
 def test_photos_wait_within_a_quota() -> None:
-    """While the log cannot be asked, what this door announced counts; nobody waits for
+    """While the audit log is away, uploads at this process count; no request waits for
     the log.
     """
     town = Town(limit_queued_photos=2)
@@ -136,18 +136,18 @@ def test_wrong_keys_are_tried_so_often_a_minute() -> None:
 
 
 def test_wrong_tokens_of_notifications_are_tried_so_often_a_minute() -> None:
-    """Counted with the API's wrong keys; the right one opens the door all the same, and
-    who gives none is only told.
+    """Counted with the API's wrong keys; the right one works all the same, and a
+    request without any is refused with 401 only.
     """
     town = Town(limit_failures_per_min=2, webhook_token="the-token")
 
-    def tell(**headers: str) -> httpx2.Response:
+    def notify(**headers: str) -> httpx2.Response:
         return town.client.post(
             "/events/storage", content=b'{"Records": []}', headers=headers
         )
 
     with structlog.testing.capture_logs() as lines:
-        answers = [tell(authorization="Bearer wrong") for _ in range(4)]
+        answers = [notify(authorization="Bearer wrong") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
     assert (answers[2].headers["retry-after"], answers[2].json()["code"]) == (
         "30",
@@ -157,8 +157,8 @@ def test_wrong_tokens_of_notifications_are_tried_so_often_a_minute() -> None:
         "access.refused"
     ]
     assert town.ask("wrong").status_code == 429
-    assert tell(authorization="Bearer the-token").status_code == 200
-    assert tell().status_code == 401
+    assert notify(authorization="Bearer the-token").status_code == 200
+    assert notify().status_code == 401
 
 
 def test_runs_of_refusals_are_told_once_a_minute_without_key_user_and_address() -> None:
@@ -173,11 +173,11 @@ def test_runs_of_refusals_are_told_once_a_minute_without_key_user_and_address() 
         ("access.limited", "192.0.2.0/24"),
     ]
     assert lines[1] | {"policy": "user", "key_id": document.id} == lines[1]
-    told = json.dumps(lines)
+    logged = json.dumps(lines)
     assert not [
         secret
         for secret in (key, key[21:], document.user_hash, "192.0.2.7")
-        if secret in told
+        if secret in logged
     ]
 
 

@@ -20,7 +20,7 @@ from tests.unit.handlers.http.test_slow_clients import serving
 
 
 def status_of(connection: socket.socket, task_id: str, key: str) -> int:
-    head = f"GET /v1/tasks/{task_id}/events HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer {key}\r\n\r\n"
+    head = f"GET /v1/tasks/{task_id}/events HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n"
     connection.sendall(head.encode())
     return int(connection.recv(12)[9:])
 

@@ -48,7 +48,7 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(
 ) -> None:
     """Interactive, with a receipt that the sweep does not see, and nothing for the log."""
     photo_task = world.receipt(world.upload("a.png", photo())).task_id
-    told = len(world.log())
+    events = len(world.log())
     answer = look(client, params={"scale": 2})
     assert answer.status_code == 202
     begun = answer.json()
@@ -63,7 +63,7 @@ def test_a_preview_has_a_task_of_its_own_and_the_photos_signature(
         PreviewSpec(max_px=512),
         begun["task_id"],
     )
-    assert len(world.log()) == told
+    assert len(world.log()) == events
     shown = client.get(f"/v1/tasks/{begun['task_id']}").json()
     assert (shown["status"], shown["task_id"]) == ("queued", begun["task_id"])
 

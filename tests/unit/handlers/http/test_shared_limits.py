@@ -93,7 +93,7 @@ def _reported(town: Town, key: str, lines: Any) -> bool:
 
 
 def test_a_store_that_hangs_holds_no_request_up(valkey: Valkey) -> None:
-    """It is asked once, for a quarter of a second."""
+    """It is called once, for a quarter of a second."""
     town = process(valkey)
     key, _ = town.key()
     assert town.ask(key).status_code == 200

@@ -1,5 +1,5 @@
-"""No user holds the door alone: so many requests of one at the same time, fewer of
-those that ask the log for much.
+"""No user takes all threads: so many requests of one at the same time, fewer of those
+that query the log.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Slow:
 def run(
     work: Callable[[Slow, Callable[[str, str], Awaitable[Any]]], Awaitable[None]],
 ) -> None:
-    """`work(app, ask)`, where `ask(user, path)` is answered behind the gate."""
+    """`work(app, ask)`, where `ask(user, path)` is answered behind the middleware."""
     town = Town()
     keys = {user: town.key(user)[0] for user in ("ann", "bob")}
 
     async def main() -> None:
         app = Slow()
         ctx = town.world.ctx
-        gate = AuthMiddleware(
+        guarded = AuthMiddleware(
             app, ctx, Limits(ctx.settings, ctx.clock, lambda *_: 0), Addresses("")
         )
         async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(gate), base_url="http://door"
+            transport=httpx2.ASGITransport(guarded), base_url="http://api"
         ) as client:
 
             async def ask(user: str, path: str) -> int:
@@ -80,7 +80,7 @@ async def until(holds: Callable[[], bool]) -> None:
 def test_a_user_has_a_share_and_others_are_answered(
     path: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is beyond it waits for its own, and is told to come again; another user's
+    """What is beyond it waits for its own, and is refused then; another user's
     request is inside at once.
     """
     monkeypatch.setattr(shares, "WAIT_S", 0.2)

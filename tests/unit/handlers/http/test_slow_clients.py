@@ -1,5 +1,5 @@
-"""Slow clients of the HTTP door, on real sockets: they are cut off, and everybody else
-is served meanwhile.
+"""Slow clients of the HTTP server, on real sockets: they are cut off, and all others
+are served meanwhile.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tests.support.waiting import eventually
 LARGE = 64 << 20
 """More than the kernel takes off us at once."""
 MOST = 8
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: door\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: api\r\n\r\n"
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The door as its process serves it, with a hasty clock and few connections at
+    """The app as its process serves it, with a hasty clock and few connections at
     once, and one route more.
     """
     monkeypatch.setattr(slow_clients, "STALL_S", 1.0)
@@ -67,7 +67,7 @@ def is_healthy(port: int) -> bool:
 
 
 def is_cut(connection: socket.socket, says: bytes = b"") -> bool:
-    """Whether the other side has gone; asked by saying something, or by listening."""
+    """Whether the other side has gone; found out by sending something, or by reading."""
     connection.settimeout(0.05)
     try:
         if says:
@@ -88,7 +88,7 @@ def test_those_who_never_ask_do_not_fill_the_door(port: int, said: bytes) -> Non
         ]
         for connection in silent:
             connection.sendall(said)
-        eventually(lambda: is_healthy(port), "an answer to somebody else")
+        eventually(lambda: is_healthy(port), "an answer to another client")
         for connection in silent:
             eventually(
                 lambda connection=connection: is_cut(connection),
@@ -105,11 +105,11 @@ def test_a_head_that_trickles_is_cut_off(port: int) -> None:
         eventually(lambda: is_cut(connection, b"A: b\r\n"), "the end of it")
 
 
-def test_a_body_that_nobody_reads_any_more_is_cut_off(port: int) -> None:
+def test_a_body_that_is_not_read_any_more_is_cut_off(port: int) -> None:
     """It was refused by its head; each further byte had been a sign of life."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(
-            b"POST /events/storage HTTP/1.1\r\nHost: door\r\nContent-Length: 1000000000\r\n\r\n"
+            b"POST /events/storage HTTP/1.1\r\nHost: api\r\nContent-Length: 1000000000\r\n\r\n"
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 401")
         eventually(lambda: is_cut(connection, b"x"), "the end of it")
@@ -121,14 +121,14 @@ def test_who_takes_no_answer_is_cut_off(port: int) -> None:
             connection = held.enter_context(
                 socket.create_connection(("127.0.0.1", port))
             )
-            connection.sendall(b"GET /large HTTP/1.1\r\nHost: door\r\n\r\n")
+            connection.sendall(b"GET /large HTTP/1.1\r\nHost: api\r\n\r\n")
             assert connection.recv(1)
-        eventually(lambda: is_healthy(port), "an answer to somebody else")
+        eventually(lambda: is_healthy(port), "an answer to another client")
 
 
 def test_nothing_is_smuggled_in_behind_a_body_of_two_lengths(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        head = b"GET /healthz HTTP/1.1\r\nHost: door\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"GET /healthz HTTP/1.1\r\nHost: api\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head + b"0\r\n\r\n" + HEALTH)
         answered = b"".join(iter(lambda: connection.recv(1000), b""))
     assert answered.count(b"HTTP/1.1 ") == 1
@@ -204,6 +204,6 @@ def test_no_websocket_gets_past_the_gate() -> None:
         socket.create_connection(("127.0.0.1", port)) as open_,
     ):
         open_.sendall(
-            b"GET /v1/tasks HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            b"GET /v1/tasks HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
         assert open_.recv(1000).startswith(b"HTTP/1.1 401")
