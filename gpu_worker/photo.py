@@ -9,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
+
+
+def top_level(dtype: Depth) -> np.float32:
+    """The level of white: the largest value that the type of pixels has."""
+    return np.float32(np.iinfo(dtype).max)
 
 
 @dataclass(frozen=True)

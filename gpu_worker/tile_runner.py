@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, cast
+from typing import Any
 
 from gpu_worker.engines import Engine, Network, OutOfMemory
 from gpu_worker.photo import Pixels
@@ -70,7 +70,7 @@ class _Run:
         self._picture = Rect(0, 0, width, height)
         self._scale = network.model.scale
         shape = (height * self._scale, width * self._scale, channels)
-        self.canvas = cast(Pixels, scratch.allocate(shape, pixels.dtype, settings))
+        self.canvas = scratch.picture(shape, pixels.dtype, settings)
         self._ladder: list[dict[str, int]] = []
         self._done_px = 0
         self._lock = threading.Lock()

@@ -61,7 +61,7 @@ def _is_srgb(curve: Curve) -> bool:
 def _converted(photo: Photo, curve: Curve, settings: ScratchSettings) -> Pixels:
     source = photo.pixels
     table = _table(curve, source)
-    pixels = cast(Pixels, scratch.allocate(source.shape, source.dtype, settings))
+    pixels = scratch.picture(source.shape, source.dtype, settings)
     row_bytes = source[0].nbytes
     for band in bands(photo.height, row_bytes):
         pixels[band] = table[source[band]]

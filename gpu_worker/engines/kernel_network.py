@@ -19,7 +19,7 @@ from gpu_worker.engines.base import OutOfMemory
 from gpu_worker.engines.kernels import LANE, Filters, Floats, Step, run
 from gpu_worker.engines.ncnn_weights import State
 from gpu_worker.engines.quantise import shuffled_to_pixels
-from gpu_worker.photo import Pixels
+from gpu_worker.photo import Pixels, top_level
 from gpu_worker.tiles import Axis, Rect, Tile, grid
 from shared.models import Model
 
@@ -312,6 +312,6 @@ def _fill(source: Floats, window: Pixels) -> None:
     """Fill `source` with three equal or different channels 0..1, and zeros up to a
     whole vector.
     """
-    top = np.float32(np.iinfo(window.dtype).max)
+    top = top_level(window.dtype)
     source[:, :, 3:] = 0
     np.divide(window, top, out=source[:, :, :3], dtype=np.float32)

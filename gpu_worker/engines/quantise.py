@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.photo import Pixels
+from gpu_worker.photo import Depth, Pixels, top_level
 from gpu_worker.pixels.row_chunks import bands
 from shared.errors import Code, PermanentError
 
@@ -21,7 +21,6 @@ COLOUR_BYTES = 12
 """Three floats."""
 
 Floats = NDArray[np.float32]
-Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R BT.601, the weights of OpenCV's RGB2GRAY, which the official code uses for grey
@@ -89,7 +88,7 @@ def _clamped(values: Floats) -> Floats:
 
 def _to_levels(values: Floats, dtype: Depth) -> Pixels:
     """Integer levels of `values`, which are overwritten: a band stays in the cache."""
-    top = np.float32(np.iinfo(dtype).max)
+    top = top_level(dtype)
     np.multiply(values, top, out=values)
     np.rint(values, out=values)
     return cast(Pixels, values.astype(dtype))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.photo import Pixels
+from gpu_worker.photo import Pixels, top_level
 from gpu_worker.pixels.row_chunks import bands
 
 MIN_SIDE_PX = 4
@@ -68,9 +68,8 @@ def _even_bands(pixels: Pixels) -> Iterator[slice]:
 
 def _visibility(alpha: Pixels) -> Floats:
     """(h, w) -> (h, w, 1), 0..1: a hardly visible pixel hardly counts."""
-    top = np.iinfo(alpha.dtype).max
     levels = alpha.astype(np.float32)
-    return levels[:, :, np.newaxis] / np.float32(top)
+    return levels[:, :, np.newaxis] / top_level(alpha.dtype)
 
 
 def _filled(sums: Floats, weights: Floats) -> Floats:

@@ -7,8 +7,6 @@ moiré; the two differ slightly where there is detail.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -35,7 +33,7 @@ def reduce(pixels: Pixels, size: tuple[int, int], settings: ScratchSettings) -> 
     if (source_width, source_height) == size:
         return pixels
     shape = (height, width, channels)
-    canvas = cast(Pixels, scratch.allocate(shape, pixels.dtype, settings))
+    canvas = scratch.picture(shape, pixels.dtype, settings)
     factor = source_height / height
     margin = int(np.ceil(LANCZOS_RADIUS * factor)) + 1
     row_bytes = int(source_width * factor * channels * BYTES_PER_SAMPLE)

@@ -14,11 +14,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Depth, Photo, Pixels
 from shared.errors import Code, PermanentError, TransientError
 from shared.runtime.settings import ScratchSettings
 
@@ -48,6 +49,15 @@ def allocate(
     with disk(settings), tempfile.TemporaryFile(dir=settings.scratch_dir) as file:
         os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def picture(
+    shape: tuple[int, int, int],
+    dtype: Depth,
+    settings: ScratchSettings,
+) -> Pixels:
+    """An array for the pixels of a picture (h, w, c), as `allocate`."""
+    return cast(Pixels, allocate(shape, dtype, settings))
 
 
 @contextmanager

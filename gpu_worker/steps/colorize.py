@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Depth, Photo, Pixels, top_level
 from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools, needs_torch
@@ -35,7 +35,6 @@ and in the Lab arithmetic of the whole picture.
 """
 
 Floats = NDArray[np.float32]
-Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
@@ -105,9 +104,9 @@ def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
     (s, s, 2): (h, w, 3), same dtype as `pixels`.
     """
     height, width, _ = pixels.shape
-    top = np.float32(np.iinfo(pixels.dtype).max)
+    top = top_level(pixels.dtype)
     shape = (height, width, 3)
-    canvas = cast(Pixels, scratch.allocate(shape, pixels.dtype, tools.settings))
+    canvas = scratch.picture(shape, pixels.dtype, tools.settings)
     row_bytes = width * 4 * FLOATS_PER_PX
     for band in bands(height, row_bytes):
         lab = _lab(pixels[band])
@@ -147,7 +146,7 @@ def _linear16() -> Floats:
 
 def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:
     """(h, w, 1 or 3) over the full range of `dtype` -> (h, w, 3) float32 0..1."""
-    top = np.float32(np.iinfo(dtype).max)
+    top = top_level(dtype)
     scaled = pixels.astype(np.float32) / top
     return _three_channels(scaled)
 

@@ -9,13 +9,13 @@ can do it.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.engines import Engine
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Photo, Pixels, top_level
 from gpu_worker.pixels import area, bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
@@ -59,8 +59,7 @@ def _reduced(pixels: Pixels) -> Floats:
     small_width = max(1, round(width * factor))
     small_height = max(1, round(height * factor))
     small = area.reduce(pixels, (small_width, small_height))
-    top = np.iinfo(pixels.dtype).max
-    return small.astype(np.float32) / np.float32(top)
+    return small.astype(np.float32) / top_level(pixels.dtype)
 
 
 def _dark_channel(picture: Floats) -> Floats:
@@ -137,8 +136,8 @@ def _cleared(
     settings: ScratchSettings,
 ) -> Pixels:
     height, width, channels = pixels.shape
-    top = np.float32(np.iinfo(pixels.dtype).max)
-    canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
+    top = top_level(pixels.dtype)
+    canvas = scratch.picture(pixels.shape, pixels.dtype, settings)
     row_bytes = width * (channels + 3) * BYTES_PER_SAMPLE
     for band in bands(height, row_bytes):
         values = pixels[band].astype(np.float32) / top

@@ -9,7 +9,7 @@ import numpy as np
 from gpu_worker import models
 from gpu_worker.engines import Engine, FaceRestorer, FaceRestoring, OutOfMemory
 from gpu_worker.engines.quantise import GREY_WEIGHTS
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.photo import Photo, Pixels, top_level
 from gpu_worker.pixels import scratch
 from gpu_worker.steps import face_geometry
 from gpu_worker.steps.base import StepResult, Tools, needs_torch
@@ -63,7 +63,7 @@ def _restore(
     """Restore one face, in place. The network sees a grey photo as three equal
     channels, and the photo stays grey.
     """
-    top = np.float32(np.iinfo(pixels.dtype).max)
+    top = top_level(pixels.dtype)
     window = pixels[place.window].astype(np.float32) / top
     height, width, channels = window.shape
     repeated = np.broadcast_to(window, (height, width, 3))

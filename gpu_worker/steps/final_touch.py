@@ -5,7 +5,6 @@ off the photo is returned untouched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +58,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
 
 def _finished(pixels: Pixels, look: _Look, settings: ScratchSettings) -> Pixels:
     height, width, channels = pixels.shape
-    canvas = cast(Pixels, scratch.allocate(pixels.shape, pixels.dtype, settings))
+    canvas = scratch.picture(pixels.shape, pixels.dtype, settings)
     row_bytes = width * channels * BYTES_PER_SAMPLE
     top = np.iinfo(pixels.dtype).max
     middle = np.float32(top / 2)
