@@ -1,8 +1,8 @@
-"""Erasing: first every upload gets its end, which a worker that has it in hand
-respects; then all is taken away.
+"""Cancelling and erasing uploads.
 
-Of buckets with versions all versions go. What a crash leaves is taken away by whoever
-is asked again, or by the sweep.
+Every upload gets its end first, which a worker that has it in work respects; then
+everything is deleted, of buckets with versions every version. What a crash leaves is
+deleted when the request is repeated, or by the sweep.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ SENTENCES = {
 
 
 def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
-    """Take away a task with all of its uploads. May be repeated: a second call finds
-    whatever a crash left.
-    """
+    """Erase a task with all of its uploads. May be repeated."""
     for receipt in uploads:
-        # first: a worker that has it in hand cleans up behind itself
+        # The end comes first: a worker that has the photo in work then deletes what it
+        # makes.
         end(ctx, blank(receipt), Code.ERASED)
-    for task in {task_id, *(receipt.task_id for receipt in uploads if receipt.task_id)}:
-        take_away_results(ctx, task)
+    task_ids = {receipt.task_id for receipt in uploads if receipt.task_id}
+    for each in {task_id, *task_ids}:
+        take_away_results(ctx, each)
     for receipt in uploads:
         take_away_upload(ctx, receipt)
 
 
 def end(ctx: Context, receipt: Receipt, code: Code) -> None:
-    """Write down and tell that its owner took an upload back."""
+    """Write down and publish that its owner took an upload back."""
     reason = Reason(
         upload_id=receipt.upload_id,
         task_id=receipt.task_id,
@@ -53,56 +53,56 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
         at=ctx.clock.now(),
         retries=receipt.retries,
     )
-    ids = {"upload_id": receipt.upload_id, "task_id": receipt.task_id}
     if isinstance(receipt, Superseded):
-        ctx.uploads.write_receipt(receipt)  # the reason's place is the later upload's
-        # nobody tells it again
+        # The place of the reason is the later upload's. The sweep does not publish this
+        # end again, so a broker that is down is an error here.
+        ctx.uploads.write_receipt(receipt)
         events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
-        logger().info("task.withdrawn", **ids, code=code)
-        return
-    ctx.uploads.write_reason(reason)
-    try:
-        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
-    except BrokerUnavailable as error:  # the sweep tells it again
-        logger().warning("upload.unpublished", **ids, detail=error.detail)
-    logger().info("task.withdrawn", **ids, code=code)
+    else:
+        ctx.uploads.write_reason(reason)
+        _publish_or_leave_to_sweep(ctx, reason, receipt)
+    logger().info(
+        "task.withdrawn",
+        upload_id=receipt.upload_id,
+        task_id=receipt.task_id,
+        code=code,
+    )
 
 
 def blank(receipt: R) -> R:
-    """Without what its user wrote, which a fault may quote."""
-    workflow = receipt.workflow and receipt.workflow.model_copy(update={"params": {}})
-    source = receipt.source.model_copy(update={"key": ERASED_KEY, "filename": None})
-    fault = receipt.fault and receipt.fault.model_copy(
-        update={"error_detail": ERASED_KEY}
+    """Return the receipt without what its user wrote, which a fault may quote."""
+    changes: dict[str, object] = {"callback": None}
+    changes["source"] = receipt.source.model_copy(
+        update={"key": ERASED_KEY, "filename": None}
     )
-    return receipt.model_copy(
-        update={
-            "source": source,
-            "workflow": workflow,
-            "fault": fault,
-            "callback": None,
-        }
-    )
+    if receipt.workflow:
+        changes["workflow"] = receipt.workflow.model_copy(update={"params": {}})
+    if receipt.fault:
+        changes["fault"] = receipt.fault.model_copy(update={"error_detail": ERASED_KEY})
+    return receipt.model_copy(update=changes)
 
 
 def take_away_results(ctx: Context, task_id: str) -> None:
-    """The record goes last: while it is there, somebody looks after the others."""
-    settings = ctx.settings
-    for key in (keys.result(task_id), keys.damaged(keys.record(task_id))):
-        _take_away(ctx, settings.bucket_archive, key)
+    """Delete what was made of a task.
+
+    The record goes last: while it is there, the sweep does not retire the result.
+    """
+    archive, results = ctx.settings.bucket_archive, ctx.settings.bucket_results
+    _delete_versions(ctx, archive, keys.result(task_id))
+    _delete_versions(ctx, archive, keys.damaged(keys.record(task_id)))
     for key in keys.results(task_id):
-        _take_away(ctx, settings.bucket_results, key)
+        _delete_versions(ctx, results, key)
 
 
 def take_away_upload(ctx: Context, receipt: Receipt) -> None:
-    """Original, copies, previews, earlier uploads of the same bytes at its key, and
-    what the receipt says.
-
-    May be repeated.
+    """Delete the original, its copies and previews, earlier uploads of the same bytes
+    at its key, and what the receipt says. May be repeated.
     """
+    results = ctx.settings.bucket_results
     if isinstance(receipt, Superseded):
-        _only_current(ctx, ctx.settings.bucket_results, receipt.place())
-        return  # all else is the later upload's, too, and goes with that
+        # All else belongs to the later upload, too, and is deleted with that.
+        _keep_current_only(ctx, results, receipt.place())
+        return
     if receipt.preview is None:
         _erase_previews(ctx, receipt)
         for earlier in ctx.uploads.superseded(receipt.upload_id):
@@ -111,94 +111,112 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
         if receipt.source.key != ERASED_KEY:
             delete_original(ctx, receipt, receipt.source.key)
     delete_copies(ctx, receipt.upload_id)
-    if receipt != blank(receipt):
-        # last: until here the receipt says where the original lies
-        ctx.uploads.write_receipt(blank(receipt))
-    _only_current(ctx, ctx.settings.bucket_results, receipt.place())
+    blanked = blank(receipt)
+    if receipt != blanked:
+        # This comes last: until here the receipt says where the original lies.
+        ctx.uploads.write_receipt(blanked)
+    _keep_current_only(ctx, results, receipt.place())
 
 
 def delete_copies(ctx: Context, upload_id: str) -> None:
-    """All but the reason in quarantine, and what the sweep put aside."""
-    quarantine, reason = ctx.settings.bucket_quarantine, keys.reason(upload_id)
-    for key in (keys.receipt(upload_id), reason):
-        _take_away(ctx, ctx.settings.bucket_archive, keys.damaged(key))
-    _take_away(ctx, quarantine, f"{upload_id}/", lambda info: info.key != reason)
-    _only_current(ctx, quarantine, reason)
+    """Delete what quarantine has of an upload, but for the reason, and the damaged
+    documents that the sweep kept.
+    """
+    quarantine, archive = ctx.settings.bucket_quarantine, ctx.settings.bucket_archive
+    reason = keys.reason(upload_id)
+    _delete_versions(ctx, archive, keys.damaged(keys.receipt(upload_id)))
+    _delete_versions(ctx, archive, keys.damaged(reason))
+
+    def is_copy(info: ObjectInfo) -> bool:
+        return info.key != reason
+
+    _delete_versions(ctx, quarantine, f"{upload_id}/", is_copy)
+    _keep_current_only(ctx, quarantine, reason)
 
 
 def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
-    """What was uploaded, unless something else, or somebody else's, lies at its key by
-    now.
-    """
-    source = receipt.source
-
-    def is_it(info: ObjectInfo) -> bool:
-        if source.version or version_of(info.version) or info.etag != source.etag:
-            return bool(source.version) and info.version == source.version
-        with suppress(NotFound):
-            found = ctx.store.head(source.bucket, key, info.version)
-            return (
-                upload_options.user_hash(key, found.metadata, ctx.settings)
-                == receipt.user_hash
-            )
-        return False
-
-    kept = [
-        info for info in ctx.store.every_version(source.bucket, key) if info.key == key
-    ]
-    gone = [info for info in kept if is_it(info)]
+    """Delete the uploaded object, unless another one lies at its key by now."""
+    listed = ctx.store.every_version(receipt.source.bucket, key)
+    kept = [info for info in listed if info.key == key]
+    gone = [info for info in kept if _is_original(ctx, receipt, info)]
     if all(info in gone or info.is_marker for info in kept):
-        gone = kept  # a marker keeps the name
+        gone = kept  # a delete marker would keep the name
     for info in gone:
         ctx.store.delete(info.bucket, info.key, info.version)
 
 
+def _is_original(ctx: Context, receipt: Receipt, info: ObjectInfo) -> bool:
+    """Return whether a stored object is what was uploaded.
+
+    Without versions the same bytes may have been put again by another user.
+    """
+    source = receipt.source
+    if source.version:
+        return info.version == source.version
+    if version_of(info.version) or info.etag != source.etag:
+        return False
+    try:
+        found = ctx.store.head(info.bucket, info.key, info.version)
+    except NotFound:
+        return False
+    user = upload_options.user_hash(info.key, found.metadata, ctx.settings)
+    return user == receipt.user_hash
+
+
+def _publish_or_leave_to_sweep(ctx: Context, reason: Reason, receipt: Receipt) -> None:
+    try:
+        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
+    except BrokerUnavailable as error:
+        logger().warning(
+            "upload.unpublished",
+            upload_id=receipt.upload_id,
+            task_id=receipt.task_id,
+            detail=error.detail,
+        )
+
+
 def _erase_earlier(ctx: Context, earlier: Superseded) -> None:
-    """What was made of an upload whose receipt was written over."""
+    """Erase an upload whose receipt was written over."""
     end(ctx, blank(earlier), Code.ERASED)
     if earlier.task_id:
         record = ctx.uploads.readable_record(earlier.task_id)
-        # Else another upload of the photo has its result there.
+        # Otherwise another upload of the photo has its result there.
         if record is None or record.ref == earlier.ref:
             take_away_results(ctx, earlier.task_id)
     take_away_upload(ctx, earlier)
 
 
 def _erase_previews(ctx: Context, photo: Receipt) -> None:
-    """Looks ahead are pictures of it, too."""
-    for info in list(
-        ctx.store.list(
-            ctx.settings.bucket_results, keys.receipt_prefix(photo.upload_id)
-        )
-    ):
+    results = ctx.settings.bucket_results
+    prefix = keys.receipt_prefix(photo.upload_id)
+    for info in list(ctx.store.list(results, prefix)):
         with suppress(NotFound):
-            receipt = Receipt.from_bytes(
-                ctx.store.read(info.bucket, info.key), info.key
-            )
+            data = ctx.store.read(info.bucket, info.key)
+            receipt = Receipt.from_bytes(data, info.key)
             erase(ctx, receipt.task_id or "", [receipt])
 
 
-def _take_away(
+def _delete_versions(
     ctx: Context,
     bucket: str,
     prefix: str,
-    doomed: Callable[[ObjectInfo], bool] = lambda _: True,
+    is_wanted: Callable[[ObjectInfo], bool] = lambda _: True,
 ) -> None:
-    """What is kept under a prefix, in all versions."""
+    """Delete every version of the objects under a prefix."""
     for info in list(ctx.store.every_version(bucket, prefix)):
-        if doomed(info):
+        if is_wanted(info):
             ctx.store.delete(bucket, info.key, info.version)
 
 
-def _only_current(ctx: Context, bucket: str, key: str) -> None:
-    """Of a document that was written anew, what it said before."""
+def _keep_current_only(ctx: Context, bucket: str, key: str) -> None:
+    """Delete the earlier versions of a document that was written anew."""
     try:
         current = version_of(ctx.store.head(bucket, key).version)
     except NotFound:
-        _take_away(ctx, bucket, key, lambda info: info.key == key)
+        _delete_versions(ctx, bucket, key, lambda info: info.key == key)
         return
 
     def is_earlier(info: ObjectInfo) -> bool:
         return info.key == key and version_of(info.version) != current
 
-    _take_away(ctx, bucket, key, is_earlier)
+    _delete_versions(ctx, bucket, key, is_earlier)

@@ -40,10 +40,10 @@ PAGE = "/v1/tasks?limit=10"
 ROUNDS = 5
 CONNECTIONS = 8
 START_S = 60.0
-PATIENCE_S = 60.0
+LIMIT_S = 60.0
 MONTHS = 12
 ROWS_AT_ONCE = 50_000
-"""No statement may take longer than the audit_log's patience."""
+"""Rows of one statement."""
 _NO_LIMIT = 10**15
 _PHOTO = {
     "filename": "grandma.jpg",
@@ -108,8 +108,8 @@ class Server:
         before_s = self._cpu_s()
         order = request.content, request.status, request.connections, lasts_s
         self.client.send((self.port, *order))
-        if not self.client.poll(lasts_s + PATIENCE_S):
-            raise TimeoutError(f"{name}: no answer within {PATIENCE_S:g} s")
+        if not self.client.poll(lasts_s + LIMIT_S):
+            raise TimeoutError(f"{name}: no answer within {LIMIT_S:g} s")
         result = self.client.recv()
         if isinstance(result, Exception):
             raise result

@@ -37,7 +37,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_exception(
-                exc or ConnectionError("the door closed a connection")
+                exc or ConnectionError("the server closed a connection")
             )
 
     def data_received(self, data: bytes) -> None:

@@ -40,7 +40,7 @@ from shared.uploads.messages import RestoreTask
 PREFETCH = 3
 SAMPLE_S = 0.05
 START_S = 60.0
-PATIENCE_S = 300.0
+LIMIT_S = 300.0
 MB = 1_000_000
 NONE = Backlog(0, 0)
 
@@ -146,7 +146,7 @@ def publishing(
     publisher = Publisher(settings)
     _publish(publisher, PREFETCH)
     warmed.wait(START_S)
-    go.wait(PATIENCE_S)
+    go.wait(LIMIT_S)
     for first in range(0, messages, BATCH):
         _publish(publisher, min(BATCH, messages - first))
     done.set()
@@ -172,7 +172,7 @@ def consuming(
     go: Event,
     done: Event,
 ) -> None:
-    """The worker's place: takes what it may hold, and once told to go, settles it
+    """The worker's place: takes what it may hold, and after the signal settles it
     without work.
     """
     quiet(settings)
@@ -183,9 +183,9 @@ def consuming(
     ).start()
     held = [inbox.get(timeout=START_S) for _ in range(PREFETCH)]
     warmed.wait(START_S)
-    go.wait(PATIENCE_S)
+    go.wait(LIMIT_S)
     for _ in range(PREFETCH + messages):
-        delivery = held.pop() if held else inbox.get(timeout=PATIENCE_S)
+        delivery = held.pop() if held else inbox.get(timeout=LIMIT_S)
         RestoreTask.decode(delivery.body)
         delivery.ack()
     done.set()
@@ -225,14 +225,14 @@ def _phase(process: SpawnProcess, go: Event, done: Event) -> float:
     began_s = time.perf_counter()
     go.set()
     while not done.wait(SAMPLE_S):
-        if process.exitcode is not None or time.perf_counter() - began_s > PATIENCE_S:
-            raise TimeoutError(f"not done within {PATIENCE_S:g} s, or its process died")
+        if process.exitcode is not None or time.perf_counter() - began_s > LIMIT_S:
+            raise TimeoutError(f"not done within {LIMIT_S:g} s, or its process died")
     return time.perf_counter() - began_s
 
 
 def _until(true: Callable[[], bool], what: str) -> None:
-    ends_s = time.monotonic() + PATIENCE_S
+    ends_s = time.monotonic() + LIMIT_S
     while not true():
         if time.monotonic() > ends_s:
-            raise TimeoutError(f"not within {PATIENCE_S:g} s: {what}")
+            raise TimeoutError(f"not within {LIMIT_S:g} s: {what}")
         time.sleep(SAMPLE_S)

@@ -29,7 +29,7 @@ from shared.runtime.settings import AuditLogSettings, Settings
 from shared.uploads import identity
 from shared.uploads.messages import LogEvent, Status
 
-PATIENCE_S = 120.0
+LIMIT_S = 120.0
 
 _EVENT = """
     INSERT INTO darkroom.restoration_event (event_id, upload_id, upload_time, task_id, kind, at, fields)
@@ -179,8 +179,9 @@ def _run(settings: Settings, audit_log: EventWriter, events: int) -> Rate:
     counted = Counted(audit_log, events, stop)
     recorder = Recorder(settings, counted, stop)
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
-    patience = threading.Timer(PATIENCE_S, stop.set)  # a recorder has none of its own
-    patience.start()
+    # A recorder has no time limit of its own.
+    limit = threading.Timer(LIMIT_S, stop.set)
+    limit.start()
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(recorder.run)
@@ -189,7 +190,7 @@ def _run(settings: Settings, audit_log: EventWriter, events: int) -> Rate:
             consumer.run(drained)
         finally:
             stop.set()
-            patience.cancel()
+            limit.cancel()
     writing.result()
     assert counted.written == Written(added=events), counted.written
     return Rate(

@@ -36,7 +36,7 @@ ONE_REQUEST = ("open", "read", "head", "put", "put_new", "delete")
 
 
 class Counted:
-    """The store; `requests` counts what is asked of it, by the name of the call."""
+    """The store; `requests` counts the requests, by the name of the call."""
 
     def __init__(self, store: S3Store) -> None:
         self._store = store

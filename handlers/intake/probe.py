@@ -17,7 +17,7 @@ ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC and AVIF"
 
 @dataclass(frozen=True)
 class Probed:
-    """An upload that is fit, as far as its header tells."""
+    """An upload that is fit to restore, by its header."""
 
     sha256: str
     bytes: int
@@ -28,10 +28,10 @@ def probe(
     chunks: Iterator[bytes],
     settings: PhotoLimitSettings,
     scale: float,
-    told_bytes: int = 0,
+    stored_bytes: int = 0,
 ) -> Probed:
     """Read the body to its end. `scale`: output side over input side, for the limit of
-    the output. `told_bytes`: the size that the store tells, which spares reading what
+    the output. `stored_bytes`: the size by the store, which spares reading what
     is too large.
 
     Raises `PermanentError` with `empty_file`, `too_large`, `unsupported_format`,
@@ -39,7 +39,7 @@ def probe(
     its end.
     """
     stream = Forward(chunks, settings.max_upload_bytes)
-    stream.check_size(told_bytes)
+    stream.check_size(stored_bytes)
     head = stream.peek(headers.HEAD_BYTES)
     if not head:
         raise PermanentError(

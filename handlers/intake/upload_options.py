@@ -1,4 +1,4 @@
-"""What an uploader asked for: object metadata first, then the key, then the defaults."""
+"""What an uploader requested: object metadata first, then the key, then the defaults."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MAX_PARAMS_BYTES = 2048
 MAX_FILENAME_CHARS = 255
 
 NO_CALLBACK = "none"
-"""What a signed upload says where nobody is to be called: a field that is not there
-could be added by its sender.
+"""Value of a signed upload without a webhook: a field that is missing could be added by
+its sender.
 """
 
 _OWNED = re.compile(r"users/([0-9a-f]{64})/")
@@ -66,10 +66,10 @@ def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -
 
 def lane(user: str, settings: AccessSettings) -> int:
     """The lane in which this user's photos wait; `user`: the pseudonym."""
-    nobody = identity.user_hash(
+    anonymous = identity.user_hash(
         identity.ANONYMOUS, settings.pepper.get_secret_value().encode()
     )
-    return 0 if user == nobody else lane_of(user)
+    return 0 if user == anonymous else lane_of(user)
 
 
 def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Order:
@@ -114,7 +114,7 @@ def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | No
 
 
 def filename(metadata: Mapping[str, str]) -> str | None:
-    """The photo's true name, where the sender told it beside a plain key."""
+    """Return the photo's true name, where the sender gave one beside a plain key."""
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
 
 

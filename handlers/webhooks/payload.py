@@ -1,5 +1,5 @@
-"""What a callback says: ids, status and links. No name, no address, no picture; who
-wants more asks with a key.
+"""The content of a webhook: ids, status and links; no name, no address, no picture. All
+else is behind the links, which need an API key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TYPE = "task.finished"
 
 @dataclass(frozen=True)
 class Call:
-    """A call to make: `body` is the same bytes in every try."""
+    """A webhook to send: `body` is the same bytes in every attempt."""
 
     url: str
     event_id: str
@@ -32,52 +32,67 @@ class Call:
 
 
 def call_of(ctx: Context, upload_id: str) -> Call | None:
-    """The call that is due about an upload, as the bucket tells it. None: it has not
-    ended, or nobody asked.
+    """Return the webhook about an upload, by what the bucket knows of it.
 
-    Raises `PermanentError(bad_document)`, which the sweep repairs, and
-    `StorageUnavailable`.
+    None: it has not ended, or its sender wants none. Raises
+    `PermanentError(bad_document)`, which the sweep repairs, and `StorageUnavailable`.
     """
     try:
         receipt = ctx.uploads.receipt(upload_id)
     except NotFound:
         return None  # erased
-    outcome = ctx.uploads.outcome(receipt) if receipt.callback else None
-    if outcome is None or receipt.callback is None:
+    if receipt.callback is None:
         return None
-    status = outcome.published_status
-    moment = receipt.source.upload_time
-    # A photo that a person gave a fresh start ends once more, and that is another call.
-    again = [f"retry {receipt.retries}"] if receipt.retries else []
-    ident = identity.event_id(upload_id, "callback", moment.isoformat(), status, *again)
-    body = _body(ctx.settings.api_url, receipt, outcome)
-    return Call(receipt.callback, ident, receipt.user_hash, moment, status, body)
-
-
-def sample(api_url: str, at: datetime) -> bytes:
-    """What `darkroom webhooks test` sends: the shape of a call, about nothing."""
-    nothing = "00000000-0000-0000-0000-000000000000"
-    data = {
-        "task_id": nothing,
-        "upload_id": nothing,
-        "status": "success",
-        "width": 4,
-        "height": 4,
-    }
-    return canonical_json(
-        _message("webhook.test", at, data | {"links": _links(api_url, nothing)})
+    outcome = ctx.uploads.outcome(receipt)
+    if outcome is None:
+        return None
+    return Call(
+        url=receipt.callback,
+        event_id=_event_id(receipt, outcome.published_status),
+        user_hash=receipt.user_hash,
+        upload_time=receipt.source.upload_time,
+        status=outcome.published_status,
+        body=_body(ctx.settings.api_url, receipt, outcome),
     )
 
 
+def sample(api_url: str, at: datetime) -> bytes:
+    """Return what `darkroom webhooks test` sends: the shape of a webhook, about no
+    upload.
+    """
+    ident = "00000000-0000-0000-0000-000000000000"
+    data = {
+        "task_id": ident,
+        "upload_id": ident,
+        "status": "success",
+        "width": 4,
+        "height": 4,
+        "links": _links(api_url, ident),
+    }
+    return canonical_json(_message("webhook.test", at, data))
+
+
+def _event_id(receipt: Receipt, status: Status) -> str:
+    parts = [receipt.source.upload_time.isoformat(), status]
+    if receipt.retries:
+        # After a fresh start the photo ends once more, which is another webhook.
+        parts.append(f"retry {receipt.retries}")
+    return identity.event_id(receipt.upload_id, "callback", *parts)
+
+
 def _body(api_url: str, receipt: Receipt, outcome: Outcome) -> bytes:
-    record, status = outcome.record, outcome.published_status
-    data: dict[str, Any] = {"upload_id": receipt.upload_id, "status": status}
+    data: dict[str, Any] = {
+        "upload_id": receipt.upload_id,
+        "status": outcome.published_status,
+    }
     if receipt.task_id:
         data["task_id"] = receipt.task_id
     if outcome.fault:
         data["error"] = {"code": outcome.fault.error_code}
+    record = outcome.record
     if record:
-        data |= {"width": record.width, "height": record.height}
+        data["width"] = record.width
+        data["height"] = record.height
         data["links"] = _links(api_url, record.task_id)
     return canonical_json(_message(TYPE, outcome.at, data))
 
@@ -87,7 +102,10 @@ def _message(kind: str, at: datetime, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _links(api_url: str, task_id: str) -> dict[str, str]:
-    base = f"{api_url}/v1/tasks/{task_id}"
-    return {"task": base} | {
-        name: f"{base}/{name}" for name in ("result", "preview", "record")
+    task = f"{api_url}/v1/tasks/{task_id}"
+    return {
+        "task": task,
+        "result": f"{task}/result",
+        "preview": f"{task}/preview",
+        "record": f"{task}/record",
     }

@@ -46,7 +46,7 @@ def sign(
     """The three headers, signed with each key and, for a user's photo, with this user's
     own secrets, too.
 
-    `ident` stays the same in every try of one call: receivers know by it what they
+    `ident` stays the same in every attempt of one webhook: receivers know by it what they
     have.
     """
     if user_hash is not None:

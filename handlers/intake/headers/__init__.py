@@ -34,7 +34,7 @@ __all__ = [
 Parser = Callable[[Forward, Found], int]
 
 HEAD_BYTES = 512
-"""Enough of a file's beginning to tell what it is."""
+"""Enough of a file's beginning to recognise its format."""
 
 _PARSERS: tuple[tuple[bytes, Parser], ...] = (
     (b"\xff\xd8\xff", jpeg),

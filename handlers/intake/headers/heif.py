@@ -16,7 +16,7 @@ _SEQUENCES = {b"avis"}
 
 
 def heif(stream: Forward, found: Found) -> int:
-    """The largest size told is the whole picture's: tiles, thumbnails and depth maps
+    """The largest size given is the whole picture's: tiles, thumbnails and depth maps
     are smaller.
     """
     brand, brands = b"", b""
@@ -45,7 +45,7 @@ def heif(stream: Forward, found: Found) -> int:
         else:
             stream.skip(body)
     if not sized:
-        raise Broken("it does not tell the size of its picture")
+        raise Broken("the size of its picture is missing")
     return 2 if brand in _SEQUENCES else 1
 
 
@@ -75,7 +75,7 @@ def _header(meta: bytes, format_: str) -> Header:
                 elif name == b"clap" and len(prop) >= 16:
                     cuts.append(_cut(prop))
     if not sizes:
-        raise Broken("it does not tell the size of its picture")
+        raise Broken("the size of its picture is missing")
     # A cut that is larger than its picture is no cut, but decoders believe it until
     # they decode.
     width, height = max((*sizes, *cuts), key=lambda size: size[0] * size[1])

@@ -26,13 +26,13 @@ def jpeg(stream: Forward, found: Found) -> int:
             raise Broken("a segment is shorter than its own length field")
         if marker in _FRAMES:
             if sized:  # some decoders would believe the later one
-                raise Broken("it tells its size twice")
+                raise Broken("it gives its size twice")
             found(_frame(stream, length))
             sized = True
         else:
             stream.skip(length)
     if not sized:
-        raise Broken("its picture begins before its size was told")
+        raise Broken("its picture begins before its size was given")
     return 1 if stream.drain_past(b"\xff\xd9") else 0
 
 

@@ -1,4 +1,4 @@
-"""PNG: a walk over its chunks to the end chunk. An animated one (APNG) tells its number
+"""PNG: a walk over its chunks to the end chunk. An animated one (APNG) gives its number
 of frames on the way.
 """
 
@@ -36,7 +36,7 @@ def _frames(stream: Forward) -> int:
         if name == b"IEND":
             break
         if name == b"IHDR":  # decoders would believe the later one
-            raise Broken("it tells its size twice")
+            raise Broken("it gives its size twice")
         pixels = pixels or name == b"IDAT"
         if name == b"acTL" and length == 8 and not pixels:
             frames = max(1, stream.number(4))

@@ -28,7 +28,7 @@ class Broken(Exception):
 @dataclass(frozen=True)
 class Header:
     """What a file says of its picture before any pixel is decoded. `mode` in Pillow's
-    words, as far as it is told.
+    words, as far as the file gives it.
     """
 
     format: str

@@ -23,8 +23,9 @@ class _Layout:
 
 
 def tiff(stream: Forward, found: Found) -> int:
-    """Further pages are counted as one picture: the first is taken. Camera raw files
-    are told by their preview.
+    """Read the first page; further pages count as the same picture.
+
+    Camera raw files are recognised by their preview.
     """
     order = "little" if stream.read(2) == b"II" else "big"
     layout = _Layout(order, 2, 4)
@@ -35,7 +36,7 @@ def tiff(stream: Forward, found: Found) -> int:
     stream.seek(offset)
     tags = _tags(stream, layout)
     if _WIDTH not in tags or _HEIGHT not in tags:
-        raise Broken("it does not tell its size")
+        raise Broken("its size is missing")
     if tags.get(_SUBFILE, 0) & 1:
         raise Broken("its first picture is only a preview, as in camera raw files")
     found(Header("TIFF", tags[_WIDTH], tags[_HEIGHT], _mode(tags)))
@@ -56,7 +57,7 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
         size = _SIZES.get(kind, 0)
         # decoders do not agree which to believe
         if tag in seen and tag in (_WIDTH, _HEIGHT):
-            raise Broken("it tells its size twice")
+            raise Broken("it gives its size twice")
         seen.add(tag)
         if 0 < size <= layout.offset_bytes and values == 1:
             tags.setdefault(

@@ -41,7 +41,7 @@ that wrap another.
 
 class Shape(BaseModel):
     """Base of the providers' documents: what we need of them; what else they hold is
-    nobody's business.
+    of no interest.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
