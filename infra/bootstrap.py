@@ -87,7 +87,7 @@ def require_one_winner(store: S3Store, bucket: str) -> None:
         store.delete(bucket, ONCE_KEY, written.version)
         raise SettingsError(
             f"the object store writes over what is there although `If-None-Match: *` forbids it, in bucket {bucket!r}: "
-            "use a store that heeds it (SeaweedFS, Amazon S3, MinIO, Ceph), and on Ceph a bucket without versions"
+            "use a store that honours it (SeaweedFS, Amazon S3, MinIO, Ceph), and on Ceph a bucket without versions"
         )
 
 
@@ -101,7 +101,9 @@ def _ensure(store: S3Store, settings: StoreSettings, bucket: str) -> str | None:
 
 
 def _is_there(store: S3Store, bucket: str) -> bool:
-    """Asked first: who may use a bucket need not have the right to make one."""
+    """Create a bucket where it is missing; a key that may use a bucket need not be
+    allowed to create one.
+    """
     with translated(bucket, ""):  # what is no answer of the store
         try:
             store.client.head_bucket(Bucket=bucket)

@@ -1,7 +1,7 @@
 """Sending photos and waiting for what becomes of them: what `submit`, the demo and the
 benchmarks share.
 
-Everything is read from the bucket, which is the truth; no process of Darkroom is asked.
+Everything is read from the bucket, which is the truth; no process of Darkroom is involved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Servers for a bench alone: nothing else is at work on them, and nobody's photos are
+"""Servers for a bench alone: nothing else uses them, and no user's photos are
 touched.
 """
 

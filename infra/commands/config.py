@@ -1,5 +1,5 @@
-"""`darkroom config`, `env`, `workflows`: what is set, where the stack is, what can be
-asked for.
+"""`darkroom config`, `env`, `workflows`: the settings, where the stack is, and the
+workflows.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -17,7 +18,7 @@ from infra.commands.no_stack import no_stack
 from infra.commands.options import JsonOption
 from shared import workflows as presets
 from shared.offers import Lack, Offers
-from shared.runtime.settings import PREFIX, Settings, unknown_variables
+from shared.runtime.settings import Settings, unknown_variables, variable
 from shared.s3.store import S3Store
 
 app = typer.Typer(add_completion=False)
@@ -27,11 +28,11 @@ app = typer.Typer(add_completion=False)
 def config(as_json: JsonOption = False) -> None:
     """Every setting: its value (secrets masked), default, unit and meaning."""
     settings = Settings.load()
-    tell_unknown()
+    warn_of_unknown()
     masked = settings.masked()
     rows = [
         {
-            "name": f"{PREFIX}{name.upper()}",
+            "name": variable(name),
             "value": masked[name],
             "default": str(field.get_default()),
             "unit": unit(name),
@@ -43,35 +44,29 @@ def config(as_json: JsonOption = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        given = (
-            ""
-            if row["value"] == row["default"]
-            else f" [default: {row['default'] or 'nothing'}]"
-        )
-        print(
-            f"{row['name']}={row['value']} {row['unit']}".rstrip()
-            + f"{given}\n    {row['description']}"
-        )
+        line = f"{row['name']}={row['value']} {row['unit']}".rstrip()
+        if row["value"] != row["default"]:
+            line += f" [default: {row['default'] or 'nothing'}]"
+        print(line)
+        print(f"    {row['description']}")
 
 
-def tell_unknown() -> None:
-    """A line on stderr for each variable that is no setting, which may be a slip."""
-    for variable, nearest in unknown_variables().items():
+def warn_of_unknown() -> None:
+    """Print a line on stderr for each variable that is no setting, which may be a typo."""
+    for name, nearest in unknown_variables().items():
         meant = f"; do you mean {nearest}?" if nearest else ""
         print(
-            f"darkroom: {variable} is no setting, so it changes nothing{meant}",
+            f"darkroom: {name} is no setting, so it changes nothing{meant}",
             file=sys.stderr,
         )
 
 
+UNITS = {"_s": "s", "_bytes": "bytes", "_px": "px", "_pixels": "px"}
+
+
 def unit(name: str) -> str:
-    """Unit of a setting, from its name: `_s` seconds, `_bytes`, `_px`, `_pixels`."""
-    for suffix, text in {
-        "_s": "s",
-        "_bytes": "bytes",
-        "_px": "px",
-        "_pixels": "px",
-    }.items():
+    """The unit of a setting, which its name ends in."""
+    for suffix, text in UNITS.items():
         if name.endswith(suffix):
             return text
     return ""
@@ -110,54 +105,51 @@ def workflows(as_json: JsonOption = False) -> None:
     """The workflows, their parameters, and whether a worker of the running stack can
     run them.
     """
-    known, settings = presets.presets().values(), Settings.load()
-    lacks = _lacks(settings)
+    known = presets.presets().values()
+    lacks = _lacks(Settings.load())
     if as_json:
-        told = [
-            w.model_dump()
-            | {"params_schema": w.params_schema(), "available": not lacks.get(w.name)}
-            | {
-                "unavailable": lack.model_dump()
-                if (lack := lacks.get(w.name))
-                else None
-            }
-            for w in known
-        ]
-        print(json.dumps(told, indent=2))
+        rows = [_as_dict(workflow, lacks.get(workflow.name)) for workflow in known]
+        print(json.dumps(rows, indent=2))
         return
     table = Table("workflow", "version", "what it does", "parameters", "available")
     for workflow in known:
-        parameters = "\n".join(
-            f"{name}: {spec.rule()}" for name, spec in workflow.parameters().items()
-        )
-        lack = lacks.get(workflow.name)
-        available = (
-            f"no: {lack.because}; {lack.command}"
-            if lack
-            else "yes"
-            if workflow.name in lacks
-            else "not known"
-        )
+        rules = [
+            f"{name}: {parameter.rule()}"
+            for name, parameter in workflow.parameters().items()
+        ]
         table.add_row(
             workflow.name,
             str(workflow.version),
             workflow.description,
-            parameters,
-            escape(available),
+            "\n".join(rules),
+            escape(_availability(workflow.name, lacks)),
         )
     Console().print(table)
 
 
+def _as_dict(workflow: presets.Workflow, lack: Lack | None) -> dict[str, Any]:
+    fields = workflow.model_dump()
+    fields["params_schema"] = workflow.params_schema()
+    fields["available"] = lack is None
+    fields["unavailable"] = None if lack is None else lack.model_dump()
+    return fields
+
+
+def _availability(name: str, lacks: dict[str, Lack | None]) -> str:
+    if name not in lacks:
+        return "not known"
+    lack = lacks[name]
+    return "yes" if lack is None else f"no: {lack.because}; {lack.command}"
+
+
 def _lacks(settings: Settings) -> dict[str, Lack | None]:
-    """By workflow, what the workers lack for it. Nothing where there is no stack, or no
-    worker has said anything.
+    """What the workers lack, by workflow. Empty where there is no stack, or no worker
+    has announced anything.
     """
     if not settings.s3_endpoint_url and not settings.api_url:
         return {}
     offers = Offers(S3Store(settings), settings)
     offers.refresh()
-    return (
-        {name: offers.lack(presets.resolve(name)) for name in presets.presets()}
-        if offers.known
-        else {}
-    )
+    if not offers.known:
+        return {}
+    return {name: offers.lack(presets.resolve(name)) for name in presets.presets()}

@@ -100,8 +100,9 @@ def run(out_dir: Path, state_dir: Path) -> int:
 
 
 def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
-    """Its exit status. It speaks for a folder that nobody else need know, so it is
-    heard only when it fails.
+    """Run a command of `darkroom` on the demo's own stack; its exit status.
+
+    Its output is shown only when it fails.
     """
     environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
     command = [sys.executable, "-P", "-m", "infra.cli", *arguments]

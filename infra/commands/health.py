@@ -31,30 +31,32 @@ def health(
     """Whether the process of this container is ready and still connected; says what is
     wrong otherwise.
     """
-    if fault := check(Settings.load(), process):
+    fault = check(Settings.load(), process)
+    if fault:
         typer.echo(f"{process}: {shown(fault)}", err=True)
         raise typer.Exit(1)
 
 
 def check(settings: Settings, process: str) -> str:
-    """What is wrong with `process`, or nothing.
+    """What is wrong with `process`; empty while all is well.
 
-    All must have said that they are ready, and go on saying that they work. Handlers
-    answer for the rest themselves; a consumer must hold a live connection to the
-    broker: one that lost it for good looks alive from outside and does nothing.
+    Every process must have touched its ready file, and go on touching it. The HTTP
+    server must report that it is ready; a consumer must hold a connection to the broker:
+    without one it looks alive from outside and does nothing.
     """
     if process not in ("handlers", *CONSUMERS, "sweep"):
         raise typer.BadParameter(
             "the processes are handlers, worker, recorder, callbacks and sweep"
         )
-    if fault := _beat(settings):
+    fault = _beat(settings)
+    if fault:
         return fault
     if process == "handlers":
-        return _door(settings)
-    if process in CONSUMERS and not connected(
-        _port(settings.broker_url.get_secret_value())
-    ):
-        return "no connection to the broker"
+        return _http_server(settings)
+    if process in CONSUMERS:
+        port = _port(settings.broker_url.get_secret_value())
+        if not connected(port):
+            return "no connection to the broker"
     return ""
 
 
@@ -73,32 +75,27 @@ def _beat(settings: ProcessSettings) -> str:
 
 def connected(port: int) -> bool:
     """Whether a process of this container holds an established TCP connection to `port`
-    of anybody.
+    of any host.
     """
-    links = psutil.net_connections("tcp")
-    return any(
-        link.status == psutil.CONN_ESTABLISHED
-        and link.raddr
-        and link.raddr.port == port
-        for link in links
-    )
+    for link in psutil.net_connections("tcp"):
+        is_established = link.status == psutil.CONN_ESTABLISHED
+        if is_established and link.raddr and link.raddr.port == port:
+            return True
+    return False
 
 
-def _door(settings: HttpSettings) -> str:
-    host = (
-        "127.0.0.1" if settings.api_host in ("", "0.0.0.0", "::") else settings.api_host  # noqa: S104
-    )
+def _http_server(settings: HttpSettings) -> str:
+    host = settings.api_host
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+        host = "127.0.0.1"
+    url = f"http://{host}:{settings.api_port}/readyz"
     try:
-        answer = httpx.get(
-            f"http://{host}:{settings.api_port}/readyz", timeout=5, trust_env=False
-        )
+        response = httpx.get(url, timeout=5, trust_env=False)
     except (httpx.HTTPError, socket.gaierror) as error:
         return f"no answer: {type(error).__name__}"
-    return (
-        ""
-        if answer.is_success
-        else f"/readyz says {answer.status_code}: {answer.text[:200]}"
-    )
+    if response.is_success:
+        return ""
+    return f"/readyz says {response.status_code}: {response.text[:200]}"
 
 
 def _port(url: str) -> int:

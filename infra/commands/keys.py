@@ -1,5 +1,5 @@
-"""`darkroom keys …`: who may use the API. A running door reads the documents in their
-bucket.
+"""`darkroom keys …`: who may use the API. The running servers read the keys' documents
+in their bucket.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def create(
         str, typer.Option(help="After how long: 12h, 90d, 52w; or never.")
     ] = "365d",
     callback: Annotated[
-        str, typer.Option(help="URL that is told of the end of uploads that name none.")
+        str, typer.Option(help="URL of the webhook of uploads that name none.")
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -56,12 +56,12 @@ def create(
         raise SettingsError(
             "DARKROOM_PEPPER is empty: the key must know its user by the same secret as the handlers"
         )
-    whose = identity.user_hash(_user(user), pepper.encode())
-    told = _callback(callback, settings) if callback else None
-    now = _time(store := S3Store(settings), settings)
-    key, document = access.mint(
-        whose, _scopes(scopes), now, _expiry(expires, now), told
-    )
+    user_hash = identity.user_hash(_user(user), pepper.encode())
+    url = _callback(callback, settings) if callback else None
+    store = S3Store(settings)
+    now = _time(store, settings)
+    expires_at = _expiry(expires, now)
+    key, document = access.mint(user_hash, _scopes(scopes), now, expires_at, url)
     store.put_new(
         settings.bucket_access,
         access.place(document.id),
@@ -91,11 +91,9 @@ def list_keys(as_json: JsonOption = False) -> None:
         print(json.dumps(keys, indent=2))
         return
     for key in keys:
-        state = (
-            "revoked"
-            if key["revoked_at"]
-            else f"until {key['expires_at'] or 'revoked'}"
-        )
+        state = f"until {key['expires_at'] or 'revoked'}"
+        if key["revoked_at"]:
+            state = "revoked"
         print(shown(key["id"]), shown(key["user_hash"]), ",".join(key["scopes"]), state)
 
 
@@ -105,8 +103,8 @@ def revoke(
         str, typer.Argument(help="The key's id, as `darkroom keys list` shows it.")
     ],
 ) -> None:
-    """Close the door to a key, within DARKROOM_API_KEY_CACHE_S. Revoking it twice
-    changes nothing.
+    """Revoke a key; servers refuse it within DARKROOM_API_KEY_CACHE_S. Revoking it
+    twice changes nothing.
     """
     if not access.is_id(key_id):
         raise SettingsError(
@@ -123,11 +121,13 @@ def revoke(
     if key.revoked_at is None:
         key = key.model_copy(update={"revoked_at": store.clock.now()})
         store.put(settings.bucket_access, place, key.to_bytes(), "application/json")
-    print(f"{key_id} is revoked; doors close within {settings.api_key_cache_s:g} s")
+    print(
+        f"{key_id} is revoked; servers refuse it within {settings.api_key_cache_s:g} s"
+    )
 
 
 def _time(store: S3Store, settings: StoreSettings) -> datetime:
-    """By the store's clock, which its answer tells: the doors go by it, too."""
+    """The store's time, as the servers use it: any response corrects the clock."""
     with suppress(NotFound):
         store.head(settings.bucket_access, places.SWEEP)
     return store.clock.now()
@@ -163,9 +163,9 @@ def _callback(url: str, settings: WebhookSettings) -> str:
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:
-    words = dict.fromkeys(word for word in re.split(r"[\s,]+", text) if word)
+    words = {word for word in re.split(r"[\s,]+", text) if word}
     known: tuple[Scope, ...] = get_args(Scope)
-    if not words or not set(words) <= set(known):
+    if not words or not words <= set(known):
         raise SettingsError(f"--scopes {text!r}: by commas, any of {', '.join(known)}")
     return tuple(scope for scope in known if scope in words)
 
@@ -173,9 +173,10 @@ def _scopes(text: str) -> tuple[Scope, ...]:
 def _expiry(text: str, now: datetime) -> datetime | None:
     if text == "never":
         return None
-    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    if not match:
         raise SettingsError(
             f"--expires {text!r}: a number and h, d or w, such as 90d; or never"
         )
-    return now + timedelta(**{UNITS[found[2]]: int(found[1])})
+    unit = UNITS[match[2]]
+    return now + timedelta(**{unit: int(match[1])})

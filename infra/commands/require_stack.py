@@ -1,5 +1,5 @@
-"""Commands that need a stack, or servers of somebody else's, say the same sentence
-where there is neither.
+"""The one sentence of all commands that need a stack, or servers that the environment
+names, where there is neither.
 """
 
 from __future__ import annotations

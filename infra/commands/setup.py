@@ -1,5 +1,5 @@
-"""`darkroom migrate`, `bootstrap`: prepare a database and an object store that somebody
-else runs.
+"""`darkroom migrate`, `bootstrap`: prepare a database and an object store that are not
+the embedded ones.
 """
 
 from __future__ import annotations

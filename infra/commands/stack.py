@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.commands.config import tell_unknown
+from infra.commands.config import warn_of_unknown
+from infra.commands.options import JsonOption
 from infra.local import stack
 from infra.local.health import faults
 from infra.local.program import tail
@@ -30,7 +31,7 @@ from shared.runtime.settings import PREFIX, Settings, StackSettings
 app = typer.Typer(add_completion=False)
 DETACH_S = 150.0
 USAGE = 2
-"""Exit status of a supervisor that refused what it was told."""
+"""Exit status of a supervisor that refused its options or settings."""
 DOWN_S = 60.0
 console = Console(stderr=True, highlight=False)
 
@@ -83,9 +84,7 @@ def down() -> None:
 
 @app.command()
 def status(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Nothing but JSON on stdout.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What runs, and whether it is well; exit status 1 if something is not."""
     settings = Settings.load()
@@ -137,11 +136,10 @@ def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> Non
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():
-        out.print(
-            f"[red]✗[/] {part}: {escape(shown(fault))}"
-            if fault
-            else f"[green]✓[/] {part}"
-        )
+        line = f"[green]✓[/] {part}"
+        if fault:
+            line = f"[red]✗[/] {part}: {escape(shown(fault))}"
+        out.print(line)
 
 
 def _detach(folder: Path, workers: int) -> None:
@@ -149,7 +147,7 @@ def _detach(folder: Path, workers: int) -> None:
         raise SettingsError(
             f"a stack is already running in {folder}; `darkroom down` stops it"
         )
-    tell_unknown()
+    warn_of_unknown()
     make_folders(folder)
     log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)

@@ -31,13 +31,12 @@ def enable(
         ),
     ],
 ) -> None:
-    """Have the target told of every new upload. Other rules stay; doing it twice
-    changes nothing.
+    """Notify the target of every new upload. Other rules stay; doing it twice changes
+    nothing.
     """
     changed = BucketNotifications(Settings.load()).enable(arn)
-    typer.echo(
-        f"{arn} {'is now' if changed else 'was already'} told of every new upload"
-    )
+    since = "is now" if changed else "was already"
+    typer.echo(f"{arn} {since} notified of every new upload")
 
 
 @notifications.command()

@@ -1,5 +1,5 @@
-"""What the parts of one program show each other: a certificate that nobody else on the
-machine can have.
+"""A certificate by which the parts of SeaweedFS authenticate each other, and which no
+other user of the machine has.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ def draw(folder: Path) -> None:
 
     The authority's own key is written nowhere: it never signs another.
     """
-    authority, key = (
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
+    authority = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     root = _signed(
         "authority", authority.public_key(), authority, x509.BasicConstraints(True, 0)
     )
@@ -62,7 +60,7 @@ def draw(folder: Path) -> None:
 
 
 def context(folder: Path) -> ssl.SSLContext:
-    """What a client of ours shows, and believes."""
+    """The TLS context of our own clients."""
     found = ssl.create_default_context(cafile=str(folder / CA))
     found.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     return found

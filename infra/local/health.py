@@ -1,4 +1,4 @@
-"""Whether what a stack consists of does its work, asked from outside."""
+"""Checks the parts of a stack from outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.runtime.settings import (
 
 
 def faults(settings: Settings) -> dict[str, str]:
-    """Part → what is wrong with it, or nothing. All are asked at once."""
+    """Part → what is wrong with it; empty if nothing is. All are checked at once."""
     parts: dict[str, Callable[[Settings], str]] = {
         "object store": _store,
         "broker": _broker,
@@ -29,17 +29,14 @@ def faults(settings: Settings) -> dict[str, str]:
         "API": _api,
     }
     with ThreadPoolExecutor(len(parts)) as pool:
-        return dict(
-            zip(parts, pool.map(lambda ask: ask(settings), parts.values()), strict=True)
-        )
+        checks = {part: pool.submit(check, settings) for part, check in parts.items()}
+    return {part: check.result() for part, check in checks.items()}
 
 
 def _store(settings: StoreSettings) -> str:
-    return (
-        ""
-        if reachable(settings)
-        else f"{settings.s3_endpoint_url} does not answer, or not to our key"
-    )
+    if reachable(settings):
+        return ""
+    return f"{settings.s3_endpoint_url} does not answer, or not to our key"
 
 
 def _broker(settings: BrokerSettings) -> str:
@@ -51,22 +48,20 @@ def _broker(settings: BrokerSettings) -> str:
 
 
 def _database(settings: AuditLogSettings) -> str:
+    url = settings.database_url.get_secret_value()
     try:
-        psycopg2.connect(
-            settings.database_url.get_secret_value(), connect_timeout=3
-        ).close()
+        psycopg2.connect(url, connect_timeout=3).close()
     except psycopg2.Error as error:
-        return type(error).__name__  # its text may hold the address
+        # Without its text, which may contain the address.
+        return type(error).__name__
     return ""
 
 
 def _api(settings: HttpSettings) -> str:
     try:
-        answer = httpx.get(f"{settings.api_url}/readyz", timeout=5, trust_env=False)
+        response = httpx.get(f"{settings.api_url}/readyz", timeout=5, trust_env=False)
     except httpx.HTTPError as error:
         return f"no answer: {type(error).__name__}"
-    return (
-        ""
-        if answer.is_success
-        else f"/readyz says {answer.status_code}: {answer.text[:200]}"
-    )
+    if response.is_success:
+        return ""
+    return f"/readyz says {response.status_code}: {response.text[:200]}"

@@ -95,8 +95,8 @@ def _runs(programs: Path, user: str) -> bool:
 
 
 def _copy(programs: Path, user: str) -> Path:
-    """A copy of the wheel's programs that everybody may run and root alone may change,
-    made once a version.
+    """A copy of the wheel's programs that every user may run and only root may change,
+    made once for each version.
 
     Raises `SettingsError` where it cannot be made, or not be used.
     """

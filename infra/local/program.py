@@ -50,8 +50,8 @@ class Program:
     first start waits less.
     """
     fault: Callable[[], str] = str
-    """Looked at again and again: what it will not get over by itself, told once. It is
-    restarted then.
+    """Called again and again. Returns, once, a fault that only a restart mends; the
+    program is restarted then.
     """
     of_strangers: bool = False
     """It is not ours, as the servers: of the caller's environment it is given only what
@@ -136,6 +136,6 @@ def tail(log: Path, lines: int = 5, since: int = 0) -> str:
     """
     if not log.exists():
         return ""
-    return "\n".join(
-        log.read_bytes()[since:].decode(errors="replace")[-4000:].splitlines()[-lines:]
-    )
+    text = log.read_bytes()[since:].decode(errors="replace")
+    last = text[-4000:].splitlines()[-lines:]
+    return "\n".join(last)

@@ -21,13 +21,11 @@ ROOM_BYTES = 64 << 20
 MOST_READ = 4 << 20
 ROLES = ("master", "volume", "filer", "s3")
 SOCKETS = Path("/tmp")  # noqa: S108 - the server's own choice
-"""Where it makes a socket for each gRPC port, by a name that everybody can guess."""
+"""Where SeaweedFS makes a socket for each gRPC port, under a predictable name."""
 
 
 def seaweedfs(state: State, settings: Settings) -> Program:
-    """The program. Its webhook tells the handlers' door of every upload, and of nothing
-    else.
-    """
+    """The program. It notifies the HTTP server of every upload, and of nothing else."""
     folder = state.folder_of("seaweedfs", "conf")
     write_private(folder / "identities.json", identities(state, settings))
     write_private(folder / "notification.toml", _notification(settings))
@@ -80,7 +78,7 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         environment,
         folder,
         # Its volumes are closed at once; its filer then waits a quarter of a minute for
-        # streams that nobody ends.
+        # streams that do not end.
         stop_s=2.0,
         may_be_killed=True,
         of_strangers=True,
@@ -126,8 +124,8 @@ def forget_sockets(state: State) -> None:
 
 
 def _have_sockets(state: State) -> None:
-    """Take other gRPC ports where somebody else has made a file by the name of ours: no
-    client knows these ports.
+    """Take other gRPC ports where another user has a file with the name of our socket:
+    no client knows these ports.
     """
     for role in ROLES:
         while not _forget(state, role):
@@ -162,8 +160,8 @@ def _listens(port: int) -> bool:
 
 
 def _has_room(state: State, bucket: str) -> bool:
-    """Ask the master for a place for one object; it makes volumes for the bucket where
-    there are none.
+    """Whether the master assigns a place for one object; it makes volumes for the
+    bucket where there are none.
     """
     shown = certificates.context(state.path("seaweedfs", "conf"))
     url = f"https://{LOOPBACK}:{state.ports['master']}/dir/assign"
@@ -177,8 +175,8 @@ def _has_room(state: State, bucket: str) -> bool:
 
 
 def _notification(settings: Settings) -> str:
-    # A PUT over an existing key arrives as an update; results are never told, so they
-    # can trigger nothing. A JSON string is a TOML string.
+    # A PUT over an existing key arrives as an update. There are no notifications of
+    # results, so they can trigger nothing. A JSON string is a TOML string.
     return f"""[notification.webhook]
 enabled = true
 endpoint = "http://{LOOPBACK}:{settings.api_port}/events/storage"
@@ -193,11 +191,12 @@ path_prefixes = {json.dumps([f"/buckets/{settings.bucket_uploads}/"])}
 
 
 def _security(state: State) -> str:
-    """Without these, whoever is on this machine reads and deletes all behind S3.
+    """`security.toml`. Without it every user of this machine could read and delete all
+    objects behind S3.
 
-    The parts show each other a certificate, by gRPC and at the master's door, which can
-    delete a bucket; volume and filer hand out objects for a signed token. The `client`
-    is the S3 part.
+    The parts authenticate each other by a certificate, over gRPC and at the master's
+    HTTP port, which can delete a bucket; volume and filer require a signed token. The
+    `client` is the S3 part.
     """
     parts = (
         "jwt.signing",

@@ -1,5 +1,5 @@
-"""`darkroom up`: servers, schema, buckets, processes, in that order; then watch until
-told to stop.
+"""`darkroom up`: starts servers, schema, buckets and processes, in that order, and
+watches them until it is stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
 from shared.errors import SettingsError
-from shared.runtime.settings import PREFIX, STACK_FILE, EngineSettings, Settings
+from shared.runtime.settings import (
+    PREFIX,
+    STACK_FILE,
+    EngineSettings,
+    Settings,
+    variable,
+)
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock, SystemClock
 
@@ -44,10 +50,10 @@ OF_ONE_PROCESS = {"state_dir", "ready_file", "failpoint", "metrics_port"}
 class Stack:
     """One stack in one state directory.
 
-    `given`: what the caller said (`Settings.given`); the rest is filled in here and
-    left in `stack.env`. `servers_only` leaves Darkroom's own processes out (tests).
-    Raises `SettingsError` when a stack runs there already, or a port that was asked for
-    is taken.
+    `given`: the settings of the environment (`Settings.given`); the others are filled
+    in and written into `stack.env`. `servers_only`: without Darkroom's own processes
+    (tests). Raises `SettingsError` when a stack runs there already, or the port that
+    was given is taken.
     """
 
     def __init__(
@@ -63,7 +69,7 @@ class Stack:
         if left := Pids(folder).end_all():
             logger().warning("process.orphaned", programs=left)
         known = State.known(folder)
-        own = _told_by_us(given, known) if known else set()
+        own = _from_this_stack(given, known) if known else set()
         said = given.model_fields_set - own
         if "api_port" in said and not (given.api_port and free(given.api_port)):
             self._lock.close()
@@ -75,17 +81,17 @@ class Stack:
         self.settings = _complete(given, said, self.state)
         self._said = said
         self._workers = 0 if servers_only else workers
-        self._supervisor = Supervisor(
-            folder, _environment(folder, own), clock or SystemClock()
-        )
+        environment = _environment(folder, own)
+        self._supervisor = Supervisor(folder, environment, clock or SystemClock())
         self._stop = threading.Event()
         self._ready_file = folder / "run" / READY
         self._ready_file.unlink(missing_ok=True)
         write_private(folder / STACK_FILE, _stack_file(self.settings))
 
     def start(self) -> bool:
-        """Returns when everything is ready; False: told to stop before. Raises
-        `TransientError` naming what is not.
+        """Start everything, and return when it is ready. False: it was stopped before.
+
+        Raises `TransientError` naming what is not ready.
         """
         self._supervisor.start(self._servers())
         self._supervisor.wait_ready(READY_S, self._stop.is_set)
@@ -108,8 +114,8 @@ class Stack:
             self._supervisor.keep_running()
 
     def stop(self) -> None:
-        """Stop everything; data, ports and secrets stay, the file by which commands
-        find the stack goes.
+        """Stop everything. Data, ports and secrets stay; the file by which commands
+        find the stack is deleted.
         """
         self._ready_file.unlink(missing_ok=True)
         self._supervisor.stop()
@@ -123,40 +129,39 @@ class Stack:
                 yield make(self.state, self.settings)
 
     def _prepare(self) -> None:
+        """Create the buckets and apply the migrations."""
+        as_admin = self.settings.model_copy(update=self._key_of(ADMIN))
         with ThreadPoolExecutor(1) as pool:
-            made = pool.submit(
-                bootstrap, self.settings.model_copy(update=self._key_of(ADMIN))
-            )
+            buckets = pool.submit(bootstrap, as_admin)
             migrate(self.settings)
-            made.result()
+            buckets.result()
 
     def _processes(self) -> Iterator[Program]:
-        names = (
-            [f"worker-{n}" for n in range(1, self._workers + 1)]
-            if self._workers > 1
-            else ["worker"]
-        )
-        if self._workers:
-            yield self._process("handlers", "handlers", "http")
-            yield self._process("recorder", "handlers", "recorder")
-            yield self._process("sweep", "handlers", "sweep")
-            yield self._process("callbacks", "handlers", "callbacks", role=CALLBACKS)
-            yield from (
-                self._process(name, "gpu_worker", role=WORKER) for name in names
-            )
+        if not self._workers:
+            return
+        yield self._process("handlers", "handlers", "http")
+        yield self._process("recorder", "handlers", "recorder")
+        yield self._process("sweep", "handlers", "sweep")
+        yield self._process("callbacks", "handlers", "callbacks", role=CALLBACKS)
+        for number in range(1, self._workers + 1):
+            name = f"worker-{number}" if self._workers > 1 else "worker"
+            yield self._process(name, "gpu_worker", role=WORKER)
 
     def _key_of(self, role: str) -> dict[str, SecretStr]:
-        """Settings of who has this role; none in a store of somebody else's, where all
-        have the key that was given.
+        """The settings by which a process has the key of this role. None in a store
+        that is not embedded: there all have the key that was given.
         """
-        return {} if "s3_endpoint_url" in self._said else key_of(self.state, role)
+        if "s3_endpoint_url" in self._said:
+            return {}
+        return key_of(self.state, role)
 
     def _process(self, name: str, *module: str, role: str = "") -> Program:
         ready = ready_file(self.state.folder, name)
         command = [sys.executable, "-m", *module]
         environment = {f"{PREFIX}READY_FILE": str(ready), f"{PREFIX}METRICS_PORT": "0"}
-        for setting, secret in (self._key_of(role) if role else {}).items():
-            environment[f"{PREFIX}{setting.upper()}"] = secret.get_secret_value()
+        keys = self._key_of(role) if role else {}
+        for setting, secret in keys.items():
+            environment[variable(setting)] = secret.get_secret_value()
         return Program(
             name,
             command,
@@ -169,18 +174,16 @@ class Stack:
 
 
 def _own(state: State) -> dict[str, Any]:
-    """The stack's own doors, and what opens them."""
-    port, secret = (
-        state.ports,
-        {name: SecretStr(value) for name, value in state.secrets.items()},
-    )
+    """The settings of the embedded servers: their addresses and their secrets."""
+    port = state.ports
+    secret = {name: SecretStr(value) for name, value in state.secrets.items()}
     return {
         "api_port": port["api"],
         "api_url": f"http://{LOOPBACK}:{port['api']}",
         "api_key": secret["api_key"],
         "webhook_token": secret["webhook_token"],
         "pepper": secret["pepper"],
-        # hexadecimal is base64, too
+        # Hexadecimal digits are Base64, too.
         "webhook_secret": SecretStr(f"whsec_{state.secrets['webhook_secret']}"),
         "broker_url": SecretStr(
             f"redis://:{state.secrets['valkey']}@{LOOPBACK}:{port['valkey']}/0"
@@ -195,57 +198,55 @@ def _own(state: State) -> dict[str, Any]:
     }
 
 
-def _told_by_us(given: Settings, known: State) -> set[str]:
-    """Settings that name nothing of somebody else's: this stack told them, as by `eval
-    "$(darkroom env)"`.
+def _from_this_stack(given: Settings, known: State) -> set[str]:
+    """Names of the given settings that come from this stack itself, as by `eval
+    "$(darkroom env)"`, and so choose no other server.
     """
-    return {
-        name for name, own in _own(known).items() if _is_own(getattr(given, name), own)
-    } & given.model_fields_set
+    own = _own(known)
+    names = given.model_fields_set & own.keys()
+    return {name for name in names if _is_own(getattr(given, name), own[name])}
 
 
 def _is_own(value: Any, own: Any) -> bool:
-    """Also at a port of an earlier run: the password in the address was drawn for this
-    stack alone.
+    """Whether a setting's value is of this stack, or is an address of an earlier run of
+    it: the password in that was drawn for this stack alone.
     """
     if value == own or not isinstance(value, SecretStr):
         return bool(value == own)
-    told, ours = (urlsplit(secret.get_secret_value()) for secret in (value, own))
-    return ours.password is not None and (told.hostname, told.password) == (
-        ours.hostname,
-        ours.password,
-    )
+    given = urlsplit(value.get_secret_value())
+    ours = urlsplit(own.get_secret_value())
+    if ours.password is None:
+        return False
+    is_same_host = given.hostname == ours.hostname
+    return bool(is_same_host and given.password == ours.password)
 
 
 def _complete(given: Settings, said: Set[str], state: State) -> Settings:
-    """What the caller left open is ours. A server that is somebody else's keeps its own
+    """Fill in the settings that were not given. A server that was given keeps its own
     keys.
     """
     ours = _own(state)
     if "api_port" in said:
         ours |= {"api_url": f"http://{LOOPBACK}:{given.api_port}"}
-    # whoever said it has it: clients get no other
     if said & {"s3_access_key", "s3_secret_key"}:
-        ours = {
-            name: value
-            for name, value in ours.items()
-            if not name.startswith("s3_client_")
-        }
+        # Clients have the key that was given, and get no other.
+        ours = _without(ours, "s3_client_")
     if "s3_endpoint_url" in said:
-        ours = {
-            name: value for name, value in ours.items() if not name.startswith("s3_")
-        }
+        ours = _without(ours, "s3_")
     if not has_gpu(given):
         ours["default_workflow"] = "fast"
-    return given.model_copy(
-        update={name: value for name, value in ours.items() if name not in said}
-    )
+    missing = {name: value for name, value in ours.items() if name not in said}
+    return given.model_copy(update=missing)
+
+
+def _without(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        name: value for name, value in settings.items() if not name.startswith(prefix)
+    }
 
 
 def _stack_file(settings: Settings) -> str:
-    """`stack.env`, by which every command finds the stack; the environment still wins
-    over it.
-    """
+    """The text of `stack.env`, by which every command finds the stack."""
     lines = []
     for name, value in settings.variables(exclude=OF_ONE_PROCESS).items():
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -254,32 +255,30 @@ def _stack_file(settings: Settings) -> str:
 
 
 def _environment(folder: Path, own: Collection[str]) -> dict[str, str]:
-    """The environment of Darkroom's processes: the caller's, and where the stack's file
-    lies.
+    """The environment of Darkroom's processes: the caller's, and the stack's folder.
 
-    Without what the stack told at an earlier run: what holds now is in its file.
-    Modules come from where they are installed: not from the folder in which somebody
-    happens to stand.
+    Without what comes from an earlier run of the stack: its file has what holds now.
+    Modules are imported from where they are installed, not from the working directory.
     """
-    told = {f"{PREFIX}{name.upper()}" for name in own}
-    kept = {
-        name: value for name, value in os.environ.items() if name.upper() not in told
+    stale = {variable(name) for name in own}
+    environment = {
+        name: value for name, value in os.environ.items() if name.upper() not in stale
     }
-    return kept | {f"{PREFIX}STATE_DIR": str(folder), "PYTHONSAFEPATH": "1"}
+    environment[variable("state_dir")] = str(folder)
+    environment["PYTHONSAFEPATH"] = "1"
+    return environment
 
 
 def has_gpu(settings: EngineSettings) -> bool:
-    """Whether inference runs on a GPU: one is here, and so is the engine that uses it."""
-    driver, torch = (
-        Path("/proc/driver/nvidia/version").exists(),
-        importlib.util.find_spec("torch") is not None,
-    )
-    return driver and torch and settings.engine != "ncnn"
+    """Whether inference runs on a GPU: there is one, and the engine that uses it."""
+    has_driver = Path("/proc/driver/nvidia/version").exists()
+    has_torch = importlib.util.find_spec("torch") is not None
+    return has_driver and has_torch and settings.engine != "ncnn"
 
 
 def ready_file(folder: Path, name: str) -> Path:
-    """Touched by a process while it works; its text is the address of its figures, if
-    there is one.
+    """The file that a process touches while it works; it contains the address of its
+    metrics, if there is one.
     """
     return folder / "run" / f"{name}.ready"
 

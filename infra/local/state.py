@@ -54,8 +54,8 @@ PORT_RANGE = range(20_000, 32_000)
 away may take its port, or even connect to itself.
 """
 _candidates = itertools.count(os.getpid() * 7919)
-"""Each process asks for other ports, at every time: stacks that start together do not
-choose the same free one.
+"""Candidates for ports, other ones in each process, so that stacks that start together
+do not choose the same free port.
 """
 END_S = 3.0
 
@@ -103,7 +103,7 @@ class State:
         )
 
     def another_port(self, name: str) -> None:
-        """The port of this name is of no use: choose one that nobody has, from now on."""
+        """Replace the port of this name by a free one."""
         self.ports[name] = _port(self.ports.values())
         self.save()
 
@@ -118,8 +118,9 @@ class State:
 
 
 def make_folders(folder: Path) -> None:
-    """Make the state directory; nobody but its owner may list it. Raises
-    `SettingsError` where that is impossible.
+    """Make the state directory, which only its owner may list.
+
+    Raises `SettingsError` where that is impossible.
     """
     try:
         for path in (folder, folder / "logs", folder / "run"):
@@ -188,8 +189,8 @@ def free(port: int) -> bool:
 
 
 class Pids:
-    """The processes of a stack, by name, with their start times: a pid alone may be
-    somebody else's by now.
+    """The processes of a stack, by name, with their start times: a pid alone may belong
+    to another process by now.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -217,10 +218,8 @@ class Pids:
                 process = psutil.Process(entry["pid"])
                 # The start time is counted from the boot, whose own time moves a little
                 # when the clock is set.
-                if (
-                    abs(process.create_time() - entry["started"]) < 1
-                    and process.status() != psutil.STATUS_ZOMBIE
-                ):
+                is_same = abs(process.create_time() - entry["started"]) < 1
+                if is_same and process.status() != psutil.STATUS_ZOMBIE:
                     found[name] = process
         return found
 
@@ -231,8 +230,8 @@ class Pids:
         """End what an earlier supervisor left behind, with its children; returns the
         names.
 
-        Asked first: the servers close their files. The kernel has asked already, where
-        it can.
+        They get SIGTERM first, as the servers then close their files. The kernel has
+        sent it already, where it can.
         """
         left = self.alive()
         family: list[psutil.Process] = []

@@ -32,10 +32,10 @@ waiting.
 
 
 class Pulse:
-    """How long a program has shown no sign of life, reckoned by nobody's calendar:
-    clocks are set, machines sleep.
+    """How long a program has shown no sign of life.
 
-    Only the time is counted in which the supervisor itself ran.
+    Only the time is counted in which the supervisor itself ran: clocks are set, and
+    machines sleep.
     """
 
     def __init__(self, file: Path, clock: Clock) -> None:
@@ -50,15 +50,17 @@ class Pulse:
         return self._seen_ns is not None
 
     def silent_s(self) -> float:
-        """Called again and again: since the last sign, or since the start."""
+        """Seconds since the last sign, or since the start. Call it again and again."""
         now_s = self._clock.monotonic()
-        passed_s, self._looked_s = min(now_s - self._looked_s, LOOK_S), now_s
+        passed_s = min(now_s - self._looked_s, LOOK_S)
+        self._looked_s = now_s
         touched_ns = self._seen_ns
         with suppress(FileNotFoundError):
             touched_ns = self._file.stat().st_mtime_ns
-        self._silent_s = (
-            self._silent_s + passed_s if touched_ns == self._seen_ns else 0.0
-        )
+        if touched_ns == self._seen_ns:
+            self._silent_s += passed_s
+        else:
+            self._silent_s = 0.0
         self._seen_ns = touched_ns
         return self._silent_s
 
@@ -86,18 +88,17 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        return (
-            self._process.pid
-            if self._process and self._process.poll() is None
-            else None
-        )
+        """The process id while the program runs."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        return self._process.pid
 
     def start(self) -> None:
         self._process = self.program.start(self._environment, self.log)
         self._started_s = self._clock.monotonic()
-        self._pulse = (
-            Pulse(self.program.beat, self._clock) if self.program.beat else None
-        )
+        self._pulse = None
+        if self.program.beat:
+            self._pulse = Pulse(self.program.beat, self._clock)
 
     def keep_running(self) -> bool:
         """Restart the program when it died and its wait is over. True when it was
@@ -130,22 +131,23 @@ class Child:
         if program.beat is None or pulse is None:
             return
         silent_s = pulse.silent_s()
-        if silent_s <= (
-            program.beat_timeout_s if pulse.begun else program.start_timeout_s
-        ):
+        limit_s = program.beat_timeout_s if pulse.begun else program.start_timeout_s
+        if silent_s <= limit_s:
             return
-        detail = read_fault(program.beat) or (
-            "no sign of life" if pulse.begun else "no sign of life since its start"
-        )
+        silence = "no sign of life"
+        if not pulse.begun:
+            silence += " since its start"
+        detail = read_fault(program.beat) or silence
         logger().error(
             "process.stuck",
             program=program.name,
             seconds=round(silent_s, 1),
             detail=detail,
         )
-        self._pulse = None  # killed once; the kernel may take a moment
-        # at once: a stopped process hears no SIGTERM, and all it holds comes back by
-        # itself
+        # Killed once, although the kernel may take a moment.
+        self._pulse = None
+        # At once: a stopped process gets no SIGTERM, and its messages are delivered
+        # again.
         self._end_group()
 
     def _stop_at_fault(self) -> None:
@@ -215,11 +217,13 @@ class Supervisor:
 
     def start(self, programs: Iterable[Program]) -> None:
         """Start a group of programs, each as it comes; they will be stopped together."""
-        self._groups.append([])
+        group: list[Child] = []
+        self._groups.append(group)
         for program in programs:
             log = self._logs / f"{program.name}.log"
-            self._groups[-1].append(Child(program, self._environment, log, self._clock))
-            self._groups[-1][-1].start()
+            child = Child(program, self._environment, log, self._clock)
+            group.append(child)
+            child.start()
             self._remember()
 
     def wait_ready(self, timeout_s: float, stopping: Callable[[], bool]) -> None:
@@ -252,9 +256,7 @@ class Supervisor:
                 self._remember()
 
     def stop(self) -> None:
-        """Darkroom's processes first, then the servers: nobody loses what it still
-        writes to.
-        """
+        """Stop Darkroom's processes first, then the servers that they write to."""
         for group in reversed(self._groups):
             for child in group:
                 child.ask_to_stop()
