@@ -26,11 +26,11 @@ from shared.errors import DatabaseUnavailable
 from shared.runtime import operations
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
-from shared.runtime.retry import RetryPolicy
+from shared.runtime.retry import RetryPolicy, retrying
 from shared.runtime.settings import AuditLogSettings, Settings
 from shared.runtime.telemetry import METRICS, logger
 
-DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0, max_attempts=1_000_000)
+DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0)
 IDLE_S = 0.2
 
 
@@ -136,21 +136,17 @@ class Recorder:
 
     def _write(self, bodies: list[bytes]) -> Recorded | None:
         """Write until the commit succeeds. None: `stop` was set first."""
-        attempt = 0
-        while True:
+        for attempt in retrying(DATABASE_RETRY, self._stop.wait):
             self.pulse.beat()
             try:
                 recorded = on_record(bodies, self._audit_log)
             except DatabaseUnavailable as error:
                 self.writes = False
-                attempt += 1
-                delay_s = DATABASE_RETRY.delay_s(attempt) or DATABASE_RETRY.cap_s
-                _log_postponed(len(bodies), delay_s, error)
-                if self._stop.wait(delay_s):
-                    return None
+                _log_postponed(len(bodies), attempt.wait_s, error)
             else:
                 self.writes = True
                 return recorded
+        return None
 
 
 def _settle(batch: Sequence[Delivery], recorded: Recorded) -> None:

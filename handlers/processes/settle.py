@@ -44,14 +44,13 @@ def settle_with_retry(
         except PermanentError as error:
             return delivery.dead(error.code, error.detail)
         except TransientError:
-            delay_s = policy.delay_s(attempt) or policy.cap_s
+            delay_s = policy.wait_s(attempt)
         except Exception as error:
             logger().error(failure_event, exc_info=error)
-            retry_s = policy.delay_s(attempt)
-            if retry_s is None:
+            if policy.is_last(attempt):
                 detail = f"{type(error).__name__} in each of {attempt} attempts"
                 return delivery.dead(Code.INTERNAL, detail)
-            delay_s = retry_s
+            delay_s = policy.wait_s(attempt)
         else:
             return delivery.ack()
         stop.wait(delay_s)

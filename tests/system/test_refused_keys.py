@@ -43,7 +43,7 @@ from shared.runtime.retry import RetryPolicy
 http.READ_S = client.READ_S = {SILENCE_S}
 retrying.HUNG_S = {SILENCE_S / 2}
 http.RETRY = RetryPolicy(0.01, 0.01, 3)
-retrying.POLICY = RetryPolicy(0.01, 0.05, 1_000_000)
+retrying.POLICY = RetryPolicy(0.01, 0.05)
 """
 KINDS = {
     "forbidden": Fault(403, "AccessDenied"),

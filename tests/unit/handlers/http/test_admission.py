@@ -17,7 +17,7 @@ from shared.runtime.breaker import Breaker
 from shared.runtime.retry import RetryPolicy
 from tests.support.fakes import FakeClock, MemoryPublisher
 
-POLICY = RetryPolicy(base_s=4, cap_s=8, max_attempts=1_000)
+POLICY = RetryPolicy(base_s=4, cap_s=8)
 
 
 @pytest.fixture

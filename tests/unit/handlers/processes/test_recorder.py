@@ -85,9 +85,7 @@ class Stage:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(
-        recorder_module, "DATABASE_RETRY", RetryPolicy(0.01, 0.01, 1_000_000)
-    )
+    monkeypatch.setattr(recorder_module, "DATABASE_RETRY", RetryPolicy(0.01, 0.01))
     stage = Stage(Settings(log_batch=3, log_flush_s=0.05))
     yield stage
     stage.audit_log.opened.set()
