@@ -116,7 +116,7 @@ def _move_access(store: S3Store, settings: StoreSettings) -> None:
     """API keys and tickets lay among the results once: they go where only handlers read
     and write, and do so once.
 
-    Later nothing is taken from there any more: whoever may write results must not
+    Later nothing is taken from there any more: a key that may write results must not
     become able to make keys.
     """
     results, access = settings.bucket_results, settings.bucket_access

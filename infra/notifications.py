@@ -51,7 +51,7 @@ class BucketNotifications:
         return _as_json(self._read())
 
     def enable(self, arn: str) -> bool:
-        """Have the queue, or the topic, told of every new object; other rules stay.
+        """Notify the queue or the topic of every new object; other rules stay.
         False: it was so already.
         """
         config = self._read()

@@ -138,7 +138,7 @@ class _Tries:
             )
 
     def put_publishes(self) -> bool:
-        """An unsigned header lets everybody read the object."""
+        """Whether an unsigned header makes the object public."""
         with self._put({"x-amz-acl": "public-read"}) as key:
             if key is None:
                 return False

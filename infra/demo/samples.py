@@ -1,4 +1,4 @@
-"""Photographs to restore: four that belong to everybody (NOTICE names them), damaged
+"""Photographs to restore: four in the public domain (NOTICE names them), damaged
 the way old photos are.
 """
 

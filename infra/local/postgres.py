@@ -158,12 +158,12 @@ def _make(state: State, data: Path, programs: Path, user: str | None) -> None:
     ]
     with (
         state.path("logs", "postgres.log").open("ab") as log,
-        password.open("rb") as told,
+        password.open("rb") as password_input,
     ):
         status = subprocess.run(
             command,
             check=False,
-            stdin=told,
+            stdin=password_input,
             stdout=log,
             stderr=log,
             cwd=unfinished,

@@ -73,7 +73,7 @@ class State:
     @classmethod
     def load(cls, folder: Path) -> State:
         """The state of the stack in `folder`, made where there is none; a port taken by
-        a stranger is replaced.
+        another program is replaced.
 
         Raises `SettingsError` where there are data whose secrets are gone.
         """
