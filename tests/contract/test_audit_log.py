@@ -443,14 +443,17 @@ def test_a_filtered_page_comes_from_an_index_in_its_order(
     rows = """
         INSERT INTO darkroom.restoration_log
             (upload_id, upload_time, task_id, user_id, status, workflow_type)
-        SELECT gen_random_uuid(), now() - number * interval '1 second',
-            gen_random_uuid(), 'user ' || number % 50, 'success', 'enhance'
+        SELECT gen_random_uuid(), timestamptz '2001-01-01' + number * interval '1 s',
+            gen_random_uuid(),
+            CASE number % 20 WHEN 0 THEN 'ann' ELSE 'user ' || number % 20 END,
+            CASE number % 7 WHEN 0 THEN 'failed' ELSE 'success' END::darkroom.status,
+            CASE number % 3 WHEN 0 THEN 'fast' ELSE 'enhance' END
         FROM generate_series(1, 5000) AS number;
         ANALYZE darkroom.restoration_log;
         SET enable_seqscan = off; SET enable_bitmapscan = off;
     """
     page = f"""
-        EXPLAIN SELECT * FROM darkroom.restoration_log WHERE {wanted}
+        EXPLAIN SELECT * FROM darkroom.restoration_log_default WHERE {wanted}
         ORDER BY upload_time DESC, upload_id DESC LIMIT 11
     """
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
@@ -458,6 +461,6 @@ def test_a_filtered_page_comes_from_an_index_in_its_order(
         cursor.execute(page)
         plan = cursor.fetchall()
     text = "\n".join(line for (line,) in plan)
-    assert f" restoration_log_default_{index}_" in text
+    assert f" restoration_log_default_{index}_" in text, text
     assert "Filter" not in text
     assert "->  Sort" not in text or index == "task_id"
