@@ -18,13 +18,13 @@ from uuid import uuid4
 
 import httpx
 
+from shared import upload_forms
 from shared.errors import DarkroomError, NotFound, SettingsError
 from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
-from shared.s3 import upload_forms
 from shared.s3.presign import Multipart, Presigner, Upload
 from shared.s3.store import S3Store
-from shared.s3.upload_forms import ALL, Form, UploadForms
+from shared.upload_forms import ALL, Form, UploadForms
 from shared.uploads import keys
 
 KEY = keys.upload("0" * 64, "check")

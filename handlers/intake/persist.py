@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from handlers import erasure
 from handlers.context import Context
 from handlers.intake.decision import Decision
+from handlers.intake.original import delete_original
 from handlers.intake.publish import log_unpublished, publish
 from shared.broker import topology
 from shared.errors import BrokerUnavailable, Code, NotFound
@@ -57,7 +57,7 @@ def clear_refused(receipt: Receipt, ctx: Context) -> None:
     link = keys.refused(ticket, receipt.upload_id)
     ctx.store.put(settings.bucket_results, link, refused.to_bytes(), JSON)
     if receipt.fault.error_code == Code.TOO_LARGE or _has_copy(receipt, ctx):
-        erasure.delete_original(ctx, receipt, source.key)
+        delete_original(ctx, receipt, source.key)
 
 
 def _has_copy(receipt: Receipt, ctx: Context) -> bool:

@@ -14,12 +14,11 @@ from urllib.parse import unquote
 from pydantic_core import from_json
 
 from shared import workflows
-from shared.broker.topology import lane_of
+from shared.broker.topology import Priority, lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
 from shared.uploads import identity
-from shared.uploads.messages import Priority
 
 MAX_VALUE_CHARS = 2048
 """S3 takes no more metadata altogether; other stores do, and what is longer is not read

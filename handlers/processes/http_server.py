@@ -22,12 +22,12 @@ from handlers.http.circuit import CircuitBreakingPublisher
 from handlers.http.readiness import Check, checks_of, run_checks
 from handlers.http.slow_clients import SlowClientProtocol
 from handlers.processes.upload_consumer import QueueConsumer
+from shared import upload_forms
 from shared.errors import DarkroomError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
-from shared.s3 import upload_forms
 from shared.uploads import keys
 
 REQUESTS_AT_ONCE = 512

@@ -15,8 +15,7 @@ from itertools import product
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.broker.topology import restore_queue
-from shared.uploads.messages import Priority
+from shared.broker.topology import Priority, restore_queue
 from shared.uploads.ref import UploadRef
 
 ID_BYTES = 16

@@ -11,8 +11,8 @@ import typer
 from infra import bootstrap as buckets
 from infra import migrate as migrations
 from infra.commands.require_stack import need_servers
+from shared import upload_forms
 from shared.runtime.settings import Settings
-from shared.s3 import upload_forms
 from shared.s3.store import S3Store
 
 app = typer.Typer(add_completion=False)

@@ -8,9 +8,9 @@ user are in lane 0. Interactive work has lanes of its own, fewer, as it is short
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from shared.uploads.messages import Priority
+Priority = Literal["interactive", "bulk"]
 
 UPLOADS: Final = "darkroom.uploads"
 """Storage notifications that arrive by queue."""

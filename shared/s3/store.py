@@ -22,7 +22,6 @@ from shared.s3.errors import AlreadyThere, reading, translated, writing
 from shared.s3.http import ONCE, Body, S3Http, metadata_headers, size_of
 from shared.s3.objects import ObjectInfo as ObjectInfo
 from shared.s3.probe import SILENCE_S, Probe
-from shared.uploads import keys
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 META = "x-amz-meta-"
 PROBE = ".darkroom/probe"
 """Key of what `Probe` writes and deletes, in other buckets than that for results: see
-`keys.probe`.
+`_probe_key`.
 """
 
 
@@ -246,7 +245,7 @@ class S3Store:
         if method == "PUT" and bucket == self._uploads:
             # Anything that is put there would be an upload.
             return False
-        place = keys.probe(key) if bucket == self._results else PROBE
+        place = _probe_key(key) if bucket == self._results else PROBE
         return self._probe.takes(method, bucket, place, size, headers)
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes:
@@ -466,3 +465,12 @@ def _info(bucket: str, key: str, response: BaseHTTPResponse) -> ObjectInfo:
         metadata=metadata,
         served_at=parsedate_to_datetime(headers["Date"]),
     )
+
+
+def _probe_key(key: str) -> str:
+    """What is written for a moment, to see whether anything is taken beside `key`.
+
+    Rights end at folders, so it lies in that of the key; by its name it is no document
+    of any kind.
+    """
+    return f"{key.partition('/')[0]}/.darkroom-probe"

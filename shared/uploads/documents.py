@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.broker.topology import Priority
 from shared.errors import Code, PermanentError
 from shared.uploads import keys
-from shared.uploads.messages import Priority, RestoreTask
+from shared.uploads.messages import RestoreTask
 from shared.uploads.ref import UploadRef
 
 

@@ -106,16 +106,6 @@ def worker(kind: str, host: str) -> str:
     return f"{WORKERS}{kind}-{host}.json"
 
 
-def probe(key: str) -> str:
-    """In the results bucket, for a moment: what is written to see whether anything is
-    taken beside `key`.
-
-    Rights end at folders, so it lies in that of the key; by its name it is no document
-    of any kind.
-    """
-    return f"{key.partition('/')[0]}/.darkroom-probe"
-
-
 def kind_of_worker(key: str) -> str:
     return key.removeprefix(WORKERS).partition("-")[0]
 

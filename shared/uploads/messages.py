@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.broker.topology import Priority
 from shared.errors import MessageError
 
 MAX_MESSAGE_BYTES = 2048
 
-Priority = Literal["interactive", "bulk"]
 Status = Literal["queued", "processing", "success", "failed", "rejected", "duplicate"]
 
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from handlers import erasure
 from handlers.context import Context
+from handlers.intake import persist
 from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
@@ -126,7 +126,7 @@ def test_taking_away_that_broke_off_is_finished(
     issued = issue(client)
     assert put(issued, b"no photo") == 200
     with monkeypatch.context() as patch:
-        patch.setattr(erasure, "delete_original", away)
+        patch.setattr(persist, "delete_original", away)
         with pytest.raises(StorageUnavailable):
             decide(ctx, issued["key"])
     assert is_there(ctx, "uploads", issued["key"])

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from infra import upload_forms as tries
 from infra.bootstrap import bootstrap
 from infra.local.stack import Stack
+from shared import upload_forms
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
-from shared.s3 import upload_forms
 from shared.s3.store import S3Store
 from tests.contract.test_api_uploads import WANTED, client_of
 from tests.support.admin import as_admin

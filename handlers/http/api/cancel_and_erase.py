@@ -15,6 +15,7 @@ from handlers import erasure
 from handlers.context import Context
 from handlers.erasure import erase
 from handlers.http.problems import Problem
+from handlers.intake.original import delete_original
 from shared.errors import Code
 from shared.s3.store import ObjectInfo
 from shared.uploads.documents import Receipt
@@ -63,4 +64,4 @@ def erase_rejected(
     ctx.uploads.write_receipt(blanked)
     erasure.take_away_upload(ctx, blanked)
     if original:
-        erasure.delete_original(ctx, blanked, original.key)
+        delete_original(ctx, blanked, original.key)

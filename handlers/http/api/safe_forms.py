@@ -10,8 +10,8 @@ from contextlib import suppress
 from anyio.to_thread import run_sync
 
 from handlers.context import Context
+from shared import upload_forms
 from shared.errors import DarkroomError
-from shared.s3 import upload_forms
 
 FRESH_S = 60.0
 

@@ -22,10 +22,10 @@ from handlers.http.api.upload_shapes import (
 )
 from handlers.http.auth.principal import Principal
 from handlers.intake import upload_options
+from shared import upload_forms
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings, UploadSettings, WebhookSettings
-from shared.s3 import upload_forms
 from shared.s3.presign import META, Multipart, Presigner, Upload
 
 MAX_METADATA_BYTES = 2048

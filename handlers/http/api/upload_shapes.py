@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
-from shared.uploads.messages import Priority, Status
+from shared.broker.topology import Priority
+from shared.uploads.messages import Status
 
 REQUEST_EXAMPLE: JsonDict = {
     "filename": "grandma.jpg",

@@ -15,22 +15,11 @@ from fastapi import APIRouter, Header, Query
 
 from handlers.context import Context
 from handlers.http.api import cancel_and_erase, state, tickets
-from handlers.http.api.dependencies import (
-    Api,
-    CountUpload,
-    Reader,
-    Remover,
-    Uploader,
-)
+from handlers.http.api.dependencies import Api, CountUpload, Reader, Remover, Uploader
 from handlers.http.api.responses import Ended, refusals
 from handlers.http.api.services import Services
 from handlers.http.api.signed_requests import metadata_of, sign
-from handlers.http.api.upload_shapes import (
-    Erased,
-    Ticket,
-    UploadRequest,
-    UploadState,
-)
+from handlers.http.api.upload_shapes import Erased, Ticket, UploadRequest, UploadState
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
 from shared import workflows
