@@ -100,7 +100,7 @@ def settings(broker: Broker) -> Settings:
     """Patient, as the tests share their machine; those that wait for the end of it have
     less.
     """
-    return Settings(broker_url=broker.url, publish_timeout_s=300)
+    return Settings(broker_url=broker.url, publish_timeout_s=120)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_a_message_that_the_broker_refuses_is_sent_again(
     broker.behead(queue)
     with ThreadPoolExecutor() as pool:
         published = pool.submit(publisher.publish_many, queue, [b"1", b"2"])
-        eventually(lambda: refusals, "a refusal")
+        eventually(lambda: refusals, "a refusal", 150)
         broker.crown(queue)
         published.result()
     with consuming(settings, {queue: 5}, lambda d: d.ack()) as taken:

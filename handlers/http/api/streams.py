@@ -137,11 +137,9 @@ def _event(state: State, task_id: str) -> bytes:
             "code": state.fault.error_code,
             "detail": state.fault.error_detail,
         }
-    return format_sse_event(
-        id=_id(state),
-        event=_name(state),
-        data_str=json.dumps(data),
-    )
+    # The id comes first, as it always did: a framework's encoder puts it last.
+    fields = f"id: {_id(state)}\nevent: {_name(state)}\ndata: {json.dumps(data)}\n\n"
+    return fields.encode()
 
 
 def _id(state: State) -> str:
