@@ -89,7 +89,11 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
+        if fault:
+            # What the worker said is the first question of whoever reads the failure.
+            for line in self.events[-40:]:
+                print(json.dumps(line))
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(120)
