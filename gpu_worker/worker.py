@@ -8,7 +8,6 @@ announces what this worker can do.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
@@ -23,6 +22,7 @@ from shared.broker.publisher import Publisher
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import Settings
+from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
 from shared.s3.store import S3Store
 
@@ -106,6 +106,5 @@ def main(settings: Settings) -> int:
     """Entry point of the process; SIGTERM and SIGINT drain it."""
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(settings)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: worker.stop())
+    on_termination(worker.stop)
     return worker.run()

@@ -13,7 +13,7 @@ from gpu_worker.pipeline.preview_region import preview_region
 from shared import workflows
 from shared.errors import Code, NotFound, OtherRelease, PermanentError
 from shared.runtime.failpoints import passing
-from shared.s3.store import ObjectInfo, ObjectStore
+from shared.s3.store import ObjectStore
 from shared.uploads import events
 from shared.uploads.documents import Source, WorkflowRef
 from shared.workflows import ResolvedWorkflow
@@ -74,16 +74,8 @@ def fetch(store: ObjectStore, source: Source) -> bytearray:
     """The very bytes that the receipt names. Raises `PermanentError`: `source_missing`,
     or `source_changed` where others lie at their key by now.
     """
-    known = ObjectInfo(
-        source.bucket,
-        source.key,
-        source.etag,
-        source.bytes,
-        source.upload_time,
-        source.version,
-    )
     try:
-        data = store.read_same(known)
+        data = store.read_same(source.stored)
     except NotFound as error:
         raise PermanentError(Code.SOURCE_MISSING, DELETED) from error
     except PermanentError as error:

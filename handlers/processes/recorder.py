@@ -8,7 +8,6 @@ bounds what else is held: the log waits in the broker, and no photo notices.
 from __future__ import annotations
 
 import queue
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.retry import RetryPolicy, retrying
 from shared.runtime.settings import AuditLogSettings, Settings
+from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import METRICS, logger
 
 DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0)
@@ -171,8 +171,7 @@ def main(settings: Settings) -> None:
     """Run the process. On SIGTERM and SIGINT it writes the deliveries it has, and ends."""
     stop = threading.Event()
     drained = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    on_termination(stop.set)
     audit_log = AuditLog(settings)
     recorder = Recorder(settings, audit_log, stop, RecorderFigures())
     # Twice a batch: the next one arrives while this one is written.

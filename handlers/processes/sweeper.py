@@ -10,7 +10,6 @@ rest four fifths of the time. `python -m handlers sweep [--once [--since ISO]
 from __future__ import annotations
 
 import argparse
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from shared.errors import TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.settings import Settings
+from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
 
 RETRY_LOOK_S = 2.0
@@ -115,8 +115,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
 
 def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
     stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    on_termination(stop.set)
     retries = Loop(ctx)
     passes = Loop(ctx, beside=retries)
     arrivals = Loop(ctx, beside=retries)

@@ -9,7 +9,6 @@ later. So no receiver, however slow, holds a message or a photo.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from shared.errors import NotFound, PermanentError, TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.settings import Settings
+from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
 from shared.s3.store import S3Store
 from shared.uploads.messages import CallbackDue
@@ -188,8 +188,7 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     if arguments:
         return webhooks_cli.run(arguments, ctx, call_log, send)
     stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    on_termination(stop.set)
     _serve(settings, Dispatcher(ctx, call_log, send), stop)
     logger().info("process.stopped")
     return 0

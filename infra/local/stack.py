@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 import threading
 from collections.abc import Collection, Iterator, Set
@@ -34,6 +33,7 @@ from shared.runtime.settings import (
     Settings,
     variable,
 )
+from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock, SystemClock
 
@@ -105,8 +105,7 @@ class Stack:
 
     def heed_signals(self) -> None:
         """From now on SIGTERM and SIGINT stop the stack."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: self._stop.set())
+        on_termination(self._stop.set)
 
     def watch(self) -> None:
         """Keep everything running until a signal."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.broker.topology import Priority
 from shared.errors import Code, PermanentError
+from shared.s3.objects import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.messages import RestoreTask
 from shared.uploads.ref import UploadRef
@@ -87,6 +88,18 @@ class Source(Part):
     width: int | None = None
     height: int | None = None
     mode: str | None = None
+
+    @property
+    def stored(self) -> ObjectInfo:
+        """The object, as a store is asked for this very one."""
+        return ObjectInfo(
+            self.bucket,
+            self.key,
+            self.etag,
+            self.bytes,
+            self.upload_time,
+            self.version,
+        )
 
 
 class WorkflowRef(Part):

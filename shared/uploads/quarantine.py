@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.errors import ObjectRefused, PermanentError
 from shared.runtime.settings import StoreSettings
 from shared.runtime.telemetry import logger
-from shared.s3.store import ObjectInfo, ObjectStore
+from shared.s3.store import ObjectStore
 from shared.uploads import keys
 from shared.uploads.documents import Source
 
@@ -20,16 +20,10 @@ def keep_copy(
     reason stands without a copy: that of a later photo would be kept under the name of
     an earlier one, and no erasure would find it there.
     """
-    original = ObjectInfo(
-        source.bucket,
-        source.key,
-        source.etag,
-        source.bytes,
-        source.upload_time,
-        source.version,
-    )
     try:
         copy = keys.quarantined(upload_id, source.key, source.filename)
-        store.copy(original, settings.bucket_quarantine, copy, if_match=source.etag)
+        store.copy(
+            source.stored, settings.bucket_quarantine, copy, if_match=source.etag
+        )
     except (PermanentError, ObjectRefused) as error:
         logger().warning("quarantine.no_copy", upload_id=upload_id, code=error.code)

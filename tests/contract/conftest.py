@@ -21,7 +21,7 @@ from tests.support.admin import as_admin
 from tests.support.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
 from tests.support.ceph import Ceph, missing
 from tests.support.databases import database
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 _numbers = count(1)
 

@@ -27,7 +27,7 @@ from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock, StoreClock
 from shared.uploads import identity
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.issuer import (
     AUDIENCE,
     ISSUER,

@@ -23,7 +23,7 @@ from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import events, keys
 from shared.uploads.documents import ModelRef, Record, Source, WorkflowRef
-from tests.support.fakes import MemoryPublisher
+from tests.support.memory_publisher import MemoryPublisher
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 

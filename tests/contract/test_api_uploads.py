@@ -21,7 +21,7 @@ from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity
 from shared.uploads.documents import Receipt
-from tests.support.fakes import MemoryPublisher
+from tests.support.memory_publisher import MemoryPublisher
 from tests.support.upload_world import photo
 from tests.support.waiting import eventually
 

@@ -16,7 +16,7 @@ from shared.s3.store import S3Store
 from shared.uploads import events, identity
 from tests.conftest import darkroom
 from tests.support.api_world import ApiWorld
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.waiting import eventually
 
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png"}

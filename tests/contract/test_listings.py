@@ -12,7 +12,7 @@ import pytest
 from shared.errors import StorageUnavailable
 from shared.s3 import listing
 from shared.s3.store import ObjectStore, S3Store
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
 from tests.support.stores import drop_bucket, keep_versions, make_bucket, versions
 
 KEYS = [

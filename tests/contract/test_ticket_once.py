@@ -24,7 +24,7 @@ from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.documents import Reason
 from tests.contract.test_api_uploads import client_of, issue, send
-from tests.support.fakes import MemoryPublisher
+from tests.support.memory_publisher import MemoryPublisher
 from tests.support.upload_world import photo
 
 

@@ -4,7 +4,6 @@ broker is a list.
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -26,7 +25,8 @@ from shared.s3.store import S3Store
 from shared.uploads import identity, keys
 from shared.uploads.documents import Receipt, Record
 from shared.uploads.messages import LogEvent
-from tests.support.fakes import MemoryPublisher
+from tests.support.memory_publisher import MemoryPublisher
+from tests.support.records import record_of
 from tests.support.upload_world import photo
 
 
@@ -93,36 +93,8 @@ class ApiWorld:
         self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp"
     ) -> Record:
         """What a worker leaves behind; its log event is the principal's to write."""
-        assert receipt.task_id
-        assert receipt.workflow
-        at, task = self.ctx.clock.now(), receipt.task_id
-        made: dict[str, Any] = {
-            "task_id": task,
-            "upload_id": receipt.upload_id,
-            "user_hash": receipt.user_hash,
-            "models": [],
-            "source": receipt.source,
-            "workflow": receipt.workflow,
-            "engine": "e",
-            "device": "d",
-            "tile": {},
-            "steps": [],
-            "width": 1,
-            "height": 1,
-            "result_key": keys.result(task),
-            "result_sha256": "ab" * 32,
-            "result_bytes": 1,
-            "attempts": 1,
-            "queued_at": at,
-            "started_at": at,
-            "finished_at": at,
-            "duration_seconds": 1,
-            "queue_seconds": 1,
-            "peak_memory_bytes": 1,
-            "software": "0",
-            "preview": receipt.preview,
-        }
-        record = Record(**made)
+        record = record_of(receipt, self.ctx.clock.now())
+        task = record.task_id
         bucket = self.settings.bucket_results
         self.store.put(bucket, keys.result(task), result, "image/png")
         self.store.put(bucket, keys.preview(task), preview, "image/webp")

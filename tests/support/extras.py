@@ -14,21 +14,21 @@ from shared.runtime.installation import how_to_add
 
 
 def needs(package: str, extra: str) -> None:
-    """Call at the top of a test module."""
+    """Call at the top of a test module, or in a test."""
     if importlib.util.find_spec(package) is None:
-        _without(f"{package} is not installed; {how_to_add(extra)}", module=True)
+        without(f"{package} is not installed; {how_to_add(extra)}")
 
 
 def needs_kernels() -> None:
     """Call where our own convolutions are tested; CI has a C compiler."""
     if kernels.library() is None:
-        _without(
-            "the kernels were not compiled; install a C compiler, then `pip install -e .`",
-            module=False,
+        without(
+            "the kernels were not compiled; install a C compiler, then `pip install -e .`"
         )
 
 
-def _without(reason: str, module: bool) -> None:
+def without(reason: str) -> None:
+    """Skip the test or the module; in CI fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
-    pytest.skip(reason, allow_module_level=module)
+    pytest.skip(reason, allow_module_level=True)

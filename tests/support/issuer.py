@@ -17,7 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 
 NOW_S = int(FakeClock().now().timestamp())
 """The time of whom the tokens are for, who never asks this machine's clock."""

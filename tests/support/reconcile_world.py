@@ -28,7 +28,10 @@ from shared.uploads.claims import Claim, Claims
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent, RestoreTask
 from shared.uploads.ref import UploadRef, upload_id_of
-from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_publisher import MemoryPublisher
+from tests.support.memory_store import MemoryStore
+from tests.support.records import record_of
 
 BUCKETS = ("uploads", "results", "quarantine", "archive")
 LEASE_S = 30.0
@@ -188,34 +191,15 @@ class Town:
 
     def restore(self, upload: str) -> Record:
         """What the worker leaves behind in the bucket."""
-        receipt, now = self.receipt(upload), self.clock.now()
-        assert receipt.task_id
-        assert receipt.workflow
         png = photo(99)
-        record = Record(
-            task_id=receipt.task_id,
-            upload_id=upload,
-            user_hash=receipt.user_hash,
-            source=receipt.source,
-            workflow=receipt.workflow,
-            models=[],
+        record = record_of(
+            self.receipt(upload),
+            self.clock.now(),
             engine="ncnn",
             device="cpu",
-            tile={},
-            steps=[],
             width=6,
             height=4,
-            result_key=keys.result(receipt.task_id),
-            result_sha256="0" * 64,
             result_bytes=len(png),
-            attempts=1,
-            queued_at=receipt.decided_at,
-            started_at=now,
-            finished_at=now,
-            duration_seconds=1,
-            queue_seconds=1,
-            peak_memory_bytes=1,
-            software="test",
         )
         self.store.put(
             "results",

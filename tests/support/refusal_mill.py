@@ -36,7 +36,7 @@ from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.ref import upload_id_of
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
 from tests.support.reconcile_world import BUCKETS, LEASE_S, Town, photo
 from tests.support.refusals import Refusal
 from tests.support.worker_rig import FakeDelivery

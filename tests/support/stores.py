@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from shared.s3.store import ObjectStore, S3Store
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 
 def make_bucket(store: ObjectStore) -> str:

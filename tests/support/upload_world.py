@@ -17,9 +17,12 @@ from handlers.on_upload import on_upload
 from shared.broker import topology
 from shared.runtime.settings import Settings
 from shared.uploads import identity, keys
-from shared.uploads.documents import Reason, Receipt, Record
+from shared.uploads.documents import Reason, Receipt
 from shared.uploads.messages import LogEvent, RestoreTask
-from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_publisher import MemoryPublisher
+from tests.support.memory_store import MemoryStore
+from tests.support.records import record_of
 
 PEPPER = b"pepper"
 
@@ -103,37 +106,10 @@ class World:
 
     def restore(self, decision: Decision) -> None:
         """What the worker would leave behind."""
-        receipt, at = self.receipt(decision), self.clock.now()
-        assert receipt.task_id
-        assert receipt.workflow
-        record = Record(
-            task_id=receipt.task_id,
-            upload_id=receipt.upload_id,
-            user_hash=receipt.user_hash,
-            source=receipt.source,
-            workflow=receipt.workflow,
-            models=[],
-            engine="e",
-            device="d",
-            tile={},
-            steps=[],
-            width=1,
-            height=1,
-            result_key="k",
-            result_sha256="s",
-            result_bytes=1,
-            attempts=1,
-            queued_at=at,
-            started_at=at,
-            finished_at=at,
-            duration_seconds=1,
-            queue_seconds=1,
-            peak_memory_bytes=1,
-            software="0",
-        )
+        record = record_of(self.receipt(decision), self.clock.now())
         self.store.put(
             "results",
-            keys.record(receipt.task_id),
+            keys.record(record.task_id),
             record.to_bytes(),
             "application/json",
         )

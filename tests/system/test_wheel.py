@@ -17,6 +17,7 @@ import pytest
 
 from infra.cli import COMMANDS
 from shared import __version__
+from tests.support.extras import without
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("handlers", "gpu_worker", "infra", "shared")
@@ -90,16 +91,10 @@ def installed(
     constraints = str(ROOT / "constraints.txt")
     done = environment.run("pip", "install", "-q", "-c", constraints, str(wheel))
     if done.returncode and "No matching distribution" in done.stderr:
-        _without_registry(done.stderr)
+        without(f"no package registry can be reached: {done.stderr}")
     assert done.returncode == 0, done.stderr
     yield environment, environment.size() - before
     shutil.rmtree(environment.folder)
-
-
-def _without_registry(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip("no package registry can be reached")
 
 
 def test_the_wheel_has_all_that_is_not_python(wheel: Path) -> None:

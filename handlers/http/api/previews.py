@@ -21,7 +21,7 @@ from pydantic.config import JsonDict
 
 from handlers import erasure
 from handlers.context import Context
-from handlers.http.api import tickets
+from handlers.http.api import state, tickets
 from handlers.http.api.dependencies import Api, CountPreview, Uploader
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
@@ -35,7 +35,7 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import identity, keys
 from shared.uploads.documents import PreviewSpec, Receipt, Region, Superseded
 from shared.uploads.outcome import ERASED_KEY
-from shared.uploads.ref import UploadRef, upload_id_of
+from shared.uploads.ref import UploadRef
 from shared.workflows import ResolvedWorkflow
 
 router = APIRouter(tags=["previews"])
@@ -282,11 +282,7 @@ def _photo(
     info = _uploaded(api.ctx, principal, origin)
     if info is None:
         raise Problem(404, "no such photo was uploaded", "not_found")
-    try:
-        return api.ctx.uploads.receipt(upload_id_of(info))
-    except NotFound:
-        detail = "the photo was not looked at yet; ask again in a moment"
-        raise Problem(409, detail, "too_early") from None
+    return state.receipt_of(api.ctx, info)
 
 
 def _uploaded(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handlers.context import Context
+from handlers.http.problems import Problem
+from shared.errors import NotFound
+from shared.s3.objects import ObjectInfo
 from shared.uploads import claims
 from shared.uploads.documents import Fault, Receipt
 from shared.uploads.messages import Status
+from shared.uploads.ref import upload_id_of
 
 ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
 
@@ -26,6 +30,15 @@ class State:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+
+def receipt_of(ctx: Context, info: ObjectInfo) -> Receipt:
+    """The receipt of an uploaded object. Raises `Problem` 409 before there is one."""
+    try:
+        return ctx.uploads.receipt(upload_id_of(info))
+    except NotFound:
+        detail = "the photo was not looked at yet; ask again in a moment"
+        raise Problem(409, detail, "too_early") from None
 
 
 def of_receipt(ctx: Context, receipt: Receipt) -> State:

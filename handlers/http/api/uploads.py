@@ -233,11 +233,7 @@ def _newest(
         raise Problem(409, detail, "nothing_there")
     if not versions:
         return refused[0]
-    try:
-        return ctx.uploads.receipt(upload_id_of(versions[0]))
-    except NotFound:
-        detail = "the photo was not looked at yet; ask again in a moment"
-        raise Problem(409, detail, "too_early") from None
+    return state.receipt_of(ctx, versions[0])
 
 
 def _erase_version(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from handlers.http.auth.limit_store import Balance, LimitStore
+from handlers.http.auth.limit_store import Balance, LimitStore, Take
 from shared.s3.clock import Clock
 
 WINDOW_S = 60
@@ -60,7 +61,16 @@ class Buckets:
         What is larger than the quota is taken from a full bucket, which then owes the
         rest.
         """
-        balance = self._balance(subject, amount)
+        (balance,) = _balances(self._store, [(self, subject)], amount)
+        return self.level(balance)
+
+    def is_empty(self, subject: str) -> bool:
+        """Whether `take` would refuse."""
+        (balance,) = _balances(self._store, [(self, subject)], 0)
+        return balance.tokens < 1
+
+    def level(self, balance: Balance) -> Level:
+        """The level that a response names."""
         missing_s = balance.missing / self._rate
         full_s = (self.quota - balance.tokens) / self._rate
         return Level(
@@ -69,23 +79,16 @@ class Buckets:
             wait_s=ceil(missing_s),
         )
 
-    def is_empty(self, subject: str) -> bool:
-        """Whether `take` would refuse."""
-        return self._balance(subject, 0).tokens < 1
+    def shared_take(self, subject: str, amount: int) -> Take:
+        """What the store is to take."""
+        return Take(f"{self.policy}:{subject}", self.quota, WINDOW_S, amount)
 
-    def _balance(self, subject: str, amount: int) -> Balance:
-        if self._store:
-            bucket = f"{self.policy}:{subject}"
-            balance = self._store.take(bucket, self.quota, WINDOW_S, amount)
-            if balance:
-                return balance
-        return self._own_balance(subject, amount)
-
-    def _own_balance(
+    def own_balance(
         self,
         subject: str,
         amount: int,
     ) -> Balance:
+        """Take `amount` from the bucket of this process."""
         with self._lock:
             bucket = self._refilled(subject)
             missing = min(amount, self.quota) - bucket.tokens
@@ -111,3 +114,24 @@ class Buckets:
         if len(self._buckets) > MOST:
             self._buckets.popitem(last=False)
         return bucket
+
+
+def take_each(
+    store: LimitStore | None, subjects: Sequence[tuple[Buckets, str]]
+) -> list[Level]:
+    """Take one from each bucket; in `store` by one round trip."""
+    balances = _balances(store, subjects, 1)
+    pairs = zip(subjects, balances, strict=True)
+    return [buckets.level(balance) for (buckets, _), balance in pairs]
+
+
+def _balances(
+    store: LimitStore | None, subjects: Sequence[tuple[Buckets, str]], amount: int
+) -> list[Balance]:
+    """The balances after the takes, in `store` or, without it, in this process."""
+    if store:
+        takes = [buckets.shared_take(subject, amount) for buckets, subject in subjects]
+        shared = store.take(takes)
+        if shared:
+            return shared
+    return [buckets.own_balance(subject, amount) for buckets, subject in subjects]

@@ -9,7 +9,8 @@ the quota in, whose rest is owed.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -45,6 +46,17 @@ return {string.format('%.6f', tokens), string.format('%.6f', math.max(0, missing
 """
 
 
+class Take(NamedTuple):
+    """What is to be taken from a bucket: `amount`, of a quota that refills in
+    `window_s`.
+    """
+
+    bucket: str
+    quota: int
+    window_s: int
+    amount: int
+
+
 class Balance(NamedTuple):
     """A bucket after a request: its tokens, and how many were missing. If any were,
     nothing was taken.
@@ -68,7 +80,6 @@ class LimitStore:
             self._redis = redis.Redis.from_url(url, **options)
         except ValueError as error:
             raise SettingsError(f"DARKROOM_LIMITS_URL: {error}") from error
-        self._take = self._redis.register_script(TAKE)
         self._circuit = Breaker(POLICY)
         self._is_away = threading.Event()
 
@@ -85,28 +96,24 @@ class LimitStore:
             return cls(broker_url)
         return None
 
-    def take(
-        self,
-        bucket: str,
-        quota: int,
-        window_s: int,
-        amount: int,
-    ) -> Balance | None:
-        """Take `amount` from a bucket, or nothing where it is not there.
+    def take(self, takes: Sequence[Take]) -> list[Balance] | None:
+        """Take from each bucket its amount, or nothing where that is not there.
 
-        None while the server is away: the process has to count for itself.
+        One round trip for all of them, as every request of the API waits for it. None
+        while the server is away: the process has to count for itself.
         """
         if self._circuit.admit():
             return None
-        arguments = (quota, window_s, amount)
+        pipeline = self._redis.pipeline(transaction=False)
+        for bucket, quota, window_s, amount in takes:
+            pipeline.eval(TAKE, 1, f"{PREFIX}{bucket}", quota, window_s, amount)
         try:
-            answer = self._take([f"{PREFIX}{bucket}"], arguments)
+            answers = pipeline.execute()
         except redis.RedisError as error:
             self._report_failure(error)
             return None
         self._report_answer()
-        tokens, missing = cast(list[bytes], answer)
-        return Balance(float(tokens), float(missing))
+        return [Balance(float(tokens), float(missing)) for tokens, missing in answers]
 
     def _report_failure(self, error: redis.RedisError) -> None:
         self._circuit.failed()

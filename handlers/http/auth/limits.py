@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from starlette.types import Scope
 
 from handlers.http.auth.address import network
-from handlers.http.auth.buckets import WINDOW_S, Buckets, Level
+from handlers.http.auth.buckets import WINDOW_S, Buckets, Level, take_each
 from handlers.http.auth.limit_store import LimitStore
 from handlers.http.auth.principal import Principal
 from handlers.http.auth.queued_photos import RETRY_S, Count, QueuedPhotos
@@ -79,10 +79,9 @@ class Limits:
         if principal.operator:
             return []
         subject = _subject(principal, address)
-        levels = [
-            (self._address, self._address.take(address)),
-            (self._user, self._user.take(subject)),
-        ]
+        subjects = [(self._address, address), (self._user, subject)]
+        taken = take_each(self._store, subjects)
+        levels = list(zip((self._address, self._user), taken, strict=True))
         for buckets, level in levels:
             if level.wait_s:
                 raise self._refusal(buckets, level, principal, address)

@@ -11,16 +11,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from infra import cli
 from shared import __version__
 from shared.errors import Code, PermanentError, SettingsError
-from shared.runtime.settings import PREFIX, STACK_FILE, Settings
+from shared.runtime.settings import PREFIX, Settings
+from tests.support.command_line import Run
 
 HEAVY = {
     "boto3",
@@ -33,68 +33,6 @@ HEAVY = {
     "rich",
     "infra.commands",
 }
-STACK = {
-    "S3_ENDPOINT_URL": "http://127.0.0.1:1",
-    "S3_ACCESS_KEY": "access",
-    "S3_SECRET_KEY": "the-s3-secret",
-    "BROKER_URL": "redis://:the-broker-secret@127.0.0.1:1/0",
-    "API_URL": "http://127.0.0.1:1",
-    "DATABASE_URL": "postgresql://darkroom:the-database-secret@127.0.0.1:1/darkroom",
-    "API_KEY": 'it\'s $HOME; "quoted" `x` and spaced',
-    "PEPPER": "the-pepper",
-    "WEBHOOK_TOKEN": "the-token",
-}
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """Runs `darkroom …` with a state directory of this test's own."""
-    monkeypatch.setenv(f"{PREFIX}STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def darkroom(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["darkroom", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return darkroom
-
-
-@pytest.fixture
-def stack_file(tmp_path: Path) -> Path:
-    """What a running stack leaves for the commands beside it; nothing listens at its
-    addresses.
-    """
-    path = tmp_path / "state" / STACK_FILE
-    path.parent.mkdir()
-    path.write_text(
-        "".join(
-            f"{PREFIX}{name}={shlex.quote(value)}\n"
-            for name, value in STACK.items()
-            if name != "API_KEY"
-        )
-    )
-    return path
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"never sent")
-    return path
 
 
 def test_help_lists_every_command_and_imports_none(run: Run) -> None:
@@ -289,100 +227,6 @@ def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert outcome.status == 2
     assert "DARKROOM_TILE_PX" in outcome.err
     assert "darkroom config" in outcome.err
-
-
-class TestConfig:
-    def test_every_setting_is_listed_and_no_secret(
-        self, run: Run, stack_file: Path
-    ) -> None:
-        """Passwords inside addresses are masked, too; the address itself stays
-        readable.
-        """
-        outcome = run("config")
-        assert outcome.status == 0
-        for name in Settings.model_fields:
-            assert f"{PREFIX}{name.upper()}" in outcome.out
-        for secret in (
-            "the-s3-secret",
-            "the-broker-secret",
-            "the-database-secret",
-            "the-pepper",
-            "the-token",
-        ):
-            assert secret not in outcome.out + run("config", "--json").out
-        assert "redis://***@127.0.0.1:1/0" in outcome.out
-
-    def test_a_variable_that_is_no_setting_is_told(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Beside what may be meant, where there is such a thing; on stderr, and never
-        its value.
-        """
-        monkeypatch.setenv("darkroom_tile_px", "0")
-        monkeypatch.setenv(f"{PREFIX}TEST_SAMPLES", "ours")
-        assert run("config", "--json").err == ""
-        monkeypatch.setenv(f"{PREFIX}PEPER", "a-secret")
-        monkeypatch.setenv(f"{PREFIX}9", "a-secret")
-        outcome = run("config", "--json")
-        assert outcome.status == 0
-        assert outcome.err == (
-            "darkroom: DARKROOM_9 is no setting, so it changes nothing\n"
-            "darkroom: DARKROOM_PEPER is no setting, so it changes nothing; do you mean DARKROOM_PEPPER?\n"
-        )
-        assert "a-secret" not in outcome.out
-
-    def test_json_has_value_default_unit_and_meaning(self, run: Run) -> None:
-        """`--json` is one array, and nothing else is on stdout."""
-        rows = {row["name"]: row for row in json.loads(run("config", "--json").out)}
-        assert rows["DARKROOM_LEASE_S"] == {
-            "name": "DARKROOM_LEASE_S",
-            "value": "30.0",
-            "default": "30.0",
-            "unit": "s",
-            "description": Settings.model_fields["lease_s"].description,
-        }
-        assert all(row["description"] for row in rows.values())
-
-
-class TestEnv:
-    NAMES = (
-        "AWS_ENDPOINT_URL",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_REGION",
-        "DARKROOM_BROKER_URL",
-        "DARKROOM_DATABASE_URL",
-        "DARKROOM_API_URL",
-        "DARKROOM_API_KEY",
-    )
-
-    def test_lines_are_what_a_client_needs(
-        self, run: Run, stack_file: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """`KEY=value`, one a line; whatever a secret consists of, a shell reads back
-        the same.
-        """
-        monkeypatch.setenv(f"{PREFIX}API_KEY", STACK["API_KEY"])
-        outcome = run("env")
-        assert outcome.status == 0
-        assert (
-            tuple(line.partition("=")[0] for line in outcome.out.splitlines())
-            == self.NAMES
-        )
-        script = outcome.out + 'printf "%s" "$DARKROOM_API_KEY"'
-        assert (
-            subprocess.check_output(["sh", "-c", script], text=True) == STACK["API_KEY"]
-        )
-
-    def test_plain_values_are_not_quoted(self, run: Run, stack_file: Path) -> None:
-        """A reader that only splits at the first `=` gets the address itself."""
-        assert "AWS_ENDPOINT_URL=http://127.0.0.1:1\n" in run("env").out
-
-    def test_without_a_stack(self, run: Run) -> None:
-        """Nothing on stdout that a shell would evaluate; the way out on stderr."""
-        outcome = run("env")
-        assert (outcome.status, outcome.out) == (2, "")
-        assert "darkroom up" in outcome.err
 
 
 class TestSubmit:

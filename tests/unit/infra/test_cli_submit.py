@@ -16,7 +16,7 @@ from shared import workflows
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads import identity, keys
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 FAST = {"workflow": "fast", "params": "{}", "priority": "interactive"}
 

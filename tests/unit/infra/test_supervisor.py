@@ -24,7 +24,7 @@ from infra.local.seaweedfs import FullDisk
 from infra.local.state import Pids, make_folders
 from infra.local.supervisor import RESTART, START_TRIES, STEADY_S, Supervisor
 from shared.errors import TransientError
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.waiting import eventually
 
 

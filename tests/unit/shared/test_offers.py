@@ -11,35 +11,27 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from gpu_worker import abilities, steps
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
-from gpu_worker.pipeline.announcer import AGAIN_S, REFUSED_S, RENEW_S, Announcer
-from gpu_worker.pipeline.outcome import MISSING_PART, OTHER_WORKER
-from gpu_worker.pipeline.prepare import Prepare
 from shared import offers, workflows
 from shared.errors import Code, Missing, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile, registry
 from shared.offers import Announcement, Offers
 from shared.runtime.settings import Settings
 from shared.uploads import keys
-from shared.uploads.claims import latest
-from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.extras import needs
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_store import MemoryStore
 from tests.support.upload_world import World, photo
-from tests.support.worker_rig import FakeDelivery, WorkerRig
 
 BASE = {"anime", "dehaze", "enhance", "fast"}
 """What needs nothing beyond the base install."""
 OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
-
-
-@pytest.fixture
-def rig() -> WorkerRig:
-    return WorkerRig()
 
 
 @pytest.fixture
@@ -110,9 +102,7 @@ def test_the_base_install_offers_what_it_can_run(
 
 
 def test_with_pytorch_only_the_weights_are_missing(settings: Settings) -> None:
-    pytest.importorskip(
-        "torch", reason="torch is not installed: pip install -e '.[torch]'"
-    )
+    needs("torch", "torch")
     (lack,) = survey(settings).lacks(workflows.resolve("denoise"))
     assert lack.command == "run `darkroom models pull scunet-psnr`"
 
@@ -170,83 +160,6 @@ def test_what_a_step_needs_is_what_it_imports() -> None:
     ).stdout
     assert set(printed.split()) == set(abilities.NEEDS)
     assert set(abilities.NEEDS) <= set(steps.KINDS)
-
-
-# what is announced
-
-
-class Host:
-    """A worker's announcer whose machine a test changes."""
-
-    def __init__(self, store: MemoryStore, name: str, settings: Settings) -> None:
-        self.found = survey(settings).model_copy(update={"host": name})
-        self.announcer = Announcer(store, settings, store.clock, lambda: self.found)  # type: ignore[arg-type]
-
-    def change(self, release: str) -> None:
-        self.found = self.found.model_copy(update={"release": release})
-        self.announcer.look()
-
-
-def said(store: MemoryStore) -> set[str]:
-    return {key for key in store.keys("results") if key.startswith(keys.WORKERS)}
-
-
-def test_workers_that_can_do_the_same_are_one_kind(settings: Settings) -> None:
-    """A restart adds nothing, a change takes the place of what the same host said
-    before, not of what others said.
-    """
-    store = MemoryStore()
-    one, two = Host(store, "a" * 16, settings), Host(store, "b" * 16, settings)
-    for host in (one, one, two, Host(store, "a" * 16, settings)):
-        host.announcer.look()
-    assert len(said(store)) == 2
-    assert len({keys.kind_of_worker(key) for key in said(store)}) == 1
-    one.change("9.9.9")
-    assert said(store) == {one.found.place(), two.found.place()}
-    assert one.found.kind != two.found.kind
-
-
-def test_it_is_written_again_when_it_is_a_day_old_or_gone(settings: Settings) -> None:
-    clock = FakeClock()
-    store = MemoryStore(clock)
-    host = Host(store, "a" * 16, settings)
-    host.announcer.look()
-    first = store.head("results", host.found.place()).last_modified
-    clock.advance(AGAIN_S)
-    host.announcer.look()
-    assert store.head("results", host.found.place()).last_modified == first
-    clock.advance(RENEW_S)
-    host.announcer.look()
-    assert store.head("results", host.found.place()).last_modified > first
-    store.delete("results", host.found.place())
-    clock.advance(AGAIN_S)
-    host.announcer.look()
-    assert said(store) == {host.found.place()}
-
-
-def test_what_no_worker_renewed_for_a_week_goes_when_another_announces(
-    settings: Settings,
-) -> None:
-    clock = FakeClock()
-    store = MemoryStore(clock)
-    Host(store, "a" * 16, settings).announcer.look()
-    clock.advance(offers.STALE.total_seconds() + 1)
-    other = Host(store, "b" * 16, settings)
-    other.announcer.look()
-    assert said(store) == {other.found.place()}
-
-
-def test_a_worker_that_may_not_announce_works_all_the_same(settings: Settings) -> None:
-    store = MemoryStore()
-    host = Host(store, "a" * 16, settings)
-    store.unavailable = True
-    host.announcer.look()
-    store.unavailable = False
-    host.announcer.look()
-    assert said(store) == set(), "the store is not asked again at once"
-    store.clock.advance(REFUSED_S)
-    host.announcer.look()
-    assert said(store) == {host.found.place()}
 
 
 # what is made of it
@@ -374,8 +287,10 @@ def test_an_upload_that_no_worker_can_run_is_rejected(
     )
     assert wrong.code == Code.BAD_PARAMETER
     assert world.upload("c.png", photo(), {"workflow": "dehaze"}).kind == "queued"
-    for key in said(world.store):
-        world.store.delete("results", key)  # as if a worker had come that can
+    for key in world.store.keys("results"):
+        if key.startswith(keys.WORKERS):
+            # As if a worker had come that can.
+            world.store.delete("results", key)
     world.clock.advance(60)
     again = world.upload("a.png", photo(), {"workflow": "portrait"})
     assert (again.kind, again.upload_id, again.repeated) == (
@@ -416,74 +331,6 @@ def test_an_upload_waits_where_it_is_told_to(
     world = town(settings, unavailable="wait")
     assert world.upload("a.png", photo(), {"workflow": "portrait"}).kind == "queued"
     assert len(world.tasks()) == 1
-
-
-# what a worker does with it
-
-
-def refusing(rig: WorkerRig) -> Prepare:
-    def check(_: Any) -> None:
-        raise Missing("it lacks a model", "run `darkroom models pull it`")
-
-    return Prepare(rig.ctx, cast(Any, None), check)
-
-
-def refuse(rig: WorkerRig, prepare: Prepare) -> None:
-    job = rig.begin()
-    with pytest.raises(Missing) as caught:
-        prepare(job)
-    rig.outcomes.attempt_failed(job, caught.value)
-
-
-def test_a_worker_that_cannot_leaves_it_to_others(rig: WorkerRig) -> None:
-    """However often: no attempt counts, no row of claims is left behind, and the log
-    hears nothing of it.
-    """
-    prepare, task_id = refusing(rig), rig.receipt.task_id or ""
-    for number in range(1, 40):
-        refuse(rig, prepare)
-        claim = latest(rig.world.store, "results", task_id)
-        assert claim
-        assert (claim.number, claim.note.uncounted_attempts) == (number, number)
-        assert (claim.note.crashes, claim.note.error_code) == (0, "model_missing")
-        rig.world.clock.advance(301)
-    assert (
-        len(
-            [
-                key
-                for key in rig.world.store.keys("results")
-                if key.startswith(keys.claims())
-            ]
-        )
-        == 2
-    )
-    assert [event.kind for event in rig.world.log()] == ["queued"]
-    job = rig.begin()  # by a worker that can
-    assert job.claim.counted_attempts == 1
-    rig.ctx.claims.clear(task_id, job.claim.attempt)
-    assert not [
-        key for key in rig.world.store.keys("results") if key.startswith(keys.claims())
-    ]
-
-
-@pytest.mark.parametrize(
-    ("unavailable", "limit"), [("reject", OTHER_WORKER), ("wait", MISSING_PART)]
-)
-def test_a_photo_is_not_left_to_others_for_ever(
-    unavailable: str, limit: timedelta
-) -> None:
-    """In the end it fails, as what was tried without its model does."""
-    own = WorkerRig(World(settings={"unavailable": unavailable}))
-    own.upload("a.png", photo())
-    prepare = refusing(own)
-    own.world.clock.advance(limit.total_seconds() - 60)
-    refuse(own, prepare)
-    assert own.delivery.code == ""
-    own.world.clock.advance(400)
-    own.delivery = FakeDelivery(own.delivery.body)
-    refuse(own, prepare)
-    assert own.delivery.code == Code.MODEL_MISSING
-    assert "darkroom models pull it" in own.world.reason(own.decision).error_detail
 
 
 def test_what_is_refused_is_what_was_not_announced(

@@ -11,7 +11,7 @@ import pytest
 
 from gpu_worker.pipeline.inbox import BULK_TURN, Inbox
 from shared.broker import topology
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 
 
 @dataclass

@@ -28,7 +28,9 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.runtime.retry import RetryPolicy
-from tests.support.fakes import FakeClock, MemoryPublisher, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_publisher import MemoryPublisher
+from tests.support.memory_store import MemoryStore
 from tests.support.waiting import eventually
 
 BAD = ObjectUnreadable("this one")

@@ -33,7 +33,8 @@ from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
 from shared.uploads.messages import RestoreTask
 from shared.workflows import resolve
-from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_store import MemoryStore
 from tests.support.reconcile_world import BUCKETS, Town
 from tests.support.waiting import eventually
 from tests.unit.gpu_worker.codec.test_decode_child import names

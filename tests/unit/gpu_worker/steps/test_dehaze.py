@@ -4,6 +4,7 @@ of it is needed for that.
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from typing import Any
@@ -17,6 +18,7 @@ from gpu_worker.pixels import area, row_chunks
 from gpu_worker.steps import dehaze
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
+from tests.support.extras import needs
 from tests.support.pictures import difference, photo_like
 
 SIZES = [
@@ -148,10 +150,8 @@ def test_the_result_is_that_of_opencv(size: tuple[int, int]) -> None:
     """At most a level off, at either depth, in colour and grey, for every kind of
     reduction.
     """
-    cv2 = pytest.importorskip(
-        "cv2",
-        reason="opencv-python-headless is not installed: pip install -e '.[torch]'",
-    )
+    needs("cv2", "torch")
+    cv2 = importlib.import_module("cv2")
     for channels, bits in ((3, 8), (1, 8), (3, 16), (1, 16)):
         pixels = photo_like(*size, channels, bits)
         assert (

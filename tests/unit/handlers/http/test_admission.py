@@ -15,7 +15,8 @@ from handlers.http.problems import Problem
 from shared.errors import BrokerUnavailable, MessageError, StorageUnavailable
 from shared.runtime.breaker import Breaker
 from shared.runtime.retry import RetryPolicy
-from tests.support.fakes import FakeClock, MemoryPublisher
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_publisher import MemoryPublisher
 
 POLICY = RetryPolicy(base_s=4, cap_s=8)
 

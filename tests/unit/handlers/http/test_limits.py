@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from handlers.http.auth import buckets
 from shared.errors import SettingsError
 from tests.support.access_world import OPERATOR, Town
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 
 
 def test_a_user_asks_so_often_a_minute_and_is_told_how_often_still() -> None:

@@ -18,7 +18,7 @@ from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import Settings
 from tests.support.access_world import Town
 from tests.support.brokers import Valkey, free_port
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.waiting import eventually
 
 

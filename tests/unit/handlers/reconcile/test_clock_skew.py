@@ -11,7 +11,7 @@ import pytest
 
 from handlers.on_sweep import on_sweep
 from shared.uploads.claims import Claim, Claims, LeaseHeld
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.reconcile_world import LEASE_S, Town
 
 every_skew = pytest.mark.parametrize("skew_s", [-3600, 0, 3600])

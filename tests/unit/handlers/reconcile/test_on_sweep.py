@@ -17,7 +17,7 @@ from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.uploads import keys
 from shared.uploads.messages import RestoreTask
 from shared.uploads.ref import upload_id_of
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.reconcile_world import LEASE_S, Town, TownAuditLog, photo
 
 

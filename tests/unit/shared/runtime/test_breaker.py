@@ -6,7 +6,7 @@ import pytest
 
 from shared.runtime.breaker import PROBE_S, Breaker
 from shared.runtime.retry import RetryPolicy
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 
 POLICY = RetryPolicy(base_s=4, cap_s=20)
 

@@ -28,7 +28,7 @@ from shared.runtime import heartbeat, operations
 from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, read_fault
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import METRICS
-from tests.support.fakes import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.waiting import eventually
 
 

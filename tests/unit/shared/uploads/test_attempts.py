@@ -8,7 +8,8 @@ import pytest
 
 from shared.errors import PermanentError
 from shared.uploads.attempts import CLOCK_STEP_S, AttemptLog, AttemptNote
-from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_store import MemoryStore
 
 LEASE_S = 30.0
 

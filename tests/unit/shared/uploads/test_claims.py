@@ -10,7 +10,8 @@ from shared.errors import BrokerUnavailable, Code, OtherRelease
 from shared.runtime.settings import Settings
 from shared.uploads import claims, keys
 from shared.uploads.claims import AttemptsExhausted, Claim, ClaimNote, Claims, LeaseHeld
-from tests.support.fakes import FakeClock, MemoryStore
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_store import MemoryStore
 
 SETTINGS = Settings(lease_s=30, max_attempts=3, max_crashes=2)
 

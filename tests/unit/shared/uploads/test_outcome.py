@@ -23,7 +23,8 @@ from shared.uploads.documents import (
 from shared.uploads.outcome import Outcome
 from shared.uploads.ref import UploadRef, version_of
 from shared.uploads.store import UploadStore
-from tests.support.fakes import MemoryStore
+from tests.support.memory_store import MemoryStore
+from tests.support.records import record_of
 from tests.support.refusals import BROKEN
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -143,31 +144,8 @@ def reason(kind: str) -> Reason:
 
 
 def record(kind: str) -> Record:
-    return Record(
-        task_id=TASK,
-        upload_id=UPLOAD if kind == "own" else TWIN,
-        user_hash="h",
-        source=source(),
-        workflow=WORKFLOW,
-        models=[],
-        engine="e",
-        device="d",
-        tile={},
-        steps=[],
-        width=1,
-        height=1,
-        result_key="k",
-        result_sha256="s",
-        result_bytes=1,
-        attempts=1,
-        queued_at=NOON,
-        started_at=NOON,
-        finished_at=LATER,
-        duration_seconds=1,
-        queue_seconds=1,
-        peak_memory_bytes=1,
-        software="s",
-    )
+    made = record_of(receipt("queued"), LATER, source=source(), result_sha256="s")
+    return made.model_copy(update={"upload_id": UPLOAD if kind == "own" else TWIN})
 
 
 def claim(kind: str) -> ClaimNote:

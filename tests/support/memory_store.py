@@ -1,5 +1,5 @@
-"""In-memory stand-ins for the ports. They behave like the real things and pass the same
-contract suites.
+"""An object store in memory, which stands in for the real ones: it behaves like them and
+passes the same contract suite.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ import builtins
 import hashlib
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import islice, takewhile
 from typing import IO, Any, cast
@@ -20,37 +20,16 @@ from uuid import uuid4
 from botocore.exceptions import ClientError, ParamValidationError
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from shared.errors import BrokerUnavailable, Code, NotFound, PermanentError
+from shared.errors import Code, NotFound, PermanentError
 from shared.s3.errors import Others, reading, translated, writing
 from shared.s3.http import metadata_headers
 from shared.s3.store import CHUNK_BYTES, ObjectInfo, Unfinished
+from tests.support.fake_clock import FakeClock
 from tests.support.refusals import METHODS, Refusal
 
 NULL = "null"
 """The version of what was written without versioning."""
 MOST_OF_KEY = 1024
-
-
-class FakeClock:
-    """Time that only a test moves."""
-
-    def __init__(
-        self, start: datetime = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    ) -> None:
-        self.current = start
-        self._started = start
-
-    def now(self) -> datetime:
-        return self.current
-
-    def monotonic(self) -> float:
-        return (self.current - self._started).total_seconds()
-
-    def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-
-    def advance(self, seconds: float) -> None:
-        self.current += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -491,39 +470,3 @@ def _refused(method: str, status: int, code: str) -> ClientError:
         {"Error": told, "ResponseMetadata": cast(Any, {"HTTPStatusCode": status})},
         method,
     )
-
-
-@dataclass(frozen=True)
-class Sent:
-    queue: str
-    body: bytes
-    headers: Mapping[str, str]
-
-
-class MemoryPublisher:
-    """`shared.broker.Publisher` into a list. Queues named in `refused` raise
-    `BrokerUnavailable`.
-    """
-
-    def __init__(self) -> None:
-        self.sent: list[Sent] = []
-        self.refused: set[str] = set()
-
-    def publish(
-        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> None:
-        if queue in self.refused:
-            raise BrokerUnavailable("the broker did not confirm in time")
-        self.sent.append(Sent(queue, body, dict(headers or {})))
-
-    def publish_many(
-        self,
-        queue: str,
-        bodies: Iterable[bytes],
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        for body in bodies:
-            self.publish(queue, body, headers)
-
-    def bodies(self, queue: str) -> list[bytes]:
-        return [sent.body for sent in self.sent if sent.queue == queue]

@@ -1,0 +1,42 @@
+"""The record that a worker would write, for tests that need one and not the worker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from shared.uploads import keys
+from shared.uploads.documents import Receipt, Record
+
+
+def record_of(receipt: Receipt, at: datetime, **changes: Any) -> Record:
+    """A record of the receipt's task, begun and finished `at`; `changes` are fields."""
+    assert receipt.task_id
+    assert receipt.workflow
+    made: dict[str, Any] = {
+        "task_id": receipt.task_id,
+        "upload_id": receipt.upload_id,
+        "user_hash": receipt.user_hash,
+        "source": receipt.source,
+        "workflow": receipt.workflow,
+        "models": [],
+        "engine": "e",
+        "device": "d",
+        "tile": {},
+        "steps": [],
+        "width": 1,
+        "height": 1,
+        "result_key": keys.result(receipt.task_id),
+        "result_sha256": "ab" * 32,
+        "result_bytes": 1,
+        "attempts": 1,
+        "queued_at": receipt.decided_at,
+        "started_at": at,
+        "finished_at": at,
+        "duration_seconds": 1,
+        "queue_seconds": 1,
+        "peak_memory_bytes": 1,
+        "software": "0",
+        "preview": receipt.preview,
+    }
+    return Record(**made | changes)
