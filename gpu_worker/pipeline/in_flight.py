@@ -15,13 +15,14 @@ POLL_S = 0.2
 
 
 class InFlight:
-    """Jobs by task, thread-safe. Together they have at most `max_pixels`; a bigger
-    photo is worked on alone.
+    """Thread-safe. Together the jobs have at most `max_pixels`; a bigger photo is worked
+    on alone. One task may have two jobs here: a store that froze for longer than the
+    lease let the task be claimed again.
     """
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[int, Job] = {}
         self._changed = threading.Condition()
 
     def jobs(self) -> list[Job]:
@@ -30,11 +31,11 @@ class InFlight:
 
     def add(self, job: Job) -> None:
         with self._changed:
-            self._jobs[job.task_id] = job
+            self._jobs[id(job)] = job
 
     def remove(self, job: Job) -> None:
         with self._changed:
-            del self._jobs[job.task_id]
+            del self._jobs[id(job)]
             self._changed.notify_all()
 
     def wait_for_room(self, receipt: Receipt, leaving: threading.Event) -> bool:

@@ -4,6 +4,7 @@ its turn.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any, cast
 
@@ -91,3 +92,19 @@ def test_a_worker_that_leaves_waits_for_no_room(town: Town) -> None:
     leaving.set()
     waiting.join(60)
     assert answers == [False]
+
+
+def test_one_task_may_have_two_jobs(town: Town) -> None:
+    """Claimed again after the lease of the first ran out while the store was frozen:
+    the end of one leaves the other in flight.
+    """
+    in_flight = InFlight(3 * SMALL)
+    first = photo(town, "a.png")
+    second = dataclasses.replace(first)
+    in_flight.add(first)
+    in_flight.add(second)
+    in_flight.remove(first)
+    assert len(in_flight.jobs()) == 1
+    assert in_flight.jobs()[0] is second
+    in_flight.remove(second)
+    assert in_flight.jobs() == []
