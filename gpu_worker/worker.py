@@ -12,6 +12,7 @@ import sys
 import threading
 
 from gpu_worker import abilities, codec, engines, models
+from gpu_worker.engines import Engine
 from gpu_worker.pipeline import metrics, threads
 from gpu_worker.pipeline.announcer import Announcer
 from gpu_worker.pipeline.pipeline import Pipeline
@@ -36,12 +37,14 @@ CONSUMER_END_S = 5.0
 
 
 class Worker:
-    """Runs until a shutdown is requested, then drains."""
+    """Runs until a shutdown is requested, then drains. `engine`: by default the one
+    that the settings name.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self._settings = settings
         store = S3Store(settings)
-        self._engine = engines.select(settings)
+        self._engine = engine or engines.select(settings)
         self.pipeline = Pipeline(
             settings, store, Publisher(settings), store.clock, self._engine
         )
@@ -102,9 +105,9 @@ class Worker:
         return {"broker": self._consumer.silent_s() < operations.FRESH_S}
 
 
-def main(settings: Settings) -> int:
+def main(settings: Settings, engine: Engine | None = None) -> int:
     """Entry point of the process; SIGTERM and SIGINT drain it."""
     sys.setswitchinterval(SWITCH_S)
-    worker = Worker(settings)
+    worker = Worker(settings, engine)
     on_termination(worker.stop)
     return worker.run()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from infra.bench import pipeline, throughput
+from infra.bench import lanes, pipeline, throughput
 from infra.bench.own_servers import own_servers
 from infra.commands.options import JsonLinesOption, JsonOption
 from infra.commands.require_stack import need_servers
@@ -69,6 +69,36 @@ def throughput_command(
     print(f"engine alone  {figures.engine_per_s:.2f} photos/s")
     print(f"pipeline      {figures.pipeline_per_s:.2f} photos/s")
     print(f"ratio         {figures.ratio:.3f}  ({low:.3f} to {high:.3f})")
+
+
+@app.command("lanes")
+def lanes_command(
+    device_ms: Annotated[
+        float, typer.Option(help="Time of the device for a photo.", min=0)
+    ] = 60,
+    rtt_ms: Annotated[
+        float, typer.Option(help="Round trip to the store, beyond its own.", min=0)
+    ] = 20,
+    photos: Annotated[int, typer.Option(help="Photos of the backlog.", min=20)] = 120,
+    side: Annotated[int, typer.Option(help="Their side in pixels.", min=16)] = 96,
+    workers: Annotated[int, count("Workers, each with a device of its own.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How busy workers keep a device that sleeps in place of computing, before a far
+    store, on servers of its own.
+    """
+    lanes.own_store_only()
+    task = lanes.Task(photos, side, device_ms, rtt_ms, workers)
+    with own_servers() as environment:
+        figures = lanes.measure(environment, task)
+    if as_json:
+        print(json.dumps(figures.as_dict()))
+        return
+    print(f"{photos} photos of {side}×{side} px, {workers} workers")
+    print(f"device       {device_ms:g} ms a photo, store {rtt_ms:g} ms away")
+    print(f"pipeline     {figures.photos_per_s:.2f} photos/s")
+    print(f"device busy  {figures.device_busy:.3f}")
+    print(f"cores busy   {figures.cores_busy:.3f}  (load before: {figures.load:.2f})")
 
 
 @app.command("engine")

@@ -32,12 +32,26 @@ def test_a_bench_prints_one_json_object(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_a_device_that_sleeps_is_given_every_photo(tmp_path: Path) -> None:
+    """By a real worker, before a store that is not next door; the figures are shares."""
+    done = darkroom(
+        *("bench", "lanes", "--photos", "20", "--device-ms", "5", "--rtt-ms", "5"),
+        "--json",
+        state_dir=tmp_path / "state",
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert 0 < printed["device_busy"] <= 1
+    assert 0 < printed["photos_per_s"] <= 200
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["handlers", "--uploads", "0"],
         ["backlog", "--messages", "-1"],
         ["api", "--rows", "0"],
+        ["lanes", "--workers", "0"],
         ["nothing"],
     ],
 )
