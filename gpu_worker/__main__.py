@@ -1,6 +1,4 @@
-"""`python -m gpu_worker`: the worker process. With `models …`: its models. With `bench
-…`: its engines, measured.
-"""
+"""`python -m gpu_worker`: the worker process. With `models …`: its models."""
 
 from __future__ import annotations
 
@@ -19,8 +17,6 @@ def main(argv: list[str]) -> int:
         settings = Settings.load()  # wrong settings are refused for every action
         if action == "models":
             return _models(argv[1:])
-        if action == "bench":
-            return _bench(argv[1:])
         return _worker(settings)
     except DarkroomError as error:
         print(f"darkroom: {error}", file=sys.stderr)
@@ -34,12 +30,6 @@ def _models(argv: list[str]) -> int:
     from gpu_worker.models import cli
 
     return cli.main(argv)
-
-
-def _bench(argv: list[str]) -> int:
-    from gpu_worker import bench
-
-    return bench.main(argv)
 
 
 def _worker(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""`python -m handlers http|recorder|sweep|rebuild|callbacks|bench`: one process of the
+"""`python -m handlers http|recorder|sweep|rebuild|callbacks`: one process of the
 handlers, put together here.
 """
 
@@ -18,13 +18,12 @@ PROCESSES = {
     "sweep": "handlers.processes.sweeper",
     "rebuild": "handlers.reconcile.rebuild_log",
     "callbacks": "handlers.processes.webhook_dispatcher",
-    "bench": "handlers.bench.cli",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process
 needs what it does not use.
 """
 
-WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks", "bench"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks"}
 """Their `main(settings, arguments)` takes what follows on the command line and may
 return an exit status.
 """

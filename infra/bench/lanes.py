@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from infra.bench.command import bench_command, python_command
 from infra.bench.far_store import far_away
 from infra.bench.pipeline import noise
 from shared.broker import depth, topology
@@ -111,7 +111,7 @@ def measure(environment: Mapping[str, str], task: Task) -> LanesFigures:
     watch = Watch()
     with far_away(port, task.rtt_ms / 1000) as far_port, ExitStack() as stack:
         far = {variable("s3_endpoint_url"): f"http://127.0.0.1:{far_port}"}
-        command = ["gpu_worker", "bench", "stand-in", f"--device-ms={task.device_ms}"]
+        command = bench_command("stand_in", {"device_ms": task.device_ms})
         windows: list[list[Window]] = [[] for _ in range(task.workers)]
         for own in windows:
             process = stack.enter_context(_process(command, {**environment, **far}))
@@ -151,7 +151,7 @@ def _make_backlog(
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
         own = {variable("ready_file"): str(ready)}
-        with _process(["handlers", "http"], {**environment, **own}):
+        with _process(python_command("handlers", "http"), {**environment, **own}):
             _wait(ready.exists, START_S, "the handlers did not start")
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(send, range(task.photos)))
@@ -170,11 +170,11 @@ def _waiting(settings: Settings) -> int:
 
 @contextmanager
 def _process(
-    arguments: list[str], environment: Mapping[str, str]
+    command: list[str], environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of Darkroom, ended at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", *arguments],
+        command,
         env={**environment, variable("log_level"): "error"},
         stdout=subprocess.PIPE,
         text=True,

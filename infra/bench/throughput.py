@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infra import uploads
+from infra.bench.command import bench_command
 from infra.bench.pipeline import noise, wait
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import StoreSettings
@@ -66,20 +66,8 @@ def measure(
 
 
 def _engine_alone(folder: str, workflow: str, photos: int) -> float:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "gpu_worker",
-        "bench",
-        "bare",
-        "--folder",
-        folder,
-        "--workflow",
-        workflow,
-        "--photos",
-        str(photos),
-    ]
+    options = {"folder": folder, "workflow": workflow, "photos": photos}
+    command = bench_command("engine_alone", options)
     answer = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from infra.bench import lanes, pipeline, throughput
+from infra.bench.command import bench_command
 from infra.bench.own_servers import own_servers
 from infra.commands.options import JsonLinesOption, JsonOption
 from infra.commands.require_stack import need_servers
@@ -117,16 +117,18 @@ def engine_command(
     as_json: JsonLinesOption = False,
 ) -> None:
     """Our engines beside the official code."""
-    options = [f"--workflows={workflows}", f"--engines={engines}", f"--rounds={rounds}"]
-    if plot:
-        options.append(f"--plot={plot}")
-    if as_json:
-        options.append("--json")
+    options: dict[str, object] = {
+        "workflows": workflows,
+        "engines": engines,
+        "rounds": rounds,
+        "plot_path": str(plot or ""),
+        "as_json": as_json,
+    }
     with tempfile.TemporaryDirectory() as temporary:
         if folder is None:
             folder = Path(temporary)
             _write_samples(folder)
-        command = _python("gpu_worker", "bench", "--folder", str(folder), *options)
+        command = bench_command("engine", options | {"folder": str(folder)})
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
@@ -139,7 +141,7 @@ def handlers_command(
     """Uploads a core and second through `on_upload`, beside plain boto3, on servers of
     its own.
     """
-    _run("handlers", as_json, uploads=uploads, rounds=rounds)
+    _run("handlers", as_json=as_json, uploads=uploads, rounds=rounds)
 
 
 @app.command("recorder")
@@ -151,7 +153,7 @@ def recorder_command(
     """Log rows a second from the broker into PostgreSQL, beside `executemany`, on
     servers of its own.
     """
-    _run("recorder", as_json, events=events, rounds=rounds)
+    _run("recorder", as_json=as_json, events=events, rounds=rounds)
 
 
 @app.command("backlog")
@@ -162,7 +164,7 @@ def backlog_command(
     """Memory of each process while a queue piles up and is worked off, on servers of
     its own.
     """
-    _run("backlog", as_json, messages=messages)
+    _run("backlog", as_json=as_json, messages=messages)
 
 
 @app.command("sweep")
@@ -173,7 +175,7 @@ def sweep_command(
     """Requests, time and memory of passes over a full bucket, on servers of its own;
     making it takes minutes.
     """
-    _run("sweep", as_json, objects=objects)
+    _run("sweep", as_json=as_json, objects=objects)
 
 
 @app.command("api")
@@ -187,22 +189,15 @@ def api_command(
     """Tickets a second and a page of a long log over HTTP, beside `/healthz`, on
     servers of its own.
     """
-    _run("api", as_json, rows=rows, seconds=seconds)
+    _run("api", as_json=as_json, rows=rows, seconds=seconds)
 
 
-def _run(bench: str, as_json: bool, **options: float) -> NoReturn:
-    """Run a bench of the handlers, and exit with its status."""
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    if as_json:
-        arguments.append("--json")
-    command = _python("handlers", "bench", bench, *arguments)
+def _run(bench: str, **options: object) -> NoReturn:
+    """Run a bench of the handlers on servers of its own, and exit with its status."""
+    command = bench_command(bench, options)
     with own_servers() as environment:
         done = subprocess.run(command, check=False, env=environment)
     raise typer.Exit(done.returncode)
-
-
-def _python(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", *arguments]
 
 
 def _write_samples(folder: Path) -> None:

@@ -25,10 +25,11 @@ STOREYS = (
     "restore",
     "pipeline",
     "worker",
-    "bench",
     "__main__",
 )
 """The worker's modules and packages, from the ground up."""
+BENCHES = ROOT / "infra" / "bench"
+"""It stands above the wings: each of its benches measures one, in its own process."""
 FILES = sorted(
     path for part in (*WINGS, "shared") for path in (ROOT / part).rglob("*.py")
 )
@@ -82,8 +83,20 @@ def inside(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_wing_imports_itself_and_the_ground(path: Path) -> None:
     """Never another wing; the ground imports no wing at all; nobody imports the tests."""
-    own = name_of(path).partition("/")[0]
-    assert set(imported(path)) & {*WINGS, "tests"} <= {own} - {"shared"}
+    own = {name_of(path).partition("/")[0]} - {"shared"}
+    if BENCHES in path.parents:
+        own = set(WINGS)
+    assert set(imported(path)) & {*WINGS, "tests"} <= own
+
+
+def test_nothing_stands_on_a_bench() -> None:
+    """But for the command that starts it."""
+    users = {
+        name_of(path)
+        for path in FILES
+        if BENCHES not in path.parents and "infra.bench" in path.read_text()
+    }
+    assert users == {"infra/commands/bench.py"}
 
 
 def test_inside_the_worker_imports_run_downward() -> None:
@@ -162,10 +175,10 @@ def test_a_trigger_loads_no_database_driver(trigger: str) -> None:
 
 
 def test_only_the_audit_log_speaks_to_postgresql() -> None:
-    """In `handlers`, the benches included."""
+    """In `handlers` and the benches."""
     speakers = [
         name_of(path)
-        for path in (ROOT / "handlers").rglob("*.py")
+        for path in (*(ROOT / "handlers").rglob("*.py"), *BENCHES.rglob("*.py"))
         if "psycopg2" in set(imported(path))
     ]
     assert speakers == ["handlers/audit_log/connections.py"]

@@ -25,8 +25,8 @@ FLOOR = Version("12.3")  # below: FITS and PSD overflows, an endless EPS
 OPENERS = {"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "PPM", "DIB"}
 # The benchmark and the demonstration open pictures that they made or pinned themselves.
 OWN_PICTURES = {
-    "gpu_worker/bench/cli.py",
-    "gpu_worker/bench/bench_process.py",
+    "infra/bench/engine.py",
+    "infra/bench/engine_process.py",
     "infra/commands/demo.py",
     "infra/demo/samples.py",
 }
@@ -100,7 +100,7 @@ def test_the_worker_decodes_apart() -> None:
         for path in SOURCES
         if list(calls(path, "codec.decode")) or list(calls(path, "decode"))
     }
-    assert {name for name in here if not name.startswith("gpu_worker/bench/")} == {
+    assert {name for name in here if not name.startswith("infra/bench/")} == {
         "gpu_worker/codec/sandbox_child.py"
     }
 

@@ -27,8 +27,9 @@ from multiprocessing.connection import Connection
 import psutil
 
 from handlers.audit_log.connections import connect
-from handlers.bench.asker import asking
-from handlers.bench.figures import Figures, Spread, percentile
+from infra.bench.asker import asking
+from infra.bench.figures import Figures, Spread, percentile, show
+from infra.bench.quiet import quiet
 from shared import access
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
@@ -131,6 +132,14 @@ class Server:
     def _cpu_s(self) -> float:
         times = self.process.cpu_times()
         return float(times.user + times.system)
+
+
+def run(settings: Settings, rows: int, seconds: float, as_json: bool) -> int:
+    """Measure, and print the figures; the exit status."""
+    quiet(settings)
+    measured = measure(settings, rows, seconds)
+    numbers = {"rows": rows, "rounds": ROUNDS, "connections": CONNECTIONS}
+    return show("api", numbers, measured, as_json)
 
 
 def measure(settings: Settings, rows: int, seconds: float) -> dict[str, Figures]:

@@ -33,6 +33,14 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+def show(
+    bench: str, settings: Figures, rows: Mapping[str, Figures], as_json: bool
+) -> int:
+    """Print a bench's report; the exit status of one that came to its end."""
+    print(report(bench, settings, rows, as_json))
+    return 0
+
+
 def report(
     bench: str,
     settings: Figures,

@@ -26,9 +26,9 @@ from uuid import uuid4
 
 import psutil
 
-from handlers.bench.figures import Figures
-from handlers.bench.quiet import quiet
-from handlers.bench.records import lives
+from infra.bench.figures import Figures, show
+from infra.bench.quiet import quiet
+from infra.bench.records import lives
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.depth import Backlog
@@ -86,6 +86,14 @@ class Memory:
         return {
             name: process.memory_info().rss for name, process in self._processes.items()
         }
+
+
+def run(settings: Settings, messages: int, as_json: bool) -> int:
+    """Measure, and print the figures; the exit status."""
+    quiet(settings)
+    measured = measure(settings, messages)
+    numbers = {"messages": messages}
+    return show("backlog", numbers, measured, as_json)
 
 
 def measure(settings: Settings, messages: int) -> dict[str, Figures]:

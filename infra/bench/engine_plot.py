@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gpu_worker.bench.bench_process import REFERENCE
+from infra.bench.engine_process import REFERENCE
 
 WIDTH = 900
 LEFT, RIGHT, TOP, BOTTOM = 190, 120, 70, 30

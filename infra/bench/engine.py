@@ -1,8 +1,7 @@
-"""Arguments, rounds and printing of the engine bench."""
+"""`bench engine`: our engines beside the official code, round by round."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import io
 import json
@@ -14,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gpu_worker.bench.bench_process import REFERENCE, EngineProcess, Request
-from gpu_worker.bench.figures import Run, difference, figures, matmul_peak_flops
-from gpu_worker.bench.plot import plot
+from infra.bench.engine_figures import Run, difference, figures, matmul_peak_flops
+from infra.bench.engine_plot import plot
+from infra.bench.engine_process import REFERENCE, EngineProcess, Request
+from shared.runtime.settings import Settings
 
 COLUMNS = (
     "workflow",
@@ -40,26 +40,40 @@ TILE_PX = {"fast": 64, "anime": 96, "enhance": 64}
 NEEDS = {"ncnn": "ncnn", "torch": "torch", REFERENCE: "realesrgan"}
 
 
-def main(argv: list[str]) -> int:
-    """Exit status 1 when an engine failed."""
-    options = _options(argv)
-    paths = [path for path in sorted(options.folder.iterdir()) if path.is_file()]
+def run(
+    settings: Settings,  # noqa: ARG001 - each engine's process loads its own
+    folder: str,
+    workflows: str,
+    engines: str,
+    rounds: int,
+    plot_path: str,
+    as_json: bool,
+) -> int:
+    """Measure on the photos of `folder`: 8-bit grey or colour, upright. Names are
+    separated by commas, and engines that are missing are left out.
+
+    The exit status is 1 where an engine failed.
+    """
+    paths = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
     if not paths:
-        print(f"no photo in {options.folder}", file=sys.stderr)
+        print(f"no photo in {folder}", file=sys.stderr)
         return 2
-    lines = _lines(options, [path.read_bytes() for path in paths])
-    _print(lines, options.json)
-    if options.plot:
-        plot(lines, options.plot)
+    photos = [path.read_bytes() for path in paths]
+    names = [name for name in engines.split(",") if _is_installed(name)]
+    lines = _lines(workflows.split(","), names, photos, rounds)
+    _print(lines, as_json)
+    if plot_path:
+        plot(lines, Path(plot_path))
     return 1 if any("fault" in line for line in lines) else 0
 
 
-def _lines(options: argparse.Namespace, photos: list[bytes]) -> list[dict[str, Any]]:
-    names = [name for name in options.engines.split(",") if _is_installed(name)]
+def _lines(
+    workflows: list[str], names: list[str], photos: list[bytes], rounds: int
+) -> list[dict[str, Any]]:
     peak_flops = matmul_peak_flops()
     lines = []
-    for workflow in options.workflows.split(","):
-        runs = _measure(workflow, names, photos, options.rounds)
+    for workflow in workflows:
+        runs = _measure(workflow, names, photos, rounds)
         reference = runs.get(REFERENCE)
         for run in runs.values():
             line = figures(run, reference, peak_flops)
@@ -69,30 +83,6 @@ def _lines(options: argparse.Namespace, photos: list[bytes]) -> list[dict[str, A
 
 def _is_installed(engine: str) -> bool:
     return importlib.util.find_spec(NEEDS[engine]) is not None
-
-
-def _options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="darkroom bench engine", description=__doc__)
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        required=True,
-        help="photos; 8-bit grey or colour, upright",
-    )
-    parser.add_argument("--workflows", default="fast,enhance", help="comma-separated")
-    parser.add_argument(
-        "--engines",
-        default="realesrgan,ncnn,torch",
-        help="comma-separated; missing ones are left out",
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="counted rounds after a warm-up"
-    )
-    parser.add_argument("--plot", type=Path, help="also draw the ratios into this PNG")
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON object a line on stdout"
-    )
-    return parser.parse_args(argv)
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""`python -m gpu_worker bench stand-in`: a worker like any other, but for its device,
+"""`python -m infra.bench stand_in`: a worker like any other, but for its device,
 which sleeps in place of computing. What it would keep a real card waiting for shows.
 
 For `darkroom bench lanes`, on servers of its own: its results are no restorations.
@@ -6,7 +6,6 @@ For `darkroom bench lanes`, on servers of its own: its results are no restoratio
 
 from __future__ import annotations
 
-import argparse
 import json
 import threading
 import time
@@ -73,15 +72,9 @@ class StandInEngine:
         return FREE_BYTES
 
 
-def main(argv: list[str]) -> int:
+def run(settings: Settings, device_ms: float) -> int:
     """Run until SIGTERM, and print a line for each window: when the device began and
     ended it (monotonic seconds).
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m gpu_worker bench stand-in", description=__doc__
-    )
-    parser.add_argument("--device-ms", type=float, required=True)
-    options = parser.parse_args(argv)
-    settings = Settings.load()
     telemetry.configure(settings, "worker")
-    return worker.main(settings, StandInEngine(options.device_ms / 1000))
+    return worker.main(settings, StandInEngine(device_ms / 1000))

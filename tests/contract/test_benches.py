@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from handlers.audit_log.database import AuditLog
-from handlers.bench import api, backlog, records, sweep, uploads
+from infra.bench import api, backlog, records, sweep, uploads
 from shared.broker import topology
 from shared.broker.depth import depth
 from shared.runtime.settings import Settings

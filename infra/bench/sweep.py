@@ -17,12 +17,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from handlers.bench.backlog import Memory as Resident
-from handlers.bench.figures import Figures
-from handlers.bench.quiet import quiet
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
 from handlers.reconcile.arrivals import Arrivals
+from infra.bench.backlog import Memory as Resident
+from infra.bench.figures import Figures, show
+from infra.bench.quiet import quiet
 from shared.runtime.settings import Settings
 from shared.s3.listing import PAGE
 from shared.s3.store import ObjectInfo, ObjectStore, S3Store
@@ -64,6 +64,14 @@ class Counted:
         for number, info in enumerate(listed):
             self.requests["page"] += bool(number) and number % PAGE == 0
             yield info
+
+
+def run(settings: Settings, objects: int, as_json: bool) -> int:
+    """Measure, and print the figures; the exit status."""
+    quiet(settings)
+    measured = measure(settings, objects)
+    numbers = {"objects": objects}
+    return show("sweep", numbers, measured, as_json)
 
 
 def measure(settings: Settings, objects: int) -> dict[str, Figures]:

@@ -23,10 +23,11 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 
-from handlers.bench.figures import Figures, Spread, percentile
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
+from infra.bench.figures import Figures, Spread, percentile, show
+from infra.bench.quiet import quiet
 from shared.runtime.settings import Settings, StoreSettings
 
 BYTES = 1_000_000
@@ -109,6 +110,14 @@ class Contenders:
             Body=json.dumps({"sha256": sha256}).encode(),
             ContentType="application/json",
         )
+
+
+def run(settings: Settings, uploads: int, rounds: int, as_json: bool) -> int:
+    """Measure, and print the figures; the exit status."""
+    quiet(settings)
+    measured = measure(settings, uploads, rounds)
+    numbers = {"uploads": uploads, "bytes": BYTES, "rounds": rounds}
+    return show("handlers", numbers, measured, as_json)
 
 
 def measure(settings: Settings, uploads: int, rounds: int) -> dict[str, Figures]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_worker.bench.bench_process import Answer
+from infra.bench.engine_process import Answer
 
 FLOP_PER_PX = {"fast": 1.238e6, "anime": 11.41e6, "enhance": 35.85e6}
 """Floating-point operations (2 a multiply-add) of the network's convolutions per input

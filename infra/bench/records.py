@@ -19,9 +19,10 @@ from uuid import uuid4
 from handlers.audit_log.connections import connect
 from handlers.audit_log.database import AuditLog
 from handlers.audit_log.values import Written
-from handlers.bench.figures import Figures, Spread
 from handlers.on_record import EventWriter
 from handlers.processes.recorder import Recorder
+from infra.bench.figures import Figures, Spread, show
+from infra.bench.quiet import quiet
 from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
@@ -131,6 +132,14 @@ class Counted:
             self.ended_s = time.perf_counter()
             self.enough.set()
         return written
+
+
+def run(settings: Settings, events: int, rounds: int, as_json: bool) -> int:
+    """Measure, and print the figures; the exit status."""
+    quiet(settings)
+    measured = measure(settings, events, rounds)
+    numbers = {"events": events, "rounds": rounds, "batch": settings.log_batch}
+    return show("recorder", numbers, measured, as_json)
 
 
 def measure(settings: Settings, events: int, rounds: int) -> dict[str, Figures]:

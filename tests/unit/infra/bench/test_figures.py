@@ -9,11 +9,10 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from handlers.bench.cli import main
-from handlers.bench.figures import Spread, percentile, report
-from handlers.bench.records import lives
-from handlers.bench.uploads import BYTES, Times, photo
 from handlers.intake.probe import probe
+from infra.bench.figures import Spread, percentile, report
+from infra.bench.records import lives
+from infra.bench.uploads import BYTES, Times, photo
 from shared.runtime.settings import Settings
 from shared.uploads.messages import MAX_MESSAGE_BYTES
 
@@ -108,15 +107,3 @@ def test_events_are_lives_of_uploads() -> None:
     }
     assert len({event.event_id for event in events}) == 100
     assert max(len(event.encode()) for event in events) < MAX_MESSAGE_BYTES
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["engine"], ["recorder", "--rounds", "0"], ["backlog", "--messages", "-1"]],
-)
-def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit status 2 before any work."""
-    with pytest.raises(SystemExit) as ended:
-        main(Settings(), arguments)
-    assert ended.value.code == 2
-    assert "darkroom bench" in capsys.readouterr().err
