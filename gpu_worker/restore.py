@@ -29,7 +29,8 @@ class Restored:
     """A restored photo and how it was made.
 
     `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
-    networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile.
+    networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile;
+    `peak_device_memory_bytes`: most memory in use on a GPU.
     """
 
     photo: Photo
@@ -38,6 +39,7 @@ class Restored:
     engine: str
     device: str
     peak_memory_bytes: int
+    peak_device_memory_bytes: int | None = None
 
 
 def restore(
@@ -54,6 +56,8 @@ def restore(
     """
     _check_output_size(photo, workflow, settings)
     memory.reset_peak()
+    if isinstance(engine, engines.MeasuresMemory):
+        engine.reset_peak()
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
     used: list[Engine] = []
@@ -77,7 +81,12 @@ def restore(
         engine=_joined(engine_names),
         device=_joined(devices),
         peak_memory_bytes=memory.peak_bytes(),
+        peak_device_memory_bytes=_peak_on_device(engine),
     )
+
+
+def _peak_on_device(engine: Engine) -> int | None:
+    return engine.peak_bytes() if isinstance(engine, engines.MeasuresMemory) else None
 
 
 def _part_of(progress: Progress, index: int, count: int) -> Progress:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import sys
 import threading
 
-from gpu_worker import abilities, codec, engines, models
+from gpu_worker import abilities, codec, device, engines, models
 from gpu_worker.engines import Engine
 from gpu_worker.pipeline import metrics, threads
 from gpu_worker.pipeline.announcer import Announcer
+from gpu_worker.pipeline.device_metrics import DeviceLoad
+from gpu_worker.pipeline.idle import IdleUnloader
 from gpu_worker.pipeline.pipeline import Pipeline
 from gpu_worker.pipeline.stages import STAGES
 from shared.broker import topology
@@ -67,6 +69,12 @@ class Worker:
             store.clock,
             lambda: abilities.survey(self._engine, settings),
         )
+        self._idle = IdleUnloader(
+            settings,
+            store.clock,
+            lambda: bool(self.pipeline.in_flight.jobs()),
+            engines.unload,
+        )
         metrics.IN_HAND.set_function(lambda: len(self.pipeline.in_flight.jobs()))
 
     def run(self) -> int:
@@ -80,6 +88,7 @@ class Worker:
         consumer = threads.start("consumer", lambda: self._consumer.run(closing))
         stages = self.pipeline.start()
         threads.start("watch", lambda: self._watchdog.run(closing))
+        threads.start("idle", lambda: self._idle.run(closing))
         threads.start("announce", lambda: self._announcer.run(closing))
         operations.start(
             self._settings, self.heartbeat, metrics.REGISTRY, self._services
@@ -107,6 +116,9 @@ class Worker:
 
 def main(settings: Settings, engine: Engine | None = None) -> int:
     """Entry point of the process; SIGTERM and SIGINT drain it."""
+    own = device.take(settings) if engine is None else None
+    if own is not None:
+        metrics.REGISTRY.register(DeviceLoad(own))
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(settings, engine)
     on_termination(worker.stop)

@@ -33,6 +33,8 @@ TOOLS = {
 }
 BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
 """Distributions whose builds differ by device."""
+FOR_ALL_DEVICES = ("nvidia-ml-py",)
+"""Plain Python, whatever its name says."""
 
 
 def lock(name: str, sources: list[str], *options: str) -> None:
@@ -74,6 +76,8 @@ def _blocks(text: str) -> list[str]:
 
 def _by_device(block: str) -> bool:
     name = block.partition("=")[0]
+    if name in FOR_ALL_DEVICES:
+        return False
     return any(
         name.startswith(one[:-1]) if one.endswith("*") else name == one
         for one in BY_DEVICE

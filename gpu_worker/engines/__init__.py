@@ -9,9 +9,11 @@ from gpu_worker.engines.base import (
     Engine,
     FaceRestorer,
     FaceRestoring,
+    MeasuresMemory,
     Network,
     OutOfMemory,
 )
+from gpu_worker.engines.cache import unload
 from gpu_worker.engines.registry import has_cuda, on_cpu, select, serving
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "Engine",
     "FaceRestorer",
     "FaceRestoring",
+    "MeasuresMemory",
     "Network",
     "OutOfMemory",
     "has_cuda",
     "on_cpu",
     "select",
     "serving",
+    "unload",
 ]

@@ -76,6 +76,19 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class MeasuresMemory(Protocol):
+    """An engine that knows how much of its device's memory it used."""
+
+    def reset_peak(self) -> None:
+        """Start a new measurement."""
+        ...
+
+    def peak_bytes(self) -> int | None:
+        """The most device memory in use since the last `reset_peak`; None on the CPU."""
+        ...
+
+
 class Colorizer(Protocol):
     """One loaded, verified model that predicts colours."""
 

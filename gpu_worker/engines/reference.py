@@ -27,7 +27,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gpu_worker.engines import compat, weights
+from gpu_worker.engines import compat, device_memory, weights
 from gpu_worker.engines.base import CPU
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute, within_memory
@@ -110,13 +110,18 @@ class ReferenceEngine:
     def __init__(self, settings: EngineSettings) -> None:
         compat.realesrgan()  # at the start, where a missing package can be reported
         self._settings = settings
-        self._cuda = torch.cuda.is_available()
+        self._cuda = settings.device != "cpu" and torch.cuda.is_available()
         self.device = CPU
         if self._cuda:
             must_compute()
             self.device = torch.cuda.get_device_name()
         torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
-        self._cache: ModelCache[ReferenceNetwork] = ModelCache(capacity=1)
+        self._where = torch.device("cuda" if self._cuda else "cpu")
+        self._cache: ModelCache[ReferenceNetwork] = ModelCache(
+            capacity=1,
+            device=self.device,
+            release=partial(device_memory.give_back, self._where),
+        )
 
     def check(self, model: Model) -> None:
         if model.architecture not in BYTES_PER_PX:
@@ -135,6 +140,12 @@ class ReferenceEngine:
         free, _ = torch.cuda.mem_get_info()
         return int(free)
 
+    def reset_peak(self) -> None:
+        device_memory.reset_peak(self._where)
+
+    def peak_bytes(self) -> int | None:
+        return device_memory.peak_bytes(self._where)
+
     def _read(self, model: Model) -> ReferenceNetwork:
         self.check(model)
         upsampler_class, _, _ = compat.realesrgan()
@@ -151,6 +162,7 @@ class ReferenceEngine:
                 tile=0,
                 pre_pad=0,
                 half=self._cuda,
+                device=self._where,
             )
         return ReferenceNetwork(model, upsampler)
 

@@ -22,10 +22,16 @@ def select(settings: EngineSettings) -> Engine:
     """The engine that `settings.engine` names. `auto`: torch where there is a CUDA
     device, else the CPU's engines.
 
-    Raises `SettingsError` naming the extra to install, or the fault of a GPU that
-    computes nothing.
+    Raises `SettingsError` naming the extra to install, the device that is not there, or
+    the fault of a GPU that computes nothing.
     """
-    if settings.engine == "auto" and not has_cuda():
+    wants_cuda = settings.device.startswith("cuda")
+    if wants_cuda and (settings.engine == "ncnn" or not has_cuda()):
+        raise SettingsError(
+            f"DARKROOM_DEVICE={settings.device}: the engine {settings.engine} has no CUDA device here; set "
+            "DARKROOM_DEVICE=auto or cpu, or see that the driver and a PyTorch for CUDA are installed"
+        )
+    if settings.engine == "auto" and (settings.device == "cpu" or not has_cuda()):
         return on_cpu(settings)
     # Each engine's module is imported only where it is used: its packages are large,
     # and not installed everywhere.

@@ -8,11 +8,12 @@ On CUDA networks run in fp16 with channels last, except where that loses somethi
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, cast
 
 import torch
 
-from gpu_worker.engines import compat, weights
+from gpu_worker.engines import compat, device_memory, weights
 from gpu_worker.engines.base import Network
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute
@@ -33,7 +34,7 @@ SMALL_GPU_WORK_BYTES = 1_900_000_000
 were not measured there.
 """
 ROOMY_BYTES = 8_000_000_000
-"""Where this much memory is free, a second network stays loaded."""
+"""Where this much memory of the device is free, a second network stays loaded."""
 
 
 class TorchEngine:
@@ -44,7 +45,8 @@ class TorchEngine:
 
     def __init__(self, settings: EngineSettings, device: str | None = None) -> None:
         compat.spandrel()  # at the start, where a missing package can be reported
-        kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        has_cuda = settings.device != "cpu" and torch.cuda.is_available()
+        kind = device or ("cuda" if has_cuda else "cpu")
         self._device = torch.device(kind)
         self._settings = settings
         if self._device.type == "cuda":
@@ -54,9 +56,13 @@ class TorchEngine:
             self.device = "cpu"
             self.batch = 1
             torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
-        is_roomy = memory.available_bytes() > ROOMY_BYTES
+        is_roomy = device_memory.available_bytes(self._device) > ROOMY_BYTES
         self._cache: ModelCache[TorchNetwork | TorchColorizer | TorchFaceRestorer] = (
-            ModelCache(capacity=2 if is_roomy else 1)
+            ModelCache(
+                capacity=2 if is_roomy else 1,
+                device=self.device,
+                release=partial(device_memory.give_back, self._device),
+            )
         )
 
     def check(self, model: Model) -> None:
@@ -84,13 +90,17 @@ class TorchEngine:
         if self._device.type == "cpu":
             half = memory.available_bytes() // 2
             return min(self._settings.inference_memory_bytes, half)
-        free, total = torch.cuda.mem_get_info(self._device)
-        reserved = torch.cuda.memory_reserved(self._device)
-        idle = reserved - torch.cuda.memory_allocated(self._device)
-        usable = int((free + idle) * CUDA_SHARE)
+        _, total = torch.cuda.mem_get_info(self._device)
+        usable = int(device_memory.available_bytes(self._device) * CUDA_SHARE)
         if total > SMALL_GPU_BYTES:
             return usable
         return min(usable, SMALL_GPU_WORK_BYTES)
+
+    def reset_peak(self) -> None:
+        device_memory.reset_peak(self._device)
+
+    def peak_bytes(self) -> int | None:
+        return device_memory.peak_bytes(self._device)
 
     def _read(self, model: Model) -> Any:
         state = weights.load(model, self._settings)

@@ -32,3 +32,9 @@ SECONDS = Histogram(
 IN_HAND = Gauge(
     "darkroom_photos_in_hand", METRICS["darkroom_photos_in_hand"], registry=REGISTRY
 )
+DEVICE_PEAK = Histogram(
+    "darkroom_photo_device_peak_bytes",
+    METRICS["darkroom_photo_device_peak_bytes"],
+    registry=REGISTRY,
+    buckets=[(1 << 30) * 2**power for power in range(-2, 8)],
+)

@@ -57,6 +57,8 @@ class Outcomes:
         self._publish(event, job.receipt)
         self._settle(job)
         metrics.PHOTOS.labels(outcome="success").inc()
+        if record.peak_device_memory_bytes is not None:
+            metrics.DEVICE_PEAK.observe(record.peak_device_memory_bytes)
         seconds_by_step = {step.step: round(step.seconds, 3) for step in record.steps}
         logger().info(
             "task.restored",
@@ -71,6 +73,7 @@ class Outcomes:
             queue_s=round(record.queue_seconds, 3),
             steps=seconds_by_step,
             rss_bytes=record.peak_memory_bytes,
+            device_bytes=record.peak_device_memory_bytes,
         )
 
     def already_done(self, job: Job, record: Record) -> None:

@@ -79,6 +79,7 @@ def record_of(
         duration_seconds=round(busy_s, 3),
         queue_seconds=round(max(0.0, waited_s), 3),
         peak_memory_bytes=restored.peak_memory_bytes,
+        peak_device_memory_bytes=restored.peak_device_memory_bytes,
         software=result["software"],
         notes=notes,
         preview=job.receipt.preview,

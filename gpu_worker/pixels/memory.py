@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import resource
 from pathlib import Path
@@ -54,3 +55,10 @@ def peak_bytes() -> int:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         kilobytes = usage.ru_maxrss
     return kilobytes * 1024
+
+
+def give_back() -> None:
+    """Have the C library return what was freed to the system, where it can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

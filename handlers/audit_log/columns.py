@@ -64,7 +64,12 @@ class Columns(BaseModel):
     sha256: Hex64 | None = Field(None, description="Of the upload's content.")
     engine: Text | None = None
     device: Text | None = None
-    peak_memory_bytes: Int64 | None = None
+    peak_memory_bytes: Int64 | None = Field(
+        None, description="Largest resident memory of the worker meanwhile."
+    )
+    peak_device_memory_bytes: Int64 | None = Field(
+        None, description="Most memory in use on a GPU; empty on the CPU."
+    )
 
 
 _OWN_RULE = {"error_code", "error_detail", "attempts", "retries"}

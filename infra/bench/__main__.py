@@ -10,6 +10,7 @@ from importlib import import_module
 
 from shared import models
 from shared.errors import DarkroomError
+from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 
 MODULES = {
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.load()
         models.use_local(settings.models_dir)
+        telemetry.configure(settings, "bench")  # stdout belongs to the figures
         status: int = import_module(MODULES[name]).run(settings, **json.loads(options))
     except DarkroomError as error:
         print(f"darkroom: {error.detail}", file=sys.stderr)

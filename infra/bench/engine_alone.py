@@ -8,7 +8,7 @@ import json
 import time
 from pathlib import Path
 
-from gpu_worker import codec, engines
+from gpu_worker import codec, device, engines
 from gpu_worker.restore import restore
 from shared import workflows
 from shared.runtime.settings import Settings
@@ -18,6 +18,7 @@ def run(settings: Settings, folder: str, workflow: str, photos: int) -> int:
     """Print `{"photos": …, "seconds": …}` of the first `photos` files of `folder`. The
     first of them is restored once before, and not counted.
     """
+    device.show(settings)
     engine = engines.select(settings)
     resolved = workflows.resolve(workflow)
     limits = codec.Limits.of(settings)

@@ -16,10 +16,11 @@ from typing import Self
 
 import numpy as np
 
-from gpu_worker import codec, engines
+from gpu_worker import codec, device, engines
 from gpu_worker.restore import restore
 from shared import workflows
 from shared.models import Model
+from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 
 REFERENCE = "realesrgan"
@@ -82,6 +83,7 @@ class EngineProcess:
 
 def _serve(name: str, pipe: Connection) -> None:
     settings = Settings.load(engine=name)
+    telemetry.configure(settings, "bench")  # stdout belongs to the figures
     while True:
         request: Request = pipe.recv()
         try:
@@ -106,7 +108,9 @@ def _answer(name: str, request: Request, settings: Settings) -> Answer:
 
 @cache
 def _engine(name: str) -> engines.Engine:
-    return engines.select(Settings.load(engine=name))
+    settings = Settings.load(engine=name)
+    device.show(settings)
+    return engines.select(settings)
 
 
 def _restore(

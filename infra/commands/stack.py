@@ -42,17 +42,24 @@ def up(
         bool,
         typer.Option("--detach", help="Return when the stack is ready; it runs on."),
     ] = False,
-    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            help="Worker processes; auto: one a GPU, or one on the CPU.",
+            metavar="N|auto",
+        ),
+    ] = "1",
 ) -> None:
     """Start the embedded stack and every process of Darkroom; Ctrl-C or `darkroom down`
     stops it.
     """
     given = Settings.given()
+    count = stack.worker_count(given, _number(workers))
     if detach:
-        _detach(_folder(given), workers)
+        _detach(_folder(given), count)
         return
     telemetry.configure(given, "supervisor")
-    running = stack.Stack(given, workers)
+    running = stack.Stack(given, count)
     running.heed_signals()
     try:
         if running.start():
@@ -60,6 +67,16 @@ def up(
             running.watch()
     finally:
         running.stop()
+
+
+def _number(workers: str) -> int | None:
+    if workers == "auto":
+        return None
+    if not workers.isdecimal() or int(workers) < 1:
+        raise typer.BadParameter(
+            f"--workers {workers!r} is neither a number from 1 on nor auto"
+        )
+    return int(workers)
 
 
 @app.command()

@@ -4,7 +4,6 @@ watches them until it is stopped.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import threading
@@ -26,6 +25,7 @@ from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
 from shared.errors import SettingsError
+from shared.runtime import devices
 from shared.runtime.settings import (
     PREFIX,
     STACK_FILE,
@@ -270,9 +270,23 @@ def _environment(folder: Path, own: Collection[str]) -> dict[str, str]:
 
 def has_gpu(settings: EngineSettings) -> bool:
     """Whether inference runs on a GPU: there is one, and the engine that uses it."""
-    has_driver = Path("/proc/driver/nvidia/version").exists()
-    has_torch = importlib.util.find_spec("torch") is not None
-    return has_driver and has_torch and settings.engine != "ncnn"
+    return bool(devices.usable(settings))
+
+
+def worker_count(settings: EngineSettings, asked: int | None) -> int:
+    """How many workers to start; None asks for one a device, or one on the CPU.
+
+    Raises `SettingsError` for more of them than there are devices.
+    """
+    found = devices.usable(settings)
+    if asked is None:
+        return max(1, len(found))
+    if found and asked > len(found):
+        raise SettingsError(
+            f"--workers {asked}: a device has one worker, and DARKROOM_DEVICE={settings.device} finds {len(found)}; "
+            "ask for `--workers auto`, or set DARKROOM_DEVICE=cpu for workers on the CPU"
+        )
+    return asked
 
 
 def ready_file(folder: Path, name: str) -> Path:

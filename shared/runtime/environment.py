@@ -25,6 +25,19 @@ def wants_no_colour() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
+def visible_devices() -> str | None:
+    """What CUDA shows this process: numbers or UUIDs, with commas; None: every device."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def show_devices(named: str) -> None:
+    """Have CUDA show these devices, in this process and its children; empty: none.
+
+    CUDA reads it once, when it is first used.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = named
+
+
 def names_like_settings() -> list[str]:
     """Variables that begin as a setting's does, sorted."""
     return [

@@ -280,6 +280,7 @@ class Record(Document):
     duration_seconds: float
     queue_seconds: float
     peak_memory_bytes: int
+    peak_device_memory_bytes: int | None = None
     software: str
     notes: list[str] = []
     preview: PreviewSpec | None = None

@@ -109,6 +109,7 @@ def of_record(record: Record, results_bucket: str) -> LogEvent:
         "engine": record.engine,
         "device": record.device,
         "peak_memory_bytes": record.peak_memory_bytes,
+        "peak_device_memory_bytes": record.peak_device_memory_bytes,
     }
     return _event(
         "success",

@@ -18,6 +18,7 @@ STOREYS = (
     "tiles",
     "codec",
     "models",
+    "device",
     "engines",
     "tile_runner",
     "steps",

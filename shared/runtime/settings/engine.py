@@ -41,6 +41,11 @@ class EngineSettings(ModelSettings, ScratchSettings):
     engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field(
         "auto", description="Inference engine."
     )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$",
+        description="Where a worker computes: auto (a free CUDA device, else the CPU), cpu, cuda, or cuda:N.",
+    )
     cpu_kernels: Literal["auto", "ncnn"] = Field(
         "auto", description="auto: our own where compiled, else ncnn's."
     )

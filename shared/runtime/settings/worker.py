@@ -38,6 +38,12 @@ class WorkerSettings(SettingsGroup):
     drain_s: Seconds = Field(
         30.0, description="Grace after SIGTERM in which the photo in hand is finished."
     )
+    idle_unload_s: float = Field(
+        600.0,
+        ge=0,
+        description="A worker without a photo for this long unloads its models; 0 keeps them.",
+        json_schema_extra={"unit": "s"},
+    )
     stall_s: Seconds = Field(
         600.0,
         description="A worker with a stage that hangs for this long is stuck and restarts.",

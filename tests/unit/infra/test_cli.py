@@ -442,3 +442,11 @@ def test_a_state_directory_that_cannot_be(
     outcome = run("up", "--detach")
     assert outcome.status == 2
     assert "DARKROOM_STATE_DIR" in outcome.err
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "many", ""])
+def test_a_number_of_workers_that_is_none(run: Run, workers: str) -> None:
+    """Said before anything starts."""
+    outcome = run("up", f"--workers={workers}")
+    assert outcome.status == 2
+    assert "auto" in outcome.err

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from infra.local import postgres
-from infra.local.stack import Stack
+from infra.local.stack import Stack, worker_count
 from infra.local.state import PORTS, State, lock, make_folders, write_private
 from shared.errors import SettingsError, TransientError
+from shared.runtime import devices
+from shared.runtime.devices import Device
 from shared.runtime.settings import Settings
 
 
@@ -145,3 +147,25 @@ def test_a_database_that_cannot_be_made_says_why(
         TransientError, match=r"postgres\.log ends with:\nno space left"
     ):
         postgres.postgres(state, Settings.given(state_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("cards", "asked", "count"),
+    [(0, None, 1), (0, 3, 3), (2, None, 2), (2, 1, 1), (2, 2, 2)],
+)
+def test_a_stack_has_one_worker_a_device(
+    monkeypatch: pytest.MonkeyPatch, cards: int, asked: int | None, count: int
+) -> None:
+    """`--workers auto` is None; the CPU takes as many as are asked for."""
+    found = [Device(f"GPU-{number}", "card") for number in range(cards)]
+    monkeypatch.setattr(devices, "usable", lambda settings: found)
+    assert worker_count(Settings(), asked) == count
+
+
+def test_a_device_gets_no_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way out is named before anything starts."""
+    monkeypatch.setattr(devices, "usable", lambda settings: [Device("GPU-1", "card")])
+    with pytest.raises(
+        SettingsError, match=r"--workers 2: .* finds 1; ask for `--work"
+    ):
+        worker_count(Settings(), 2)

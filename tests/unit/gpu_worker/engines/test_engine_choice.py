@@ -67,6 +67,23 @@ def test_an_engine_that_is_not_installed_is_told_at_the_start(
         engines.select(Settings(engine=engine))
 
 
+@pytest.mark.parametrize("engine", ["ncnn", "torch", "auto"])
+def test_a_gpu_that_was_asked_for_is_not_replaced_by_the_cpu(
+    without_gpu: None, engine: Any
+) -> None:
+    """It would take minutes where seconds were meant."""
+    with pytest.raises(
+        SettingsError, match=r"DARKROOM_DEVICE=cuda:1: .* no CUDA device"
+    ):
+        engines.select(Settings(engine=engine, device="cuda:1"))
+
+
+def test_the_cpu_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a GPU."""
+    monkeypatch.setattr("gpu_worker.engines.registry.has_cuda", lambda: True)
+    assert engines.select(Settings(device="cpu")).device == engines.CPU
+
+
 def test_a_model_for_torch_alone_names_the_extra(
     without_gpu: None, without_torch: None
 ) -> None:
