@@ -121,6 +121,7 @@ def error_codes() -> Iterator[str]:
         Code.EMPTY_FILE: "Decided by the handler, from the event, the header and the metadata",
         Code.DECODE_ERROR: "Decided by the worker, from the pixels",
         Code.CANCELLED: "Decided by the user",
+        Code.CHECKSUM_MISMATCH: "About one file of an album or archive; nothing of it was sent",
         Code.BAD_MESSAGE: "About a message or a document, not a photo",
         Code.STORAGE_UNAVAILABLE: "About the surroundings",
     }

@@ -18,6 +18,7 @@ from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
 from shared.uploads import events, keys
 from shared.uploads.documents import Reason, Receipt, Superseded
+from shared.uploads.ingests import IngestStore
 from shared.uploads.outcome import ERASED_KEY
 from shared.uploads.ref import version_of
 
@@ -111,6 +112,10 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
         if receipt.source.key != ERASED_KEY:
             delete_original(ctx, receipt, receipt.source.key)
     delete_copies(ctx, receipt.upload_id)
+    if receipt.ingest:
+        ingests = IngestStore(ctx.store, results)
+        ingests.erase(receipt.ingest, receipt.upload_id)
+        _keep_current_only(ctx, results, ingests.page_of(receipt.ingest))
     blanked = blank(receipt)
     if receipt != blanked:
         # This comes last: until here the receipt says where the original lies.

@@ -40,6 +40,10 @@ COMMANDS = {
     "config": Entry("Every setting: its value, default, unit and meaning.", "config"),
     "keys": Entry("Create, list and revoke API keys.", "keys", "services"),
     "submit": Entry("Upload photos and folders of photos.", "submit"),
+    "ingest": Entry(
+        "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
+    ),
+    "jobs": Entry("The jobs of albums and archives, and how far they are.", "jobs"),
     "tasks": Entry("The latest rows of the audit log.", "tasks"),
     "task": Entry("One task: its rows and its events.", "tasks"),
     "workflows": Entry("The workflows and their parameters.", "config"),

@@ -42,6 +42,14 @@ class Code(StrEnum):
     # decided by the user
     CANCELLED = "cancelled"
     ERASED = "erased"
+    # about one file of an album or archive; nothing of it was sent
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    MISSING_IN_SOURCE = "missing_in_source"
+    UNLISTED_IN_MANIFEST = "unlisted_in_manifest"
+    UNSAFE_PATH = "unsafe_path"
+    ENCRYPTED = "encrypted"
+    ARCHIVE_BOMB = "archive_bomb"
+    BAD_MANIFEST_ROW = "bad_manifest_row"
     # about a message or a document, not a photo
     BAD_MESSAGE = "bad_message"
     BAD_DOCUMENT = "bad_document"

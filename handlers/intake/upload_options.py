@@ -18,7 +18,8 @@ from shared.broker.topology import Priority, lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
-from shared.uploads import identity
+from shared.uploads import identity, ingests
+from shared.uploads.documents import IngestRef
 
 MAX_VALUE_CHARS = 2048
 """S3 takes no more metadata altogether; other stores do, and what is longer is not read
@@ -39,7 +40,9 @@ _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNO
 slow, or make no text.
 """
 
-READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
+READ = frozenset(
+    {"workflow", "params", "user", "priority", "callback", "filename", "ingest"}
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,11 @@ def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | No
 def filename(metadata: Mapping[str, str]) -> str | None:
     """Return the photo's true name, where the sender gave one beside a plain key."""
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
+
+
+def ingest(metadata: Mapping[str, str]) -> IngestRef | None:
+    """Which item of a job of an album or archive the upload is, where it names one."""
+    return ingests.ref_of(_value(metadata, "ingest"))
 
 
 def _params(text: str) -> dict[str, Any]:

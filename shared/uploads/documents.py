@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -143,6 +144,13 @@ class PreviewSpec(Part):
     max_px: int | None = Field(None, ge=16, le=2048)
 
 
+class IngestRef(Part):
+    """Which item of which job of an album or archive an upload is."""
+
+    job: UUID
+    item: int = Field(ge=1, lt=1 << 31)
+
+
 class Receipt(Document):
     """`receipts/{upload_id}.json`: what the handler decided about one upload. `lane`:
     see `broker.topology`.
@@ -166,6 +174,7 @@ class Receipt(Document):
     retried_at: datetime | None = None
     callback: str | None = None
     """The URL that is called when the upload has ended."""
+    ingest: IngestRef | None = None
 
     @classmethod
     def of_record(cls, record: Record) -> Self:

@@ -49,6 +49,11 @@ def task_id(user_hash: str, sha256: str, signature: str) -> str:
     return _derive("task", user_hash, sha256, signature)
 
 
+def ingest_job(name: str) -> str:
+    """The job of that name; the same on every machine."""
+    return _derive("ingest", name)
+
+
 def upload_id(bucket: str, key: str, version: str) -> str:
     """`version` is the object's version id, or its ETag (without quotes) in a bucket
     without versions.

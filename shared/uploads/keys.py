@@ -165,6 +165,33 @@ def preview_upload(upload_id: str, preview_id: str = "") -> str:
     return f"preview/{upload_id}/{preview_id}"
 
 
+def ingests(job: str = "") -> str:
+    """In the results bucket: all documents of a job of an album or archive, or of all."""
+    return f"ingests/{job}/" if job else "ingests/"
+
+
+def ingest_job(job: str) -> str:
+    return f"{ingests(job)}job.json"
+
+
+def ingest_end(job: str) -> str:
+    return f"{ingests(job)}end.json"
+
+
+def ingest_items(job: str) -> str:
+    return f"{ingests(job)}items/"
+
+
+def ingest_page(job: str, page: int) -> str:
+    """`page` counts from 1."""
+    return f"{ingest_items(job)}{page:06d}.jsonl"
+
+
+def ingest_erased(job: str, upload_id: str = "") -> str:
+    """Marks an upload of the job as erased; or the prefix of all marks."""
+    return f"{ingests(job)}erased/{upload_id}"
+
+
 def damaged(key: str) -> str:
     """In the archive bucket: what lay at a key before the sweep wrote it anew."""
     return f"damaged/{key}"

@@ -1,0 +1,347 @@
+"""`darkroom ingest SOURCE…`: whole albums and archives into the bucket."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+
+from infra.commands.job_options import shown_states
+from infra.commands.no_stack import no_stack
+from infra.commands.options import JsonOption
+from infra.commands.submit import _params, _priority
+from infra.commands.submit_by_api import Wishes
+from infra.commands.submit_by_bucket import _resolved, _tell_unavailable
+from infra.ingest import inventory, manifest, sources
+from infra.ingest.inventory import Backs, Inventory
+from infra.ingest.journal import Journal
+from infra.ingest.manifest import Manifest
+from infra.ingest.progress import InFlight, Watch
+from infra.ingest.sending import Order, Rate, Sending
+from infra.ingest.sources import Source
+from infra.terminal import shown
+from shared import models
+from shared.errors import NotFound, SettingsError
+from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
+from shared.uploads import identity
+from shared.uploads.ingests import IngestEnd, IngestJob, IngestStore
+
+app = typer.Typer(add_completion=False)
+console = Console(stderr=True, highlight=False, markup=False)
+UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
+MOST_SHOWN = 20
+"""Of one kind; `--json` has them all."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source that was looked at. `prefix` keeps the sources of one job apart."""
+
+    source: Source
+    inventory: Inventory
+    prefix: str
+
+
+@app.command()
+def ingest(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE…", help="Folders, bags, and ZIP and TAR files of them."
+        ),
+    ],
+    job: Annotated[
+        str | None,
+        typer.Option(help="Name of the job; that of the first source without it."),
+    ] = None,
+    workflow: Annotated[
+        str | None, typer.Option(help="Workflow; `darkroom workflows` lists them.")
+    ] = None,
+    params: Annotated[
+        str, typer.Option(help="Parameters as JSON: '{\"scale\": 2}'.")
+    ] = "{}",
+    priority: Annotated[str, typer.Option(help="bulk or interactive.")] = "bulk",
+    manifest_file: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="CSV with a row a photo, beside the source."),
+    ] = None,
+    checksum_files: Annotated[
+        list[Path] | None,
+        typer.Option("--checksums", help="Lists of checksums beside the source."),
+    ] = None,
+    require_checksums: Annotated[
+        bool, typer.Option(help="A photo that no list names is a fault.")
+    ] = False,
+    backs: Annotated[
+        str, typer.Option(help="Backs of prints (_b): carry, restore or skip.")
+    ] = "carry",
+    rate: Annotated[
+        str | None, typer.Option(help="Most bytes a second: 50MB, 500kB.")
+    ] = None,
+    in_flight: Annotated[
+        int, typer.Option(help="Most photos that wait for a worker.", min=1)
+    ] = 500,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is wrong, and send nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until every photo has ended.")
+    ] = False,
+    timeout_s: Annotated[
+        float, typer.Option(help="Longest wait [s].", min=0)
+    ] = 86400.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Send every photo of an album or archive; exit status 1 if any has a fault.
+
+    The same command again sends only what is missing or has changed.
+    """
+    limit = Rate(_bytes_per_s(rate))
+    lists = [(str(file), _bytes_of(file)) for file in checksum_files or []]
+    look = partial(
+        inventory.taken,
+        backs=_backs(backs),
+        given=_given_manifest(manifest_file),
+        lists=lists,
+        require_checksums=require_checksums,
+    )
+    prepared = [
+        Prepared(source, look(source), f"{source.name}/" if len(places) > 1 else "")
+        for source in _opened(places)
+    ]
+    if dry_run:
+        _show_dry_run(prepared, Settings.load().max_upload_bytes, as_json)
+        _exit_if(any(each.inventory.faults for each in prepared))
+        return
+    wishes = Wishes(workflow, _params(params), _priority(priority))
+    name = job or prepared[0].source.name
+    run = _Run.of(name, wishes, in_flight)
+    with Journal(run.journal_file) as journal:
+        ended = run.send(prepared, journal, limit)
+        _show(prepared, ended, name, as_json)
+        _exit_if(not (run.wait(journal, timeout_s) if wait else ended.failed == 0))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a job: where it sends what, and what it waits for."""
+
+    settings: Settings
+    ingests: IngestStore
+    store: S3Store
+    order: Order
+    name: str
+    watch: Watch
+    in_flight: InFlight
+
+    @classmethod
+    def of(cls, name: str, wishes: Wishes, most_in_flight: int) -> _Run:
+        """Raises `SettingsError` where no stack runs, and `PermanentError` for what no
+        worker could restore.
+        """
+        settings = Settings.load()
+        if not settings.s3_endpoint_url and not settings.api_url:
+            raise no_stack(settings.state_dir)
+        models.use_local(settings.models_dir)
+        store = S3Store(settings)
+        workflow = _resolved(
+            wishes.workflow or settings.default_workflow, wishes.params
+        )
+        _tell_unavailable(store, settings, workflow)
+        order = Order(
+            identity.ingest_job(name),
+            workflow,
+            wishes.priority,
+            settings.bucket_uploads,
+            settings.max_upload_bytes,
+        )
+        watch = Watch(store, settings)
+        return cls(
+            settings,
+            IngestStore(store, settings.bucket_results),
+            store,
+            order,
+            name,
+            watch,
+            InFlight(most_in_flight, watch),
+        )
+
+    @property
+    def journal_file(self) -> Path:
+        return self.settings.state_dir / "ingests" / f"{self.order.job}.sqlite"
+
+    def send(self, prepared: list[Prepared], journal: Journal, rate: Rate) -> IngestEnd:
+        """Send what is missing of all sources, and write the job's end."""
+        sending = Sending(
+            self.store,
+            self.ingests,
+            journal,
+            self.order,
+            rate=rate,
+            throttle=self.in_flight,
+            is_continued=_begin(self.ingests, journal, self.order, self.name),
+        )
+        for each in prepared:
+            sending.run(each.source, each.inventory, each.prefix)
+        sent, failed = journal.counts()
+        skipped = sum(len(each.inventory.skipped) for each in prepared)
+        ended = IngestEnd(
+            job=self.order.job,
+            sent=sent,
+            failed=failed,
+            skipped=skipped,
+            at=datetime.now(UTC),
+        )
+        self.ingests.write(ended)
+        return ended
+
+    def wait(self, journal: Journal, timeout_s: float) -> bool:
+        """Wait for the photos sent, and show those of the job that have no result.
+        Whether there are none.
+        """
+        in_time = self.in_flight.wait_for_all(time.monotonic() + timeout_s)
+        states = list(self.watch.states(journal.items()))
+        shown_states(states, as_json=False, only_failed=True)
+        return in_time and not any(state.has_failed for state in states)
+
+
+def _begin(ingests: IngestStore, journal: Journal, order: Order, name: str) -> bool:
+    """Write the job down. True: it was begun elsewhere, or its journal was lost; what is
+    known of it is in the journal now.
+    """
+    try:
+        ingests.job(order.job)
+    except NotFound:
+        ingests.write(
+            IngestJob(
+                job=order.job,
+                name=name,
+                workflow=order.workflow.ref,
+                priority=order.priority,
+                begun_at=datetime.now(UTC),
+            )
+        )
+        return False
+    if not journal.is_empty():
+        return False
+    for item in ingests.items(order.job):
+        journal.write(item, "")
+    return True
+
+
+def _opened(places: list[Path]) -> list[Source]:
+    found = [sources.opened(place) for place in places]
+    names = [source.name for source in found]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise SettingsError(
+            f"two sources are named {min(twice)!r}; ingest them as two jobs"
+        )
+    return found
+
+
+def _given_manifest(file: Path | None) -> Manifest | None:
+    return manifest.parse(_bytes_of(file), str(file)) if file else None
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _backs(text: str) -> Backs:
+    if text not in ("carry", "restore", "skip"):
+        raise typer.BadParameter("--backs is carry, restore or skip")
+    return cast(Backs, text)
+
+
+def _bytes_per_s(text: str | None) -> float | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B?(?:/s)?", text)
+    if found is None or float(found[1]) == 0:
+        raise typer.BadParameter("--rate is a number of bytes, such as 50MB or 500kB")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _show_dry_run(prepared: list[Prepared], most: int, as_json: bool) -> None:
+    """Read everything, and show all that is wrong at once."""
+    twins = {
+        each.prefix + path: each.prefix + first
+        for each in prepared
+        for path, first in inventory.read_all(
+            each.source, each.inventory, most
+        ).by_path.items()
+    }
+    faults = [
+        {
+            "path": each.prefix + refused.path,
+            "code": refused.fault.code,
+            "detail": refused.fault.detail,
+        }
+        for each in prepared
+        for refused in each.inventory.faults
+    ]
+    skipped = {
+        each.prefix + path: why
+        for each in prepared
+        for path, why in each.inventory.skipped.items()
+    }
+    photos = sum(len(each.inventory.photos) for each in prepared)
+    size = sum(each.inventory.bytes for each in prepared)
+    if as_json:
+        found: dict[str, Any] = {
+            "photos": photos,
+            "bytes": size,
+            "faults": faults,
+            "skipped": skipped,
+            "twins": twins,
+        }
+        print(json.dumps(found, indent=2))
+        return
+    console.print(f"{photos:,} photos, {size:,} bytes; nothing was sent")
+    for fault in faults[:MOST_SHOWN]:
+        console.print(shown(f"{fault['code']}: {fault['detail']}"))
+    _show_rest(faults)
+    lines = [f"not sent: {path} ({why})" for path, why in skipped.items()]
+    lines += [f"{path} has the bytes of {first}" for path, first in twins.items()]
+    for line in lines[:MOST_SHOWN]:
+        console.print(shown(line))
+    _show_rest(lines)
+
+
+def _show(prepared: list[Prepared], ended: IngestEnd, name: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"name": name, **ended.model_dump(mode="json")}, indent=2))
+        return
+    faults = [refused for each in prepared for refused in each.inventory.faults]
+    for refused in faults[:MOST_SHOWN]:
+        console.print(shown(f"{refused.fault.code}: {refused.fault.detail}"))
+    _show_rest(faults)
+    console.print(
+        shown(
+            f"job {name}: {ended.sent:,} photos sent, {ended.failed:,} with a fault,"
+            f" {ended.skipped:,} files left out; `darkroom jobs {name}` says how far they are"
+        )
+    )
+
+
+def _show_rest(found: list[Any]) -> None:
+    if len(found) > MOST_SHOWN:
+        console.print(f"… and {len(found) - MOST_SHOWN:,} more; --json has them all")
+
+
+def _exit_if(is_bad: bool) -> None:
+    if is_bad:
+        raise typer.Exit(1)

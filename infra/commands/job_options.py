@@ -1,0 +1,62 @@
+"""Jobs as the commands about them name and show them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.ingest.progress import ItemState
+from infra.terminal import shown
+from shared.errors import NotFound, SettingsError
+from shared.uploads import identity
+from shared.uploads.ingests import IngestJob, IngestStore
+
+
+def job_named(ingests: IngestStore, name: str) -> IngestJob:
+    """The job of that name or id. Raises `SettingsError`."""
+    for job in (identity.ingest_job(name), name):
+        try:
+            return ingests.job(job)
+        except NotFound:
+            continue
+    raise SettingsError(f"there is no job {name!r}; `darkroom jobs` lists them")
+
+
+def as_dict(state: ItemState) -> dict[str, Any]:
+    """One item of a job for machines."""
+    return {
+        "path": state.item.path,
+        "status": state.status,
+        "upload_id": state.item.upload_id,
+        "task_id": state.record.task_id if state.record else None,
+        "error_code": state.code,
+        "error_detail": state.detail,
+    }
+
+
+def shown_states(
+    states: Iterable[ItemState], *, as_json: bool, only_failed: bool
+) -> None:
+    """Print the items of a job: each for machines, and those that failed for people."""
+    wanted = [state for state in states if state.has_failed or not only_failed]
+    if as_json:
+        print(json.dumps([as_dict(state) for state in wanted], indent=2))
+        return
+    table = Table("photo", "status", "why")
+    for state in wanted:
+        why = f"{state.code}: {state.detail}" if state.has_failed else ""
+        table.add_row(
+            shown(state.item.path or "(erased)"), shown(state.status), shown(why)
+        )
+    if wanted:
+        Console(markup=False, highlight=False).print(table)
+
+
+def counts(states: Iterable[ItemState]) -> dict[str, int]:
+    """How many items of a job have come how far."""
+    return dict(sorted(Counter(state.status for state in states).items()))

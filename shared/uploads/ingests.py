@@ -1,0 +1,170 @@
+"""Jobs of whole albums and archives, in the bucket for results: what was sent, and what
+was not and why, so that any machine can go on with a job and hand out its results.
+
+A job's items lie in pages of `PAGE_ITEMS`; a page is written again where one of its
+items was sent again, or erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+
+from pydantic import Field
+
+from shared.broker.topology import Priority
+from shared.errors import Code, NotFound
+from shared.s3.store import ObjectStore
+from shared.uploads import keys
+from shared.uploads.documents import Document, IngestRef, Part, WorkflowRef
+
+JSON = "application/json"
+JSON_LINES = "application/jsonl"
+PAGE_ITEMS = 1000
+
+
+class IngestJob(Document):
+    """`ingests/{job}/job.json`: what was asked for."""
+
+    job: str
+    name: str
+    workflow: WorkflowRef
+    priority: Priority
+    begun_at: datetime
+
+    def place(self) -> str:
+        return keys.ingest_job(self.job)
+
+
+class IngestEnd(Document):
+    """`ingests/{job}/end.json`: everything that can be sent was sent; written last.
+
+    `skipped`: files that are no photos, or are carried along.
+    """
+
+    job: str
+    sent: int
+    failed: int
+    skipped: int
+    at: datetime
+
+    def place(self) -> str:
+        return keys.ingest_end(self.job)
+
+
+class IngestItem(Part):
+    """One photo of a job.
+
+    `path`: its place in the source; None once it was erased. `words`: its row in the
+    manifest. Without `upload_id` it was not sent, because of `error_code`.
+    """
+
+    item: int = Field(ge=1)
+    path: str | None = None
+    bytes: int = 0
+    sha256: str | None = None
+    key: str | None = None
+    upload_id: str | None = None
+    error_code: Code | None = None
+    error_detail: str | None = None
+    words: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def erased(self) -> IngestItem:
+        """The item without anything that its owner wrote."""
+        words: dict[str, str] = {}
+        return self.model_copy(update={"path": None, "key": None, "words": words})
+
+
+class IngestStore:
+    """The only reader and writer of jobs. All methods raise `StorageUnavailable`."""
+
+    def __init__(self, objects: ObjectStore, bucket: str) -> None:
+        self._objects = objects
+        self._bucket = bucket
+
+    def jobs(self) -> Iterator[IngestJob]:
+        """Every job, in the order of their ids."""
+        for info in self._objects.list(self._bucket, keys.ingests()):
+            if info.key.endswith("/job.json"):
+                yield self._job_at(info.key)
+
+    def job(self, job: str) -> IngestJob:
+        """One job. Raises `NotFound`."""
+        return self._job_at(keys.ingest_job(job))
+
+    def end(self, job: str) -> IngestEnd | None:
+        """The end of a job's sending; None while it lasts."""
+        key = keys.ingest_end(job)
+        try:
+            data = self._objects.read(self._bucket, key)
+        except NotFound:
+            return None
+        return IngestEnd.from_bytes(data, key)
+
+    def write(self, document: IngestJob | IngestEnd) -> None:
+        """Write a job, or its end, over what is there."""
+        self._put(document.place() or "", document.to_bytes(), JSON)
+
+    def items(self, job: str) -> Iterator[IngestItem]:
+        """The items of a job, in order."""
+        for info in self._objects.list(self._bucket, keys.ingest_items(job)):
+            yield from self._page_at(info.key)
+
+    def write_page(self, job: str, items: Iterable[IngestItem]) -> None:
+        """Write items that make one page, without the words of those erased meanwhile."""
+        page = list(items)
+        key = keys.ingest_page(job, _page_of(page[0].item))
+        self._write_page(key, page)
+        marks = self._objects.list(self._bucket, keys.ingest_erased(job))
+        erased = {keys.filename(mark.key) for mark in marks}
+        kept = [item.erased if item.upload_id in erased else item for item in page]
+        if kept != page:
+            self._write_page(key, kept)
+
+    def erase(self, ref: IngestRef, upload_id: str) -> None:
+        """Take what its owner wrote of an upload out of its job. May be repeated.
+
+        The mark stays for a page that is not written yet. An upload that names an item
+        which is another's changes nothing there.
+        """
+        self._put(keys.ingest_erased(str(ref.job), upload_id), b"", JSON)
+        key = self.page_of(ref)
+        with suppress(NotFound):
+            page = self._page_at(key)
+            kept = [
+                item.erased if item.upload_id == upload_id else item for item in page
+            ]
+            if kept != page:
+                self._write_page(key, kept)
+
+    def page_of(self, ref: IngestRef) -> str:
+        """The key of the page that an item lies in."""
+        return keys.ingest_page(str(ref.job), _page_of(ref.item))
+
+    def _job_at(self, key: str) -> IngestJob:
+        return IngestJob.from_bytes(self._objects.read(self._bucket, key), key)
+
+    def _page_at(self, key: str) -> list[IngestItem]:
+        lines = self._objects.read(self._bucket, key).splitlines()
+        return [IngestItem.model_validate_json(line) for line in lines if line]
+
+    def _write_page(self, key: str, items: Iterable[IngestItem]) -> None:
+        lines = (item.model_dump_json(exclude_none=True) for item in items)
+        self._put(key, "".join(f"{line}\n" for line in lines).encode(), JSON_LINES)
+
+    def _put(self, key: str, data: bytes, content_type: str) -> None:
+        self._objects.put(self._bucket, key, data, content_type)
+
+
+def ref_of(text: str) -> IngestRef | None:
+    """The item that an upload's metadata names; None: none that can be one."""
+    job, _, item = text.partition("/")
+    with suppress(ValueError):
+        return IngestRef.model_validate({"job": job, "item": item})
+    return None
+
+
+def _page_of(item: int) -> int:
+    return (item - 1) // PAGE_ITEMS + 1
