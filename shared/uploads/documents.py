@@ -255,11 +255,40 @@ class Reason(Document):
         return keys.reason(self.upload_id)
 
 
+class Skipped(Part):
+    """Why a step was left out: a code for machines, a sentence for people, and the
+    figures that decided, with their thresholds.
+    """
+
+    code: str
+    because: str
+    measured: dict[str, Any] = {}
+
+
+class PlannedStep(Part):
+    """What the look decided on one step of a workflow. `params`: what it set."""
+
+    step: str
+    params: dict[str, Any] = {}
+    skipped: Skipped | None = None
+
+
+class Plan(Part):
+    """What the look measured of a photo, and decided. `gates`: their version."""
+
+    gates: int
+    look: dict[str, Any]
+    steps: list[PlannedStep]
+
+
 class StepTime(Part):
+    """One step of a workflow, or of the pipeline; a skipped one took no time."""
+
     step: str
     seconds: float
     model: str | None = None
     detail: dict[str, Any] = {}
+    skipped: Skipped | None = None
 
 
 class Record(Document):
@@ -293,6 +322,7 @@ class Record(Document):
     software: str
     notes: list[str] = []
     preview: PreviewSpec | None = None
+    plan: Plan | None = None
 
     def place(self) -> str:
         return keys.record(self.task_id)

@@ -6,18 +6,21 @@ Parameter names are unique within a workflow, so that a caller passes one flat o
 `{"model_size": 512, "scale": 2}`.
 """
 
+from shared.workflows.gates import Gates, gates
 from shared.workflows.registry import PRESETS, presets
 from shared.workflows.resolution import ResolvedStep, ResolvedWorkflow, resolve
 from shared.workflows.schema import Parameter, Step, StepKind, Workflow
 
 __all__ = [
     "PRESETS",
+    "Gates",
     "Parameter",
     "ResolvedStep",
     "ResolvedWorkflow",
     "Step",
     "StepKind",
     "Workflow",
+    "gates",
     "presets",
     "resolve",
 ]

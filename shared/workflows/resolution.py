@@ -12,6 +12,7 @@ from shared import models
 from shared.errors import Code, NotFound, PermanentError
 from shared.uploads import identity
 from shared.uploads.documents import ModelRef, WorkflowRef
+from shared.workflows.gates import gates
 from shared.workflows.registry import presets
 from shared.workflows.schema import Step, StepKind, Workflow
 
@@ -21,11 +22,15 @@ OWN_STEP = {"ddcolor": "colorize", "gfpgan": "faces"}
 
 @dataclass(frozen=True)
 class ResolvedStep:
-    """One step with its model and the values of its parameters."""
+    """One step with its model and the values of its parameters. `gated` and `optional`
+    are those of `schema.Step`.
+    """
 
     kind: StepKind
     model: models.Model | None
     params: Mapping[str, Any]
+    gated: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def _resolved(
     step: Step, model: models.Model | None, values: Mapping[str, Any]
 ) -> ResolvedStep:
     params = {name: values[name] for name in step.params}
-    return ResolvedStep(step.step, model, params)
+    return ResolvedStep(step.step, model, params, step.gated, step.optional)
 
 
 def _workflow(name: str) -> Workflow:
@@ -139,12 +144,14 @@ def _ref(
 ) -> WorkflowRef:
     """The reference of a resolved workflow, with its signature."""
     checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
-    signed = {
+    signed: dict[str, Any] = {
         "name": workflow.name,
         "version": workflow.version,
         "params": values,
         "models": checksums,
     }
+    if any(step.gated for step in steps):
+        signed["gates"] = gates().model_dump()
     return WorkflowRef(
         name=workflow.name,
         version=workflow.version,

@@ -72,6 +72,9 @@ class Parameter(BaseModel):
 class Step(BaseModel):
     """One step. `model_from` names the parameter that chooses another model of the
     registry than `model`.
+
+    `gated`: the look at a photo may skip the step, and sets what `params` leave open.
+    `optional`: a worker that lacks what the step needs skips it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +82,8 @@ class Step(BaseModel):
     step: StepKind
     model: str | None = None
     model_from: str | None = None
+    gated: bool = False
+    optional: bool = False
     params: dict[str, Parameter] = {}
 
     @model_validator(mode="after")

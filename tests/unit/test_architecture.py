@@ -22,6 +22,8 @@ STOREYS = (
     "engines",
     "tile_runner",
     "steps",
+    "look",
+    "gates",
     "abilities",
     "restore",
     "pipeline",
