@@ -42,14 +42,16 @@ def test_blocks_are_found_wherever_the_first_begins(first_block: int) -> None:
     assert seen(blocks.astype(np.uint8)).blockiness > 3
 
 
-@pytest.mark.parametrize(("width_px", "sharpness"), [(1, 1.0), (8, 0.5)])
-def test_sharpness_tells_narrow_edges_from_wide_ones(
-    width_px: int, sharpness: float
-) -> None:
+def test_sharpness_tells_narrow_edges_from_wide_ones() -> None:
+    assert seen(_edges(width_px=1)).sharpness >= 1
+    assert seen(_edges(width_px=8)).sharpness == pytest.approx(0.5, abs=0.06)
+
+
+def _edges(width_px: int) -> damage.Pixels:
+    """Hills whose sides are `width_px` wide."""
     rising = np.clip((np.arange(33) - 8) / width_px, 0, 1) * 200
     hill = np.rint(np.concatenate([rising, rising[::-1]]))
-    edges = np.tile(hill, (128, 3))[:, :, np.newaxis].astype(np.uint8)
-    assert seen(edges).sharpness == pytest.approx(sharpness, abs=0.06)
+    return np.tile(hill, (128, 3))[:, :, np.newaxis].astype(np.uint8)
 
 
 def test_a_tone_is_no_colour() -> None:
