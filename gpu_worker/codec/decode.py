@@ -7,7 +7,7 @@ import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -79,6 +79,7 @@ class Limits:
     max_metadata_bytes: int = 4 << 20
     keep_gps: bool = False
     max_frames: int = 100
+    keep_profile_tags: bool = True
 
     @classmethod
     def of(cls, settings: CodecSettings) -> Self:
@@ -87,6 +88,7 @@ class Limits:
             max_metadata_bytes=settings.max_metadata_bytes,
             keep_gps=settings.keep_gps,
             max_frames=settings.max_frames,
+            keep_profile_tags=settings.keep_profile_tags,
         )
 
 
@@ -104,7 +106,8 @@ def decode(data: bytes, limits: Limits) -> Photo:
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only
         # now.
         orientation = _orientation(image)
-        meta, meta_notes = _metadata(image, planes, limits)
+        meta, meta_notes = _metadata(image, planes, limits, orientation)
+        meta_notes += metadata.manifest_notes(data)
         alpha = planes.alpha
         return Photo(
             pixels=_upright(planes.pixels, orientation),
@@ -119,15 +122,14 @@ def _metadata(
     image: Image.Image,
     planes: modes.Planes,
     limits: Limits,
+    orientation: int,
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """The metadata that fit the decoded planes, and notes about what was left out."""
+    """The metadata that fit the upright planes, and notes about what was left out."""
     channels = planes.pixels.shape[2]
-    kept, notes = metadata.kept(
-        image,
-        channels,
-        limits.max_metadata_bytes,
-        limits.keep_gps,
-    )
+    kept, notes = metadata.kept(image, channels, limits)
+    if kept.dpi and _is_transposed(orientation):
+        across, down = kept.dpi
+        kept = replace(kept, dpi=(down, across))
     icc = planes.icc or kept.icc
     if icc is None:
         return kept, notes
@@ -262,13 +264,16 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply EXIF orientation 1–8 to (height, width, …); the result is C-contiguous."""
-    is_transposed = orientation >= 5
     is_mirrored = orientation in (2, 3, 6, 7)
     is_upside_down = orientation in (3, 4, 7, 8)
-    if is_transposed:
+    if _is_transposed(orientation):
         array = array.swapaxes(0, 1)
     if is_mirrored:
         array = array[:, ::-1]
     if is_upside_down:
         array = array[::-1]
     return np.ascontiguousarray(array)
+
+
+def _is_transposed(orientation: int) -> bool:
+    return orientation >= 5

@@ -14,13 +14,18 @@ import time
 from enum import IntFlag
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gpu_worker.codec.decode import Limits
+from gpu_worker.photo import Captions
 from shared.errors import Code
 
 HEADER_BYTES = 1 << 16
 GREYS_BYTES = 256 * 3
+MAX_CAPTIONS_BYTES = 1 << 17
+"""Of captions in JSON, which are never twice as long as in XML."""
+CAPTIONS = TypeAdapter(Captions)
+"""Captions as JSON and back; what does not fit into XML is no caption."""
 MAX_SIDE_PX = 512
 """The longest side of a preview."""
 _LENGTH = struct.Struct(">I")
@@ -87,7 +92,7 @@ class Fault(Message):
 
 class Decoded(Message):
     """A photo without its arrays. They follow: pixels, alpha, profile and its greys,
-    EXIF, as far as there are any.
+    EXIF, captions in JSON, as far as there are any.
     """
 
     shape: tuple[_Side, _Side, Literal[1, 3]]
@@ -95,6 +100,7 @@ class Decoded(Message):
     alpha: bool
     icc: _Size | None
     exif: _Size | None
+    captions: Annotated[int, Field(ge=0, le=MAX_CAPTIONS_BYTES)]
     dpi: tuple[float, float] | None
     source_mode: Annotated[str, Field(max_length=50)]
     notes: Annotated[tuple[_Sentence, ...], Field(max_length=20)]

@@ -1,19 +1,20 @@
-"""What a photo keeps beside its pixels: a fixed list of EXIF fields, resolution, colour
-profile. Nothing else.
+"""What a photo keeps beside its pixels: its captions, a fixed list of EXIF fields,
+resolution, colour profile. Nothing else.
 
 A list of what stays, not of what goes: maker notes, serial numbers, owner names,
-thumbnails of the unrestored picture, comments and XMP all fall away without being known
-by name. The position stays only when a setting says so.
+thumbnails of the unrestored picture and comments all fall away without being known by
+name. The position stays only when a setting says so. Notes name what was left out.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import ExifTags, Image
 
-from gpu_worker.codec import colour, profiles
+from gpu_worker.codec import caption_sources, colour, profiles
+from gpu_worker.codec.caption_sources import listed
 from gpu_worker.photo import Metadata
 
 _B = ExifTags.Base
@@ -29,9 +30,6 @@ MAIN_FIELDS = frozenset(
         _B.DateTime,
         _B.Artist,
         _B.Copyright,
-        _B.XResolution,
-        _B.YResolution,
-        _B.ResolutionUnit,
     }
 )
 DETAIL_FIELDS = frozenset(
@@ -79,35 +77,110 @@ DETAIL_FIELDS = frozenset(
 )
 
 
+class MetadataLimits(Protocol):
+    """What may be kept; `decode.Limits` says it."""
+
+    @property
+    def max_metadata_bytes(self) -> int: ...
+
+    @property
+    def keep_gps(self) -> bool: ...
+
+    @property
+    def keep_profile_tags(self) -> bool: ...
+
+
+_RESOLUTION = frozenset({_B.XResolution, _B.YResolution, _B.ResolutionUnit})
+_INCH = 2
+_LAYOUT = frozenset(
+    {
+        *range(254, 267),
+        *range(273, 281),
+        *range(284, 298),
+        *range(317, 331),
+        *range(338, 348),
+        *range(512, 533),
+        *_RESOLUTION,
+        _B.TransferFunction,
+        _B.ExifOffset,
+        _B.GPSInfo,
+        _B.InterColorProfile,
+        _B.ExifImageWidth,
+        _B.ExifImageHeight,
+        _B.ComponentsConfiguration,
+        _B.FlashPixVersion,
+        _B.ExifInteroperabilityOffset,
+    }
+)
+"""Fields that say how the file's own pixels lie, and where its other directories are."""
+_ELSEWHERE = frozenset({270, 700, 33723, 34377, 52545})
+"""The description, XMP, IPTC-IIM, Photoshop's resources and a C2PA manifest: other notes
+are about them.
+"""
+_C2PA = b"c2pa" + bytes.fromhex("00110010800000aa00389b71")
+"""The type of the box that holds a C2PA manifest, in a file of any format."""
+_NOT_TEXT = ("XML:com.adobe.xmp",)
+
+
 def kept(
     image: Image.Image,
     channels: int,
-    max_bytes: int,
-    keep_gps: bool,
+    limits: MetadataLimits,
 ) -> tuple[Metadata, tuple[str, ...]]:
     """Metadata of a loaded `image` whose pixels have `channels` channels, and notes
     about what was left out.
     """
     notes: list[str] = []
-    icc = _icc(image, channels, max_bytes, notes)
-    exif = _exif(image, keep_gps, notes)
+    max_bytes = limits.max_metadata_bytes
+    icc = _icc(image, channels, limits, notes)
+    dpi = _dpi(image.info.get("dpi"))
+    exif = _exif(image, limits.keep_gps, dpi, notes)
     if exif and len(exif) > max_bytes:
         exif = None
         notes.append("the EXIF data are too large and were left out")
-    dpi = _dpi(image.info.get("dpi"))
-    return Metadata(icc, exif, dpi), tuple(notes)
+    captions, caption_notes = caption_sources.read(image, limits.keep_gps)
+    notes += caption_notes
+    notes += _text_notes(image)
+    meta = Metadata(icc, exif, dpi, captions=captions)
+    return meta, tuple(dict.fromkeys(notes))
+
+
+def manifest_notes(data: bytes) -> tuple[str, ...]:
+    """A note about the signed statement of origin in a file, if there is one."""
+    if _C2PA not in data:
+        return ()
+    return ("the C2PA manifest (Content Credentials) of the original was left out",)
+
+
+def _text_notes(image: Image.Image) -> list[str]:
+    """Notes about a format's own comments."""
+    notes = []
+    keywords = [each for each in getattr(image, "text", {}) if each not in _NOT_TEXT]
+    if keywords:
+        plain = [each if _is_word(each) else "others" for each in keywords]
+        notes.append(f"these PNG texts were left out: {listed(dict.fromkeys(plain))}")
+    if image.info.get("comment"):
+        notes.append("the file's comment was left out")
+    return notes
+
+
+def _is_word(keyword: str) -> bool:
+    return keyword.isascii() and keyword.isprintable()
 
 
 def _icc(
     image: Image.Image,
     channels: int,
-    max_bytes: int,
+    limits: MetadataLimits,
     notes: list[str],
 ) -> bytes | None:
     if image.mode in ("CMYK", "LAB"):  # converted to sRGB, and the profile with them
         return None
     try:
-        return _usable_icc(image, channels, max_bytes)
+        icc = _usable_icc(image, channels, limits.max_metadata_bytes)
+        if icc is None or limits.keep_profile_tags:
+            return icc
+        return _without_private_tags(icc, notes)
     except Exception:  # a nonsensical profile is no reason to refuse a sound picture
         notes.append(
             "the colour profile does not fit the pixels, or is too large, and was left out"
@@ -136,7 +209,19 @@ def _usable_icc(image: Image.Image, channels: int, max_bytes: int) -> bytes | No
     return icc
 
 
-def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
+def _without_private_tags(icc: bytes, notes: list[str]) -> bytes:
+    made, left_out = profiles.without_private_tags(icc)
+    if left_out:
+        notes.append(f"private tags of the colour profile were left out: {left_out}")
+    return made
+
+
+def _exif(
+    image: Image.Image,
+    keep_gps: bool,
+    dpi: tuple[float, float] | None,
+    notes: list[str],
+) -> bytes | None:
     """TIFF-structured EXIF (as in PNG's eXIf) with the fields that stay, orientation 1."""
     try:
         source = image.getexif()
@@ -151,13 +236,26 @@ def _exif(image: Image.Image, keep_gps: bool, notes: list[str]) -> bytes | None:
             made[_POSITION] = _sane_fields(position)
         elif position:
             notes.append("the GPS position was left out")
+        notes += _left_out({**source.get_ifd(_DETAILS), **source}, {**details, **made})
         if not len(made):
             return None
         made[_B.Orientation] = 1
+        if dpi:
+            made[_B.XResolution], made[_B.YResolution] = dpi
+            made[_B.ResolutionUnit] = _INCH
         return made.tobytes().removeprefix(b"Exif\0\0")
     except Exception:  # a damaged EXIF block is no reason to refuse a sound picture
         notes.append("the EXIF data are damaged and were left out")
         return None
+
+
+def _left_out(source: dict[int, Any], made: dict[int, Any]) -> list[str]:
+    """A note that names the fields that say something, and do not stay."""
+    tags = source.keys() - made.keys() - _LAYOUT - _ELSEWHERE
+    if not tags:
+        return []
+    names = [ExifTags.TAGS.get(tag, str(tag)) for tag in sorted(tags)]
+    return [f"these EXIF fields were left out: {listed(names)}"]
 
 
 def _copy(source: dict[int, Any], target: Any, fields: frozenset[int]) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from isal import isal_zlib
 
-from gpu_worker.codec import profiles
+from gpu_worker.codec import exif, profiles
 from gpu_worker.codec.png_row_bands import deflated_bands
 from gpu_worker.photo import Metadata, Photo
 from shared.runtime.heartbeat import own
@@ -119,7 +119,7 @@ def _write_metadata(sink: _Sink, meta: Metadata, channels: int) -> None:
         per_metre = (round(x / _INCH_M), round(y / _INCH_M))
         sink.chunk(b"pHYs", struct.pack(">IIB", *per_metre, _PER_METRE))
     if meta.exif:
-        sink.chunk(b"eXIf", meta.exif)
+        sink.chunk(b"eXIf", exif.with_dpi(meta.exif, meta.dpi))
 
 
 def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:

@@ -26,6 +26,14 @@ _BRADFORD = np.array(
 _HEADER = struct.Struct(">I4sI4s4s4s6H4s4sIIIQIiiI48x")
 _HEADER_BYTES = 128
 _ENTRY = struct.Struct(">4sII")
+_MOST_TAGS = 1000
+_REGISTERED = frozenset(
+    b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 B2D0 B2D1 B2D2 B2D3 D2B0 D2B1 D2B2 D2B3 "
+    b"bTRC bXYZ bfd bkpt calt chad chrm cicp ciis clot clro cprt crdi desc devs dmdd dmnd "
+    b"gTRC gXYZ gamt kTRC lumi meas meta ncl2 ncol pre0 pre1 pre2 ps2i ps2s pseq psid psd0 "
+    b"psd1 psd2 psd3 rTRC rXYZ resp rig0 rig2 scrd scrn targ tech vcgt view vued wtpt".split()
+)
+"""Tags of the ICC's specifications, versions 2 to 4.4, and the calibration of displays."""
 _VERSION = 0x02100000
 _DATE = (2000, 1, 1, 0, 0, 0)
 
@@ -39,6 +47,32 @@ def fits(icc: bytes | None, channels: int) -> bool:
     if icc is None:
         return False
     return icc[16:20] == _SPACES[channels] and icc[36:40] == b"acsp"
+
+
+def without_private_tags(icc: bytes) -> tuple[bytes, str]:
+    """The profile with the tags that the ICC's specification names, and the signatures
+    of the others, of which there may be none. Raises `ValueError`, `struct.error` or
+    `IndexError` for a profile whose table is damaged.
+    """
+    kept: dict[bytes, bytes] = {}
+    left_out = []
+    (count,) = struct.unpack_from(">I", icc, _HEADER_BYTES)
+    if count > _MOST_TAGS:
+        raise ValueError("a profile of too many tags")
+    for number in range(count):
+        at = _HEADER_BYTES + 4 + number * _ENTRY.size
+        tag, start, length = _ENTRY.unpack_from(icc, at)
+        if tag in _REGISTERED:
+            kept[tag] = icc[start : start + length]
+        else:
+            left_out.append(tag.decode("ascii", "replace"))
+    if not left_out:
+        return icc, ""
+    body = _tag_table(kept)
+    size = struct.pack(">I", _HEADER_BYTES + len(body))
+    # The profile's own checksum would be wrong: zeros mean that there is none.
+    header = size + icc[4:84] + bytes(16) + icc[100:_HEADER_BYTES]
+    return header + body, ", ".join(left_out)
 
 
 def declared(image: Image.Image, channels: int) -> bytes | None:

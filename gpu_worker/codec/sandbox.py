@@ -19,8 +19,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.codec import captions
 from gpu_worker.codec.decode import Limits
 from gpu_worker.codec.ipc import (
+    CAPTIONS,
     GREYS_BYTES,
     Confined,
     Conversion,
@@ -32,7 +34,7 @@ from gpu_worker.codec.ipc import (
     Request,
     Response,
 )
-from gpu_worker.photo import Metadata, Photo
+from gpu_worker.photo import Captions, Metadata, Photo
 from gpu_worker.pixels import scratch
 from shared.errors import Code, PermanentError, TransientError
 from shared.runtime.heartbeat import own
@@ -237,7 +239,8 @@ class Decoder:
             greys = link.read(GREYS_BYTES)
         if header.exif is not None:
             exif = link.read(header.exif)
-        meta = Metadata(icc, exif, header.dpi, greys)
+        words = _captions(link.read(header.captions))
+        meta = Metadata(icc, exif, header.dpi, greys, words)
         return Photo(pixels, alpha, meta, header.source_mode, header.notes)
 
     def _check(self, header: Decoded) -> None:
@@ -311,6 +314,19 @@ def _response(
     if type(result) is not kind:
         raise EOFError
     return result
+
+
+def _captions(data: bytes) -> Captions:
+    """Raises `EOFError` for what our own decoder never sends."""
+    if not data:
+        return ()
+    try:
+        found = CAPTIONS.validate_json(data)
+    except ValueError as error:
+        raise EOFError from error
+    if sum(map(captions.size, found)) > captions.MOST_BYTES:
+        raise EOFError
+    return found
 
 
 def _name(signum: int) -> str:

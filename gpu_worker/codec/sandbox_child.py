@@ -25,6 +25,7 @@ from PIL import Image
 from gpu_worker.codec import colour
 from gpu_worker.codec.decode import Limits, decode, out_of_memory
 from gpu_worker.codec.ipc import (
+    CAPTIONS,
     Confined,
     Conversion,
     Converted,
@@ -36,7 +37,7 @@ from gpu_worker.codec.ipc import (
     Response,
 )
 from gpu_worker.codec.seccomp import can_refuse_calls, refuse_calls
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Captions, Photo
 from shared.errors import Code, PermanentError
 
 _OPEN_FILES = 32
@@ -203,6 +204,7 @@ def _decoded_or_fault(data: bytes, limits: Limits) -> Reply:
 
 def _decoded(photo: Photo) -> Reply:
     meta = photo.meta
+    captions = _json(meta.captions)
     header = Decoded.model_validate(
         {
             "shape": photo.pixels.shape,
@@ -210,6 +212,7 @@ def _decoded(photo: Photo) -> Reply:
             "alpha": photo.alpha is not None,
             "icc": None if meta.icc is None else len(meta.icc),
             "exif": None if meta.exif is None else len(meta.exif),
+            "captions": len(captions),
             "dpi": meta.dpi,
             "source_mode": _clean(photo.source_mode),
             "notes": tuple(_clean(note) for note in photo.notes),
@@ -220,9 +223,13 @@ def _decoded(photo: Photo) -> Reply:
         if array is not None:
             contiguous = np.ascontiguousarray(array)
             blobs.append(contiguous.data.cast("B"))
-    blocks = (meta.icc, meta.greys, meta.exif)
+    blocks = (meta.icc, meta.greys, meta.exif, captions)
     blobs += [block for block in blocks if block]
     return Response(result=header), blobs
+
+
+def _json(captions: Captions) -> bytes:
+    return CAPTIONS.dump_json(captions, exclude_defaults=True) if captions else b""
 
 
 def _converted(request: Conversion, pixels: bytes, icc: bytes) -> Reply:

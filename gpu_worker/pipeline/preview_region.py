@@ -36,7 +36,7 @@ def _shrink(photo: Photo, factor: float, settings: ScratchSettings) -> Photo:
         plane = alpha[:, :, None]
         reduced = resample.reduce(plane, size, settings)
         alpha = _own(reduced[:, :, 0])
-    return photo.with_(pixels=pixels, alpha=alpha)
+    return photo.resized(pixels, alpha)
 
 
 def _cut(photo: Photo, region: Region) -> Photo:

@@ -100,7 +100,8 @@ class StoreResult:
         settings = self._settings
         photo = job.restored.photo
         producer = settings.label_producer
-        text = codec.texts(job.task_id, job.workflow, producer)
+        words = photo.meta.captions
+        text = codec.texts(job.task_id, job.workflow, producer, words)
         preview = codec.preview(photo, settings, text, self._decoder)
         key = keys.preview(job.task_id)
         self._objects.put(self._bucket, key, preview, "image/webp")

@@ -30,12 +30,12 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     detail = {"scale": scale, "kernels": network.kernels}
     if photo.alpha is None:
         pixels, tile = enlarger.enlarge(photo.pixels, 0.0, 1.0)
-        return StepResult(photo.with_(pixels=pixels), detail, tile)
+        return StepResult(photo.resized(pixels, None), detail, tile)
     visible = bleed(photo.pixels, photo.alpha)
     pixels, tile = enlarger.enlarge(visible, 0.0, 0.5)
     grey = photo.alpha[:, :, np.newaxis]
     alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
-    enlarged = photo.with_(pixels=pixels, alpha=alpha[:, :, 0])
+    enlarged = photo.resized(pixels, alpha[:, :, 0])
     return StepResult(enlarged, detail, tile)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 import pytest
 
@@ -17,6 +18,12 @@ def needs(package: str, extra: str) -> None:
     """Call at the top of a test module, or in a test."""
     if importlib.util.find_spec(package) is None:
         without(f"{package} is not installed; {how_to_add(extra)}")
+
+
+def needs_program(name: str, package: str) -> None:
+    """Call where a program of the system checks a result; `.ci/run` installs it."""
+    if shutil.which(name) is None:
+        without(f"{name} is not installed; `apt-get install {package}`")
 
 
 def needs_kernels() -> None:

@@ -41,6 +41,9 @@ class CodecSettings(ScratchSettings, PhotoLimitSettings):
     keep_gps: bool = Field(
         False, description="Keep the position in a photo's EXIF data."
     )
+    keep_profile_tags: bool = Field(
+        True, description="Keep the private tags of a photo's colour profile."
+    )
     max_metadata_bytes: Bytes = Field(
         4 << 20, description="Largest EXIF block or colour profile that is kept."
     )

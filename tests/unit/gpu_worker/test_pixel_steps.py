@@ -4,17 +4,21 @@ colours.
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpu_worker import steps
+from gpu_worker import steps, tile_runner
 from gpu_worker.engines import quantise
 from gpu_worker.engines.quantise import to_pixels
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import resample, row_chunks
 from gpu_worker.pixels.bleed import bleed
+from shared import models
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedStep
@@ -92,6 +96,23 @@ def test_nothing_is_reduced_to_its_own_size() -> None:
     """The very same array."""
     pixels = photo().pixels
     assert resample.reduce(pixels, (50, 40), Settings()) is pixels
+
+
+def test_an_enlarged_photo_is_as_large_in_print(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its resolution grows with its pixels."""
+
+    def doubled(pixels: NDArray[np.uint8], *_: object) -> tuple[NDArray[np.uint8], Any]:
+        return pixels.repeat(2, 0).repeat(2, 1), {}
+
+    monkeypatch.setattr(tile_runner, "upscale", doubled)
+    model = models.get("realesr-animevideov3")
+    step = ResolvedStep("upscale", model, {"scale": 2.0})
+    tools = steps.Tools(Settings(), lambda done: None)
+    source = photo().with_(meta=Metadata(dpi=(300.0, 150.0)))
+    enlarged = steps.run(source, step, Mock(), tools).photo
+    assert (enlarged.width, enlarged.meta.dpi) == (100, (600.0, 300.0))
 
 
 def test_finish_is_off_by_default() -> None:

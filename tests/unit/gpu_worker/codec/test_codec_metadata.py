@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from typing import Any
 
@@ -110,8 +111,8 @@ def _written(photo: Photo, **text: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_nothing_planted_comes_through(kind: str) -> None:
-    """Position, serial numbers, owner, notes, comments, XMP, foreign chunks and
-    trailing files do not survive.
+    """Position, serial numbers, owner, notes, comments, XMP that says nothing, foreign
+    chunks and trailing files do not survive.
     """
     data = _planted(kind)
     assert data.count(MARKER.encode()) >= 10
@@ -175,7 +176,7 @@ def test_nonsensical_resolution_is_none(dpi: Any) -> None:
     opened = Image.open(io.BytesIO(saved(image, "PNG")))
     opened.load()
     opened.info["dpi"] = dpi
-    assert metadata.kept(opened, 3, 1 << 20, False)[0].dpi is None
+    assert metadata.kept(opened, 3, LIMITS)[0].dpi is None
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
@@ -254,6 +255,35 @@ def test_gamma_of_a_png_becomes_a_profile(
     assert (photo.meta.icc is not None) == described
 
 
+def test_private_tags_of_a_profile_can_be_left_out() -> None:
+    """A display's serial number goes, with a note; what the colours mean stays. By
+    default the profile is kept to the byte.
+    """
+    plain = profiles.matrix_profile("Display P3", *P3, 2.2)
+    tags = plain[132:]
+    (count,) = struct.unpack_from(">I", plain, 128)
+    shifted = b"".join(
+        tags[at : at + 4] + struct.pack(">I", start + 12) + tags[at + 8 : at + 12]
+        for at in range(0, count * 12, 12)
+        for (start,) in [struct.unpack_from(">I", tags, at + 4)]
+    )
+    private = b"mmod" + struct.pack(">II", len(plain) + 12, 16)
+    icc = plain[:128] + struct.pack(">I", count + 1) + private + shifted
+    icc += tags[count * 12 :] + b"mmod\0\0\0\0PLANTED!"
+    icc = struct.pack(">I", len(icc)) + icc[4:]
+    data = saved(quarters(), "PNG", icc_profile=icc)
+    assert decode(data, LIMITS).meta.icc == icc
+    photo = decode(data, Limits(keep_profile_tags=False))
+    assert photo.meta.icc is not None
+    assert b"PLANTED" not in photo.meta.icc
+    assert any("mmod" in note for note in photo.notes)
+    kept = [
+        ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(each)))
+        for each in (photo.meta.icc, plain)
+    ]
+    assert kept[0] == kept[1]
+
+
 def test_metadata_are_bounded() -> None:
     """Profiles beyond the limit are left out with a note; the photo is restored."""
     icc = profiles.matrix_profile("Display P3", *P3, 2.2)
@@ -263,7 +293,8 @@ def test_metadata_are_bounded() -> None:
     )
     assert photo.meta.icc is None
     assert photo.meta.exif is None
-    assert len(photo.notes) == 3
+    left_out = [note for note in photo.notes if "too large" in note]
+    assert len(left_out) == 2
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -5,6 +5,7 @@ holds in the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 
@@ -48,7 +49,7 @@ def apart() -> Iterator[None]:
 
     def decode(data: bytes, limits: Limits) -> Photo:
         if limits not in decoders:
-            names = ("max_pixels", "max_metadata_bytes", "keep_gps", "max_frames")
+            names = [field.name for field in fields(Limits)]
             decoders[limits] = Decoder(
                 Settings(**{name: getattr(limits, name) for name in names})
             )
