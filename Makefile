@@ -26,7 +26,7 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Darkroom needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
-OURS_FROM := pyproject.toml setup.py gpu_worker/engines/kernels/winograd.c
+OURS_FROM := pyproject.toml setup.py $(wildcard gpu_worker/engines/kernels/*.[ch])
 
 # Not compiled ahead: a tenth of the disk, for code that is mostly never imported. What built ours goes again.
 $(VENV)/.stack: requirements/build.txt requirements/stack.txt $(OURS_FROM) | $(BIN)/python

@@ -3,6 +3,8 @@ in pyproject.toml.
 
 Optional: without a C compiler the installation goes on, and ncnn's convolutions are
 used. The wheels of a release are built by cibuildwheel, where a compiler is a must.
+Every instruction set of the architecture is compiled, wherever that happens; which one
+runs is chosen where Darkroom runs.
 """
 
 import os
@@ -11,8 +13,10 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-KERNELS = "gpu_worker.engines.kernels.winograd"
-VERSION = 1  # as in gpu_worker/engines/kernels/convolution.py
+FOLDER = "gpu_worker/engines/kernels"
+SOURCES = [f"{FOLDER}/{name}.c" for name in ("winograd", "avx512", "avx2", "neon")]
+HEADERS = [f"{FOLDER}/{name}.h" for name in ("winograd", "block")]
+VERSION = 2  # as in gpu_worker/engines/kernels/convolution.py
 
 
 class BuildLibrary(build_ext):
@@ -33,8 +37,9 @@ setup(
     cmdclass={"build_ext": BuildLibrary, "bdist_wheel": PlatformWheel},
     ext_modules=[
         Extension(
-            KERNELS,
-            ["gpu_worker/engines/kernels/winograd.c"],
+            "gpu_worker.engines.kernels.winograd",
+            SOURCES,
+            depends=HEADERS,
             extra_compile_args=["-O3", "-std=gnu11", "-pthread"],
             extra_link_args=["-pthread"],
             optional="CIBUILDWHEEL" not in os.environ,

@@ -9,14 +9,14 @@ that what PyTorch concatenates just lies side by side.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import Protocol
 
 import numpy as np
 
 from gpu_worker.engines.base import OutOfMemory
-from gpu_worker.engines.kernels import LANE, Filters, Floats, Step, run
+from gpu_worker.engines.kernels import Filters, Floats, Kernels, Spent, Step, run
 from gpu_worker.engines.ncnn_weights import State
 from gpu_worker.engines.quantise import shuffled_to_pixels
 from gpu_worker.photo import Pixels, top_level
@@ -28,6 +28,7 @@ KEPT_BYTES = 1_000_000_000
 small one's time.
 """
 
+COLOURS = 3
 FEATURES, GROWTH = 64, 32
 LEAK = 0.2
 RESIDUAL = 0.2
@@ -42,18 +43,22 @@ input pixels.
 class KernelNetwork:
     """A network on our own convolutions. It takes every core by itself, so one call
     runs at a time.
+
+    `spent`: where the time of its convolutions went so far.
     """
 
-    kernels = "darkroom"
-
-    def __init__(self, model: Model, state: State, threads: int) -> None:
+    def __init__(
+        self, model: Model, state: State, threads: int, kernels: Kernels
+    ) -> None:
         self.model = model
+        self.kernels = f"darkroom-{kernels.name}"
         self._body: _Body
         if model.architecture == "srvgg":
-            self._body = Compact(state)
+            self._body = Compact(state, kernels)
         else:
-            self._body = Residual(state)
+            self._body = Residual(state, kernels)
         self.bytes_per_px = self._body.bytes_per_px
+        self.spent = Spent()
         self._buffers = Buffers()
         self._threads = threads
         self._lock = threading.Lock()
@@ -68,7 +73,10 @@ class KernelNetwork:
                 self._buffers.trim()
 
     def _upscaled(self, window: Pixels) -> Pixels:
-        return self._body.upscale(window, self._buffers, self._threads)
+        return self._body.upscale(window, self._buffers, self._run)
+
+    def _run(self, steps: Sequence[Step]) -> None:
+        run(steps, self._threads, self.spent)
 
 
 class Buffers:
@@ -99,10 +107,14 @@ class Buffers:
             self._floats = np.empty(0, np.float32)
 
 
+Run = Callable[[Sequence[Step]], None]
+"""Does the steps in order. Raises `MemoryError`."""
+
+
 class _Body(Protocol):
     bytes_per_px: int
 
-    def upscale(self, window: Pixels, buffers: Buffers, threads: int) -> Pixels:
+    def upscale(self, window: Pixels, buffers: Buffers, run: Run) -> Pixels:
         """As `engines.Network.upscale` of one window. Raises `MemoryError`."""
         ...
 
@@ -114,7 +126,8 @@ class Compact:
 
     bytes_per_px = 900
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, kernels: Kernels) -> None:
+        self._lane = kernels.lane
         numbers = {int(name.split(".")[1]) for name in state}
         # Convolutions and the slopes between them lie in turn.
         layers = sorted(numbers)
@@ -123,6 +136,7 @@ class Compact:
         self._hidden = []
         for layer, slope in zip(convolutions[:-1], slopes, strict=True):
             filters = Filters.of(
+                kernels,
                 state[f"body.{layer}.weight"],
                 state[f"body.{layer}.bias"],
                 state[f"body.{slope}.weight"],
@@ -132,14 +146,14 @@ class Compact:
         weights = state[f"body.{last}.weight"]
         bias = state[f"body.{last}.bias"]
         self._scale = round((len(weights) / 3) ** 0.5)
-        self._last = _with_source(weights, bias, self._scale)
+        self._last = _with_source(kernels, weights, bias, self._scale)
 
-    def upscale(self, window: Pixels, buffers: Buffers, threads: int) -> Pixels:
+    def upscale(self, window: Pixels, buffers: Buffers, run: Run) -> Pixels:
         height, width, channels = window.shape
         source, here, there, last = buffers.pictures(
             height,
             width,
-            [LANE, FEATURES, FEATURES, self._last.outputs],
+            [self._lane, FEATURES, FEATURES, self._last.outputs],
         )
         _fill(source, window)
         first, *others = self._hidden
@@ -148,11 +162,13 @@ class Compact:
             steps.append(Step(filters, [here], there))
             here, there = there, here
         steps.append(Step(self._last, [here, source], last))
-        run(steps, threads)
+        run(steps)
         return shuffled_to_pixels(last, self._scale, channels, window.dtype)
 
 
-def _with_source(weights: Floats, bias: Floats, scale: int) -> Filters:
+def _with_source(
+    kernels: Kernels, weights: Floats, bias: Floats, scale: int
+) -> Filters:
     """The last convolution, its outputs in the order of the enlarged rows, with the
     source added to each pixel.
 
@@ -161,15 +177,15 @@ def _with_source(weights: Floats, bias: Floats, scale: int) -> Filters:
     """
     outputs, inputs = weights.shape[:2]
     places = scale**2
-    whole = np.zeros((outputs, inputs + LANE, 3, 3), np.float32)
+    whole = np.zeros((outputs, inputs + COLOURS, 3, 3), np.float32)
     whole[:, :inputs] = weights
     for output in range(outputs):
         colour = output // places
         whole[output, inputs + colour, 1, 1] = 1
     # From colour by colour to place by place.
-    numbers = np.arange(outputs).reshape(3, places)
+    numbers = np.arange(outputs).reshape(COLOURS, places)
     order = numbers.T.ravel()
-    return Filters.of(whole[order], bias[order])
+    return Filters.of(kernels, whole[order], bias[order])
 
 
 class Residual:
@@ -177,42 +193,48 @@ class Residual:
 
     bytes_per_px = 1_900
 
-    def __init__(self, state: State) -> None:
-        self._first = _filters(state, "conv_first")
-        self._blocks = []
-        for block in range(_count_blocks(state)):
-            dense = [_dense(state, f"body.{block}.rdb{i}") for i in (1, 2, 3)]
-            self._blocks.append(dense)
-        self._body = _filters(state, "conv_body")
-        self._up1 = _filters(state, "conv_up1", LEAK)
-        self._up2 = _filters(state, "conv_up2", LEAK)
-        self._hr = _filters(state, "conv_hr", LEAK)
-        self._last = _filters(state, "conv_last")
+    def __init__(self, state: State, kernels: Kernels) -> None:
+        def filters(name: str, slope: float = 1.0) -> Filters:
+            weights = state[f"{name}.weight"]
+            bias = state[f"{name}.bias"]
+            return Filters.of(kernels, weights, bias, slope)
+
+        self._lane = kernels.lane
+        self._first = filters("conv_first")
+        self._blocks = [
+            [_dense(filters, f"body.{block}.rdb{i}") for i in (1, 2, 3)]
+            for block in range(_count_blocks(state))
+        ]
+        self._body = filters("conv_body")
+        self._up1 = filters("conv_up1", LEAK)
+        self._up2 = filters("conv_up2", LEAK)
+        self._hr = filters("conv_hr", LEAK)
+        self._last = filters("conv_last")
         self._double = Buffers()
         self._large = Buffers()
 
-    def upscale(self, window: Pixels, buffers: Buffers, threads: int) -> Pixels:
+    def upscale(self, window: Pixels, buffers: Buffers, run: Run) -> Pixels:
         height, width, channels = window.shape
-        features = self._trunk(window, buffers, threads)
+        features = self._trunk(window, buffers, run)
         whole = Rect(0, 0, width, height)
         pixels: Pixels = np.empty((height * 4, width * 4, channels), window.dtype)
         # The tail works on sixteen times the pixels but sees two of the trunk's around:
         # it runs in small exact pieces.
         for tile in tail_tiles(width, height):
             source = np.ascontiguousarray(features[tile.window.within(whole)])
-            piece = self._enlarged(source, threads)
+            piece = self._enlarged(source, run)
             core = piece[tile.core.within(tile.window, 4)]
             inner = shuffled_to_pixels(core, 1, channels, window.dtype)
             pixels[tile.core.within(whole, 4)] = inner
         return pixels
 
-    def _trunk(self, window: Pixels, buffers: Buffers, threads: int) -> Floats:
+    def _trunk(self, window: Pixels, buffers: Buffers, run: Run) -> Floats:
         """(h, w, 1 or 3) -> (h, w, 64)."""
         height, width, _ = window.shape
         source, head, dense, *ring = buffers.pictures(
             height,
             width,
-            [LANE, FEATURES, 4 * GROWTH, FEATURES, FEATURES, FEATURES],
+            [self._lane, FEATURES, 4 * GROWTH, FEATURES, FEATURES, FEATURES],
         )
         _fill(source, window)
         steps = [Step(self._first, [source], head)]
@@ -224,10 +246,10 @@ class Residual:
             entry = targets[-1]
         features = ring[0]
         steps.append(Step(self._body, [entry], features, residuals=[(1.0, head)]))
-        run(steps, threads)
+        run(steps)
         return features
 
-    def _enlarged(self, features: Floats, threads: int) -> Floats:
+    def _enlarged(self, features: Floats, run: Run) -> Floats:
         """(h, w, 64) -> (4h, 4w, 3 and padding)."""
         height, width, _ = features.shape
         (double,) = self._double.pictures(2 * height, 2 * width, [FEATURES])
@@ -242,7 +264,7 @@ class Residual:
             Step(self._hr, [here], there),
             Step(self._last, [there], last),
         ]
-        run(steps, threads)
+        run(steps)
         return last
 
 
@@ -258,11 +280,10 @@ def _count_blocks(state: State) -> int:
     return len({name.split(".")[1] for name in names})
 
 
-def _dense(state: State, name: str) -> list[Filters]:
+def _dense(filters: Callable[..., Filters], name: str) -> list[Filters]:
     """The five convolutions of a dense block; all but the last have a slope."""
-    grown = [_filters(state, f"{name}.conv{i}", LEAK) for i in (1, 2, 3, 4)]
-    last = _filters(state, f"{name}.conv5")
-    return [*grown, last]
+    grown = [filters(f"{name}.conv{i}", LEAK) for i in (1, 2, 3, 4)]
+    return [*grown, filters(f"{name}.conv5")]
 
 
 def _block_steps(
@@ -302,16 +323,10 @@ def _dense_steps(
     yield Step(last, [here, dense], target, residuals=residuals)
 
 
-def _filters(state: State, name: str, slope: float = 1.0) -> Filters:
-    weights = state[f"{name}.weight"]
-    bias = state[f"{name}.bias"]
-    return Filters.of(weights, bias, slope)
-
-
 def _fill(source: Floats, window: Pixels) -> None:
     """Fill `source` with three equal or different channels 0..1, and zeros up to a
     whole vector.
     """
     top = top_level(window.dtype)
-    source[:, :, 3:] = 0
-    np.divide(window, top, out=source[:, :, :3], dtype=np.float32)
+    source[:, :, COLOURS:] = 0
+    np.divide(window, top, out=source[:, :, :COLOURS], dtype=np.float32)

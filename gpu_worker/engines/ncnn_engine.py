@@ -212,11 +212,10 @@ class NcnnEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._threads = settings.worker_threads or os.cpu_count() or 1
-        has_kernels = kernels.library() is not None
-        self._uses_kernels = settings.cpu_kernels == "auto" and has_kernels
+        self._kernels = kernels.best() if settings.cpu_kernels == "auto" else None
         # Our own convolutions share every picture among all cores; ncnn is faster with
         # a picture per core.
-        self.lanes = 1 if self._uses_kernels else self._threads
+        self.lanes = 1 if self._kernels else self._threads
         is_roomy = memory.available_bytes() > ROOMY_BYTES
         capacity = ROOMY_MODELS if is_roomy else 1
         self._cache: ModelCache[Network] = ModelCache(capacity)
@@ -241,9 +240,9 @@ class NcnnEngine:
         models.verify(model, self._settings)
         param = models.locate(model, "ncnn-param", self._settings)
         weights = models.locate(model, "ncnn-bin", self._settings)
-        if self._uses_kernels:
+        if self._kernels:
             state = ncnn_weights.read(param, weights, model.architecture)
-            return KernelNetwork(model, state, self._threads)
+            return KernelNetwork(model, state, self._threads, self._kernels)
         return NcnnNetwork(model, self._threads, param, weights)
 
     def free_bytes(self) -> int:

@@ -28,7 +28,7 @@ def needs_program(name: str, package: str) -> None:
 
 def needs_kernels() -> None:
     """Call where our own convolutions are tested; CI has a C compiler."""
-    if kernels.library() is None:
+    if kernels.best() is None:
         without(
             "the kernels were not compiled; install a C compiler, then `pip install -e .`"
         )

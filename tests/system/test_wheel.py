@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_worker.engines.kernels import VERSION
 from infra.cli import COMMANDS
 from shared import __version__
 from tests.support.extras import without
@@ -101,7 +102,7 @@ def test_the_wheel_has_all_that_is_not_python(wheel: Path) -> None:
     """Types, kernels, migrations, presets and the demo's photographs are inside."""
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"{package}/py.typed" for package in SOURCES} <= names
-    assert "gpu_worker/engines/kernels/winograd.so.1" in names
+    assert f"gpu_worker/engines/kernels/winograd.so.{VERSION}" in names
     for folder in ("infra/migrations", "shared/workflows/presets", "infra/demo/photos"):
         expected = [path for path in (ROOT / folder).iterdir() if path.is_file()]
         assert {str(path.relative_to(ROOT)) for path in expected} <= names

@@ -1,10 +1,12 @@
-"""The Python side of `winograd.c`: packed weights, and lists of convolutions to run."""
+"""The Python side of `winograd.c`: which kernels there are, packed weights, and lists of
+convolutions to run.
+"""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -13,16 +15,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-VERSION = 1
-"""Part of the library's name, raised with every change of `_Convolution`, so that none
+VERSION = 2
+"""Part of the library's name, raised with every change of the structures below, so that none
 left from other sources fits.
 """
-LANE = 8
-"""Channels of a source come in multiples of this; the others are zeros."""
-COLUMNS = 16
-"""Outputs of a convolution come in multiples of this."""
-POINTS = 9
+TAPS = 9
 """Weights of a 3x3 filter."""
+POINTS = 64
+"""Winograd's points: the products that a filter of nine taps becomes."""
 MOST_RESIDUALS = 2
 
 TRANSFORM = np.array(
@@ -50,8 +50,9 @@ class _Convolution(ctypes.Structure):
     _fields_ = (
         ("source", _Plane * 2),
         ("channels", ctypes.c_int32 * 2),
-        ("shift", ctypes.c_int32),
+        ("inputs", ctypes.c_int32),
         ("outputs", ctypes.c_int32),
+        ("shift", ctypes.c_int32),
         ("weights", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("slope", ctypes.c_void_p),
@@ -65,26 +66,99 @@ class _Convolution(ctypes.Structure):
     )
 
 
-@cache
-def library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not compiled or this machine's CPU
-    lacks what they use.
+class _Kernels(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("lane", ctypes.c_int32),
+        ("columns", ctypes.c_int32),
+        ("depth", ctypes.c_int32),
+    )
+
+
+class Spent(ctypes.Structure):
+    """Where the time of convolutions went [s], of all threads together: in the first
+    transform, the products, the transform back, and waiting for other threads.
     """
+
+    _fields_ = (
+        ("read", ctypes.c_double),
+        ("multiply", ctypes.c_double),
+        ("write", ctypes.c_double),
+        ("wait", ctypes.c_double),
+    )
+    read: float
+    multiply: float
+    write: float
+    wait: float
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels for one instruction set.
+
+    `lane`: channels of a source, and outputs, come in multiples of this, the others
+    being zeros. `columns` and `depth`: so many outputs and inputs have their weights
+    side by side.
+    """
+
+    name: str
+    lane: int
+    columns: int
+    depth: int
+    address: int = field(repr=False)
+
+
+@cache
+def available() -> tuple[Kernels, ...]:
+    """What was compiled and this machine's CPU can run, the fastest first."""
+    library = _library()
+    found: list[Kernels] = []
+    while library is not None:
+        address = library.winograd_kernels(len(found))
+        if address is None:
+            break
+        read = _Kernels.from_address(address)
+        name = read.name.decode()
+        kernels = Kernels(name, read.lane, read.columns, read.depth, address)
+        found.append(kernels)
+    return tuple(found)
+
+
+def best() -> Kernels | None:
+    """The fastest kernels; None where none were compiled or this machine's CPU lacks
+    what they use.
+    """
+    return next(iter(available()), None)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
     path = Path(__file__).with_name(f"winograd.so.{VERSION}")
     try:
         found = ctypes.CDLL(str(path))
     except OSError:
         return None
-    return found if found.winograd_supported() else None
+    found.winograd_kernels.restype = ctypes.c_void_p
+    found.winograd_run.argtypes = (
+        ctypes.c_void_p,
+        ctypes.POINTER(_Convolution),
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.POINTER(Spent),
+    )
+    return found
 
 
 @dataclass(frozen=True)
 class Filters:
-    """The weights of one convolution, transformed and packed once.
+    """The weights of one convolution, transformed and packed once for `kernels`.
 
-    `slope`: the factor of a negative sum, per output; 1 leaves it as it is.
+    `inputs`: channels that have weights. `slope`: the factor of a negative sum, per
+    output; 1 leaves it as it is.
     """
 
+    kernels: Kernels
+    inputs: int
     weights: Floats
     bias: Floats
     slope: Floats
@@ -92,18 +166,21 @@ class Filters:
     @classmethod
     def of(
         cls,
+        kernels: Kernels,
         weights: Floats,
         bias: Floats,
         slope: Floats | float = 1.0,
     ) -> Filters:
-        """From (outputs, inputs, 3, 3), (outputs,) and one slope or (outputs,); padded
-        with zeros to whole vectors.
+        """From (outputs, inputs, 3, 3), (outputs,) and one slope or (outputs,); outputs
+        are padded with zeros to whole vectors.
         """
-        outputs = len(weights)
-        rows = _padded(outputs, COLUMNS)
+        outputs, inputs = weights.shape[:2]
+        rows = _padded(outputs, kernels.lane)
         slopes = np.broadcast_to(np.float32(slope), outputs)
         return cls(
-            weights=_packed(weights, rows),
+            kernels,
+            inputs,
+            weights=_packed(kernels, weights, rows),
             bias=_extended(bias, rows),
             slope=_extended(slopes, rows),
         )
@@ -113,17 +190,31 @@ class Filters:
         return len(self.bias)
 
 
-def _packed(weights: Floats, rows: int) -> Floats:
-    """Weights at Winograd's points, in the order in which the kernel reads them."""
+def _packed(kernels: Kernels, weights: Floats, rows: int) -> Floats:
+    """Weights at Winograd's points, in the order in which the kernels read them."""
     outputs, inputs = weights.shape[:2]
-    columns = _padded(inputs, LANE)
-    whole = np.zeros((rows, columns, POINTS), np.float32)
-    whole[:outputs, :inputs] = weights.reshape(outputs, inputs, POINTS)
-    flat = whole.reshape(-1, POINTS)
-    transform = np.kron(TRANSFORM, TRANSFORM).astype(np.float32)
-    points = transform @ flat.T
-    blocks = points.reshape(-1, rows // COLUMNS, COLUMNS, columns)
-    return np.ascontiguousarray(blocks.swapaxes(2, 3))
+    whole = np.zeros((rows, inputs, TAPS))
+    whole[:outputs] = weights.reshape(outputs, inputs, TAPS)
+    # In double precision, so that what is rounded to single is the same with every BLAS.
+    transform = np.kron(TRANSFORM, TRANSFORM)
+    transformed = transform @ whole.reshape(-1, TAPS).T
+    points = transformed.astype(np.float32).reshape(POINTS, rows, inputs)
+    pieces = [
+        _side_by_side(points[:, :, start : start + kernels.depth], kernels.columns)
+        for start in range(0, inputs, kernels.depth)
+    ]
+    return np.concatenate(pieces)
+
+
+def _side_by_side(points: Floats, columns: int) -> Floats:
+    """(points, outputs, inputs) -> flat: for each point and each so many outputs, those
+    of one input lie side by side.
+    """
+    blocks = [
+        points[:, start : start + columns].swapaxes(1, 2).reshape(POINTS, -1)
+        for start in range(0, points.shape[1], columns)
+    ]
+    return np.concatenate(blocks, axis=1).ravel()
 
 
 @dataclass(frozen=True)
@@ -146,6 +237,7 @@ class Step:
         """The step as the library reads it; the arrays must outlive it."""
         planes = [_plane(source) for source in self.sources]
         channels = [source.shape[2] for source in self.sources]
+        assert sum(channels) == _padded(self.filters.inputs, self.filters.kernels.lane)
         unused = [(0.0, _Plane())] * MOST_RESIDUALS
         used = [(factor, _plane(picture)) for factor, picture in self.residuals]
         first, second = (used + unused)[:MOST_RESIDUALS]
@@ -153,8 +245,9 @@ class Step:
         return _Convolution(
             source=(_Plane * 2)(*planes),
             channels=(ctypes.c_int32 * 2)(*channels),
-            shift=self.shift,
+            inputs=self.filters.inputs,
             outputs=self.filters.outputs,
+            shift=self.shift,
             weights=self.filters.weights.ctypes.data,
             bias=self.filters.bias.ctypes.data,
             slope=self.filters.slope.ctypes.data,
@@ -168,14 +261,17 @@ class Step:
         )
 
 
-def run(steps: Sequence[Step], threads: int) -> None:
-    """Run `steps` in order. Raises `MemoryError`."""
-    kernels = library()
-    assert kernels is not None
-    count = len(steps)
+def run(steps: Sequence[Step], threads: int, spent: Spent | None = None) -> None:
+    """Run `steps`, whose filters are all for the same kernels, in order; adds to
+    `spent`. Raises `MemoryError`.
+    """
+    library = _library()
+    assert library is not None
+    (kernels,) = {step.filters.kernels for step in steps}
     convolutions = [step.packed() for step in steps]
-    array = (_Convolution * count)(*convolutions)
-    if kernels.winograd_run(array, count, threads):
+    array = (_Convolution * len(steps))(*convolutions)
+    into = ctypes.byref(spent or Spent())
+    if library.winograd_run(kernels.address, array, len(steps), threads, into):
         raise MemoryError("no memory for the buffers of a convolution")
 
 
