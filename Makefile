@@ -65,7 +65,7 @@ demo: install
 	$(BIN)/darkroom demo
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # compose.yaml in containers, in a podman of its own. Needs root, and what .ci/run installs for it; no image is pulled.
 containers: $(VENV)/.test $(VENV)/podman-compose/bin/podman-compose

@@ -17,11 +17,25 @@ import pytest
 
 from infra.local.stack import Stack
 from shared.runtime.settings import Settings
+from tests.support.order import beside_each_other
+
+# The tests start hundreds of processes: what one of them compiled is kept for the next.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No example is judged by its time: the machine may be busy.
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
 hypothesis.settings.register_profile("darkroom", usual, deadline=None)
 hypothesis.settings.load_profile("darkroom")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Give out the files in an order that keeps several workers busy to the end."""
+    if hasattr(config, "workerinput"):
+        items[:] = beside_each_other(items)
 
 
 @pytest.fixture(scope="session")

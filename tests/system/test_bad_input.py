@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -47,35 +48,41 @@ def half_a_tiff() -> bytes:
     return data[: len(data) // 2]
 
 
-CASES = {
-    "zero bytes": (b"", {}, {"empty_file"}),
-    "text named jpg": (b"Dear grandmother,\n" * 20, {}, {"unsupported_format"}),
-    "python script": (
-        b"#!/usr/bin/env python3\nprint('hi')\n",
-        {},
-        {"unsupported_format"},
-    ),
-    "truncated jpeg": (
-        photo(400, 300, seed=1, kind="JPEG")[:-900],
-        {},
-        {"truncated", "decode_error"},
-    ),
-    "half a tiff": (half_a_tiff(), {}, {"truncated", "decode_error"}),
-    "bomb": (bomb(), {}, {"too_many_pixels"}),
-    "animated gif": (animation(), {}, {"animated"}),
-    "unknown workflow": (photo(seed=2), {"workflow": "sepia"}, {"unknown_workflow"}),
-    "parameter out of range": (
-        photo(seed=3),
-        {"params": '{"scale": 9}'},
-        {"bad_parameter"},
-    ),
+def letter() -> bytes:
+    return b"Dear grandmother,\n" * 20
+
+
+def script() -> bytes:
+    return b"#!/usr/bin/env python3\nprint('hi')\n"
+
+
+def cut_jpeg() -> bytes:
+    return photo(400, 300, seed=1, kind="JPEG")[:-900]
+
+
+def too_large() -> bytes:
+    return photo(seed=5) + bytes(50_000_001)
+
+
+Case = tuple[Callable[[], bytes], dict[str, str], set[str]]
+CASES: dict[str, Case] = {
+    "zero bytes": (bytes, {}, {"empty_file"}),
+    "text named jpg": (letter, {}, {"unsupported_format"}),
+    "python script": (script, {}, {"unsupported_format"}),
+    "truncated jpeg": (cut_jpeg, {}, {"truncated", "decode_error"}),
+    "half a tiff": (half_a_tiff, {}, {"truncated", "decode_error"}),
+    "bomb": (bomb, {}, {"too_many_pixels"}),
+    "animated gif": (animation, {}, {"animated"}),
+    "unknown workflow": (photo, {"workflow": "sepia"}, {"unknown_workflow"}),
+    "parameter out of range": (photo, {"params": '{"scale": 9}'}, {"bad_parameter"}),
     "parameters not json": (
-        photo(seed=4),
+        photo,
         {"params": "{scale"},
         {"bad_metadata", "bad_parameter"},
     ),
-    "over the size limit": (photo(seed=5) + bytes(50_000_001), {}, {"too_large"}),
+    "over the size limit": (too_large, {}, {"too_large"}),
 }
+"""What makes the file, its metadata, and the codes that it may end with."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -83,7 +90,8 @@ def test_bad_input_ends_with_a_reason(client: Client, case: str) -> None:
     """`rejected`, or `failed` where only the full decode shows it; one reason in the
     bucket, one row in the log.
     """
-    data, metadata, codes = CASES[case]
+    made, metadata, codes = CASES[case]
+    data = made()
     key = f"bad/{case}.jpg"
     upload = upload_id(key, client.put(key, data, **metadata))
     reason = client.reason(upload)

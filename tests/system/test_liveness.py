@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
+from infra.local.state import Pids
 from shared.uploads import identity
 from tests.conftest import darkroom
 from tests.support.client import Client, photo
@@ -60,8 +60,9 @@ def test_a_stopped_process_is_noticed_and_restarted(
     """SIGSTOP: it lives, holds its connections and its messages, and hears no SIGTERM.
     Photos go on.
     """
-    before = processes(watched)[name]["pid"]
-    psutil.Process(before).send_signal(signal.SIGSTOP)
+    running = Pids(watched)
+    before = running.alive()[name]
+    before.send_signal(signal.SIGSTOP)
     key = f"{name}.png"
     upload = identity.upload_id(
         "uploads", key, client.put(key, photo(), workflow="fast")
@@ -69,7 +70,7 @@ def test_a_stopped_process_is_noticed_and_restarted(
     assert client.record(upload)["attempts"] <= 2
     assert client.row(upload, "success")["status"] == "success"
     eventually(
-        lambda: processes(watched).get(name, {"pid": before})["pid"] != before,
+        lambda: running.alive().get(name, before).pid != before.pid,
         f"another {name}",
         150,
     )

@@ -90,7 +90,7 @@ SAME = {
     "avif": saved(photo_like(30, 20), "AVIF"),
     "heic": HEIC,
     "heic of 10 bits": HEIC_OF_TEN_BITS,
-    "wide": saved(photo_like(1000, 1300), "PNG"),
+    "wide": saved(photo_like(1000, 1300), "PNG", compress_level=1),
 }
 
 

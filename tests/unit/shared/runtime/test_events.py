@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from shared.runtime.telemetry import EVENTS
@@ -38,14 +39,16 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-TREES = {path: ast.parse(path.read_bytes()) for path in FILES}
+@cache
+def trees() -> dict[Path, ast.AST]:
+    return {path: ast.parse(path.read_bytes()) for path in FILES}
 
 
 def test_every_event_that_is_logged_is_listed() -> None:
     """By its exact name."""
     names = {
         name
-        for tree in TREES.values()
+        for tree in trees().values()
         for name in logged(tree)
         if EVENT.fullmatch(name)
     }
@@ -55,8 +58,8 @@ def test_every_event_that_is_logged_is_listed() -> None:
 
 def test_every_event_that_is_listed_is_in_the_code() -> None:
     """A name that is put together from parts cannot be found by who reads a log."""
-    found = set(logged(TREES[TELEMETRY]))
-    for path, tree in TREES.items():
+    found = set(logged(trees()[TELEMETRY]))
+    for path, tree in trees().items():
         if path != TELEMETRY:
             found.update(texts(tree))
     assert EVENTS.keys() - found == set()

@@ -1,0 +1,54 @@
+"""The order of the test files where several workers share them: those that wait for
+servers lie between those that compute, and the longest begin first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent.parent
+WAITING = ("chaos", "system", "contract")
+"""The folders whose tests wait more than they compute."""
+LONGEST = (
+    "system/test_stuck_worker.py",
+    "system/test_stack.py",
+    "system/test_unreadable.py",
+    "system/test_servers.py",
+    "chaos/test_chaos.py",
+    "system/test_liveness.py",
+    "contract/test_broker_leaders.py",
+    "system/test_two_releases.py",
+    "system/test_offers.py",
+    "system/test_refused_keys.py",
+    "contract/test_broker_half_open.py",
+    "contract/test_broker_faults.py",
+    "contract/test_webhooks.py",
+)
+"""Files of more than a minute. One that began last would run alone."""
+
+
+def beside_each_other(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """All of `items`, each file's together and in their own order."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = sorted(filter(_waits, files), key=_rank)
+    computing = [path for path in files if not _waits(path)]
+    pairs = zip_longest(waiting, computing)
+    ordered = [path for path in chain.from_iterable(pairs) if path]
+    return list(chain.from_iterable(files[path] for path in ordered))
+
+
+def _waits(path: Path) -> bool:
+    return path.relative_to(TESTS).parts[0] in WAITING
+
+
+def _rank(path: Path) -> tuple[int, int]:
+    """The longest first, then folder by folder."""
+    name = path.relative_to(TESTS)
+    longest = LONGEST.index(str(name)) if str(name) in LONGEST else len(LONGEST)
+    return longest, WAITING.index(name.parts[0])
