@@ -44,6 +44,8 @@ COMMANDS = {
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
     ),
     "jobs": Entry("The jobs of albums and archives, and how far they are.", "jobs"),
+    "export": Entry("Write a job's results as a tree, album or bag.", "export"),
+    "verify": Entry("Compare an export, or any bag, with its checksums.", "verify"),
     "tasks": Entry("The latest rows of the audit log.", "tasks"),
     "task": Entry("One task: its rows and its events.", "tasks"),
     "workflows": Entry("The workflows and their parameters.", "config"),

@@ -40,9 +40,8 @@ _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNO
 slow, or make no text.
 """
 
-READ = frozenset(
-    {"workflow", "params", "user", "priority", "callback", "filename", "ingest"}
-)
+READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
+"""Metadata that a ticket's signature covers, whoever sends the upload."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,13 @@ def filename(metadata: Mapping[str, str]) -> str | None:
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
 
 
-def ingest(metadata: Mapping[str, str]) -> IngestRef | None:
-    """Which item of a job of an album or archive the upload is, where it names one."""
+def ingest(key: str, metadata: Mapping[str, str]) -> IngestRef | None:
+    """Which item of a job of an album or archive the upload is, where it names one.
+
+    Uploads by ticket are none: their signature does not cover what names the item.
+    """
+    if _OWNED.match(key):
+        return None
     return ingests.ref_of(_value(metadata, "ingest"))
 
 

@@ -120,9 +120,9 @@ def _sort(found: Inventory, member: Member) -> None:
         )
     if member.path.endswith(METADATA):
         found.manifest = manifest.parse(read(member, manifest.MOST_BYTES), member.path)
-    elif _is_list(path):
+    elif is_list(member.path):
         _add_list(
-            found, member.path, read(member, MOST_LIST_BYTES), _base_of_list(path)
+            found, member.path, read(member, MOST_LIST_BYTES), base_of_list(member.path)
         )
     elif suffix in PHOTO_SUFFIXES:
         found.photos[member.path] = member.size
@@ -130,16 +130,18 @@ def _sort(found: Inventory, member: Member) -> None:
         found.skipped[member.path] = _why_skipped(suffix)
 
 
-def _is_list(path: PurePosixPath) -> bool:
-    is_of_bag = path.name.startswith("manifest-") and path.suffix == ".txt"
+def is_list(name: str) -> bool:
+    """Whether a file is a list of checksums, by its name."""
+    path = PurePosixPath(name)
+    is_of_bag = "manifest-" in path.name and path.suffix == ".txt"
     return is_of_bag or path.suffix.lower() in LIST_SUFFIXES
 
 
-def _base_of_list(path: PurePosixPath) -> str:
+def base_of_list(name: str) -> str:
     """Where the paths of a list begin: at its folder, in Archivematica's transfers at
     the folder above it.
     """
-    folder = path.parent
+    folder = PurePosixPath(name).parent
     if folder.name == "metadata":
         folder = folder.parent
     return "" if folder == PurePosixPath() else f"{folder}/"

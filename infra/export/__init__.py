@@ -1,0 +1,1 @@
+"""Results on their way out: names, folders and ZIP files, bags, and PREMIS events."""

@@ -1,0 +1,55 @@
+"""Bags by RFC 8493: what makes a folder of files one that proves itself."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from infra.export.sinks import Sink, Written
+from shared import __version__
+
+PAYLOAD = "data/"
+ALGORITHMS = ("sha256", "sha512")
+
+
+def write_tags(sink: Sink, name: str, day: date) -> None:
+    """Write the tag files of a bag whose payload has been written."""
+    payload = {
+        path: file for path, file in sink.written.items() if path.startswith(PAYLOAD)
+    }
+    size = sum(file.size for file in payload.values())
+    _write(
+        sink, "bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+    )
+    info = {
+        "External-Identifier": name,
+        "Bag-Software-Agent": f"Darkroom {__version__}",
+        "Bagging-Date": day.isoformat(),
+        "Payload-Oxum": f"{size}.{len(payload)}",
+    }
+    _write(
+        sink,
+        "bag-info.txt",
+        "".join(f"{key}: {_line(value)}\n" for key, value in info.items()),
+    )
+    for algorithm in ALGORITHMS:
+        _write(sink, f"manifest-{algorithm}.txt", manifest(payload, algorithm))
+    tags = {path: file for path, file in sink.written.items() if path not in payload}
+    for algorithm in ALGORITHMS:
+        _write(sink, f"tagmanifest-{algorithm}.txt", manifest(tags, algorithm))
+
+
+def manifest(files: dict[str, Written], algorithm: str) -> str:
+    """Lines `DIGEST  PATH` in the order of the paths. Our names hold neither line ends
+    nor percent signs, which would have to be escaped.
+    """
+    return "".join(
+        f"{getattr(file, algorithm)}  {path}\n" for path, file in sorted(files.items())
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _write(sink: Sink, path: str, text: str) -> None:
+    sink.write(path, [text.encode()])

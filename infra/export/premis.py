@@ -1,0 +1,246 @@
+"""PREMIS 3: what was done to each photo, in the words of archives.
+
+An original and a result are objects, each step is an event, the software and each
+model are agents; the result derives from the original. Terms are those of the Library of
+Congress: https://id.loc.gov/vocabulary/preservation.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from uuid import NAMESPACE_URL, uuid5
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from shared.uploads.documents import Record, StepTime
+
+NAMESPACE = "http://www.loc.gov/premis/v3"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+SCHEMA = f"{NAMESPACE} https://www.loc.gov/standards/premis/premis.xsd"
+VOCABULARY = "http://id.loc.gov/vocabulary/preservation"
+PRONOM = {
+    "JPEG": ("JPEG File Interchange Format", "fmt/43"),
+    "PNG": ("Portable Network Graphics", "fmt/13"),
+    "TIFF": ("Tagged Image File Format", "fmt/353"),
+    "WEBP": ("WebP", "fmt/567"),
+    "BMP": ("Windows Bitmap", "fmt/116"),
+    "GIF": ("Graphics Interchange Format", "fmt/4"),
+    "HEIC": ("High Efficiency Image File Format", "fmt/1101"),
+    "AVIF": ("AV1 Image File Format", "fmt/1828"),
+}
+
+ElementTree.register_namespace("premis", NAMESPACE)
+ElementTree.register_namespace("xsi", XSI)
+
+
+def document(restored: Iterable[tuple[Record, str, str]]) -> bytes:
+    """The XML of records, each with the paths of its original and its result."""
+    found = list(restored)
+    root = Element(
+        _tag("premis"), {"version": "3.0", f"{{{XSI}}}schemaLocation": SCHEMA}
+    )
+    # The schema wants all objects first, then all events, then all agents.
+    for record, original, result in found:
+        root.append(_original(record, original))
+        root.append(_result(record, result))
+    for record, _, _ in found:
+        root.extend(_events(record))
+    agents: dict[str, Element] = {}
+    for record, _, _ in found:
+        agents.update(_agents(record))
+    root.extend(agents.values())
+    ElementTree.indent(root)
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def _original(record: Record, path: str) -> Element:
+    source = record.source
+    found = _object(record.upload_id, source.width, source.height)
+    characteristics = _characteristics(
+        source.sha256 or "", source.bytes, source.format or ""
+    )
+    found.append(characteristics)
+    _text(found, "originalName", path)
+    _link_events(found, record)
+    return found
+
+
+def _result(record: Record, path: str) -> Element:
+    found = _object(record.task_id, record.width, record.height)
+    found.append(_characteristics(record.result_sha256, record.result_bytes, "PNG"))
+    _text(found, "originalName", path)
+    relationship = _child(found, "relationship")
+    _term(relationship, "relationshipType", "relationshipType", "der", "derivation")
+    _term(
+        relationship, "relationshipSubType", "relationshipSubType", "hss", "has source"
+    )
+    related = _child(relationship, "relatedObjectIdentifier")
+    _text(related, "relatedObjectIdentifierType", "UUID")
+    _text(related, "relatedObjectIdentifierValue", record.upload_id)
+    for event in _event_ids(record):
+        related = _child(relationship, "relatedEventIdentifier")
+        _text(related, "relatedEventIdentifierType", "UUID")
+        _text(related, "relatedEventIdentifierValue", event)
+    _link_events(found, record)
+    return found
+
+
+def _object(identifier: str, width: int | None, height: int | None) -> Element:
+    found = Element(_tag("object"), {f"{{{XSI}}}type": "premis:file"})
+    _identifier(found, "objectIdentifier", "UUID", identifier)
+    for name, value in (("image width", width), ("image height", height)):
+        if value is not None:
+            properties = _child(found, "significantProperties")
+            _text(properties, "significantPropertiesType", name)
+            _text(properties, "significantPropertiesValue", str(value))
+    return found
+
+
+def _characteristics(sha256: str, size: int, kind: str) -> Element:
+    found = Element(_tag("objectCharacteristics"))
+    fixity = _child(found, "fixity")
+    _term(
+        fixity,
+        "messageDigestAlgorithm",
+        "cryptographicHashFunctions",
+        "sha256",
+        "SHA-256",
+    )
+    _text(fixity, "messageDigest", sha256)
+    _text(found, "size", str(size))
+    name, key = PRONOM.get(kind.upper(), (kind or "unknown", ""))
+    described = _child(found, "format")
+    _text(_child(described, "formatDesignation"), "formatName", name)
+    if key:
+        registry = _child(described, "formatRegistry")
+        _text(registry, "formatRegistryName", "PRONOM")
+        _text(registry, "formatRegistryKey", key)
+    return found
+
+
+def _events(record: Record) -> Iterator[Element]:
+    models = {model.name: model.sha256 for model in record.models}
+    for step, identifier in zip(record.steps, _event_ids(record), strict=False):
+        yield _event(
+            record,
+            identifier,
+            "mod",
+            "modification",
+            _detail(step),
+            models.get(step.model or ""),
+        )
+    whole = {
+        "workflow": record.workflow.name,
+        "version": record.workflow.version,
+        "signature": record.workflow.signature,
+        "params": record.workflow.params,
+        "engine": record.engine,
+        "device": record.device,
+    }
+    detail = json.dumps(whole, ensure_ascii=False)
+    yield _event(record, _event_ids(record)[-1], "cre", "creation", detail, None)
+
+
+def _detail(step: StepTime) -> str:
+    found = {"step": step.step, "model": step.model, "seconds": step.seconds}
+    return json.dumps({**found, **step.detail}, ensure_ascii=False)
+
+
+def _event(
+    record: Record,
+    identifier: str,
+    term: str,
+    name: str,
+    detail: str,
+    model: str | None,
+) -> Element:
+    event = Element(_tag("event"))
+    _identifier(event, "eventIdentifier", "UUID", identifier)
+    _term(event, "eventType", "eventType", term, name)
+    _text(event, "eventDateTime", record.finished_at.isoformat())
+    _text(_child(event, "eventDetailInformation"), "eventDetail", detail)
+    outcome = _child(event, "eventOutcomeInformation")
+    _term(outcome, "eventOutcome", "eventOutcome", "suc", "success")
+    if term == "cre" and record.notes:
+        noted = _child(outcome, "eventOutcomeDetail")
+        _text(noted, "eventOutcomeDetailNote", "; ".join(record.notes))
+    agents = [("Darkroom", record.software)]
+    if model:
+        agents.append(("SHA-256", model))
+    for kind, value in agents:
+        linked = _child(event, "linkingAgentIdentifier")
+        _text(linked, "linkingAgentIdentifierType", kind)
+        _text(linked, "linkingAgentIdentifierValue", value)
+    for value, term_, role in (
+        (record.upload_id, "sou", "source"),
+        (record.task_id, "out", "outcome"),
+    ):
+        linked = _child(event, "linkingObjectIdentifier")
+        _text(linked, "linkingObjectIdentifierType", "UUID")
+        _text(linked, "linkingObjectIdentifierValue", value)
+        _term(linked, "linkingObjectRole", "eventRelatedObjectRole", term_, role)
+    return event
+
+
+def _agents(record: Record) -> Iterator[tuple[str, Element]]:
+    yield record.software, _agent("Darkroom", record.software, "Darkroom")
+    for model in record.models:
+        yield model.sha256, _agent("SHA-256", model.sha256, model.name)
+
+
+def _agent(kind: str, value: str, name: str) -> Element:
+    found = Element(_tag("agent"))
+    _identifier(found, "agentIdentifier", kind, value)
+    _text(found, "agentName", name)
+    _term(found, "agentType", "agentType", "sof", "software")
+    return found
+
+
+def _event_ids(record: Record) -> list[str]:
+    """One a step, and one for the whole; the same whenever they are written."""
+    numbers = range(len(record.steps) + 1)
+    return [
+        str(uuid5(NAMESPACE_URL, f"urn:uuid:{record.task_id}#event-{number}"))
+        for number in numbers
+    ]
+
+
+def _link_events(found: Element, record: Record) -> None:
+    for event in _event_ids(record):
+        linked = _child(found, "linkingEventIdentifier")
+        _text(linked, "linkingEventIdentifierType", "UUID")
+        _text(linked, "linkingEventIdentifierValue", event)
+
+
+def _identifier(parent: Element, name: str, kind: str, value: str) -> None:
+    found = _child(parent, name)
+    _text(found, f"{name}Type", kind)
+    _text(found, f"{name}Value", value)
+
+
+def _term(parent: Element, name: str, list_: str, term: str, text: str) -> None:
+    """A word of one of the Library of Congress' lists."""
+    found = _child(parent, name)
+    found.text = text
+    found.set("authority", list_)
+    found.set("authorityURI", f"{VOCABULARY}/{list_}")
+    found.set("valueURI", f"{VOCABULARY}/{list_}/{term}")
+
+
+def _text(parent: Element, name: str, text: str) -> None:
+    _child(parent, name).text = _of_xml(text)
+
+
+def _of_xml(text: str) -> str:
+    """The text without characters that XML cannot hold."""
+    return "".join(char if char >= " " or char in "\t\n" else "\ufffd" for char in text)
+
+
+def _child(parent: Element, name: str) -> Element:
+    return ElementTree.SubElement(parent, _tag(name))
+
+
+def _tag(name: str) -> str:
+    return f"{{{NAMESPACE}}}{name}"

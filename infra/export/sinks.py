@@ -1,0 +1,112 @@
+"""Where an export is written: a folder, or one ZIP file; whole files, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of an export."""
+
+    size: int
+    sha256: str
+    sha512: str
+
+
+class Sink(Protocol):
+    """Takes the files of an export, and remembers their checksums by path."""
+
+    written: dict[str, Written]
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        """Write a file. What raises while the chunks come leaves no file."""
+
+
+class FolderSink:
+    """A folder, which is empty or new: nothing is written over."""
+
+    def __init__(self, place: Path) -> None:
+        self.written: dict[str, Written] = {}
+        self._place = place
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        file = self._place / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.part")
+        sums = _Sums()
+        try:
+            with part.open("wb") as out:
+                for chunk in sums.of(chunks):
+                    out.write(chunk)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+        self.written[path] = sums.written()
+        return self.written[path]
+
+
+class ZipSink:
+    """A ZIP file without compression: photographs are compressed already."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.written: dict[str, Written] = {}
+        self._archive = archive
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        sums = _Sums()
+        # A source that breaks off breaks the archive off, too: the file of a ZIP file
+        # cannot be taken back.
+        with self._archive.open(path, "w", force_zip64=True) as out:
+            for chunk in sums.of(chunks):
+                out.write(chunk)
+        self.written[path] = sums.written()
+        return self.written[path]
+
+
+@contextmanager
+def opened(place: Path) -> Iterator[Sink]:
+    """The sink at a place; a ZIP file appears when it is whole.
+
+    Raises `SettingsError` where something is there already.
+    """
+    if place.suffix.lower() == ".zip":
+        if place.exists():
+            raise SettingsError(f"{place} is there already; name another file")
+        part = place.with_name(f"{place.name}.part")
+        try:
+            with zipfile.ZipFile(part, "w") as archive:
+                yield ZipSink(archive)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+        return
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise SettingsError(f"{place} is there already and not empty; name another one")
+    place.mkdir(parents=True, exist_ok=True)
+    yield FolderSink(place)
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._sha512 = hashlib.sha512()
+
+    def of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._size += len(chunk)
+            self._sha256.update(chunk)
+            self._sha512.update(chunk)
+            yield chunk
+
+    def written(self) -> Written:
+        return Written(self._size, self._sha256.hexdigest(), self._sha512.hexdigest())

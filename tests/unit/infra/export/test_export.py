@@ -1,0 +1,234 @@
+"""What goes out: names, layouts, bags and events."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from infra.export import premis, sinks
+from infra.export.layouts import Export, Layout
+from infra.export.names import Names, safe_path
+from infra.export.verify import verified
+from infra.ingest import sources
+from infra.ingest.progress import ItemState
+from infra.uploads import Upload
+from shared.errors import Code, SettingsError
+from shared.runtime.settings import Settings
+from shared.uploads.documents import ModelRef, StepTime
+from shared.uploads.ingests import IngestItem
+from shared.uploads.outcome import outcome_of
+from tests.support.reconcile_world import Town
+from tests.support.records import record_of
+
+DAY = date(2026, 11, 30)
+PREMIS = "{http://www.loc.gov/premis/v3}"
+
+
+def test_names_are_taken_by_every_system() -> None:
+    assert safe_path("a/b: 50%?.jpg") == "a/b_ 50__.jpg"
+    assert safe_path("con.jpg/nul/x. .png ") == "_con.jpg/_nul/x. .png"
+    assert len(safe_path("祖" * 200 + ".jpg").encode()) <= 200
+    assert safe_path("祖" * 200 + ".jpg").endswith("祖.jpg")
+
+
+def test_every_photo_has_a_name_of_its_own() -> None:
+    """Two originals with one stem, two that differ in case, two forms of one letter."""
+    names = Names()
+    given = [
+        names.name_for(path, ".png")
+        for path in ("1/a.tif", "1/a.jpg", "1/A.jpg", "2/a.jpg", "e\u0301.jpg", "é.jpg")
+    ]
+    assert given == [
+        "1/a.png",
+        "1/a.jpg.png",
+        "1/A.jpg (2).png",
+        "2/a.png",
+        "é.png",
+        "é.jpg.png",
+    ]
+
+
+class Job:
+    """A job of four photos: two and a twin restored, one that failed."""
+
+    def __init__(self) -> None:
+        self.town = Town()
+        self.store: Any = self.town.store
+        self.settings = Settings()
+        self.states = [
+            self.restored(1, "objects/1931/a.jpg"),
+            self.restored(2, "objects/1945/a.jpg"),
+            self.restored(2, "objects/1945/twin.jpg"),
+            ItemState(
+                IngestItem(item=3, path="objects/b.jpg", words={"dc.title": "Grandpa"}),
+                "unsent",
+                code=Code.CHECKSUM_MISMATCH,
+                detail="differs",
+            ),
+        ]
+
+    def restored(self, number: int, path: str) -> ItemState:
+        upload_id = self.town.upload(f"{number}.png")
+        receipt = self.town.receipt(upload_id)
+        record = record_of(
+            receipt,
+            receipt.decided_at,
+            steps=[StepTime(step="upscale", seconds=1, model="fast")],
+            models=[ModelRef(name="fast", sha256="cd" * 32)],
+        )
+        self.store.put("results", record.result_key, b"result", "image/png")
+        upload = Upload(receipt.upload_id, receipt, outcome_of(receipt, record, None))
+        item = IngestItem(
+            item=number, path=path, upload_id=receipt.upload_id, words={"dc.title": "="}
+        )
+        return ItemState(item, "restored", upload)
+
+    def export(self, out: Path, layout: Layout, **options: bool) -> None:
+        with sinks.opened(out) as sink:
+            wanted = {"with_originals": False, **options}
+            export = Export(self.store, self.settings, sink, layout, **wanted)
+            for state in self.states:
+                export.add(state)
+            export.finish("album", DAY)
+
+
+@pytest.fixture
+def job() -> Job:
+    return Job()
+
+
+def files_of(place: Path) -> set[str]:
+    return {
+        path.relative_to(place).as_posix()
+        for path in place.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_the_same_tree_comes_out(job: Job, tmp_path: Path) -> None:
+    job.export(tmp_path / "out", "tree")
+    assert files_of(tmp_path / "out") == {
+        "objects/1931/a.png",
+        "objects/1945/a.png",
+        "objects/1945/twin.png",
+        "manifest.csv",
+        "failed.csv",
+        "checksums.sha256",
+    }
+    rows = rows_of(tmp_path / "out" / "manifest.csv")
+    assert [row["status"] for row in rows] == ["restored"] * 3 + ["unsent"]
+    (failed,) = rows_of(tmp_path / "out" / "failed.csv")
+    assert failed == {
+        "dc.title": "Grandpa",
+        "filename": "objects/b.jpg",
+        "error_code": "checksum_mismatch",
+        "error_detail": "differs",
+    }
+
+
+def test_an_album_has_the_original_beside_the_result(job: Job, tmp_path: Path) -> None:
+    job.export(tmp_path / "out", "album")
+    assert {"objects/1931/a.jpg", "objects/1931/a (restored).png"} <= files_of(
+        tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize("layout", ["tree", "album", "bag", "archivematica"])
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_every_export_proves_itself(
+    job: Job, tmp_path: Path, layout: Layout, suffix: str
+) -> None:
+    """And no longer, once a byte of it has changed or a file is gone."""
+    out = tmp_path / f"out{suffix}"
+    job.export(out, layout)
+    found = verified(sources.opened(out))
+    assert found.files >= 4
+    assert not found.faults
+    if suffix:
+        out.write_bytes(out.read_bytes().replace(b"result", b"resulT", 1))
+    else:
+        (result,) = out.rglob("1931/a*.png")
+        result.write_bytes(b"resulT")
+        (gone,) = out.rglob("1945/a*.png")
+        gone.unlink()
+    faults = {fault.code for fault in verified(sources.opened(out)).faults}
+    assert faults <= {"checksum_mismatch", "missing_in_source", "source_unreadable"}
+    assert faults
+
+
+def test_a_bag_has_everything_that_its_standard_asks_for(
+    job: Job, tmp_path: Path
+) -> None:
+    job.export(tmp_path / "bag", "bag")
+    files = files_of(tmp_path / "bag")
+    tags = {
+        "bagit.txt",
+        "bag-info.txt",
+        *(
+            f"{kind}-{sum_}.txt"
+            for kind in ("manifest", "tagmanifest")
+            for sum_ in ("sha256", "sha512")
+        ),
+    }
+    assert {file for file in files if not file.startswith("data/")} == tags
+    assert "data/objects/manualNormalization/access/1931/a.png" in files
+    assert "data/objects/1931/a.jpg" in files
+    payload = {file for file in files if file.startswith("data/")}
+    listed = (tmp_path / "bag" / "manifest-sha512.txt").read_text().splitlines()
+    assert {line.partition("  ")[2] for line in listed} == payload
+    info = (tmp_path / "bag" / "bag-info.txt").read_text()
+    size = sum((tmp_path / "bag" / file).stat().st_size for file in payload)
+    assert f"Payload-Oxum: {size}.{len(payload)}\n" in info
+
+
+def test_nothing_is_written_over(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    (tmp_path / "out.zip").touch()
+    for place in (tmp_path / "out", tmp_path / "out.zip"):
+        with pytest.raises(SettingsError, match="is there already"):
+            job.export(place, "tree")
+
+
+def test_an_export_that_breaks_off_leaves_no_archive(job: Job, tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield b"x"
+        raise OSError
+
+    with pytest.raises(OSError), sinks.opened(tmp_path / "out.zip") as sink:  # noqa: PT011 - as raised above
+        sink.write("a.png", broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_step_is_an_event_of_both_files(job: Job) -> None:
+    """Every link in the document leads to something in it."""
+    records = [
+        (record, "a.jpg", "b.png")
+        for state in job.states[:2]
+        if (record := state.record)
+    ]
+    root = ElementTree.fromstring(premis.document(records))
+    events = [found.text for found in root.iter(f"{PREMIS}eventIdentifierValue")]
+    assert len(events) == sum(len(record.steps) + 1 for record, _, _ in records)
+    known = {
+        kind: {found.text for found in root.iter(f"{PREMIS}{kind}IdentifierValue")}
+        for kind in ("event", "agent", "object")
+    }
+    for kind, ids in known.items():
+        title = kind.capitalize()
+        linked = {
+            found.text for found in root.iter(f"{PREMIS}linking{title}IdentifierValue")
+        }
+        assert linked <= ids
+        assert linked
+    again = premis.document(records)
+    assert again == premis.document(records)
