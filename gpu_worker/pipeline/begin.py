@@ -1,14 +1,23 @@
-"""Delivery → job: read the receipt, claim the task, and see whether it has ended."""
+"""Delivery → job: read the receipt, claim the task, and see whether it has ended.
+
+The message names a receipt and says nothing else that is relied on: who writes to the
+broker cannot have another photo restored, and what a receipt says by now counts, not
+what it said when the message was sent. Three requests in series: receipt, claim, and
+reason, record and original beside each other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakSet
 
+from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.prepare import fetch
 from shared.broker.consumer import Delivery
 from shared.errors import Code, ObjectRefused, PermanentError
 from shared.runtime.failpoints import passing
@@ -71,6 +80,8 @@ class Begin:
             return None
         passing("worker.after_claim")
         job = Job(delivery, task, receipt, claim, self._ctx.clock.now())
+        # Beside the look whether it is over, which it almost never is.
+        job.original = Asked(partial(fetch, self._ctx.store, receipt.source))
         return None if self._is_over(job) else job
 
     def _receipt(self, task: RestoreTask) -> Receipt:
@@ -122,12 +133,13 @@ class Begin:
 
     def _outcome(self, receipt: Receipt, task_id: str) -> Outcome | None:
         uploads = self._ctx.uploads
+        asked = Asked(partial(uploads.record_if_any, task_id))
         reason = uploads.reason_of(receipt.ref)
         outcome = outcome_of(receipt, None, reason)
         # Whatever the record says: a worker that wrote one may be about to delete it.
         if outcome and outcome.is_withdrawn:
             return outcome
-        record = uploads.record_if_any(task_id)
+        record = asked.answer()
         if record and self._is_void(record):
             uploads.delete_results(task_id)
             record = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gpu_worker.photo import Photo
+from gpu_worker.pipeline.beside import Asked
 from gpu_worker.restore import Restored
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
@@ -21,6 +22,7 @@ class Job:
     """What the stages hand on. Only the stage that has the job touches it; its lease is
     renewed beside it, under `lock`, until the job has `ended`.
 
+    `original`: the upload's bytes, on their way from the store.
     `busy_s`: time that stages spent on it so far; between two stages it waits.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
     last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
@@ -33,6 +35,7 @@ class Job:
     receipt: Receipt
     claim: Claim
     started_at: datetime
+    original: Asked[bytearray] | None = None
     busy_s: float = 0.0
     workflow: ResolvedWorkflow | None = None
     photo: Photo | None = None

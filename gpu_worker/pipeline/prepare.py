@@ -1,4 +1,4 @@
-"""Claimed job → decoded photo: fetch, verify and decode what was uploaded."""
+"""Claimed job → decoded photo: decode what was uploaded, once it is there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Prepare:
         decoder: codec.Decoder,
         check: Callable[[ResolvedWorkflow], None] = lambda _: None,
     ) -> None:
-        self._ctx = ctx
+        self._settings = ctx.settings
+        self._publisher = ctx.publisher
         self._decoder = decoder
         self._check = check
 
@@ -50,18 +51,22 @@ class Prepare:
         job.workflow = resolve(job.receipt.workflow)
         self._check(job.workflow)
         self._publish_processing(job)
-        data = fetch(self._ctx.store, job.receipt.source)
+        assert job.original is not None
+        data = job.original.answer()
+        job.original = (
+            None  # the bytes are needed no longer than until they are decoded
+        )
         passing("worker.after_fetch")
         photo = self._decode(data, job.receipt.source)
         spec = job.receipt.preview
         if spec is not None:
-            photo = preview_region(photo, spec, self._ctx.settings)
+            photo = preview_region(photo, spec, self._settings)
         job.photo = photo
 
     def _publish_processing(self, job: Job) -> None:
         receipt = job.receipt
         event = events.of_processing(receipt, job.claim.attempt, job.started_at)
-        events.publish_event(self._ctx.publisher, event, receipt)
+        events.publish_event(self._publisher, event, receipt)
 
     def _decode(self, data: bytearray, source: Source) -> Photo:
         expected_pixels = None

@@ -1,14 +1,16 @@
-"""Restored photo → stored result: encode, preview, result, record, in that order. The
-record commits.
+"""Restored photo → stored result: preview and result, beside each other, then the
+record, which commits.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
 from gpu_worker import codec
+from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.outcome import Outcomes
@@ -85,29 +87,46 @@ class StoreResult:
             scratch.disk(self._settings),
             _SpoolFile(max_size=SPOOL_BYTES, dir=folder) as file,
         ):
-            written = self._encode(job, file)
-            seconds = round(self._now_s() - began_s, 4)
-            job.steps.append(StepTime(step="encode", seconds=seconds))
-            earlier = self._store(job, file, written)
+            preview = self._store_preview(job)
+            try:
+                written = self._encode(job, file)
+                seconds = round(self._now_s() - began_s, 4)
+                job.steps.append(StepTime(step="encode", seconds=seconds))
+                earlier = self._store(job, file, written)
+            finally:
+                # Whatever becomes of this attempt: a preview that came later would
+                # outlive the results of a photo that is erased.
+                preview.wait()
+        preview.answer()
         return written, earlier
 
-    def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
-        """Write the PNG into `file`, and the preview into the bucket. The preview is
-        made of the same pixels before they are labelled.
+    def _store_preview(self, job: Job) -> Asked[ObjectInfo]:
+        """Make the preview, and have it stored beside what follows. It is made of the
+        pixels before they are labelled.
         """
         assert job.restored is not None
+        photo = job.restored.photo
+        preview = codec.preview(photo, self._settings, self._text(job), self._decoder)
+        key = keys.preview(job.task_id)
+        put = self._objects.put
+        return Asked(partial(put, self._bucket, key, preview, "image/webp"))
+
+    def _text(self, job: Job) -> dict[str, str]:
+        """What the files say of themselves."""
+        assert job.restored is not None
         assert job.workflow is not None
+        producer = self._settings.label_producer
+        words = job.restored.photo.meta.captions
+        return codec.texts(job.task_id, job.workflow, producer, words)
+
+    def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
+        """Write the PNG into `file`."""
+        assert job.restored is not None
         settings = self._settings
         photo = job.restored.photo
-        producer = settings.label_producer
-        words = photo.meta.captions
-        text = codec.texts(job.task_id, job.workflow, producer, words)
-        preview = codec.preview(photo, settings, text, self._decoder)
-        key = keys.preview(job.task_id)
-        self._objects.put(self._bucket, key, preview, "image/webp")
         if settings.label_result:
             codec.stamp(photo, settings.label_text)
-        return codec.write_png(photo, file, text, settings.png_level)
+        return codec.write_png(photo, file, self._text(job), settings.png_level)
 
     def _store(
         self, job: Job, file: IO[bytes], written: codec.Written

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import pytest
 
+from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.prepare import fetch
 from shared.errors import Code, PermanentError
 from shared.uploads import keys
 from tests.support.upload_world import photo
@@ -95,6 +97,7 @@ def test_an_erased_original_is_no_missing_source(rig: WorkerRig) -> None:
     """The worker that looks for it finds the erasure, and adds nothing to it."""
     job = rig.begin()
     rig.erase()
+    job.original = Asked(lambda: fetch(rig.world.store, rig.receipt.source))
     with pytest.raises(PermanentError) as caught:
         rig.prepare(job)
     rig.fail(job, caught.value)
