@@ -18,7 +18,6 @@ from gpu_worker.pipeline.announcer import Announcer
 from gpu_worker.pipeline.device_metrics import DeviceLoad
 from gpu_worker.pipeline.idle import IdleUnloader
 from gpu_worker.pipeline.pipeline import Pipeline
-from gpu_worker.pipeline.stages import STAGES
 from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
@@ -29,8 +28,6 @@ from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
 from shared.s3.store import S3Store
 
-PREFETCH = 3
-"""One photo a stage. More would only be held back from other workers."""
 SWITCH_S = 0.0005
 """Inference returns to Python after every layer; at Python's own 5 ms it would wait
 that long for another stage.
@@ -53,7 +50,8 @@ class Worker:
         pulses = self.pipeline.pulses
         self._consumer = Consumer(
             settings,
-            dict.fromkeys(topology.RESTORE, PREFETCH),
+            # More would only be held back from other workers.
+            dict.fromkeys(topology.RESTORE, self.pipeline.lanes.most_photos),
             self.pipeline.inbox.put,
             is_alive=lambda: not pulses.stuck(),
         )
@@ -61,7 +59,7 @@ class Worker:
         self.heartbeat = Heartbeat(
             settings,
             {"consumer": self._consumer.stuck_s, **pulses.parts()},
-            dict.fromkeys(STAGES, settings.stall_s),
+            pulses.limits_s(),
         )
         self._announcer = Announcer(
             store,

@@ -3,6 +3,7 @@ preview as WebP, and both are labelled.
 """
 
 from gpu_worker.codec.decode import Limits, decode
+from gpu_worker.codec.decoders import Decoders
 from gpu_worker.codec.labels import texts
 from gpu_worker.codec.png import Written, write_png
 from gpu_worker.codec.preview import preview
@@ -11,6 +12,7 @@ from gpu_worker.codec.watermark import check_label, stamp
 
 __all__ = [
     "Decoder",
+    "Decoders",
     "Limits",
     "Written",
     "check_label",

@@ -42,7 +42,7 @@ class Later:
 
 
 class Begin:
-    """Claims tasks, one photo ahead of the device. `wait_for_room` blocks until the
+    """Claims tasks, ahead of the device. `wait_for_room` blocks until the
     photo may be in flight; False: the worker leaves.
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gpu_worker.pipeline.job import Job
 from shared import workflows
@@ -23,6 +25,8 @@ class InFlight:
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._jobs: dict[int, Job] = {}
+        self._held_px: dict[int, int] = {}
+        self._turn = threading.Lock()
         self._changed = threading.Condition()
 
     def jobs(self) -> list[Job]:
@@ -38,25 +42,39 @@ class InFlight:
             del self._jobs[id(job)]
             self._changed.notify_all()
 
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """In this block a thread begins one photo: until its end, the room that it
+        waited for is nobody else's.
+        """
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held_px.pop(threading.get_ident(), None)
+                self._changed.notify_all()
+
     def wait_for_room(self, receipt: Receipt, leaving: threading.Event) -> bool:
         """Wait until this photo may be begun, too. False: `leaving` was set first.
 
-        One thread waits, so no photo overtakes another: a big one has its turn when
-        those in flight are done.
+        One thread waits for room, and others for their turn to, so no photo overtakes
+        another: a big one has its turn when those in flight are done.
         """
         wanted = pixels(receipt)
-        with own().waiting(), self._changed:
+        with own().waiting(), self._turn, self._changed:
             while not self._has_room(wanted):
                 if leaving.is_set():
                     return False
                 self._changed.wait(POLL_S)
+            self._held_px[threading.get_ident()] = wanted
             return True
 
     def _has_room(self, wanted: int) -> bool:
-        if not self._jobs:
+        if not self._jobs and not self._held_px:
             return True
         begun = sum(pixels(job.receipt) for job in self._jobs.values())
-        return begun + wanted <= self._max_pixels
+        held = sum(self._held_px.values())
+        return begun + held + wanted <= self._max_pixels
 
 
 def pixels(receipt: Receipt) -> int:

@@ -14,6 +14,7 @@ from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Drain, Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
 from gpu_worker.pipeline.inbox import Inbox
+from gpu_worker.pipeline.lanes import Lanes
 from gpu_worker.pipeline.lease_renewal import LeaseRenewer
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.prepare import Prepare
@@ -46,8 +47,9 @@ class Pipeline:
     ) -> None:
         self.shutdown = Shutdown()
         self.inbox = Inbox(clock)
+        self.lanes = Lanes.of(settings, engine.device)
         self.in_flight = InFlight(settings.max_pixels_in_hand)
-        self.pulses = StagePulses(clock, settings.stall_s)
+        self.pulses = StagePulses(clock, settings.stall_s, self.lanes)
         worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         retrying_publisher = RetryingPublisher(publisher, self.shutdown.forced)
 
@@ -61,7 +63,12 @@ class Pipeline:
         self.stages = self._stages(engine)
         self.runner = StageRunner(self.ctx, self.outcomes, self.in_flight, self.inbox)
         self.loops = StageLoops(
-            self.stages, self.runner, self.inbox, self.in_flight, self.shutdown
+            self.stages,
+            self.runner,
+            self.inbox,
+            self.in_flight,
+            self.shutdown,
+            self.lanes,
         )
         self._drain = Drain(self.ctx, self.outcomes, self.in_flight, self.shutdown)
         # With circuits of its own: whatever the stages wait for, leases are renewed.
@@ -87,13 +94,13 @@ class Pipeline:
             self.pulses,
             consumer_quiet_s,
             renew_leases=lambda: self._renewer.renew(self.in_flight.jobs()),
-            release_others=lambda stage: self._drain.release(self.runner.job_in(stage)),
+            release_others=lambda lane: self._drain.release(self.runner.job_in(lane)),
         )
 
     def _stages(self, engine: Engine) -> Stages:
         settings = self.ctx.settings
         leaving = self.shutdown.requested
-        decoder = codec.Decoder(settings)
+        decoder = codec.Decoders(lambda: codec.Decoder(settings), self.lanes.prepare)
         begin = Begin(
             self.ctx,
             self.outcomes,
@@ -104,6 +111,6 @@ class Pipeline:
             decoder,
             lambda workflow: abilities.check(workflow, engine, settings),
         )
-        restore = Restore(engine, settings, self.pulses.by_stage[RESTORE])
+        restore = Restore(engine, settings, self.pulses.by_lane[RESTORE])
         store_result = StoreResult(self.ctx, self.outcomes, decoder)
         return Stages(begin, prepare, restore, store_result)

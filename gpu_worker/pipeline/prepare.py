@@ -26,14 +26,14 @@ OVERWRITTEN = (
 
 
 class Prepare:
-    """The first stage. It needs no device, and runs one photo ahead of it. `check`
+    """The first stage. It needs no device, and runs ahead of it. `check`
     raises `Missing` for a workflow that this worker cannot run.
     """
 
     def __init__(
         self,
         ctx: Context,
-        decoder: codec.Decoder,
+        decoder: codec.Decoders,
         check: Callable[[ResolvedWorkflow], None] = lambda _: None,
     ) -> None:
         self._settings = ctx.settings

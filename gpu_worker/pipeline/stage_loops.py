@@ -1,16 +1,20 @@
-"""The three stages in three threads, so that the device never waits for the network.
+"""The three stages in threads of their own, so that the device never waits for the
+network.
 
-    inbox ─▶ [prepare] ─1─▶ [restore] ─1─▶ [store result] ─▶ settled
-              photo n+1      photo n        photo n−1
+    inbox ─▶ [prepare] ─▶ [restore] ─1─▶ [store result] ─▶ settled
+              photo n+1     photo n        photo n−1
 
-Between two stages at most one photo waits, so memory is bounded by about four photos
-whatever the queue holds.
+Prepare and store have several lanes, each a thread with a photo of its own, where the
+device is not the CPU. So many photos as prepare has lanes are ahead of the device, and
+between it and the last stage one waits: whatever the queue holds, few photos are in
+memory, and `InFlight` bounds their size.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from functools import partial
 
 from gpu_worker.engines import DeviceLost
 from gpu_worker.pipeline import threads
@@ -19,6 +23,7 @@ from gpu_worker.pipeline.drain import Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
 from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lanes import Lane, Lanes
 from gpu_worker.pipeline.stage_runner import StageRunner
 from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT, Stages
 from gpu_worker.pipeline.watchdog import StagePulses
@@ -43,15 +48,18 @@ class StageLoops:
         inbox: Inbox,
         in_flight: InFlight,
         shutdown: Shutdown,
+        lanes: Lanes,
     ) -> None:
         self.stages = stages
-        self.to_restore: queue.Queue[Job | None] = queue.Queue(1)
+        self.to_restore: queue.Queue[Job | None] = queue.Queue(lanes.prepare)
         self.to_store: queue.Queue[Job | None] = queue.Queue(1)
+        self._lanes = lanes
+        self._preparing = threading.Semaphore(lanes.prepare - 1)
         self._runner = runner
         self._inbox = inbox
         self._in_flight = in_flight
         self._shutdown = shutdown
-        self._ahead = threading.Semaphore(1)
+        self._ahead = threading.Semaphore(lanes.prepare)
 
     def start(self, pulses: StagePulses, *names: str) -> list[threading.Thread]:
         """Start the loops of these stages."""
@@ -62,22 +70,27 @@ class StageLoops:
         }
         return [
             threads.start(
-                name, loops[name], pulses.by_stage[name], in_background=name != RESTORE
+                lane.name,
+                partial(loops[stage], lane),
+                pulses.by_lane[lane.name],
+                in_background=stage != RESTORE,
             )
-            for name in names
+            for stage in names
+            for lane in self._lanes.of_stage(stage)
         ]
 
     def begin(self, delivery: Delivery) -> Job | None:
         """The job that a delivery asks for, in flight from now on; None: there is
         nothing to do at the moment.
         """
-        begun = self._try_to_begin(delivery)
+        with self._in_flight.beginning():
+            begun = self._try_to_begin(delivery)
+            if isinstance(begun, Job):
+                self._in_flight.add(begun)
+                return begun
         if isinstance(begun, Later):
             self._inbox.park(delivery, begun.seconds)
-            return None
-        if begun is not None:
-            self._in_flight.add(begun)
-        return begun
+        return None
 
     def _try_to_begin(self, delivery: Delivery) -> Job | Later | None:
         try:
@@ -96,37 +109,40 @@ class StageLoops:
             logger().exception("worker.failed_to_begin")
             return Later(RETRY_S)
 
-    def _prepare(self) -> None:
+    def _prepare(self, lane: Lane) -> None:
         while not self._shutdown.requested.is_set():
-            # One photo waits for the device, not two: which is next is decided as late
-            # as possible.
-            if self._ahead.acquire(timeout=POLL_S) and not self._prepare_one():
+            # No more photos wait for the device than are prepared at once: which is
+            # next is decided as late as possible.
+            if self._ahead.acquire(timeout=POLL_S) and not self._prepare_one(lane):
                 self._ahead.release()
-        self.to_restore.put(None)
+        is_last = not self._preparing.acquire(blocking=False)
+        if is_last:
+            self.to_restore.put(None)
 
-    def _prepare_one(self) -> bool:
+    def _prepare_one(self, lane: Lane) -> bool:
         """Whether a photo was prepared; False: there was none, or it ended here."""
         delivery = self._inbox.next(timeout_s=POLL_S)
         if delivery is None:
             return False
         job = self.begin(delivery)
-        if job is None or not self._runner.run(PREPARE, self.stages.prepare, job):
+        if job is None or not self._runner.run(lane, self.stages.prepare, job):
             return False
         self.to_restore.put(job)
         return True
 
-    def _restore(self) -> None:
+    def _restore(self, lane: Lane) -> None:
         device_works = True
         for job in iter(self.to_restore.get, None):
             self._ahead.release()
             if device_works:
-                device_works = self._restore_one(job)
-        self.to_store.put(None)
+                device_works = self._restore_one(lane, job)
+        for _ in self._lanes.of_stage(STORE_RESULT):
+            self.to_store.put(None)
 
-    def _restore_one(self, job: Job) -> bool:
+    def _restore_one(self, lane: Lane, job: Job) -> bool:
         """Whether the device still works."""
         try:
-            if self._runner.run(RESTORE, self.stages.restore, job):
+            if self._runner.run(lane, self.stages.restore, job):
                 self.to_store.put(job)
         except DeviceLost:
             # Every other photo would fail, too: a fresh process takes them up. The
@@ -137,7 +153,7 @@ class StageLoops:
             return False
         return True
 
-    def _store_result(self) -> None:
+    def _store_result(self, lane: Lane) -> None:
         for job in iter(self.to_store.get, None):
-            if self._runner.run(STORE_RESULT, self.stages.store_result, job):
+            if self._runner.run(lane, self.stages.store_result, job):
                 self._in_flight.remove(job)

@@ -8,6 +8,7 @@ from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.in_flight import InFlight
 from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lanes import Lane
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.retrying import is_outage
 from gpu_worker.pipeline.stages import Stage
@@ -32,21 +33,21 @@ class StageRunner:
         self._jobs: dict[str, Job] = {}
 
     def job_in(self, name: str) -> Job | None:
-        """The job on which the stage of this name works."""
+        """The job in the lane of this name."""
         return self._jobs.get(name)
 
-    def run(self, name: str, stage: Stage, job: Job) -> bool:
+    def run(self, lane: Lane, stage: Stage, job: Job) -> bool:
         """Whether the job goes on to the next stage. Otherwise it ended here or, if the
         worker leaves during an outage, stays in flight and is released.
 
         Raises `DeviceLost`.
         """
-        self._jobs[name] = job
+        self._jobs[lane.name] = job
         try:
             with own().working():
-                return self._run(name, stage, job)
+                return self._run(lane.stage, stage, job)
         finally:
-            del self._jobs[name]
+            del self._jobs[lane.name]
 
     def _run(self, name: str, stage: Stage, job: Job) -> bool:
         try:

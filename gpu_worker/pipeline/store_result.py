@@ -28,10 +28,10 @@ SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 
 
 class StoreResult:
-    """The last stage. It needs no device, and runs while the next photo is on it."""
+    """The last stage. It needs no device, and runs while other photos are on it."""
 
     def __init__(
-        self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoder | None
+        self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoders | None
     ) -> None:
         self._clock = ctx.clock
         self._settings = ctx.settings

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from gpu_worker.pipeline import threads
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Shutdown
+from gpu_worker.pipeline.lanes import Lanes
 from gpu_worker.pipeline.lease_renewal import EVERY_S
 from gpu_worker.pipeline.stages import STAGES
 from shared.runtime.heartbeat import QUIET_S, Pulse, Quiet
@@ -23,30 +24,35 @@ machine slept.
 
 
 class StagePulses:
-    """Signs of life of the stages. A stage rests without a photo, and while it waits
-    for a service.
+    """Signs of life of the stages, lane by lane. A lane rests without a photo, and while
+    it waits for a service.
     """
 
-    def __init__(self, clock: Clock, stall_s: float) -> None:
-        self.by_stage = {stage: Pulse(clock.monotonic) for stage in STAGES}
+    def __init__(self, clock: Clock, stall_s: float, lanes: Lanes) -> None:
+        names = [lane.name for stage in STAGES for lane in lanes.of_stage(stage)]
+        self.by_lane = {name: Pulse(clock.monotonic) for name in names}
         self._stall_s = stall_s
 
     def stuck(self) -> str:
-        """The name of a stage that hangs; empty while none does."""
-        for stage, pulse in self.by_stage.items():
+        """The name of a lane that hangs; empty while none does."""
+        for name, pulse in self.by_lane.items():
             if pulse.quiet_s() > self._stall_s:
-                return stage
+                return name
         return ""
 
     def parts(self) -> Mapping[str, Quiet]:
-        """The stages as parts of the process's heartbeat."""
-        return {stage: pulse.quiet_s for stage, pulse in self.by_stage.items()}
+        """The lanes as parts of the process's heartbeat."""
+        return {name: pulse.quiet_s for name, pulse in self.by_lane.items()}
+
+    def limits_s(self) -> Mapping[str, float]:
+        """How long each of these parts may be quiet."""
+        return dict.fromkeys(self.by_lane, self._stall_s)
 
 
 class Watchdog:
     """Looks about every second. `renew_leases` is called after every look, because a
     process that no longer watches itself must not keep its photos; `release_others`
-    with the stage that hangs, before the process ends.
+    with the lane that hangs, before the process ends.
     """
 
     def __init__(
@@ -87,14 +93,14 @@ class Watchdog:
             self._renew_leases()
 
     def _check_stages(self) -> None:
-        stage = self._pulses.stuck()
-        if not stage:
+        lane = self._pulses.stuck()
+        if not lane:
             return
-        logger().critical("process.stuck", thread=stage, seconds=self._stall_s)
+        logger().critical("process.stuck", thread=lane, seconds=self._stall_s)
         # The photo that hangs may be to blame: its attempt counts, because its lease
         # runs out. Those beside it lose no attempt. The supervisor starts a fresh
         # process.
-        self._release_others(stage)
+        self._release_others(lane)
         os._exit(threads.EXIT_STUCK)
 
     def _check_consumer(self) -> None:

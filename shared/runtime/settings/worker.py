@@ -35,6 +35,16 @@ class WorkerSettings(SettingsGroup):
         400_000_000,
         description="Most pixels out of the photos in hand of one worker; a bigger photo is alone.",
     )
+    prepare_lanes: int = Field(
+        0,
+        ge=0,
+        description="Photos that a worker prepares at once; 0: one on a CPU, else by its cores.",
+    )
+    store_lanes: int = Field(
+        0,
+        ge=0,
+        description="Results that a worker stores at once; 0: one on a CPU, else by its cores.",
+    )
     drain_s: Seconds = Field(
         30.0, description="Grace after SIGTERM in which the photo in hand is finished."
     )

@@ -58,8 +58,9 @@ def test_small_photos_go_together_and_a_big_one_alone(town: Town) -> None:
     in_flight, never = InFlight(3 * SMALL), threading.Event()
     small = [photo(town, f"{n}.png") for n in range(3)]
     for job in small:
-        assert in_flight.wait_for_room(job.receipt, never)
-        in_flight.add(job)
+        with in_flight.beginning():
+            assert in_flight.wait_for_room(job.receipt, never)
+            in_flight.add(job)
     big, begun = photo(town, "big.png", side=3), threading.Event()
 
     def begin() -> None:

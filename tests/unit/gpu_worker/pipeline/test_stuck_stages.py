@@ -283,7 +283,7 @@ def test_a_service_is_waited_for(
 def test_a_renewal_of_the_lease_is_waited_for(rig: Rig) -> None:
     """It has the job's lock, and may itself wait for a store that is away."""
     held = Halt()
-    pulse = rig.pipeline.pulses.by_stage[STORE_RESULT]
+    pulse = rig.pipeline.pulses.by_lane[STORE_RESULT]
 
     def end(job: Job) -> None:
         heartbeat.give(pulse)
