@@ -10,8 +10,8 @@ from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT
 from shared.runtime.settings import WorkerSettings
 
 FEWEST, MOST = 8, 16
-"""Of either stage, beside a device that is not the CPU. Eight hide a store that is 40 ms
-away from a device that takes 60 ms a photo; more make use of more cores.
+"""Of either stage, beside a device that is not the CPU. Eight hide a store that is 20 ms
+away from a device that takes 25 ms a photo; more make use of more cores.
 """
 
 
