@@ -20,9 +20,11 @@ MEMORY_SIGNS = (
     "can't allocate memory",
     "not enough memory",
     "ALLOC_FAILED",
+    "INT_MAX elements",
 )
-"""CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS: all of them
-plain `RuntimeError`s.
+"""CUDA's allocator, the CPU's on Linux and on Windows, cuDNN and cuBLAS, and kernels
+that count a tensor's values with 31 bits: all of them plain `RuntimeError`s, and a
+smaller window may fit.
 """
 
 DEVICE_SIGNS = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED")

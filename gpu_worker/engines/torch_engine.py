@@ -33,6 +33,10 @@ SMALL_GPU_WORK_BYTES = 1_900_000_000
 """On a GPU of the 8 GB class: x4plus tiles of 192 px with their overlap. Larger ones
 were not measured there.
 """
+LARGE_GPU_WORK_BYTES = 32_000_000_000
+"""On every GPU: PyTorch's nearest enlargement takes no tensor of 2**31 values, and those
+of x4plus have 1,024 an input pixel, all windows of a call together.
+"""
 ROOMY_BYTES = 8_000_000_000
 """Where this much memory of the device is free, a second network stays loaded."""
 
@@ -92,9 +96,9 @@ class TorchEngine:
             return min(self._settings.inference_memory_bytes, half)
         _, total = torch.cuda.mem_get_info(self._device)
         usable = int(device_memory.available_bytes(self._device) * CUDA_SHARE)
-        if total > SMALL_GPU_BYTES:
-            return usable
-        return min(usable, SMALL_GPU_WORK_BYTES)
+        is_small = total <= SMALL_GPU_BYTES
+        most = SMALL_GPU_WORK_BYTES if is_small else LARGE_GPU_WORK_BYTES
+        return min(usable, most)
 
     def reset_peak(self) -> None:
         device_memory.reset_peak(self._device)

@@ -28,6 +28,7 @@ from gpu_worker.engines.device_faults import within_memory
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
+from gpu_worker.engines.torch_networks import BYTES_PER_PX
 from gpu_worker.photo import Pixels
 from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.models import Model, ModelFile, get
@@ -272,6 +273,49 @@ def test_no_memory_is_told_apart_from_other_faults() -> None:
         within_memory(exhaust, lambda: False)
     with pytest.raises(RuntimeError, match="size"):
         within_memory(lambda: torch.ones(2) + torch.ones(3), lambda: False)
+
+
+def test_a_window_too_large_for_a_kernel_is_cut_smaller() -> None:
+    """On a GPU with much memory: PyTorch's own words of its nearest enlargement."""
+
+    def too_large() -> torch.Tensor:
+        raise RuntimeError(
+            "upsample_nearest_nhwc only supports output tensors with less than INT_MAX elements"
+        )
+
+    with pytest.raises(OutOfMemory):
+        within_memory(too_large, lambda: False)
+
+
+class Card:
+    """In place of `torch.cuda`: a GPU of `total` bytes that nobody uses."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+
+    def mem_get_info(self, _device: object) -> tuple[int, int]:
+        return self.total, self.total
+
+    def memory_reserved(self, _device: object) -> int:
+        return 0
+
+    memory_allocated = memory_reserved
+
+
+@pytest.mark.parametrize(
+    ("total_gb", "most_gb"), [(6, 1.9), (8, 1.9), (24, 21.6), (80, 32), (141, 32)]
+)
+def test_a_window_stays_within_the_device(
+    monkeypatch: pytest.MonkeyPatch, total_gb: int, most_gb: float
+) -> None:
+    """And within the 2**31 values of a tensor, x4plus on the largest GPU, too."""
+    engine = TorchEngine(Settings(), "cpu")
+    monkeypatch.setattr(engine, "_device", torch.device("cuda"))
+    monkeypatch.setattr(torch, "cuda", Card(total_gb * 10**9))
+    free = engine.free_bytes()
+    assert free == pytest.approx(most_gb * 1e9)
+    widest = 64 * 4 * 4
+    assert free // BYTES_PER_PX["rrdb"] * widest < 2**31
 
 
 def test_a_lost_device_is_told_apart_from_other_faults() -> None:
