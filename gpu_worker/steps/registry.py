@@ -18,6 +18,7 @@ MODULES = {
     "denoise": "denoise",
     "faces": "faces",
     "dehaze": "dehaze",
+    "repair": "repair",
     "upscale": "upscale",
     "finish": "final_touch",
 }

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from shared.errors import Code, PermanentError
 
-StepKind = Literal["colorize", "denoise", "faces", "dehaze", "upscale", "finish"]
+StepKind = Literal[
+    "colorize", "denoise", "faces", "dehaze", "repair", "upscale", "finish"
+]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),

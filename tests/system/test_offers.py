@@ -43,8 +43,9 @@ NAMES = {
     "fast",
     "oldphoto",
     "portrait",
+    "repair",
 }
-BASE = {"anime", "dehaze", "enhance", "fast"}
+BASE = {"anime", "dehaze", "enhance", "fast", "repair"}
 """What needs nothing that only an extra brings, or only `models pull`."""
 TRIES = 2
 BASE_INSTALL = """

@@ -15,6 +15,7 @@ WINGS = ("handlers", "gpu_worker", "infra")
 STOREYS = (
     "photo",
     "pixels",
+    "damage",
     "tiles",
     "codec",
     "models",

@@ -29,7 +29,7 @@ from tests.support.fake_clock import FakeClock
 from tests.support.memory_store import MemoryStore
 from tests.support.upload_world import World, photo
 
-BASE = {"anime", "dehaze", "enhance", "fast"}
+BASE = {"anime", "dehaze", "enhance", "fast", "repair"}
 """What needs nothing beyond the base install."""
 OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
 

@@ -22,6 +22,7 @@ GOLDEN = {
     ("fast", 1): ("36044bdc6d907719", "fd40ee51ad26a08b"),
     ("oldphoto", 1): ("b688639517debfbd", "8d9c97a6252671ce"),
     ("portrait", 1): ("ddeece3687d0b005", "fd92211ff59fb458"),
+    ("repair", 1): ("928e8c4da4057676", "c0661e6e8ee13d3e"),
 }
 
 

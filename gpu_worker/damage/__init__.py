@@ -1,0 +1,3 @@
+"""Damage of a photo's surface: where it is (`detection`), and what was under it
+(`inpainting`). No network and no weights: NumPy's arithmetic alone.
+"""
