@@ -13,6 +13,11 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Depth = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 
+def depth_of(pixels: Pixels) -> Depth:
+    """The type of the pixels."""
+    return pixels.dtype
+
+
 def top_level(dtype: Depth) -> np.float32:
     """The level of white: the largest value that the type of pixels has."""
     return np.float32(np.iinfo(dtype).max)

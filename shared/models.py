@@ -21,9 +21,6 @@ LOCAL = "local.json"
 this machine.
 """
 
-Architecture = Literal["rrdb", "srvgg", "scunet", "ddcolor", "gfpgan", "auto"]
-"""`auto`: whatever spandrel finds in the weights."""
-
 _folders: list[Path] = []
 
 
@@ -47,7 +44,8 @@ class Model(BaseModel):
     """One model. `sha256` is that of its weights and enters every signature that uses
     it.
 
-    `scale`: output side over input side. `overlap_px`: input pixels of context that a
+    `architecture`: its entry in `gpu_worker.engines.architectures`, or `auto`, whatever
+    spandrel finds in the weights. `scale`: output side over input side. `overlap_px`: input pixels of context that a
     tile needs on each side so that its seam is invisible; `overlap_exact`: an output
     pixel depends on no more than these, so that tiles give what the whole picture
     gives. `align_px`: sides and tile starts must be multiples of it.
@@ -56,7 +54,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    architecture: Architecture
+    architecture: str
     title: str
     licence: str
     scale: int = 1

@@ -3,15 +3,13 @@
 from gpu_worker.engines.base import (
     CPU,
     Choice,
-    Colorizer,
-    Colorizing,
     DeviceLost,
     Engine,
-    FaceRestorer,
-    FaceRestoring,
     MeasuresMemory,
     Network,
     OutOfMemory,
+    PictureNetwork,
+    RunsPictures,
 )
 from gpu_worker.engines.cache import unload
 from gpu_worker.engines.registry import has_cuda, on_cpu, select, serving
@@ -19,15 +17,13 @@ from gpu_worker.engines.registry import has_cuda, on_cpu, select, serving
 __all__ = [
     "CPU",
     "Choice",
-    "Colorizer",
-    "Colorizing",
     "DeviceLost",
     "Engine",
-    "FaceRestorer",
-    "FaceRestoring",
     "MeasuresMemory",
     "Network",
     "OutOfMemory",
+    "PictureNetwork",
+    "RunsPictures",
     "has_cuda",
     "on_cpu",
     "select",

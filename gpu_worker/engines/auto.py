@@ -1,5 +1,5 @@
-"""The engines of a machine without a GPU: ncnn for the models that it has, torch for
-the others.
+"""The engines of a machine without CUDA: ncnn for the models that it has, ONNX Runtime
+for those with a graph here, torch for the others.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 
+from gpu_worker.engines import architectures
 from gpu_worker.engines.base import Engine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared.errors import Missing
@@ -18,13 +19,13 @@ TORCH_PACKAGES = ("torch", "spandrel")
 
 
 class AutoEngine(NcnnEngine):
-    """The ncnn engine, which leaves some models to torch. torch is imported when a
-    model first needs it.
+    """The ncnn engine, which leaves some models to others. Their libraries are imported
+    when a model first needs them.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
-        self._torch: Engine | None = None
+        self._others: dict[str, Engine] = {}
         self._importing = threading.Lock()
 
     def serving(self, model: Model) -> Engine:
@@ -33,20 +34,30 @@ class AutoEngine(NcnnEngine):
         """
         if model.file("ncnn-bin") is not None:
             return self
+        library = "onnxruntime" if _runs_on_onnxruntime(model) else "torch"
         with self._importing:
-            if self._torch is None:
-                self._torch = self._make_torch(model)
-            return self._torch
+            if library not in self._others:
+                self.check(model)
+                self._others[library] = self._make(library)
+            return self._others[library]
 
     def check(self, model: Model) -> None:
-        if model.file("ncnn-bin") is not None:
+        if model.file("ncnn-bin") is not None or _runs_on_onnxruntime(model):
             return
         specs = [importlib.util.find_spec(package) for package in TORCH_PACKAGES]
         if None in specs:
             raise Missing(f"model {model.name} needs PyTorch", how_to_add("torch"))
 
-    def _make_torch(self, model: Model) -> Engine:
-        self.check(model)
+    def _make(self, library: str) -> Engine:
+        if library == "onnxruntime":
+            from gpu_worker.engines.onnx_engine import OnnxEngine
+
+            return OnnxEngine(self._settings)
         from gpu_worker.engines.torch_engine import TorchEngine
 
         return TorchEngine(self._settings, "cpu")
+
+
+def _runs_on_onnxruntime(model: Model) -> bool:
+    has_library = importlib.util.find_spec("onnxruntime") is not None
+    return has_library and architectures.has_graph(model)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gpu_worker.photo import Pixels
 from shared.models import Model
 
+Floats = NDArray[np.float32]
+
 CPU = "cpu"
 """`Engine.device` of every engine that computes on the CPU."""
 
@@ -89,50 +91,28 @@ class MeasuresMemory(Protocol):
         ...
 
 
-class Colorizer(Protocol):
-    """One loaded, verified model that predicts colours."""
+class PictureNetwork(Protocol):
+    """One loaded, verified model that takes a whole picture: a colorizer, a restorer of
+    faces.
+    """
 
     model: Model
 
-    def ab(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(s, s, 3) float32 RGB 0..1 without colour, s a multiple of 32 -> (s, s, 2)
-        float32, a and b of CIE Lab.
+    def run(self, picture: Floats) -> Floats:
+        """(h, w, 3) float32 RGB 0..1 -> (h, w, c) float32: RGB 0..1, or a and b of CIE
+        Lab, as its `Architecture` says. Sides are multiples of the architecture's.
 
-        Raises `OutOfMemory`, `DeviceLost`, and `PermanentError(invalid_output)` when
-        the network gives NaN or infinity.
-        """
-        ...
-
-
-@runtime_checkable
-class Colorizing(Protocol):
-    """An engine that runs colorizers, too."""
-
-    def load_colorizer(self, model: Model) -> Colorizer:
-        """As `Engine.load`."""
-        ...
-
-
-class FaceRestorer(Protocol):
-    """One loaded, verified model that restores faces."""
-
-    model: Model
-
-    def restore(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(512, 512, 3) float32 RGB 0..1, an upright face as in FFHQ -> the same,
-        restored.
-
-        The same face gives the same result. Raises `OutOfMemory`, and
+        The same picture gives the same result. Raises `OutOfMemory`, `DeviceLost`, and
         `PermanentError(invalid_output)` when the network gives NaN or infinity.
         """
         ...
 
 
 @runtime_checkable
-class FaceRestoring(Protocol):
-    """An engine that runs face restorers, too."""
+class RunsPictures(Protocol):
+    """An engine that runs networks on whole pictures, too."""
 
-    def load_face_restorer(self, model: Model) -> FaceRestorer:
+    def load_picture_network(self, model: Model) -> PictureNetwork:
         """As `Engine.load`."""
         ...
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from gpu_worker import models
 from gpu_worker.engines import compat, weights
+from gpu_worker.engines.architectures import ARCHITECTURES
 from shared.errors import Code, PermanentError
 from shared.models import (
-    Architecture,
     Model,
     ModelFile,
     get,
@@ -25,13 +25,8 @@ from shared.models import (
 )
 from shared.runtime.settings import ModelSettings
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "ESRGAN": "rrdb",
-    "Compact": "srvgg",
-    "SCUNet": "scunet",
-    "DDColor": "ddcolor",
-}
-"""spandrel's names for the architectures that have a memory estimate of their own."""
+NAMES = {known.spandrel: name for name, known in ARCHITECTURES.items()}
+"""spandrel's names for the architectures that are known here."""
 OVERLAP_PX = 64
 """The overlap of a network whose reach is not known; a compact one reaches one pixel
 per convolution.
@@ -102,7 +97,7 @@ def _described(path: Path, name: str, licence: str) -> Model:
     align = compat.size_requirements(network).multiple_of
     return Model(
         name=name,
-        architecture=ARCHITECTURES.get(kind, "auto"),
+        architecture=NAMES.get(kind, "auto"),
         title=f"{kind} x{network.scale}, added on this machine",
         licence=licence,
         scale=network.scale,

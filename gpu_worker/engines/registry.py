@@ -20,17 +20,19 @@ torch costs seconds.
 
 def select(settings: EngineSettings) -> Engine:
     """The engine that `settings.engine` names. `auto`: torch where there is a CUDA
-    device, else the CPU's engines.
+    device, else the engines that do without; these are `onnxruntime`, too.
 
     Raises `SettingsError` naming the extra to install, the device that is not there, or
     the fault of a GPU that computes nothing.
     """
     wants_cuda = settings.device.startswith("cuda")
-    if wants_cuda and (settings.engine == "ncnn" or not has_cuda()):
+    if wants_cuda and (settings.engine in ("ncnn", "onnxruntime") or not has_cuda()):
         raise SettingsError(
             f"DARKROOM_DEVICE={settings.device}: the engine {settings.engine} has no CUDA device here; set "
             "DARKROOM_DEVICE=auto or cpu, or see that the driver and a PyTorch for CUDA are installed"
         )
+    if settings.engine == "onnxruntime":
+        return on_cpu(settings)
     if settings.engine == "auto" and (settings.device == "cpu" or not has_cuda()):
         return on_cpu(settings)
     # Each engine's module is imported only where it is used: its packages are large,

@@ -17,11 +17,7 @@ from gpu_worker.engines import compat, device_memory, weights
 from gpu_worker.engines.base import Network
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute
-from gpu_worker.engines.torch_networks import (
-    TorchColorizer,
-    TorchFaceRestorer,
-    TorchNetwork,
-)
+from gpu_worker.engines.torch_networks import TorchNetwork, TorchPictureNetwork
 from gpu_worker.pixels import memory
 from shared.models import Model
 from shared.runtime.settings import EngineSettings
@@ -61,12 +57,10 @@ class TorchEngine:
             self.batch = 1
             torch.set_num_threads(settings.worker_threads or os.cpu_count() or 1)
         is_roomy = device_memory.available_bytes(self._device) > ROOMY_BYTES
-        self._cache: ModelCache[TorchNetwork | TorchColorizer | TorchFaceRestorer] = (
-            ModelCache(
-                capacity=2 if is_roomy else 1,
-                device=self.device,
-                release=partial(device_memory.give_back, self._device),
-            )
+        self._cache: ModelCache[TorchNetwork | TorchPictureNetwork] = ModelCache(
+            capacity=2 if is_roomy else 1,
+            device=self.device,
+            release=partial(device_memory.give_back, self._device),
         )
 
     def check(self, model: Model) -> None:
@@ -78,17 +72,11 @@ class TorchEngine:
 
         return cast(Network, self._cache.get(model.name, read))
 
-    def load_colorizer(self, model: Model) -> TorchColorizer:
-        def read() -> TorchColorizer:
-            return TorchColorizer(model, self._read(model), self._device)
+    def load_picture_network(self, model: Model) -> TorchPictureNetwork:
+        def read() -> TorchPictureNetwork:
+            return TorchPictureNetwork(model, self._read(model), self._device)
 
-        return cast(TorchColorizer, self._cache.get(model.name, read))
-
-    def load_face_restorer(self, model: Model) -> TorchFaceRestorer:
-        def read() -> TorchFaceRestorer:
-            return TorchFaceRestorer(model, self._read(model), self._device)
-
-        return cast(TorchFaceRestorer, self._cache.get(model.name, read))
+        return cast(TorchPictureNetwork, self._cache.get(model.name, read))
 
     def free_bytes(self) -> int:
         if self._device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Networks in PyTorch: from picture to picture, from grey to colours, from face to face."""
+"""Networks in PyTorch: on tiles of a photo, and on whole pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gpu_worker.engines import compat
+from gpu_worker.engines import architectures, compat
 from gpu_worker.engines.base import OutOfMemory
 from gpu_worker.engines.device_faults import within_memory
 from gpu_worker.engines.graphs import Graphs, capture
@@ -21,29 +21,19 @@ from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
 from shared.models import Model
 
-BYTES_PER_PX = {"srvgg": 2_500, "rrdb": 18_000, "scunet": 10_000}
-"""Measured on the CPU in fp32 (1,300, 14,400 and 6,700 at most), with a margin."""
-UNKNOWN_BYTES_PER_PX = 100_000
-"""Other architectures: transformers need most. Where it is too little, the ladder of
-smaller tiles mends it.
-"""
-
-COLOUR_BYTES_PER_PX = 4_000
-"""DDColor, per pixel of its square input: measured 2,900 to 3,300 at 512 and 960 px."""
-
 Floats = NDArray[np.float32]
 Run = Callable[[torch.Tensor], torch.Tensor]
 
 
 class TorchNetwork:
-    """A network from picture to picture."""
+    """A network that takes tiles."""
 
     kernels = "torch"
 
     def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
         _check_pictures(model, descriptor)
         self.model = model
-        self.bytes_per_px = BYTES_PER_PX.get(model.architecture, UNKNOWN_BYTES_PER_PX)
+        self.bytes_per_px = architectures.bytes_per_px(model, "torch")
         self._descriptor = descriptor
         self._device = device
         self._half = device.type == "cuda" and bool(descriptor.supports_half)
@@ -112,64 +102,44 @@ def _to_grey(output: torch.Tensor) -> torch.Tensor:
     return (output * weights).sum(1, keepdim=True)
 
 
-class TorchColorizer:
-    """A network from a grey picture to the colour channels of CIE Lab."""
+class TorchPictureNetwork:
+    """A network that takes a whole picture, in fp32: DDColor overflows in fp16."""
 
     def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
-        if descriptor.architecture.id != "DDColor":
-            raise _unfit(model, "DDColor", descriptor.architecture.id)
+        known = architectures.of(model)
+        found = descriptor.architecture.id
+        if known is None or known.takes != "picture" or known.spandrel != found:
+            wanted = "a network for whole pictures" if known is None else known.spandrel
+            raise _unfit(model, wanted, found)
         self.model = model
+        self._known = known
         self._network = descriptor.model.to(device)
         self._device = device
 
-    def ab(self, grey: Floats) -> Floats:
-        """As `engines.Colorizer.ab`. Always fp32: the architecture overflows in fp16."""
-        height, width, _ = grey.shape
-        needed = height * width * COLOUR_BYTES_PER_PX
+    def run(self, picture: Floats) -> Floats:
+        """As `engines.PictureNetwork.run`."""
+        height, width, _ = picture.shape
+        needed = height * width * architectures.bytes_per_px(self.model, "torch")
         # Linux would kill this process, not refuse.
         if self._device.type == "cpu" and needed > memory.available_bytes():
-            raise OutOfMemory(f"{needed:,} bytes for a square of {height} px")
-        return within_memory(lambda: self._ab(grey), lambda: False)
+            raise OutOfMemory(f"{needed:,} bytes for {width} x {height} px")
+        return within_memory(lambda: self._run(picture), lambda: False)
 
     @torch.inference_mode()
-    def _ab(self, grey: Floats) -> Floats:
-        planes = _to_planes(grey, self._device)
-        output = self._network(planes)[0]
+    def _run(self, picture: Floats) -> Floats:
+        black, white = self._known.input_range
+        planes = _to_planes(picture, self._device)
+        found = self._network(
+            planes * (white - black) + black,
+            **self._known.arguments,
+        )
+        # Some give their inner pictures beside the result.
+        output = found[0][0] if isinstance(found, tuple) else found[0]
         if not torch.isfinite(output).all():
             raise _invalid(self.model)
+        if self._known.gives == "picture":
+            output = ((output - black) / (white - black)).clamp_(0, 1)
         return _to_picture(output)
-
-
-class TorchFaceRestorer:
-    """GFPGAN, from face to face.
-
-    spandrel's own call feeds it 0..1 where it was trained on -1..1, and lets it draw
-    its noise anew each time.
-    """
-
-    def __init__(self, model: Model, descriptor: Any, device: torch.device) -> None:
-        if descriptor.architecture.id != "GFPGAN":
-            raise _unfit(model, "GFPGAN", descriptor.architecture.id)
-        self.model = model
-        self._network = descriptor.model.to(device)
-        self._device = device
-
-    def restore(self, face: Floats) -> Floats:
-        return within_memory(lambda: self._restore(face), lambda: False)
-
-    @torch.inference_mode()
-    def _restore(self, face: Floats) -> Floats:
-        planes = _to_planes(face, self._device)
-        images = self._network(
-            planes * 2 - 1,
-            return_rgb=False,
-            randomize_noise=False,
-        )[0]
-        output = images[0]
-        if not torch.isfinite(output).all():
-            raise _invalid(self.model)
-        levels = (output + 1) / 2
-        return _to_picture(levels.clamp_(0, 1))
 
 
 def _to_planes(picture: Floats, device: torch.device) -> torch.Tensor:

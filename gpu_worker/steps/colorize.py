@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.codec.srgb import in_srgb
-from gpu_worker.engines import Colorizer, Colorizing, Engine, OutOfMemory
+from gpu_worker.engines import Engine, OutOfMemory, PictureNetwork, RunsPictures
 from gpu_worker.photo import Depth, Photo, Pixels, top_level
 from gpu_worker.pixels import bilinear, scratch
 from gpu_worker.pixels.row_chunks import bands
@@ -60,10 +60,10 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
-def _network(engine: Engine, model: Model) -> Colorizer:
-    if not isinstance(engine, Colorizing):
+def _network(engine: Engine, model: Model) -> PictureNetwork:
+    if not isinstance(engine, RunsPictures):
         raise needs_torch(model, engine)
-    return engine.load_colorizer(model)
+    return engine.load_picture_network(model)
 
 
 def snapped(size: int) -> int:
@@ -88,9 +88,9 @@ def grey_input(pixels: Pixels, side: int) -> Floats:
     return cast(Floats, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
 
 
-def _predicted(network: Colorizer, grey: Floats, side: int) -> Floats:
+def _predicted(network: PictureNetwork, grey: Floats, side: int) -> Floats:
     try:
-        return network.ab(grey)
+        return network.run(grey)
     except OutOfMemory as error:
         detail = (
             f"colouring at model_size {side} does not fit in the device's memory; ask for a smaller model_size, or run "

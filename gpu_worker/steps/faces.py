@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from gpu_worker import models
-from gpu_worker.engines import Engine, FaceRestorer, FaceRestoring, OutOfMemory
+from gpu_worker.engines import Engine, OutOfMemory, PictureNetwork, RunsPictures
 from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels, top_level
 from gpu_worker.pixels import scratch
@@ -42,10 +42,10 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     return StepResult(photo.with_(pixels=pixels), detail)
 
 
-def _network(engine: Engine, model: Model) -> FaceRestorer:
-    if not isinstance(engine, FaceRestoring):
+def _network(engine: Engine, model: Model) -> PictureNetwork:
+    if not isinstance(engine, RunsPictures):
         raise needs_torch(model, engine)
-    return engine.load_face_restorer(model)
+    return engine.load_picture_network(model)
 
 
 def _copied(pixels: Pixels, tools: Tools) -> Pixels:
@@ -57,7 +57,7 @@ def _copied(pixels: Pixels, tools: Tools) -> Pixels:
 def _restore(
     pixels: Pixels,
     place: Place,
-    network: FaceRestorer,
+    network: PictureNetwork,
     strength: float,
 ) -> None:
     """Restore one face, in place. The network sees a grey photo as three equal
@@ -77,9 +77,9 @@ def _restore(
     pixels[place.window] = np.rint(levels)
 
 
-def _restored(face: Floats, network: FaceRestorer) -> Floats:
+def _restored(face: Floats, network: PictureNetwork) -> Floats:
     try:
-        return network.restore(face)
+        return network.run(face)
     except OutOfMemory as error:
         detail = (
             "a face did not fit into the device's memory; let a worker with more "

@@ -39,10 +39,10 @@ class StandIn:
     def __init__(self, function: Any = smooth) -> None:
         self.function, self.seen = function, list[Floats]()
 
-    def load_colorizer(self, model: Model) -> StandIn:
+    def load_picture_network(self, model: Model) -> StandIn:
         return self
 
-    def ab(self, grey: Floats) -> Floats:
+    def run(self, grey: Floats) -> Floats:
         self.seen.append(grey)
         result: Floats = self.function(grey)
         return result

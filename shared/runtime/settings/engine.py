@@ -38,8 +38,14 @@ class ScratchSettings(SettingsGroup):
 class EngineSettings(ModelSettings, ScratchSettings):
     """Which engine restores, and how much of the machine it may use."""
 
-    engine: Literal["auto", "ncnn", "torch", "realesrgan"] = Field(
-        "auto", description="Inference engine."
+    engine: Literal["auto", "ncnn", "onnxruntime", "torch", "realesrgan"] = Field(
+        "auto",
+        description="Inference engine; onnxruntime: as auto without CUDA in PyTorch.",
+    )
+    onnx_providers: str = Field(
+        "",
+        description="Execution providers of ONNX Runtime in order, by comma; empty means the CPU.",
+        examples=["CUDAExecutionProvider"],
     )
     device: str = Field(
         "auto",

@@ -73,7 +73,7 @@ def test_ddcolor_runs_from_an_official_file(toy: tuple[Model, Settings]) -> None
     """
     model, settings = toy
     grey = np.repeat(photo_like(64, 64, 1), 3, 2).astype(np.float32) / np.float32(255)
-    found = TorchEngine(settings, "cpu").load_colorizer(model).ab(grey)
+    found = TorchEngine(settings, "cpu").load_picture_network(model).run(grey)
     bare = compat.build(
         torch.load(settings.models_dir / "ddcolor.pth", weights_only=True)["params"]
     ).model
@@ -123,7 +123,7 @@ def test_a_colorizer_is_no_upscaler_and_the_other_way_round(
     model, settings = toy
     for load in (
         TorchEngine(settings, "cpu").load,
-        lambda _: TorchEngine(settings, "cpu").load_colorizer(
+        lambda _: TorchEngine(settings, "cpu").load_picture_network(
             get("realesr-animevideov3")
         ),
     ):
@@ -134,11 +134,11 @@ def test_a_colorizer_is_no_upscaler_and_the_other_way_round(
 
 def test_nan_from_the_network_is_a_fault(toy: tuple[Model, Settings]) -> None:
     """Never a grey or black picture stored as success."""
-    network = TorchEngine(toy[1], "cpu").load_colorizer(toy[0])
+    network = TorchEngine(toy[1], "cpu").load_picture_network(toy[0])
     with torch.no_grad():
         network._network.refine_net[0][0].bias.fill_(float("nan"))
     with pytest.raises(PermanentError) as caught:
-        network.ab(np.zeros((64, 64, 3), np.float32))
+        network.run(np.zeros((64, 64, 3), np.float32))
     assert caught.value.code == Code.INVALID_OUTPUT
 
 
@@ -165,10 +165,10 @@ def test_what_the_host_cannot_hold_is_not_begun(
     toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linux grants memory that it does not have, and then kills."""
-    network = TorchEngine(toy[1], "cpu").load_colorizer(toy[0])
+    network = TorchEngine(toy[1], "cpu").load_picture_network(toy[0])
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
     with pytest.raises(OutOfMemory):
-        network.ab(np.zeros((64, 64, 3), np.float32))
+        network.run(np.zeros((64, 64, 3), np.float32))
 
 
 def test_no_memory_names_a_smaller_size() -> None:

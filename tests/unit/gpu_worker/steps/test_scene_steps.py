@@ -136,9 +136,9 @@ class StandIn:
     name, device, lanes, batch = "stand-in", "cpu", 1, 1
 
     def __init__(self, function: Any) -> None:
-        self.restore = function
+        self.run = function
 
-    def load_face_restorer(self, model: Model) -> StandIn:
+    def load_picture_network(self, model: Model) -> StandIn:
         return self
 
 
@@ -273,9 +273,9 @@ def test_gfpgan_runs_from_an_official_file(gfpgan: tuple[Model, Settings]) -> No
     that a face has one result.
     """
     model, settings = gfpgan
-    network = TorchEngine(settings, "cpu").load_face_restorer(model)
+    network = TorchEngine(settings, "cpu").load_picture_network(model)
     face = photo_like(512, 512).astype(np.float32) / np.float32(255)
-    found = network.restore(face)
+    found = network.run(face)
     bare = compat.build(
         torch.load(settings.models_dir / "weights.pth", weights_only=True)["params"]
     ).model
