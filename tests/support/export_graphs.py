@@ -91,14 +91,15 @@ SOURCES = {
 }
 
 
-def export(source: Source) -> onnx.ModelProto:
-    """The graph of a network, (1, 3, h, w) -> (1, c, h, w), without one weight."""
-    network = source.network().eval()
+def export(network: torch.nn.Module, multiple: int) -> onnx.ModelProto:
+    """The graph of a network, (1, 3, h, w) -> (1, c, h, w), without one weight; sides
+    are multiples of `multiple`.
+    """
     sides = [
-        torch.export.Dim(name, min=2, max=MOST_SIDE_PX // source.multiple)
+        torch.export.Dim(name, min=2, max=MOST_SIDE_PX // multiple)
         for name in ("rows", "columns")
     ]
-    height, width = (source.multiple * side for side in sides)
+    height, width = (multiple * side for side in sides)
     sample = torch.rand(1, 3, SAMPLE_PX, SAMPLE_PX)
     with warnings.catch_warnings(action="ignore"):
         program = torch.onnx.export(
@@ -162,20 +163,17 @@ def _drop_notes(model: onnx.ModelProto) -> None:
     graph.name = "network"
 
 
-def weight_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    """What the graph takes from a weights file: names and shapes."""
-    return {
-        tensor.name: list(tensor.dims)
-        for tensor in model.graph.initializer
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-    }
-
-
-def packed(model: onnx.ModelProto) -> tuple[bytes, str]:
-    """Both files of a graph: itself, compressed, and the list of its weights."""
-    graph = gzip.compress(model.SerializeToString(deterministic=True), mtime=0)
-    shapes = json.dumps(weight_shapes(model), indent=0)
-    return graph, shapes
+def tensors(
+    model: onnx.ModelProto, network: torch.nn.Module
+) -> dict[str, list[int] | None]:
+    """The tensors of the network's files, with the shapes of those that the graph
+    takes.
+    """
+    listed: dict[str, list[int] | None] = dict.fromkeys(network.state_dict())
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            listed[tensor.name] = list(tensor.dims)
+    return listed
 
 
 def tamed(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -210,10 +208,14 @@ def _converge(module: Any) -> None:
 def main(names: list[str]) -> None:
     """Write the graphs with these names; without names all of them."""
     for name in names or SOURCES:
-        graph, shapes = packed(export(SOURCES[name]))
-        (FOLDER / f"{name}.onnx.gz").write_bytes(graph)
-        (FOLDER / f"{name}.json").write_text(shapes)
-        print(f"{name}: {len(graph):,} bytes, {len(json.loads(shapes))} tensors")
+        network = SOURCES[name].network().eval()
+        model = export(network, SOURCES[name].multiple)
+        listed = tensors(model, network)
+        content = model.SerializeToString(deterministic=True)
+        packed = gzip.compress(content, mtime=0)
+        (FOLDER / f"{name}.onnx.gz").write_bytes(packed)
+        (FOLDER / f"{name}.json").write_text(json.dumps(listed, indent=0) + "\n")
+        print(f"{name}: {len(packed):,} bytes, {len(listed)} tensors")
 
 
 if __name__ == "__main__":

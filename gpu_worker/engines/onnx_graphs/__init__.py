@@ -33,8 +33,20 @@ def graph(name: str) -> bytes:
 @cache
 def weight_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """The weights that the graph `name` takes, and their shapes."""
+    listed = _listed(name)
+    return {one: tuple(shape) for one, shape in listed.items() if shape is not None}
+
+
+def unused(name: str) -> set[str]:
+    """Tensors of the network's files that the graph does not need."""
+    return {one for one, shape in _listed(name).items() if shape is None}
+
+
+@cache
+def _listed(name: str) -> dict[str, list[int] | None]:
+    listed: dict[str, list[int] | None]
     listed = json.loads((FOLDER / f"{name}.json").read_text())
-    return {tensor: tuple(shape) for tensor, shape in listed.items()}
+    return listed
 
 
 def fitting(names: Sequence[str], state: State) -> tuple[str, State]:
@@ -66,7 +78,7 @@ def _fault(name: str, state: State) -> str:
     missing = sorted(wanted.keys() - state.keys())
     if missing:
         return f"tensor {missing[0]} is missing ({len(missing)} in all)"
-    extra = sorted(state.keys() - wanted.keys())
+    extra = sorted(state.keys() - wanted.keys() - unused(name))
     if extra:
         return (
             f"tensor {extra[0][:100]} belongs to another network ({len(extra)} in all)"

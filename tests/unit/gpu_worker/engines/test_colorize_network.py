@@ -91,8 +91,8 @@ def test_ddcolor_runs_from_an_official_file(toy: tuple[Model, Settings]) -> None
 def test_the_workflow_runs_end_to_end(
     toy: tuple[Model, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`portrait` on the engines of a machine without a GPU: torch is chosen for the
-    model that ncnn does not have.
+    """`portrait` on the engines of a machine without a GPU: ONNX Runtime is chosen for
+    the model that ncnn does not have.
     """
     from shared import models
 
@@ -107,7 +107,7 @@ def test_the_workflow_runs_end_to_end(
         lambda done: None,
     )
     assert done.photo.pixels.shape == (70, 50, 3)
-    assert (done.engine, done.device) == ("torch", "cpu")
+    assert (done.engine, done.device) == ("onnxruntime", "cpu")
     assert done.steps[0].model == "toy-ddcolor"
     assert done.steps[0].detail == {
         "model_size": 460,

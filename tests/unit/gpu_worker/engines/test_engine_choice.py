@@ -89,7 +89,7 @@ def test_a_model_for_torch_alone_names_the_extra(
 ) -> None:
     """The other models still run."""
     with pytest.raises(NotFound, match=r"pip install .*\[torch\]'") as caught:
-        engines.serving(engines.select(Settings()), get("ddcolor-modelscope"))
+        engines.serving(engines.select(Settings()), get("gfpgan-1.4"))
     assert caught.value.code == Code.MODEL_MISSING
 
 
