@@ -82,6 +82,12 @@ have rules of their own in the statement `fold`.
 """
 
 
+PERSONAL_COLUMNS = ("image_filename", "params", "result_url")
+"""Columns that may say something of a person: an erasure takes them away, from the row
+and from the events.
+"""
+
+
 class Row(Columns):
     """One row, which is one upload."""
 

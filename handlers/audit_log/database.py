@@ -20,6 +20,7 @@ from uuid import UUID
 
 from handlers.audit_log.columns import (
     KEPT_COLUMNS,
+    PERSONAL_COLUMNS,
     Event,
     Row,
     as_row,
@@ -50,6 +51,7 @@ _CONDITIONS = {
 }
 
 _OTHER_COLUMNS = "/* each other column: the new value, else the old one */"
+_PERSONAL_COLUMNS = "/* each personal column: NULL */"
 
 
 class AuditLog:
@@ -161,7 +163,8 @@ class AuditLog:
             keys = _keys_of(added)
             rows = _fetch("fold", keys, cursor)
             if any(row["error_code"] == Code.ERASED for row in rows):
-                cursor.execute(STATEMENTS["blank"], keys)
+                personal = {"personal": list(PERSONAL_COLUMNS)}
+                cursor.execute(STATEMENTS["blank"], keys | personal)
         passing("recorder.before_commit")
         return len(added)
 
@@ -261,3 +264,5 @@ def _assignments() -> str:
 
 STATEMENTS = _load(Path(__file__).with_name("queries.sql"))
 STATEMENTS["fold"] = STATEMENTS["fold"].replace(_OTHER_COLUMNS, _assignments())
+_BLANKED = " ".join(f"{column} = NULL," for column in PERSONAL_COLUMNS)
+STATEMENTS["blank"] = STATEMENTS["blank"].replace(_PERSONAL_COLUMNS, _BLANKED)

@@ -68,11 +68,11 @@ WITH erased AS (
     FROM unnest(%(uploads)s::uuid[], %(times)s::timestamptz[]) AS t (upload_id, upload_time)
     JOIN darkroom.restoration_event e USING (upload_id, upload_time) WHERE e.fields->>'error_code' = 'erased'
 ), events AS (
-    UPDATE darkroom.restoration_event e SET fields = e.fields - '{image_filename,params,result_url}'::text[]
+    UPDATE darkroom.restoration_event e SET fields = e.fields - %(personal)s::text[]
         - CASE WHEN e.fields->>'error_code' = 'erased' THEN '' ELSE 'error_detail' END
     FROM erased x WHERE (e.upload_id, e.upload_time) = (x.upload_id, x.upload_time)
 )
-UPDATE darkroom.restoration_log log SET status = 'failed', image_filename = NULL, params = NULL, result_url = NULL
+UPDATE darkroom.restoration_log log SET /* each personal column: NULL */ status = 'failed'
 FROM erased x WHERE (log.upload_id, log.upload_time) = (x.upload_id, x.upload_time)
 
 -- name: reject

@@ -7,18 +7,17 @@ from __future__ import annotations
 import socket
 import time
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import typer
 
 from infra.terminal import shown
+from shared.broker.schemes import port_of
 from shared.runtime.heartbeat import read_fault
 from shared.runtime.settings import HttpSettings, ProcessSettings, Settings
 
 app = typer.Typer(add_completion=False)
-PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 CONSUMERS = ("worker", "recorder", "callbacks")
 
 
@@ -54,7 +53,7 @@ def check(settings: Settings, process: str) -> str:
     if process == "handlers":
         return _http_server(settings)
     if process in CONSUMERS:
-        port = _port(settings.broker_url.get_secret_value())
+        port = port_of(settings.broker_url.get_secret_value())
         if not connected(port):
             return "no connection to the broker"
     return ""
@@ -96,8 +95,3 @@ def _http_server(settings: HttpSettings) -> str:
     if response.is_success:
         return ""
     return f"/readyz says {response.status_code}: {response.text[:200]}"
-
-
-def _port(url: str) -> int:
-    address = urlsplit(url)
-    return address.port or PORTS.get(address.scheme, 443)

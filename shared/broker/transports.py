@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.broker.schemes import SCHEMES
 from shared.broker.transport import Transport
 from shared.errors import BrokerUnavailable, SettingsError
 from shared.runtime.settings import BrokerSettings
@@ -34,19 +36,12 @@ def transport(settings: BrokerSettings) -> Transport:
     """The transport of `DARKROOM_BROKER_URL`. Raises `SettingsError` for a scheme that
     is not known.
     """
-    scheme = urlsplit(settings.broker_url.get_secret_value()).scheme
-    if scheme in ("redis", "rediss"):
-        from shared.broker.redis_adapter import RedisTransport
-
-        return RedisTransport(settings)
-    if scheme in ("amqp", "amqps"):
-        from shared.broker.amqp_adapter import AmqpTransport
-
-        return AmqpTransport(settings)
-    if scheme == "sqs":
-        from shared.broker.sqs_adapter import SqsTransport
-
-        return SqsTransport(settings)
-    raise SettingsError(
-        f"DARKROOM_BROKER_URL: scheme {scheme!r} is not one of redis, rediss, amqp, amqps, sqs"
-    )
+    name = urlsplit(settings.broker_url.get_secret_value()).scheme
+    if name not in SCHEMES:
+        raise SettingsError(
+            f"DARKROOM_BROKER_URL: scheme {name!r} is not one of {', '.join(SCHEMES)}"
+        )
+    scheme = SCHEMES[name]
+    module = import_module(f"shared.broker.{scheme.module}")
+    chosen: Transport = getattr(module, scheme.transport)(settings)
+    return chosen

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import count
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from infra.local.stack import Stack
 from shared.runtime.settings import Settings
 from shared.s3.store import ObjectStore, S3Store
 from tests.support.admin import as_admin
-from tests.support.brokers import RABBITMQ, Broker, Moto, RabbitMQ, Valkey
+from tests.support.brokers import BROKERS, Broker, Valkey
 from tests.support.ceph import Ceph, missing
 from tests.support.databases import database
 from tests.support.memory_store import MemoryStore
@@ -52,21 +51,12 @@ def _missing(what: str) -> None:
     pytest.skip(f"{what} is not installed")
 
 
-def _make(kind: str) -> Broker:
-    if kind == "redis":
-        return Valkey()
-    if kind == "sqs":
-        if find_spec("moto") is None:
-            _missing("moto[server], the stand-in for Amazon SQS")
-        return Moto()
-    if not RABBITMQ.exists():
-        _missing("rabbitmq-server (apt-get install rabbitmq-server)")
-    return RabbitMQ()
-
-
-@pytest.fixture(scope="session", params=["redis", "amqp", "sqs"])
+@pytest.fixture(scope="session", params=BROKERS)
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    running = _make(request.param)
+    kind = BROKERS[request.param]
+    if without := kind.missing():
+        _missing(without)
+    running = kind()
     try:
         running.start()
         yield running

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,12 @@ class Broker(Protocol):
     counts it as a consumer of a queue that is made under that name before, and gives it
     nothing (measured).
     """
+
+    @staticmethod
+    def missing() -> str:
+        """What this machine lacks for it, and how it comes here; empty where nothing is
+        missing.
+        """
 
     def start(self) -> None:
         """Returns when it serves; after `kill` on the same data and port."""
@@ -105,6 +112,10 @@ class Valkey:
 
     remembers, tells = True, False
 
+    @staticmethod
+    def missing() -> str:
+        return ""
+
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-valkey-"))
         self._port = free_port()
@@ -164,6 +175,12 @@ class RabbitMQ:
     """
 
     remembers = tells = True
+
+    @staticmethod
+    def missing() -> str:
+        if RABBITMQ.exists():
+            return ""
+        return "rabbitmq-server (apt-get install rabbitmq-server)"
 
     def __init__(self) -> None:
         self._dir = Path(tempfile.mkdtemp(prefix="darkroom-rabbitmq-"))
@@ -301,6 +318,12 @@ class Moto:
 
     remembers = tells = False
 
+    @staticmethod
+    def missing() -> str:
+        if find_spec("moto"):
+            return ""
+        return "moto[server], the stand-in for Amazon SQS"
+
     def __init__(self) -> None:
         self._port = free_port()
         self.url = self.url_at(self._port)
@@ -363,3 +386,7 @@ class Moto:
         return str(
             self._client.get_queue_url(QueueName=queue.replace(".", "-"))["QueueUrl"]
         )
+
+
+BROKERS: dict[str, type[Broker]] = {"redis": Valkey, "amqp": RabbitMQ, "sqs": Moto}
+"""What the broker contract runs over, by the scheme of its URL."""

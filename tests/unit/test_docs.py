@@ -92,6 +92,15 @@ def test_every_walk_names_files_that_exist(walk: str) -> None:
         assert symbol in path.read_text(), f"add {walk}: {name} has no {symbol}"
 
 
+@pytest.mark.parametrize(
+    ("walk", "most"), [("broker", 4), ("route", 4), ("log column", 3)]
+)
+def test_a_walk_is_short(walk: str, most: int) -> None:
+    """A step is a file to touch: what follows from it, the code derives."""
+    steps = WALKS.partition(f"### Add a {walk}\n")[2].partition("\n### ")[0]
+    assert 0 < len(re.findall(r"^\d+\. ", steps, re.MULTILINE)) <= most
+
+
 def test_every_room_says_what_it_holds() -> None:
     rooms = (ROOT / "docs/explanation/architecture.md").read_text()
     assert "/` |  |" not in rooms

@@ -17,6 +17,7 @@ from shared.broker import topology
 from shared.broker.dead_letter import MAX_DETAIL, DeadLetter
 from shared.broker.delivery import Delivery, Settlement
 from shared.broker.envelope import Content, payload, seal, unseal
+from shared.broker.schemes import SCHEMES
 from shared.broker.transports import transport
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
@@ -195,3 +196,10 @@ def test_a_dead_letter_is_read_as_it_was_written() -> None:
     assert DeadLetter.read("a", published.body, published.headers) == letter
     assert letter.headers == {"own": "header"}
     assert letter.detail == "y" * MAX_DETAIL
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_has_its_transport(scheme: str) -> None:
+    """The broker that it names is the one that its class speaks to."""
+    settings = Settings(broker_url=f"{scheme}://user:secret@host")
+    assert type(transport(settings)).__name__ == SCHEMES[scheme].transport
