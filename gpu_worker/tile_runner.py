@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from gpu_worker.engines import Engine, Network, OutOfMemory
+from gpu_worker.engines import CPU, Engine, Network, OutOfMemory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
@@ -46,7 +46,9 @@ def upscale(
     )
     window_px = chosen.window[0] * chosen.window[1]
     batch_size = max(1, min(engine.batch, fitting_px // window_px))
-    run = _Run(pixels, network, chosen, settings, progress)
+    # On the CPU every core computes; a GPU would wait while its results are pasted.
+    pastes_beside = engine.device != CPU
+    run = _Run(pixels, network, chosen, settings, progress, pastes_beside)
     run.run_tiles(engine.lanes, batch_size)
     return run.canvas, run.describe()
 
@@ -61,6 +63,7 @@ class _Run:
         chosen: Plan,
         settings: EngineSettings,
         progress: Progress,
+        pastes_beside: bool,
     ) -> None:
         self._pixels = pixels
         self._network = network
@@ -74,6 +77,10 @@ class _Run:
         self._ladder: list[dict[str, int]] = []
         self._done_px = 0
         self._lock = threading.Lock()
+        self._pastes_beside = pastes_beside
+        self._pasting = ThreadPoolExecutor(1, "paste")
+        self._last_paste: Future[None] | None = None
+        self._handing_over = threading.Lock()
 
     def run_tiles(self, lanes: int, batch_size: int) -> None:
         """Run every tile, `batch_size` in a call, on `lanes` threads; the first error
@@ -83,21 +90,37 @@ class _Run:
         starts = range(0, len(tiles), batch_size)
         batches = [tiles[start : start + batch_size] for start in starts]
         threads = 1 if self._plan.alone else lanes
-        with ThreadPoolExecutor(threads, "lane") as pool:
+        with self._pasting, ThreadPoolExecutor(threads, "lane") as pool:
             futures = [pool.submit(self._run_batch, batch) for batch in batches]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.cancel()
             for future in done:
                 future.result()
+            self._wait_for_paste()
 
     def _run_batch(self, batch: Sequence[Tile]) -> None:
         try:
-            self._compute(batch)
+            outputs = self._compute(batch)
         except OutOfMemory:
             self._run_apart(batch)
-        for tile in batch:
-            self._finish(tile)
+            self._finish(batch)
+            return
+        if not self._pastes_beside:
+            self._place(batch, outputs)
+            return
+        with self._handing_over:
+            self._wait_for_paste()  # memory: one batch of results waits, no more
+            self._last_paste = self._pasting.submit(self._place, batch, outputs)
+
+    def _wait_for_paste(self) -> None:
+        """Raises what went wrong in it."""
+        if self._last_paste is not None:
+            self._last_paste.result()
+
+    def _place(self, batch: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
+        self._paste(batch, outputs)
+        self._finish(batch)
 
     def _run_apart(self, batch: Sequence[Tile]) -> None:
         """Run the tiles of a batch that did not fit, one after the other."""
@@ -109,9 +132,11 @@ class _Run:
 
     def _run_tile(self, tile: Tile) -> None:
         try:
-            self._compute([tile])
+            outputs = self._compute([tile])
         except OutOfMemory:
             self._cut_smaller(tile)
+        else:
+            self._paste([tile], outputs)
 
     def _cut_smaller(self, tile: Tile) -> None:
         """Go one step down the ladder with a tile that did not fit, and with no other."""
@@ -135,16 +160,23 @@ class _Run:
         )
         return PermanentError(Code.OUT_OF_MEMORY, detail)
 
-    def _compute(self, batch: Sequence[Tile]) -> None:
-        """Run the network on the windows, and paste the cores into the canvas."""
+    def _compute(self, batch: Sequence[Tile]) -> list[Pixels]:
+        """The network's output for each window."""
         windows = [self._pixels[tile.window.within(self._picture)] for tile in batch]
-        outputs = self._network.upscale(windows, self._plan.alone)
+        return self._network.upscale(windows, self._plan.alone)
+
+    def _paste(self, batch: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
+        """Copy the cores into the canvas."""
         for tile, output in zip(batch, outputs, strict=True):
             source = tile.core.within(tile.window, self._scale)
             target = tile.core.within(self._picture, self._scale)
             self.canvas[target] = output[source]
 
-    def _finish(self, tile: Tile) -> None:
+    def _finish(self, batch: Sequence[Tile]) -> None:
+        for tile in batch:
+            self._finish_tile(tile)
+
+    def _finish_tile(self, tile: Tile) -> None:
         # The rows of a tile reach over the whole picture, also over what other lanes
         # are writing; that is not lost.
         rows, _ = tile.core.within(self._picture, self._scale)

@@ -90,10 +90,17 @@ class Device:
     wants.
     """
 
-    name = device = "toy"
+    name = "toy"
 
-    def __init__(self, lanes: int = 1, batch: int = 1, free: int = 10**9) -> None:
+    def __init__(
+        self,
+        lanes: int = 1,
+        batch: int = 1,
+        free: int = 10**9,
+        device: str = "toy",
+    ) -> None:
         self.lanes, self.batch, self._free = lanes, batch, free
+        self.device = device
 
     def load(self, model: Model) -> Any:
         raise NotImplementedError
@@ -126,11 +133,63 @@ def assert_enlarged(found: Pixels, pixels: Pixels) -> None:
 @pytest.mark.parametrize("tile_px", [0, 8, 13, 64])
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_every_pixel_lands_in_its_place(tile_px: int, lanes: int, batch: int) -> None:
-    """Whatever the tiles, the lanes and the batches."""
+@pytest.mark.parametrize("device", ["cpu", "toy"])
+def test_every_pixel_lands_in_its_place(
+    tile_px: int, lanes: int, batch: int, device: str
+) -> None:
+    """Whatever the tiles, the lanes, the batches, and who pastes."""
     pixels = numbered(97, 150)
-    found, _ = run(pixels, Repeats(), Device(lanes, batch), tile_px=tile_px)
+    toy = Device(lanes, batch, device=device)
+    found, _ = run(pixels, Repeats(), toy, tile_px=tile_px)
     assert_enlarged(found, pixels)
+
+
+class TellsOfItsSecondCall(Repeats):
+    """When that begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second_began = threading.Event()
+
+    def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
+        if self.batches:
+            self.second_began.set()
+        return super().upscale(windows, alone)
+
+
+def test_a_gpu_computes_while_its_last_results_are_pasted() -> None:
+    """The first tile is not done before the network has the second: in turns, that would
+    never be.
+    """
+    network, pixels = TellsOfItsSecondCall(), numbered(40, 80)
+    in_time: list[bool] = []
+    found, tile = tile_runner.upscale(
+        pixels,
+        network,
+        Device(),
+        Settings(tile_px=40),
+        lambda done: in_time.append(network.second_began.wait(20)),
+    )
+    assert tile["count"] > 1
+    assert all(in_time)
+    assert_enlarged(found, pixels)
+
+
+@pytest.mark.parametrize("device", ["cpu", "toy"])
+def test_a_photo_that_is_cancelled_ends_early(device: str) -> None:
+    """By what `progress` raises, whoever pastes."""
+
+    def cancelled(done: float) -> None:
+        raise PermanentError(Code.CANCELLED, "withdrawn")
+
+    with pytest.raises(PermanentError, match="withdrawn"):
+        tile_runner.upscale(
+            numbered(200, 200),
+            Repeats(),
+            Device(device=device),
+            Settings(tile_px=20),
+            cancelled,
+        )
 
 
 def test_windows_are_batched_as_far_as_memory_allows() -> None:
