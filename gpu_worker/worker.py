@@ -73,6 +73,7 @@ class Worker:
             lambda: bool(self.pipeline.in_flight.jobs()),
             engines.unload,
         )
+        metrics.ABOUT.info({"engine": self._engine.name, "device": self._engine.device})
         metrics.IN_HAND.set_function(lambda: len(self.pipeline.in_flight.jobs()))
 
     def run(self) -> int:

@@ -9,6 +9,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
     ProcessCollector,
 )
 
@@ -32,6 +33,7 @@ SECONDS = Histogram(
 IN_HAND = Gauge(
     "darkroom_photos_in_hand", METRICS["darkroom_photos_in_hand"], registry=REGISTRY
 )
+ABOUT = Info("darkroom_worker", METRICS["darkroom_worker_info"], registry=REGISTRY)
 DEVICE_PEAK = Histogram(
     "darkroom_photo_device_peak_bytes",
     METRICS["darkroom_photo_device_peak_bytes"],

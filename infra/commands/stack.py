@@ -20,7 +20,7 @@ from rich.table import Table
 from infra.commands.config import warn_of_unknown
 from infra.commands.options import JsonOption
 from infra.local import stack
-from infra.local.health import faults
+from infra.local.health import device_of, faults
 from infra.local.program import tail
 from infra.local.state import Pids, make_folders
 from infra.terminal import shown
@@ -136,6 +136,7 @@ def _about(folder: Path, name: str, process: psutil.Process) -> dict[str, Any]:
     figures = ready.read_text() if ready.exists() else ""
     return {
         "name": name,
+        "device": device_of(figures) if name.startswith("worker") else "",
         "pid": process.pid,
         "age_s": round(age_s, 1),
         "rss_bytes": rss,
@@ -145,11 +146,23 @@ def _about(folder: Path, name: str, process: psutil.Process) -> dict[str, Any]:
 
 def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> None:
     table = Table(
-        "process", "pid", "running for", "memory", "/healthz, /readyz, /metrics at"
+        "process",
+        "device",
+        "pid",
+        "running for",
+        "memory",
+        "/healthz, /readyz, /metrics at",
     )
     for about in processes:
         memory, age = f"{about['rss_bytes'] >> 20} MB", f"{about['age_s']:.0f} s"
-        table.add_row(about["name"], str(about["pid"]), age, memory, about["figures"])
+        table.add_row(
+            about["name"],
+            escape(about["device"]),
+            str(about["pid"]),
+            age,
+            memory,
+            about["figures"],
+        )
     out = Console(highlight=False)
     out.print(table)
     for part, fault in found.items():

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg2
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra.bootstrap import reachable
 from shared.broker.depth import depth
@@ -65,3 +66,21 @@ def _api(settings: HttpSettings) -> str:
     if response.is_success:
         return ""
     return f"/readyz says {response.status_code}: {response.text[:200]}"
+
+
+def device_of(address: str) -> str:
+    """What the worker whose figures are at `address` computes on; empty while it does
+    not say.
+    """
+    try:
+        answer = httpx.get(f"{address}/metrics", timeout=5, trust_env=False)
+        families = list(text_string_to_metric_families(answer.text))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return ""
+    found = [
+        sample.labels["device"]
+        for family in families
+        for sample in family.samples
+        if sample.name == "darkroom_worker_info"
+    ]
+    return found[0] if found else ""

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from prometheus_client import CollectorRegistry, Info
 from pydantic import SecretStr
 
 from infra.commands import health
-from shared.runtime.heartbeat import fault_file
+from infra.local.health import device_of
+from shared.runtime import operations
+from shared.runtime.heartbeat import Heartbeat, fault_file
 from shared.runtime.settings import Settings
 
 
@@ -97,3 +100,20 @@ def test_a_process_that_ceased_to_beat_is_not_well(
     assert "device: no sign of life for 700 s" in health.check(
         settings(tmp_path), process
     )
+
+
+def test_a_worker_says_what_it_computes_on(tmp_path: Path) -> None:
+    """By its figures; other processes, and those that do not answer, say nothing."""
+    registry = CollectorRegistry()
+    about = Info("darkroom_worker", "as the worker has it", registry=registry)
+    about.info({"engine": "torch", "device": 'a "card"'})
+    ready = tmp_path / "ready"
+    of_worker = Settings(ready_file=ready, metrics_port=0)
+    beats = Heartbeat(of_worker, {})
+    operations.start(of_worker, beats, registry, dict)
+    assert device_of(ready.read_text()) == 'a "card"'
+    registry.unregister(about)
+    assert device_of(ready.read_text()) == ""
+    beats.stop()
+    assert device_of("http://127.0.0.1:1") == ""
+    assert device_of("") == ""

@@ -18,13 +18,14 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from structlog.testing import capture_logs
 
 from gpu_worker.pipeline import metrics as worker_metrics
+from gpu_worker.pipeline.device_metrics import DeviceLoad
 from handlers import metrics as handlers_metrics
 from handlers.processes.recorder import RecorderFigures
 from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.report import SweepReport
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
-from shared.runtime import heartbeat, operations
+from shared.runtime import devices, heartbeat, operations
 from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, read_fault
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import METRICS
@@ -185,9 +186,11 @@ def test_a_process_answers_on_a_port_for_operators(
     assert ask(f"{url}/else")[0] == 404
 
 
-def test_every_metric_is_explained() -> None:
+def test_every_metric_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the processes expose is what `shared.runtime.telemetry` lists."""
     registry = CollectorRegistry()
+    monkeypatch.setattr(devices, "load", lambda device: devices.Load(1, 2, 0.5))
+    registry.register(DeviceLoad(devices.Device("GPU-1", "card")))
     RecorderFigures(registry)
     SweepFigures(registry).passed(SweepReport(notifications_missed=2, seconds=1.5), 1e9)
     registry.register(QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0")))  # type: ignore[arg-type]
