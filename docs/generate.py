@@ -174,6 +174,21 @@ def workflows() -> Iterator[str]:
         )
 
 
+def gates() -> Iterator[str]:
+    """The thresholds of the gates."""
+    from shared.workflows import Gates
+    from shared.workflows import gates as thresholds
+
+    values = thresholds().model_dump()
+    yield from table(
+        ("threshold", "value", "meaning"),
+        (
+            (code(name), f"{values[name]:g}", field.description or "")
+            for name, field in Gates.model_fields.items()
+        ),
+    )
+
+
 # Commands
 
 
@@ -399,6 +414,7 @@ PARTS: dict[str, Callable[[], Iterable[str]]] = {
     "events": events,
     "error-codes": error_codes,
     "workflows": workflows,
+    "gates": gates,
     "commands": commands,
     "routes": routes,
     "record": record,

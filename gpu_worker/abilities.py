@@ -19,7 +19,7 @@ from shared.offers import Ability, Announcement, Lack, together
 from shared.runtime.installation import how_to_add
 from shared.runtime.settings import EngineSettings
 from shared.uploads.identity import canonical_json
-from shared.workflows import ResolvedWorkflow
+from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 NEEDS = {"colorize": "cv2", "faces": "cv2"}
 """Packages of the extra `torch` that a step imports itself."""
@@ -47,20 +47,29 @@ def survey(engine: Engine, settings: EngineSettings) -> Announcement:
 
 def check(workflow: ResolvedWorkflow, engine: Engine, settings: EngineSettings) -> None:
     """Raises `Missing` with all that this worker lacks for `workflow`. Files that are
-    there are verified later, when they are loaded.
+    there are verified later, when they are loaded. An optional step may lack anything.
     """
     lacks: list[Lack] = []
     for step in workflow.steps:
-        lacks += _step_lacks(step.kind)
-        if step.model is None:
-            continue
-        lacks += _engine_lacks(engine, step.model)
-        if not models.is_present(step.model, settings):
-            lacks.append(_absent(step.model))
+        if not step.optional:
+            lacks += lacks_of(step, engine, settings)
     if lacks:
         whole = together(lacks)
         detail = f"this worker cannot run {workflow.ref.name!r}: {whole.because}"
         raise Missing(detail, whole.command)
+
+
+def lacks_of(
+    step: ResolvedStep, engine: Engine, settings: EngineSettings
+) -> list[Lack]:
+    """What this worker lacks for one step; empty if it can run it."""
+    lacks = _step_lacks(step.kind)
+    if step.model is None:
+        return lacks
+    lacks += _engine_lacks(engine, step.model)
+    if not models.is_present(step.model, settings):
+        lacks.append(_absent(step.model))
+    return lacks
 
 
 def _step_lacks(kind: str) -> list[Lack]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gpu_worker import engines, steps
+from gpu_worker import abilities, engines, gates, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Photo
 from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
+from shared.offers import together
 from shared.runtime.settings import EngineSettings, PhotoLimitSettings, Settings
-from shared.uploads.documents import StepTime
+from shared.uploads.documents import Plan, Skipped, StepTime
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 MAX_RESULT_BYTES = 5_000_000_000
@@ -28,12 +29,14 @@ Progress = Callable[[float], None]
 class Restored:
     """A restored photo and how it was made.
 
-    `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
-    networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile;
-    `peak_device_memory_bytes`: most memory in use on a GPU.
+    `applied`: the workflow with the steps that were not skipped. `tile`: how the last
+    tiled step was cut. `engine` and `device`: those that ran networks, joined by `+`.
+    `peak_memory_bytes`: largest resident memory meanwhile; `peak_device_memory_bytes`:
+    most memory in use on a GPU.
     """
 
     photo: Photo
+    applied: ResolvedWorkflow
     steps: list[StepTime]
     tile: dict[str, Any]
     engine: str
@@ -48,22 +51,30 @@ def restore(
     engine: Engine,
     settings: Settings,
     progress: Progress,
+    plan: Plan | None = None,
 ) -> Restored:
-    """Run every step of `workflow` on `photo`.
+    """Run the steps of `workflow` on `photo` that `plan` does not skip, and for which
+    this worker lacks nothing if they are optional. Without a plan no gate skips a step.
 
     `progress` gets the fraction done after each tile: silence means stuck. Raises
     `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
-    _check_output_size(photo, workflow, settings)
+    decided = _decided(workflow, plan or gates.open_plan(workflow), engine, settings)
+    running = tuple(step for step, skipped in decided if skipped is None)
+    applied = replace(workflow, steps=running)
+    _check_output_size(photo, applied, settings)
     memory.reset_peak()
     if isinstance(engine, engines.MeasuresMemory):
         engine.reset_peak()
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
     used: list[Engine] = []
-    for index, step in enumerate(workflow.steps):
+    for index, (step, skipped) in enumerate(decided):
+        if skipped is not None:
+            times.append(StepTime(step=step.kind, seconds=0.0, skipped=skipped))
+            continue
         started = time.perf_counter()
-        step_progress = _part_of(progress, index, len(workflow.steps))
+        step_progress = _part_of(progress, index, len(decided))
         tools = steps.Tools(settings, step_progress)
         result, ran_on = _run(photo, step, engine, tools)
         photo = result.photo
@@ -76,6 +87,7 @@ def restore(
     devices = [each.device for each in used or [engine]]
     return Restored(
         photo=photo,
+        applied=applied,
         steps=times,
         tile=tile,
         engine=_joined(engine_names),
@@ -87,6 +99,30 @@ def restore(
 
 def _peak_on_device(engine: Engine) -> int | None:
     return engine.peak_bytes() if isinstance(engine, engines.MeasuresMemory) else None
+
+
+def _decided(
+    workflow: ResolvedWorkflow, plan: Plan, engine: Engine, settings: Settings
+) -> list[tuple[ResolvedStep, Skipped | None]]:
+    """Each step with what the plan sets, and why it is skipped, if it is."""
+    decided = []
+    for step, planned in zip(workflow.steps, plan.steps, strict=True):
+        params = {**planned.params, **step.params}
+        skipped = planned.skipped or _lacking(step, engine, settings)
+        decided.append((replace(step, params=params, gated=False), skipped))
+    return decided
+
+
+def _lacking(
+    step: ResolvedStep, engine: Engine, settings: EngineSettings
+) -> Skipped | None:
+    if not step.optional:
+        return None
+    lacks = abilities.lacks_of(step, engine, settings)
+    if not lacks:
+        return None
+    lack = together(lacks)
+    return Skipped(code="missing", because=f"{lack.because}; {lack.command}")
 
 
 def _part_of(progress: Progress, index: int, count: int) -> Progress:

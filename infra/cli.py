@@ -51,7 +51,7 @@ COMMANDS = {
     "workflows": Entry("The workflows and their parameters.", "config"),
     "models": Entry("List, verify, pull or add models.", "models", "worker"),
     "demo": Entry(
-        "Restore four damaged photos on a stack of its own, and check every one.",
+        "Restore sample photos on a stack of its own, and check every one.",
         "demo",
     ),
     "bench": Entry("Figures of a running stack, with their spread.", "bench"),

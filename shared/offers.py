@@ -75,10 +75,12 @@ class Announcement(Document):
 
     def lacks(self, workflow: ResolvedWorkflow) -> list[Lack]:
         """What such a worker lacks for this workflow and its models; empty if it can run
-        it.
+        it. An optional step is skipped where something lacks.
         """
         found: list[Lack] = []
         for step in workflow.steps:
+            if step.optional:
+                continue
             found += self._lacks_for_step(step.kind)
             if step.model is not None:
                 found += self._lacks_for_model(step.model)

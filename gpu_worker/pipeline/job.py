@@ -12,7 +12,7 @@ from gpu_worker.restore import Restored
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
 from shared.uploads.claims import Claim
-from shared.uploads.documents import Receipt, StepTime
+from shared.uploads.documents import Plan, Receipt, StepTime
 from shared.uploads.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow
 
@@ -38,6 +38,7 @@ class Job:
     original: Asked[bytearray] | None = None
     busy_s: float = 0.0
     workflow: ResolvedWorkflow | None = None
+    plan: Plan | None = None
     photo: Photo | None = None
     restored: Restored | None = None
     steps: list[StepTime] = field(default_factory=list)

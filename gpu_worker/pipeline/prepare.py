@@ -1,11 +1,13 @@
-"""Claimed job → decoded photo: decode what was uploaded, once it is there."""
+"""Claimed job → decoded photo: decode what was uploaded, once it is there, and look at
+it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 
-from gpu_worker import codec
+from gpu_worker import codec, gates
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
@@ -58,6 +60,8 @@ class Prepare:
         )
         passing("worker.after_fetch")
         photo = self._decode(data, job.receipt.source)
+        # A preview shows what would be done to the whole photo.
+        job.plan = gates.plan_of(photo, job.workflow, self._ctx.settings)
         spec = job.receipt.preview
         if spec is not None:
             photo = preview_region(photo, spec, self._settings)

@@ -14,6 +14,7 @@ from shared.uploads import keys
 from shared.uploads.documents import Record
 
 LABEL_NOTE = "a visible label was drawn into the result"
+NOT_LOOKED_AT = "faces were not looked at: the worker has no face detector"
 EARLIER_NOTE = (
     "the result was stored by an earlier attempt; steps and tiles are those of this one"
 )
@@ -47,6 +48,8 @@ def record_of(
     assert restored is not None
     assert workflow is not None
     notes = list(restored.photo.notes)
+    if _were_faces_missed(job):
+        notes.append(NOT_LOOKED_AT)
     if is_labelled:
         notes.append(LABEL_NOTE)
     # What the record says must be true of the stored bytes, whichever attempt stored
@@ -62,7 +65,7 @@ def record_of(
         user_hash=job.receipt.user_hash,
         source=job.receipt.source,
         workflow=workflow.ref,
-        models=workflow.models,
+        models=restored.applied.models,
         engine=result["engine"],
         device=result["device"],
         tile=restored.tile,
@@ -83,4 +86,12 @@ def record_of(
         software=result["software"],
         notes=notes,
         preview=job.receipt.preview,
+        plan=job.plan,
     )
+
+
+def _were_faces_missed(job: Job) -> bool:
+    """Whether a gate asked for faces that nobody looked for."""
+    assert job.workflow is not None
+    asks = any(step.kind == "faces" and step.gated for step in job.workflow.steps)
+    return asks and job.plan is not None and job.plan.look.get("faces") is None

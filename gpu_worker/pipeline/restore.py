@@ -42,7 +42,12 @@ class Restore:
             claimed_at=job.started_at.isoformat(),
         )
         job.restored = restore(
-            job.photo, job.workflow, self._engine, self._settings, progress
+            job.photo,
+            job.workflow,
+            self._engine,
+            self._settings,
+            progress,
+            job.plan,
         )
         job.steps += job.restored.steps
         job.photo = None  # the input's memory is needed for the next photo

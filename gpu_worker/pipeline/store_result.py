@@ -114,10 +114,9 @@ class StoreResult:
     def _text(self, job: Job) -> dict[str, str]:
         """What the files say of themselves."""
         assert job.restored is not None
-        assert job.workflow is not None
         producer = self._settings.label_producer
         words = job.restored.photo.meta.captions
-        return codec.texts(job.task_id, job.workflow, producer, words)
+        return codec.texts(job.task_id, job.restored.applied, producer, words)
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
         """Write the PNG into `file`."""

@@ -70,6 +70,9 @@ class Columns(BaseModel):
     peak_device_memory_bytes: Int64 | None = Field(
         None, description="Most memory in use on a GPU; empty on the CPU."
     )
+    skipped: dict[str, str] | None = Field(
+        None, description="Steps that the look at the photo left out, and why."
+    )
 
 
 _OWN_RULE = {"error_code", "error_detail", "attempts", "retries"}

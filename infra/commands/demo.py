@@ -1,5 +1,5 @@
-"""`darkroom demo`: start a stack, drop four damaged photos into the bucket, check all
-that comes back, stop.
+"""`darkroom demo`: start a stack, drop sample photos into the bucket, check all that
+comes back, stop.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def demo(
         Path, typer.Option(help="Where results and contact sheet are written.")
     ] = Path("demo-out"),
 ) -> None:
-    """Restore four damaged photos on a stack of its own, and check every one."""
+    """Restore sample photos on a stack of its own, and check every one."""
     raise typer.Exit(run(out, Settings.load().state_dir / "demo"))
 
 
@@ -204,9 +204,23 @@ def _report(
             str(path),
         )
     console.print(table)
+    _print_left_alone(photos)
     _print_rows(photos)
     contact_sheet(pairs).save(out_dir / "contact-sheet.png")
     return disagreements
+
+
+def _print_left_alone(photos: list[Photo]) -> None:
+    """Which steps the look at a photo skipped, and why."""
+    for photo in photos:
+        record = photo.upload.record
+        skipped = [step for step in record.steps if step.skipped] if record else []
+        for step in skipped:
+            assert step.skipped is not None
+            console.print(
+                f"  {photo.sample.key}: {step.step} skipped: {step.skipped.because}",
+                markup=False,
+            )
 
 
 def _disagreements(

@@ -64,13 +64,26 @@ def task(
     console = Console(highlight=False, markup=False)
     for row in found["uploads"]:
         for name, value in row.items():
-            if value is not None:
-                console.print(f"{name:20} {shown(value)}")
+            for line in _lines(value):
+                console.print(f"{name:20} {shown(line)}")
         console.print()
     for event in found["events"]:
         console.print(
             f"{shown(event['at'])}  {shown(event['kind']):10}  {shown(event['upload_id'])}"
         )
+
+
+def _lines(value: object) -> list[object]:
+    """What is shown of one column: nothing of an empty one, and a line for each step
+    that was skipped.
+    """
+    if value is None:
+        return []
+    if isinstance(value, dict) and all(
+        isinstance(text, str) for text in value.values()
+    ):
+        return [f"{name}: {text}" for name, text in value.items()]
+    return [value]
 
 
 @contextmanager

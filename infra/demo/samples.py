@@ -1,5 +1,5 @@
 """Photographs to restore: four in the public domain (NOTICE names them), damaged
-the way old photos are.
+the way old photos are, and one of them as it is.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class Sample:
 
 
 def samples() -> list[Sample]:
-    """The demo's uploads: four photos of different kinds and formats."""
+    """The demo's uploads: photos of different kinds and formats, and one that is fine."""
     coffee_options = {"workflow": "enhance", "priority": "interactive"}
     return [
         _portrait(_photo("portrait")),
         _newspaper(_photo("photographer")),
         Sample("incoming/fast/猫 & cat #1.png", _png(_photo("cat")), "image/png"),
+        Sample("incoming/auto/fine.png", _png(_photo("portrait")), "image/png"),
         Sample("coffee.webp", _webp(_photo("coffee")), "image/webp", coffee_options),
     ]
 

@@ -24,6 +24,9 @@ MAX_DETAIL = (400, 480)
 fields in a message of 2 KiB.
 """
 
+MAX_BECAUSE = (100, 120)
+"""The same for each of the few sentences that say why a step was skipped."""
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -110,6 +113,7 @@ def of_record(record: Record, results_bucket: str) -> LogEvent:
         "device": record.device,
         "peak_memory_bytes": record.peak_memory_bytes,
         "peak_device_memory_bytes": record.peak_device_memory_bytes,
+        "skipped": _skipped(record),
     }
     return _event(
         "success",
@@ -119,6 +123,12 @@ def of_record(record: Record, results_bucket: str) -> LogEvent:
         record.finished_at,
         fields,
     )
+
+
+def _skipped(record: Record) -> dict[str, str] | None:
+    """Why steps were left out, by step; None: none was."""
+    found = {step.step: step.skipped.because for step in record.steps if step.skipped}
+    return {name: _fitted(text, MAX_BECAUSE) for name, text in found.items()} or None
 
 
 def of_duplicate(receipt: Receipt, at: datetime, results_bucket: str) -> LogEvent:

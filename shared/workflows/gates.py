@@ -21,7 +21,7 @@ class Gates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: int
+    version: int = Field(description="Of figures, rules and thresholds together.")
     coloured_from: float = Field(
         description="`colourfulness` of a photo that has colours of its own."
     )

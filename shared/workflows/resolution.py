@@ -48,10 +48,11 @@ class ResolvedWorkflow:
 
     @property
     def scale(self) -> float:
-        """Output side over input side."""
+        """Output side over input side, as long as no gate enlarges a small photo."""
         scale = 1.0
         for step in self.steps:
-            scale *= float(step.params.get("scale", 1.0))
+            if not step.gated:
+                scale *= float(step.params.get("scale", 1.0))
         return scale
 
 

@@ -93,7 +93,7 @@ def _damaged(name: str, pixels: Pixels, colour: str) -> Iterator[Variant]:
         yield whole(f"{name}, JPEG {quality}", compressed, is_clean=quality > 90)
     yield whole(f"{name}, blurred", blurred(pixels, 2), is_sharp=False)
     if colour == "coloured" and "very faded" not in name:
-        yield whole(f"{name}, haze", _hazy(pixels, 0.5), is_hazy=True)
+        yield whole(f"{name}, haze", hazy(pixels, 0.5), is_hazy=True)
 
 
 def _grey(pixels: Pixels) -> Pixels:
@@ -132,7 +132,7 @@ def blurred(pixels: Pixels, radius: float) -> Pixels:
     return pixels_of(_image(pixels).filter(ImageFilter.GaussianBlur(radius)))
 
 
-def _hazy(pixels: Pixels, transmission: float) -> Pixels:
+def hazy(pixels: Pixels, transmission: float) -> Pixels:
     veil = 215 * (1 - transmission)
     return _rounded(pixels * transmission + veil)
 

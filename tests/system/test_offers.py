@@ -35,6 +35,7 @@ from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
 
 NAMES = {
     "anime",
+    "auto",
     "building",
     "dehaze",
     "denoise",
@@ -45,7 +46,7 @@ NAMES = {
     "portrait",
     "repair",
 }
-BASE = {"anime", "dehaze", "enhance", "fast", "repair"}
+BASE = {"anime", "auto", "dehaze", "enhance", "fast", "repair"}
 """What needs nothing that only an extra brings, or only `models pull`."""
 TRIES = 2
 BASE_INSTALL = """

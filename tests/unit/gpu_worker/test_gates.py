@@ -8,7 +8,8 @@ from itertools import islice
 import pytest
 
 from gpu_worker import gates as rules_of
-from gpu_worker.look import Look
+from gpu_worker.look import Look, look
+from gpu_worker.photo import Photo
 from shared.uploads.documents import PlannedStep, WorkflowRef
 from shared.workflows import ResolvedStep, ResolvedWorkflow, gates
 from tests.bench import look as bench
@@ -120,6 +121,27 @@ def test_strengths_are_mild_and_grow_with_the_damage() -> None:
 def test_a_strength_that_was_given_stands() -> None:
     noisy = replace(FINE, noise=8)
     assert planned("denoise", noisy, strength=1.0).params == {}
+
+
+def test_a_figure_is_not_computed_in_another_way_under_the_same_version() -> None:
+    """The same photo must be decided on in the same way: raise the version of the
+    gates, and write the figures here.
+    """
+    figures = {
+        1: {
+            "width": 226,
+            "height": 150,
+            "colourfulness": 19.287,
+            "tone": 29.143,
+            "noise": 0.71,
+            "blockiness": 0.442,
+            "sharpness": 0.771,
+            "haze": 0.188,
+        }
+    }
+    seen = look(Photo(damage.photos()["cat"])).as_dict()
+    expected = figures[RULES.version]
+    assert {name: seen[name] for name in expected} == pytest.approx(expected, abs=0.01)
 
 
 def test_a_step_without_a_gate_is_never_skipped() -> None:

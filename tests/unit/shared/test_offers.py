@@ -29,7 +29,7 @@ from tests.support.fake_clock import FakeClock
 from tests.support.memory_store import MemoryStore
 from tests.support.upload_world import World, photo
 
-BASE = {"anime", "dehaze", "enhance", "fast", "repair"}
+BASE = {"anime", "auto", "dehaze", "enhance", "fast", "repair"}
 """What needs nothing beyond the base install."""
 OF_TORCH = ("torch", "torchvision", "spandrel", "spandrel_extra_arches", "cv2")
 
@@ -356,6 +356,6 @@ def test_models_say_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["list", "scunet-psnr", "ddcolor-modelscope", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["workflows"] for row in rows] == [
-        ["denoise"],
-        ["building", "oldphoto", "portrait"],
+        ["auto", "denoise"],
+        ["auto", "building", "oldphoto", "portrait"],
     ]

@@ -10,18 +10,20 @@ import json
 import pytest
 
 from shared import workflows
+from shared.workflows import resolution
 
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("eb2820f845e54536", "ce74fa8d2aa5fdf3"),
-    ("building", 1): ("11661672d1e157fd", "11a444a5d2bb2285"),
+    ("auto", 1): ("099c3f917c0a5b4e", "2c353d052b2e32df"),
+    ("building", 2): ("7ee0c1b574516606", "fa196c4a8ea38701"),
     ("dehaze", 1): ("e6963767e32447b3", "961abc630b459024"),
-    ("denoise", 1): ("d56ca93a72afa331", "611689fca22751e9"),
+    ("denoise", 2): ("9fb84d99ec36e9cf", "6d27780b12e7f43f"),
     ("enhance", 1): ("074ea7d23ed03aed", "b74011cefd3023b7"),
-    ("faces", 1): ("65521de6d961c480", "1f2afde0fbfb5502"),
+    ("faces", 2): ("c7b464939c3f4774", "a11682ec09403771"),
     ("fast", 1): ("36044bdc6d907719", "fd40ee51ad26a08b"),
-    ("oldphoto", 1): ("b688639517debfbd", "8d9c97a6252671ce"),
-    ("portrait", 1): ("ddeece3687d0b005", "fd92211ff59fb458"),
+    ("oldphoto", 2): ("3be1efa70a699748", "9eb5b8192091ef2f"),
+    ("portrait", 2): ("3ac74025e8165a27", "8abca1dc38bd30ac"),
     ("repair", 1): ("928e8c4da4057676", "c0661e6e8ee13d3e"),
 }
 
@@ -51,3 +53,14 @@ def test_the_same_workflow_has_the_same_signature(name: str) -> None:
     """On every machine and in every release: tasks are named by it."""
     resolved = workflows.resolve(name)
     assert GOLDEN[name, resolved.ref.version][1] == resolved.ref.signature
+
+
+def test_the_signature_covers_the_gates_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other thresholds decide in another way, so their results are others."""
+    gated, ungated = workflows.resolve("portrait"), workflows.resolve("fast")
+    later = workflows.gates().model_copy(update={"noisy_from": 99.0})
+    monkeypatch.setattr(resolution, "gates", lambda: later)
+    assert workflows.resolve("portrait").ref.signature != gated.ref.signature
+    assert workflows.resolve("fast").ref.signature == ungated.ref.signature
