@@ -29,20 +29,20 @@ Progress = Callable[[float], None]
 class Restored:
     """A restored photo and how it was made.
 
-    `applied`: the workflow with the steps that were not skipped. `tile`: how the last
-    tiled step was cut. `engine` and `device`: those that ran networks, joined by `+`.
-    `peak_memory_bytes`: largest resident memory meanwhile; `peak_device_memory_bytes`:
-    most memory in use on a GPU.
+    `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
+    networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile;
+    `peak_device_memory_bytes`: most memory in use on a GPU. `applied`: the workflow
+    without the steps that were skipped; None: none was.
     """
 
     photo: Photo
-    applied: ResolvedWorkflow
     steps: list[StepTime]
     tile: dict[str, Any]
     engine: str
     device: str
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None = None
+    applied: ResolvedWorkflow | None = None
 
 
 def restore(
@@ -87,13 +87,13 @@ def restore(
     devices = [each.device for each in used or [engine]]
     return Restored(
         photo=photo,
-        applied=applied,
         steps=times,
         tile=tile,
         engine=_joined(engine_names),
         device=_joined(devices),
         peak_memory_bytes=memory.peak_bytes(),
         peak_device_memory_bytes=_peak_on_device(engine),
+        applied=applied,
     )
 
 

@@ -58,6 +58,13 @@ class Job:
     def upload_id(self) -> str:
         return self.task.upload_id
 
+    @property
+    def applied(self) -> ResolvedWorkflow:
+        """The workflow of the restored photo without the steps that were skipped."""
+        assert self.restored is not None
+        assert self.workflow is not None
+        return self.restored.applied or self.workflow
+
     def end(self) -> None:
         """From now on the lease is not renewed."""
         # A renewal may hold the lock while it waits for a store that is away.

@@ -61,7 +61,7 @@ class Prepare:
         passing("worker.after_fetch")
         photo = self._decode(data, job.receipt.source)
         # A preview shows what would be done to the whole photo.
-        job.plan = gates.plan_of(photo, job.workflow, self._ctx.settings)
+        job.plan = gates.plan_of(photo, job.workflow, self._settings)
         spec = job.receipt.preview
         if spec is not None:
             photo = preview_region(photo, spec, self._settings)

@@ -65,7 +65,7 @@ def record_of(
         user_hash=job.receipt.user_hash,
         source=job.receipt.source,
         workflow=workflow.ref,
-        models=restored.applied.models,
+        models=job.applied.models,
         engine=result["engine"],
         device=result["device"],
         tile=restored.tile,

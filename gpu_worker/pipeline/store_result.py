@@ -116,7 +116,7 @@ class StoreResult:
         assert job.restored is not None
         producer = self._settings.label_producer
         words = job.restored.photo.meta.captions
-        return codec.texts(job.task_id, job.restored.applied, producer, words)
+        return codec.texts(job.task_id, job.applied, producer, words)
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
         """Write the PNG into `file`."""

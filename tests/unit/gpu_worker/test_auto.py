@@ -45,6 +45,7 @@ def test_a_fine_photo_in_colour_is_left_alone(settings: Settings) -> None:
         "upscale": "fine",
         "faces": "sharp",
     }
+    assert done.applied is not None
     assert done.applied.steps == ()
     assert done.applied.models == []
 
@@ -64,6 +65,7 @@ def test_a_soft_small_photo_is_enlarged(settings: Settings) -> None:
     soft = Photo(damage.blurred(damage.photos()["coffee"], 2))
     done = restored(soft, settings)
     assert (done.photo.width, done.photo.height) == (2 * soft.width, 2 * soft.height)
+    assert done.applied is not None
     assert [step.kind for step in done.applied.steps] == ["upscale"]
     assert [model.name for model in done.applied.models] == ["realesr-animevideov3"]
 
