@@ -42,15 +42,15 @@ class Later:
 
 
 class Begin:
-    """Claims tasks, ahead of the device. `wait_for_room` blocks until the
-    photo may be in flight; False: the worker leaves.
+    """Claims tasks, ahead of the device. `wait_for_room` blocks until the photo may be
+    in flight. False: the worker leaves; `Later`: others go first.
     """
 
     def __init__(
         self,
         ctx: Context,
         outcomes: Outcomes,
-        wait_for_room: Callable[[Receipt], bool],
+        wait_for_room: Callable[[Receipt], bool | Later],
     ) -> None:
         self._ctx = ctx
         self._outcomes = outcomes
@@ -67,7 +67,10 @@ class Begin:
         except PermanentError as error:
             _dead_letter(delivery, error)
             return None
-        if not self._wait_for_room(receipt):
+        room = self._wait_for_room(receipt)
+        if isinstance(room, Later):
+            return room
+        if not room:
             return None
         passing("worker.before_claim")
         claim = self._ctx.claims.acquire(

@@ -12,18 +12,21 @@ from shared.errors import PermanentError
 from shared.runtime.heartbeat import own
 from shared.uploads.documents import Receipt, WorkflowRef
 
+PASSING_PART = 8
+"""However big a photo is, this part of the room is left for those that pass it."""
 POLL_S = 0.2
 """How soon a wait for room notices that the worker leaves."""
 
 
 class InFlight:
-    """Thread-safe. Together the jobs have at most `max_pixels`; a bigger photo is worked
-    on alone. One task may have two jobs here: a store that froze for longer than the
-    lease let the task be claimed again.
+    """Thread-safe. Together the jobs have at most `max_pixels`; a bigger photo counts as
+    if it left room for small ones, which may pass it. One task may have two jobs here:
+    a store that froze for longer than the lease let the task be claimed again.
     """
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
+        self._most_counted = max_pixels - max_pixels // PASSING_PART
         self._jobs: dict[int, Job] = {}
         self._held_px: dict[int, int] = {}
         self._turn = threading.Lock()
@@ -60,7 +63,7 @@ class InFlight:
         One thread waits for room, and others for their turn to, so no photo overtakes
         another: a big one has its turn when those in flight are done.
         """
-        wanted = pixels(receipt)
+        wanted = self._counted(receipt)
         with own().waiting(), self._turn, self._changed:
             while not self._has_room(wanted):
                 if leaving.is_set():
@@ -69,12 +72,24 @@ class InFlight:
             self._held_px[threading.get_ident()] = wanted
             return True
 
+    def is_behind_a_big_one(self, receipt: Receipt) -> bool:
+        """Whether this photo has no room because of a single other one, which takes as
+        long as smaller ones must not wait.
+        """
+        with self._changed:
+            counts = [self._counted(job.receipt) for job in self._jobs.values()]
+            has_big_one = self._most_counted in (*counts, *self._held_px.values())
+            return has_big_one and not self._has_room(self._counted(receipt))
+
     def _has_room(self, wanted: int) -> bool:
         if not self._jobs and not self._held_px:
             return True
-        begun = sum(pixels(job.receipt) for job in self._jobs.values())
+        begun = sum(self._counted(job.receipt) for job in self._jobs.values())
         held = sum(self._held_px.values())
         return begun + held + wanted <= self._max_pixels
+
+    def _counted(self, receipt: Receipt) -> int:
+        return min(pixels(receipt), self._most_counted)
 
 
 def pixels(receipt: Receipt) -> int:

@@ -24,6 +24,9 @@ class Job:
 
     `original`: the upload's bytes, on their way from the store.
     `busy_s`: time that stages spent on it so far; between two stages it waits.
+    `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
+    many smaller photos were restored between its tiles, in `passed_s` seconds;
+    `peak_memory_bytes`: largest resident memory before the last of them.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
     last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
     the store last refused that (monotonic). `withdrawn`: the owner cancelled or erased
@@ -42,6 +45,10 @@ class Job:
     photo: Photo | None = None
     restored: Restored | None = None
     steps: list[StepTime] = field(default_factory=list)
+    stage_since_s: float = 0.0
+    passed_by: int = 0
+    passed_s: float = 0.0
+    peak_memory_bytes: int = 0
     progress: float = 0.0
     written_progress: float = 0.0
     renewed_s: float = float("-inf")

@@ -9,7 +9,7 @@ import threading
 
 from gpu_worker import abilities, codec
 from gpu_worker.engines import Engine
-from gpu_worker.pipeline.begin import Begin
+from gpu_worker.pipeline.begin import Begin, Later
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Drain, Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
@@ -17,6 +17,7 @@ from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.pipeline.lanes import Lanes
 from gpu_worker.pipeline.lease_renewal import LeaseRenewer
 from gpu_worker.pipeline.outcome import Outcomes
+from gpu_worker.pipeline.passing import Passing
 from gpu_worker.pipeline.prepare import Prepare
 from gpu_worker.pipeline.restore import Restore
 from gpu_worker.pipeline.retrying import Publisher, RetryingPublisher, RetryingStore
@@ -30,6 +31,10 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
 from shared.s3.store import ObjectStore
 from shared.uploads.claims import Claims
+from shared.uploads.documents import Receipt
+
+BEHIND_A_BIG_ONE_S = 1.0
+"""How soon a photo that has no room beside a big one is looked at again."""
 
 
 class Pipeline:
@@ -70,6 +75,12 @@ class Pipeline:
             self.shutdown,
             self.lanes,
         )
+        self._passing = Passing(
+            self.loops.to_restore,
+            self.loops.restore_next,
+            self.pulses.by_lane[RESTORE],
+            clock,
+        )
         self._drain = Drain(self.ctx, self.outcomes, self.in_flight, self.shutdown)
         # With circuits of its own: whatever the stages wait for, leases are renewed.
         self._renewer = LeaseRenewer(context())
@@ -97,20 +108,27 @@ class Pipeline:
             release_others=lambda lane: self._drain.release(self.runner.job_in(lane)),
         )
 
+    def _wait_for_room(self, receipt: Receipt) -> bool | Later:
+        # Who waits for room lets nobody pass, so nobody waits while a big photo is on
+        # its way.
+        if self.in_flight.is_behind_a_big_one(receipt):
+            return Later(BEHIND_A_BIG_ONE_S)
+        return self.in_flight.wait_for_room(receipt, self.shutdown.requested)
+
     def _stages(self, engine: Engine) -> Stages:
         settings = self.ctx.settings
-        leaving = self.shutdown.requested
         decoder = codec.Decoders(lambda: codec.Decoder(settings), self.lanes.prepare)
-        begin = Begin(
-            self.ctx,
-            self.outcomes,
-            lambda receipt: self.in_flight.wait_for_room(receipt, leaving),
-        )
+        begin = Begin(self.ctx, self.outcomes, self._wait_for_room)
         prepare = Prepare(
             self.ctx,
             decoder,
             lambda workflow: abilities.check(workflow, engine, settings),
         )
-        restore = Restore(engine, settings, self.pulses.by_lane[RESTORE])
+        restore = Restore(
+            engine,
+            settings,
+            self.pulses.by_lane[RESTORE],
+            let_pass=lambda job: self._passing(job),
+        )
         store_result = StoreResult(self.ctx, self.outcomes, decoder)
         return Stages(begin, prepare, restore, store_result)

@@ -15,6 +15,10 @@ from shared.uploads.documents import Record
 
 LABEL_NOTE = "a visible label was drawn into the result"
 NOT_LOOKED_AT = "faces were not looked at: the worker has no face detector"
+PASSED_NOTE = (
+    "{} smaller photos were restored between its tiles; the time of its steps contains "
+    "the {:.1f} s that they took"
+)
 EARLIER_NOTE = (
     "the result was stored by an earlier attempt; steps and tiles are those of this one"
 )
@@ -52,6 +56,8 @@ def record_of(
         notes.append(NOT_LOOKED_AT)
     if is_labelled:
         notes.append(LABEL_NOTE)
+    if job.passed_by:
+        notes.append(PASSED_NOTE.format(job.passed_by, job.passed_s))
     # What the record says must be true of the stored bytes, whichever attempt stored
     # them.
     result = result_metadata(restored, written)
@@ -81,7 +87,7 @@ def record_of(
         finished_at=finished_at,
         duration_seconds=round(busy_s, 3),
         queue_seconds=round(max(0.0, waited_s), 3),
-        peak_memory_bytes=restored.peak_memory_bytes,
+        peak_memory_bytes=max(restored.peak_memory_bytes, job.peak_memory_bytes),
         peak_device_memory_bytes=restored.peak_device_memory_bytes,
         software=result["software"],
         notes=notes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 from gpu_worker.engines import Engine
@@ -17,13 +18,21 @@ from shared.runtime.telemetry import logger
 
 class Restore:
     """The second stage. It beats `pulse` with every bit of progress, so that inference
-    that hangs is noticed however long a photo takes.
+    that hangs is noticed however long a photo takes; between two tiles it calls
+    `let_pass`.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        pulse: Pulse,
+        let_pass: Callable[[Job], None],
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._pulse = pulse
+        self._let_pass = let_pass
 
     def __call__(self, job: Job) -> None:
         """Raises `PermanentError(cancelled)` when the owner cancels meanwhile, and what
@@ -58,3 +67,5 @@ class Restore:
         job.progress = done
         if job.withdrawn:
             raise PermanentError(Code.CANCELLED, "the owner cancelled the upload")
+        if 0 < done < 1:
+            self._let_pass(job)

@@ -25,7 +25,13 @@ from gpu_worker.pipeline.inbox import Inbox
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.lanes import Lane, Lanes
 from gpu_worker.pipeline.stage_runner import StageRunner
-from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT, Stages
+from gpu_worker.pipeline.stages import (
+    PREPARE,
+    RESTORE,
+    STORE_RESULT,
+    Interrupted,
+    Stages,
+)
 from gpu_worker.pipeline.watchdog import StagePulses
 from shared.broker.consumer import Delivery
 from shared.errors import ObjectRefused
@@ -60,6 +66,7 @@ class StageLoops:
         self._in_flight = in_flight
         self._shutdown = shutdown
         self._ahead = threading.Semaphore(lanes.prepare)
+        self._device_works = True
 
     def start(self, pulses: StagePulses, *names: str) -> list[threading.Thread]:
         """Start the loops of these stages."""
@@ -130,28 +137,39 @@ class StageLoops:
         self.to_restore.put(job)
         return True
 
+    def restore_next(self) -> None:
+        """Take the next photo out and restore it, while another one is on the device.
+
+        Raises `Interrupted` where the device does not work any more.
+        """
+        job = self.to_restore.get()
+        assert job is not None
+        self._ahead.release()
+        (lane,) = self._lanes.of_stage(RESTORE)
+        self._restore_one(lane, job)
+        if not self._device_works:
+            raise Interrupted
+
     def _restore(self, lane: Lane) -> None:
-        device_works = True
         for job in iter(self.to_restore.get, None):
             self._ahead.release()
-            if device_works:
-                device_works = self._restore_one(lane, job)
+            if self._device_works:
+                self._restore_one(lane, job)
         for _ in self._lanes.of_stage(STORE_RESULT):
             self.to_store.put(None)
 
-    def _restore_one(self, lane: Lane, job: Job) -> bool:
-        """Whether the device still works."""
+    def _restore_one(self, lane: Lane, job: Job) -> None:
         try:
             if self._runner.run(lane, self.stages.restore, job):
-                self.to_store.put(job)
+                with own().waiting():
+                    self.to_store.put(job)
         except DeviceLost:
             # Every other photo would fail, too: a fresh process takes them up. The
             # attempt at this one counts, because its lease runs out.
             logger().critical("process.stuck", thread=RESTORE, exc_info=True)
             self._in_flight.remove(job)
             self._shutdown.request_after_fault()
-            return False
-        return True
+            self._device_works = False
 
     def _store_result(self, lane: Lane) -> None:
         for job in iter(self.to_store.get, None):

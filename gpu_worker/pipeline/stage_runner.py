@@ -11,7 +11,7 @@ from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.lanes import Lane
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.retrying import is_outage
-from gpu_worker.pipeline.stages import Stage
+from gpu_worker.pipeline.stages import Interrupted, Stage
 from shared.errors import Code, TransientError
 from shared.runtime.heartbeat import own
 from shared.runtime.telemetry import logger
@@ -42,18 +42,24 @@ class StageRunner:
 
         Raises `DeviceLost`.
         """
+        passed = self._jobs.get(lane.name)
         self._jobs[lane.name] = job
         try:
             with own().working():
                 return self._run(lane.stage, stage, job)
         finally:
-            del self._jobs[lane.name]
+            if passed is None:
+                del self._jobs[lane.name]
+            else:
+                self._jobs[lane.name] = passed
 
     def _run(self, name: str, stage: Stage, job: Job) -> bool:
         try:
             self._time(name, stage, job)
         except DeviceLost:
             raise
+        except Interrupted:
+            return False
         except Exception as error:
             self._end(job, error)
             return False
@@ -61,8 +67,10 @@ class StageRunner:
 
     def _time(self, name: str, stage: Stage, job: Job) -> None:
         began_s = self._clock.monotonic()
+        passed_s = job.passed_s
+        job.stage_since_s = began_s
         stage(job)
-        took_s = self._clock.monotonic() - began_s
+        took_s = self._clock.monotonic() - began_s - (job.passed_s - passed_s)
         job.busy_s += took_s
         seconds = metrics.SECONDS.labels(stage=name)
         seconds.observe(took_s)

@@ -14,6 +14,13 @@ RESTORE = "restore"
 STORE_RESULT = "finish"  # metrics and logs know the last stage by this name
 STAGES = (PREPARE, RESTORE, STORE_RESULT)
 
+
+class Interrupted(Exception):
+    """The work on a job ends because the worker leaves: it stays in flight, and is
+    released.
+    """
+
+
 Stage = Callable[[Job], None]
 """The work of one stage on one job. Raises `PermanentError` for a fault of the photo,
 `TransientError` where another attempt may succeed, `DeviceLost` where none can in this

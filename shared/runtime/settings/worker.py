@@ -33,7 +33,7 @@ class WorkerSettings(SettingsGroup):
 
     max_pixels_in_hand: Pixels = Field(
         400_000_000,
-        description="Most pixels out of the photos in hand of one worker; a bigger photo is alone.",
+        description="Most pixels out of the photos in hand of one worker; only small ones go beside a bigger photo.",
     )
     prepare_lanes: int = Field(
         0,
