@@ -22,6 +22,7 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
 from shared.runtime import operations
+from shared.runtime.devices import Device
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
@@ -73,7 +74,6 @@ class Worker:
             lambda: bool(self.pipeline.in_flight.jobs()),
             engines.unload,
         )
-        metrics.ABOUT.info({"engine": self._engine.name, "device": self._engine.device})
         metrics.IN_HAND.set_function(lambda: len(self.pipeline.in_flight.jobs()))
 
     def run(self) -> int:
@@ -105,6 +105,17 @@ class Worker:
         )
         return threads.EXIT_STUCK if shutdown.is_fault else 0
 
+    def expose(self, own: Device | None) -> None:
+        """Have the metrics say what this worker computes on; `own` is its GPU."""
+        about = {
+            "engine": self._engine.name,
+            "device": self._engine.device,
+            "uuid": own.uuid if own else "",
+        }
+        metrics.ABOUT.info(about)
+        if own is not None:
+            metrics.REGISTRY.register(DeviceLoad(own))
+
     def stop(self) -> None:
         """Request the end of `run`."""
         self.pipeline.shutdown.request()
@@ -116,9 +127,8 @@ class Worker:
 def main(settings: Settings, engine: Engine | None = None) -> int:
     """Entry point of the process; SIGTERM and SIGINT drain it."""
     own = device.take(settings) if engine is None else None
-    if own is not None:
-        metrics.REGISTRY.register(DeviceLoad(own))
     sys.setswitchinterval(SWITCH_S)
     worker = Worker(settings, engine)
+    worker.expose(own)
     on_termination(worker.stop)
     return worker.run()

@@ -20,6 +20,8 @@ from shared.runtime.settings import (
     StoreSettings,
 )
 
+UUID_CHARACTERS = len("GPU-01234567")
+
 
 def faults(settings: Settings) -> dict[str, str]:
     """Part → what is wrong with it; empty if nothing is. All are checked at once."""
@@ -69,18 +71,17 @@ def _api(settings: HttpSettings) -> str:
 
 
 def device_of(address: str) -> str:
-    """What the worker whose figures are at `address` computes on; empty while it does
-    not say.
+    """What the worker whose figures are at `address` computes on, a GPU with the
+    beginning of its UUID; empty while it does not say.
     """
     try:
         answer = httpx.get(f"{address}/metrics", timeout=5, trust_env=False)
         families = list(text_string_to_metric_families(answer.text))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return ""
-    found = [
-        sample.labels["device"]
-        for family in families
-        for sample in family.samples
-        if sample.name == "darkroom_worker_info"
-    ]
-    return found[0] if found else ""
+    for family in families:
+        for sample in family.samples:
+            if sample.name == "darkroom_worker_info":
+                uuid = sample.labels["uuid"][:UUID_CHARACTERS]
+                return f"{sample.labels['device']} {uuid}".strip()
+    return ""

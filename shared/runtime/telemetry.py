@@ -108,7 +108,7 @@ METRICS = {
     "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome` (counter).",
     "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
     "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
-    "darkroom_worker_info": "Always 1; what a worker computes by and on, as `engine` and `device` (gauge).",
+    "darkroom_worker_info": "Always 1; what a worker computes by and on, as `engine`, `device` and its `uuid` (gauge).",
     "darkroom_photo_device_peak_bytes": "Most memory in use on the GPU while it restored a photo (histogram).",
     "darkroom_device_memory_used_bytes": "Memory of the worker's GPU in use by all processes, by `device` (gauge).",
     "darkroom_device_memory_total_bytes": "Memory of the worker's GPU, by `device` (gauge).",

@@ -106,12 +106,13 @@ def test_a_worker_says_what_it_computes_on(tmp_path: Path) -> None:
     """By its figures; other processes, and those that do not answer, say nothing."""
     registry = CollectorRegistry()
     about = Info("darkroom_worker", "as the worker has it", registry=registry)
-    about.info({"engine": "torch", "device": 'a "card"'})
+    uuid = "GPU-01234567-89ab"
+    about.info({"engine": "torch", "device": 'a "card"', "uuid": uuid})
     ready = tmp_path / "ready"
     of_worker = Settings(ready_file=ready, metrics_port=0)
     beats = Heartbeat(of_worker, {})
     operations.start(of_worker, beats, registry, dict)
-    assert device_of(ready.read_text()) == 'a "card"'
+    assert device_of(ready.read_text()) == 'a "card" GPU-01234567'
     registry.unregister(about)
     assert device_of(ready.read_text()) == ""
     beats.stop()

@@ -113,11 +113,11 @@ class TooSmall:
         return 10**9
 
 
-def restored(settings: Settings) -> Restored:
+def restored(settings: Settings, engine: Any = None) -> Restored:
     return restore(
         Photo(photo_like(20, 24)),
         workflows.resolve("fast"),
-        TooSmall(),
+        engine or TooSmall(),
         settings,
         lambda done: None,
     )
@@ -138,3 +138,27 @@ def test_the_cpu_can_be_ruled_out() -> None:
     with pytest.raises(PermanentError, match="DARKROOM_ENGINE=ncnn") as caught:
         restored(Settings(cpu_fallback=False))
     assert caught.value.code == Code.OUT_OF_MEMORY
+
+
+class Measured(TooSmall):
+    """A GPU that repeats pixels and knows how much of its memory that took."""
+
+    peak = 7
+
+    def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
+        self.peak += 100
+        return [window.repeat(4, 0).repeat(4, 1) for window in windows]
+
+    def reset_peak(self) -> None:
+        self.peak = 0
+
+    def peak_bytes(self) -> int | None:
+        return self.peak
+
+
+def test_a_photo_says_how_much_of_the_gpu_it_took() -> None:
+    """This photo, not those before it; on the CPU there is nothing to say."""
+    engine = Measured()
+    peaks = [restored(Settings(), engine).peak_device_memory_bytes for _ in range(2)]
+    assert peaks == [100, 100]
+    assert restored(Settings()).peak_device_memory_bytes is None

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from handlers.audit_log.columns import Columns
 from shared.errors import Code
 from shared.uploads import events
 from shared.uploads.documents import Fault, Reason, Receipt, Source, WorkflowRef
 from shared.uploads.messages import MAX_MESSAGE_BYTES, LogEvent
+from tests.support.records import record_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -98,3 +100,15 @@ def test_control_characters_are_replaced() -> None:
         ]
         == "a�b�[31m�.jpg"
     )
+
+
+def test_a_photo_of_a_gpu_says_how_much_of_its_memory_it_took() -> None:
+    """In a column of the audit log; one of the CPU says nothing, as do old records."""
+    queued = receipt("in/a.jpg", "").model_copy(update={"decision": "queued"})
+    on_cpu = record_of(queued, AT)
+    on_gpu = record_of(queued, AT, peak_device_memory_bytes=5)
+    told = [events.of_record(one, "results").fields for one in (on_cpu, on_gpu)]
+    name = "peak_device_memory_bytes"
+    assert name not in told[0]
+    assert told[1][name] == 5
+    assert name in Columns.model_fields
