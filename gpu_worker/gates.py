@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gpu_worker import models
-from gpu_worker.look import Look, look
+from gpu_worker.look import Look, look, scratches
 from gpu_worker.photo import Photo
-from shared.runtime.settings import EngineSettings
+from shared.runtime.settings import EngineSettings, Settings
 from shared.uploads.documents import Plan, PlannedStep, Skipped
 from shared.workflows import Gates, ResolvedStep, ResolvedWorkflow, gates
 
@@ -23,6 +24,7 @@ Decision = Skipped | dict[str, Any]
 """Why a step is skipped, or the parameters that suit the photo."""
 
 FULL: dict[str, dict[str, Any]] = {
+    "repair": {"sensitivity": 0.5},
     "denoise": {"strength": 1.0},
     "dehaze": {"amount": 1.0},
     "faces": {"strength": 1.0},
@@ -40,9 +42,13 @@ def plan(workflow: ResolvedWorkflow, seen: Look) -> Plan:
     )
 
 
-def plan_of(photo: Photo, workflow: ResolvedWorkflow, settings: EngineSettings) -> Plan:
+def plan_of(photo: Photo, workflow: ResolvedWorkflow, settings: Settings) -> Plan:
     """Look at the photo, and plan."""
-    return plan(workflow, look(photo, _detector(workflow, settings)))
+    seen = look(photo, _detector(workflow, settings))
+    if any(step.kind == "repair" and step.gated for step in workflow.steps):
+        # They take longer than all other figures.
+        seen = replace(seen, scratches=scratches(photo.pixels, settings))
+    return plan(workflow, seen)
 
 
 def open_plan(workflow: ResolvedWorkflow) -> Plan:
@@ -115,6 +121,17 @@ def _colorize(step: ResolvedStep, seen: Look, rules: Gates) -> Decision:
             measured={"tone": seen.tone, "toned_from": rules.toned_from},
         )
     return {}
+
+
+def _repair(_step: ResolvedStep, seen: Look, rules: Gates) -> Decision:
+    found = seen.scratches or 0
+    if found < rules.scratched_from:
+        return Skipped(
+            code="whole",
+            because="the photo has no scratches, creases or tears for certain",
+            measured={"scratches": found, "scratched_from": rules.scratched_from},
+        )
+    return {"sensitivity": rules.repair_sensitivity}
 
 
 def _denoise(_step: ResolvedStep, seen: Look, rules: Gates) -> Decision:
@@ -202,6 +219,7 @@ def _mild(over: float, rules: Gates) -> float:
 
 
 GATES: dict[str, Callable[[ResolvedStep, Look, Gates], Decision]] = {
+    "repair": _repair,
     "colorize": _colorize,
     "denoise": _denoise,
     "faces": _faces,

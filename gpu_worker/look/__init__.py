@@ -7,5 +7,6 @@ the version of the gates, because the same photo may be decided on in another wa
 """
 
 from gpu_worker.look.figures import Look, look
+from gpu_worker.look.scratches import scratches
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "scratches"]

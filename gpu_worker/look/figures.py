@@ -22,7 +22,8 @@ class Look:
     `colour`, `detail` and `haze`. `width`, `height`: of the upright photo [px].
 
     `faces`: how many were found; None: faces were not looked at. `face_sharpness`: of
-    the least sharp of them; None where there is none.
+    the least sharp of them; None where there is none. `scratches`: how many there are
+    for certain; None: they were not looked for.
     """
 
     width: int
@@ -36,6 +37,7 @@ class Look:
     haze: float
     faces: int | None = None
     face_sharpness: float | None = None
+    scratches: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The figures by name, for the record."""

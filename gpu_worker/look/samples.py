@@ -28,10 +28,14 @@ def reduced(pixels: Pixels, side: int) -> Floats:
     height, width, _ = pixels.shape
     gap = max(1, max(height, width) // READ_PX)
     read = pixels[::gap, ::gap]
-    height, width, _ = read.shape
+    return levels(area.reduce(read, fitting(read, side)))
+
+
+def fitting(pixels: Pixels, side: int) -> tuple[int, int]:
+    """The size (width, height) of a picture whose sides have at most `side` pixels."""
+    height, width, _ = pixels.shape
     factor = min(1.0, side / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return levels(area.reduce(read, size))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def windows(pixels: Pixels) -> Iterator[Floats]:

@@ -35,6 +35,10 @@ class Gates(BaseModel):
         description="`sharpness`, of a face or of the photo, that needs no help."
     )
     hazy_from: float = Field(description="`haze` that is worth removing.")
+    scratched_from: int = Field(description="`scratches` that are worth repairing.")
+    repair_sensitivity: float = Field(
+        description="`sensitivity` of the repair in `auto`: lower than that of `repair`."
+    )
     small_below_px: int = Field(
         description="Longer side of a photo that `auto` may enlarge [px]."
     )

@@ -13,7 +13,7 @@ from gpu_worker.photo import Photo
 from gpu_worker.restore import Restored, restore
 from shared.runtime.settings import Settings
 from shared.workflows import resolve
-from tests.support import damage
+from tests.support import damage, scratches
 
 
 def restored(photo: Photo, settings: Settings, workflow: str = "auto") -> Restored:
@@ -39,6 +39,7 @@ def test_a_fine_photo_in_colour_is_left_alone(settings: Settings) -> None:
     done = restored(photo, settings)
     assert np.array_equal(done.photo.pixels, photo.pixels)
     assert codes(done) == {
+        "repair": "whole",
         "denoise": "clean",
         "dehaze": "clear",
         "colorize": "in_colour",
@@ -68,6 +69,14 @@ def test_a_soft_small_photo_is_enlarged(settings: Settings) -> None:
     assert done.applied is not None
     assert [step.kind for step in done.applied.steps] == ["upscale"]
     assert [model.name for model in done.applied.models] == ["realesr-animevideov3"]
+
+
+def test_a_scratched_photo_is_repaired(settings: Settings) -> None:
+    whole = scratches.photo("photographer", 2)
+    done = restored(Photo(scratches.scratched(whole, 1)[0]), settings)
+    (step,) = (step for step in done.steps if step.step == "repair")
+    assert step.skipped is None
+    assert step.detail["sensitivity"] == gates.gates().repair_sensitivity
 
 
 def test_haze_is_taken_off_mildly(settings: Settings) -> None:

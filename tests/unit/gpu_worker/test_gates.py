@@ -57,6 +57,7 @@ def test_known_damage_is_told_right() -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
+        ("repair", "whole"),
         ("colorize", "in_colour"),
         ("denoise", "clean"),
         ("faces", "sharp"),
@@ -75,6 +76,7 @@ def test_a_fine_photo_is_left_alone_unless_forced(kind: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("kind", "look"),
     [
+        ("repair", replace(FINE, scratches=5)),
         ("colorize", GREY),
         ("denoise", replace(FINE, noise=8)),
         ("denoise", replace(FINE, blockiness=4)),

@@ -15,15 +15,15 @@ from shared.workflows import resolution
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("eb2820f845e54536", "ce74fa8d2aa5fdf3"),
-    ("auto", 1): ("099c3f917c0a5b4e", "2c353d052b2e32df"),
-    ("building", 2): ("7ee0c1b574516606", "fa196c4a8ea38701"),
+    ("auto", 1): ("3afa5ee1d72e28c1", "4f7af7f53330d0b5"),
+    ("building", 2): ("7ee0c1b574516606", "e4abf76389050a41"),
     ("dehaze", 1): ("e6963767e32447b3", "961abc630b459024"),
-    ("denoise", 2): ("9fb84d99ec36e9cf", "6d27780b12e7f43f"),
+    ("denoise", 2): ("9fb84d99ec36e9cf", "3acc226458f3dd86"),
     ("enhance", 1): ("074ea7d23ed03aed", "b74011cefd3023b7"),
-    ("faces", 2): ("c7b464939c3f4774", "a11682ec09403771"),
+    ("faces", 2): ("c7b464939c3f4774", "ba54a655d2ddc526"),
     ("fast", 1): ("36044bdc6d907719", "fd40ee51ad26a08b"),
-    ("oldphoto", 2): ("3be1efa70a699748", "9eb5b8192091ef2f"),
-    ("portrait", 2): ("3ac74025e8165a27", "8abca1dc38bd30ac"),
+    ("oldphoto", 2): ("3be1efa70a699748", "17448a732aa44f51"),
+    ("portrait", 2): ("3ac74025e8165a27", "7889b96a0a85e4d1"),
     ("repair", 1): ("928e8c4da4057676", "c0661e6e8ee13d3e"),
 }
 
