@@ -1,0 +1,62 @@
+"""A photo of an album is erased from its job, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.ingest import inventory, sources
+from infra.ingest.journal import Journal
+from infra.ingest.sending import Order, Rate, Sending
+from infra.local.stack import Stack
+from shared import workflows
+from shared.uploads import identity
+from shared.uploads.ingests import IngestStore
+from tests.support.api_world import tenant
+from tests.support.erasure_world import ErasureWorld, Secrets, noise
+from tests.unit.infra.ingest.test_sending import NoLimit
+
+JOB = identity.ingest_job("album")
+
+
+def test_an_ingested_photo_is_erased_with_its_words(
+    servers: Stack, url: str, tmp_path: Path
+) -> None:
+    """Also from buckets that keep versions; the rest of its job stays."""
+    world = ErasureWorld(servers.settings, url, "kept")
+    secret = Secrets()
+    name = secret.word()
+    album = tmp_path / "album"
+    album.mkdir()
+    (album / f"{name}.png").write_bytes(secret.picture("original", noise()))
+    (album / "other.png").write_bytes(noise())
+    ingests = IngestStore(world.store, world.settings.bucket_results)
+    order = Order(
+        JOB,
+        workflows.resolve("fast", {}),
+        "bulk",
+        world.settings.bucket_uploads,
+        world.settings.max_upload_bytes,
+    )
+    source = sources.opened(album)
+    with Journal(tmp_path / "journal") as journal:
+        sending = Sending(
+            world.store,
+            ingests,
+            journal,
+            order,
+            rate=Rate(None),
+            throttle=NoLimit(),
+            is_continued=False,
+        )
+        sending.run(source, inventory.taken(source))
+    receipts = {
+        item.path: world.decide(item.key) for item in ingests.items(JOB) if item.key
+    }
+    ours = receipts[f"{name}.png"]
+    assert ours.ingest is not None
+    client = world.client(tenant(identity.ANONYMOUS, world.settings))
+    answer = client.delete(f"/v1/tasks/{ours.task_id}", params={"erase": True})
+    assert answer.status_code == 200, answer.text
+    world.record()
+    assert not world.found(secret)
+    assert {item.path for item in ingests.items(JOB)} == {None, "other.png"}
