@@ -61,8 +61,9 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         "-s3.port.lance=0",
         "-master.telemetry=false",
         # Volumes grow as they are filled: many small ones cost nothing, and a small
-        # disk has room for all buckets.
-        "-volume.max=200",
+        # disk has room for all buckets. Each bucket begins with two of them; what bounds
+        # them all is the disk, never their number.
+        "-volume.max=100000",
         "-master.volumeSizeLimitMB=1024",
         "-volume.preStopSeconds=0",
         # One node elects itself: waiting for others delays each start after the first
