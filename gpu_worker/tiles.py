@@ -52,11 +52,13 @@ class Rect:
         """The (rows, columns) of this rectangle in an array that shows `origin`
         enlarged by `scale`.
         """
-        top = (self.y0 - origin.y0) * scale
-        bottom = (self.y1 - origin.y0) * scale
-        left = (self.x0 - origin.x0) * scale
-        right = (self.x1 - origin.x0) * scale
-        return slice(top, bottom), slice(left, right)
+        top = self.y0 - origin.y0
+        left = self.x0 - origin.x0
+        bottom = top + self.height
+        right = left + self.width
+        rows = slice(top * scale, bottom * scale)
+        columns = slice(left * scale, right * scale)
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,10 @@ class Axis:
             # Half of what two neighbours both see goes to each.
             cuts.append((left + self.size + right) // 2)
         cuts.append(self.length)
-        for start, (core_start, core_end) in zip(starts, pairwise(cuts), strict=True):
-            yield Span(start, start + self.size, core_start, core_end)
+        cores = pairwise(cuts)
+        for start, core in zip(starts, cores, strict=True):
+            end = start + self.size
+            yield Span(start, end, *core)
 
     def _start(self, number: int) -> int:
         free = self.length - self.size

@@ -15,7 +15,8 @@ def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
     listed = ctx.store.every_version(receipt.source.bucket, key)
     kept = [info for info in listed if info.key == key]
     gone = [info for info in kept if _is_original(ctx, receipt, info)]
-    if all(info in gone or info.is_marker for info in kept):
+    others = [info for info in kept if info not in gone]
+    if all(info.is_marker for info in others):
         gone = kept  # a delete marker would keep the name
     for info in gone:
         ctx.store.delete(info.bucket, info.key, info.version)

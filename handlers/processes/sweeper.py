@@ -54,7 +54,8 @@ class Loop:
     def __init__(self, ctx: Context, beside: Loop | None = None) -> None:
         self.pulse = Pulse(ctx.clock.monotonic)
         self.well = True
-        self.ctx = replace(ctx, store=HeartbeatStore(ctx.store, self.pulse))
+        store = HeartbeatStore(ctx.store, self.pulse)
+        self.ctx = replace(ctx, store=store)
         retries_beside = beside.retries if beside else None
         self.retries: DueRetries = DueRetries(self.ctx, self.pulse, retries_beside)
 

@@ -29,16 +29,19 @@ TITLE = "Speed against the official code, end to end (1 = RealESRGANer)"
 def plot(lines: list[dict[str, Any]], path: Path) -> None:
     """Write a PNG; lines without a ratio (no reference at hand) are left out."""
     rows = [line for line in lines if line.get("ratio_to_reference")]
-    highest = max([row["ratio_high"] for row in rows], default=1.0)
+    ends = [row["ratio_high"] for row in rows]
+    highest = max(ends, default=1.0)
     scale = (WIDTH - LEFT - RIGHT) / highest
     height = TOP + ROW_PX * len(rows) + BOTTOM
     image = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(image)
     draw.text((TEXT_LEFT, 16), TITLE, INK, ImageFont.load_default(20))
     for number, row in enumerate(rows):
-        _draw_bar(draw, TOP + number * ROW_PX, row, scale)
+        top = TOP + number * ROW_PX
+        _draw_bar(draw, top, row, scale)
     one = LEFT + scale
-    draw.line([(one, TOP - 8), (one, height - 20)], FAINT, 1)
+    line = (one, TOP - 8, one, height - 20)
+    draw.line(line, FAINT, 1)
     image.save(path)
 
 

@@ -58,11 +58,16 @@ def report(
 
 
 def _table(rows: Mapping[str, Figures]) -> list[str]:
-    heads = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+    # A dictionary, as it keeps the order in which the names are first met.
+    heads: dict[str, None] = {}
+    for figures in rows.values():
+        heads |= dict.fromkeys(figures)
     lines = [["", *heads]]
     for row, figures in rows.items():
-        lines.append([row, *(_text(figures.get(name)) for name in heads)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        cells = [_text(figures.get(name)) for name in heads]
+        lines.append([row, *cells])
+    columns = zip(*lines, strict=True)
+    widths = [max(map(len, column)) for column in columns]
     return [_line(line, widths) for line in lines]
 
 

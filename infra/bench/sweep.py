@@ -151,10 +151,12 @@ def making(settings: Settings, objects: int) -> None:
 
 def _make(ctx: Context, number: int) -> None:
     """Make what a restored upload leaves, but for the picture."""
-    bucket, key = ctx.settings.bucket_uploads, f"bench/{number:08}.png"
+    bucket = ctx.settings.bucket_uploads
+    key = f"bench/{number:08}.png"
     body = str(number).encode()
     info = ctx.store.put(bucket, key, body, "image/png")
-    receipt = _receipt(info, identity.task_id("u", str(number), "s"))
+    task_id = identity.task_id("u", str(number), "s")
+    receipt = _receipt(info, task_id)
     ctx.uploads.write_receipt(receipt)
     ctx.uploads.write_record(_record(receipt))
 

@@ -223,11 +223,15 @@ def _fitted(text: str, limits: tuple[int, int]) -> str:
     """Within the limits, and without characters that a database refuses or a terminal
     obeys.
     """
+    most_characters, most_bytes = limits
     text = _CONTROLS.sub("\ufffd", text)
-    kept = text[: limits[0]]
-    while len(identity.canonical_json(kept)) > limits[1]:
-        kept = kept[: len(kept) * 7 // 8]
-    return kept if kept == text else kept[:-1] + "…"
+    kept = text[:most_characters]
+    while len(identity.canonical_json(kept)) > most_bytes:
+        shorter = len(kept) * 7 // 8
+        kept = kept[:shorter]
+    if kept == text:
+        return text
+    return kept[:-1] + "…"
 
 
 def _url(bucket: str, task_id: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -102,13 +102,17 @@ def test_repetition_and_batches_do_not_matter(url: str, data: st.DataObject) -> 
     of their set.
     """
     book = AuditLog(Settings(database_url=url))
-    some = data.draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=12))
-    cuts = sorted(data.draw(st.sets(st.integers(1, 11), max_size=3)))
-    shuffled, ordered = str(uuid4()), str(uuid4())
-    told = [life(shuffled)[i] for i in some]
-    for begin, end in zip([0, *cuts], [*cuts, len(told)], strict=True):
-        book.write(told[begin:end])
-    book.write([life(ordered)[i] for i in sorted(set(some))])
+    numbers = st.sampled_from(range(6))
+    some = data.draw(st.lists(numbers, min_size=1, max_size=12))
+    cuts = data.draw(st.sets(st.integers(1, 11), max_size=3))
+    shuffled = str(uuid4())
+    ordered = str(uuid4())
+    events = [life(shuffled)[number] for number in some]
+    bounds = [0, *sorted(cuts), len(events)]
+    for begin, end in pairwise(bounds):
+        book.write(events[begin:end])
+    in_order = sorted(set(some))
+    book.write([life(ordered)[number] for number in in_order])
     assert row(book, shuffled) == row(book, ordered)
     book.close()
 

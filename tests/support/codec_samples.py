@@ -47,9 +47,12 @@ HEIC_OF_TEN_BITS = base64.b64decode(
 def quarters(height: int = 16, width: int = 24) -> NDArray[np.uint8]:
     """Red, green / blue, white: every turn and mirror image of it is another picture."""
     picture = np.empty((height, width, 3), np.uint8)
-    top, left = height // 2, width // 2
-    picture[:top, :left], picture[:top, left:] = RED, GREEN
-    picture[top:, :left], picture[top:, left:] = BLUE, WHITE
+    top = height // 2
+    left = width // 2
+    picture[:top, :left] = RED
+    picture[:top, left:] = GREEN
+    picture[top:, :left] = BLUE
+    picture[top:, left:] = WHITE
     return picture
 
 
@@ -60,10 +63,10 @@ def noise(shape: tuple[int, ...], dtype: Any = np.uint8, seed: int = 0) -> NDArr
 
 def saved(image: Image.Image | NDArray[Any], kind: str, **options: Any) -> bytes:
     """`image` in the file format `kind`, by Pillow."""
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
     file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        file, kind, **options
-    )
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -80,14 +83,14 @@ def png(array: NDArray[Any], *chunks: tuple[bytes, bytes], interlace: int = 0) -
     """
     height, width, samples = array.shape
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
-    stored = array.astype(array.dtype.newbyteorder(">")).tobytes()
-    row = len(stored) // height
-    raw = b"".join(b"\0" + stored[y * row : (y + 1) * row] for y in range(height))
-    header = struct.pack(
-        ">IIBBBBB", width, height, array.dtype.itemsize * 8, colour, 0, 0, interlace
-    )
-    body = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in body)
+    stored = array.astype(array.dtype.newbyteorder(">"))
+    raw = b"".join(b"\0" + row.tobytes() for row in stored)
+    bits = array.dtype.itemsize * 8
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlace)
+    pixels = zlib.compress(raw)
+    body = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    written = b"".join(_chunk(*chunk) for chunk in body)
+    return b"\x89PNG\r\n\x1a\n" + written
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

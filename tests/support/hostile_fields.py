@@ -102,15 +102,12 @@ def _gif(data: bytes) -> Iterator[Field]:
     while data[at] != 0x3B:
         yield at, 1
         if data[at] == 0x2C:
-            yield from (
-                (at + 1, 2),
-                (at + 3, 2),
-                (at + 5, 2),
-                (at + 7, 2),
-                (at + 9, 1),
-                (at + 10, 1),
-            )
-            at += 11 + 3 * 2 ** ((data[at + 9] & 7) + 1) * (data[at + 9] >> 7)
+            yield from ((at + offset, 2) for offset in (1, 3, 5, 7))
+            yield from ((at + offset, 1) for offset in (9, 10))
+            flags = data[at + 9]
+            has_table = flags >> 7
+            colours = 2 ** ((flags & 7) + 1)
+            at += 11 + 3 * colours * has_table
         else:
             at += 2
         while data[at]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.errors import Code, PermanentError
 
@@ -41,6 +42,10 @@ Found = Callable[[Header], None]
 """Called as soon as the size is known, so that a file can be refused (it raises) before
 the rest is read.
 """
+
+
+Order = Literal["big", "little"]
+"""Which byte of a number comes first."""
 
 
 class Forward:
@@ -102,11 +107,9 @@ class Forward:
         self._at = end
         return found
 
-    def number(self, count: int, order: str = "big") -> int:
-        """An unsigned integer of `count` bytes, `big` or `little` endian."""
-        return int.from_bytes(
-            self.read(count), "little" if order == "little" else "big"
-        )
+    def number(self, count: int, order: Order = "big") -> int:
+        """An unsigned integer of `count` bytes."""
+        return int.from_bytes(self.read(count), order)
 
     def skip(self, count: int) -> None:
         """Pass over `count` bytes; raises `EndOfData`."""

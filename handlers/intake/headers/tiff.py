@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handlers.intake.headers.stream import Broken, Forward, Found, Header
+from handlers.intake.headers.stream import Broken, Forward, Found, Header, Order
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 262, 277
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
@@ -17,7 +17,7 @@ _MAX_TAGS = 4096
 
 @dataclass(frozen=True)
 class _Layout:
-    order: str
+    order: Order
     count_bytes: int
     offset_bytes: int
 
@@ -27,7 +27,7 @@ def tiff(stream: Forward, found: Found) -> int:
 
     Camera raw files are recognised by their preview.
     """
-    order = "little" if stream.read(2) == b"II" else "big"
+    order: Order = "little" if stream.read(2) == b"II" else "big"
     layout = _Layout(order, 2, 4)
     if stream.number(2, order) == 43:
         layout = _Layout(order, 8, 8)
@@ -60,18 +60,18 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
             raise Broken("it gives its size twice")
         seen.add(tag)
         if 0 < size <= layout.offset_bytes and values == 1:
-            tags.setdefault(
-                tag,
-                int.from_bytes(
-                    field[:size], "little" if layout.order == "little" else "big"
-                ),
-            )
+            value = int.from_bytes(field[:size], layout.order)
+            tags.setdefault(tag, value)
     return tags
 
 
 def _mode(tags: dict[int, int]) -> str:
-    mode = _MODES.get(tags.get(_PHOTOMETRIC, 1), "unknown")
-    bits = tags.get(_BITS, 1 if tags.get(_SAMPLES, 1) == 1 else 8)
-    if mode == "L" and bits in (1, 16):
-        return "1" if bits == 1 else "I;16"
+    photometric = tags.get(_PHOTOMETRIC, 1)
+    mode = _MODES.get(photometric, "unknown")
+    usual_bits = 1 if tags.get(_SAMPLES, 1) == 1 else 8
+    bits = tags.get(_BITS, usual_bits)
+    if mode == "L" and bits == 1:
+        return "1"
+    if mode == "L" and bits == 16:
+        return "I;16"
     return mode if bits == 8 else f"{mode};{bits}"

@@ -32,9 +32,11 @@ def webp(stream: Forward, found: Found) -> int:
 
 def _lossy(stream: Forward) -> Header:
     tag = stream.read(10)
-    if tag[0] & 1 or tag[3:6] != b"\x9d\x01\x2a":
+    is_key_frame = tag[0] & 1 == 0
+    if not is_key_frame or tag[3:6] != b"\x9d\x01\x2a":
         raise Broken("its VP8 frame has no start code")
-    width, height = (int.from_bytes(tag[n : n + 2], "little") & 0x3FFF for n in (6, 8))
+    width = int.from_bytes(tag[6:8], "little") & 0x3FFF
+    height = int.from_bytes(tag[8:10], "little") & 0x3FFF
     return Header("WEBP", width, height, "RGB")
 
 
@@ -42,18 +44,18 @@ def _lossless(stream: Forward) -> Header:
     if stream.read(1) != b"\x2f":
         raise Broken("its VP8L frame has no signature")
     bits = stream.number(4, "little")
-    return Header(
-        "WEBP",
-        (bits & 0x3FFF) + 1,
-        (bits >> 14 & 0x3FFF) + 1,
-        "RGBA" if bits >> 28 & 1 else "RGB",
-    )
+    width = (bits & 0x3FFF) + 1
+    height = (bits >> 14 & 0x3FFF) + 1
+    mode = "RGBA" if bits >> 28 & 1 else "RGB"
+    return Header("WEBP", width, height, mode)
 
 
 def _extended(stream: Forward) -> Header:
     flags = stream.number(4, "little")
-    width, height = stream.number(3, "little") + 1, stream.number(3, "little") + 1
-    return Header("WEBP", width, height, "RGBA" if flags & 0x10 else "RGB")
+    width = stream.number(3, "little") + 1
+    height = stream.number(3, "little") + 1
+    mode = "RGBA" if flags & 0x10 else "RGB"
+    return Header("WEBP", width, height, mode)
 
 
 _SIZES = {b"VP8 ": _lossy, b"VP8L": _lossless, b"VP8X": _extended}

@@ -157,9 +157,10 @@ def test_pictures_in_one_file_are_limited(kind: str) -> None:
     """As many as the limit pass, with a note that only the first was restored; one more
     is refused by name.
     """
-    pages = [Image.fromarray(noise((8, 8, 3), seed=n)) for n in range(4)]
-    data = saved(pages[0], kind, save_all=True, append_images=pages[1:])
-    assert any("only the" in note for note in decode(data, Limits(max_frames=4)).notes)
+    first, *others = [Image.fromarray(noise((8, 8, 3), seed=n)) for n in range(4)]
+    data = saved(first, kind, save_all=True, append_images=others)
+    notes = decode(data, Limits(max_frames=4)).notes
+    assert any("only the" in note for note in notes)
     with pytest.raises(PermanentError, match="DARKROOM_MAX_FRAMES") as caught:
         decode(data, Limits(max_frames=3))
     assert caught.value.code == Code.ANIMATED
@@ -171,8 +172,10 @@ def test_any_damage_gives_a_photo_or_a_permanent_error(data: st.DataObject) -> N
     """Bytes changed, cut out or put in anywhere: `decode` returns a sound `Photo` or
     raises `PermanentError`.
     """
-    damaged = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))])
-    for _ in range(data.draw(st.integers(1, 6))):
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    damaged = bytearray(FILES[name])
+    times = data.draw(st.integers(1, 6))
+    for _ in range(times):
         at = data.draw(st.integers(0, len(damaged) - 1))
         length = data.draw(st.integers(0, 4))
         damaged[at : at + length] = data.draw(st.binary(max_size=4))

@@ -118,11 +118,13 @@ def test_levels_trade_time_for_size() -> None:
     highest is smallest.
     """
     y, x = np.mgrid[0:600, 0:800]
-    picture = np.stack(
-        [np.sin(x / 37) * np.cos(y / 41), np.sin((x + y) / 53), np.cos(x / 29)], axis=2
-    )
+    red = np.sin(x / 37) * np.cos(y / 41)
+    green = np.sin((x + y) / 53)
+    blue = np.cos(x / 29)
+    picture = np.stack([red, green, blue], axis=2)
     grain = np.random.default_rng(0).normal(0, 2, picture.shape)
-    photo = Photo(np.clip(picture * 100 + 128 + grain, 0, 255).astype(np.uint8))
+    levels = np.clip(picture * 100 + 128 + grain, 0, 255)
+    photo = Photo(levels.astype(np.uint8))
     sizes = [_written(photo, level)[1].bytes for level in range(4)]
     assert min(sizes) == sizes[3]
     assert sizes[1] <= sizes[0] * 1.01

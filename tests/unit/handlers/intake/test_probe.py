@@ -36,16 +36,18 @@ def test_big_endian_and_boxes_at_the_end(kind: str) -> None:
     """A TIFF of the other byte order; a picture whose sizes are told after its pixels."""
     if kind == "TIFF":
         tags = [(256, 4, 37), (257, 4, 23), (258, 3, 8 << 16), (262, 3, 1 << 16)]
-        data = b"MM\x00*" + struct.pack(">I", 8) + struct.pack(">H", len(tags))
-        data += b"".join(
-            struct.pack(">HHII", tag, type_, 1, value) for tag, type_, value in tags
-        ) + bytes(4)
+        data = struct.pack(">2sHIH", b"MM", 42, 8, len(tags))
+        for tag, type_, value in tags:
+            data += struct.pack(">HHII", tag, type_, 1, value)
+        data += bytes(4)
     else:
         avif = saved("RGB", "AVIF")
-        ftyp = struct.unpack(">I", avif[:4])[0]
-        meta = struct.unpack(">I", avif[ftyp : ftyp + 4])[0]
-        data = avif[:ftyp] + avif[ftyp + meta :] + avif[ftyp : ftyp + meta]
-    assert (probed(data).header.width, probed(data).header.height) == (37, 23)
+        (ftyp_bytes,) = struct.unpack_from(">I", avif)
+        (meta_bytes,) = struct.unpack_from(">I", avif, ftyp_bytes)
+        end = ftyp_bytes + meta_bytes
+        data = avif[:ftyp_bytes] + avif[end:] + avif[ftyp_bytes:end]
+    header = probed(data).header
+    assert (header.width, header.height) == (37, 23)
 
 
 def test_upside_down_bmp() -> None:
