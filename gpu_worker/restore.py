@@ -9,7 +9,7 @@ from typing import Any
 
 from gpu_worker import abilities, engines, gates, steps
 from gpu_worker.engines import Engine
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Mask, Photo
 from gpu_worker.pixels import memory
 from shared.errors import Code, PermanentError
 from shared.offers import together
@@ -32,7 +32,8 @@ class Restored:
     `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
     networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile;
     `peak_device_memory_bytes`: most memory in use on a GPU. `applied`: the workflow
-    without the steps that were skipped; None: none was.
+    without the steps that were skipped; None: none was. `mask`: where a repair may have
+    changed pixels; None: there was none.
     """
 
     photo: Photo
@@ -43,6 +44,7 @@ class Restored:
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None = None
     applied: ResolvedWorkflow | None = None
+    mask: Mask | None = None
 
 
 def restore(
@@ -69,6 +71,7 @@ def restore(
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
     used: list[Engine] = []
+    mask: Mask | None = None
     for index, (step, skipped) in enumerate(decided):
         if skipped is not None:
             times.append(StepTime(step=step.kind, seconds=0.0, skipped=skipped))
@@ -79,6 +82,7 @@ def restore(
         result, ran_on = _run(photo, step, engine, tools)
         photo = result.photo
         tile = result.tile or tile
+        mask = mask if result.mask is None else result.mask
         if step.model:
             used.append(ran_on)
         times.append(_timed(step, started, result))
@@ -89,6 +93,7 @@ def restore(
         photo=photo,
         steps=times,
         tile=tile,
+        mask=mask,
         engine=_joined(engine_names),
         device=_joined(devices),
         peak_memory_bytes=memory.peak_bytes(),

@@ -5,7 +5,7 @@ preview as WebP, and both are labelled.
 from gpu_worker.codec.decode import Limits, decode
 from gpu_worker.codec.decoders import Decoders
 from gpu_worker.codec.labels import texts
-from gpu_worker.codec.png import Written, write_png
+from gpu_worker.codec.png import Written, write_mask, write_png
 from gpu_worker.codec.preview import preview
 from gpu_worker.codec.sandbox import Decoder
 from gpu_worker.codec.watermark import check_label, stamp
@@ -20,5 +20,6 @@ __all__ = [
     "preview",
     "stamp",
     "texts",
+    "write_mask",
     "write_png",
 ]

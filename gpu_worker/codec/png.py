@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
+import numpy as np
 from isal import isal_zlib
 
 from gpu_worker.codec import exif, profiles
 from gpu_worker.codec.png_row_bands import deflated_bands
-from gpu_worker.photo import Metadata, Photo
+from gpu_worker.photo import Mask, Metadata, Photo
 from shared.runtime.heartbeat import own
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
@@ -66,6 +67,15 @@ def write_png(
     _write_pixels(sink, photo, level, threads or default_threads)
     sink.chunk(b"IEND", b"")
     return Written(sink.digest.hexdigest(), sink.bytes)
+
+
+def write_mask(mask: Mask, out: IO[bytes], level: int) -> Written:
+    """Write a mask (height, width) as a grey PNG of 8 bits: 255 where it is True, 0
+    elsewhere. `level` as in `write_png`.
+    """
+    levels = mask[:, :, np.newaxis].astype(np.uint8)
+    levels *= 255
+    return write_png(Photo(levels), out, {}, level)
 
 
 class _Sink:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.damage import lines
 from gpu_worker.damage.runs import Parts, Runs
-from gpu_worker.photo import Pixels
+from gpu_worker.photo import Mask, Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.row_chunks import bands
 from shared.runtime.settings import ScratchSettings
@@ -53,7 +53,6 @@ LEAST_ACTIVITY = 0.002
 PLANE_BYTES_PER_SAMPLE = 2
 
 Bytes = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Progress = Callable[[float], None]
 

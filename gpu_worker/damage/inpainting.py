@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.photo import Pixels, top_level
+from gpu_worker.photo import Mask, Pixels, top_level
 from gpu_worker.pixels import scratch
 from gpu_worker.pixels.bleed import bleed
 from gpu_worker.pixels.row_chunks import bands
@@ -32,7 +32,6 @@ COARSEST, FINEST = 0.25, 0.008
 """The least amplitude of a wave, of a picture of 0..1, in the first and last round."""
 SMOOTHINGS = 60
 
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.intp]
 Progress = Callable[[float], None]

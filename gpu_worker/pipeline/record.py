@@ -93,6 +93,7 @@ def record_of(
         notes=notes,
         preview=job.receipt.preview,
         plan=job.plan,
+        mask_key=keys.mask(job.task_id) if restored.mask is not None else None,
     )
 
 

@@ -87,6 +87,7 @@ class StoreResult:
             scratch.disk(self._settings),
             _SpoolFile(max_size=SPOOL_BYTES, dir=folder) as file,
         ):
+            self._store_mask(job)
             preview = self._store_preview(job)
             try:
                 written = self._encode(job, file)
@@ -110,6 +111,21 @@ class StoreResult:
         key = keys.preview(job.task_id)
         put = self._objects.put
         return Asked(partial(put, self._bucket, key, preview, "image/webp"))
+
+    def _store_mask(self, job: Job) -> None:
+        """Store where a repair may have changed pixels: before the result, which is then
+        never without.
+        """
+        assert job.restored is not None
+        mask = job.restored.mask
+        if mask is None:
+            return
+        settings = self._settings
+        folder = str(settings.scratch_dir)
+        with _SpoolFile(max_size=SPOOL_BYTES, dir=folder) as file:
+            codec.write_mask(mask, file, settings.png_level)
+            key = keys.mask(job.task_id)
+            self._objects.put(self._bucket, key, file, "image/png")
 
     def _text(self, job: Job) -> dict[str, str]:
         """What the files say of themselves."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpu_worker.engines import Engine
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Mask, Photo
 from shared.errors import Code, NotFound
 from shared.models import Model
 from shared.runtime.installation import how_to_add
@@ -27,12 +27,14 @@ class StepResult:
     """The photo that a step made.
 
     `detail` goes into the record. `tile` says how the photo was cut into tiles; it is
-    empty when the step cuts none.
+    empty when the step cuts none. `mask` (height, width): of a step that changes pixels
+    in places only, True where it may have.
     """
 
     photo: Photo
     detail: dict[str, Any] = field(default_factory=dict)
     tile: dict[str, Any] = field(default_factory=dict)
+    mask: Mask | None = None
 
 
 def needs_torch(model: Model, engine: Engine) -> NotFound:

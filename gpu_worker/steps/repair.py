@@ -35,7 +35,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
         "mask_share": round(share, 6),
     }
     if share == 0:
-        return StepResult(photo, detail)
+        return StepResult(photo, detail, mask=damage.mask)
     pixels = inpainting.repaired(
         photo.pixels,
         damage.mask,
@@ -43,4 +43,5 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
         tools.settings,
         lambda done: tools.progress(LOOKING + (1 - LOOKING) * done),
     )
-    return StepResult(photo.with_(pixels=pixels), detail)
+    repaired = photo.with_(pixels=pixels)
+    return StepResult(repaired, detail, mask=damage.mask)

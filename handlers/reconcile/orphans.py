@@ -56,6 +56,7 @@ def _retire(sweep: PassContext, result: ObjectInfo, task_id: str) -> None:
     ctx.store.copy(result, archive, result.key)
     ctx.store.delete(results, result.key)
     ctx.store.delete(results, keys.preview(task_id))
+    ctx.store.delete(results, keys.mask(task_id))
     if ctx.uploads.has_record(task_id):
         # A worker found the result there, and committed it meanwhile.
         archived = replace(result, bucket=archive)

@@ -193,7 +193,8 @@ def _report(
             f"{photo.sample.key}: {fault}"
             for fault in _disagreements(photo, record, row, data)
         ]
-        pairs.append(_pair(photo, record, data))
+        mask = _mask(store, settings, record)
+        pairs.append(_pair(photo, record, data, mask))
         table.add_row(
             photo.sample.key,
             record.task_id[:8],
@@ -244,11 +245,20 @@ def _disagreements(
     return [fault for fault, agrees in checks.items() if not agrees]
 
 
-def _pair(photo: Photo, record: Record, data: bytes) -> Pair:
+def _mask(
+    store: S3Store, settings: StoreSettings, record: Record
+) -> Image.Image | None:
+    if record.mask_key is None:
+        return None
+    data = store.read(settings.bucket_results, record.mask_key)
+    return Image.open(io.BytesIO(data))
+
+
+def _pair(photo: Photo, record: Record, data: bytes, mask: Image.Image | None) -> Pair:
     before = Image.open(io.BytesIO(photo.sample.data))
     about = f"{before.width} x {before.height} {before.mode} {before.format}, {len(photo.sample.data) // 1024} kB"
     after = f"{record.width} x {record.height}, {record.workflow.name}, {record.duration_seconds:.1f} s"
-    return Pair(before, Image.open(io.BytesIO(data)), about, after)
+    return Pair(before, Image.open(io.BytesIO(data)), about, after, mask)
 
 
 def _sizes(record: Record) -> str:

@@ -14,17 +14,20 @@ PAPER, INK, FAINT = "#f7f5f0", "#222222", "#77736b"
 
 @dataclass(frozen=True)
 class Pair:
-    """One photo before and after restoration, with a line about each."""
+    """One photo before and after restoration, with a line about each; of a repair also
+    the mask.
+    """
 
     before: Image.Image
     after: Image.Image
     about_before: str
     about_after: str
+    mask: Image.Image | None = None
 
 
 def contact_sheet(pairs: list[Pair]) -> Image.Image:
     """One row a photo: all of it before and after, then the same detail before
-    (enlarged plainly) and after.
+    (enlarged plainly) and after; of a repair the mask, in place of the detail before.
     """
     width = 4 * PANEL_PX + 5 * GAP_PX
     row_px = PANEL_PX + CAPTION_PX + GAP_PX
@@ -51,7 +54,8 @@ def _draw_row(
         .convert("RGB")
         .resize(after.size, Image.Resampling.BICUBIC)
     )
-    panels = [_whole(before), _whole(after), _detail(before), _detail(after)]
+    third = _detail(before) if pair.mask is None else _whole(pair.mask)
+    panels = [_whole(before), _whole(after), third, _detail(after)]
     for column, panel in enumerate(panels):
         left = GAP_PX + column * (PANEL_PX + GAP_PX)
         sheet.paste(
@@ -66,6 +70,9 @@ def _draw_row(
     draw.text(
         (PANEL_PX + 2 * GAP_PX, top + PANEL_PX + 5), pair.about_after, INK, font=font
     )
+    if pair.mask is not None:
+        place = (2 * PANEL_PX + 3 * GAP_PX, top + PANEL_PX + 5)
+        draw.text(place, "mask: no pixel outside of it changed", FAINT, font=font)
 
 
 def _whole(image: Image.Image) -> Image.Image:

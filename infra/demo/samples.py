@@ -11,6 +11,8 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image, ImageFilter
 
+from infra.demo.scratches import scratched
+
 ORIENTATION = 0x0112
 
 
@@ -33,6 +35,7 @@ def samples() -> list[Sample]:
         Sample("incoming/fast/猫 & cat #1.png", _png(_photo("cat")), "image/png"),
         Sample("incoming/auto/fine.png", _png(_photo("portrait")), "image/png"),
         Sample("coffee.webp", _webp(_photo("coffee")), "image/webp", coffee_options),
+        _scratched(_photo("cat")),
     ]
 
 
@@ -69,6 +72,13 @@ def _newspaper(photo: Image.Image) -> Sample:
         "image/jpeg",
         {"workflow": "fast"},
     )
+
+
+def _scratched(photo: Image.Image) -> Sample:
+    """A photo that was scratched on purpose, as its name says."""
+    size = (2 * photo.width, 2 * photo.height)
+    data = _png(scratched(photo.resize(size, Image.Resampling.BICUBIC)))
+    return Sample("incoming/repair/cat (scratches made).png", data, "image/png")
 
 
 def _png(image: Image.Image) -> bytes:

@@ -97,9 +97,8 @@ def _of_worker(settings: StoreSettings) -> list[str]:
     a store that gives none.
     """
     results = settings.bucket_results
-    written = [
-        f"{results}/{part}" for part in ("processed", "previews", "claims", "workers")
-    ]
+    parts = ("processed", "previews", "masks", "claims", "workers")
+    written = [f"{results}/{part}" for part in parts]
     return _rights(
         [], [settings.bucket_uploads, results], [*written, settings.bucket_quarantine]
     )

@@ -322,6 +322,8 @@ class Record(Document):
     software: str
     notes: list[str] = []
     preview: PreviewSpec | None = None
+    mask_key: str | None = None
+    """Where the mask of a repair lies; None: nothing looked for damage."""
     plan: Plan | None = None
 
     def place(self) -> str:

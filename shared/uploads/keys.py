@@ -25,12 +25,19 @@ def preview(task_id: str) -> str:
     return f"previews/{task_id}.webp"
 
 
-def results(task_id: str) -> tuple[str, str, str]:
-    """Result, preview and record, in the order in which they are taken away.
+def mask(task_id: str) -> str:
+    """Where a repair may have changed pixels: an 8-bit PNG of the photo's size, above 0
+    there.
+    """
+    return f"masks/{task_id}.png"
+
+
+def results(task_id: str) -> tuple[str, str, str, str]:
+    """Result, preview, mask and record, in the order in which they are taken away.
 
     The record goes last: while it is there, the sweep looks after the others.
     """
-    return result(task_id), preview(task_id), record(task_id)
+    return result(task_id), preview(task_id), mask(task_id), record(task_id)
 
 
 def receipt(upload_id: str) -> str:

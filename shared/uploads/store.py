@@ -185,7 +185,7 @@ class UploadStore:
         self._objects.delete(self._quarantine, keys.reason(upload_id))
 
     def delete_results(self, task_id: str) -> None:
-        """Result, preview and record; a bucket with versions keeps those."""
+        """Result, preview, mask and record; a bucket with versions keeps those."""
         for key in keys.results(task_id):
             self._objects.delete(self._results, key)
 

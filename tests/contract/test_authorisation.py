@@ -62,6 +62,7 @@ MATRIX = {
     "DELETE /v1/tasks/{task_id}": Row("delete", 200, 404, "?erase=true"),
     "GET /v1/tasks/{task_id}/result": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
     "GET /v1/workflows": Row("read", 200, 200),

@@ -95,8 +95,10 @@ class ApiWorld:
         """What a worker leaves behind; its log event is the principal's to write."""
         record = record_of(receipt, self.ctx.clock.now())
         task = record.task_id
+        record = record.model_copy(update={"mask_key": keys.mask(task)})
         bucket = self.settings.bucket_results
         self.store.put(bucket, keys.result(task), result, "image/png")
         self.store.put(bucket, keys.preview(task), preview, "image/webp")
+        self.store.put(bucket, keys.mask(task), b"mask", "image/png")
         self.store.put(bucket, keys.record(task), record.to_bytes(), "application/json")
         return record

@@ -221,6 +221,26 @@ def preview(
     return _link(api, principal, task_id, keys.preview(str(task_id)))
 
 
+@router.get(
+    "/tasks/{task_id}/mask",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def mask(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Response:
+    """A link to the mask of a repair, a grey PNG of the photo's size that is above 0
+    where pixels may have changed, good for five minutes.
+    """
+    if _record(api, principal, task_id).mask_key is None:
+        detail = "this task has no mask: its workflow looks for no damage"
+        raise Problem(404, detail, "not_found")
+    return _link(api, principal, task_id, keys.mask(str(task_id)))
+
+
 @router.get("/tasks/{task_id}/record", responses=refusals(404))
 def record(
     task_id: UUID,

@@ -5,10 +5,13 @@ were cut off: step by step, in memory.
 from __future__ import annotations
 
 import hashlib
+import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.job import Job
@@ -232,3 +235,20 @@ def test_the_result_of_an_attempt_that_died_is_taken(rig: WorkerRig) -> None:
     record = record_of(rig)
     assert record.result_sha256 == "1" * 64
     assert (record.result_bytes, record.engine) == (3, "torch")
+
+
+def test_the_mask_of_a_repair_is_stored_named_and_erased(rig: WorkerRig) -> None:
+    """A grey PNG of 8 bits and the photo's size."""
+    job = restored(rig)
+    assert job.restored is not None
+    photo_mask = np.zeros(job.restored.photo.pixels.shape[:2], bool)
+    photo_mask[0, 1] = True
+    job.restored = replace(job.restored, mask=photo_mask)
+    rig.store_result(job)
+    key = record_of(rig).mask_key
+    assert key == f"masks/{rig.task_id}.png"
+    with Image.open(io.BytesIO(rig.world.store.read("results", key))) as image:
+        assert image.mode == "L"
+        assert np.array_equal(np.asarray(image), photo_mask * np.uint8(255))
+    rig.erase()
+    assert key not in rig.world.store.keys("results")

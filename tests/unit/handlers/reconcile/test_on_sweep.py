@@ -201,12 +201,13 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
     """Left behind by an attempt that died before its record; it goes to the archive,
-    with its preview.
+    with its preview and its mask.
     """
     failed, waiting = town.upload("a.png"), town.upload("b.png")
     for upload in (failed, waiting):
         record = town.restore(upload)
         town.store.put("results", keys.preview(record.task_id), b"webp", "image/webp")
+        town.store.put("results", keys.mask(record.task_id), b"png", "image/png")
         town.store.delete("results", keys.record(record.task_id))
     town.fail(failed)
     town.later()
@@ -218,10 +219,10 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     left = [
         key
         for key in town.store.keys("results")
-        if key.startswith(("processed/", "previews/"))
+        if key.startswith(("processed/", "previews/", "masks/"))
     ]
     waited = town.receipt(waiting).task_id or ""
-    assert left == [keys.preview(waited), keys.result(waited)]
+    assert left == [keys.mask(waited), keys.preview(waited), keys.result(waited)]
 
 
 def test_a_result_that_is_committed_while_it_is_retired_stays(

@@ -49,11 +49,7 @@ def left(town: Town, receipt: Receipt) -> list[str]:
         bucket: set(town.store.keys(bucket))
         for bucket in ("uploads", "results", "quarantine", "archive")
     }
-    of_task = [
-        key
-        for key in (keys.result(task), keys.preview(task), keys.record(task))
-        if key in there["results"]
-    ]
+    of_task = [key for key in keys.results(task) if key in there["results"]]
     copies = [
         key for key in there["quarantine"] if key != keys.reason(receipt.upload_id)
     ]
