@@ -66,8 +66,7 @@ def restore(
     applied = replace(workflow, steps=running)
     _check_output_size(photo, applied, settings)
     memory.reset_peak()
-    if isinstance(engine, engines.MeasuresMemory):
-        engine.reset_peak()
+    device_peak = _DevicePeak(engine)
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
     used: list[Engine] = []
@@ -77,7 +76,9 @@ def restore(
             times.append(StepTime(step=step.kind, seconds=0.0, skipped=skipped))
             continue
         started = time.perf_counter()
-        step_progress = _part_of(progress, index, len(decided))
+        step_progress = _part_of(
+            device_peak.noted_before(progress), index, len(decided)
+        )
         tools = steps.Tools(settings, step_progress)
         result, ran_on = _run(photo, step, engine, tools)
         photo = result.photo
@@ -97,13 +98,38 @@ def restore(
         engine=_joined(engine_names),
         device=_joined(devices),
         peak_memory_bytes=memory.peak_bytes(),
-        peak_device_memory_bytes=_peak_on_device(engine),
+        peak_device_memory_bytes=device_peak.bytes(),
         applied=applied,
     )
 
 
-def _peak_on_device(engine: Engine) -> int | None:
-    return engine.peak_bytes() if isinstance(engine, engines.MeasuresMemory) else None
+class _DevicePeak:
+    """The most device memory in use while one photo is restored.
+
+    Another photo may pass it between two tiles, and measures anew: so the peak is noted
+    before.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._meter = engine if isinstance(engine, engines.MeasuresMemory) else None
+        self._noted: int | None = None
+        if self._meter is not None:
+            self._meter.reset_peak()
+
+    def noted_before(self, progress: Progress) -> Progress:
+        """`progress`, but the peak until then is not lost."""
+
+        def noting(done: float) -> None:
+            self._noted = self.bytes()
+            progress(done)
+
+        return noting
+
+    def bytes(self) -> int | None:
+        """None on the CPU."""
+        now = self._meter.peak_bytes() if self._meter is not None else None
+        known = [peak for peak in (self._noted, now) if peak is not None]
+        return max(known, default=None)
 
 
 def _decided(

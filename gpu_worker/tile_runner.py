@@ -104,11 +104,15 @@ class _Run:
             outputs = self._compute(batch)
         except OutOfMemory:
             self._run_apart(batch)
-            self._finish(batch)
+            self._report(batch)
             return
-        if not self._pastes_beside:
+        if self._pastes_beside:
+            self._hand_over(batch, outputs)
+        else:
             self._place(batch, outputs)
-            return
+        self._report(batch)
+
+    def _hand_over(self, batch: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
         with self._handing_over:
             self._wait_for_paste()  # memory: one batch of results waits, no more
             self._last_paste = self._pasting.submit(self._place, batch, outputs)
@@ -118,9 +122,15 @@ class _Run:
         if self._last_paste is not None:
             self._last_paste.result()
 
-    def _place(self, batch: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
-        self._paste(batch, outputs)
-        self._finish(batch)
+    def _place(self, tiles: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
+        """Copy the cores into the canvas, and drop its rows from memory."""
+        for tile, output in zip(tiles, outputs, strict=True):
+            source = tile.core.within(tile.window, self._scale)
+            rows, columns = tile.core.within(self._picture, self._scale)
+            self.canvas[rows, columns] = output[source]
+            # The rows of a tile reach over the whole picture, also over what other
+            # lanes are writing; that is not lost.
+            scratch.drop(self.canvas[rows])
 
     def _run_apart(self, batch: Sequence[Tile]) -> None:
         """Run the tiles of a batch that did not fit, one after the other."""
@@ -136,7 +146,7 @@ class _Run:
         except OutOfMemory:
             self._cut_smaller(tile)
         else:
-            self._paste([tile], outputs)
+            self._place([tile], outputs)
 
     def _cut_smaller(self, tile: Tile) -> None:
         """Go one step down the ladder with a tile that did not fit, and with no other."""
@@ -165,26 +175,13 @@ class _Run:
         windows = [self._pixels[tile.window.within(self._picture)] for tile in batch]
         return self._network.upscale(windows, self._plan.alone)
 
-    def _paste(self, batch: Sequence[Tile], outputs: Sequence[Pixels]) -> None:
-        """Copy the cores into the canvas."""
-        for tile, output in zip(batch, outputs, strict=True):
-            source = tile.core.within(tile.window, self._scale)
-            target = tile.core.within(self._picture, self._scale)
-            self.canvas[target] = output[source]
-
-    def _finish(self, batch: Sequence[Tile]) -> None:
+    def _report(self, batch: Sequence[Tile]) -> None:
+        """Always in the thread that computes: another photo may pass meanwhile."""
         for tile in batch:
-            self._finish_tile(tile)
-
-    def _finish_tile(self, tile: Tile) -> None:
-        # The rows of a tile reach over the whole picture, also over what other lanes
-        # are writing; that is not lost.
-        rows, _ = tile.core.within(self._picture, self._scale)
-        scratch.drop(self.canvas[rows])
-        with self._lock:
-            self._done_px += tile.core.width * tile.core.height
-            all_px = self._picture.width * self._picture.height
-            self._progress(self._done_px / all_px)
+            with self._lock:
+                self._done_px += tile.core.width * tile.core.height
+                all_px = self._picture.width * self._picture.height
+                self._progress(self._done_px / all_px)
 
     def describe(self) -> dict[str, Any]:
         """What the record says about tiles."""

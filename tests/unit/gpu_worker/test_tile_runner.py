@@ -157,21 +157,30 @@ class TellsOfItsSecondCall(Repeats):
         return super().upscale(windows, alone)
 
 
-def test_a_gpu_computes_while_its_last_results_are_pasted() -> None:
-    """The first tile is not done before the network has the second: in turns, that would
-    never be.
+def test_a_gpu_computes_while_its_last_results_are_pasted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first tile's rows stay in work until the network has the second: in turns,
+    that would never be. Progress comes from the thread that computes.
     """
     network, pixels = TellsOfItsSecondCall(), numbered(40, 80)
     in_time: list[bool] = []
+    reporters: set[str] = set()
+    monkeypatch.setattr(
+        tile_runner.scratch,
+        "drop",
+        lambda rows: in_time.append(network.second_began.wait(20)),
+    )
     found, tile = tile_runner.upscale(
         pixels,
         network,
         Device(),
         Settings(tile_px=40),
-        lambda done: in_time.append(network.second_began.wait(20)),
+        lambda done: reporters.add(threading.current_thread().name),
     )
-    assert tile["count"] > 1
+    assert tile["count"] == len(in_time) > 1
     assert all(in_time)
+    assert reporters == {"lane_0"}
     assert_enlarged(found, pixels)
 
 

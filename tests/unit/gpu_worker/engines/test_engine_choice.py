@@ -113,11 +113,11 @@ class TooSmall:
         return 10**9
 
 
-def restored(settings: Settings, engine: Any = None) -> Restored:
+def restored(settings: Settings) -> Restored:
     return restore(
         Photo(photo_like(20, 24)),
         workflows.resolve("fast"),
-        engine or TooSmall(),
+        TooSmall(),
         settings,
         lambda done: None,
     )
@@ -141,12 +141,12 @@ def test_the_cpu_can_be_ruled_out() -> None:
 
 
 class Measured(TooSmall):
-    """A GPU that repeats pixels and knows how much of its memory that took."""
+    """A GPU that repeats pixels, and knows how much memory that took: a byte for each."""
 
     peak = 7
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:
-        self.peak += 100
+        self.peak += sum(window.shape[0] * window.shape[1] for window in windows)
         return [window.repeat(4, 0).repeat(4, 1) for window in windows]
 
     def reset_peak(self) -> None:
@@ -156,9 +156,27 @@ class Measured(TooSmall):
         return self.peak
 
 
+def peak_of(side: int, engine: Any, progress: Any = lambda done: None) -> int | None:
+    photo, workflow = Photo(photo_like(side, side)), workflows.resolve("fast")
+    done = restore(photo, workflow, engine, Settings(), progress)
+    return done.peak_device_memory_bytes
+
+
 def test_a_photo_says_how_much_of_the_gpu_it_took() -> None:
     """This photo, not those before it; on the CPU there is nothing to say."""
     engine = Measured()
-    peaks = [restored(Settings(), engine).peak_device_memory_bytes for _ in range(2)]
-    assert peaks == [100, 100]
+    assert [peak_of(side, engine) for side in (20, 10)] == [400, 100]
     assert restored(Settings()).peak_device_memory_bytes is None
+
+
+def test_a_photo_that_another_one_passed_says_its_own_peak() -> None:
+    """The other one, between two tiles, begins a measurement of its own."""
+    engine = Measured()
+    passed: list[int | None] = []
+
+    def let_pass(done: float) -> None:
+        if not passed:
+            passed.append(peak_of(10, engine))
+
+    assert peak_of(20, engine, let_pass) == 400
+    assert passed == [100]
