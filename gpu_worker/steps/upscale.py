@@ -11,32 +11,55 @@ import numpy as np
 from gpu_worker import tile_runner
 from gpu_worker.engines import Engine, Network
 from gpu_worker.photo import Photo, Pixels
-from gpu_worker.pixels import resample
+from gpu_worker.pixels import bilinear, resample, scratch
 from gpu_worker.pixels.bleed import bleed
+from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
 from shared.workflows import ResolvedStep
+
+BYTES_PER_SAMPLE = 16
+"""Working memory for each sample of a row, roughly."""
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """Enlarge the pixels `scale` times, truncated to whole pixels; alpha is enlarged by
-    the same network as a grey picture.
+    the same network as a grey picture. `strength` (0..1) is the network's share over a
+    plain enlargement.
     """
     assert step.model is not None
     network = engine.load(step.model)
     scale = float(step.params.get("scale", step.model.scale))
     width = max(1, int(photo.width * scale))
     height = max(1, int(photo.height * scale))
+    strength = float(step.params.get("strength", 1.0))
     enlarger = _Enlarger(network, engine, (width, height), tools)
     detail = {"scale": scale, "kernels": network.kernels}
+    if strength < 1:
+        detail["strength"] = strength
     if photo.alpha is None:
         pixels, tile = enlarger.enlarge(photo.pixels, 0.0, 1.0)
+        _mix(pixels, photo.pixels, strength)
         return StepResult(photo.resized(pixels, None), detail, tile)
     visible = bleed(photo.pixels, photo.alpha)
     pixels, tile = enlarger.enlarge(visible, 0.0, 0.5)
+    _mix(pixels, visible, strength)
     grey = photo.alpha[:, :, np.newaxis]
     alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
     enlarged = photo.resized(pixels, alpha[:, :, 0])
     return StepResult(enlarged, detail, tile)
+
+
+def _mix(large: Pixels, small: Pixels, strength: float) -> None:
+    """Mix `strength` of `large` over `small` enlarged plainly, into `large`."""
+    if strength == 1:
+        return
+    height, width, channels = large.shape
+    row_bytes = width * channels * BYTES_PER_SAMPLE
+    for band in bands(height, row_bytes):
+        plain = bilinear.rows(small, (width, height), band)
+        mixed = plain + np.float32(strength) * (large[band] - plain)
+        large[band] = np.rint(mixed)
+        scratch.drop(large[band])
 
 
 class _Enlarger:

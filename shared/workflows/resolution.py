@@ -148,7 +148,7 @@ def _ref(
     signed: dict[str, Any] = {
         "name": workflow.name,
         "version": workflow.version,
-        "params": values,
+        "params": _signed(workflow, values),
         "models": checksums,
     }
     if any(step.gated for step in steps):
@@ -159,3 +159,13 @@ def _ref(
         params=values,
         signature=identity.signature(signed),
     )
+
+
+def _signed(workflow: Workflow, values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that the signature covers."""
+    parameters = workflow.parameters()
+    return {
+        name: value
+        for name, value in values.items()
+        if not parameters[name].unsigned_default or value != parameters[name].default
+    }

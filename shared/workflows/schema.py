@@ -21,7 +21,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class Parameter(BaseModel):
-    """One parameter: its type, range and default, in the words of JSON Schema."""
+    """One parameter: its type, range and default, in the words of JSON Schema.
+
+    `unsigned_default`: it came after the workflow's version, and changes nothing at its
+    default; so that is left out of the signature, which stays what it was.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +35,7 @@ class Parameter(BaseModel):
     minimum: float | None = None
     maximum: float | None = None
     enum: list[int | float | str] | None = None
+    unsigned_default: bool = False
 
     def check(self, name: str, value: Any) -> Any:
         """`value` in the parameter's own type.
@@ -132,7 +137,7 @@ class Workflow(BaseModel):
     def params_schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters object."""
         properties = {
-            name: parameter.model_dump(exclude_none=True)
+            name: parameter.model_dump(exclude_none=True, exclude={"unsigned_default"})
             for name, parameter in self.parameters().items()
         }
         return {

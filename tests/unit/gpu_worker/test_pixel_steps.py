@@ -115,6 +115,27 @@ def test_an_enlarged_photo_is_as_large_in_print(
     assert (enlarged.width, enlarged.meta.dpi) == (100, (600.0, 300.0))
 
 
+@pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize(("strength", "level"), [(1.0, 200), (0.5, 150), (0.0, 100)])
+def test_an_enlargement_is_mixed_with_a_plain_one(
+    monkeypatch: pytest.MonkeyPatch, strength: float, level: int
+) -> None:
+    """A grey of 100 of which the network makes 200."""
+
+    def brighter(pixels: Any, *_: Any) -> tuple[Any, dict[str, Any]]:
+        large = np.full((2 * len(pixels), 2 * pixels.shape[1], 3), 200, np.uint8)
+        return large, {}
+
+    monkeypatch.setattr(tile_runner, "upscale", brighter)
+    model = models.get("realesr-animevideov3")
+    step = ResolvedStep("upscale", model, {"scale": 2.0, "strength": strength})
+    tools = steps.Tools(Settings(), lambda done: None)
+    source = Photo(np.full((40, 50, 3), 100, np.uint8))
+    result = steps.run(source, step, Mock(), tools)
+    assert (result.photo.pixels == level).all()
+    assert result.detail.get("strength") == (strength if strength < 1 else None)
+
+
 def test_finish_is_off_by_default() -> None:
     """The default is the raw output of the model, byte for byte."""
     source = photo()
