@@ -60,26 +60,49 @@ def repaired(
     very same everywhere else.
 
     Windows follow each other, row by row, and each takes what was filled before for
-    known: no seam is where two meet.
+    known: no seam is where two meet. One in which nothing is known waits for its
+    neighbours; where all of the picture is damage, it stays as it is.
     """
-    filled = _copy(pixels, settings)
-    cores = list(_cores(mask))
-    open_holes = mask.copy()
-    for number, core in enumerate(cores, 1):
-        own().beat()
+    filling = _Filling(_copy(pixels, settings), mask, inpainter)
+    waiting = list(_cores(mask))
+    count = len(waiting)
+    while waiting:
+        later = []
+        for core in waiting:
+            own().beat()
+            if not filling.fill(core):
+                later.append(core)
+            progress(1 - len(later) / count)
+        if len(later) == len(waiting):
+            break
+        waiting = later
+    return filling.pixels
+
+
+class _Filling:
+    """A picture whose holes are filled core by core."""
+
+    def __init__(self, pixels: Pixels, mask: Mask, inpainter: Inpainter) -> None:
+        self.pixels = pixels
+        self._mask = mask
+        self._open = mask.copy()
+        self._inpainter = inpainter
+
+    def fill(self, core: tuple[slice, slice]) -> bool:
+        """Fill the holes of a core. False: nothing around it is known yet."""
         rows, columns = core
         outer = _outer(rows), _outer(columns)
-        window = cast(Pixels, np.ascontiguousarray(filled[outer]))
-        holes = open_holes[outer]
-        if not holes.all():
-            answer = inpainter.fill(window, holes)
-            is_ours = mask[core]
-            inner = _inner(rows, outer[0]), _inner(columns, outer[1])
-            np.copyto(filled[core], answer[inner], where=is_ours[:, :, np.newaxis])
-        open_holes[core] = False
-        scratch.drop(filled[rows])
-        progress(number / len(cores))
-    return filled
+        holes = self._open[outer]
+        if holes.all():
+            return False
+        window = cast(Pixels, np.ascontiguousarray(self.pixels[outer]))
+        filled = self._inpainter.fill(window, holes)
+        inner = _inner(rows, outer[0]), _inner(columns, outer[1])
+        is_damaged = self._mask[core][:, :, np.newaxis]
+        np.copyto(self.pixels[core], filled[inner], where=is_damaged)
+        self._open[core] = False
+        scratch.drop(self.pixels[rows])
+        return True
 
 
 def _copy(pixels: Pixels, settings: ScratchSettings) -> Pixels:

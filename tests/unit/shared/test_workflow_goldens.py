@@ -24,7 +24,7 @@ GOLDEN = {
     ("fast", 1): ("7c713aa9c43defc4", "fd40ee51ad26a08b"),
     ("oldphoto", 2): ("3be1efa70a699748", "17448a732aa44f51"),
     ("portrait", 2): ("3ac74025e8165a27", "7889b96a0a85e4d1"),
-    ("repair", 1): ("928e8c4da4057676", "c0661e6e8ee13d3e"),
+    ("repair", 1): ("c18d5358fc6d6a54", "3d23f4a302f71544"),
 }
 
 

@@ -71,3 +71,16 @@ def test_a_photo_that_is_all_damage_stays() -> None:
     pixels = photo("coffee")
     mask = np.ones(pixels.shape[:2], bool)
     assert np.array_equal(repaired(pixels, mask), pixels)
+
+
+def test_a_hole_larger_than_a_window_is_filled_from_its_border(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows in which nothing is known wait for their neighbours."""
+    monkeypatch.setattr(inpainting, "CORE_PX", 20)
+    monkeypatch.setattr(inpainting, "HALO_PX", 4)
+    pixels = np.full((100, 100, 1), 90, np.uint8)
+    mask = np.zeros((100, 100), bool)
+    mask[:, :95] = True
+    pixels[mask] = 255
+    assert (repaired(pixels, mask) == 90).all()
