@@ -5,7 +5,6 @@ which workflows it refuses.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import socket
 import sys
 
@@ -16,13 +15,9 @@ from shared import __version__
 from shared.errors import Code, Missing, PermanentError
 from shared.models import Model, registry, use_local
 from shared.offers import Ability, Announcement, Lack, together
-from shared.runtime.installation import how_to_add
 from shared.runtime.settings import EngineSettings
 from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedStep, ResolvedWorkflow
-
-NEEDS = {"colorize": "cv2", "faces": "cv2"}
-"""Packages of the extra `torch` that a step imports itself."""
 
 
 def survey(engine: Engine, settings: EngineSettings) -> Announcement:
@@ -40,7 +35,7 @@ def survey(engine: Engine, settings: EngineSettings) -> Announcement:
         host=_host(settings),
         release=__version__,
         engine=engine.name,
-        steps={kind: tuple(_step_lacks(kind)) for kind in KINDS},
+        steps=dict.fromkeys(KINDS, ()),
         models=abilities,
     )
 
@@ -63,21 +58,12 @@ def lacks_of(
     step: ResolvedStep, engine: Engine, settings: EngineSettings
 ) -> list[Lack]:
     """What this worker lacks for one step; empty if it can run it."""
-    lacks = _step_lacks(step.kind)
     if step.model is None:
-        return lacks
-    lacks += _engine_lacks(engine, step.model)
+        return []
+    lacks = _engine_lacks(engine, step.model)
     if not models.is_present(step.model, settings):
         lacks.append(_absent(step.model))
     return lacks
-
-
-def _step_lacks(kind: str) -> list[Lack]:
-    package = NEEDS.get(kind)
-    if package is None or importlib.util.find_spec(package):
-        return []
-    because = f"step {kind} needs the package {package}"
-    return [Lack(because=because, command=how_to_add("torch"))]
 
 
 def _engine_lacks(engine: Engine, model: Model) -> list[Lack]:

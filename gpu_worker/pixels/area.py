@@ -5,6 +5,7 @@ The results equal those of `cv2.resize(..., INTER_AREA)`; OpenCV is not needed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -62,20 +63,40 @@ def reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """
     width, height = size
     source_height, source_width, channels = pixels.shape
-    rows = _Coverage.of(source_height, height)
-    columns = _Coverage.of(source_width, width)
     # OpenCV rounds ties up when both sides are halved, and to even otherwise.
     is_half = (source_width, source_height) == (2 * width, 2 * height)
     canvas = np.empty((height, width, channels), pixels.dtype)
-    row_bytes = source_width * channels * BYTES_PER_SAMPLE
-    for band in bands(height, row_bytes):
-        lines = _fewer_rows(pixels, rows, band)
-        means = _fewer_columns(lines, columns)
-        canvas[band] = np.floor(means + np.float32(0.5)) if is_half else np.rint(means)
+    for band, values in _banded(pixels, size):
+        canvas[band] = (
+            np.floor(values + np.float32(0.5)) if is_half else np.rint(values)
+        )
     return cast(Pixels, canvas)
 
 
-def _fewer_rows(pixels: Pixels, rows: _Coverage, band: slice) -> Floats:
+def means(picture: Floats, size: tuple[int, int]) -> Floats:
+    """As `reduce`, of floats, which are not rounded."""
+    width, height = size
+    canvas = np.empty((height, width, picture.shape[2]), np.float32)
+    for band, values in _banded(picture, size):
+        canvas[band] = values
+    return canvas
+
+
+def _banded(
+    picture: Pixels | Floats, size: tuple[int, int]
+) -> Iterator[tuple[slice, Floats]]:
+    """The reduced picture, a few rows at a time."""
+    width, height = size
+    source_height, source_width, channels = picture.shape
+    rows = _Coverage.of(source_height, height)
+    columns = _Coverage.of(source_width, width)
+    row_bytes = source_width * channels * BYTES_PER_SAMPLE
+    for band in bands(height, row_bytes):
+        lines = _fewer_rows(picture, rows, band)
+        yield band, _fewer_columns(lines, columns)
+
+
+def _fewer_rows(pixels: Pixels | Floats, rows: _Coverage, band: slice) -> Floats:
     """(h, w, c) -> float32 (n, w, c): rows `band` of the picture reduced in height."""
     _, width, channels = pixels.shape
     reach = rows.shares.shape[1]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu_worker.engines import Engine
+from gpu_worker.engines import Engine, architectures
 from gpu_worker.photo import Mask, Photo
 from shared.errors import Code, NotFound
 from shared.models import Model
@@ -37,10 +37,13 @@ class StepResult:
     mask: Mask | None = None
 
 
-def needs_torch(model: Model, engine: Engine) -> NotFound:
+def needs_another_engine(model: Model, engine: Engine) -> NotFound:
     """The error for a model whose kind of network `engine` cannot run."""
+    way_out = "set DARKROOM_ENGINE=auto"
+    if not architectures.has_graph(model):
+        way_out = f"{way_out}, {how_to_add('torch')}"
     detail = (
-        f"model {model.name} runs on PyTorch only, this worker runs {engine.name}; set DARKROOM_ENGINE to auto or "
-        f"torch, {how_to_add('torch')}, and `darkroom models pull {model.name}`"
+        f"model {model.name} does not run on {engine.name}, which this worker uses; {way_out}, and "
+        f"`darkroom models pull {model.name}`"
     )
     return NotFound(Code.MODEL_MISSING, detail)

@@ -1,26 +1,22 @@
 """Colour a photo: DDColor predicts the two colour channels of CIE Lab, the luminance
 stays the photo's own.
 
-The arithmetic around the network is that of the official pipeline, with OpenCV, in rows
-at a time. Two things differ on purpose: ab is enlarged smoothly where the official code
-repeats pixels, and ab is kept within its legal range.
+The arithmetic around the network is that of the official pipeline, in rows at a time.
+Two things differ on purpose: ab is enlarged smoothly where the official code repeats
+pixels, and ab is kept within its legal range.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import cast
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.engines import Engine, OutOfMemory, PictureNetwork, RunsPictures
 from gpu_worker.photo import Depth, Photo, Pixels, top_level
-from gpu_worker.pixels import bilinear, scratch
+from gpu_worker.pixels import bilinear, lab, scratch
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps.base import StepResult, Tools, needs_torch
+from gpu_worker.steps.base import StepResult, Tools, needs_another_engine
 from shared.errors import Code, PermanentError
 from shared.models import Model
 from shared.workflows import ResolvedStep
@@ -62,7 +58,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
 
 def _network(engine: Engine, model: Model) -> PictureNetwork:
     if not isinstance(engine, RunsPictures):
-        raise needs_torch(model, engine)
+        raise needs_another_engine(model, engine)
     return engine.load_picture_network(model)
 
 
@@ -83,9 +79,9 @@ def grey_input(pixels: Pixels, side: int) -> Floats:
     size = (side, side)
     parts = [bilinear.rows(pixels, size, band) for band in bands(side, row_bytes)]
     square = _rgb(np.concatenate(parts), pixels.dtype)
-    lab = cv2.cvtColor(square, cv2.COLOR_RGB2LAB)
-    lab[:, :, 1:] = 0
-    return cast(Floats, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+    grey = lab.from_linear(lab.linear(square))
+    grey[:, :, 1:] = 0
+    return lab.to_srgb(grey)
 
 
 def _predicted(network: PictureNetwork, grey: Floats, side: int) -> Floats:
@@ -109,39 +105,19 @@ def coloured(pixels: Pixels, ab: Floats, tools: Tools) -> Pixels:
     canvas = scratch.picture(shape, pixels.dtype, tools.settings)
     row_bytes = width * 4 * FLOATS_PER_PX
     for band in bands(height, row_bytes):
-        lab = _lab(pixels[band])
-        lab[:, :, 1:] = bilinear.rows(ab, (width, height), band)
-        rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-        levels = np.clip(rgb, 0, 1) * top
-        canvas[band] = np.rint(levels)
+        colours = _lab(pixels[band])
+        colours[:, :, 1:] = bilinear.rows(ab, (width, height), band)
+        canvas[band] = np.rint(lab.to_srgb(colours) * top)
         scratch.drop(canvas[band])
         tools.progress(0.5 + 0.5 * band.stop / height)
     return canvas
 
 
 def _lab(pixels: Pixels) -> Floats:
-    """(h, w, 1 or 3) -> CIE Lab, float32.
-
-    OpenCV interpolates sRGB to Lab in a coarse table, a quarter of a unit of L off. At
-    8 bits that is what the official pipeline does, and below a level. At 16 bits it
-    would cost half of them: so the tone curve is ours there, and OpenCV computes Lab
-    from linear light, which it does exactly.
-    """
-    if pixels.dtype == np.uint8:
-        rgb = _rgb(pixels, pixels.dtype)
-        return cast(Floats, cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
-    linear = _three_channels(_linear16()[pixels])
-    return cast(Floats, cv2.cvtColor(linear, cv2.COLOR_LRGB2LAB))
-
-
-@cache
-def _linear16() -> Floats:
-    """Linear light 0..1 of every 16-bit sRGB value."""
-    values = np.arange(2**16) / (2**16 - 1)
-    toe = values / 12.92
-    curve = ((values + 0.055) / 1.055) ** 2.4
-    light = np.where(values <= 0.04045, toe, curve)
-    return light.astype(np.float32)
+    """(h, w, 1 or 3) -> CIE Lab, float32."""
+    bits = 8 * pixels.dtype.itemsize
+    light = lab.linear_levels(bits)[pixels]
+    return lab.from_linear(_three_channels(light))
 
 
 def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:
@@ -152,7 +128,7 @@ def _rgb(pixels: Pixels | Floats, dtype: Depth) -> Floats:
 
 
 def _three_channels(picture: Floats) -> Floats:
-    """(h, w, 1 or 3) -> (h, w, 3), contiguous: OpenCV reads no repeated memory."""
+    """(h, w, 1 or 3) -> (h, w, 3), contiguous."""
     height, width = picture.shape[:2]
     repeated = np.broadcast_to(picture, (height, width, 3))
     return np.ascontiguousarray(repeated)

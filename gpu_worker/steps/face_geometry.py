@@ -1,7 +1,7 @@
 """Where faces are, and how one is cut out upright and put back: the geometry around a
 face network.
 
-Faces are found by YuNet, in OpenCV. They are aligned as the official GFPGAN code does
+Faces are found by YuNet. They are aligned as the official GFPGAN code does
 it: five points of the face land on those of the FFHQ pictures that the network was
 trained on, 512 pixels wide.
 """
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.engines import face_detector
 from gpu_worker.photo import Pixels
+from gpu_worker.pixels import affine, area
+from gpu_worker.pixels.affine import Affine
 
 FACE_PX = 512
 TEMPLATE = np.array(
@@ -51,8 +52,6 @@ OUTSIDE = (132 / 255, 133 / 255, 135 / 255)
 """The official code's grey for what lies beyond the picture."""
 
 Floats = NDArray[np.float32]
-Affine = NDArray[np.float64]
-"""(2, 3): a rotation with scale, and a shift."""
 
 
 def find(pixels: Pixels, detector: Path) -> list[Floats]:
@@ -65,13 +64,10 @@ def find(pixels: Pixels, detector: Path) -> list[Floats]:
     small_height = max(1, round(height * factor))
     size = (small_width, small_height)
     picture = _bgr(pixels, size)
-    yunet = cv2.FaceDetectorYN.create(str(detector), "", size, CERTAIN)
-    _, rows = yunet.detect(picture)
-    if rows is None:
-        return []
+    found = face_detector.find(detector, picture, CERTAIN)
     faces = []
-    for row in np.asarray(rows):
-        points = row[4:14].reshape(5, 2) / np.float32(factor)
+    for five in found.points:
+        points = five / np.float32(factor)
         if _eye_distance(points) >= MIN_EYES_PX:
             faces.append(points)
     return faces
@@ -80,10 +76,7 @@ def find(pixels: Pixels, detector: Path) -> list[Floats]:
 def _bgr(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture as YuNet takes it: 8 bits, three channels, at most its search size."""
     width, height = size
-    channels = pixels.shape[2]
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    # OpenCV drops the axis of a single channel.
-    small = small.reshape(height, width, channels)
+    small = area.reduce(pixels, size)
     levels_of_one = np.iinfo(pixels.dtype).max // 255
     eight = (small // levels_of_one).astype(np.uint8)
     rgb = np.broadcast_to(eight, (height, width, 3))
@@ -136,8 +129,7 @@ def place(points: Floats, width: int, height: int) -> Place | None:
     x1, y1 = np.minimum(last + 1, (width, height)).astype(int)
     if x1 <= x0 or y1 <= y0:
         return None
-    # From here on positions count from the window's corner: OpenCV cannot warp pictures
-    # wider than 32,767 pixels.
+    # From here on positions count from the window's corner.
     from_window = upright.copy()
     from_window[:, 2] += upright[:, :2] @ (x0, y0)
     return Place(int(x0), int(y0), int(x1), int(y1), from_window)
@@ -145,12 +137,7 @@ def place(points: Floats, width: int, height: int) -> Place | None:
 
 def _to_template(points: Floats) -> Affine | None:
     """The way from the picture to the upright face; None when the points make none."""
-    found, _ = cv2.estimateAffinePartial2D(
-        points.astype(np.float64),
-        TEMPLATE,
-        method=cv2.LMEDS,
-    )
-    return None if found is None else found.astype(np.float64)
+    return affine.similarity(points.astype(np.float64), TEMPLATE)
 
 
 def _corners(upright: Affine) -> NDArray[np.float64]:
@@ -159,22 +146,15 @@ def _corners(upright: Affine) -> NDArray[np.float64]:
         [[0, 0], [FACE_PX, 0], [FACE_PX, FACE_PX], [0, FACE_PX]],
         np.float64,
     )
-    corners = cv2.transform(face[np.newaxis], _inverse(upright))
-    return cast(NDArray[np.float64], corners[0])
+    return affine.moved(face, affine.inverse(upright))
 
 
 def cut(window: Floats, place: Place) -> Floats:
     """The upright face (512, 512, 3) in a window (h, w, 3), float32 0..1; grey where
     the picture ends.
     """
-    face = cv2.warpAffine(
-        window,
-        place.upright,
-        (FACE_PX, FACE_PX),
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=OUTSIDE,
-    )
-    return cast(Floats, face)
+    into_window = affine.inverse(place.upright)
+    return affine.warp(window, into_window, (FACE_PX, FACE_PX), OUTSIDE)
 
 
 def put_back(window: Floats, face: Floats, place: Place, strength: float) -> Floats:
@@ -184,35 +164,26 @@ def put_back(window: Floats, face: Floats, place: Place, strength: float) -> Flo
     height, width, _ = window.shape
     opacity = _fade() * np.float32(strength)
     rgba = np.dstack([face, opacity])
-    back = _inverse(place.upright)
+    into_face = place.upright
     if place.scale < 1:
-        rgba, back = _reduced(rgba, back, place.scale)
-    warped = cv2.warpAffine(rgba, back, (width, height), flags=cv2.INTER_LINEAR)
+        rgba, into_face = _reduced(rgba, into_face, place.scale)
+    warped = affine.warp(rgba, into_face, (width, height), (0, 0, 0, 0))
     restored = warped[:, :, :3]
     share = warped[:, :, 3:]
     return window + share * (restored - window)
 
 
-def _reduced(rgba: Floats, back: Affine, scale: float) -> tuple[Floats, Affine]:
-    """The face at the size that it has in the picture, and its way back: warping alone
-    would skip pixels of the larger face.
+def _reduced(rgba: Floats, into_face: Affine, scale: float) -> tuple[Floats, Affine]:
+    """The face at the size that it has in the picture, and the way into it: warping
+    alone would skip pixels of the larger face.
     """
     side = max(1, round(FACE_PX * scale))
-    small = cv2.resize(rgba, (side, side), interpolation=cv2.INTER_AREA)
-    factor = FACE_PX / side
-    centre = (factor - 1) / 2
-    enlarge = np.array(
-        [
-            [factor, 0, centre],
-            [0, factor, centre],
-            [0, 0, 1],
-        ]
-    )
-    return cast(Floats, small), back @ enlarge
-
-
-def _inverse(way: Affine) -> Affine:
-    return cast(Affine, cv2.invertAffineTransform(way))
+    small = area.means(rgba, (side, side))
+    factor = side / FACE_PX
+    into_small = into_face * factor
+    # Pixels count from their centres.
+    into_small[:, 2] += (factor - 1) / 2
+    return small, into_small
 
 
 def _fade() -> Floats:

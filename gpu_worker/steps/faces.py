@@ -12,7 +12,7 @@ from gpu_worker.engines.quantise import GREY_WEIGHTS
 from gpu_worker.photo import Photo, Pixels, top_level
 from gpu_worker.pixels import scratch
 from gpu_worker.steps import face_geometry
-from gpu_worker.steps.base import StepResult, Tools, needs_torch
+from gpu_worker.steps.base import StepResult, Tools, needs_another_engine
 from gpu_worker.steps.face_geometry import Floats, Place
 from shared.errors import Code, PermanentError
 from shared.models import Model
@@ -44,7 +44,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
 
 def _network(engine: Engine, model: Model) -> PictureNetwork:
     if not isinstance(engine, RunsPictures):
-        raise needs_torch(model, engine)
+        raise needs_another_engine(model, engine)
     return engine.load_picture_network(model)
 
 

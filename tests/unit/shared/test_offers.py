@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gpu_worker import abilities, steps
+from gpu_worker import abilities
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from shared import offers, workflows
@@ -93,8 +93,7 @@ def test_the_base_install_offers_what_it_can_run(
     found = survey(settings)
     assert offered(found) == BASE
     lack = offers.together(found.lacks(workflows.resolve("portrait")))
-    assert "[torch]" in lack.command
-    assert lack.command.endswith("run `darkroom models pull ddcolor-modelscope`")
+    assert lack.command == "run `darkroom models pull ddcolor-modelscope`"
     assert offers.together(found.lacks(workflows.resolve("oldphoto"))) == lack, (
         "its other step can be run"
     )
@@ -146,20 +145,14 @@ def test_a_model_is_there_once_its_file_is_and_is_the_right_one(
     )
 
 
-def test_what_a_step_needs_is_what_it_imports() -> None:
-    """Each step is imported in a process without that package: just those fail that say
-    so.
-    """
+def test_no_step_needs_more_than_the_base_install() -> None:
+    """Each step is imported in a process without what the extras bring."""
     code = (
-        "import importlib, sys\nsys.modules['cv2'] = None\nfrom gpu_worker.steps import MODULES\n"
-        "for kind, name in MODULES.items():\n    try:\n        importlib.import_module(f'gpu_worker.steps.{name}')\n"
-        "    except ImportError:\n        print(kind)\n"
+        f"import importlib, sys\nfor name in {OF_TORCH}:\n    sys.modules[name] = None\n"
+        "from gpu_worker.steps import MODULES\n"
+        "for name in MODULES.values():\n    importlib.import_module(f'gpu_worker.steps.{name}')\n"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert set(printed.split()) == set(abilities.NEEDS)
-    assert set(abilities.NEEDS) <= set(steps.KINDS)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # what is made of it
