@@ -48,7 +48,8 @@ class Model(BaseModel):
     spandrel finds in the weights. `scale`: output side over input side. `overlap_px`: input pixels of context that a
     tile needs on each side so that its seam is invisible; `overlap_exact`: an output
     pixel depends on no more than these, so that tiles give what the whole picture
-    gives. `align_px`: sides and tile starts must be multiples of it.
+    gives. `restriction`: what its licence forbids, which a person accepts before its
+    files are pulled. `align_px`: sides and tile starts must be multiples of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class Model(BaseModel):
     architecture: str
     title: str
     licence: str
+    restriction: str | None = None
     scale: int = 1
     overlap_px: int = 0
     overlap_exact: bool = False

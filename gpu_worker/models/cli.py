@@ -35,9 +35,8 @@ def main(argv: list[str]) -> int:
         )
     settings = Settings.load()
     use_local(settings.models_dir)
-    is_named = bool(args.names)
     chosen = _chosen(parser, args, settings)
-    rows = [_row(args.action, model, settings, is_named) for model in chosen]
+    rows = [_row(args, model, settings) for model in chosen]
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         print(json.dumps(row) if args.json else _line(row, width))
@@ -62,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         "--licence",
         default="unknown",
         help="add: the licence of the weights",
+    )
+    parser.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="pull: also models whose licence forbids some uses",
     )
     parser.add_argument(
         "--json",
@@ -101,12 +105,11 @@ def _added(
 
 
 def _row(
-    action: str,
+    args: argparse.Namespace,
     model: Model,
     settings: ModelSettings,
-    is_named: bool,
 ) -> dict[str, Any]:
-    """What there is to say about a model, once `action` is done."""
+    """What there is to say about a model, once the action is done."""
     row: dict[str, Any] = {
         "name": model.name,
         "title": model.title,
@@ -118,14 +121,15 @@ def _row(
         "fault": None,
     }
     try:
-        if action == "pull":
+        if args.action == "pull":
+            pull.check_accepted(model, args.accept_licence)
             pull.pull(model, settings, sys.stderr)
         if models.is_present(model, settings):
             row["state"] = "present"
         # `verify` without names means whatever is here; a model that was named has to
         # be here.
-        is_due = is_named or row["state"] == "present"
-        if action != "list" and is_due:
+        is_due = bool(args.names) or row["state"] == "present"
+        if args.action != "list" and is_due:
             models.verify(model, settings)
             row["state"] = "verified"
     except DarkroomError as error:

@@ -30,6 +30,19 @@ from shared.runtime.settings import ModelSettings
 TIMEOUT_S = 30.0
 
 
+def check_accepted(model: Model, accepts_licence: bool) -> None:
+    """Raises `PermanentError(bad_parameter)` naming what the licence of `model` forbids,
+    where nobody has accepted it.
+    """
+    if model.restriction is None or accepts_licence:
+        return
+    detail = (
+        f"model {model.name}: {model.restriction} ({model.licence}); where that is no hindrance, run "
+        f"`darkroom models pull {model.name} --accept-licence`"
+    )
+    raise PermanentError(Code.BAD_PARAMETER, detail)
+
+
 def pull(model: Model, settings: ModelSettings, show: IO[str]) -> None:
     """Bring every file of `model` into the models folder. A file that is there and
     right is not fetched again; the progress goes to `show`.

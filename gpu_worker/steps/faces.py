@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +32,9 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
         place = face_geometry.place(points, photo.width, photo.height)
         if place is not None:
             places.append(place)
-    detail = {"faces": len(places), "strength": strength}
+    detail: dict[str, Any] = {"faces": len(places), "strength": strength}
+    if step.model.restriction:
+        detail["licence"] = step.model.licence
     if not places or strength == 0:
         return StepResult(photo, detail)
     pixels = _copied(photo.pixels, tools)

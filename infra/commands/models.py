@@ -43,10 +43,17 @@ def pull(
             metavar="NAME…", help="Models; `darkroom models list` has them."
         ),
     ],
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence", help="Also models whose licence forbids some uses."
+        ),
+    ] = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Fetch models, from DARKROOM_MODELS_MIRROR where it is set."""
-    become("gpu_worker", "models", "pull", *names, as_json=as_json)
+    options = ["--accept-licence"] if accept_licence else []
+    become("gpu_worker", "models", "pull", *names, *options, as_json=as_json)
 
 
 @app.command()

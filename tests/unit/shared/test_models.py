@@ -130,3 +130,20 @@ def test_an_unknown_model_is_wrong_usage() -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["verify", "nonsense"])
     assert caught.value.code == 2
+
+
+def test_a_licence_that_forbids_some_uses_is_accepted_first(
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is fetched before; other models ask nothing."""
+    fetched = []
+    monkeypatch.setattr(cli.Settings, "load", lambda: settings)
+    monkeypatch.setattr(cli.pull, "pull", lambda model, *_: fetched.append(model.name))
+    assert cli.main(["pull", "gfpgan-1.4"]) == 1
+    assert "--accept-licence" in capsys.readouterr().out
+    assert fetched == []
+    cli.main(["pull", "gfpgan-1.4", "--accept-licence"])
+    cli.main(["pull", "scunet-psnr"])
+    assert fetched == ["gfpgan-1.4", "scunet-psnr"]
