@@ -91,6 +91,8 @@ def take_away_results(ctx: Context, task_id: str) -> None:
     archive, results = ctx.settings.bucket_archive, ctx.settings.bucket_results
     _delete_versions(ctx, archive, keys.result(task_id))
     _delete_versions(ctx, archive, keys.damaged(keys.record(task_id)))
+    for bucket in (archive, results):
+        _delete_versions(ctx, bucket, keys.copies(task_id))
     for key in keys.results(task_id):
         _delete_versions(ctx, results, key)
 

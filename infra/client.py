@@ -18,7 +18,7 @@ import hashlib
 import json
 import mimetypes
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,16 @@ class Task(TypedDict):
     events: list[TaskEvent]
 
 
+class Copy(TypedDict):
+    """A copy of a result: its key in the bucket, and what `formats` asked for it."""
+
+    format: str
+    key: str
+    sha256: str
+    bytes: int
+    labelled: bool
+
+
 class DarkroomClient:
     """A connection to one API with one key.
 
@@ -157,11 +167,13 @@ class DarkroomClient:
         params: Mapping[str, Any] | None = None,
         priority: Priority = "interactive",
         callback: str | None = None,
+        formats: Sequence[str] | None = None,
     ) -> str:
         """Sends a photograph and returns its ticket.
 
         The same file with the same wishes gets the same ticket again. `params` are those
-        of the workflow; `callback` is a URL that a webhook is sent to at the end.
+        of the workflow; `callback` is a URL that a webhook is sent to at the end;
+        `formats` are those of copies beside the result, by default the installation's.
         """
         request: dict[str, Any] = {
             "filename": path.name,
@@ -174,6 +186,8 @@ class DarkroomClient:
             request["workflow"] = workflow
         if callback is not None:
             request["callback"] = callback
+        if formats is not None:
+            request["formats"] = list(formats)
         headers = {"Idempotency-Key": _idempotency_key(path, request)}
         ticket = self._json("POST", "/v1/uploads", json=request, headers=headers)
         self._send_form(path, ticket["post"])
@@ -214,14 +228,20 @@ class DarkroomClient:
         """Writes the restored photograph to a file: whole and as its record has it, or
         not at all.
         """
-        part = to.with_name(f"{to.name}.part")
-        try:
-            with part.open("wb") as file:
-                for piece in self._result(task_id):
-                    file.write(piece)
-            part.replace(to)
-        finally:
-            part.unlink(missing_ok=True)
+        _write_whole(to, self._result(task_id))
+
+    def copies(self, task_id: str) -> list[Copy]:
+        """The copies that were made beside a result."""
+        record = self._json("GET", f"/v1/tasks/{task_id}/record")
+        copies: list[Copy] = record.get("copies", [])
+        return copies
+
+    def save_copy(self, task_id: str, copy: Copy, to: Path) -> None:
+        """Writes a copy to a file, as `save` does."""
+        path = f"/v1/tasks/{task_id}/copies/{copy['format']}"
+        if copy["labelled"]:
+            path += "?labelled=true"
+        _write_whole(to, self._pieces(task_id, path, copy["sha256"]))
 
     def tasks(
         self, *, limit: int = 20, status: str | None = None, user: str | None = None
@@ -272,11 +292,15 @@ class DarkroomClient:
             raise PermanentError(Code.STORAGE_UNAVAILABLE, detail)
 
     def _result(self, task_id: str) -> Iterator[bytes]:
-        """The pieces of a result. Raises `PermanentError` behind the last one where they
-        are not what the record says.
-        """
-        link = self._result_link(task_id)
+        """The pieces of a result, as `_pieces`."""
         expected = self._json("GET", f"/v1/tasks/{task_id}/record")["result_sha256"]
+        yield from self._pieces(task_id, f"/v1/tasks/{task_id}/result", expected)
+
+    def _pieces(self, task_id: str, path: str, expected: str) -> Iterator[bytes]:
+        """The pieces of a file that the API links to. Raises `PermanentError` behind the
+        last one where they are not what the record says.
+        """
+        link = self._link(task_id, path)
         digest = hashlib.sha256()
         try:
             with self._store.stream("GET", link) as response:
@@ -291,9 +315,9 @@ class DarkroomClient:
             detail = f"the result of {task_id} is not what its record says"
             raise PermanentError(Code.INVALID_OUTPUT, detail)
 
-    def _result_link(self, task_id: str) -> str:
-        """The address of a result, if it is on a trusted server."""
-        response = self._request("GET", f"/v1/tasks/{task_id}/result")
+    def _link(self, task_id: str, path: str) -> str:
+        """The address that the API links to, if it is on a trusted server."""
+        response = self._request("GET", path)
         link = urljoin(self._url, response.headers["location"])
         if _origin(link) not in self._trusted:
             detail = (
@@ -322,6 +346,18 @@ class DarkroomClient:
             if pause_s is None or time.monotonic() + pause_s > deadline_s:
                 raise _refusal(response)
             time.sleep(pause_s)
+
+
+def _write_whole(to: Path, pieces: Iterator[bytes]) -> None:
+    """Write a file with all pieces, or none."""
+    part = to.with_name(f"{to.name}.part")
+    try:
+        with part.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        part.replace(to)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _content_type(path: Path) -> str:

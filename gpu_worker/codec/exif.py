@@ -10,12 +10,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from gpu_worker.photo import Metadata
+
 _HEADERS = {b"II*\0": "<", b"MM\0*": ">"}
 _HEADER_BYTES = 8
 _ENTRY_BYTES = 12
 _RATIONAL = 5
 _RATIONAL_BYTES = 8
-_X_RESOLUTION, _Y_RESOLUTION = 282, 283
+_SHORT = 3
+_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
+_INCH = 2
 _PARTS = 1000
 """Denominator of a resolution."""
 
@@ -37,6 +41,26 @@ def with_dpi(exif: bytes, dpi: tuple[float, float] | None) -> bytes:
             parts = round(value * _PARTS)
             struct.pack_into(f"{order}II", changed, offset, parts, _PARTS)
     return bytes(changed)
+
+
+def block(meta: Metadata) -> bytes:
+    """The EXIF of a result, with its resolution; empty where there is nothing to say.
+
+    Formats without a place of their own for a resolution have it here.
+    """
+    if meta.exif:
+        return with_dpi(meta.exif, meta.dpi)
+    if meta.dpi is None:
+        return b""
+    values_at = _HEADER_BYTES + 2 + 3 * _ENTRY_BYTES + 4
+    entries_of = (
+        struct.pack("<HHII", _X_RESOLUTION, _RATIONAL, 1, values_at)
+        + struct.pack("<HHII", _Y_RESOLUTION, _RATIONAL, 1, values_at + _RATIONAL_BYTES)
+        + struct.pack("<HHII", _UNIT, _SHORT, 1, _INCH)
+    )
+    head = b"II*\0" + struct.pack("<IH", _HEADER_BYTES, 3)
+    values = struct.pack("<IIII", 0, 1, 0, 1)
+    return with_dpi(head + entries_of + bytes(4) + values, meta.dpi)
 
 
 def byte_order(exif: bytes) -> str:

@@ -27,6 +27,7 @@ _HEIGHT = 0.05
 _WIDTH = 0.9
 _SHADE = 0.55
 _MIN_PX = 10
+_SLASH = " / "
 _UNASSIGNED = "\U0010ffff"
 """A code point that no font has."""
 
@@ -70,35 +71,69 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
     """Coverage 0…1 of the letters on their dark ground, (height, width); None in a
     picture too small for any.
     """
-    size = _font_size(text, width, height)
+    lines, size = _layout(text, width, height)
     if size < _MIN_PX // 2 or not text:
         return None
+    strips = [_line(line, size) for line in lines]
+    patch_height = sum(strip.shape[0] for strip in strips)
+    patch_width = max(strip.shape[1] for strip in strips)
+    if patch_height > height or patch_width > width:
+        return None
+    patch = np.zeros((patch_height, patch_width), np.float32)
+    top = 0
+    for strip in strips:
+        bottom = top + strip.shape[0]
+        patch[top:bottom, : strip.shape[1]] = strip
+        top = bottom
+    return patch
+
+
+def _line(text: str, size: int) -> NDArray[np.float32]:
+    """One line with its margins."""
     font = _font(size)
     margin = max(2, size // 3)
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
-    patch_height = bottom - top + 2 * margin
-    patch_width = right - left + 2 * margin
-    if patch_height > height or patch_width > width:
-        return None
+    strip = np.zeros((bottom - top + 2 * margin, right - left + 2 * margin), np.float32)
     letters, (x_offset, y_offset) = _letters(font, text)
     letters_height, letters_width = letters.shape
     y = margin + y_offset - top
     x = margin + x_offset - left
-    patch = np.zeros((patch_height, patch_width), np.float32)
-    patch[y : y + letters_height, x : x + letters_width] = letters
-    return patch
+    strip[y : y + letters_height, x : x + letters_width] = letters
+    return strip
 
 
-def _font_size(text: str, width: int, height: int) -> int:
-    """The size in pixels: a share of the shorter side, or less where the text would be
-    too wide.
+def _layout(text: str, width: int, height: int) -> tuple[list[str], int]:
+    """The lines, and their size in pixels: a share of the shorter side. A text that is
+    too wide takes two lines, and is smaller where even these are.
     """
     size = max(_MIN_PX, round(min(width, height) * _HEIGHT))
-    text_width = _font(size).getbbox(text)[2]
     most = width * _WIDTH
-    if text_width > most:
-        return int(size * most / text_width)
-    return size
+    lines = [text]
+    if _width(lines, size) > most:
+        lines = _halves(text)
+    widest = _width(lines, size)
+    if widest > most:
+        size = int(size * most / widest)
+    return lines, size
+
+
+def _width(lines: list[str], size: int) -> float:
+    font = _font(size)
+    return max(font.getbbox(line)[2] for line in lines)
+
+
+def _halves(text: str) -> list[str]:
+    """The text in two lines: at a slash that parts languages, else at the blank in its
+    middle.
+    """
+    if _SLASH in text:
+        first, _, second = text.partition(_SLASH)
+        return [first.strip(), second.strip()]
+    blanks = [at for at, letter in enumerate(text) if letter == " "]
+    if not blanks:
+        return [text]
+    middle = min(blanks, key=lambda at: abs(at - len(text) / 2))
+    return [text[:middle], text[middle + 1 :]]
 
 
 def _letters(

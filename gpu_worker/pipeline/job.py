@@ -12,7 +12,7 @@ from gpu_worker.restore import Restored
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
 from shared.uploads.claims import Claim
-from shared.uploads.documents import Plan, Receipt, StepTime
+from shared.uploads.documents import Copy, Plan, Receipt, StepTime
 from shared.uploads.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow
 
@@ -22,7 +22,8 @@ class Job:
     """What the stages hand on. Only the stage that has the job touches it; its lease is
     renewed beside it, under `lock`, until the job has `ended`.
 
-    `original`: the upload's bytes, on their way from the store.
+    `original`: the upload's bytes, on their way from the store. `copies`: what was made
+    beside the result; `notes`: sentences for the record beside the photo's own.
     `busy_s`: time that stages spent on it so far; between two stages it waits.
     `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
     many smaller photos were restored between its tiles, in `passed_s` seconds;
@@ -49,6 +50,8 @@ class Job:
     passed_by: int = 0
     passed_s: float = 0.0
     peak_memory_bytes: int = 0
+    copies: list[Copy] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     progress: float = 0.0
     written_progress: float = 0.0
     renewed_s: float = float("-inf")

@@ -51,7 +51,7 @@ def record_of(
     restored, workflow = job.restored, job.workflow
     assert restored is not None
     assert workflow is not None
-    notes = list(restored.photo.notes)
+    notes = [*restored.photo.notes, *job.notes]
     if _were_faces_missed(job):
         notes.append(NOT_LOOKED_AT)
     if is_labelled:
@@ -94,6 +94,8 @@ def record_of(
         preview=job.receipt.preview,
         plan=job.plan,
         mask_key=keys.mask(job.task_id) if restored.mask is not None else None,
+        formats=job.receipt.formats,
+        copies=job.copies,
     )
 
 

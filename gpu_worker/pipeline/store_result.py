@@ -1,5 +1,5 @@
-"""Restored photo → stored result: preview and result, beside each other, then the
-record, which commits.
+"""Restored photo → stored result: preview and result, beside each other, then copies,
+then the record, which commits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import IO
 from gpu_worker import codec
 from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.copies import CopyMaker
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.record import record_of, result_metadata
@@ -39,6 +40,7 @@ class StoreResult:
         self._objects = ctx.store
         self._uploads = ctx.uploads
         self._decoder = decoder
+        self._copies = CopyMaker(ctx, decoder)
         self._outcomes = outcomes
 
     def __call__(self, job: Job) -> None:
@@ -99,7 +101,18 @@ class StoreResult:
                 # outlive the results of a photo that is erased.
                 preview.wait()
         preview.answer()
+        if job.receipt.formats:
+            self._make_copies(job, earlier or written)
         return written, earlier
+
+    def _make_copies(self, job: Job, result: codec.Written | ObjectInfo) -> None:
+        """Make the copies beside the result that stands."""
+        began_s = self._now_s()
+        if isinstance(result, ObjectInfo):
+            result = codec.Written(result.metadata["sha256"], result.bytes)
+        self._copies.make(job, self._text(job)[codec.XMP_KEYWORD], result)
+        seconds = round(self._now_s() - began_s, 4)
+        job.steps.append(StepTime(step="copies", seconds=seconds))
 
     def _store_preview(self, job: Job) -> Asked[ObjectInfo]:
         """Make the preview, and have it stored beside what follows. It is made of the

@@ -124,12 +124,18 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         order = upload_options.order(info.key, info.metadata, settings)
         workflow = order.workflow
         receipt = receipt.model_copy(
-            update={"priority": order.priority, "workflow": workflow.ref}
+            update={
+                "priority": order.priority,
+                "workflow": workflow.ref,
+                "formats": order.formats,
+            }
         )
         probed = probe(stream.chunks(), settings, workflow.scale, info.bytes)
     except PermanentError as error:
         return _rejected(receipt, error.code, error.detail)
-    task_id = identity.task_id(receipt.user_hash, probed.sha256, workflow.ref.signature)
+    task_id = identity.task_id(
+        receipt.user_hash, probed.sha256, workflow.ref.signature, receipt.formats
+    )
     return receipt.model_copy(
         update={
             "decision": "queued",

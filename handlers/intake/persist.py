@@ -157,4 +157,10 @@ def _is_same_upload(earlier: Receipt, receipt: Receipt) -> bool:
 def _request_of(receipt: Receipt) -> tuple[object, ...]:
     signature = receipt.workflow.signature if receipt.workflow else None
     upload_time = receipt.source.upload_time
-    return upload_time, signature, receipt.user_hash, receipt.priority
+    return (
+        upload_time,
+        signature,
+        receipt.user_hash,
+        receipt.priority,
+        receipt.formats,
+    )

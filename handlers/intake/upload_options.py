@@ -18,8 +18,9 @@ from shared.broker.topology import Priority, lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
-from shared.uploads import identity, ingests
+from shared.uploads import formats, identity, ingests
 from shared.uploads.documents import IngestRef
+from shared.uploads.formats import Format
 
 MAX_VALUE_CHARS = 2048
 """S3 takes no more metadata altogether; other stores do, and what is longer is not read
@@ -40,7 +41,9 @@ _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNO
 slow, or make no text.
 """
 
-READ = frozenset({"workflow", "params", "user", "priority", "callback", "filename"})
+READ = frozenset(
+    {"workflow", "params", "user", "priority", "callback", "filename", "formats"}
+)
 """Metadata that a ticket's signature covers, whoever sends the upload."""
 
 
@@ -48,6 +51,7 @@ READ = frozenset({"workflow", "params", "user", "priority", "callback", "filenam
 class Order:
     priority: Priority
     workflow: workflows.ResolvedWorkflow
+    formats: list[Format]
 
 
 def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -> str:
@@ -92,7 +96,8 @@ def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Or
         chosen[1] if chosen else settings.default_workflow
     )
     resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
-    return Order(cast(Priority, priority), resolved)
+    wanted = formats.parse(_value(metadata, "formats") or settings.formats)
+    return Order(cast(Priority, priority), resolved, wanted)
 
 
 def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+
+from pydantic import ValidationError
 
 from handlers.context import Context
 from shared import __version__, workflows
@@ -20,6 +23,7 @@ from shared.runtime.telemetry import logger
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import (
+    Copy,
     Document,
     Fault,
     ModelRef,
@@ -197,7 +201,20 @@ def _record_of(ctx: Context, receipt: Receipt) -> Record:
         peak_memory_bytes=0,
         software=f"darkroom {__version__}",
         notes=[LOST],
+        formats=receipt.formats,
+        copies=_copies(ctx, receipt.task_id),
     )
+
+
+def _copies(ctx: Context, task_id: str) -> list[Copy]:
+    """The copies that are stored, as they say of themselves."""
+    copies = []
+    for info in ctx.store.list(ctx.settings.bucket_results, keys.copies(task_id)):
+        said = ctx.store.head(info.bucket, info.key).metadata
+        with suppress(ValidationError):
+            copy = Copy.model_validate({"key": info.key, "bytes": info.bytes, **said})
+            copies.append(copy)
+    return copies
 
 
 def _is_whole(info: ObjectInfo, digest: _Digest) -> bool:

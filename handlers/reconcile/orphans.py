@@ -53,11 +53,15 @@ def _retire(sweep: PassContext, result: ObjectInfo, task_id: str) -> None:
     sweep.report.results_retired += 1
     if sweep.dry_run:
         return
-    ctx.store.copy(result, archive, result.key)
-    ctx.store.delete(results, result.key)
+    copies = ctx.store.list(results, keys.copies(task_id))
+    # The result goes last, as it leads to the others.
+    retired = [*copies, result]
+    for info in retired:
+        ctx.store.copy(info, archive, info.key)
+        ctx.store.delete(results, info.key)
     ctx.store.delete(results, keys.preview(task_id))
     ctx.store.delete(results, keys.mask(task_id))
     if ctx.uploads.has_record(task_id):
         # A worker found the result there, and committed it meanwhile.
-        archived = replace(result, bucket=archive)
-        ctx.store.copy(archived, results, result.key)
+        for info in retired:
+            ctx.store.copy(replace(info, bucket=archive), results, info.key)

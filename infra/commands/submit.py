@@ -26,9 +26,10 @@ from infra.client import DarkroomClient, Priority
 from infra.commands import submit_by_api
 from infra.commands.submit_by_api import Wishes
 from infra.terminal import shown
-from shared.errors import SettingsError
+from shared.errors import PermanentError, SettingsError
 from shared.runtime.connection import Connection
 from shared.runtime.installation import how_to_add
+from shared.uploads.formats import parse
 
 app = typer.Typer(add_completion=False)
 PHOTOS = {
@@ -89,6 +90,12 @@ def submit(
     priority: Annotated[
         str, typer.Option(help="interactive overtakes bulk.")
     ] = "interactive",
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            help="Copies beside each result: jpeg, webp, avif, tiff, same, labelled."
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every photo has ended.")
     ] = False,
@@ -109,7 +116,8 @@ def submit(
 ) -> None:
     """Upload photos; exit status 1 if any of those waited for was not restored."""
     files = _files(paths)
-    wishes = Wishes(workflow, _params(params), _priority(priority))
+    wanted = _formats(formats)
+    wishes = Wishes(workflow, _params(params), _priority(priority), wanted)
     send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)
@@ -165,6 +173,15 @@ def _priority(text: str) -> Priority:
     if text == "bulk":
         return "bulk"
     raise typer.BadParameter("--priority is interactive or bulk")
+
+
+def _formats(text: str | None) -> Sequence[str] | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except PermanentError as error:
+        raise typer.BadParameter(error.detail) from error
 
 
 def _files(paths: list[Path]) -> list[Path]:

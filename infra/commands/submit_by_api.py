@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ NEVER_ARRIVED = "the upload did not arrive before its ticket expired"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is to be made of the photos. Without a workflow it is the default one."""
+    """What is to be made of the photos. Without a workflow, or without formats of
+    copies, it is the installation's default.
+    """
 
     workflow: str | None
     params: dict[str, Any]
     priority: Priority
+    formats: Sequence[str] | None = None
 
 
 @dataclass
@@ -54,10 +57,14 @@ class Ticketed:
         self.state = self.client.state(self.state.ticket)
 
     def save(self, to: Path) -> None:
-        """Fetches the result."""
+        """Fetches the result, and the copies beside it."""
         assert self.state.task_id is not None
         self.client.save(self.state.task_id, to)
         self.saved_as = to
+        for copy in self.client.copies(self.state.task_id):
+            name = copy_name(to, copy["key"], self.state.task_id)
+            if name != to:
+                self.client.save_copy(self.state.task_id, copy, name)
 
     def as_dict(self) -> dict[str, Any]:
         """The photo as `--json` prints it."""
@@ -83,6 +90,14 @@ class Ticketed:
         return SHOWN_AS.get(self.state.status, self.state.status)
 
 
+def copy_name(result: Path, key: str, task_id: str) -> Path:
+    """The file for a copy, beside that of the result: `photo.jpg` or
+    `photo-labelled.jpg` beside `photo.png`.
+    """
+    end = key.rpartition("/")[2].removeprefix(task_id)
+    return result.with_name(f"{result.stem}{end}")
+
+
 def sender(client: DarkroomClient, wishes: Wishes) -> Callable[[Path], Ticketed]:
     """What sends one photo by a ticket; the API itself judges the wishes."""
 
@@ -92,6 +107,7 @@ def sender(client: DarkroomClient, wishes: Wishes) -> Callable[[Path], Ticketed]
             workflow=wishes.workflow,
             params=wishes.params,
             priority=wishes.priority,
+            formats=wishes.formats,
         )
         return Ticketed(client, path, UploadState(ticket, "waiting"))
 

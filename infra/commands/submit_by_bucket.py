@@ -15,13 +15,14 @@ from rich.console import Console
 
 from infra import uploads
 from infra.commands.no_stack import no_stack
-from infra.commands.submit_by_api import Wishes
+from infra.commands.submit_by_api import Wishes, copy_name
 from infra.uploads import Upload
 from shared import models, workflows
 from shared.errors import Code, PermanentError
 from shared.offers import Offers, sentence
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
+from shared.uploads import formats
 from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedWorkflow
 
@@ -54,11 +55,17 @@ class Submitted:
         uploads.look(self.store, self.settings, self.upload)
 
     def save(self, to: Path) -> None:
-        assert self.upload.record is not None
-        to.write_bytes(
-            self.store.read(self.settings.bucket_results, self.upload.record.result_key)
-        )
+        record = self.upload.record
+        assert record is not None
+        self._save(record.result_key, to)
         self.saved_as = to
+        for copy in record.copies:
+            name = copy_name(to, copy.key, record.task_id)
+            if name != to:
+                self._save(copy.key, name)
+
+    def _save(self, key: str, to: Path) -> None:
+        to.write_bytes(self.store.read(self.settings.bucket_results, key))
 
     def row(self) -> tuple[str, ...]:
         record, receipt = self.upload.record, self.upload.receipt
@@ -137,11 +144,14 @@ def _resolved(workflow: str, params: dict[str, Any]) -> ResolvedWorkflow:
 
 def _metadata(workflow: ResolvedWorkflow, wishes: Wishes) -> dict[str, str]:
     """What the object says of itself: the request, in ASCII whatever it holds."""
-    return {
+    metadata = {
         "workflow": workflow.ref.name,
         "params": json.dumps(wishes.params, sort_keys=True),
         "priority": wishes.priority,
     }
+    if wishes.formats is not None:
+        metadata["formats"] = ",".join(wishes.formats) or formats.NO_FORMATS
+    return metadata
 
 
 def _send(

@@ -37,6 +37,7 @@ EVENTS = {
     "decoder.confined": "What holds on this machine for a process that decodes: no `network`, few `system_calls`.",
     "decoder.gone": "The decoder's process ended or did not start, by `error`; a new one is tried at once.",
     "decoder.died": "The process that decoded one photo crashed or ran past a limit, by `signal`; it costs that photo.",
+    "copy.not_made": "A copy beside a result could not be made, by `error`; the record has a note.",
     "preview.not_converted": "The colours of a preview could not be converted, by `error`; it is stored as it is.",
     "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",
     "process.killed": "A process did not end within its grace after SIGTERM and was killed.",

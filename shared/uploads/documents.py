@@ -17,6 +17,7 @@ from shared.broker.topology import Priority
 from shared.errors import Code, PermanentError
 from shared.s3.objects import ObjectInfo
 from shared.uploads import keys
+from shared.uploads.formats import CopyFormat, Format
 from shared.uploads.messages import RestoreTask
 from shared.uploads.ref import UploadRef
 
@@ -175,6 +176,8 @@ class Receipt(Document):
     callback: str | None = None
     """The URL that is called when the upload has ended."""
     ingest: IngestRef | None = None
+    formats: list[Format] = []
+    """Of the copies that are made beside the result."""
 
     @classmethod
     def of_record(cls, record: Record) -> Self:
@@ -188,6 +191,7 @@ class Receipt(Document):
             decided_at=record.queued_at,
             task_id=record.task_id,
             workflow=record.workflow,
+            formats=record.formats,
         )
 
     @property
@@ -253,6 +257,18 @@ class Reason(Document):
 
     def place(self) -> str:
         return keys.reason(self.upload_id)
+
+
+class Copy(Part):
+    """A copy of a result, to hand out. `format`: the word that asked for it; a copy like
+    the original may be the result itself. `labelled`: with the visible label.
+    """
+
+    format: CopyFormat
+    key: str
+    sha256: str
+    bytes: int
+    labelled: bool = False
 
 
 class Skipped(Part):
@@ -325,6 +341,8 @@ class Record(Document):
     mask_key: str | None = None
     """Where the mask of a repair lies; None: nothing looked for damage."""
     plan: Plan | None = None
+    formats: list[Format] = []
+    copies: list[Copy] = []
 
     def place(self) -> str:
         return keys.record(self.task_id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -44,9 +45,14 @@ def user_hash(user: str, pepper: bytes) -> str:
     return hmac.new(pepper, user.encode(), hashlib.sha256).hexdigest()
 
 
-def task_id(user_hash: str, sha256: str, signature: str) -> str:
-    """Same user, same bytes, same resolved workflow: same task."""
-    return _derive("task", user_hash, sha256, signature)
+def task_id(
+    user_hash: str, sha256: str, signature: str, formats: Sequence[str] = ()
+) -> str:
+    """Same user, same bytes, same resolved workflow, same copies beside the result: same
+    task. `formats` are in their fixed order.
+    """
+    wishes = (f"formats={','.join(formats)}",) if formats else ()
+    return _derive("task", user_hash, sha256, signature, *wishes)
 
 
 def ingest_job(name: str) -> str:

@@ -32,8 +32,19 @@ def mask(task_id: str) -> str:
     return f"masks/{task_id}.png"
 
 
+def copies(task_id: str) -> str:
+    """Prefix of a task's copies to hand out; of none where there is no task."""
+    return f"copies/{task_id or 'none'}"
+
+
+def copy(task_id: str, extension: str, labelled: bool = False) -> str:
+    mark = "-labelled" if labelled else ""
+    return f"{copies(task_id)}{mark}.{extension}"
+
+
 def results(task_id: str) -> tuple[str, str, str, str]:
-    """Result, preview, mask and record, in the order in which they are taken away.
+    """Result, preview, mask and record, in the order in which they are taken away;
+    before them go the copies.
 
     The record goes last: while it is there, the sweep looks after the others.
     """

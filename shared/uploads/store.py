@@ -185,7 +185,9 @@ class UploadStore:
         self._objects.delete(self._quarantine, keys.reason(upload_id))
 
     def delete_results(self, task_id: str) -> None:
-        """Result, preview, mask and record; a bucket with versions keeps those."""
+        """Copies, result, preview, mask and record; a bucket with versions keeps those."""
+        for info in list(self._objects.list(self._results, keys.copies(task_id))):
+            self._objects.delete(self._results, info.key)
         for key in keys.results(task_id):
             self._objects.delete(self._results, key)
 

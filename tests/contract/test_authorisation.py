@@ -63,6 +63,7 @@ MATRIX = {
     "GET /v1/tasks/{task_id}/result": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
     "GET /v1/workflows": Row("read", 200, 200),
@@ -187,6 +188,7 @@ class Town:
             "task_id": receipt.task_id,
             "ticket": issued["ticket"],
             "user": self.hash(self.ann),
+            "format": "jpeg",
         }
 
 

@@ -23,7 +23,7 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity, keys
-from shared.uploads.documents import Receipt, Record
+from shared.uploads.documents import Copy, Receipt, Record
 from shared.uploads.messages import LogEvent
 from tests.support.memory_publisher import MemoryPublisher
 from tests.support.records import record_of
@@ -93,10 +93,14 @@ class ApiWorld:
         self, receipt: Receipt, result: bytes = b"png", preview: bytes = b"webp"
     ) -> Record:
         """What a worker leaves behind; its log event is the principal's to write."""
-        record = record_of(receipt, self.ctx.clock.now())
-        task = record.task_id
+        task = receipt.task_id or ""
+        copy = Copy(
+            format="jpeg", key=keys.copy(task, "jpg"), sha256="cd" * 32, bytes=3
+        )
+        record = record_of(receipt, self.ctx.clock.now(), copies=[copy])
         record = record.model_copy(update={"mask_key": keys.mask(task)})
         bucket = self.settings.bucket_results
+        self.store.put(bucket, copy.key, b"jpg", "image/jpeg")
         self.store.put(bucket, keys.result(task), result, "image/png")
         self.store.put(bucket, keys.preview(task), preview, "image/webp")
         self.store.put(bucket, keys.mask(task), b"mask", "image/png")

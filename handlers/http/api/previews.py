@@ -186,6 +186,7 @@ def _receipt(
         "retries": 0,
         "retried_at": None,
         "callback": None,
+        "formats": [],
     }
     return photo.model_copy(update=changes)
 

@@ -27,6 +27,7 @@ from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings, UploadSettings, WebhookSettings
 from shared.s3.presign import META, Multipart, Presigner, Upload
+from shared.uploads import formats
 
 MAX_METADATA_BYTES = 2048
 """S3's own limit, of all names and values together."""
@@ -55,6 +56,7 @@ def metadata_of(
         "priority": request.priority,
         "filename": quote(request.filename, safe=""),
         "callback": _callback(request, principal, settings),
+        "formats": _formats(request, settings),
     }
     _check_metadata(metadata)
     return metadata
@@ -117,6 +119,13 @@ def _callback(
         return upload_options.NO_CALLBACK
     check_url(callback, settings)
     return callback
+
+
+def _formats(request: UploadRequest, settings: UploadSettings) -> str:
+    asked = request.formats
+    default = formats.parse(settings.formats)
+    wanted = default if asked is None else formats.ordered(asked)
+    return ",".join(wanted) or formats.NO_FORMATS
 
 
 def _check_metadata(metadata: dict[str, str]) -> None:

@@ -36,6 +36,7 @@ from handlers.http.problems import Problem
 from shared.errors import DatabaseUnavailable
 from shared.uploads import events, keys
 from shared.uploads.documents import Record
+from shared.uploads.formats import CopyFormat
 from shared.uploads.messages import LogEvent, Status
 from shared.uploads.ref import UploadRef
 
@@ -121,6 +122,12 @@ class TaskQuery(BaseModel):
 Erase = Annotated[
     bool,
     Query(description="Take everything away, whatever the state."),
+]
+
+
+Labelled = Annotated[
+    bool,
+    Query(description="The one with the visible label."),
 ]
 
 
@@ -241,6 +248,29 @@ def mask(
     return _link(api, principal, task_id, keys.mask(str(task_id)))
 
 
+@router.get(
+    "/tasks/{task_id}/copies/{format}",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def copy(
+    task_id: UUID,
+    format: CopyFormat,
+    api: Api,
+    principal: Reader,
+    labelled: Labelled = False,
+) -> Response:
+    """A link to a copy that was asked for with the upload, good for five minutes."""
+    found = _record(api, principal, task_id)
+    for each in found.copies:
+        if (each.format, each.labelled) == (format, labelled):
+            return _signed(api, each.key)
+    kind = f"labelled {format}" if labelled else format
+    detail = f"no {kind} copy of task {task_id}: ask for `formats` with the upload; the record has `copies` and `notes`"
+    raise Problem(404, detail, "not_found")
+
+
 @router.get("/tasks/{task_id}/record", responses=refusals(404))
 def record(
     task_id: UUID,
@@ -258,6 +288,10 @@ def _link(
     key: str,
 ) -> Response:
     _record(api, principal, task_id)  # only the record says that a result is whole
+    return _signed(api, key)
+
+
+def _signed(api: Services, key: str) -> Response:
     ctx = api.ctx
     bucket = ctx.settings.bucket_results
     url = api.presigner.get(bucket, key, LINK_S, ctx.clock.now())

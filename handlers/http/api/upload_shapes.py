@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
 from shared.broker.topology import Priority
+from shared.uploads.formats import Format
 from shared.uploads.messages import Status
 
 REQUEST_EXAMPLE: JsonDict = {
@@ -64,11 +65,23 @@ class UploadRequest(BaseModel):
         max_length=1024,
         description="URL that is called at the end; else the key's.",
     )
+    formats: list[Format] | None = Field(
+        None,
+        max_length=6,
+        description="Copies beside the result; without it those of DARKROOM_FORMATS.",
+    )
     bytes: int | None = Field(
         None,
         ge=1,
         description="Size of the file: then no other size is taken by PUT. Without it, the file counts as the largest.",
     )
+
+    def as_asked(self) -> dict[str, Any]:
+        """The request as earlier releases knew it, where it uses nothing newer: an
+        `Idempotency-Key` outlives an upgrade.
+        """
+        newer = {"formats"} if self.formats is None else set()
+        return self.model_dump(exclude=newer)
 
 
 class Form(BaseModel):

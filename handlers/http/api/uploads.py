@@ -172,7 +172,7 @@ async def _ticket(
         ctx,
         user_hash,
         idempotency_key,
-        request.model_dump(),
+        request.as_asked(),
         expires_at,
     )
 

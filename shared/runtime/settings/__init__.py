@@ -4,7 +4,7 @@ from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
-from shared.runtime.settings.codec import CodecSettings, LabelSettings
+from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
 from shared.runtime.settings.engine import (
     EngineSettings,
     ModelSettings,
@@ -29,6 +29,7 @@ __all__ = [
     "AuditLogSettings",
     "BrokerSettings",
     "CodecSettings",
+    "CopySettings",
     "EngineSettings",
     "HttpSettings",
     "LabelSettings",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from shared.runtime.settings.base import Bytes, Seconds, SettingsGroup
@@ -13,7 +15,8 @@ class LabelSettings(SettingsGroup):
     """The labels that say that a result was made with AI."""
 
     label_text: str = Field(
-        "AI-enhanced / AI 修复", description="Visible label drawn into a corner."
+        "AI辅助修复 · AI生成 / AI-enhanced",
+        description="Visible label drawn into a corner.",
     )
     label_result: bool = Field(
         False, description="Draw the visible label into the result itself."
@@ -23,6 +26,18 @@ class LabelSettings(SettingsGroup):
     )
     label_producer: str = Field(
         "Darkroom", description="Who answers for results, in the TC260:AIGC field."
+    )
+
+
+class CopySettings(ScratchSettings):
+    """How copies of results are written."""
+
+    copy_quality: int = Field(
+        90, ge=1, le=100, description="Quality of JPEG, WebP and AVIF copies."
+    )
+    copy_profile: Literal["photo", "srgb"] = Field(
+        "photo",
+        description="Colours of JPEG, WebP and AVIF copies; TIFF keeps the photo's profile.",
     )
 
 

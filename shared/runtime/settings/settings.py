@@ -22,7 +22,7 @@ from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
-from shared.runtime.settings.codec import CodecSettings, LabelSettings
+from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
 from shared.runtime.settings.engine import EngineSettings
 from shared.runtime.settings.http import HttpSettings
 from shared.runtime.settings.limits import RateLimitSettings
@@ -43,6 +43,7 @@ class Settings(
     WebhookSettings,
     SweepSettings,
     LabelSettings,
+    CopySettings,
     CodecSettings,
     WorkerSettings,
     AttemptSettings,

@@ -16,6 +16,11 @@ class UploadSettings(PhotoLimitSettings):
     default_workflow: str = Field(
         "enhance", description="Workflow of an upload that names none."
     )
+    formats: str = Field(
+        "",
+        pattern=r"^(|none|(jpeg|webp|avif|tiff|same|labelled)([ ,]+(jpeg|webp|avif|tiff|same|labelled))*)$",
+        description="Copies beside each result: jpeg, webp, avif, tiff, same (as the original), labelled.",
+    )
     unavailable: Literal["reject", "wait"] = Field(
         "reject",
         description="What becomes of an upload for a workflow that no worker can run.",

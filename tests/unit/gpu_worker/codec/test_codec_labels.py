@@ -130,6 +130,22 @@ def test_label_is_high_enough_to_be_seen() -> None:
     assert rows.max() - rows.min() >= 0.7 * 0.05 * 2000
 
 
+@pytest.mark.parametrize("shape", [(1000, 1000, 3), (3000, 2000, 3), (800, 1200, 3)])
+def test_the_default_label_is_a_twentieth_high_on_every_photo(
+    shape: tuple[int, int, int],
+) -> None:
+    """It is never made smaller; where one line would be too wide there are two."""
+    text = str(Settings().label_text)
+    lines, size = watermark._layout(text, shape[1], shape[0])
+    assert size >= round(0.05 * min(shape[:2]))
+    long = f"{text} · Archiv"
+    lines, size = watermark._layout(long, 1000, 1000)
+    assert (len(lines), size) == (2, 50)
+    photo = _photo(shape)
+    stamp(photo, long)
+    assert (photo.pixels > 200).any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 1000, 3), (1000, 3, 1), (20, 20, 3)])
 def test_picture_too_small_for_a_label(shape: tuple[int, int, int]) -> None:
     """A picture with no room for letters stays as it is."""

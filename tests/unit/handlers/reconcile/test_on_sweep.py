@@ -201,13 +201,14 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
     """Left behind by an attempt that died before its record; it goes to the archive,
-    with its preview and its mask.
+    with its copies, and without its preview and its mask.
     """
     failed, waiting = town.upload("a.png"), town.upload("b.png")
     for upload in (failed, waiting):
         record = town.restore(upload)
         town.store.put("results", keys.preview(record.task_id), b"webp", "image/webp")
         town.store.put("results", keys.mask(record.task_id), b"png", "image/png")
+        town.store.put("results", keys.copy(record.task_id, "jpg"), b"j", "image/jpeg")
         town.store.delete("results", keys.record(record.task_id))
     town.fail(failed)
     town.later()
@@ -215,14 +216,20 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     town.later(3600)
     assert town.sweep().results_retired == 1
     task_id = town.receipt(failed).task_id or ""
-    assert town.store.keys("archive") == (keys.result(task_id),)
+    retired = (keys.copy(task_id, "jpg"), keys.result(task_id))
+    assert town.store.keys("archive") == retired
     left = [
         key
         for key in town.store.keys("results")
-        if key.startswith(("processed/", "previews/", "masks/"))
+        if key.startswith(("processed/", "previews/", "masks/", "copies/"))
     ]
     waited = town.receipt(waiting).task_id or ""
-    assert left == [keys.mask(waited), keys.preview(waited), keys.result(waited)]
+    assert left == [
+        keys.copy(waited, "jpg"),
+        keys.mask(waited),
+        keys.preview(waited),
+        keys.result(waited),
+    ]
 
 
 def test_a_result_that_is_committed_while_it_is_retired_stays(
