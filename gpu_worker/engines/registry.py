@@ -9,6 +9,7 @@ from pathlib import Path
 from gpu_worker.engines.base import Choice, Engine
 from shared.errors import SettingsError
 from shared.models import Model
+from shared.runtime import devices
 from shared.runtime.installation import how_to_add
 from shared.runtime.settings import EngineSettings
 
@@ -25,8 +26,7 @@ def select(settings: EngineSettings) -> Engine:
     Raises `SettingsError` naming the extra to install, the device that is not there, or
     the fault of a GPU that computes nothing.
     """
-    wants_cuda = settings.device.startswith("cuda")
-    if wants_cuda and (settings.engine in ("ncnn", "onnxruntime") or not has_cuda()):
+    if settings.device.startswith("cuda") and not _has_cuda_for(settings):
         raise SettingsError(
             f"DARKROOM_DEVICE={settings.device}: the engine {settings.engine} has no CUDA device here; set "
             "DARKROOM_DEVICE=auto or cpu, or see that the driver and a PyTorch for CUDA are installed"
@@ -61,6 +61,12 @@ def on_cpu(settings: EngineSettings) -> Engine:
     from gpu_worker.engines.auto import AutoEngine
 
     return AutoEngine(settings)
+
+
+def _has_cuda_for(settings: EngineSettings) -> bool:
+    if settings.engine == "onnxruntime":
+        return devices.names_cuda(settings)
+    return settings.engine != "ncnn" and has_cuda()
 
 
 def has_cuda() -> bool:

@@ -16,6 +16,7 @@ from shared.runtime import environment
 from shared.runtime.settings import EngineSettings
 
 PERCENT = 100
+CUDA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ def visible() -> list[Device]:
 
 def usable(settings: EngineSettings) -> list[Device]:
     """The devices on which these settings let networks run: of `cuda:1` at most one."""
-    if settings.device == "cpu" or settings.engine == "ncnn":
-        return []
-    if importlib.util.find_spec("torch") is None:
+    if settings.device == "cpu" or not _may_compute_on_cuda(settings):
         return []
     found = visible()
     _, _, number = settings.device.partition(":")
@@ -78,6 +77,19 @@ def usable(settings: EngineSettings) -> list[Device]:
         return found
     first = int(number)
     return found[first : first + 1]
+
+
+def _may_compute_on_cuda(settings: EngineSettings) -> bool:
+    if settings.engine == "ncnn":
+        return False
+    if settings.engine == "onnxruntime":
+        return names_cuda(settings)
+    return names_cuda(settings) or importlib.util.find_spec("torch") is not None
+
+
+def names_cuda(settings: EngineSettings) -> bool:
+    """Whether an execution provider of ONNX Runtime that is set is one of CUDA devices."""
+    return any(name in settings.onnx_providers for name in CUDA_PROVIDERS)
 
 
 def load(device: Device) -> Load | None:

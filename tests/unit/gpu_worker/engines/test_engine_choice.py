@@ -67,7 +67,7 @@ def test_an_engine_that_is_not_installed_is_told_at_the_start(
         engines.select(Settings(engine=engine))
 
 
-@pytest.mark.parametrize("engine", ["ncnn", "torch", "auto"])
+@pytest.mark.parametrize("engine", ["ncnn", "onnxruntime", "torch", "auto"])
 def test_a_gpu_that_was_asked_for_is_not_replaced_by_the_cpu(
     without_gpu: None, engine: Any
 ) -> None:

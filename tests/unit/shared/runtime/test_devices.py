@@ -13,6 +13,7 @@ from shared.runtime.settings import Settings
 
 UUIDS = ("GPU-aaaa1111", "GPU-aabb2222", "GPU-cccc3333")
 GIB = 1 << 30
+CUDA = "CUDAExecutionProvider,CPUExecutionProvider"
 REAL_DRIVER = devices._nvml
 
 
@@ -118,6 +119,8 @@ def test_a_part_of_a_device_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None
         ({"device": "cuda:3"}, []),
         ({"device": "cpu"}, []),
         ({"engine": "ncnn"}, []),
+        ({"engine": "onnxruntime"}, []),
+        ({"engine": "onnxruntime", "onnx_providers": CUDA}, [0, 1, 2]),
     ],
 )
 def test_settings_say_which_devices_are_used(
@@ -128,8 +131,10 @@ def test_settings_say_which_devices_are_used(
 
 
 def test_no_device_is_used_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But by ONNX Runtime, where that is told to."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert devices.usable(Settings()) == []
+    assert numbers(devices.usable(Settings(onnx_providers=CUDA))) == [0, 1, 2]
 
 
 def test_a_device_tells_how_full_and_how_busy_it_is(nvml: Nvml) -> None:
