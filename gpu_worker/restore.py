@@ -47,6 +47,29 @@ class Restored:
     mask: Mask | None = None
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What a photo took that failed on its way: where, and how much memory at most."""
+
+    engine: str
+    device: str
+    peak_memory_bytes: int
+    peak_device_memory_bytes: int | None
+
+
+def spent_on(engine: Engine) -> Spent:
+    """What the photo took that just failed on `engine`."""
+    on_device = None
+    if isinstance(engine, engines.MeasuresMemory):
+        on_device = engine.peak_bytes()
+    return Spent(
+        engine=engine.name,
+        device=engine.device,
+        peak_memory_bytes=memory.peak_bytes(),
+        peak_device_memory_bytes=on_device,
+    )
+
+
 def restore(
     photo: Photo,
     workflow: ResolvedWorkflow,

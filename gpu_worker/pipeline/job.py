@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.beside import Asked
-from gpu_worker.restore import Restored
+from gpu_worker.restore import Restored, Spent
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
 from shared.uploads.claims import Claim
@@ -28,6 +28,7 @@ class Job:
     `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
     many smaller photos were restored between its tiles, in `passed_s` seconds;
     `peak_memory_bytes`: largest resident memory before the last of them.
+    `spent`: what it took, where it failed on the device.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
     last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
     the store last refused that (monotonic). `withdrawn`: the owner cancelled or erased
@@ -45,6 +46,7 @@ class Job:
     plan: Plan | None = None
     photo: Photo | None = None
     restored: Restored | None = None
+    spent: Spent | None = None
     steps: list[StepTime] = field(default_factory=list)
     stage_since_s: float = 0.0
     passed_by: int = 0

@@ -4,12 +4,14 @@ audit log, then settled at the broker.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 from gpu_worker.pipeline import metrics
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.quarantine import quarantine
+from gpu_worker.restore import Spent
 from shared.broker.consumer import Delivery
 from shared.errors import (
     Code,
@@ -187,13 +189,19 @@ class Outcomes:
 
     def _fail(self, job: Job, code: Code, detail: str) -> None:
         last = AttemptsExhausted(job.claim.attempt, code, detail)
-        self._end_failed(job.delivery, job.receipt, last)
+        self._end_failed(job.delivery, job.receipt, last, job.spent)
 
     def _end_failed(
-        self, delivery: Delivery, receipt: Receipt, last: AttemptsExhausted
+        self,
+        delivery: Delivery,
+        receipt: Receipt,
+        last: AttemptsExhausted,
+        spent: Spent | None = None,
     ) -> None:
         task_id = receipt.task_id or ""
         reason = self._reason(receipt, last)
+        if spent is not None:
+            reason = reason.model_copy(update=asdict(spent))
         end = quarantine(self._ctx, reason, with_copy=receipt.preview is None)
         if end is None:
             delivery.ack()

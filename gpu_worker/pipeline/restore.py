@@ -8,8 +8,8 @@ from functools import partial
 
 from gpu_worker.engines import Engine
 from gpu_worker.pipeline.job import Job
-from gpu_worker.restore import restore
-from shared.errors import Code, PermanentError
+from gpu_worker.restore import restore, spent_on
+from shared.errors import Code, DarkroomError, PermanentError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Pulse
 from shared.runtime.settings import Settings
@@ -50,14 +50,18 @@ class Restore:
             attempt=job.claim.attempt,
             claimed_at=job.started_at.isoformat(),
         )
-        job.restored = restore(
-            job.photo,
-            job.workflow,
-            self._engine,
-            self._settings,
-            progress,
-            job.plan,
-        )
+        try:
+            job.restored = restore(
+                job.photo,
+                job.workflow,
+                self._engine,
+                self._settings,
+                progress,
+                job.plan,
+            )
+        except DarkroomError:
+            job.spent = spent_on(self._engine)
+            raise
         job.steps += job.restored.steps
         job.photo = None  # the input's memory is needed for the next photo
         passing("worker.after_inference")

@@ -238,7 +238,10 @@ class Refused(Document):
 
 
 class Reason(Document):
-    """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result."""
+    """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result.
+
+    `engine`, `device` and the peaks are those of a photo that failed on the device.
+    """
 
     upload_id: str
     task_id: str | None = None
@@ -249,6 +252,10 @@ class Reason(Document):
     attempts: int = 0
     retries: int = 0
     at: datetime
+    engine: str | None = None
+    device: str | None = None
+    peak_memory_bytes: int | None = None
+    peak_device_memory_bytes: int | None = None
 
     @property
     def ref(self) -> UploadRef:

@@ -147,6 +147,10 @@ def of_reason(reason: Reason) -> LogEvent:
     fields = {
         **_source(reason.source),
         **_fault(reason.error_code, reason.error_detail),
+        "engine": reason.engine,
+        "device": reason.device,
+        "peak_memory_bytes": reason.peak_memory_bytes,
+        "peak_device_memory_bytes": reason.peak_device_memory_bytes,
     }
     if reason.attempts:
         fields["attempts"] = reason.attempts

@@ -64,6 +64,10 @@ def test_every_event_fits_into_a_message(name: str, detail: str) -> None:
             source=source,
             attempts=5,
             at=AT,
+            engine="onnxruntime+torch",
+            device="NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
+            peak_memory_bytes=2**40,
+            peak_device_memory_bytes=2**40,
         )
     )
     for event in (of_receipt, of_reason):
