@@ -5,7 +5,7 @@ searched for what is to be gone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -38,8 +38,16 @@ Make = Callable[[Versions], ErasureWorld]
 
 
 @pytest.fixture
-def make(servers: Stack, url: str) -> Make:
-    return lambda versions: ErasureWorld(servers.settings, url, versions)
+def make(servers: Stack, url: str) -> Iterator[Make]:
+    made: list[ErasureWorld] = []
+
+    def one(versions: Versions) -> ErasureWorld:
+        made.append(ErasureWorld(servers.settings, url, versions))
+        return made[-1]
+
+    yield one
+    for world in made:
+        world.close()
 
 
 def asked(secret: Secrets, user: str) -> dict[str, str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from infra.ingest import inventory, sources
 from infra.ingest.journal import Journal
@@ -18,11 +22,17 @@ from tests.unit.infra.ingest.test_sending import NoLimit
 JOB = identity.ingest_job("album")
 
 
+@pytest.fixture
+def world(servers: Stack, url: str) -> Iterator[ErasureWorld]:
+    """Of buckets that keep versions."""
+    with closing(ErasureWorld(servers.settings, url, "kept")) as world:
+        yield world
+
+
 def test_an_ingested_photo_is_erased_with_its_words(
-    servers: Stack, url: str, tmp_path: Path
+    world: ErasureWorld, tmp_path: Path
 ) -> None:
     """Also from buckets that keep versions; the rest of its job stays."""
-    world = ErasureWorld(servers.settings, url, "kept")
     secret = Secrets()
     name = secret.word()
     album = tmp_path / "album"

@@ -30,6 +30,7 @@ from tests.support.admin import as_admin
 from tests.support.client import photo
 from tests.support.databases import corner
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.stores import drop_bucket, make_bucket
 from tests.support.waiting import eventually
 
 BIG = bytes(6 << 20)
@@ -62,12 +63,13 @@ def store(servers: Stack, proxy: FaultProxy) -> S3Store:
 
 
 @pytest.fixture
-def bucket(store: S3Store) -> str:
+def bucket(servers: Stack) -> Iterator[str]:
     """With one object that is well."""
-    name = f"unreadable-{uuid4().hex[:12]}"
-    store.make_bucket(name)
+    store = S3Store(as_admin(servers.settings))
+    name = make_bucket(store)
     store.put(name, "good", b"good", "text/plain")
-    return name
+    yield name
+    drop_bucket(store, name)
 
 
 def s3_port(settings: Settings) -> int:

@@ -31,12 +31,14 @@ from shared.broker.depth import backlog
 from shared.broker.transports import connected
 from shared.errors import Code
 from shared.runtime.settings import Settings
+from shared.s3.store import S3Store
 from shared.uploads import keys
 from shared.uploads.messages import CallbackDue
 from tests.support.admin import as_admin
 from tests.support.brokers import dead_port
 from tests.support.databases import corner
 from tests.support.receivers import Counter, Receiver, huge, status, statuses, trickling
+from tests.support.stores import drop_bucket
 from tests.support.waiting import eventually
 
 TIMEOUT_S = 3.0
@@ -78,7 +80,8 @@ class Office:
             list[subprocess.Popen[bytes]](),
         )
         self.ctx = Context.of(self._given)
-        for name in names.values():
+        self._buckets = names.values()
+        for name in self._buckets:
             self.ctx.store.client.create_bucket(Bucket=name)  # type: ignore[attr-defined]
         self.call_log = CallLog(self.ctx.store, self._given.bucket_results, TIMEOUT_S)
 
@@ -119,6 +122,9 @@ class Office:
             process.kill()
             process.wait()
         self.ctx.publisher.close()  # type: ignore[attr-defined]
+        store = S3Store(self._given)
+        for name in self._buckets:  # the store has room for a few hundred
+            drop_bucket(store, name)
 
     def ended(self, url: str, user: str = "ann") -> str:
         """An upload whose end, a rejection, the handler tells at once; its id."""

@@ -26,6 +26,7 @@ from shared.uploads.claims import AttemptsExhausted, Claims
 from shared.uploads.documents import Receipt, Record
 from tests.support.admin import as_admin
 from tests.support.api_world import ApiWorld
+from tests.support.stores import drop_bucket
 from tests.support.waiting import eventually
 from tests.support.worker_rig import FakeDelivery
 
@@ -98,6 +99,12 @@ class ErasureWorld(ApiWorld):
             self.store.make_bucket(bucket)
         if versions in ("kept", "no longer kept"):
             self.switch("Enabled")
+
+    def close(self) -> None:
+        """Drop the buckets: the store has room for a few hundred."""
+        self.audit_log.close()
+        for bucket in buckets(self.settings):
+            drop_bucket(self.store, bucket)
 
     def switch(self, status: Literal["Enabled", "Suspended"]) -> None:
         for bucket in buckets(self.settings):
