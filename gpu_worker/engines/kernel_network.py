@@ -16,7 +16,16 @@ from typing import Protocol
 import numpy as np
 
 from gpu_worker.engines.base import OutOfMemory
-from gpu_worker.engines.kernels import Filters, Floats, Kernels, Spent, Step, run
+from gpu_worker.engines.kernels import (
+    Filters,
+    Floats,
+    Kernels,
+    Spent,
+    Step,
+    aligned,
+    run,
+    together,
+)
 from gpu_worker.engines.ncnn_weights import State
 from gpu_worker.engines.quantise import shuffled_to_pixels
 from gpu_worker.photo import Pixels, top_level
@@ -60,7 +69,7 @@ class KernelNetwork:
         self.bytes_per_px = self._body.bytes_per_px
         self.spent = Spent()
         self._buffers = Buffers()
-        self._threads = threads
+        self.threads = threads
         self._lock = threading.Lock()
 
     def upscale(self, windows: Sequence[Pixels], alone: bool) -> list[Pixels]:  # noqa: ARG002 - always is
@@ -76,7 +85,7 @@ class KernelNetwork:
         return self._body.upscale(window, self._buffers, self._run)
 
     def _run(self, steps: Sequence[Step]) -> None:
-        run(steps, self._threads, self.spent)
+        run(steps, self.threads, self.spent)
 
 
 class Buffers:
@@ -96,7 +105,7 @@ class Buffers:
         if self._floats.size < needed:
             # The old piece goes before the new one comes.
             self._floats = np.empty(0, np.float32)
-            self._floats = np.empty(needed, np.float32)
+            self._floats = aligned(needed)
         ends = np.cumsum(sizes)
         pieces = np.split(self._floats[:needed], ends[:-1])
         return [piece.reshape(height, width, -1) for piece in pieces]
@@ -133,7 +142,7 @@ class Compact:
         layers = sorted(numbers)
         convolutions = layers[::2]
         slopes = layers[1::2]
-        self._hidden = []
+        hidden = []
         for layer, slope in zip(convolutions[:-1], slopes, strict=True):
             filters = Filters.of(
                 kernels,
@@ -141,7 +150,8 @@ class Compact:
                 state[f"body.{layer}.bias"],
                 state[f"body.{slope}.weight"],
             )
-            self._hidden.append(filters)
+            hidden.append(filters)
+        self._hidden = together(hidden)
         last = convolutions[-1]
         weights = state[f"body.{last}.weight"]
         bias = state[f"body.{last}.bias"]
@@ -283,7 +293,7 @@ def _count_blocks(state: State) -> int:
 def _dense(filters: Callable[..., Filters], name: str) -> list[Filters]:
     """The five convolutions of a dense block; all but the last have a slope."""
     grown = [filters(f"{name}.conv{i}", LEAK) for i in (1, 2, 3, 4)]
-    return [*grown, filters(f"{name}.conv5")]
+    return together([*grown, filters(f"{name}.conv5")])
 
 
 def _block_steps(

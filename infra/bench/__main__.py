@@ -15,6 +15,7 @@ from shared.runtime.settings import Settings
 
 MODULES = {
     "engine": "infra.bench.engine",
+    "breakdown": "infra.bench.breakdown",
     "engine_alone": "infra.bench.engine_alone",
     "stand_in": "infra.bench.stand_in",
     "handlers": "infra.bench.uploads",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -124,11 +126,28 @@ def engine_command(
         "plot_path": str(plot or ""),
         "as_json": as_json,
     }
-    with tempfile.TemporaryDirectory() as temporary:
-        if folder is None:
-            folder = Path(temporary)
-            _write_samples(folder)
-        command = bench_command("engine", options | {"folder": str(folder)})
+    with _folder(folder) as photos:
+        command = bench_command("engine", options | {"folder": str(photos)})
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command("breakdown")
+def breakdown_command(
+    folder: Annotated[
+        Path | None, typer.Option(help="Photos to measure with; samples without it.")
+    ] = None,
+    workflows: Annotated[str, typer.Option(help="By commas.")] = "fast,enhance",
+    rounds: Annotated[int, count("Counted rounds after a warm-up.")] = 5,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Where the time of our own convolutions goes."""
+    options: dict[str, object] = {
+        "names": workflows,
+        "rounds": rounds,
+        "as_json": as_json,
+    }
+    with _folder(folder) as photos:
+        command = bench_command("breakdown", options | {"folder": str(photos)})
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
@@ -200,7 +219,15 @@ def _run(bench: str, **options: object) -> NoReturn:
     raise typer.Exit(done.returncode)
 
 
-def _write_samples(folder: Path) -> None:
-    for number, sample in enumerate(samples()):
-        suffix = Path(sample.key).suffix
-        (folder / f"{number}{suffix}").write_bytes(sample.data)
+@contextmanager
+def _folder(chosen: Path | None) -> Iterator[Path]:
+    """The folder that was chosen, or one with the samples."""
+    with tempfile.TemporaryDirectory() as temporary:
+        if chosen is not None:
+            yield chosen
+            return
+        folder = Path(temporary)
+        for number, sample in enumerate(samples()):
+            suffix = Path(sample.key).suffix
+            (folder / f"{number}{suffix}").write_bytes(sample.data)
+        yield folder

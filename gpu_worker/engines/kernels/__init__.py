@@ -12,9 +12,11 @@ from gpu_worker.engines.kernels.convolution import (
     Kernels,
     Spent,
     Step,
+    aligned,
     available,
     best,
     run,
+    together,
 )
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "Kernels",
     "Spent",
     "Step",
+    "aligned",
     "available",
     "best",
     "run",
+    "together",
 ]

@@ -6,8 +6,8 @@
  * before its result leaves the registers, and a convolution reads two sources, so that nothing is ever concatenated.
  *
  * `winograd.c` shares the blocks among threads, `block.h` is what is done to one. That file is compiled once for each
- * instruction set (`avx512.c`, `avx2.c`, `neon.c`). AVX-512 and AVX2 give the same bits: every sum is added up in
- * the same order, and each product has one sum only that it can be fused with.
+ * instruction set (`avx512.c`, `avx2.c`, `neon.c`). All give the same bits: every sum is added up in the same
+ * order, and each product has one sum only that it can be fused with.
  */
 #ifndef WINOGRAD_H
 #define WINOGRAD_H

@@ -21,6 +21,7 @@ from gpu_worker.engines.kernels import (
     available,
     best,
     run,
+    together,
 )
 from tests.support.extras import needs_kernels
 
@@ -247,3 +248,18 @@ def test_the_time_of_each_stage_is_added_up(kernels: Kernels) -> None:
     assert spent.read > 0
     assert spent.write > 0
     assert spent.wait >= 0
+
+
+@each
+def test_filters_together_are_the_same_filters(kernels: Kernels) -> None:
+    """Their weights lie in one array, each from the start of a line of the cache on."""
+    rng = np.random.default_rng(8)
+    apart = [
+        Filters.of(kernels, noise(rng, outputs, 3, 3, 3), noise(rng, outputs))
+        for outputs in (3, 64)
+    ]
+    moved = together(apart)
+    for before, after in zip(apart, moved, strict=True):
+        assert np.array_equal(before.weights, after.weights)
+        assert after.weights.base is moved[0].weights.base
+        assert after.weights.ctypes.data % 64 == 0
