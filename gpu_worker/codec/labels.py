@@ -18,6 +18,8 @@ from shared import __version__
 from shared.workflows import ResolvedWorkflow
 
 SOFTWARE = f"Darkroom {__version__}"
+DESCRIPTION = "AI-assisted restoration of a photograph"
+UNTOUCHED = "A photograph that was looked at and left as it is"
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # These steps put in what the photo did not hold (colours, facial detail), by a
 # generative model.
@@ -36,7 +38,7 @@ def texts(
     ref = workflow.ref
     return {
         "Software": SOFTWARE,
-        "Description": "AI-assisted restoration of a photograph",
+        "Description": DESCRIPTION if workflow.steps else UNTOUCHED,
         "Task": task_id,
         "Workflow": f"{ref.name} {ref.version}",
         "Signature": ref.signature,

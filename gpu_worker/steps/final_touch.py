@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Touch:
     """How strong each correction is."""
 
     sharpen: float
@@ -36,27 +36,37 @@ class _Look:
     contrast: float
 
 
+NONE = _Touch(sharpen=0, saturation=1, contrast=1)
+MILD = _Touch(sharpen=0.2, saturation=1.1, contrast=1.05)
+
+
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
     """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and
-    `saturation` about luma.
+    `saturation` about luma; with the `tuning` mild, those of `MILD`.
     """
-    look = _Look(
+    touch = _touch(step)
+    detail = {
+        "sharpen": touch.sharpen,
+        "saturation": touch.saturation,
+        "contrast": touch.contrast,
+    }
+    if touch == NONE:
+        return StepResult(photo, detail)
+    pixels = _finished(photo.pixels, touch, tools.settings)
+    return StepResult(photo.with_(pixels=pixels), detail)
+
+
+def _touch(step: ResolvedStep) -> _Touch:
+    if step.params.get("tuning") == "mild":
+        return MILD
+    return _Touch(
         sharpen=float(step.params["sharpen"]),
         saturation=float(step.params["saturation"]),
         contrast=float(step.params["contrast"]),
     )
-    detail = {
-        "sharpen": look.sharpen,
-        "saturation": look.saturation,
-        "contrast": look.contrast,
-    }
-    if look == _Look(sharpen=0, saturation=1, contrast=1):
-        return StepResult(photo, detail)
-    pixels = _finished(photo.pixels, look, tools.settings)
-    return StepResult(photo.with_(pixels=pixels), detail)
 
 
-def _finished(pixels: Pixels, look: _Look, settings: ScratchSettings) -> Pixels:
+def _finished(pixels: Pixels, touch: _Touch, settings: ScratchSettings) -> Pixels:
     height, width, channels = pixels.shape
     canvas = scratch.picture(pixels.shape, pixels.dtype, settings)
     row_bytes = width * channels * BYTES_PER_SAMPLE
@@ -64,7 +74,7 @@ def _finished(pixels: Pixels, look: _Look, settings: ScratchSettings) -> Pixels:
     middle = np.float32(top / 2)
     for rows in bands(height, row_bytes):
         source = _with_margin(pixels, rows)
-        values = _corrected(source, look, middle)
+        values = _corrected(source, touch, middle)
         levels = np.clip(values, 0, top)
         canvas[rows] = np.rint(levels)
         scratch.drop(canvas[rows])
@@ -80,18 +90,18 @@ def _with_margin(pixels: Pixels, rows: slice) -> Floats:
     return rows_with_margin
 
 
-def _corrected(source: Floats, look: _Look, middle: np.float32) -> Floats:
+def _corrected(source: Floats, touch: _Touch, middle: np.float32) -> Floats:
     """(h + 2·margin, w, c) -> (h, w, c); `middle`: the level of mid grey."""
     values = source[MARGIN_PX:-MARGIN_PX]
-    if look.sharpen:
+    if touch.sharpen:
         detail = values - _blurred(source)
-        values = values + np.float32(look.sharpen) * detail
-    values = middle + np.float32(look.contrast) * (values - middle)
+        values = values + np.float32(touch.sharpen) * detail
+    values = middle + np.float32(touch.contrast) * (values - middle)
     is_coloured = values.shape[2] == 3
-    if is_coloured and look.saturation != 1:
+    if is_coloured and touch.saturation != 1:
         weights = np.asarray(GREY_WEIGHTS, np.float32)
         luma: Floats = (values @ weights)[:, :, np.newaxis]
-        values = luma + np.float32(look.saturation) * (values - luma)
+        values = luma + np.float32(touch.saturation) * (values - luma)
     return values
 
 

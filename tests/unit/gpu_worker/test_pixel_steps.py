@@ -136,6 +136,17 @@ def test_an_enlargement_is_mixed_with_a_plain_one(
     assert result.detail.get("strength") == (strength if strength < 1 else None)
 
 
+def test_a_mild_tuning_is_weak_and_needs_no_figures() -> None:
+    source = photo()
+    off = {"sharpen": 0.0, "saturation": 1.0, "contrast": 1.0}
+    step = ResolvedStep("finish", None, off | {"tuning": "mild"})
+    tools = steps.Tools(Settings(), lambda done: None)
+    mild = steps.run(source, step, Mock(), tools)
+    assert (mild.photo.pixels != source.pixels).any()
+    named = finished(source, **mild.detail)
+    assert np.array_equal(mild.photo.pixels, named.pixels)
+
+
 def test_finish_is_off_by_default() -> None:
     """The default is the raw output of the model, byte for byte."""
     source = photo()

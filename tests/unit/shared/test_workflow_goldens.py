@@ -14,16 +14,16 @@ from shared.workflows import resolution
 
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
-    ("anime", 1): ("eb2820f845e54536", "ce74fa8d2aa5fdf3"),
+    ("anime", 1): ("7de77792360f464d", "ce74fa8d2aa5fdf3"),
     ("auto", 1): ("3afa5ee1d72e28c1", "4f7af7f53330d0b5"),
-    ("building", 2): ("7ee0c1b574516606", "e4abf76389050a41"),
-    ("dehaze", 1): ("e6963767e32447b3", "961abc630b459024"),
-    ("denoise", 2): ("9fb84d99ec36e9cf", "3acc226458f3dd86"),
-    ("enhance", 1): ("6aea4fceeacbe489", "b74011cefd3023b7"),
-    ("faces", 2): ("c7b464939c3f4774", "ba54a655d2ddc526"),
-    ("fast", 1): ("7c713aa9c43defc4", "fd40ee51ad26a08b"),
-    ("oldphoto", 2): ("3be1efa70a699748", "17448a732aa44f51"),
-    ("portrait", 2): ("3ac74025e8165a27", "7889b96a0a85e4d1"),
+    ("building", 2): ("f8b542f28668ac74", "e4abf76389050a41"),
+    ("dehaze", 1): ("eff34318e5fa5196", "961abc630b459024"),
+    ("denoise", 2): ("345435d748286991", "3acc226458f3dd86"),
+    ("enhance", 1): ("a54a38be6be42085", "b74011cefd3023b7"),
+    ("faces", 2): ("1e2e3865daf06d8f", "ba54a655d2ddc526"),
+    ("fast", 1): ("30bfa84b47265d22", "fd40ee51ad26a08b"),
+    ("oldphoto", 2): ("9e51c3bb5e9f6b62", "17448a732aa44f51"),
+    ("portrait", 2): ("79f26d3d44eaaa31", "7889b96a0a85e4d1"),
     ("repair", 1): ("c18d5358fc6d6a54", "3d23f4a302f71544"),
 }
 
