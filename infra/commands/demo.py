@@ -25,7 +25,7 @@ from rich.table import Table
 
 from infra import uploads
 from infra.demo.contact_sheet import Pair, contact_sheet
-from infra.demo.samples import Sample, samples
+from infra.demo.samples import DESCRIPTION, Sample, samples
 from infra.local.state import Pids
 from infra.uploads import Upload
 from shared.errors import SettingsError
@@ -206,6 +206,7 @@ def _report(
         )
     console.print(table)
     _print_left_alone(photos)
+    _print_captions(photos, pairs)
     _print_rows(photos)
     contact_sheet(pairs).save(out_dir / "contact-sheet.png")
     return disagreements
@@ -224,10 +225,36 @@ def _print_left_alone(photos: list[Photo]) -> None:
             )
 
 
+def _print_captions(photos: list[Photo], pairs: list[Pair]) -> None:
+    """Which words came through, how large the print still is, and the copies."""
+    restored = [photo for photo in photos if photo.upload.record and photo.row]
+    for photo, pair in zip(restored, pairs, strict=True):
+        caption, size_cm = _caption(pair.before), _print_cm(pair.after)
+        if caption and size_cm:
+            width, height = size_cm
+            kept = f"the caption {caption!r}, and {width} x {height} cm in print"
+            console.print(f"  {photo.sample.key}: as before: {kept}", markup=False)
+        for copy in photo.upload.record.copies if photo.upload.record else []:
+            console.print(f"  {photo.sample.key}: a copy, {copy.key}", markup=False)
+
+
+def _caption(image: Image.Image) -> str:
+    return str(image.getexif().get(DESCRIPTION, ""))
+
+
+def _print_cm(image: Image.Image) -> tuple[float, float] | None:
+    """Width and height in print; None for a picture that does not say."""
+    dpi = image.info.get("dpi")
+    if dpi is None:
+        return None
+    return round(image.width / dpi[0] * 2.54, 1), round(image.height / dpi[1] * 2.54, 1)
+
+
 def _disagreements(
     photo: Photo, record: Record, row: dict[str, Any], data: bytes
 ) -> list[str]:
     image = Image.open(io.BytesIO(data))
+    before = Image.open(io.BytesIO(photo.sample.data))
     checks = {
         "result is not what the record says": hashlib.sha256(data).hexdigest()
         == record.result_sha256,
@@ -235,6 +262,8 @@ def _disagreements(
         == (record.width, record.height),
         "record is about other bytes": hashlib.sha256(photo.sample.data).hexdigest()
         == record.source.sha256,
+        "the caption is lost": _caption(before) in str(image.info.get("xmp", b"")),
+        "the print has another size": _print_cm(image) == _print_cm(before),
         "log row names another task": row["task_id"] == record.task_id,
         "log row names another workflow": row["signature"] == record.workflow.signature,
         "log row names other bytes": row["sha256"] == record.source.sha256,

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from infra.demo.scratches import scratched
 
-ORIENTATION = 0x0112
+DESCRIPTION, ORIENTATION = 0x010E, 0x0112
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,20 @@ def _portrait(photo: Image.Image) -> Sample:
 
 
 def _newspaper(photo: Image.Image) -> Sample:
-    """A grey scan: soft, noisy and badly compressed."""
+    """A grey scan: soft, noisy and badly compressed, with a caption, of 300 dpi."""
     soft = photo.filter(ImageFilter.GaussianBlur(0.7))
     noise = np.random.default_rng(7).normal(0, 6, (soft.height, soft.width))
     worn = np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[DESCRIPTION] = "A photographer at work, 1943"
     out = io.BytesIO()
-    Image.fromarray(worn).save(out, "JPEG", quality=35)
+    image = Image.fromarray(worn)
+    image.save(out, "JPEG", quality=35, exif=exif, dpi=(300, 300))
     return Sample(
         "scans/1943-photographer.jpg",
         out.getvalue(),
         "image/jpeg",
-        {"workflow": "fast"},
+        {"workflow": "fast", "formats": "jpeg,labelled"},
     )
 
 

@@ -97,7 +97,7 @@ def _of_worker(settings: StoreSettings) -> list[str]:
     a store that gives none.
     """
     results = settings.bucket_results
-    parts = ("processed", "previews", "masks", "claims", "workers")
+    parts = ("processed", "previews", "copies", "masks", "claims", "workers")
     written = [f"{results}/{part}" for part in parts]
     return _rights(
         [], [settings.bucket_uploads, results], [*written, settings.bucket_quarantine]

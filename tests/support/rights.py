@@ -15,6 +15,8 @@ PLACES = {
     "uploads/users/u/t/photo": "uploads/users/u/",
     "results/processed/t.png": "results/",
     "results/previews/t.webp": "results/previews/",
+    "results/copies/t.jpg": "results/copies/",
+    "results/masks/t.png": "results/masks/",
     "results/claims/t/0001.json": "results/claims/t/",
     "results/receipts/u.json": "results/receipts/",
     "results/callbacks/due/u/0001.json": "results/callbacks/due/",
@@ -43,6 +45,8 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     | {
         "results/processed/t.png": EVERYTHING,
         "results/previews/t.webp": EVERYTHING,
+        "results/copies/t.jpg": EVERYTHING,
+        "results/masks/t.png": EVERYTHING,
         "results/claims/t/0001.json": EVERYTHING,
         "quarantine/u/reason.json": EVERYTHING,
         "results/workers/k-h.json": EVERYTHING,

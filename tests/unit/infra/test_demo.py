@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from gpu_worker.codec import Limits, decode, texts, write_png
+from gpu_worker.photo import Metadata
 from infra.commands import demo
+from infra.demo.samples import samples
 from infra.local.state import Pids
 from shared.errors import SettingsError
+from shared.workflows import resolve
 
 
 def test_an_interrupted_start_is_stopped(
@@ -50,3 +56,19 @@ def test_a_command_is_heard_when_it_fails(
     assert capfd.readouterr() == ("", "")
     assert demo._darkroom("status", state_dir=tmp_path, saying="looking") == 2
     assert "no stack is ready" in capfd.readouterr().err
+
+
+def test_the_captioned_scan_is_checked_by_caption_and_print() -> None:
+    """What the demo looks for is in a result, and missed where it is not."""
+    (sample,) = [each for each in samples() if "formats" in each.metadata]
+    before = Image.open(io.BytesIO(sample.data))
+    photo = decode(sample.data, Limits())
+    enlarged = photo.resized(photo.pixels.repeat(2, 0).repeat(2, 1), None)
+    for made, agrees in ((enlarged, True), (photo.with_(meta=Metadata()), False)):
+        text = texts("t", resolve("fast"), words=made.meta.captions)
+        file = io.BytesIO()
+        write_png(made, file, text, 1)
+        after = Image.open(file)
+        packet = str(after.info["xmp"])
+        assert (demo._caption(before) in packet) == agrees
+        assert (demo._print_cm(after) == demo._print_cm(before)) == agrees
