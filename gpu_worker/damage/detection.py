@@ -27,6 +27,8 @@ from shared.runtime.settings import ScratchSettings
 WINDOW_PX = 768
 SMALLEST_PX = 350
 """A scale is halved again while its longest side stays above this."""
+SMALL_PX = 400
+"""The longest side below which a photo is looked at enlarged."""
 USUAL_PX = 512
 """The longest side of the photos on which lines were weighed."""
 WEAK, CLEAR = 100, 128
@@ -37,7 +39,7 @@ LEAST_STRONG_PX, LEAST_LENGTH_PX = 5, 20
 LEAST_SPECK_PX, MOST_SPECK_PX = 3, 8
 """Pixels of a speck, and the longest side of its frame."""
 
-CERTAIN = 0.75
+CERTAIN = 0.25
 """The score from which a part proves that a photo is damaged."""
 EASIER, MOST_PROOFS = 1.1, 3
 """How much less is enough for each proof, and how many of them count."""
@@ -92,8 +94,26 @@ def find(
 ) -> Damage:
     """The damage of a picture (h, w, 1 or 3).
 
-    `sensitivity` (0..1): how little certainty is enough; 0.5 is the middle.
+    `sensitivity` (0..1): how little certainty is enough; 0.5 is the middle. A small
+    picture is looked at twice as large: a scratch in it is short, and little beside the
+    texture around.
     """
+    height, width, _ = pixels.shape
+    if max(height, width) < SMALL_PX:
+        large = pixels.repeat(2, 0).repeat(2, 1)
+        damage = _find(large, sensitivity, settings, progress)
+        blocks = damage.mask.reshape(height, 2, width, 2)
+        mask: Mask = blocks.max((1, 3))
+        return replace(damage, mask=mask)
+    return _find(pixels, sensitivity, settings, progress)
+
+
+def _find(
+    pixels: Pixels,
+    sensitivity: float,
+    settings: ScratchSettings,
+    progress: Progress,
+) -> Damage:
     found: list[_Found] = []
     planes = (_plane(pixels, is_bright, settings) for is_bright in (True, False))
     for number, plane in enumerate(planes, 1):

@@ -9,7 +9,7 @@ from gpu_worker.pixels import area
 from shared.runtime.settings import ScratchSettings
 
 SIDE_PX = 1024
-CERTAIN = 0.2
+CERTAIN = 0.075
 """Sensitivity at which wires and edges hardly count as scratches."""
 
 
