@@ -62,7 +62,7 @@ $(VENV)/samples: | $(BIN)/python
 	tar -xf $@.part/*.tar.gz -C $@.part && mv $@.part $@
 
 demo: install
-	$(BIN)/darkroom demo
+	$(BIN)/darkroom demo $(if $(COLOUR),--colour)
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

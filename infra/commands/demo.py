@@ -25,7 +25,13 @@ from rich.table import Table
 
 from infra import uploads
 from infra.demo.contact_sheet import Pair, contact_sheet
-from infra.demo.samples import DESCRIPTION, Sample, samples
+from infra.demo.samples import (
+    COLOUR_MODEL,
+    DESCRIPTION,
+    Sample,
+    grey_portrait,
+    samples,
+)
 from infra.local.state import Pids
 from infra.uploads import Upload
 from shared.errors import SettingsError
@@ -59,14 +65,22 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Where results and contact sheet are written.")
     ] = Path("demo-out"),
+    colour: Annotated[
+        bool,
+        typer.Option(
+            "--colour", help="Fetch the weights of DDColor, and colour one more photo."
+        ),
+    ] = False,
 ) -> None:
     """Restore sample photos on a stack of its own, and check every one."""
-    raise typer.Exit(run(out, Settings.load().state_dir / "demo"))
+    raise typer.Exit(run(out, Settings.load().state_dir / "demo", colour))
 
 
-def run(out_dir: Path, state_dir: Path) -> int:
+def run(out_dir: Path, state_dir: Path, wants_colour: bool = False) -> int:
     """Returns the exit status: 0 only if every photo came back and its record, result
     and log row agree.
+
+    A photo is coloured, too, where that is wanted and the weights can be fetched.
     """
     if "supervisor" in Pids(state_dir).alive():
         stop = f"DARKROOM_STATE_DIR={shlex.quote(str(state_dir))} darkroom down"
@@ -75,6 +89,8 @@ def run(out_dir: Path, state_dir: Path) -> int:
         )
     photos_in = samples()
     shutil.rmtree(state_dir, ignore_errors=True)
+    if wants_colour and _has_colour(state_dir):
+        photos_in.append(grey_portrait())
     started_s = time.monotonic()
     try:
         if status := _darkroom(
@@ -97,6 +113,22 @@ def run(out_dir: Path, state_dir: Path) -> int:
         )
         console.print(f"  before and after: {out_dir / 'contact-sheet.png'}")
     return 1 if disagreements else 0
+
+
+def _has_colour(state_dir: Path) -> bool:
+    """Whether the weights of colour are here, after an attempt to fetch them; what
+    hinders it is printed.
+    """
+    status = _darkroom(
+        "models",
+        "pull",
+        COLOUR_MODEL,
+        state_dir=state_dir,
+        saying=f"fetching {COLOUR_MODEL}, 912 MB",
+    )
+    if status:
+        console.print("colour is left out: its weights cannot be fetched here")
+    return status == 0
 
 
 def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:

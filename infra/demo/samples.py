@@ -14,6 +14,8 @@ from PIL import Image, ImageFilter
 from infra.demo.scratches import scratched
 
 DESCRIPTION, ORIENTATION = 0x010E, 0x0112
+COLOUR_MODEL = "ddcolor-modelscope"
+"""What the workflow `portrait` colours with."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ def samples() -> list[Sample]:
         Sample("coffee.webp", _webp(_photo("coffee")), "image/webp", coffee_options),
         _scratched(_photo("cat")),
     ]
+
+
+def grey_portrait() -> Sample:
+    """A portrait without its colours, for `COLOUR_MODEL`."""
+    out = io.BytesIO()
+    _photo("portrait").convert("L").save(out, "JPEG", quality=85)
+    key = "scans/portrait without colours.jpg"
+    return Sample(key, out.getvalue(), "image/jpeg", {"workflow": "portrait"})
 
 
 def _photo(name: str) -> Image.Image:

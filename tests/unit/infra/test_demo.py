@@ -72,3 +72,43 @@ def test_the_captioned_scan_is_checked_by_caption_and_print() -> None:
         packet = str(after.info["xmp"])
         assert (demo._caption(before) in packet) == agrees
         assert (demo._print_cm(after) == demo._print_cm(before)) == agrees
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_photo_is_coloured_where_the_weights_can_be_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    """They are fetched before the workers start; without them the others are restored."""
+    called: list[tuple[str, ...]] = []
+    dropped: list[Any] = []
+
+    def darkroom(*arguments: str, **_: Any) -> int:
+        called.append(arguments)
+        return status if arguments[0] == "models" else 0
+
+    monkeypatch.setattr(demo, "_darkroom", darkroom)
+    monkeypatch.setattr(demo, "S3Store", lambda settings: None)
+    monkeypatch.setattr(demo, "_drop", lambda *parts: dropped.append(parts[-1]))
+    monkeypatch.setattr(demo, "_watch", lambda *_: None)
+    monkeypatch.setattr(demo, "_report", lambda *_: [])
+    assert demo.run(tmp_path / "out", tmp_path / "state", wants_colour=True) == 0
+    assert [each[0] for each in called] == ["models", "up", "down"]
+    assert called[0] == ("models", "pull", "ddcolor-modelscope")
+    assert len(dropped) == len(demo.samples()) + (status == 0)
+
+
+def test_weights_that_are_not_the_pinned_ones_are_no_colour(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """From a local mirror with a stand-in, by the command itself."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "ddcolor_modelscope.pth").write_bytes(b"a stand-in")
+    monkeypatch.setenv("DARKROOM_MODELS_MIRROR", str(mirror))
+    monkeypatch.setenv("DARKROOM_MODELS_DIR", str(tmp_path / "models"))
+    assert not demo._has_colour(tmp_path)
+    said = capfd.readouterr()
+    assert "SHA-256" in said.out + said.err
+    assert "colour is left out" in said.err
