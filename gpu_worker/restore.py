@@ -77,11 +77,13 @@ def restore(
     settings: Settings,
     progress: Progress,
     plan: Plan | None = None,
+    between_tiles: Callable[[], None] = lambda: None,
 ) -> Restored:
     """Run the steps of `workflow` on `photo` that `plan` does not skip, and for which
     this worker lacks nothing if they are optional. Without a plan no gate skips a step.
 
-    `progress` gets the fraction done after each tile: silence means stuck. Raises
+    `progress` gets the fraction done after each tile: silence means stuck.
+    `between_tiles` may use the engine meanwhile. Raises
     `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
     decided = _decided(workflow, plan or gates.open_plan(workflow), engine, settings)
@@ -90,6 +92,7 @@ def restore(
     _check_output_size(photo, applied, settings)
     memory.reset_peak()
     device_peak = _DevicePeak(engine)
+    let_pass = device_peak.noted_before(between_tiles)
     times: list[StepTime] = []
     tile: dict[str, Any] = {}
     used: list[Engine] = []
@@ -99,10 +102,8 @@ def restore(
             times.append(StepTime(step=step.kind, seconds=0.0, skipped=skipped))
             continue
         started = time.perf_counter()
-        step_progress = _part_of(
-            device_peak.noted_before(progress), index, len(decided)
-        )
-        tools = steps.Tools(settings, step_progress)
+        step_progress = _part_of(progress, index, len(decided))
+        tools = steps.Tools(settings, step_progress, let_pass)
         result, ran_on = _run(photo, step, engine, tools)
         photo = result.photo
         tile = result.tile or tile
@@ -139,12 +140,12 @@ class _DevicePeak:
         if self._meter is not None:
             self._meter.reset_peak()
 
-    def noted_before(self, progress: Progress) -> Progress:
-        """`progress`, but the peak until then is not lost."""
+    def noted_before(self, between_tiles: Callable[[], None]) -> Callable[[], None]:
+        """`between_tiles`, but the peak until then is not lost."""
 
-        def noting(done: float) -> None:
+        def noting() -> None:
             self._noted = self.bytes()
-            progress(done)
+            between_tiles()
 
         return noting
 

@@ -28,10 +28,12 @@ def upscale(
     engine: Engine,
     settings: EngineSettings,
     progress: Progress,
+    between_tiles: Callable[[], None] = lambda: None,
 ) -> tuple[Pixels, dict[str, Any]]:
     """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how the picture was tiled.
 
-    `progress` gets the fraction done. Raises `PermanentError`: `out_of_memory` when
+    `progress` gets the fraction done. `between_tiles` is called before each tile but the
+    first, where one runs after the other. Raises `PermanentError`: `out_of_memory` when
     64-pixel tiles do not fit or the scratch disk is too small, `invalid_output` when
     the network gives NaN or infinity.
     """
@@ -48,7 +50,9 @@ def upscale(
     batch_size = max(1, min(engine.batch, fitting_px // window_px))
     # On the CPU every core computes; a GPU would wait while its results are pasted.
     pastes_beside = engine.device != CPU
-    run = _Run(pixels, network, chosen, settings, progress, pastes_beside)
+    run = _Run(
+        pixels, network, chosen, settings, progress, between_tiles, pastes_beside
+    )
     run.run_tiles(engine.lanes, batch_size)
     return run.canvas, run.describe()
 
@@ -63,12 +67,14 @@ class _Run:
         chosen: Plan,
         settings: EngineSettings,
         progress: Progress,
+        between_tiles: Callable[[], None],
         pastes_beside: bool,
     ) -> None:
         self._pixels = pixels
         self._network = network
         self._plan = chosen
         self._progress = progress
+        self._between_tiles = between_tiles
         height, width, channels = pixels.shape
         self._picture = Rect(0, 0, width, height)
         self._scale = network.model.scale
@@ -90,14 +96,21 @@ class _Run:
         starts = range(0, len(tiles), batch_size)
         batches = [tiles[start : start + batch_size] for start in starts]
         threads = 1 if self._plan.alone else lanes
+        first, *others = batches
+        run_later = self._run_after_others if threads == 1 else self._run_batch
         with self._pasting, ThreadPoolExecutor(threads, "lane") as pool:
-            futures = [pool.submit(self._run_batch, batch) for batch in batches]
+            futures = [pool.submit(self._run_batch, first)]
+            futures += [pool.submit(run_later, batch) for batch in others]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.cancel()
             for future in done:
                 future.result()
             self._wait_for_paste()
+
+    def _run_after_others(self, batch: Sequence[Tile]) -> None:
+        self._between_tiles()
+        self._run_batch(batch)
 
     def _run_batch(self, batch: Sequence[Tile]) -> None:
         try:

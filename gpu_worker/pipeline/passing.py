@@ -37,8 +37,8 @@ class Passing:
         self._clock = clock
 
     def __call__(self, running: Job) -> None:
-        """Called between two tiles of `running`, by the thread that ran the first of
-        them. Raises what `restore` raises.
+        """Called between two tiles of `running`, by the thread that runs them. Raises
+        what `restore` raises.
         """
         while self._may_pass(running):
             running.peak_memory_bytes = max(

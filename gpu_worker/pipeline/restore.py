@@ -58,6 +58,7 @@ class Restore:
                 self._settings,
                 progress,
                 job.plan,
+                between_tiles=partial(self._let_pass, job),
             )
         except DarkroomError:
             job.spent = spent_on(self._engine)
@@ -71,5 +72,3 @@ class Restore:
         job.progress = done
         if job.withdrawn:
             raise PermanentError(Code.CANCELLED, "the owner cancelled the upload")
-        if 0 < done < 1:
-            self._let_pass(job)

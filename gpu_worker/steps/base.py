@@ -16,10 +16,13 @@ from shared.runtime.settings import EngineSettings
 
 @dataclass(frozen=True)
 class Tools:
-    """What a step may use. `progress` takes the fraction of the step that is done."""
+    """What a step may use. `progress` takes the fraction of the step that is done;
+    `between_tiles` is called between two tiles, when the device has nothing to do.
+    """
 
     settings: EngineSettings
     progress: Callable[[float], None]
+    between_tiles: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
         engine,
         tools.settings,
         tools.progress,
+        tools.between_tiles,
     )
     if strength < 1:
         _mix(clean, photo.pixels, strength)

@@ -95,5 +95,6 @@ class _Enlarger:
             self._engine,
             settings,
             progress,
+            self._tools.between_tiles,
         )
         return resample.reduce(large, self._size, settings), tile

@@ -201,6 +201,26 @@ def test_a_photo_that_is_cancelled_ends_early(device: str) -> None:
         )
 
 
+@pytest.mark.parametrize(("lanes", "is_free"), [(1, True), (3, False)])
+@pytest.mark.parametrize("device", ["cpu", "toy"])
+def test_between_two_tiles_the_device_is_free_for_others(
+    lanes: int, is_free: bool, device: str
+) -> None:
+    """Before each but the first, where no two run at once."""
+    network, calls = Repeats(), list[int]()
+    pixels = numbered(100, 100)
+    found, tile = tile_runner.upscale(
+        pixels,
+        network,
+        Device(lanes, device=device),
+        Settings(tile_px=25),
+        lambda _: None,
+        lambda: calls.append(len(network.batches)),
+    )
+    assert calls == (list(range(1, tile["count"])) if is_free else [])
+    assert_enlarged(found, pixels)
+
+
 def test_windows_are_batched_as_far_as_memory_allows() -> None:
     """Two windows of 26 x 26 with overlap fit into 1,400 pixels, a third does not."""
     network = Repeats()
