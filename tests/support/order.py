@@ -27,8 +27,12 @@ LONGEST = (
     "contract/test_broker_half_open.py",
     "contract/test_broker_faults.py",
     "contract/test_webhooks.py",
+    "contract/test_openapi.py",
+    "unit/gpu_worker/codec/test_hostile.py",
+    "unit/gpu_worker/steps/test_scene_steps.py",
+    "unit/gpu_worker/engines/test_colorize_network.py",
 )
-"""Files of more than a minute. One that began last would run alone."""
+"""Files of about a minute and more. One that began last would run alone."""
 
 
 def beside_each_other(items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -36,19 +40,21 @@ def beside_each_other(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    waiting = sorted(filter(_waits, files), key=_rank)
-    computing = [path for path in files if not _waits(path)]
+    in_turn = sorted(files, key=_rank)
+    waiting = [path for path in in_turn if _folder(path) in WAITING]
+    computing = [path for path in in_turn if _folder(path) not in WAITING]
     pairs = zip_longest(waiting, computing)
     ordered = [path for path in chain.from_iterable(pairs) if path]
     return list(chain.from_iterable(files[path] for path in ordered))
 
 
-def _waits(path: Path) -> bool:
-    return path.relative_to(TESTS).parts[0] in WAITING
+def _folder(path: Path) -> str:
+    return path.relative_to(TESTS).parts[0]
 
 
 def _rank(path: Path) -> tuple[int, int]:
     """The longest first, then folder by folder."""
-    name = path.relative_to(TESTS)
-    longest = LONGEST.index(str(name)) if str(name) in LONGEST else len(LONGEST)
-    return longest, WAITING.index(name.parts[0])
+    name = str(path.relative_to(TESTS))
+    longest = LONGEST.index(name) if name in LONGEST else len(LONGEST)
+    order = (*WAITING, _folder(path))
+    return longest, order.index(_folder(path))
