@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpu_worker.pipeline.inbox import Inbox
-from gpu_worker.worker import PREFETCH
+from gpu_worker.pipeline.lanes import Lanes
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, RESTORE, lane_of
 from shared.runtime.settings import Settings
@@ -15,6 +15,8 @@ from tests.support.harness import consuming
 from tests.support.waiting import eventually
 
 CROWD = 200
+PREFETCH = Lanes(1, 1).most_photos
+"""Of each queue, as a worker on a CPU has them."""
 
 
 @pytest.fixture

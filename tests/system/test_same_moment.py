@@ -20,7 +20,7 @@ from tests.support.patched import Gates, buckets, patched
 from tests.support.waiting import eventually
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 
-ONE_MESSAGE = "from gpu_worker import worker\nworker.PREFETCH = 1\n"
+ONE_MESSAGE = "from gpu_worker.pipeline.lanes import Lanes\nLanes.most_photos = 1\n"
 BEFORE, AFTER = "worker.before_claim", "worker.after_claim"
 
 

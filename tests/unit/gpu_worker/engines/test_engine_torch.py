@@ -24,11 +24,11 @@ import torch
 
 from gpu_worker import tile_runner
 from gpu_worker.engines import DeviceLost, OutOfMemory, compat, device_faults, weights
+from gpu_worker.engines.architectures import ARCHITECTURES
 from gpu_worker.engines.device_faults import within_memory
 from gpu_worker.engines.graphs import CAPTURE_AT, KEPT, Graphs
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
-from gpu_worker.engines.torch_networks import BYTES_PER_PX
 from gpu_worker.photo import Pixels
 from shared.errors import Code, NotFound, PermanentError, SettingsError
 from shared.models import Model, ModelFile, get
@@ -315,7 +315,8 @@ def test_a_window_stays_within_the_device(
     free = engine.free_bytes()
     assert free == pytest.approx(most_gb * 1e9)
     widest = 64 * 4 * 4
-    assert free // BYTES_PER_PX["rrdb"] * widest < 2**31
+    bytes_per_px = ARCHITECTURES["rrdb"].bytes_per_px
+    assert free // bytes_per_px["torch"] * widest < 2**31
 
 
 def test_a_lost_device_is_told_apart_from_other_faults() -> None:
