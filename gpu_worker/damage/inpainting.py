@@ -213,7 +213,10 @@ class _Squares:
         self._transform = np.kron(in_one, in_one)
 
     def refine(self, plane: Floats, least: np.float32) -> None:
-        """One round, on a flattened plane: waves below `least` are left out."""
+        """One round, on a flattened plane: waves below `least` are left out. Each is a
+        sign of life.
+        """
+        own().beat()
         waves = plane[self._places] @ self._transform.T
         is_strong = np.abs(waves) >= least
         is_strong[:, 0] = True
