@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from gpu_worker.codec import exif, profiles
 from gpu_worker.codec.preview import Converter
 from gpu_worker.codec.tiff_writer import MOST_BYTES, write_tiff
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import scratch
 from shared.runtime.heartbeat import own
 from shared.runtime.settings import CopySettings
@@ -76,7 +76,7 @@ def write_copy(
     if icc and settings.copy_profile == "srgb":
         table = _to_srgb(photo, icc, converter)
         icc = None if table else icc
-    image = _picture(photo, file_format, table, settings)
+    image, array = _picture(photo, file_format, table, settings)
     options: dict[str, Any] = {"quality": settings.copy_quality}
     if file_format == "jpeg":
         options |= {"subsampling": 0, "dpi": _whole_dpi(photo)}
@@ -88,19 +88,21 @@ def write_copy(
     if block:
         options["exif"] = b"Exif\0\0" + block
     kept = {name: value for name, value in options.items() if value is not None}
-    file = cast(IO[bytes], _Plain(out))
+    file = cast(IO[bytes], _Plain(out, array))
     image.save(file, file_format.upper(), xmp=xmp.encode(), **kept)
 
 
 class _Plain:
     """A file that an encoder writes to by Python alone, so that a full disk is told as
-    such.
+    such. After each piece the pages of the picture that were read are released.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], picture: Pixels) -> None:
         self._file = file
+        self._picture = picture
 
     def write(self, data: bytes) -> int:
+        scratch.drop(self._picture)
         return self._file.write(data)
 
     def flush(self) -> None:
@@ -124,8 +126,10 @@ def _picture(
     file_format: FileFormat,
     table: ImageFilter.Color3DLUT | NDArray[np.uint8] | None,
     settings: CopySettings,
-) -> Image.Image:
-    """The photo in 8 bits, on scratch memory that Pillow uses as it lies there."""
+) -> tuple[Image.Image, Pixels]:
+    """The photo in 8 bits, and the scratch memory that it lies on and Pillow uses as it
+    is.
+    """
     has_alpha = photo.alpha is not None and file_format != "jpeg"
     is_grey = photo.pixels.shape[2] == 1 and not has_alpha and table is None
     mode = "L" if is_grey else "RGBA" if has_alpha else "RGBX"
@@ -146,7 +150,7 @@ def _picture(
         scratch.drop(array[band])
         scratch.drop_rows(photo, band.start, band.stop)
     size = (photo.width, photo.height)
-    return Image.frombuffer(mode, size, array, "raw", mode, 0, 1)
+    return Image.frombuffer(mode, size, array, "raw", mode, 0, 1), array
 
 
 def _eight_bits(block: NDArray[Any]) -> NDArray[np.uint8]:
