@@ -12,15 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpu_worker import codec
 from gpu_worker.engines.kernel_network import KernelNetwork
-from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.restore import restore
 from shared import workflows
 from shared.runtime.settings import Settings
 from shared.workflows import ResolvedWorkflow
+
+if TYPE_CHECKING:
+    from gpu_worker.engines.ncnn_engine import NcnnEngine
 
 CONVOLUTIONS = ("read", "multiply", "write", "wait")
 STAGES = ("decode", *CONVOLUTIONS, "rest", "encode")
@@ -37,6 +39,9 @@ def run(settings: Settings, folder: str, names: str, rounds: int, as_json: bool)
     The exit status is 1 where a workflow does not run on our own convolutions.
     """
     photos = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    # The command is listed, too, where the worker's libraries are not installed.
+    from gpu_worker.engines.ncnn_engine import NcnnEngine
+
     engine = NcnnEngine(settings)
     for name in names.split(","):
         workflow = workflows.resolve(name)

@@ -17,6 +17,7 @@ import pytest
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline import retrying
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lanes import Lane
 from gpu_worker.pipeline.pipeline import Pipeline
 from gpu_worker.pipeline.stages import PREPARE, RESTORE, STORE_RESULT
 from gpu_worker.restore import Restored
@@ -182,7 +183,8 @@ class Mill:
         while waiting := pipeline.inbox.next(0):
             job = pipeline.loops.begin(waiting)
             if job and all(
-                pipeline.runner.run(name, work, job) for name, work in works.items()
+                pipeline.runner.run(Lane(name, 1), work, job)
+                for name, work in works.items()
             ):
                 pipeline.in_flight.remove(job)
 
