@@ -36,10 +36,10 @@ HANGS = f"""
 import threading
 from gpu_worker import restore as module
 original = module.restore
-def restore(photo, *rest):
+def restore(photo, *rest, **named):
     if photo.width == {WIDTH}:
         threading.Event().wait()
-    return original(photo, *rest)
+    return original(photo, *rest, **named)
 module.restore = restore
 """
 

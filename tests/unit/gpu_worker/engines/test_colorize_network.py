@@ -155,7 +155,7 @@ def test_weights_that_are_not_here_name_the_command(tmp_path: Path) -> None:
 def test_an_engine_that_cannot_colour_names_the_way_out() -> None:
     """ncnn was named in the settings."""
     with pytest.raises(
-        NotFound, match=r"pip install .*\[torch\]'.*models pull ddcolor-modelscope"
+        NotFound, match=r"DARKROOM_ENGINE=auto.*models pull ddcolor-modelscope"
     ) as caught:
         coloured(Photo(photo_like(8, 8)), NcnnEngine(Settings()))
     assert caught.value.code == Code.MODEL_MISSING
