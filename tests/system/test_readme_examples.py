@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,19 @@ def test_curl(settings: Settings, tmp_path: Path) -> None:
     run(["bash", "-euo", "pipefail", "-c", example("curl")], tmp_path, settings)
     assert json.loads((tmp_path / "state.json").read_text())["status"] == "success"
     assert size(tmp_path / "restored.png") == (160, 120)
+
+
+def test_an_archive(settings: Settings, tmp_path: Path) -> None:
+    """From a ZIP file to a bag with the same places in it."""
+    with zipfile.ZipFile(tmp_path / "scans-1931.zip", "w") as archive:
+        for number, place in enumerate(("winter/1.jpg", "summer/1.jpg"), 6):
+            archive.write(photo(tmp_path, number), place)
+    run(["bash", "-euo", "pipefail", "-c", example("archive")], tmp_path, settings)
+    with zipfile.ZipFile(tmp_path / "restored.zip") as bag:
+        names = set(bag.namelist())
+    access = "data/objects/manualNormalization/access"
+    assert {f"{access}/winter/1.png", f"{access}/summer/1.png"} <= names
+    assert {"bagit.txt", "data/metadata/premis.xml"} <= names
 
 
 def test_python_with_boto3_alone(settings: Settings, tmp_path: Path) -> None:
