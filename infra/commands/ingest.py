@@ -16,10 +16,15 @@ from rich.console import Console
 
 from infra.commands.job_options import shown_states
 from infra.commands.no_stack import no_stack
-from infra.commands.options import JsonOption
-from infra.commands.submit import _params, _priority
+from infra.commands.options import (
+    JsonOption,
+    ParamsOption,
+    WorkflowOption,
+    params_of,
+    priority_of,
+)
 from infra.commands.submit_by_api import Wishes
-from infra.commands.submit_by_bucket import _resolved, _tell_unavailable
+from infra.commands.submit_by_bucket import resolved_by, tell_unavailable
 from infra.ingest import inventory, manifest, sources
 from infra.ingest.inventory import Backs, Inventory
 from infra.ingest.journal import Journal
@@ -63,12 +68,8 @@ def ingest(
         str | None,
         typer.Option(help="Name of the job; that of the first source without it."),
     ] = None,
-    workflow: Annotated[
-        str | None, typer.Option(help="Workflow; `darkroom workflows` lists them.")
-    ] = None,
-    params: Annotated[
-        str, typer.Option(help="Parameters as JSON: '{\"scale\": 2}'.")
-    ] = "{}",
+    workflow: WorkflowOption = None,
+    params: ParamsOption = "{}",
     priority: Annotated[str, typer.Option(help="bulk or interactive.")] = "bulk",
     manifest_file: Annotated[
         Path | None,
@@ -122,7 +123,7 @@ def ingest(
         _show_dry_run(prepared, Settings.load().max_upload_bytes, as_json)
         _exit_if(any(each.inventory.faults for each in prepared))
         return
-    wishes = Wishes(workflow, _params(params), _priority(priority))
+    wishes = Wishes(workflow, params_of(params), priority_of(priority))
     name = job or prepared[0].source.name
     run = _Run.of(name, wishes, in_flight)
     with Journal(run.journal_file) as journal:
@@ -153,10 +154,10 @@ class _Run:
             raise no_stack(settings.state_dir)
         models.use_local(settings.models_dir)
         store = S3Store(settings)
-        workflow = _resolved(
+        workflow = resolved_by(
             wishes.workflow or settings.default_workflow, wishes.params
         )
-        _tell_unavailable(store, settings, workflow)
+        tell_unavailable(store, settings, workflow)
         order = Order(
             identity.ingest_job(name),
             workflow,

@@ -22,9 +22,16 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
-from infra.client import DarkroomClient, Priority
+from infra.client import DarkroomClient
 from infra.commands import submit_by_api
+from infra.commands.options import (
+    ParamsOption,
+    WorkflowOption,
+    params_of,
+    priority_of,
+)
 from infra.commands.submit_by_api import Wishes
+from infra.ingest.inventory import PHOTO_SUFFIXES
 from infra.terminal import shown
 from shared.errors import PermanentError, SettingsError
 from shared.runtime.connection import Connection
@@ -32,18 +39,6 @@ from shared.runtime.installation import how_to_add
 from shared.uploads.formats import parse
 
 app = typer.Typer(add_completion=False)
-PHOTOS = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".avif",
-}
 POLL_S = 0.2
 console = Console(stderr=True, highlight=False)
 
@@ -81,12 +76,8 @@ def submit(
             metavar="PATH…", help="Photos, and folders that are searched for photos."
         ),
     ],
-    workflow: Annotated[
-        str | None, typer.Option(help="Workflow; `darkroom workflows` lists them.")
-    ] = None,
-    params: Annotated[
-        str, typer.Option(help="Parameters as JSON: '{\"scale\": 2}'.")
-    ] = "{}",
+    workflow: WorkflowOption = None,
+    params: ParamsOption = "{}",
     priority: Annotated[
         str, typer.Option(help="interactive overtakes bulk.")
     ] = "interactive",
@@ -117,7 +108,7 @@ def submit(
     """Upload photos; exit status 1 if any of those waited for was not restored."""
     files = _files(paths)
     wanted = _formats(formats)
-    wishes = Wishes(workflow, _params(params), _priority(priority), wanted)
+    wishes = Wishes(workflow, params_of(params), priority_of(priority), wanted)
     send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)
@@ -157,24 +148,6 @@ def _sender(
     return submit_by_api.sender(client, wishes)
 
 
-def _params(text: str) -> dict[str, Any]:
-    try:
-        given = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"--params is not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise typer.BadParameter("--params is a JSON object, such as '{\"scale\": 2}'")
-    return given
-
-
-def _priority(text: str) -> Priority:
-    if text == "interactive":
-        return "interactive"
-    if text == "bulk":
-        return "bulk"
-    raise typer.BadParameter("--priority is interactive or bulk")
-
-
 def _formats(text: str | None) -> Sequence[str] | None:
     if text is None:
         return None
@@ -189,7 +162,9 @@ def _files(paths: list[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += sorted(
-                f for f in path.rglob("*") if f.suffix.lower() in PHOTOS and f.is_file()
+                f
+                for f in path.rglob("*")
+                if f.suffix.lower() in PHOTO_SUFFIXES and f.is_file()
             )
         elif path.is_file():
             found.append(path)
@@ -197,7 +172,8 @@ def _files(paths: list[Path]) -> list[Path]:
             raise typer.BadParameter(f"{path} does not exist")
     if not found:
         raise typer.BadParameter(
-            "no photo found; folders are searched for " + " ".join(sorted(PHOTOS))
+            "no photo found; folders are searched for "
+            + " ".join(sorted(PHOTO_SUFFIXES))
         )
     return found
 

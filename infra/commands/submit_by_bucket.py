@@ -105,9 +105,9 @@ def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
     if not settings.s3_endpoint_url and not settings.api_url:
         raise no_stack(settings.state_dir)
     models.use_local(settings.models_dir)
-    resolved = _resolved(wishes.workflow or settings.default_workflow, wishes.params)
+    resolved = resolved_by(wishes.workflow or settings.default_workflow, wishes.params)
     store = S3Store(settings)
-    _tell_unavailable(store, settings, resolved)
+    tell_unavailable(store, settings, resolved)
     metadata = _metadata(resolved, wishes)
 
     def send(path: Path) -> Submitted:
@@ -116,7 +116,7 @@ def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
     return send
 
 
-def _tell_unavailable(
+def tell_unavailable(
     store: S3Store, settings: Settings, workflow: ResolvedWorkflow
 ) -> None:
     """Before anything is sent. Raises `PermanentError(workflow_unavailable)` for what
@@ -132,7 +132,7 @@ def _tell_unavailable(
         console.print(f"{sentence(workflow, lack)}; it waits for that", markup=False)
 
 
-def _resolved(workflow: str, params: dict[str, Any]) -> ResolvedWorkflow:
+def resolved_by(workflow: str, params: dict[str, Any]) -> ResolvedWorkflow:
     """Checked here, so that a slip costs no upload. Raises `typer.BadParameter`, which
     names the rule.
     """

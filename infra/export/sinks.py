@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from infra.ingest.members import check_path
 from shared.errors import SettingsError
 
 
@@ -23,7 +24,11 @@ class Written:
 
 
 class Sink(Protocol):
-    """Takes the files of an export, and remembers their checksums by path."""
+    """Takes the files of an export, and remembers their checksums by path.
+
+    `write` raises `ItemFault(unsafe_path)` for a path that leads out of the export:
+    names in it come from documents in a bucket.
+    """
 
     written: dict[str, Written]
 
@@ -39,6 +44,7 @@ class FolderSink:
         self._place = place
 
     def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        check_path(path)
         file = self._place / path
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.part")
@@ -62,6 +68,7 @@ class ZipSink:
         self._archive = archive
 
     def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        check_path(path)
         sums = _Sums()
         # A source that breaks off breaks the archive off, too: the file of a ZIP file
         # cannot be taken back.
@@ -81,6 +88,7 @@ def opened(place: Path) -> Iterator[Sink]:
     if place.suffix.lower() == ".zip":
         if place.exists():
             raise SettingsError(f"{place} is there already; name another file")
+        place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(f"{place.name}.part")
         try:
             with zipfile.ZipFile(part, "w") as archive:

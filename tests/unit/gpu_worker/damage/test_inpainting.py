@@ -9,6 +9,7 @@ from gpu_worker.damage import inpainting
 from gpu_worker.damage.inpainting import SparseInpainter
 from gpu_worker.photo import Pixels
 from shared.runtime.settings import Settings
+from tests.support.extras import needs
 from tests.support.scratches import Mask, photo, psnr, scratched
 
 
@@ -31,7 +32,9 @@ def test_no_pixel_outside_the_mask_changes(name: str, dtype: type) -> None:
 @pytest.mark.parametrize("name", ["cat", "photographer"])
 def test_it_is_nearer_to_the_truth_than_the_usual_methods(name: str) -> None:
     """Than Telea's and Navier-Stokes, of OpenCV."""
-    cv2 = pytest.importorskip("cv2")
+    needs("cv2", "test")
+    import cv2
+
     clean = photo(name)
     damaged, mask = scratched(clean, seed=4)
     plain = np.squeeze(damaged)

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from gpu_worker.damage.runs import Parts, Runs
+from tests.support.extras import needs
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 1.0])
 def test_parts_are_those_that_are_connected(share: float) -> None:
     """As OpenCV finds them, corners included, whatever the bands."""
-    cv2 = pytest.importorskip("cv2")
+    needs("cv2", "test")
+    import cv2
+
     mask = np.random.default_rng(1).random((97, 131)) < share
     values = np.full(mask.shape, 3)
     runs = Runs.joined(

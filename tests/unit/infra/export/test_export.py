@@ -15,6 +15,7 @@ from infra.export.layouts import Export, Layout
 from infra.export.names import Names, safe_path
 from infra.export.verify import verified
 from infra.ingest import sources
+from infra.ingest.members import ItemFault
 from infra.ingest.progress import ItemState
 from infra.uploads import Upload
 from shared.errors import Code, SettingsError
@@ -197,6 +198,18 @@ def test_nothing_is_written_over(job: Job, tmp_path: Path) -> None:
     for place in (tmp_path / "out", tmp_path / "out.zip"):
         with pytest.raises(SettingsError, match="is there already"):
             job.export(place, "tree")
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_nothing_is_written_outside(tmp_path: Path, suffix: str) -> None:
+    """Whatever a document in the bucket says."""
+    for path in ("../a.png", "/a.png", "b/../../a.png"):
+        with (
+            pytest.raises(ItemFault, match="leads out"),
+            sinks.opened(tmp_path / "in" / f"out{suffix}") as sink,
+        ):
+            sink.write(path, [b"x"])
+    assert not list(tmp_path.rglob("a.png"))
 
 
 def test_an_export_that_breaks_off_leaves_no_archive(job: Job, tmp_path: Path) -> None:
