@@ -12,7 +12,8 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -148,7 +149,16 @@ def wipe_broker(world: World, rng: random.Random) -> Iterator[None]:
     """All that it held is gone, while everybody stays connected."""
     yield
     time.sleep(rng.uniform(0, 0.5))
-    redis.Redis.from_url(world.settings.broker_url.get_secret_value()).flushall()
+    url = world.settings.broker_url.get_secret_value()
+    until(partial(_is_wiped, redis.Redis.from_url(url)), "a wiped broker", FIRED_S)
+
+
+def _is_wiped(broker: redis.Redis) -> bool:
+    """False while the broker is still starting, after a fault before this one."""
+    try:
+        return bool(broker.flushall())
+    except redis.ConnectionError:
+        return False
 
 
 def restart_database(world: World, rng: random.Random) -> Iterator[None]:
@@ -229,15 +239,27 @@ def send_garbage(world: World, rng: random.Random) -> Iterator[None]:
             f'"{mark * 8000}"',
         )
     }
-    publisher = Publisher(world.settings)
-    for queue, body in sorted(sent):
-        publisher.publish(queue, body)
-    publisher.close()
+    with closing(Publisher(world.settings)) as publisher:
+        for queue, body in sorted(sent):
+            until(
+                partial(_is_published, publisher, queue, body),
+                f"garbage in {queue}",
+                FIRED_S,
+            )
     until(
         lambda: sent <= _letters(world),
         "every unreadable message in a dead queue",
         FIRED_S,
     )
+
+
+def _is_published(publisher: Publisher, queue: str, body: bytes) -> bool:
+    """False while the broker is still starting, after a fault before this one."""
+    try:
+        publisher.publish(queue, body)
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 def crash_all(world: World, rng: random.Random) -> Iterator[None]:
