@@ -11,6 +11,7 @@ from gpu_worker import abilities, engines, gates, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Mask, Photo
 from gpu_worker.pixels import memory
+from gpu_worker.tile_runner import TilesTooLarge
 from shared.errors import Code, PermanentError
 from shared.offers import together
 from shared.runtime.settings import EngineSettings, PhotoLimitSettings, Settings
@@ -49,22 +50,26 @@ class Restored:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a photo took that failed on its way: where, and how much memory at most."""
+    """What a photo took that failed on its way: where, how it was cut, as far as that
+    is known, and how much memory at most.
+    """
 
     engine: str
     device: str
+    tile: dict[str, Any] | None
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None
 
 
-def spent_on(engine: Engine) -> Spent:
-    """What the photo took that just failed on `engine`."""
+def spent_on(engine: Engine, error: Exception) -> Spent:
+    """What the photo took that just failed on `engine` by `error`."""
     on_device = None
     if isinstance(engine, engines.MeasuresMemory):
         on_device = engine.peak_bytes()
     return Spent(
         engine=engine.name,
         device=engine.device,
+        tile=error.tile if isinstance(error, TilesTooLarge) else None,
         peak_memory_bytes=memory.peak_bytes(),
         peak_device_memory_bytes=on_device,
     )

@@ -22,6 +22,16 @@ from shared.runtime.settings import EngineSettings
 Progress = Callable[[float], None]
 
 
+class TilesTooLarge(PermanentError):
+    """Not even the smallest tile fits into the device's memory. `tile`: what was tried,
+    as a record says it.
+    """
+
+    def __init__(self, detail: str, tile: dict[str, Any]) -> None:
+        super().__init__(Code.OUT_OF_MEMORY, detail)
+        self.tile = tile
+
+
 def upscale(
     pixels: Pixels,
     network: Network,
@@ -174,14 +184,14 @@ class _Run:
         for piece in pieces:
             self._run_tile(piece)
 
-    def _out_of_memory(self, side: int) -> PermanentError:
+    def _out_of_memory(self, side: int) -> TilesTooLarge:
         failed = {step["failed_px"] for step in self._ladder}
         sides = sorted(failed | {side}, reverse=True)
         detail = (
             f"tiles of {', '.join(map(str, sides))} px did not fit into the device's memory; "
             "free some, or let a worker with more memory or with DARKROOM_ENGINE=ncnn take this photo"
         )
-        return PermanentError(Code.OUT_OF_MEMORY, detail)
+        return TilesTooLarge(detail, self.describe())
 
     def _compute(self, batch: Sequence[Tile]) -> list[Pixels]:
         """The network's output for each window."""

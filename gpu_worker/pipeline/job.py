@@ -28,6 +28,7 @@ class Job:
     `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
     many smaller photos were restored between its tiles, in `passed_s` seconds;
     `peak_memory_bytes`: largest resident memory before the last of them.
+    `concurrency`: photos in hand when it came to the device; None: it did not yet.
     `spent`: what it took, where it failed on the device.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
     last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
@@ -46,6 +47,7 @@ class Job:
     plan: Plan | None = None
     photo: Photo | None = None
     restored: Restored | None = None
+    concurrency: int | None = None
     spent: Spent | None = None
     steps: list[StepTime] = field(default_factory=list)
     stage_since_s: float = 0.0

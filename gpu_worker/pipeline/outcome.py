@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from gpu_worker.pipeline import metrics
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.quarantine import quarantine
-from gpu_worker.restore import Spent
 from shared.broker.consumer import Delivery
 from shared.errors import (
     Code,
@@ -189,19 +189,17 @@ class Outcomes:
 
     def _fail(self, job: Job, code: Code, detail: str) -> None:
         last = AttemptsExhausted(job.claim.attempt, code, detail)
-        self._end_failed(job.delivery, job.receipt, last, job.spent)
+        self._end_failed(job.delivery, job.receipt, last, self._effort(job))
 
     def _end_failed(
         self,
         delivery: Delivery,
         receipt: Receipt,
         last: AttemptsExhausted,
-        spent: Spent | None = None,
+        effort: dict[str, Any] | None = None,
     ) -> None:
         task_id = receipt.task_id or ""
-        reason = self._reason(receipt, last)
-        if spent is not None:
-            reason = reason.model_copy(update=asdict(spent))
+        reason = self._reason(receipt, last).model_copy(update=effort or {})
         end = quarantine(self._ctx, reason, with_copy=receipt.preview is None)
         if end is None:
             delivery.ack()
@@ -220,6 +218,17 @@ class Outcomes:
             detail=last.detail,
             attempts=last.attempts,
         )
+
+    def _effort(self, job: Job) -> dict[str, Any]:
+        """What the attempt that just failed took: the fields of a reason that say it."""
+        since_queued = self._clock.now() - job.task.queued_at
+        waited_s = since_queued.total_seconds() - job.busy_s
+        return {
+            **_on_device(job),
+            "concurrency": job.concurrency,
+            "duration_seconds": round(job.busy_s, 3),
+            "queue_seconds": round(max(0.0, waited_s), 3),
+        }
 
     def _reason(self, receipt: Receipt, last: AttemptsExhausted) -> Reason:
         return Reason(
@@ -251,6 +260,22 @@ class Outcomes:
             self._claims.clear(task_id, attempts)
         except (PermanentError, ObjectRefused) as error:
             logger().warning("claim.left", task_id=task_id, detail=error.detail)
+
+
+def _on_device(job: Job) -> dict[str, Any]:
+    """Of a photo that came to the device: where, and how much memory it took."""
+    if job.spent is not None:
+        return asdict(job.spent)
+    if job.restored is None:
+        return {}
+    restored = job.restored
+    return {
+        "engine": restored.engine,
+        "device": restored.device,
+        "tile": restored.tile or None,
+        "peak_memory_bytes": max(restored.peak_memory_bytes, job.peak_memory_bytes),
+        "peak_device_memory_bytes": restored.peak_device_memory_bytes,
+    }
 
 
 def _log_duplicate(job: Job) -> None:

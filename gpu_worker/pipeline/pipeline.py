@@ -129,6 +129,7 @@ class Pipeline:
             settings,
             self.pulses.by_lane[RESTORE],
             let_pass=lambda job: self._passing(job),
+            in_hand=lambda: len(self.in_flight.jobs()),
         )
         store_result = StoreResult(self.ctx, self.outcomes, decoder)
         return Stages(begin, prepare, restore, store_result)

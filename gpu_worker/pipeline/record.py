@@ -89,6 +89,7 @@ def record_of(
         queue_seconds=round(max(0.0, waited_s), 3),
         peak_memory_bytes=max(restored.peak_memory_bytes, job.peak_memory_bytes),
         peak_device_memory_bytes=restored.peak_device_memory_bytes,
+        concurrency=job.concurrency,
         software=result["software"],
         notes=notes,
         preview=job.receipt.preview,

@@ -9,7 +9,7 @@ from functools import partial
 from gpu_worker.engines import Engine
 from gpu_worker.pipeline.job import Job
 from gpu_worker.restore import restore, spent_on
-from shared.errors import Code, DarkroomError, PermanentError
+from shared.errors import Code, PermanentError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Pulse
 from shared.runtime.settings import Settings
@@ -19,7 +19,7 @@ from shared.runtime.telemetry import logger
 class Restore:
     """The second stage. It beats `pulse` with every bit of progress, so that inference
     that hangs is noticed however long a photo takes; between two tiles it calls
-    `let_pass`.
+    `let_pass`. `in_hand` counts the photos that the worker has begun.
     """
 
     def __init__(
@@ -28,11 +28,13 @@ class Restore:
         settings: Settings,
         pulse: Pulse,
         let_pass: Callable[[Job], None],
+        in_hand: Callable[[], int] = lambda: 1,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._pulse = pulse
         self._let_pass = let_pass
+        self._in_hand = in_hand
 
     def __call__(self, job: Job) -> None:
         """Raises `PermanentError(cancelled)` when the owner cancels meanwhile, and what
@@ -42,6 +44,7 @@ class Restore:
         assert job.workflow is not None
         progress = partial(self._report, job)
         progress(0.0)
+        job.concurrency = self._in_hand()
         logger().info(
             "task.begun",
             task_id=job.task_id,
@@ -60,8 +63,8 @@ class Restore:
                 job.plan,
                 between_tiles=partial(self._let_pass, job),
             )
-        except DarkroomError:
-            job.spent = spent_on(self._engine)
+        except Exception as error:
+            job.spent = spent_on(self._engine, error)
             raise
         job.steps += job.restored.steps
         job.photo = None  # the input's memory is needed for the next photo

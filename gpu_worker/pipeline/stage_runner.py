@@ -69,9 +69,11 @@ class StageRunner:
         began_s = self._clock.monotonic()
         passed_s = job.passed_s
         job.stage_since_s = began_s
-        stage(job)
-        took_s = self._clock.monotonic() - began_s - (job.passed_s - passed_s)
-        job.busy_s += took_s
+        try:
+            stage(job)
+        finally:
+            took_s = self._clock.monotonic() - began_s - (job.passed_s - passed_s)
+            job.busy_s += took_s
         seconds = metrics.SECONDS.labels(stage=name)
         seconds.observe(took_s)
 

@@ -43,6 +43,10 @@ class Columns(BaseModel):
     params: dict[str, Any] | None = Field(
         None, description="Every parameter of the resolved workflow."
     )
+    scale: Number | None = Field(
+        None,
+        description="Sides of the result by those of the upload, where a parameter says it.",
+    )
     signature: Text | None = Field(
         None, description="16 hex digits that name workflow, parameters and models."
     )
@@ -51,8 +55,13 @@ class Columns(BaseModel):
     result_url: Text | None = Field(
         None, description="Where the result lies: `s3://bucket/key`."
     )
-    duration_seconds: Number | None = None
-    queue_seconds: Number | None = None
+    duration_seconds: Number | None = Field(
+        None,
+        description="Time that a worker spent on it: the last attempt, whether it succeeded or failed.",
+    )
+    queue_seconds: Number | None = Field(
+        None, description="Time that it waited, from the decision of the handler on."
+    )
     attempts: Int32 | None = None
     retries: Int32 | None = Field(
         None,
@@ -69,6 +78,14 @@ class Columns(BaseModel):
     )
     peak_device_memory_bytes: Int64 | None = Field(
         None, description="Most memory in use on a GPU; empty on the CPU."
+    )
+    tile_px: Int32 | None = Field(
+        None,
+        description="Longer side of a tile; the smallest that was tried, where memory was short [px].",
+    )
+    concurrency: Int32 | None = Field(
+        None,
+        description="Photos that its worker had in hand when this one came to the device.",
     )
     skipped: dict[str, str] | None = Field(
         None, description="Steps that the look at the photo left out, and why."

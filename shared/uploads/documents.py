@@ -240,7 +240,10 @@ class Refused(Document):
 class Reason(Document):
     """`quarantine/{upload_id}/reason.json`: the end of an upload that has no result.
 
-    `engine`, `device` and the peaks are those of a photo that failed on the device.
+    `engine`, `device`, `tile`, `concurrency` and the peaks are those of a photo that
+    came to the device; `duration_seconds` is the time that the last attempt spent on
+    it, and `queue_seconds` the time that it waited. Of a worker that died nothing of
+    these is known.
     """
 
     upload_id: str
@@ -254,6 +257,10 @@ class Reason(Document):
     at: datetime
     engine: str | None = None
     device: str | None = None
+    tile: dict[str, Any] | None = None
+    concurrency: int | None = None
+    duration_seconds: float | None = None
+    queue_seconds: float | None = None
     peak_memory_bytes: int | None = None
     peak_device_memory_bytes: int | None = None
 
@@ -342,6 +349,8 @@ class Record(Document):
     queue_seconds: float
     peak_memory_bytes: int
     peak_device_memory_bytes: int | None = None
+    concurrency: int | None = None
+    """Photos that the worker had in hand when this one came to the device."""
     software: str
     notes: list[str] = []
     preview: PreviewSpec | None = None

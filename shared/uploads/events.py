@@ -113,6 +113,8 @@ def of_record(record: Record, results_bucket: str) -> LogEvent:
         "device": record.device,
         "peak_memory_bytes": record.peak_memory_bytes,
         "peak_device_memory_bytes": record.peak_device_memory_bytes,
+        "tile_px": _tile_px(record.tile),
+        "concurrency": record.concurrency,
         "skipped": _skipped(record),
     }
     return _event(
@@ -151,6 +153,10 @@ def of_reason(reason: Reason) -> LogEvent:
         "device": reason.device,
         "peak_memory_bytes": reason.peak_memory_bytes,
         "peak_device_memory_bytes": reason.peak_device_memory_bytes,
+        "duration_seconds": reason.duration_seconds,
+        "queue_seconds": reason.queue_seconds,
+        "tile_px": _tile_px(reason.tile or {}),
+        "concurrency": reason.concurrency,
     }
     if reason.attempts:
         fields["attempts"] = reason.attempts
@@ -215,8 +221,15 @@ def _workflow(workflow: WorkflowRef | None) -> dict[str, Any]:
         "workflow_version": workflow.version,
         "params": workflow.params,
         "model_size": workflow.params.get("model_size"),
+        "scale": workflow.params.get("scale"),
         "signature": workflow.signature,
     }
+
+
+def _tile_px(tile: dict[str, Any]) -> int | None:
+    """The side of a photo's tiles; where memory was short, of the smallest one tried."""
+    sides = [step[side] for step in tile.get("ladder", ()) for side in step]
+    return min(sides, default=max(tile.get("window_px", ()), default=None))
 
 
 def _fault(code: str, detail: str) -> dict[str, Any]:
