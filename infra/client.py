@@ -168,12 +168,14 @@ class DarkroomClient:
         priority: Priority = "interactive",
         callback: str | None = None,
         formats: Sequence[str] | None = None,
+        page: int = 1,
     ) -> str:
         """Sends a photograph and returns its ticket.
 
         The same file with the same wishes gets the same ticket again. `params` are those
         of the workflow; `callback` is a URL that a webhook is sent to at the end;
-        `formats` are those of copies beside the result, by default the installation's.
+        `formats` are those of copies beside the result, by default the installation's;
+        `page` is which one of a TIFF.
         """
         request: dict[str, Any] = {
             "filename": path.name,
@@ -188,6 +190,8 @@ class DarkroomClient:
             request["callback"] = callback
         if formats is not None:
             request["formats"] = list(formats)
+        if page > 1:
+            request["page"] = page
         headers = {"Idempotency-Key": _idempotency_key(path, request)}
         ticket = self._json("POST", "/v1/uploads", json=request, headers=headers)
         self._send_form(path, ticket["post"])

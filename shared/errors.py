@@ -22,6 +22,7 @@ class Code(StrEnum):
     TRUNCATED = "truncated"
     TOO_MANY_PIXELS = "too_many_pixels"
     ANIMATED = "animated"
+    PAGE_OUT_OF_RANGE = "page_out_of_range"
     UNKNOWN_WORKFLOW = "unknown_workflow"
     BAD_PARAMETER = "bad_parameter"
     BAD_METADATA = "bad_metadata"

@@ -32,6 +32,7 @@ from gpu_worker.codec.png_completeness import is_whole
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import CodecSettings
+from shared.uploads import tiff_pages
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of
@@ -72,7 +73,7 @@ class Limits:
     """What decoding may cost and what it may keep.
 
     `max_pixels`: width times height in the header. `max_frames`: pictures or pages in
-    one file, of which the first is decoded.
+    one file, of which one is decoded.
     """
 
     max_pixels: int = 120_000_000
@@ -92,16 +93,19 @@ class Limits:
         )
 
 
-def decode(data: bytes, limits: Limits) -> Photo:
-    """The photo in `data`: whole, upright, as `Photo` describes.
+def decode(data: bytes, limits: Limits, page: int = 1) -> Photo:
+    """The photo in `data`: whole, upright, as `Photo` describes. `page`: of a TIFF.
 
     Raises `PermanentError`: `decode_error`, `unsupported_mode`, `too_many_pixels`,
-    `animated`, `out_of_memory`.
+    `animated`, `page_out_of_range`, `out_of_memory`.
     """
     with _faults(data):
+        pages = tiff_pages.directories(io.BytesIO(data), limits.max_frames + 1)
+        if page > 1:
+            data = _beginning_with(data, page, pages)
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check(image, data, limits)
-        page_notes = _page_notes(image, data, limits.max_frames)
+        page_notes = _page_notes(image, page, len(pages), limits.max_frames)
         planes = modes.planes(image, data)
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only
         # now.
@@ -215,12 +219,25 @@ def _check_png(data: bytes) -> None:
         raise ValueError("rows are missing")
 
 
-def _page_notes(image: Image.Image, data: bytes, most: int) -> tuple[str, ...]:
+def _beginning_with(data: bytes, page: int, pages: list[int]) -> bytes:
+    """The file with the wanted page as its first. Raises
+    `PermanentError(page_out_of_range)`.
+    """
+    if page > len(pages):
+        count = max(1, len(pages))
+        detail = f"page {page} was asked for, and the file has {count} that can be read; ask for one of them"
+        raise PermanentError(Code.PAGE_OUT_OF_RANGE, detail)
+    return tiff_pages.beginning_with(data, pages[page - 1])
+
+
+def _page_notes(
+    image: Image.Image, page: int, pages: int, most: int
+) -> tuple[str, ...]:
     """Notes about further pictures in the file; they are left out."""
     if image.format == "TIFF":
         _check_first_page(image)
-        count = _tiff_pages(data, most)
-        note = "the file has several pages; only the first was restored"
+        count = pages
+        note = f"the file has {pages} pages; only page {page} was restored"
     elif image.format in ("MPO", "HEIF"):
         count = getattr(image, "n_frames", 1)
         note = "the file has several pictures; only the main one was restored"
@@ -239,19 +256,6 @@ def _check_first_page(image: Image.Image) -> None:
         raise modes.unsupported(
             "a TIFF that begins with a reduced preview, as camera raw files do"
         )
-
-
-def _tiff_pages(data: bytes, most: int) -> int:
-    """Pages as far as they can be read, counted to one more than `most`."""
-    # On an image of its own: seeking leaves the page that is being decoded.
-    with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-        for page in range(1, most + 1):
-            try:
-                image.seek(page)
-            # The end, or a damaged further page, which is no reason to refuse the first.
-            except Exception:
-                return page
-    return most + 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -25,10 +25,12 @@ class Decoders:
         self._free = [make()]
         self._rooms = threading.Semaphore(count)
 
-    def decode(self, data: bytes | bytearray, pixels: int | None = None) -> Photo:
+    def decode(
+        self, data: bytes | bytearray, pixels: int | None = None, page: int = 1
+    ) -> Photo:
         """As `Decoder.decode`."""
         with self._taken() as decoder:
-            return decoder.decode(data, pixels)
+            return decoder.decode(data, pixels, page)
 
     def to_srgb(self, pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
         """As `Decoder.to_srgb`."""

@@ -52,10 +52,11 @@ class Message(BaseModel):
 
 class Request(Message):
     """A photo to decode. The file follows: `bytes` of it. `memory_bytes`: what decoding
-    may take beside the file and the idle decoder's own memory.
+    may take beside the file and the idle decoder's own memory. `page`: of a TIFF.
     """
 
     bytes: _Size
+    page: int = 1
     memory_bytes: _Size
     seconds: float
     limits: Limits

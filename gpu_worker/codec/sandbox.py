@@ -98,7 +98,9 @@ class Decoder:
         self._lock = threading.Lock()
         self._service: _Service | None = _Service(child)
 
-    def decode(self, data: bytes | bytearray, pixels: int | None = None) -> Photo:
+    def decode(
+        self, data: bytes | bytearray, pixels: int | None = None, page: int = 1
+    ) -> Photo:
         """As `codec.decode`; `pixels`: what the header claims, from which the limits of
         memory and time follow.
 
@@ -109,7 +111,7 @@ class Decoder:
         """
         claimed = pixels or self._settings.max_pixels
         with self._lock:
-            work = partial(self._decode_over, data, claimed)
+            work = partial(self._decode_over, data, claimed, page)
             try:
                 return self._once(work)
             except TransientError as error:
@@ -185,6 +187,7 @@ class Decoder:
         self,
         data: bytes | bytearray,
         pixels: int,
+        page: int,
         end: socket.socket,
     ) -> Photo:
         settings = self._settings
@@ -192,6 +195,7 @@ class Decoder:
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
         request = Request(
             bytes=len(data),
+            page=page,
             memory_bytes=min(memory_bytes, settings.decode_memory_bytes),
             seconds=seconds,
             limits=self._limits,

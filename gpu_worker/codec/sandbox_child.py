@@ -165,7 +165,7 @@ def _serve(link: Link) -> None:
         data = link.read(request.bytes)
         _limit(request)
         refuse_calls()
-        response, blobs = _decoded_or_fault(data, request.limits)
+        response, blobs = _decoded_or_fault(data, request.limits, request.page)
     link.send(response, *blobs)
 
 
@@ -191,9 +191,9 @@ def _set_limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _decoded_or_fault(data: bytes, limits: Limits) -> Reply:
+def _decoded_or_fault(data: bytes, limits: Limits, page: int = 1) -> Reply:
     try:
-        return _decoded(decode(data, limits))
+        return _decoded(decode(data, limits, page))
     except PermanentError as error:
         fault = error
     except MemoryError:

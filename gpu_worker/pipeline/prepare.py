@@ -76,7 +76,7 @@ class Prepare:
         expected_pixels = None
         if source.width and source.height:
             expected_pixels = source.width * source.height
-        return self._decoder.decode(data, expected_pixels)
+        return self._decoder.decode(data, expected_pixels, source.page or 1)
 
 
 def fetch(store: ObjectStore, source: Source) -> bytearray:

@@ -128,13 +128,20 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
                 "priority": order.priority,
                 "workflow": workflow.ref,
                 "formats": order.formats,
+                "source": receipt.source.of_page(order.page),
             }
         )
-        probed = probe(stream.chunks(), settings, workflow.scale, info.bytes)
+        probed = probe(
+            stream.chunks(), settings, workflow.scale, info.bytes, order.page
+        )
     except PermanentError as error:
         return _rejected(receipt, error.code, error.detail)
     task_id = identity.task_id(
-        receipt.user_hash, probed.sha256, workflow.ref.signature, receipt.formats
+        receipt.user_hash,
+        probed.sha256,
+        workflow.ref.signature,
+        receipt.formats,
+        order.page,
     )
     return receipt.model_copy(
         update={

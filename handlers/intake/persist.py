@@ -163,4 +163,5 @@ def _request_of(receipt: Receipt) -> tuple[object, ...]:
         receipt.user_hash,
         receipt.priority,
         receipt.formats,
+        receipt.source.page,
     )

@@ -29,14 +29,15 @@ def probe(
     settings: PhotoLimitSettings,
     scale: float,
     stored_bytes: int = 0,
+    page: int = 1,
 ) -> Probed:
     """Read the body to its end. `scale`: output side over input side, for the limit of
     the output. `stored_bytes`: the size by the store, which spares reading what
-    is too large.
+    is too large. `page`: which page of a TIFF is to be restored.
 
     Raises `PermanentError` with `empty_file`, `too_large`, `unsupported_format`,
-    `truncated`, `too_many_pixels` or `animated`. What is refused early is not read to
-    its end.
+    `truncated`, `too_many_pixels`, `animated` or `page_out_of_range`. What is refused
+    early is not read to its end.
     """
     stream = Forward(chunks, settings.max_upload_bytes)
     stream.check_size(stored_bytes)
@@ -52,11 +53,23 @@ def probe(
     found: list[Header] = []
 
     def check(header: Header) -> None:
-        _check_size(header, settings, scale)
         found.append(header)
+        if len(found) == page:
+            _check_size(header, settings, scale)
 
     _walk(parser, stream, check)
-    return Probed(stream.sha256, stream.bytes, found[0])
+    if page > len(found):
+        raise _no_such_page(page, found)
+    return Probed(stream.sha256, stream.bytes, found[page - 1])
+
+
+def _no_such_page(page: int, found: list[Header]) -> PermanentError:
+    detail = f"page {page} was asked for, and this {found[0].format} has {len(found)}"
+    if found[0].format == "TIFF":
+        detail += " in their order; ask for one of them, or save the pages again"
+    else:
+        detail += "; only a TIFF has more: leave `page` out"
+    return PermanentError(Code.PAGE_OUT_OF_RANGE, detail)
 
 
 def _walk(parser: headers.Parser, stream: Forward, check: headers.Found) -> None:

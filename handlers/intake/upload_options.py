@@ -19,7 +19,7 @@ from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
 from shared.uploads import formats, identity, ingests
-from shared.uploads.documents import IngestRef
+from shared.uploads.documents import MOST_PAGES, IngestRef
 from shared.uploads.formats import Format
 
 MAX_VALUE_CHARS = 2048
@@ -42,7 +42,16 @@ slow, or make no text.
 """
 
 READ = frozenset(
-    {"workflow", "params", "user", "priority", "callback", "filename", "formats"}
+    {
+        "workflow",
+        "params",
+        "user",
+        "priority",
+        "callback",
+        "filename",
+        "formats",
+        "page",
+    }
 )
 """Metadata that a ticket's signature covers, whoever sends the upload."""
 
@@ -52,6 +61,7 @@ class Order:
     priority: Priority
     workflow: workflows.ResolvedWorkflow
     formats: list[Format]
+    page: int
 
 
 def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -> str:
@@ -97,7 +107,8 @@ def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Or
     )
     resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
     wanted = formats.parse(_value(metadata, "formats") or settings.formats)
-    return Order(cast(Priority, priority), resolved, wanted)
+    page = _page(_value(metadata, "page"))
+    return Order(cast(Priority, priority), resolved, wanted, page)
 
 
 def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | None:
@@ -132,6 +143,15 @@ def ingest(key: str, metadata: Mapping[str, str]) -> IngestRef | None:
     if _OWNED.match(key):
         return None
     return ingests.ref_of(_value(metadata, "ingest"))
+
+
+def _page(text: str) -> int:
+    if not text:
+        return 1
+    if not re.fullmatch(r"[1-9]\d{0,3}", text, re.ASCII):
+        detail = f"page={text[:80]!r} is no number from 1 to {MOST_PAGES}"
+        raise PermanentError(Code.BAD_METADATA, detail)
+    return int(text)
 
 
 def _params(text: str) -> dict[str, Any]:

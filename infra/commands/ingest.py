@@ -164,6 +164,7 @@ class _Run:
             wishes.priority,
             settings.bucket_uploads,
             settings.max_upload_bytes,
+            settings.max_frames,
         )
         watch = Watch(store, settings)
         return cls(

@@ -36,6 +36,7 @@ from infra.terminal import shown
 from shared.errors import PermanentError, SettingsError
 from shared.runtime.connection import Connection
 from shared.runtime.installation import how_to_add
+from shared.uploads.documents import MOST_PAGES
 from shared.uploads.formats import parse
 
 app = typer.Typer(add_completion=False)
@@ -87,6 +88,9 @@ def submit(
             help="Copies beside each result: jpeg, webp, avif, tiff, same, labelled."
         ),
     ] = None,
+    page: Annotated[
+        int, typer.Option(help="Which page of each TIFF.", min=1, max=MOST_PAGES)
+    ] = 1,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every photo has ended.")
     ] = False,
@@ -108,7 +112,7 @@ def submit(
     """Upload photos; exit status 1 if any of those waited for was not restored."""
     files = _files(paths)
     wanted = _formats(formats)
-    wishes = Wishes(workflow, params_of(params), priority_of(priority), wanted)
+    wishes = Wishes(workflow, params_of(params), priority_of(priority), wanted, page)
     send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)

@@ -24,6 +24,7 @@ class Wishes:
     params: dict[str, Any]
     priority: Priority
     formats: Sequence[str] | None = None
+    page: int = 1
 
 
 @dataclass
@@ -108,6 +109,7 @@ def sender(client: DarkroomClient, wishes: Wishes) -> Callable[[Path], Ticketed]
             params=wishes.params,
             priority=wishes.priority,
             formats=wishes.formats,
+            page=wishes.page,
         )
         return Ticketed(client, path, UploadState(ticket, "waiting"))
 

@@ -151,6 +151,8 @@ def _metadata(workflow: ResolvedWorkflow, wishes: Wishes) -> dict[str, str]:
     }
     if wishes.formats is not None:
         metadata["formats"] = ",".join(wishes.formats) or formats.NO_FORMATS
+    if wishes.page > 1:
+        metadata["page"] = str(wishes.page)
     return metadata
 
 

@@ -13,6 +13,7 @@ from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record
+from shared.uploads.ingests import path_of_file
 
 Layout = Literal["tree", "album", "bag", "archivematica"]
 LAYOUTS: tuple[Layout, ...] = ("tree", "album", "bag", "archivematica")
@@ -54,8 +55,8 @@ class Export:
         taken away meanwhile.
         """
         result = None
-        path = state.item.path
-        if state.record and path is not None:
+        if state.record and state.item.path is not None:
+            path = path_of_file(state.item.path)
             original = self._add_original(state.record, path)
             result = self._add_result(state.record, path)
             if self._is_archival and state.record.task_id not in self._described:
@@ -101,17 +102,21 @@ class Export:
             safe_path(_below_objects(path)) if self._is_archival else safe_path(path)
         )
         where = f"{self._base}{OBJECTS}{place}" if self._is_archival else place
-        if self._with_originals:
+        # The pages of one file are so many photos, and one original.
+        if self._with_originals and where not in self._sink.written:
             source = record.source
             self._copy(source.stored, where)
         return where
 
     def _add_result(self, record: Record, path: str) -> str:
+        page = record.source.page
+        mark = f" page {page}" if page else ""
         if self._is_archival:
             place = f"{self._base}{ACCESS}{_below_objects(path)}"
-            name = self._names.name_for(place, ".png")
+            name = self._names.name_for(place, ".png", mark)
         else:
-            mark = " (restored)" if self._layout == "album" else ""
+            if self._layout == "album":
+                mark += " (restored)"
             name = self._names.name_for(path, ".png", mark)
         self._copy(self._store.head(self._results, record.result_key), name)
         return name

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 
 from infra.ingest.progress import ItemState
+from shared.uploads.ingests import path_of_file
 
 COLUMNS = (
     "filename",
@@ -70,7 +71,7 @@ def failed_row(state: ItemState) -> dict[str, object]:
     """A photo that failed, as the manifest of another `darkroom ingest` would have it."""
     return {
         **state.item.words,
-        "filename": state.item.path,
+        "filename": path_of_file(state.item.path or ""),
         "error_code": state.code,
         "error_detail": state.detail,
     }

@@ -27,9 +27,15 @@ from shared import workflows
 from shared.broker.topology import Priority
 from shared.errors import Code, NotFound, PermanentError
 from shared.s3.store import ObjectStore
-from shared.uploads import keys
+from shared.uploads import keys, tiff_pages
 from shared.uploads.identity import canonical_json
-from shared.uploads.ingests import PAGE_ITEMS, IngestItem, IngestStore
+from shared.uploads.ingests import (
+    PAGE_ITEMS,
+    IngestItem,
+    IngestStore,
+    path_of_file,
+    path_of_page,
+)
 from shared.uploads.ref import upload_id_of
 from shared.workflows import ResolvedWorkflow
 
@@ -47,6 +53,7 @@ class Order:
     priority: Priority
     bucket: str
     max_bytes: int
+    max_pages: int
 
 
 class Rate:
@@ -150,14 +157,29 @@ class Sending:
         except ItemFault as fault:
             self._note_fault(path, fault, row, member.size)
             return None
-        item = IngestItem(
-            item=self._journal.item_of(path),
-            path=path,
-            bytes=photo.size,
-            sha256=photo.sha256.hex(),
-            words=row.words if row else {},
-        )
-        return pool.submit(self._send, photo, wish, item, member.mark)
+        items = [
+            IngestItem(
+                item=self._journal.item_of(place),
+                path=place,
+                bytes=photo.size,
+                sha256=photo.sha256.hex(),
+                words=row.words if row else {},
+            )
+            for place in self._places(path, photo)
+        ]
+        return pool.submit(self._send, photo, wish, items, member.mark)
+
+    def _places(self, path: str, photo: Photo) -> list[str]:
+        """The paths of the pages of a photo, which is a page itself where it has no
+        others, or more than are taken.
+        """
+        most = self._order.max_pages
+        count = 1
+        if path.lower().endswith(tiff_pages.SUFFIXES):
+            count = len(tiff_pages.directories(photo.body, most + 1))
+        if count > most:
+            count = 1
+        return [path_of_page(path, page) for page in range(1, max(count, 1) + 1)]
 
     def _wish(self, row: Row | None) -> dict[str, str]:
         """What is asked for of a photo, as its metadata.
@@ -185,14 +207,26 @@ class Sending:
             raise ItemFault(Code.BAD_MANIFEST_ROW, detail) from error
 
     def _send(
+        self,
+        photo: Photo,
+        wish: dict[str, str],
+        items: list[IngestItem],
+        mark: str,
+    ) -> None:
+        with photo.body:
+            # The first page goes last: with it the file counts as sent.
+            for page in range(len(items), 0, -1):
+                asked = wish if page == 1 else {**wish, "page": str(page)}
+                self._send_page(photo, asked, items[page - 1], mark)
+
+    def _send_page(
         self, photo: Photo, wish: dict[str, str], item: IngestItem, mark: str
     ) -> None:
         key = _key(photo, wish, item.path or "")
         item = item.model_copy(update={"key": key})
-        with photo.body:
-            was_begun = self._is_continued or self._journal.was_begun(key)
-            self._write(item, mark)
-            upload_id = self._put(photo, wish, item, was_begun)
+        was_begun = self._is_continued or self._journal.was_begun(key)
+        self._write(item, mark)
+        upload_id = self._put(photo, wish, item, was_begun)
         self._write(item.model_copy(update={"upload_id": upload_id}), mark)
         self._throttle.add(upload_id)
 
@@ -206,7 +240,7 @@ class Sending:
             with suppress(NotFound):
                 return upload_id_of(self._store.head(self._order.bucket, key))
         metadata = wish | {"ingest": f"{self._order.job}/{item.item}"}
-        filename = quote(PurePosixPath(item.path or "").name)
+        filename = quote(PurePosixPath(path_of_file(item.path or "")).name)
         if len(filename) <= MOST_FILENAME_CHARS:
             metadata["filename"] = filename
         kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
@@ -251,7 +285,7 @@ def _key(photo: Photo, wish: dict[str, str], path: str) -> str:
     """
     request = canonical_json({**wish, "path": path})
     content = hashlib.sha256(photo.sha256 + request).hexdigest()[:16]
-    name = keys.plain(PurePosixPath(path).name) or "photo"
+    name = keys.plain(PurePosixPath(path_of_file(path)).name) or "photo"
     return f"incoming/{wish['workflow']}/{content}/{name}"
 
 

@@ -21,6 +21,9 @@ from shared.uploads.formats import CopyFormat, Format
 from shared.uploads.messages import RestoreTask
 from shared.uploads.ref import UploadRef
 
+MOST_PAGES = 9999
+"""The largest number of a page that may be asked for."""
+
 
 class Part(BaseModel):
     """Frozen JSON inside a document; unknown fields are kept out."""
@@ -75,7 +78,8 @@ class Source(Part):
     """The uploaded object as the handler saw it. `width`, `height` [px] are the
     header's, before orientation.
 
-    `filename`: its true name, where the key could not hold it.
+    `filename`: its true name, where the key could not hold it. `page`: which page of a
+    TIFF is meant; None: the first.
     """
 
     bucket: str
@@ -90,6 +94,11 @@ class Source(Part):
     width: int | None = None
     height: int | None = None
     mode: str | None = None
+    page: int | None = Field(default=None, ge=2, le=MOST_PAGES)
+
+    def of_page(self, page: int) -> Self:
+        """The same object, with this page meant."""
+        return self.model_copy(update={"page": page if page > 1 else None})
 
     @property
     def stored(self) -> ObjectInfo:

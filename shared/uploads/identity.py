@@ -46,13 +46,22 @@ def user_hash(user: str, pepper: bytes) -> str:
 
 
 def task_id(
-    user_hash: str, sha256: str, signature: str, formats: Sequence[str] = ()
+    user_hash: str,
+    sha256: str,
+    signature: str,
+    formats: Sequence[str] = (),
+    page: int | None = None,
 ) -> str:
-    """Same user, same bytes, same resolved workflow, same copies beside the result: same
-    task. `formats` are in their fixed order.
+    """Same user, same bytes, same resolved workflow, same copies beside the result, same
+    page: same task. `formats` are in their fixed order.
     """
-    wishes = (f"formats={','.join(formats)}",) if formats else ()
-    return _derive("task", user_hash, sha256, signature, *wishes)
+    wishes = [f"formats={','.join(formats)}"] if formats else []
+    return _derive("task", user_hash, sha256, signature, *wishes, *_of_page(page))
+
+
+def _of_page(page: int | None) -> list[str]:
+    """What names a page; the first one needs no name."""
+    return [f"page={page}"] if page and page > 1 else []
 
 
 def ingest_job(name: str) -> str:
@@ -68,12 +77,15 @@ def upload_id(bucket: str, key: str, version: str) -> str:
 
 
 def preview_id(
-    user_hash: str, sha256: str, signature: str, spec: dict[str, Any]
+    user_hash: str,
+    sha256: str,
+    signature: str,
+    spec: dict[str, Any],
+    page: int | None = None,
 ) -> str:
     """Task id of a preview: never that of the photo, which it is no result of."""
-    return _derive(
-        "preview", user_hash, sha256, signature, canonical_json(spec).decode()
-    )
+    shown = canonical_json(spec).decode()
+    return _derive("preview", user_hash, sha256, signature, shown, *_of_page(page))
 
 
 def ticket(user_hash: str, key: str) -> str:

@@ -22,6 +22,8 @@ from shared.uploads.documents import Document, IngestRef, Part, WorkflowRef
 JSON = "application/json"
 JSON_LINES = "application/jsonl"
 PAGE_ITEMS = 1000
+_PAGE_MARK = "#page="
+"""No file of a source has it in its name: what has is no photo, by its suffix."""
 
 
 class IngestJob(Document):
@@ -56,7 +58,8 @@ class IngestEnd(Document):
 class IngestItem(Part):
     """One photo of a job.
 
-    `path`: its place in the source; None once it was erased. `words`: its row in the
+    `path`: its place in the source, for a further page of a TIFF with `#page=2` behind
+    it; None once it was erased. `words`: its row in the
     manifest. Without `upload_id` it was not sent, because of `error_code`.
     """
 
@@ -156,6 +159,17 @@ class IngestStore:
 
     def _put(self, key: str, data: bytes, content_type: str) -> None:
         self._objects.put(self._bucket, key, data, content_type)
+
+
+def path_of_page(path: str, page: int) -> str:
+    """The path of the item that is this page of a file."""
+    return path if page == 1 else f"{path}{_PAGE_MARK}{page}"
+
+
+def path_of_file(path: str) -> str:
+    """The path of the file of which an item is a page, or the whole."""
+    file, mark, page = path.rpartition(_PAGE_MARK)
+    return file if mark and page.isdecimal() else path
 
 
 def ref_of(text: str) -> IngestRef | None:

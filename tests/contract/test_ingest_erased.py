@@ -46,6 +46,7 @@ def test_an_ingested_photo_is_erased_with_its_words(
         "bulk",
         world.settings.bucket_uploads,
         world.settings.max_upload_bytes,
+        world.settings.max_frames,
     )
     source = sources.opened(album)
     with Journal(tmp_path / "journal") as journal:

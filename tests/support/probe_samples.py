@@ -26,13 +26,15 @@ def pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
-def probed(data: bytes, scale: float = 1.0, size: int = 1 << 20) -> Probed:
-    return probe(pieces(data, size), SETTINGS, scale)
+def probed(
+    data: bytes, scale: float = 1.0, size: int = 1 << 20, page: int = 1
+) -> Probed:
+    return probe(pieces(data, size), SETTINGS, scale, page=page)
 
 
-def refused(data: bytes, scale: float = 1.0) -> tuple[Code, str]:
+def refused(data: bytes, scale: float = 1.0, page: int = 1) -> tuple[Code, str]:
     with pytest.raises(PermanentError) as caught:
-        probed(data, scale)
+        probed(data, scale, page=page)
     return caught.value.code, caught.value.detail
 
 

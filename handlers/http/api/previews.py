@@ -173,6 +173,7 @@ def _receipt(
         photo.source.sha256 or "",
         workflow.ref.signature,
         spec.model_dump(exclude_none=True),
+        photo.source.page,
     )
     changes = {
         "upload_id": keys.preview_upload(_photo_id(photo), task_id),

@@ -57,6 +57,7 @@ def metadata_of(
         "filename": quote(request.filename, safe=""),
         "callback": _callback(request, principal, settings),
         "formats": _formats(request, settings),
+        "page": str(request.page),
     }
     _check_metadata(metadata)
     return metadata

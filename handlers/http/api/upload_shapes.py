@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
 from shared.broker.topology import Priority
+from shared.uploads.documents import MOST_PAGES
 from shared.uploads.formats import Format
 from shared.uploads.messages import Status
 
@@ -70,6 +71,9 @@ class UploadRequest(BaseModel):
         max_length=6,
         description="Copies beside the result; without it those of DARKROOM_FORMATS.",
     )
+    page: int = Field(
+        1, ge=1, le=MOST_PAGES, description="Which page of a TIFF is restored."
+    )
     bytes: int | None = Field(
         None,
         ge=1,
@@ -81,6 +85,8 @@ class UploadRequest(BaseModel):
         `Idempotency-Key` outlives an upgrade.
         """
         newer = {"formats"} if self.formats is None else set()
+        if self.page == 1:
+            newer.add("page")
         return self.model_dump(exclude=newer)
 
 

@@ -40,7 +40,7 @@ class Header:
 
 Found = Callable[[Header], None]
 """Called as soon as the size is known, so that a file can be refused (it raises) before
-the rest is read.
+the rest is read; for each page of a file that may have several.
 """
 
 

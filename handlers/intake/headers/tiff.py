@@ -1,18 +1,32 @@
-"""TIFF and BigTIFF, both byte orders: the first directory of tags, wherever in the file
-it is.
+"""TIFF and BigTIFF, both byte orders: the directory of tags of each page, wherever in the
+file they are, as long as they come in the order of the pages.
 """
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
-from handlers.intake.headers.stream import Broken, Forward, Found, Header, Order
+from handlers.intake.headers.stream import (
+    Broken,
+    EndOfData,
+    Forward,
+    Found,
+    Header,
+    Order,
+)
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 262, 277
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
 """Bytes of the types that hold unsigned integers."""
 _MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
 _MAX_TAGS = 4096
+_MAX_DIRECTORIES = 1000
+_REDUCED, _NO_PAGE = 0b1, 0b101
+"""Bits of a directory that is a smaller copy of a page, and of one that is no page: it or
+a mask.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,27 +35,53 @@ class _Layout:
     count_bytes: int
     offset_bytes: int
 
+    @property
+    def entry(self) -> str:
+        """How one tag lies, as `struct` has it."""
+        order = "<" if self.order == "little" else ">"
+        return f"{order}HH{'I' if self.offset_bytes == 4 else 'Q'}{self.offset_bytes}s"
+
 
 def tiff(stream: Forward, found: Found) -> int:
-    """Read the first page; further pages count as the same picture.
+    """Tell the size of each page; all count as one picture.
 
-    Camera raw files are recognised by their preview.
+    A further page that is damaged ends the file. Camera raw files are recognised by
+    their preview.
     """
     order: Order = "little" if stream.read(2) == b"II" else "big"
     layout = _Layout(order, 2, 4)
     if stream.number(2, order) == 43:
         layout = _Layout(order, 8, 8)
         stream.skip(4)
-    offset = stream.number(layout.offset_bytes, order)
-    stream.seek(offset)
-    tags = _tags(stream, layout)
-    if _WIDTH not in tags or _HEIGHT not in tags:
-        raise Broken("its size is missing")
-    if tags.get(_SUBFILE, 0) & 1:
+    tags, following = _directory(stream, layout)
+    if tags.get(_SUBFILE, 0) & _REDUCED:
         raise Broken("its first picture is only a preview, as in camera raw files")
-    found(Header("TIFF", tags[_WIDTH], tags[_HEIGHT], _mode(tags)))
+    found(_header(tags))
+    with suppress(Broken, EndOfData):
+        for _ in range(_MAX_DIRECTORIES):
+            if not following:
+                break
+            tags, following = _directory(stream, layout)
+            if not tags.get(_SUBFILE, 0) & _NO_PAGE:
+                found(_header(tags))
     stream.drain()
     return 1
+
+
+def _directory(stream: Forward, layout: _Layout) -> tuple[dict[int, int], bool]:
+    """The tags of the directory to which the number at hand points, and whether another
+    one follows.
+    """
+    stream.seek(stream.number(layout.offset_bytes, layout.order))
+    tags = _tags(stream, layout)
+    following = stream.peek(layout.offset_bytes)
+    return tags, any(following)
+
+
+def _header(tags: dict[int, int]) -> Header:
+    if _WIDTH not in tags or _HEIGHT not in tags:
+        raise Broken("its size is missing")
+    return Header("TIFF", tags[_WIDTH], tags[_HEIGHT], _mode(tags))
 
 
 def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
@@ -50,10 +90,8 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
         raise Broken(f"its directory has {count} tags")
     tags: dict[int, int] = {}
     seen: set[int] = set()
-    for _ in range(count):
-        tag, kind = stream.number(2, layout.order), stream.number(2, layout.order)
-        values = stream.number(layout.offset_bytes, layout.order)
-        field = stream.read(layout.offset_bytes)
+    entry = struct.Struct(layout.entry)
+    for tag, kind, values, field in entry.iter_unpack(stream.read(count * entry.size)):
         size = _SIZES.get(kind, 0)
         # decoders do not agree which to believe
         if tag in seen and tag in (_WIDTH, _HEIGHT):

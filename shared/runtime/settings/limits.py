@@ -45,7 +45,7 @@ class PhotoLimitSettings(SettingsGroup):
     )
     max_frames: Count = Field(
         100,
-        description="Most pictures or pages in one file; only the first is restored.",
+        description="Most pictures or pages in one file, of which one is restored.",
     )
     max_output_pixels: Pixels = Field(
         2_000_000_000, description="Most pixels out, width x height x scale²."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from gpu_worker.codec import Limits, decode
@@ -79,8 +81,35 @@ def test_first_page_with_a_note() -> None:
         saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), LIMITS
     )
     assert (photo.pixels == np.asarray(pages[0])).all()
-    assert any("several pages" in note for note in photo.notes)
+    assert any("has 2 pages; only page 1 was" in note for note in photo.notes)
     assert decode(saved(pages[0], "TIFF"), LIMITS).notes == ()
+
+
+def test_any_page_as_it_is_alone() -> None:
+    """Each with its own depth, resolution and place for its pixels; one that is not
+    there is refused with the number of those that are.
+    """
+    pages = [noise((8, 9, 3)), noise((5, 4), np.uint16), noise((6, 7, 3), np.uint16)]
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as out:
+        for number, page in enumerate(pages, 1):
+            dpi = (100 * number, 100 * number)
+            out.write(page, contiguous=False, resolution=dpi, resolutionunit="INCH")
+    data = file.getvalue()
+    for number, page in enumerate(pages, 1):
+        photo = decode(data, LIMITS, number)
+        assert (photo.pixels.squeeze() == page).all()
+        assert photo.meta.dpi == (100 * number, 100 * number)
+        assert f"only page {number} was" in " ".join(photo.notes)
+    with pytest.raises(PermanentError, match=r"page 4 .* has 3 ") as caught:
+        decode(data, LIMITS, 4)
+    assert caught.value.code == Code.PAGE_OUT_OF_RANGE
+
+
+def test_only_a_tiff_has_a_second_page() -> None:
+    with pytest.raises(PermanentError) as caught:
+        decode(saved(RGB, "PNG"), LIMITS, 2)
+    assert caught.value.code == Code.PAGE_OUT_OF_RANGE
 
 
 def test_a_camera_raw_is_not_mistaken_for_its_preview() -> None:

@@ -10,6 +10,7 @@ import struct
 import zipfile
 
 import pytest
+from PIL import Image
 
 from handlers.intake.headers import Header
 from shared.errors import Code
@@ -48,6 +49,27 @@ def test_big_endian_and_boxes_at_the_end(kind: str) -> None:
         data = avif[:ftyp_bytes] + avif[end:] + avif[ftyp_bytes:end]
     header = probed(data).header
     assert (header.width, header.height) == (37, 23)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_the_page_that_is_meant(big: bool) -> None:
+    """Its own size is looked at; a copy for a preview is no page, and a further page
+    that is damaged is none either.
+    """
+    sizes = [(37, 23), (9, 9), (2000, 800), (11, 12)]
+    images = [Image.new("L", size) for size in sizes]
+    images[1].encoderinfo = {"tiffinfo": {254: 1}}
+    out = io.BytesIO()
+    images[0].save(out, "TIFF", save_all=True, append_images=images[1:], big_tiff=big)
+    data = out.getvalue()
+    found = probed(data, page=3).header
+    assert (found.width, found.height) == (11, 12)
+    assert refused(data, page=2)[0] == Code.TOO_MANY_PIXELS
+    assert probed(data).header.width == 37
+    code, detail = refused(data, page=4)
+    assert (code, "has 3 in their order" in detail) == (Code.PAGE_OUT_OF_RANGE, True)
+    assert refused(data[:-200], page=3)[0] == Code.PAGE_OUT_OF_RANGE
+    assert refused(saved("RGB", "JPEG"), page=2)[0] == Code.PAGE_OUT_OF_RANGE
 
 
 def test_upside_down_bmp() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from infra.ingest import inventory, sources
 from infra.ingest.journal import Journal
@@ -46,7 +48,7 @@ def send(
     store: Any, place: Path, journal_file: Path, *, is_continued: bool = False
 ) -> list[str]:
     """One run of the job; the uploads that it sent or found sent."""
-    order = Order(JOB, workflows.resolve("fast", {}), "bulk", "uploads", 1000)
+    order = Order(JOB, workflows.resolve("fast", {}), "bulk", "uploads", 1000, 4)
     limit = NoLimit()
     source = sources.opened(place)
     with Journal(journal_file) as journal:
@@ -130,6 +132,50 @@ def test_a_run_that_was_killed_goes_on(
     assert len(before) < 9 + 1
     assert len(after) == len(set(after)) == 9
     assert {item.upload_id is None for item in items(store).values()} == {False}
+
+
+def tiff_of(pages: int) -> bytes:
+    images = [Image.new("L", (2, 2), number) for number in range(pages)]
+    out = io.BytesIO()
+    images[0].save(out, "TIFF", save_all=True, append_images=images[1:])
+    return out.getvalue()
+
+
+def test_every_page_is_an_upload(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a run that ended between two of them; a file with more pages than are
+    taken goes as one, and is refused once.
+    """
+    files = {"a.tif": tiff_of(3), "b.tiff": tiff_of(5), "c.jpg": b"one"}
+    place = folder_of(tmp_path / "album", files)
+    put = store.put
+
+    def put_and_die(bucket: str, *rest: Any) -> Any:
+        if rest[2:] and rest[-1].get("page") == "2":
+            raise PowerCut
+        return put(bucket, *rest)
+
+    monkeypatch.setattr(store, "put", put_and_die)
+    with pytest.raises(PowerCut):
+        send(store, place, tmp_path / "journal")
+    monkeypatch.setattr(store, "put", put)
+    send(store, place, tmp_path / "journal")
+    sent = items(store)
+    assert list(sent) == ["a.tif", "a.tif#page=2", "a.tif#page=3", "b.tiff", "c.jpg"]
+    asked = {}
+    for path, item in sent.items():
+        assert item.key is not None
+        metadata = store.head("uploads", item.key).metadata
+        asked[path] = (metadata.get("page"), metadata["filename"])
+    assert asked == {
+        "a.tif": (None, "a.tif"),
+        "a.tif#page=2": ("2", "a.tif"),
+        "a.tif#page=3": ("3", "a.tif"),
+        "b.tiff": (None, "b.tiff"),
+        "c.jpg": (None, "c.jpg"),
+    }
+    assert len(puts(store)) == len(sent)
 
 
 def test_a_photo_that_changed_is_sent_again(store: Any, tmp_path: Path) -> None:
