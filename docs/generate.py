@@ -92,7 +92,7 @@ def _setting(row: dict[str, str]) -> tuple[str, str, str, str]:
 
 def metrics() -> Iterator[str]:
     """Every metric of Darkroom's own."""
-    from shared.runtime.telemetry import METRICS
+    from shared.runtime.metrics import METRICS
 
     ending = re.compile(r" \((counter|gauge|histogram)[^)]*\)\.?$")
     rows = []

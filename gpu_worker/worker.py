@@ -24,6 +24,7 @@ from shared.broker.publisher import Publisher
 from shared.runtime import operations
 from shared.runtime.devices import Device
 from shared.runtime.heartbeat import Heartbeat
+from shared.runtime.metrics import REGISTRY, DiskSpace
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
@@ -89,9 +90,7 @@ class Worker:
         threads.start("watch", lambda: self._watchdog.run(closing))
         threads.start("idle", lambda: self._idle.run(closing))
         threads.start("announce", lambda: self._announcer.run(closing))
-        operations.start(
-            self._settings, self.heartbeat, metrics.REGISTRY, self._services
-        )
+        operations.start(self._settings, self.heartbeat, REGISTRY, self._services)
         logger().info(
             "process.started", engine=self._engine.name, device=self._engine.device
         )
@@ -113,8 +112,9 @@ class Worker:
             "uuid": own.uuid if own else "",
         }
         metrics.ABOUT.info(about)
+        REGISTRY.register(DiskSpace({"scratch": self._settings.scratch_dir}))
         if own is not None:
-            metrics.REGISTRY.register(DeviceLoad(own))
+            REGISTRY.register(DeviceLoad(own))
 
     def stop(self) -> None:
         """Request the end of `run`."""

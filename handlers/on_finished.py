@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from handlers import metrics
 from handlers.context import Context
 from handlers.webhooks.call_log import CallLog, CallResult, Outcome, PendingCall
 from handlers.webhooks.payload import Call, call_of
@@ -143,6 +144,7 @@ class _Attempt:
             at=self.ctx.clock.now(),
         )
         self.call_log.finish(result)
+        metrics.CALLBACKS.labels(outcome=outcome).inc()
         logger().info(
             EVENTS[outcome],
             upload_id=result.upload_id,
@@ -151,6 +153,7 @@ class _Attempt:
         )
 
     def _postpone(self, wait_s: float, response: _Response) -> PendingCall:
+        metrics.CALLBACKS.labels(outcome="failed").inc()
         logger().warning(
             "callback.failed",
             upload_id=self.pending.upload_id,

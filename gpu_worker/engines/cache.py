@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from gpu_worker.engines.base import CPU
 from gpu_worker.pixels import memory
+from shared.runtime import metrics
 from shared.runtime.telemetry import logger
 
 T = TypeVar("T")
@@ -70,8 +71,14 @@ class ModelCache(Generic[T]):
         began_s = time.perf_counter()
         network = load()
         self._loaded[name] = network
-        seconds = round(time.perf_counter() - began_s, 3)
-        logger().info("model.loaded", model=name, device=self._device, seconds=seconds)
+        seconds = time.perf_counter() - began_s
+        metrics.MODEL_LOAD_SECONDS.labels(model=name).observe(seconds)
+        logger().info(
+            "model.loaded",
+            model=name,
+            device=self._device,
+            seconds=round(seconds, 3),
+        )
         if len(self._loaded) > self._capacity:
             self._drop(next(iter(self._loaded)), "room")
             self._release()

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from shared.runtime import devices
 from shared.runtime.devices import Device
-from shared.runtime.telemetry import METRICS
+from shared.runtime.metrics import gauge_family
 
 USED = "darkroom_device_memory_used_bytes"
 TOTAL = "darkroom_device_memory_total_bytes"
@@ -34,6 +34,4 @@ class DeviceLoad(Collector):
             yield self._gauge(UTILIZATION, load.utilization)
 
     def _gauge(self, name: str, value: float) -> GaugeMetricFamily:
-        gauge = GaugeMetricFamily(name, METRICS[name], labels=["device"])
-        gauge.add_metric([self._device.uuid], value)
-        return gauge
+        return gauge_family(name, "device", {self._device.uuid: value})

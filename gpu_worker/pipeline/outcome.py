@@ -58,7 +58,9 @@ class Outcomes:
         event = events.of_record(record, self._settings.bucket_results)
         self._publish(event, job.receipt)
         self._settle(job)
-        metrics.PHOTOS.labels(outcome="success").inc()
+        _count("success", job.receipt)
+        for step in record.steps:
+            metrics.STEP_SECONDS.labels(step=step.step).observe(step.seconds)
         if record.peak_device_memory_bytes is not None:
             metrics.DEVICE_PEAK.observe(record.peak_device_memory_bytes)
         seconds_by_step = {step.step: round(step.seconds, 3) for step in record.steps}
@@ -176,7 +178,7 @@ class Outcomes:
         self._claims.fail(job.claim, error, wait_s, counts)
         # The claim says when the next attempt is due; the sweep publishes it then.
         job.delivery.ack()
-        metrics.PHOTOS.labels(outcome="retried").inc()
+        _count("retried", job.receipt, _code(error))
         logger().warning(
             "task.retried",
             task_id=job.task_id,
@@ -209,7 +211,7 @@ class Outcomes:
         self._publish(events.of_reason(end), receipt)
         delivery.dead(end.error_code, end.error_detail)
         self._clear_claims(task_id, last.attempts)
-        metrics.PHOTOS.labels(outcome="failed").inc()
+        _count("failed", receipt, end.error_code)
         logger().error(
             "task.failed",
             task_id=task_id,
@@ -279,13 +281,22 @@ def _on_device(job: Job) -> dict[str, Any]:
 
 
 def _log_duplicate(job: Job) -> None:
-    metrics.PHOTOS.labels(outcome="duplicate").inc()
+    _count("duplicate", job.receipt)
     logger().info("task.duplicate", task_id=job.task_id, upload_id=job.upload_id)
 
 
 def _log_dropped(receipt: Receipt) -> None:
-    metrics.PHOTOS.labels(outcome="withdrawn").inc()
+    _count("withdrawn", receipt)
     logger().info("task.dropped", task_id=receipt.task_id, upload_id=receipt.upload_id)
+
+
+def _count(outcome: str, receipt: Receipt, error: str = "") -> None:
+    workflow = receipt.workflow.name if receipt.workflow else ""
+    metrics.PHOTOS.labels(outcome=outcome, workflow=workflow, error=error).inc()
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, DarkroomError) else Code.INTERNAL
 
 
 def _sentence(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 
 from handlers.context import Context
-from handlers.http import events_route, health, problems
+from handlers.http import events_route, health, observed, problems
 from handlers.http.api import routes
 from handlers.http.auth import guard
 from handlers.http.events_route import NotificationReceiver
@@ -36,7 +36,9 @@ def build(
         redirect_slashes=False,
     )
     problems.install(app)
+    observed.note_routes(app)
     record_failure = guard.install(app, ctx)
+    observed.install(app)
     app.state.notifications = NotificationReceiver(ctx, record_failure)
     app.state.health = Health(checks_of(ctx) if checks is None else checks, consumer)
     routes.install(app, ctx)

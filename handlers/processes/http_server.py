@@ -15,7 +15,6 @@ from dataclasses import replace
 import uvicorn
 from fastapi import FastAPI
 
-from handlers import metrics
 from handlers.context import Context
 from handlers.http.app import build
 from handlers.http.circuit import CircuitBreakingPublisher
@@ -26,6 +25,7 @@ from shared import upload_forms
 from shared.errors import DarkroomError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
+from shared.runtime.metrics import REGISTRY
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
 from shared.uploads import keys
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         operations.start(
-            self._settings, self._heartbeat, metrics.REGISTRY, self._service_states
+            self._settings, self._heartbeat, REGISTRY, self._service_states
         )
         logger().info("process.started")
 

@@ -13,22 +13,24 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
-from handlers import metrics
 from handlers.audit_log.database import AuditLog
 from handlers.on_record import EventWriter, Recorded, on_record
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
+from shared.broker.publisher import age_s
 from shared.errors import DatabaseUnavailable
 from shared.runtime import operations
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
+from shared.runtime.metrics import REGISTRY, counter, gauge, histogram
 from shared.runtime.retry import RetryPolicy, retrying
 from shared.runtime.settings import AuditLogSettings, Settings
 from shared.runtime.signals import on_termination
-from shared.runtime.telemetry import METRICS, logger
+from shared.runtime.telemetry import logger
 
 DATABASE_RETRY = RetryPolicy(base_s=0.5, cap_s=5.0)
 IDLE_S = 0.2
@@ -37,16 +39,27 @@ IDLE_S = 0.2
 class RecorderFigures:
     """Metrics of the recorder process."""
 
-    def __init__(self, registry: CollectorRegistry = metrics.REGISTRY) -> None:
-        self._events = metrics.counter(
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._events = counter(
             "darkroom_log_events_total", "outcome", registry=registry
         )
-        self._seconds = Histogram(
+        self._seconds = histogram(
             "darkroom_log_batch_seconds",
-            METRICS["darkroom_log_batch_seconds"],
+            (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
             registry=registry,
-            buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
         )
+        self._batch: Sequence[Delivery] = ()
+        lag = gauge("darkroom_log_lag_seconds", registry=registry)
+        lag.set_function(self._lag_s)
+
+    def hold(self, batch: Sequence[Delivery]) -> None:
+        """Take note of the batch that is being written."""
+        self._batch = batch
+
+    def _lag_s(self) -> float:
+        now = datetime.now(UTC)
+        ages_s = (age_s(delivery.headers, now) for delivery in self._batch)
+        return max((age for age in ages_s if age is not None), default=0.0)
 
     def add(self, recorded: Recorded, seconds: float) -> None:
         """Count one settled batch, which took `seconds` from its first delivery on."""
@@ -55,6 +68,7 @@ class RecorderFigures:
         for outcome, number in outcomes.items():
             self._events.labels(outcome=outcome).inc(number)
         self._seconds.observe(seconds)
+        self._batch = ()
 
 
 class Recorder:
@@ -118,6 +132,8 @@ class Recorder:
         if not batch:
             return True
         started_s = time.monotonic()
+        if self._figures:
+            self._figures.hold(batch)
         recorded = self._write([delivery.body for delivery in batch])
         if recorded is None:
             return False
@@ -200,7 +216,7 @@ def _start_operations(
     operations.start(
         settings,
         Heartbeat(settings, parts),
-        metrics.REGISTRY,
+        REGISTRY,
         lambda: {
             "broker": consumer.silent_s() < operations.FRESH_S,
             "database": recorder.writes,

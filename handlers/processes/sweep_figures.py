@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from handlers import metrics
 from handlers.reconcile.report import Look, SweepReport
-from shared.broker.depth import depth
+from shared.broker.depth import IN_HAND, sizes
+from shared.broker.oldest import OldestMessages
+from shared.broker.transports import connected
 from shared.errors import BrokerUnavailable
+from shared.runtime.metrics import REGISTRY, counter, gauge, gauge_family
 from shared.runtime.settings import BrokerSettings
-from shared.runtime.telemetry import METRICS
 
 QUEUE_MESSAGES = "darkroom_queue_messages"
+OLDEST_AGE = "darkroom_queue_oldest_message_age_seconds"
 
 KINDS = (
     "missed",
@@ -33,15 +37,19 @@ KINDS = (
 class SweepFigures:
     """What the looks and passes of the sweep found, and how long they took."""
 
-    def __init__(self, registry: CollectorRegistry = metrics.REGISTRY) -> None:
-        self._found = metrics.counter(
-            "darkroom_sweep_found_total", "kind", registry=registry
-        )
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._found = counter("darkroom_sweep_found_total", "kind", registry=registry)
         for kind in KINDS:
             self._found.labels(kind=kind)
-        self._look_seconds = _gauge("darkroom_sweep_look_seconds", registry)
-        self._pass_seconds = _gauge("darkroom_sweep_seconds", registry)
-        self._pass_ended = _gauge("darkroom_sweep_last_pass_time_seconds", registry)
+        self._look_seconds = gauge("darkroom_sweep_look_seconds", registry=registry)
+        self._pass_seconds = gauge("darkroom_sweep_seconds", registry=registry)
+        self._pass_ended = [
+            gauge(name, registry=registry)
+            for name in (
+                "darkroom_sweep_last_success_timestamp_seconds",
+                "darkroom_sweep_last_pass_time_seconds",
+            )
+        ]
 
     def looked(self, look: Look) -> None:
         """Count one look at new uploads."""
@@ -55,35 +63,34 @@ class SweepFigures:
         for kind in KINDS:
             self._found.labels(kind=kind).inc(counts[kind])
         self._pass_seconds.set(report.seconds)
-        self._pass_ended.set(now_s)
+        for ended in self._pass_ended:
+            ended.set(now_s)
 
 
 class QueueDepths(Collector):
-    """The length of every queue, as the broker gives it whenever metrics are read; no
-    figures while the broker is away.
+    """The length of every queue and the age of its oldest message, as the broker gives
+    them whenever metrics are read; no figures while the broker is away.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
+        self._oldest = OldestMessages()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        yield _family({})
+        yield gauge_family(QUEUE_MESSAGES, "queue", {})
+        yield gauge_family(OLDEST_AGE, "queue", {})
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        try:
-            yield _family(depth(self._settings))
-        except BrokerUnavailable:
-            yield _family({})
-
-
-def _family(depths: Mapping[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(
-        QUEUE_MESSAGES, METRICS[QUEUE_MESSAGES], labels=["queue"]
-    )
-    for queue, messages in depths.items():
-        family.add_metric([queue], messages)
-    return family
-
-
-def _gauge(name: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(name, METRICS[name], registry=registry)
+        messages: dict[str, int] = {}
+        ages_s: dict[str, float] = {}
+        with (
+            suppress(BrokerUnavailable),
+            connected(self._settings) as (transport, channel),
+        ):
+            messages = sizes(transport, channel)
+            queues = {
+                queue: ready for queue, ready in messages.items() if queue != IN_HAND
+            }
+            ages_s = self._oldest.ages_s(transport, channel, queues, datetime.now(UTC))
+        yield gauge_family(QUEUE_MESSAGES, "queue", messages)
+        yield gauge_family(OLDEST_AGE, "queue", ages_s)

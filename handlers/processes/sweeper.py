@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from handlers import metrics
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
@@ -27,6 +26,7 @@ from handlers.reconcile.report import SweepReport
 from shared.errors import TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
+from shared.runtime.metrics import REGISTRY, DiskSpace
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
@@ -168,13 +168,14 @@ def _pass_rounds(
 
 
 def _start_operations(settings: Settings, loops: Mapping[str, Loop]) -> None:
-    metrics.REGISTRY.register(QueueDepths(settings))
+    REGISTRY.register(QueueDepths(settings))
+    REGISTRY.register(DiskSpace({"state": settings.state_dir}))
     quiet_s = {name: loop.pulse.quiet_s for name, loop in loops.items()}
     heartbeat = Heartbeat(settings, quiet_s, dict.fromkeys(quiet_s, MAX_QUIET_S))
     operations.start(
         settings,
         heartbeat,
-        metrics.REGISTRY,
+        REGISTRY,
         lambda: {name: loop.well for name, loop in loops.items()},
     )
 

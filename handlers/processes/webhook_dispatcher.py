@@ -13,7 +13,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from handlers import metrics
 from handlers.context import Context
 from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
@@ -29,6 +28,7 @@ from shared.callback_guard import check_url
 from shared.errors import NotFound, PermanentError, TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
+from shared.runtime.metrics import REGISTRY
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
@@ -244,7 +244,7 @@ def _start_operations(
     operations.start(
         settings,
         heartbeat,
-        metrics.REGISTRY,
+        REGISTRY,
         lambda: {"broker": consumer.silent_s() < operations.FRESH_S},
     )
 

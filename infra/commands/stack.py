@@ -19,8 +19,8 @@ from rich.table import Table
 
 from infra.commands.config import warn_of_unknown
 from infra.commands.options import JsonOption
-from infra.local import stack
-from infra.local.health import device_of, faults
+from infra.local import figures, stack
+from infra.local.health import faults
 from infra.local.program import tail
 from infra.local.state import Pids, make_folders
 from infra.terminal import shown
@@ -103,7 +103,9 @@ def down() -> None:
 def status(
     as_json: JsonOption = False,
 ) -> None:
-    """What runs, and whether it is well; exit status 1 if something is not."""
+    """What runs, and whether it is well, what is wrong first; exit status 1 if
+    something is not.
+    """
     settings = Settings.load()
     folder = _folder(settings)
     if not stack.running(folder):
@@ -111,20 +113,27 @@ def status(
             f"no stack is ready in {folder}; start one with `darkroom up`"
         )
     processes = []
+    samples = []
     pids = Pids(folder)
     for name, process in pids.alive().items():
         with suppress(psutil.NoSuchProcess):  # it ended while we looked
-            processes.append(_about(folder, name, process))
+            about = _about(folder, name, process)
+            own = figures.read(about["figures"])
+            about["device"] = figures.device_of(own)
+            processes.append(about)
+            samples.append(own)
     well = {about["name"] for about in processes}
     found = faults(settings) | {
         name: f"died, and is started again; {folder / 'logs' / f'{name}.log'} and supervisor.log say why"
         for name in pids.names()
         if name not in well
     }
+    summary = figures.summary(samples, time.time())
     if as_json:
-        print(json.dumps({"processes": processes, "health": found}, indent=2))
+        printed = {"processes": processes, "health": found, "summary": summary}
+        print(json.dumps(printed, indent=2))
     else:
-        _print_status(processes, found)
+        _print_status(processes, found, summary)
     if any(found.values()):
         raise typer.Exit(1)
 
@@ -133,43 +142,59 @@ def _about(folder: Path, name: str, process: psutil.Process) -> dict[str, Any]:
     with process.oneshot():
         age_s, rss = time.time() - process.create_time(), process.memory_info().rss
     ready = stack.ready_file(folder, name)
-    figures = ready.read_text() if ready.exists() else ""
     return {
         "name": name,
-        "device": device_of(figures) if name.startswith("worker") else "",
+        "device": "",
         "pid": process.pid,
         "age_s": round(age_s, 1),
         "rss_bytes": rss,
-        "figures": figures,
+        "figures": ready.read_text() if ready.exists() else "",
     }
 
 
-def _print_status(processes: list[dict[str, Any]], found: dict[str, str]) -> None:
-    table = Table(
-        "process",
-        "device",
-        "pid",
-        "running for",
-        "memory",
-        "/healthz, /readyz, /metrics at",
-    )
+def _print_status(
+    processes: list[dict[str, Any]], found: dict[str, str], summary: dict[str, Any]
+) -> None:
+    out = Console(highlight=False)
+    for part, fault in found.items():
+        if fault:
+            out.print(f"[red]✗[/] {part}: {escape(shown(fault))}")
+    for sentence in figures.warnings(summary):
+        out.print(f"[yellow]![/] {escape(sentence)}")
+    out.print(_process_table(processes))
+    for about in processes:
+        if about["figures"]:
+            # No table, which would break it on a narrow terminal or in a pipe.
+            out.print(
+                f"  {about['name']:13} {about['figures']}/metrics", soft_wrap=True
+            )
+    _print_summary(out, summary)
+    for part, fault in found.items():
+        if not fault:
+            out.print(f"[green]✓[/] {part}")
+
+
+def _process_table(processes: list[dict[str, Any]]) -> Table:
+    table = Table("process", "device", "pid", "running for", "memory")
     for about in processes:
         memory, age = f"{about['rss_bytes'] >> 20} MB", f"{about['age_s']:.0f} s"
-        table.add_row(
-            about["name"],
-            escape(about["device"]),
-            str(about["pid"]),
-            age,
-            memory,
-            about["figures"],
-        )
-    out = Console(highlight=False)
-    out.print(table)
-    for part, fault in found.items():
-        line = f"[green]✓[/] {part}"
-        if fault:
-            line = f"[red]✗[/] {part}: {escape(shown(fault))}"
-        out.print(line)
+        name, device = about["name"], escape(about["device"])
+        table.add_row(name, device, str(about["pid"]), age, memory)
+    return table
+
+
+def _print_summary(out: Console, summary: dict[str, Any]) -> None:
+    oldest_s = summary["oldest_message_s"]
+    waits = f", the oldest for {figures.lasting(oldest_s)}" if oldest_s else ""
+    backup_s = summary["last_backup_s"]
+    backup = "none known" if backup_s is None else f"{figures.lasting(backup_s)} ago"
+    for name, value in {
+        "restored": f"{summary['photos']} ({summary['photos_per_hour']:g} an hour)",
+        "uploads": f"{summary['uploads']} ({summary['uploads_per_hour']:g} an hour)",
+        "waiting": f"{summary['waiting']} messages{waits}",
+        "last backup": backup,
+    }.items():
+        out.print(f"  {name:13} {value}")
 
 
 def _detach(folder: Path, workers: int) -> None:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg2
-from prometheus_client.parser import text_string_to_metric_families
 
 from infra.bootstrap import reachable
 from shared.broker.depth import depth
@@ -19,8 +18,6 @@ from shared.runtime.settings import (
     Settings,
     StoreSettings,
 )
-
-UUID_CHARACTERS = len("GPU-01234567")
 
 
 def faults(settings: Settings) -> dict[str, str]:
@@ -68,20 +65,3 @@ def _api(settings: HttpSettings) -> str:
     if response.is_success:
         return ""
     return f"/readyz says {response.status_code}: {response.text[:200]}"
-
-
-def device_of(address: str) -> str:
-    """What the worker whose figures are at `address` computes on, a GPU with the
-    beginning of its UUID; empty while it does not say.
-    """
-    try:
-        answer = httpx.get(f"{address}/metrics", timeout=5, trust_env=False)
-        families = list(text_string_to_metric_families(answer.text))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return ""
-    for family in families:
-        for sample in family.samples:
-            if sample.name == "darkroom_worker_info":
-                uuid = sample.labels["uuid"][:UUID_CHARACTERS]
-                return f"{sample.labels['device']} {uuid}".strip()
-    return ""

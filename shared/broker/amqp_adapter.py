@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -127,6 +127,14 @@ class AmqpTransport(Transport):
             return 0
         behind = int(message.delivery_info["message_count"])
         return behind + 1
+
+    def head(self, channel: Any, queue: str) -> Mapping[str, Any] | None:
+        # It returns to its place when this channel closes, and counts as delivered.
+        with channel.connection.channel() as own:
+            message = own.basic_get(queue)
+        if message is None:
+            return None
+        return message.properties.get("application_headers") or {}
 
     def scan(
         self,

@@ -21,6 +21,7 @@ from shared.broker.delivery import Delivery, Settlement
 from shared.broker.publisher import Publisher
 from shared.broker.session import Session
 from shared.broker.transports import transport
+from shared.runtime import metrics
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import BrokerSettings
 from shared.runtime.telemetry import logger
@@ -58,6 +59,7 @@ class Consumer:
         self._requested: deque[tuple[Delivery, Settlement]] = deque()
         self._pending: list[tuple[Delivery, Settlement]] = []
         self._wake: socket.socket | None = None
+        self._held: Mapping[Delivery, Any] = {}
         now_s = monotonic()
         self._answered_s = now_s
         self._away_s = now_s
@@ -85,6 +87,7 @@ class Consumer:
         sleeper.setblocking(False)
         self._wake.setblocking(False)
         self._answered_s = monotonic()
+        metrics.LEASES.set_function(lambda: len(self._held))
         try:
             self._run(stop, sleeper)
         finally:
@@ -135,6 +138,7 @@ class Consumer:
                 self._request,
                 unsettled,
             )
+            self._held = session.unsettled
             logger().info("broker.connected", queues=sorted(self._prefetch))
             self._serve(session, stop, sleeper)
             self._settle_requested(session)
@@ -210,4 +214,5 @@ class Consumer:
             datetime.now(UTC),
         )
         letter.publish(self._publisher)
+        metrics.DEAD_LETTERS.labels(queue=letter.queue, code=letter.code).inc()
         logger().warning("message.dead", queue=letter.queue, code=letter.code)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.broker.topology import ALL, UPLOADS, dead_queue
+from shared.broker.transport import Transport
 from shared.broker.transports import connected
 from shared.runtime.settings import BrokerSettings
 
@@ -23,15 +24,20 @@ def depth(settings: BrokerSettings) -> dict[str, int]:
 
     Raises `BrokerUnavailable`.
     """
-    sizes: dict[str, int] = {}
     with connected(settings) as (transport, channel):
-        for queue in ALL:
-            for name in (queue, dead_queue(queue)):
-                sizes[name] = transport.size(channel, name)
-        in_hand = transport.in_hand(channel)
+        return sizes(transport, channel)
+
+
+def sizes(transport: Transport, channel: Any) -> dict[str, int]:
+    """What `depth` returns, on a channel that is open. Raises `transport.errors`."""
+    messages: dict[str, int] = {}
+    for queue in ALL:
+        for name in (queue, dead_queue(queue)):
+            messages[name] = transport.size(channel, name)
+    in_hand = transport.in_hand(channel)
     if in_hand is not None:
-        sizes[IN_HAND] = in_hand
-    return sizes
+        messages[IN_HAND] = in_hand
+    return messages
 
 
 class Backlog(NamedTuple):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -20,6 +21,26 @@ from shared.runtime.settings import BrokerSettings
 SHARE = 0.4
 BATCH = 200
 """Messages that one confirmation may cover."""
+
+
+SENT_AT = "sent_at"
+"""Header: when a message was published, in ISO 8601."""
+
+
+def stamped(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers of a message that is sent now."""
+    return {**(headers or {}), SENT_AT: datetime.now(UTC).isoformat()}
+
+
+def age_s(headers: Mapping[str, Any], now: datetime) -> float | None:
+    """Seconds since a message with these headers was sent; None where they do not say,
+    as other programs' messages.
+    """
+    try:
+        sent_at = datetime.fromisoformat(headers[SENT_AT])
+        return max(0.0, (now - sent_at).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 class Publisher:
@@ -44,7 +65,7 @@ class Publisher:
         arrived all the same. A message whose confirmation was lost is sent again and
         may arrive twice: receivers are idempotent.
         """
-        self._publish(queue, [(body, headers or {})])
+        self._publish(queue, [(body, stamped(headers))])
 
     def publish_many(
         self,
@@ -60,7 +81,8 @@ class Publisher:
         """
         rest = iter(bodies)
         while batch := list(islice(rest, BATCH)):
-            self._publish(queue, [(body, headers or {}) for body in batch])
+            own = stamped(headers)
+            self._publish(queue, [(body, own) for body in batch])
 
     def close(self) -> None:
         """Close the connection; the next message opens another one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -108,6 +108,11 @@ class RedisTransport(Transport):
 
     def in_hand_of(self, channel: Any, queue: str) -> int:
         return int(channel.control.eval(_IN_HAND_OF, 1, channel.unacked_key, queue))
+
+    def head(self, channel: Any, queue: str) -> Mapping[str, Any] | None:
+        raw = channel.control.lindex(queue, -1)
+        content = unseal(raw) if raw else None
+        return content.headers if content else None
 
     def scan(
         self,

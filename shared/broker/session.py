@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.broker.delivery import Delivery, Settlement
 from shared.broker.transport import Transport
+from shared.runtime import metrics
 from shared.runtime.telemetry import logger
 
 
@@ -111,6 +112,7 @@ class Session:
             if delivery in self.unsettled:
                 tags[delivery.queue].append(self.unsettled[delivery])
             else:
+                metrics.LEASES_LOST.inc()
                 logger().debug("delivery.lost", queue=delivery.queue)
         for queue, tags_of_queue in tags.items():
             self._transport.settle(self._channels[queue], tags_of_queue)

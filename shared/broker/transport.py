@@ -139,6 +139,12 @@ class Transport(ABC):
         """
         return 0
 
+    def head(self, channel: Any, queue: str) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """The headers of the oldest ready message, which stays where it is; None
+        without one, and where the broker lets nobody look.
+        """
+        return None
+
     @abstractmethod
     def scan(
         self,

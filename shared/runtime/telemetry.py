@@ -102,28 +102,6 @@ EVENTS = {
     "rebuild.finished": "Everything that the bucket knows was written to the audit log again, with counts.",
 }
 
-METRICS = {
-    "darkroom_uploads_total": "Storage events decided on, by `decision` (counter).",
-    "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
-    "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function), `outcome` (counter).",
-    "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome` (counter).",
-    "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
-    "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
-    "darkroom_worker_info": "Always 1; what a worker computes by and on, as `engine`, `device` and its `uuid` (gauge).",
-    "darkroom_photo_device_peak_bytes": "Most memory in use on the GPU while it restored a photo (histogram).",
-    "darkroom_device_memory_used_bytes": "Memory of the worker's GPU in use by all processes, by `device` (gauge).",
-    "darkroom_device_memory_total_bytes": "Memory of the worker's GPU, by `device` (gauge).",
-    "darkroom_device_utilization_ratio": "Part of the last moment in which the GPU computed, by `device` (gauge).",
-    "darkroom_log_events_total": "Log events settled by the recorder, by `outcome` (counter).",
-    "darkroom_log_batch_seconds": "Time from a batch in hand to its commit, waits included (histogram).",
-    "darkroom_sweep_found_total": "What the sweep found, by `kind` as in its report (counter).",
-    "darkroom_sweep_look_seconds": "What the last look at new uploads took (gauge).",
-    "darkroom_sweep_seconds": "What the last whole pass took (gauge).",
-    "darkroom_sweep_last_pass_time_seconds": "When the last whole pass ended, as Unix time (gauge).",
-    "darkroom_queue_messages": "Ready messages, by `queue`; `unacked`: those in hand (gauge; of the sweep process).",
-}
-"""What `/metrics` exposes beside the usual figures of the process."""
-
 
 def raised_at(error: BaseException) -> str:
     """File and line, for logs that must not contain the error's own words: they may

@@ -7,14 +7,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import kombu
 import pytest
 
 from shared.broker.consumer import Delivery
 from shared.broker.depth import backlog, depth
+from shared.broker.oldest import OldestMessages
 from shared.broker.publisher import Publisher
 from shared.broker.topology import ALL, BULK, LOG, dead_queue
+from shared.broker.transports import connected
 from shared.runtime.settings import Settings
 from tests.support.harness import consuming
 from tests.support.waiting import eventually
@@ -74,6 +77,23 @@ def test_headers_make_the_round_trip(
     with consuming(settings, {queue: 1}, ack) as taken:
         got = taken.take(1)[0].headers
         assert {name: got[name] for name in headers} == headers
+
+
+def test_the_oldest_message_says_when_it_was_sent(
+    settings: Settings, publisher: Publisher, queue: str
+) -> None:
+    """It is looked at where it lies, and delivered afterwards as ever. SQS shows nobody
+    a message without delivering it.
+    """
+    for body in (b"first", b"second"):
+        publisher.publish(queue, body)
+    now = datetime.now(UTC)
+    with connected(settings) as (transport, channel):
+        ages = OldestMessages().ages_s(transport, channel, {queue: 2}, now)
+    if "sqs" not in settings.broker_url.get_secret_value():
+        assert 0 <= ages[queue] < 60
+    with consuming(settings, {queue: 1}, ack) as taken:
+        assert [d.body for d in taken.take(2)] == [b"first", b"second"]
 
 
 def test_a_batch_is_published_whole_and_in_order(

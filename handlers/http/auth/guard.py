@@ -21,8 +21,15 @@ REQUEST_HEADERS = (
     "Content-Type",
     "Idempotency-Key",
     "Last-Event-ID",
+    "X-Request-Id",
 )
-RESPONSE_HEADERS = ("Location", "RateLimit", "RateLimit-Policy", "Retry-After")
+RESPONSE_HEADERS = (
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-Id",
+)
 
 
 def install(app: FastAPI, ctx: Context) -> RecordFailure:

@@ -21,6 +21,8 @@ from handlers.http.problems import Problem
 from handlers.http.request_body import has_body, read_body
 from shared.errors import DarkroomError
 
+GUARDED = "/v1"
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -105,7 +107,7 @@ class AuthMiddleware:
 
 
 def is_guarded(path: str) -> bool:
-    return path == "/v1" or path.startswith("/v1/")
+    return path == GUARDED or path.startswith(f"{GUARDED}/")
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

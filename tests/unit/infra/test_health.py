@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Info
 from pydantic import SecretStr
 
 from infra.commands import health
-from infra.local.health import device_of
+from infra.local.figures import device_of, read
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, fault_file
 from shared.runtime.settings import Settings
@@ -112,9 +112,9 @@ def test_a_worker_says_what_it_computes_on(tmp_path: Path) -> None:
     of_worker = Settings(ready_file=ready, metrics_port=0)
     beats = Heartbeat(of_worker, {})
     operations.start(of_worker, beats, registry, dict)
-    assert device_of(ready.read_text()) == 'a "card" GPU-01234567'
+    assert device_of(read(ready.read_text())) == 'a "card" GPU-01234567'
     registry.unregister(about)
-    assert device_of(ready.read_text()) == ""
+    assert device_of(read(ready.read_text())) == ""
     beats.stop()
-    assert device_of("http://127.0.0.1:1") == ""
-    assert device_of("") == ""
+    assert read("http://127.0.0.1:1") == []
+    assert read("") == []

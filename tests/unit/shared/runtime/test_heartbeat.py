@@ -27,8 +27,8 @@ from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
 from shared.runtime import devices, heartbeat, operations
 from shared.runtime.heartbeat import QUIET_S, Heartbeat, fault_file, read_fault
+from shared.runtime.metrics import METRICS, REGISTRY, DiskSpace
 from shared.runtime.settings import Settings
-from shared.runtime.telemetry import METRICS
 from tests.support.fake_clock import FakeClock
 from tests.support.waiting import eventually
 
@@ -186,29 +186,29 @@ def test_a_process_answers_on_a_port_for_operators(
     assert ask(f"{url}/else")[0] == 404
 
 
-def test_every_metric_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the processes expose is what `shared.runtime.telemetry` lists."""
+def test_every_metric_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the processes expose is what `shared.runtime.metrics` lists."""
     registry = CollectorRegistry()
     monkeypatch.setattr(devices, "load", lambda device: devices.Load(1, 2, 0.5))
     registry.register(DeviceLoad(devices.Device("GPU-1", "card")))
+    registry.register(DiskSpace({"here": tmp_path}))
     RecorderFigures(registry)
     SweepFigures(registry).passed(SweepReport(notifications_missed=2, seconds=1.5), 1e9)
     registry.register(QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0")))  # type: ignore[arg-type]
     assert (
         registry.get_sample_value("darkroom_sweep_found_total", {"kind": "missed"}) == 2
     )
-    text = b"".join(
-        map(
-            generate_latest,
-            (registry, handlers_metrics.REGISTRY, worker_metrics.REGISTRY),
-        )
-    ).decode()
+    text = (generate_latest(registry) + generate_latest(REGISTRY)).decode()
     names = {
         line.split()[2]
         for line in text.splitlines()
         if line.startswith("# HELP darkroom_")
     }
-    assert {name for name in names if not name.endswith("_created")} == set(METRICS)
+    assert names == set(METRICS)
+    assert handlers_metrics.UPLOADS
+    assert worker_metrics.PHOTOS
 
 
 def look(pulse: Pulse, clock: FakeClock, seconds: float) -> float:
