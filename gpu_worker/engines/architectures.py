@@ -87,6 +87,14 @@ ARCHITECTURES = {
         bytes_per_px={"torch": 6_000},
         arguments={"return_rgb": False, "randomize_noise": False},
     ),
+    "restoreformer": Architecture(
+        "RestoreFormer",
+        takes="picture",
+        invents="detail",
+        input_range=(-1.0, 1.0),
+        bytes_per_px={"onnxruntime": 8_000},
+        is_whole_graph=True,
+    ),
     # `engines.lama` runs it.
     "lama": Architecture(
         "LaMa",
@@ -112,6 +120,12 @@ def has_graph(model: Model) -> bool:
     """
     known = of(model)
     return known is not None and (bool(known.graphs) or known.is_whole_graph)
+
+
+def is_whole_graph(model: Model) -> bool:
+    """Whether the file of `model` is an ONNX graph with its weights inside."""
+    known = of(model)
+    return known is not None and known.is_whole_graph
 
 
 def bytes_per_px(model: Model, engine: str) -> int:

@@ -77,7 +77,7 @@ class OnnxEngine:
         `PermanentError(model_corrupt)` where the weights do not fit the graph.
         """
         known = architectures.of(model)
-        if known is None or not known.graphs or known.takes != takes:
+        if known is None or not architectures.has_graph(model) or known.takes != takes:
             detail = (
                 f"model {model.name} is not what its step needs: {model.architecture} "
                 f"is no network for a {takes.removesuffix('s')}, or has no graph here"
@@ -85,6 +85,11 @@ class OnnxEngine:
             raise PermanentError(Code.MODEL_CORRUPT, detail)
         models.verify(model, self._settings)
         path = models.locate(model, "weights", self._settings)
+        if known.is_whole_graph:
+            session = open_session(
+                model, str(path), {}, self._settings, self._providers
+            )
+            return session, known
         state = weight_files.read(path)
         try:
             graph, weights = onnx_graphs.fitting(known.graphs, state)

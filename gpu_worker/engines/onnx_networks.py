@@ -56,6 +56,11 @@ class Session:
             providers=list(providers),
         )
 
+    @property
+    def first_input(self) -> str:
+        """The name of the graph's first input; a whole graph has one of its own."""
+        return str(self._session.get_inputs()[0].name)
+
     def run(self, **planes: Floats) -> Floats:
         """The graph's first output. Raises as `engines.PictureNetwork.run`."""
         try:
@@ -128,7 +133,8 @@ class OnnxPictureNetwork:
         self._session.check_memory(width, height)
         black, white = self._known.input_range
         values = picture * np.float32(white - black) + np.float32(black)
-        output = self._session.run(picture=_to_planes(values))[0]
+        planes = {self._session.first_input: _to_planes(values)}
+        output = self._session.run(**planes)[0]
         if self._known.gives == "picture":
             output = np.clip((output - black) / (white - black), 0, 1)
         return np.ascontiguousarray(output.transpose(1, 2, 0), np.float32)

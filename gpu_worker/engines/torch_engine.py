@@ -7,19 +7,22 @@ On CUDA networks run in fp16 with channels last, except where that loses somethi
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from functools import partial
 from typing import Any, cast
 
 import torch
 
-from gpu_worker.engines import compat, device_memory, weights
-from gpu_worker.engines.base import Network
+from gpu_worker.engines import architectures, compat, device_memory, weights
+from gpu_worker.engines.base import Engine, Network
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.device_faults import must_compute
 from gpu_worker.engines.torch_networks import TorchNetwork, TorchPictureNetwork
 from gpu_worker.pixels import memory
+from shared.errors import Missing
 from shared.models import Model
+from shared.runtime.installation import how_to_add
 from shared.runtime.settings import EngineSettings
 
 CUDA_BATCH = 16
@@ -49,6 +52,7 @@ class TorchEngine:
         kind = device or ("cuda" if has_cuda else "cpu")
         self._device = torch.device(kind)
         self._settings = settings
+        self._whole_graphs: Engine | None = None
         if self._device.type == "cuda":
             self.device = _prepare_cuda(self._device)
             self.batch = CUDA_BATCH
@@ -64,7 +68,24 @@ class TorchEngine:
         )
 
     def check(self, model: Model) -> None:
-        """Raises nothing: every model that spandrel knows runs here."""
+        """Raises `Missing` for a whole ONNX graph where ONNX Runtime is not installed;
+        every model that spandrel knows runs here.
+        """
+        has_library = importlib.util.find_spec("onnxruntime") is not None
+        if architectures.is_whole_graph(model) and not has_library:
+            needed = f"model {model.name} needs ONNX Runtime"
+            raise Missing(needed, how_to_add("worker"))
+
+    def serving(self, model: Model) -> Engine:
+        """This engine, but for a whole ONNX graph, which only ONNX Runtime reads."""
+        if not architectures.is_whole_graph(model):
+            return self
+        self.check(model)
+        from gpu_worker.engines.onnx_engine import OnnxEngine
+
+        if self._whole_graphs is None:
+            self._whole_graphs = OnnxEngine(self._settings)
+        return self._whole_graphs
 
     def load(self, model: Model) -> Network:
         def read() -> TorchNetwork:

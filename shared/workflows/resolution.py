@@ -16,8 +16,15 @@ from shared.workflows.gates import gates
 from shared.workflows.registry import presets
 from shared.workflows.schema import Step, StepKind, Workflow
 
-OWN_STEP = {"ddcolor": "colorize", "gfpgan": "faces"}
-"""Architectures that only one step can use, and without which that step cannot be."""
+OWN_STEP = {
+    "ddcolor": "colorize",
+    "gfpgan": "faces",
+    "lama": "repair",
+    "restoreformer": "faces",
+}
+"""Architectures that only one step can use. Where such a step has a model, it is of one
+of these.
+"""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from shared.workflows import resolution
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("7de77792360f464d", "ce74fa8d2aa5fdf3"),
-    ("auto", 1): ("3afa5ee1d72e28c1", "4f7af7f53330d0b5"),
+    ("auto", 2): ("66f59f1989cee4a9", "a81e0c8675fae54f"),
     ("building", 2): ("f8b542f28668ac74", "e4abf76389050a41"),
     ("dehaze", 1): ("eff34318e5fa5196", "961abc630b459024"),
     ("denoise", 2): ("345435d748286991", "3acc226458f3dd86"),
     ("enhance", 1): ("a54a38be6be42085", "b74011cefd3023b7"),
-    ("faces", 2): ("1e2e3865daf06d8f", "ba54a655d2ddc526"),
+    ("faces", 3): ("cfbb1455c4a966a7", "3aed398cb5578eb6"),
     ("fast", 1): ("30bfa84b47265d22", "fd40ee51ad26a08b"),
     ("oldphoto", 2): ("9e51c3bb5e9f6b62", "17448a732aa44f51"),
     ("portrait", 2): ("79f26d3d44eaaa31", "7889b96a0a85e4d1"),

@@ -243,11 +243,11 @@ def test_a_photo_without_faces_is_untouched(known_faces: Any) -> None:
 
 def test_an_engine_without_faces_names_the_way_out() -> None:
     """ncnn was named in the settings."""
-    with pytest.raises(NotFound, match=r"darkroom models pull gfpgan-1\.4") as caught:
+    with pytest.raises(NotFound, match=r"darkroom models pull restoreformer") as caught:
         run(
             Photo(photo_like(8, 8)),
             "faces",
-            get("gfpgan-1.4"),
+            get("restoreformer-plus-plus"),
             NcnnEngine(Settings()),
             strength=1,
         )
@@ -298,7 +298,9 @@ def test_the_scene_presets_resolve() -> None:
     """Their weights are pulled on demand; dehaze needs none."""
     assert [m.name for m in workflows.resolve("faces").models] == [
         "realesrgan-x4plus",
-        "gfpgan-1.4",
+        "restoreformer-plus-plus",
     ]
+    chosen = workflows.resolve("faces", {"face_model": "gfpgan-1.4"})
+    assert chosen.models[1].name == "gfpgan-1.4"
     assert [m.name for m in workflows.resolve("denoise").models] == ["scunet-psnr"]
     assert workflows.resolve("dehaze").models == []
