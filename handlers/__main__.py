@@ -1,4 +1,4 @@
-"""`python -m handlers http|recorder|sweep|rebuild|callbacks`: one process of the
+"""`python -m handlers http|recorder|sweep|rebuild|stats|callbacks`: one process of the
 handlers, put together here.
 """
 
@@ -17,13 +17,14 @@ PROCESSES = {
     "recorder": "handlers.processes.recorder",
     "sweep": "handlers.processes.sweeper",
     "rebuild": "handlers.reconcile.rebuild_log",
+    "stats": "handlers.reports.stats_cli",
     "callbacks": "handlers.processes.webhook_dispatcher",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process
 needs what it does not use.
 """
 
-WITH_ARGUMENTS = {"sweep", "rebuild", "callbacks"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "stats", "callbacks"}
 """Their `main(settings, arguments)` takes what follows on the command line and may
 return an exit status.
 """

@@ -48,6 +48,11 @@ COMMANDS = {
     "verify": Entry("Compare an export, or any bag, with its checksums.", "verify"),
     "tasks": Entry("The latest rows of the audit log.", "tasks"),
     "task": Entry("One task: its rows and its events.", "tasks"),
+    "stats": Entry(
+        "Shares, causes of failure, seconds and users, from the audit log.",
+        "stats",
+        "services",
+    ),
     "workflows": Entry("The workflows and their parameters.", "config"),
     "models": Entry("List, verify, pull or add models.", "models", "worker"),
     "demo": Entry(

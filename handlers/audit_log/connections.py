@@ -28,6 +28,8 @@ ANSWER_S = 10
 server itself is frozen.
 """
 CONNECTIONS = 4
+SLACK_S = ANSWER_S - STATEMENT_S
+NO_LIMIT_S = 86_400.0
 
 VALUE_ERRORS = (
     psycopg2.DataError,
@@ -49,8 +51,11 @@ T = TypeVar("T")
 class ConnectionPool:
     """Thread-safe. Connects when it is first used."""
 
-    def __init__(self, settings: AuditLogSettings) -> None:
+    def __init__(
+        self, settings: AuditLogSettings, statement_s: int = STATEMENT_S
+    ) -> None:
         self._settings = settings
+        self._statement_s = statement_s
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         self._slots = threading.Semaphore(CONNECTIONS)
 
@@ -83,7 +88,8 @@ class ConnectionPool:
                 raise  # the server lives, and would be as slow again
             except _LOST:
                 self.close()  # the other idle connections are lost, too
-        return self._transaction(connect(self._settings), work, autocommit)
+        connection = connect(self._settings, self._statement_s)
+        return self._transaction(connection, work, autocommit)
 
     def _take_idle(self) -> Connection | None:
         with suppress(queue.Empty):
@@ -120,6 +126,12 @@ class ConnectionPool:
             self._slots.release()
 
 
+class _Connection(extensions.connection):
+    """Knows how long it waits for an answer."""
+
+    answer_s = float(ANSWER_S)
+
+
 def connect(settings: AuditLogSettings, statement_s: int = STATEMENT_S) -> Connection:
     """A new connection. A statement may take `statement_s` seconds; 0 is no limit.
 
@@ -130,8 +142,9 @@ def connect(settings: AuditLogSettings, statement_s: int = STATEMENT_S) -> Conne
         raise DatabaseUnavailable("DARKROOM_DATABASE_URL is not set")
     # The callback holds for all of psycopg2, so it is set by its first user.
     extensions.set_wait_callback(_wait)
-    return psycopg2.connect(
+    connection = psycopg2.connect(
         url,
+        connection_factory=_Connection,
         application_name="darkroom",
         connect_timeout=CONNECT_S,
         keepalives_idle=10,
@@ -140,6 +153,8 @@ def connect(settings: AuditLogSettings, statement_s: int = STATEMENT_S) -> Conne
         tcp_user_timeout=ANSWER_S * 1000,
         options=_options(statement_s),
     )
+    connection.answer_s = statement_s + SLACK_S if statement_s else NO_LIMIT_S
+    return connection
 
 
 def _options(statement_s: int) -> str:
@@ -157,7 +172,8 @@ def _wait(connection: Connection) -> None:
     and never answers.
     """
     is_connecting = connection.status == extensions.STATUS_SETUP
-    limit_s = CONNECT_S if is_connecting else ANSWER_S
+    answer_s = getattr(connection, "answer_s", ANSWER_S)
+    limit_s = CONNECT_S if is_connecting else answer_s
     ends_s = time.monotonic() + limit_s
     while (state := connection.poll()) != extensions.POLL_OK:
         event = select.POLLIN if state == extensions.POLL_READ else select.POLLOUT

@@ -28,7 +28,12 @@ from handlers.audit_log.columns import (
     reject_reason,
     uuid_of,
 )
-from handlers.audit_log.connections import VALUE_ERRORS, ConnectionPool, Cursor
+from handlers.audit_log.connections import (
+    STATEMENT_S,
+    VALUE_ERRORS,
+    ConnectionPool,
+    Cursor,
+)
 from handlers.audit_log.values import Ending, Filter, Written
 from shared.errors import Code
 from shared.runtime.failpoints import passing
@@ -56,11 +61,13 @@ _PERSONAL_COLUMNS = "/* each personal column: NULL */"
 
 class AuditLog:
     """Thread-safe; connects when it is first used. Every method raises
-    `DatabaseUnavailable` within seconds.
+    `DatabaseUnavailable`, within seconds unless `statement_s` allows a statement more.
     """
 
-    def __init__(self, settings: AuditLogSettings) -> None:
-        self._pool = ConnectionPool(settings)
+    def __init__(
+        self, settings: AuditLogSettings, statement_s: int = STATEMENT_S
+    ) -> None:
+        self._pool = ConnectionPool(settings, statement_s)
         self._months: set[tuple[int, int]] = set()
         """Months whose partition is known to be there."""
 
@@ -126,6 +133,12 @@ class AuditLog:
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Count uploads by day, workflow_type, model_size, status and error_code."""
         return self._where("counts", where, {})
+
+    def figures(
+        self, name: str, where: Filter, values: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a statement of `statistics.sql`."""
+        return self._where(name, where, values)
 
     def waiting(self, user_id: str, most: int) -> int:
         """Count the uploads of one user that have no end yet, up to `most`."""
@@ -263,6 +276,7 @@ def _assignments() -> str:
 
 
 STATEMENTS = _load(Path(__file__).with_name("queries.sql"))
+STATEMENTS |= _load(Path(__file__).with_name("statistics.sql"))
 STATEMENTS["fold"] = STATEMENTS["fold"].replace(_OTHER_COLUMNS, _assignments())
 _BLANKED = " ".join(f"{column} = NULL," for column in PERSONAL_COLUMNS)
 STATEMENTS["blank"] = STATEMENTS["blank"].replace(_PERSONAL_COLUMNS, _BLANKED)

@@ -68,6 +68,7 @@ MATRIX = {
     "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
     "GET /v1/workflows": Row("read", 200, 200),
     "GET /v1/stats": Row("read", 200, 200),
+    "GET /v1/stats/summary": Row("read", 200, 200),
 }
 
 ASKERS: dict[str, Callable[[Row], int]] = {

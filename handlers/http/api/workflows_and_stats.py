@@ -9,14 +9,20 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from handlers.audit_log.statistics import Statistics, statistics
 from handlers.audit_log.values import Filter
 from handlers.http.api.dependencies import Api, Reader, needs
 from handlers.http.api.responses import refusals
+from handlers.http.auth.principal import Principal
 from shared import workflows
 from shared.offers import Lack
 from shared.uploads.messages import Status
 
 router = APIRouter(tags=["catalogue"])
+MOST_USERS = 1000
+"""Most users in a summary; `darkroom stats` has them all."""
+
+Days = Annotated[int, Query(ge=1, le=366, description="How far back to look.")]
 
 
 class Offer(BaseModel):
@@ -76,16 +82,44 @@ def offered(api: Api) -> list[Offer]:
 def stats(
     api: Api,
     principal: Reader,
-    days: Annotated[int, Query(ge=1, le=366)] = 30,
+    days: Days = 30,
 ) -> list[Count]:
     """Number of uploads by day, workflow, size, status and error: the caller's own, or
-    the operator's: all.
+    the operator's: all. `/v1/stats/summary` has shares, percentiles and causes.
     """
-    where = Filter(
-        since=datetime.now(UTC) - timedelta(days=days),
-        user_id=None if principal.operator else principal.user_hash,
-    )
+    where = Filter(since=_ago(days), user_id=_only(principal))
     return [Count.model_validate(row) for row in api.audit_log.counts(where)]
+
+
+@router.get("/stats/summary", responses=refusals())
+def stats_summary(
+    api: Api,
+    principal: Reader,
+    days: Days = 30,
+    user: Annotated[
+        str | None,
+        Query(
+            pattern="^[0-9a-f]{64}$",
+            description="The operator's: of this user alone, by its hash.",
+        ),
+    ] = None,
+) -> Statistics:
+    """Shares of workflows, favourite sizes, success rate, failures by cause and
+    circumstances, seconds, duplicates, bursts, and the last ten uploads: the caller's
+    own; the operator's: of all, and by user.
+    """
+    where = Filter(since=_ago(days), user_id=_only(principal) or user)
+    most_users = MOST_USERS if principal.operator else 0
+    return statistics(api.audit_log, where, most_users=most_users)
+
+
+def _ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
+
+
+def _only(principal: Principal) -> str | None:
+    """The user whose uploads are counted; None: all users'."""
+    return None if principal.operator else principal.user_hash
 
 
 def _offer(

@@ -21,7 +21,7 @@ AT_ONCE = 10
 QUERIES_AT_ONCE = 2
 """Of these, requests that make a long query: the database has four connections."""
 WAIT_S = 5.0
-QUERY_PATHS = ("/v1/stats", "/v1/tasks")
+QUERY_PATHS = ("/v1/stats", "/v1/stats/summary", "/v1/tasks")
 STREAM = "/events"
 """Streams hold no thread while nothing happens, and have limits of their own."""
 

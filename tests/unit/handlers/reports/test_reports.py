@@ -1,0 +1,146 @@
+"""The figures as a page and as CSV: whatever a name holds, neither obeys it."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, date, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from handlers.audit_log.columns import Row
+from handlers.audit_log.statistics import (
+    Burst,
+    Day,
+    Duplicates,
+    Failure,
+    Outcomes,
+    Seconds,
+    Size,
+    Statistics,
+    UserFigures,
+    WorkflowShare,
+    named,
+)
+from handlers.reports.html_report import html_report
+from handlers.reports.tables import tables, write_csv
+
+NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
+HOSTILE = '=<script>alert("1")</script>'
+COUNTS = {
+    "uploads": 10,
+    "success": 7,
+    "duplicate": 1,
+    "failed": 1,
+    "rejected": 0,
+    "withdrawn": 0,
+    "waiting": 1,
+    "success_rate": 0.875,
+}
+
+
+@pytest.fixture
+def found() -> Statistics:
+    """Figures of everything; the workflow and a file have names that could be obeyed."""
+    row = Row(
+        upload_id="0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+        upload_time=NOW,
+        status="success",
+        image_filename=HOSTILE,
+    )
+    user = UserFigures(
+        user="ab" * 32,
+        uploads=10,
+        restored=7,
+        duplicates=1,
+        without_result=1,
+        megapixels=12.5,
+        bytes=1000,
+        seconds=3.5,
+    )
+    return Statistics(
+        since=NOW,
+        until=None,
+        user="ab" * 32,
+        total=Outcomes(**COUNTS),
+        workflows=[WorkflowShare(**COUNTS, workflow=HOSTILE, share=1.0)],
+        days=[Day(day=date(2026, 3, 15), uploads=10, success=7, failed=1)],
+        sizes=[Size(megapixels=None, scale=4, model_size=None, uploads=10, share=1.0)],
+        failures=[
+            Failure(
+                error_code="out_of_memory",
+                megapixels="8 to 16",
+                concurrency=3,
+                memory_gib="under 1",
+                device="cuda:0",
+                failures=1,
+                ended=2,
+                rate=0.5,
+            )
+        ],
+        seconds=[
+            Seconds(
+                workflow=HOSTILE,
+                megapixels=None,
+                photos=7,
+                mean_s=1,
+                p50_s=0,
+                p95_s=2,
+                p99_s=30,
+                waited_p95_s=None,
+            )
+        ],
+        duplicates=Duplicates(uploads=1, saved_s=1.0),
+        bursts=[Burst(minute=NOW, uploads=10, users=1)],
+        users=[user],
+        last=[row],
+    )
+
+
+def test_the_page_runs_nothing_and_says_every_chart_in_words(found: Statistics) -> None:
+    page = html_report(found)
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    body = page[page.index("<main>") : page.index("</main>")]
+    root = ElementTree.fromstring(f"{body}</main>")
+    charts = root.findall(".//svg")
+    assert len(charts) == 5
+    assert all(
+        chart.get("role") == "img" and chart.get("aria-label") for chart in charts
+    )
+    assert len(root.findall(".//table")) == len(tables(found)) == 10
+
+
+def test_an_empty_period_is_a_page_too(found: Statistics) -> None:
+    nothing = dict.fromkeys(COUNTS, 0) | {"success_rate": None}
+    lists = [
+        name for name, value in found.model_dump().items() if isinstance(value, list)
+    ]
+    empty = found.model_copy(
+        update={"total": Outcomes(**nothing), **{name: [] for name in lists}}
+    )
+    assert "none has ended yet" in html_report(empty)
+
+
+def test_csv_has_a_file_a_table_and_no_formula(
+    found: Statistics, tmp_path: Path
+) -> None:
+    write_csv(found, tmp_path / "new")
+    names = {path.stem for path in (tmp_path / "new").iterdir()}
+    assert names == {each.name for each in tables(found)}
+    (row,) = _read(tmp_path / "new" / "last.csv")
+    assert row["image_filename"] == "'" + HOSTILE
+    (failure,) = _read(tmp_path / "new" / "failures.csv")
+    assert (failure["error_code"], failure["rate"]) == ("out_of_memory", "0.5")
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_classes_in_words() -> None:
+    bounds = [0.5, 1.0, 2.0]
+    words = [named(place, bounds) for place in (None, 0, 1, 2, 3)]
+    assert words == [None, "under 0.5", "0.5 to 1", "1 to 2", "over 2"]
