@@ -19,22 +19,36 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
+    PsdImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
 )
 
-from gpu_worker.codec import colour, metadata, modes
+from gpu_worker.codec import colour, jp2, metadata, modes, psd
 from gpu_worker.codec.png_completeness import is_whole
+from gpu_worker.codec.unsupported import unsupported
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import CodecSettings
 from shared.uploads import tiff_pages
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "AVIF",
+    "HEIF",
+    "JPEG2000",
+    "PSD",
+)
 """Decoders that an upload can reach; `JPEG` also opens multi-picture files (MPO) of
 phones.
 """
@@ -45,8 +59,10 @@ _PLUGINS = (
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
+    PsdImagePlugin,
     WebPImagePlugin,
 )
 # By default there is one thread for each core, and each takes address space.
@@ -103,8 +119,11 @@ def decode(data: bytes, limits: Limits, page: int = 1) -> Photo:
         pages = tiff_pages.directories(io.BytesIO(data), limits.max_frames + 1)
         if page > 1:
             data = _beginning_with(data, page, pages)
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        is_photoshop = data.startswith(psd.MAGIC)
+        file = psd.as_shallow(data) if is_photoshop else data
+        image = Image.open(io.BytesIO(file), formats=FORMATS)
         _check(image, data, limits)
+        block_notes = _add_blocks(image, data)
         page_notes = _page_notes(image, page, len(pages), limits.max_frames)
         planes = modes.planes(image, data)
         # Pillow turns TIFF pages by itself while loading them, so the tag is read only
@@ -118,8 +137,19 @@ def decode(data: bytes, limits: Limits, page: int = 1) -> Photo:
             alpha=None if alpha is None else _upright(alpha, orientation),
             meta=meta,
             source_mode=planes.source_mode,
-            notes=(*page_notes, *planes.notes, *meta_notes),
+            notes=(*page_notes, *block_notes, *planes.notes, *meta_notes),
         )
+
+
+def _add_blocks(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Add what the decoder of a format leaves unread to what is known of the image;
+    returns notes.
+    """
+    if image.format == "PSD":
+        return psd.add_blocks(image)
+    if image.format == "JPEG2000":
+        jp2.add_blocks(image, data)
+    return ()
 
 
 def _metadata(
@@ -169,8 +199,11 @@ def _fault(error: Exception, data: bytes) -> PermanentError:
     if isinstance(error, UnidentifiedImageError):
         layout = modes.tiff_layout(data)
         if layout is not None:
-            return modes.unsupported(layout)
-        detail = "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC or AVIF picture; it may be damaged"
+            return unsupported(layout)
+        detail = (
+            "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 or PSD picture; it "
+            "may be damaged"
+        )
         return PermanentError(Code.DECODE_ERROR, detail)
     # Hostile files make decoders raise nearly anything (seen: OSError, ValueError,
     # TypeError, SyntaxError, KeyError, struct.error): whatever comes out of a decoder
@@ -201,8 +234,9 @@ def _check(image: Image.Image, data: bytes, limits: Limits) -> None:
     if width * height > limits.max_pixels:
         detail = f"{width} x {height} pixels are more than the limit of {limits.max_pixels:,}; scale the photo down"
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)
-    is_animated = getattr(image, "is_animated", False)
-    if is_animated and image.format in _ANIMATED_FORMATS:
+    # Of a Photoshop file it would be the question whether all its layers can be read.
+    may_be_animated = image.format in _ANIMATED_FORMATS
+    if may_be_animated and getattr(image, "is_animated", False):
         detail = f"this {image.format} is an animation; Darkroom restores still photos, upload a single frame"
         raise PermanentError(Code.ANIMATED, detail)
     if image.format == "PNG":
@@ -253,7 +287,7 @@ def _check_first_page(image: Image.Image) -> None:
     subfile = int(image.getexif().get(_SUBFILE_TAG, 0))
     is_reduced = subfile & 1
     if is_reduced:
-        raise modes.unsupported(
+        raise unsupported(
             "a TIFF that begins with a reduced preview, as camera raw files do"
         )
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile, PsdImagePlugin, TiffImagePlugin
 
-from gpu_worker.codec import colour
+from gpu_worker.codec import colour, jp2, psd
+from gpu_worker.codec.unsupported import unsupported
 from gpu_worker.photo import Pixels
-from shared.errors import Code, PermanentError
 
 _BAND_PIXELS = 1 << 20
 
@@ -64,6 +64,10 @@ def planes(image: Image.Image, data: bytes) -> Planes:
     """
     raw = _raw_mode(image)
     without_order = raw[:-1] if raw.endswith(("B", "L", "N")) else raw
+    if isinstance(image, PsdImagePlugin.PsdImageFile):
+        return _photoshop(image, data)
+    if image.format == "JPEG2000":
+        return _jpeg2000(image, jp2.bits(data))
     bits = image.info.get("bit_depth", 8)
     if without_order in _DEEP:
         return _deep(image, data, raw, without_order)
@@ -78,12 +82,6 @@ def planes(image: Image.Image, data: bytes) -> Planes:
     if image.mode not in _TARGETS:
         raise unsupported(f"pixels of mode {image.mode}")
     return _shallow(image, raw)
-
-
-def unsupported(what: str) -> PermanentError:
-    """The error for pixels of a layout that cannot be restored."""
-    detail = f"{what} cannot be restored; save the photo as 8- or 16-bit grey or RGB with interleaved channels"
-    return PermanentError(Code.UNSUPPORTED_MODE, detail)
 
 
 def tiff_layout(data: bytes) -> str | None:
@@ -280,6 +278,47 @@ def _deep_heif(data: bytes, bits: int) -> Planes:
     return Planes(pixels, alpha, stored.mode)
 
 
+def _jpeg2000(image: Image.Image, bits: int) -> Planes:
+    if image.mode == "CMYK":
+        return _to_srgb(image, "")
+    if image.mode == "I;16":
+        grey = _grey16(image)
+        # The decoder fills up with zeros, as above.
+        filled = grey.pixels | grey.pixels >> np.uint16(bits)
+        return replace(grey, pixels=filled)
+    planes = _palette(image) if image.mode == "P" else _shallow(image, "")
+    if bits > 8:
+        note = f"the {bits} bits a channel of JPEG 2000 in colour were reduced to 8"
+        return replace(planes, notes=(*planes.notes, note))
+    return planes
+
+
+def _photoshop(image: PsdImagePlugin.PsdImageFile, data: bytes) -> Planes:
+    """The composite of a Photoshop file, which was opened as if it had 8 bits."""
+    is_transparent = psd.has_transparency(image)
+    planes = _composite(image, data)
+    if planes.alpha is None or is_transparent:
+        return planes
+    note = "a channel beside the colours, as a selection, was left out"
+    return replace(planes, alpha=None, notes=(*planes.notes, note))
+
+
+def _composite(image: Image.Image, data: bytes) -> Planes:
+    is_converted = image.mode in ("CMYK", "LAB")
+    if psd.bits(data) == 8:
+        if is_converted:
+            return _to_srgb(image, "")
+        return _palette(image) if image.mode == "P" else _shallow(image, "")
+    samples = psd.deep(data)
+    if not is_converted:
+        pixels, alpha = _split(samples)
+        return Planes(pixels, alpha, f"{image.mode};16")
+    high = (samples >> 8).astype(np.uint8)
+    shallow = Image.frombytes(image.mode, image.size, high.tobytes())
+    shallow.info = image.info
+    return _to_srgb(shallow, ";16")
+
+
 def _straight(pixels: Pixels, alpha: Pixels) -> Pixels:
     """Undo premultiplication, row by row to bound memory."""
     result = np.empty_like(pixels)
@@ -295,6 +334,6 @@ def _to_srgb(image: Image.Image, raw: str) -> Planes:
     convert, note = colour.to_srgb(image.mode, image.info.get("icc_profile"))
     notes = [note]
     if ";16" in raw:
-        notes.append("16-bit CMYK was reduced to 8 bits per channel")
+        notes.append(f"16-bit {image.mode} was reduced to 8 bits per channel")
     pixels = _copied(image, convert)
     return Planes(pixels, None, image.mode, tuple(notes), colour.srgb())

@@ -12,7 +12,7 @@ from handlers.intake.headers import Broken, EndOfData, Forward, Header
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import PhotoLimitSettings
 
-ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC and AVIF"
+ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 and PSD"
 
 
 @dataclass(frozen=True)

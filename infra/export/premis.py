@@ -28,6 +28,8 @@ PRONOM = {
     "GIF": ("Graphics Interchange Format", "fmt/4"),
     "HEIC": ("High Efficiency Image File Format", "fmt/1101"),
     "AVIF": ("AV1 Image File Format", "fmt/1828"),
+    "JPEG2000": ("JP2 (JPEG 2000 part 1)", "x-fmt/392"),
+    "PSD": ("Adobe Photoshop", "x-fmt/92"),
 }
 
 ElementTree.register_namespace("premis", NAMESPACE)

@@ -23,7 +23,8 @@ PHOTO_SUFFIXES = frozenset(
     [
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
         *(".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-        *(".heic", ".heif", ".hif", ".avif", ".jp2", ".psd"),
+        *(".heic", ".heif", ".hif", ".avif"),
+        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd"),
     ]
 )
 """Names that photographs have; whether a file is one, its bytes say."""

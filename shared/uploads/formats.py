@@ -30,9 +30,11 @@ _SAME: dict[str, FileFormat] = {
     "AVIF": "avif",
     "TIFF": "tiff",
     "HEIC": "jpeg",
+    "JPEG2000": "tiff",
+    "PSD": "tiff",
 }
-"""The format of a copy like the original, by the original's, with a JPEG for HEIC, which
-is not written here. Of other originals the result itself is as good.
+"""The format of a copy like the original, by the original's, with another one for those
+that are not written here. Of other originals the result itself is as good.
 """
 
 

@@ -40,6 +40,8 @@ def bombs() -> Iterator[tuple[str, bytes]]:
             "lossless.webp",
             "photo.avif",
             "photo.heic",
+            "photo.jp2",
+            "photo.psd",
         ):
             yield f"bomb/{width}x{height}-{name}", _claiming(name, width, height)
     inflated = zlib.compress(bytes(64 << 20), 9)

@@ -132,6 +132,31 @@ def _heif(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field
         at += max(size, 8)
 
 
+def _jp2(data: bytes) -> Iterator[Field]:
+    at = 0
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        yield from ((at, 4), (at + 4, 4))
+        if kind == b"jp2h":
+            at += 8
+            continue
+        if kind in (b"ihdr", b"colr"):
+            yield from ((n, 2) for n in range(at + 8, at + size - 1, 2))
+        if kind == b"jp2c":
+            yield from ((n, 2) for n in range(at + 8, at + 100, 2))
+        at += max(size, 8)
+
+
+def _psd(data: bytes) -> Iterator[Field]:
+    yield from ((4, 2), (12, 2), (14, 4), (18, 4), (22, 2), (24, 2))
+    at = 26
+    for _ in range(3):
+        yield at, 4
+        yield at + 4, 4
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    yield from ((at + n, 2) for n in range(0, 20, 2))
+
+
 FIELDS: dict[str, Callable[[bytes], Iterator[Field]]] = {
     "png": _png,
     "jpg": _jpeg,
@@ -141,4 +166,6 @@ FIELDS: dict[str, Callable[[bytes], Iterator[Field]]] = {
     "gif": _gif,
     "avif": _heif,
     "heic": _heif,
+    "jp2": _jp2,
+    "psd": _psd,
 }

@@ -14,6 +14,7 @@ from PIL import Image
 from gpu_worker.codec.colour import srgb
 from tests.support.codec_samples import HEIC, png, saved, tiff
 from tests.support.pictures import photo_like
+from tests.support.psd_samples import psd, resource
 
 
 @cache
@@ -59,6 +60,8 @@ def sound() -> dict[str, bytes]:
         ),
         "photo.avif": saved(picture, "AVIF", speed=10),
         "photo.heic": HEIC,
+        "photo.jp2": saved(picture, "JPEG2000"),
+        "photo.psd": psd(picture, resource(1060, b"<x/>"), packed=True),
     }
 
 

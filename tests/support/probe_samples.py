@@ -149,4 +149,6 @@ def photos() -> dict[str, tuple[bytes, str, str]]:
         "gif-grey": (saved("L", "GIF"), "GIF", "P"),
         "avif": (saved("RGB", "AVIF"), "AVIF", "RGB"),
         "heic": (heic((37, 23), (16, 16)), "HEIC", "RGB"),
+        "jp2": (saved("RGB", "JPEG2000"), "JPEG2000", "RGB"),
+        "j2k": (saved("L", "JPEG2000", no_jp2=True), "JPEG2000", "L"),
     }

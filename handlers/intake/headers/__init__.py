@@ -14,7 +14,9 @@ from handlers.intake.headers.bmp import bmp
 from handlers.intake.headers.gif import gif
 from handlers.intake.headers.heif import heif
 from handlers.intake.headers.jpeg import jpeg
+from handlers.intake.headers.jpeg2000 import CODESTREAM, SIGNATURE, jpeg2000
 from handlers.intake.headers.png import png
+from handlers.intake.headers.psd import psd
 from handlers.intake.headers.stream import Broken, EndOfData, Forward, Found, Header
 from handlers.intake.headers.tiff import tiff
 from handlers.intake.headers.webp import webp
@@ -45,6 +47,9 @@ _PARSERS: tuple[tuple[bytes, Parser], ...] = (
     (b"MM\x00*", tiff),
     (b"II+\x00", tiff),
     (b"MM\x00+", tiff),
+    (SIGNATURE, jpeg2000),
+    (CODESTREAM, jpeg2000),
+    (b"8BPS", psd),
 )
 
 _HEIF_BRANDS = {
@@ -75,11 +80,8 @@ _OTHERS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
     (b"\xfd7zXZ", "an xz archive"),
-    (b"8BPS", "a Photoshop file"),
     (b"\xff\x0a", "a JPEG XL file"),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (b"\x00\x00\x01\x00", "an icon"),
     (b"ID3", "an MP3 recording"),
     (b"OggS", "an Ogg recording"),

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
+from handlers.intake.headers.boxes import Boxes, next_box
 from handlers.intake.headers.stream import Broken, Forward, Found, Header
 
 _MAX_META_BYTES = 4 << 20
-_MAX_BOXES = 10_000
-"""Most boxes looked at inside `meta`. Photos of phones have some dozens."""
 _SEQUENCES = {b"avis"}
 
 
@@ -22,7 +20,7 @@ def heif(stream: Forward, found: Found) -> int:
     brand, brands = b"", b""
     sized = False
     while stream.peek(1):
-        name, body = _box(stream)
+        name, body = next_box(stream)
         if name == b"ftyp" and body is not None:
             payload = stream.read(min(body, 256))
             brand, brands = payload[:4], payload
@@ -49,24 +47,9 @@ def heif(stream: Forward, found: Found) -> int:
     return 2 if brand in _SEQUENCES else 1
 
 
-def _box(stream: Forward) -> tuple[bytes, int | None]:
-    """Name and bytes of content of the next box; None for a box that lasts to the end
-    of the file.
-    """
-    size, name = stream.number(4), stream.read(4)
-    header = 8
-    if size == 1:
-        size, header = stream.number(8), 16
-    elif size == 0:
-        return name, None
-    if size < header:
-        raise Broken("a box is shorter than its own header")
-    return name, size - header
-
-
 def _header(meta: bytes, format_: str) -> Header:
     sizes, cuts = [], []
-    boxes = _Boxes()
+    boxes = Boxes()
     for _, properties in boxes.children(meta[4:], b"iprp"):
         for _, container in boxes.children(properties, b"ipco"):
             for name, prop in boxes.children(container, b"ispe", b"clap"):
@@ -92,27 +75,3 @@ def _cut(clap: bytes) -> tuple[int, int]:
         if per_width and per_height
         else (0, 0)
     )
-
-
-class _Boxes:
-    """A reader of boxes inside boxes, that counts them."""
-
-    def __init__(self) -> None:
-        self._left = _MAX_BOXES
-
-    def children(self, data: bytes, *wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
-        at = 0
-        while at + 8 <= len(data):
-            self._left -= 1
-            if not self._left:
-                raise Broken(f"it has more than {_MAX_BOXES} boxes")
-            size, name = struct.unpack_from(">I4s", data, at)
-            start = at + 8
-            if size == 1:  # the size proper follows the name
-                size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-            end = at + size if size else len(data)
-            if end < start:
-                raise Broken("a box is shorter than its own header")
-            if name in wanted:
-                yield name, data[start:end]
-            at = end

@@ -18,6 +18,7 @@ from gpu_worker.codec import Limits, decode, modes
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from tests.support.codec_samples import HEIC, LIMITS, noise, png, quarters, saved, tiff
+from tests.support.psd_samples import psd
 
 # Pillow warns of what it reads in damaged files
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -38,6 +39,8 @@ FILES = {
     "gif": saved(PICTURE, "GIF"),
     "avif": saved(PICTURE, "AVIF"),
     "heic": HEIC,
+    "jp2": saved(PICTURE, "JPEG2000"),
+    "psd": psd(PICTURE, packed=True),
 }
 
 
@@ -84,9 +87,7 @@ def test_files_that_are_no_picture(data: bytes) -> None:
     assert _refused(data).code == Code.DECODE_ERROR
 
 
-@pytest.mark.parametrize(
-    "kind", ["ICO", "PPM", "PCX", "TGA", "JPEG2000", "PDF", "EPS", "SGI"]
-)
+@pytest.mark.parametrize("kind", ["ICO", "PPM", "PCX", "TGA", "PDF", "EPS", "SGI"])
 def test_other_decoders_are_out_of_reach(kind: str) -> None:
     """Formats beyond the list are not opened, although Pillow could."""
     assert _refused(saved(quarters(), kind)).code == Code.DECODE_ERROR
