@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from handlers import on_record as record_trigger
 from handlers import on_sweep as sweep_trigger
 from handlers.context import Context
+from handlers.reconcile.finished_ingests import tell_finished
 from handlers.take_in import take_in
 from shared import models
 from shared.broker import topology
@@ -114,6 +115,8 @@ def on_sweep(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
     audit_log = _audit_log() if has_database else None
     dry_run = bool(event.get("dry_run"))
     report = sweep_trigger.on_sweep(ctx, begin, dry_run, audit_log=audit_log)
+    if audit_log and not dry_run:
+        tell_finished(ctx, audit_log)
     return report.printed()
 
 

@@ -90,6 +90,9 @@ class Columns(BaseModel):
     skipped: dict[str, str] | None = Field(
         None, description="Steps that the look at the photo left out, and why."
     )
+    ingest_id: UUID | None = Field(
+        None, description="The job of an album or archive that the upload is of."
+    )
 
 
 _OWN_RULE = {"error_code", "error_detail", "attempts", "retries"}

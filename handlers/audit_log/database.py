@@ -39,7 +39,7 @@ from shared.errors import Code
 from shared.runtime.failpoints import passing
 from shared.runtime.settings import AuditLogSettings
 from shared.runtime.telemetry import logger
-from shared.uploads.messages import LogEvent
+from shared.uploads.messages import LogEvent, Status
 from shared.uploads.ref import UploadRef
 
 MAX_EVENTS = 500
@@ -50,6 +50,7 @@ _CONDITIONS = {
     "status": "status = %(status)s",
     "task_id": "task_id = %(task_id)s",
     "workflow": "workflow_type = %(workflow)s",
+    "ingest": "ingest_id = %(ingest)s",
     "since": "upload_time >= %(since)s",
     "until": "upload_time < %(until)s",
     "after": "(upload_time, upload_id) < (%(after_time)s, %(after_id)s)",
@@ -139,6 +140,11 @@ class AuditLog:
     ) -> list[dict[str, Any]]:
         """Return the rows of a statement of `statistics.sql`."""
         return self._where(name, where, values)
+
+    def by_status(self, where: Filter) -> dict[Status, int]:
+        """Count uploads by status."""
+        rows = self._where("by_status", where, {})
+        return {row["status"]: int(row["uploads"]) for row in rows}
 
     def waiting(self, user_id: str, most: int) -> int:
         """Count the uploads of one user that have no end yet, up to `most`."""

@@ -132,6 +132,10 @@ SELECT (upload_time AT TIME ZONE 'UTC')::date AS day, workflow_type, model_size,
 FROM darkroom.restoration_log WHERE {conditions}
 GROUP BY 1, 2, 3, 4, 5
 
+-- name: by_status
+-- How far the uploads of a job have come.
+SELECT status, count(*) AS uploads FROM darkroom.restoration_log WHERE {conditions} GROUP BY 1
+
 -- name: waiting
 -- A user's uploads without an end. What has waited for longer than a week is the sweep's concern.
 SELECT count(*) AS uploads FROM (

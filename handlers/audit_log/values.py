@@ -52,6 +52,7 @@ class Filter:
     status: str | None = None
     task_id: str | None = None
     workflow: str | None = None
+    ingest: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     after: UploadRef | None = None

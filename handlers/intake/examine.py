@@ -163,7 +163,7 @@ def _first_receipt(info: ObjectInfo, ctx: Context) -> Receipt:
         user_hash=user,
         lane=upload_options.lane(user, ctx.settings),
         decided_at=ctx.clock.now(),
-        ingest=upload_options.ingest(info.key, info.metadata),
+        ingest=upload_options.ingest(info.metadata),
     )
 
 

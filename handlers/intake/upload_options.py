@@ -41,17 +41,14 @@ _CHARSET = re.compile(r"utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d", re.IGNO
 slow, or make no text.
 """
 
+NO_INGEST = "none"
+"""The same of a signed upload that is of no job."""
+
 READ = frozenset(
-    {
-        "workflow",
-        "params",
-        "user",
-        "priority",
-        "callback",
-        "filename",
-        "formats",
-        "page",
-    }
+    [
+        *("workflow", "params", "user", "priority", "callback", "filename"),
+        *("formats", "page", "ingest"),
+    ]
 )
 """Metadata that a ticket's signature covers, whoever sends the upload."""
 
@@ -135,13 +132,8 @@ def filename(metadata: Mapping[str, str]) -> str | None:
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
 
 
-def ingest(key: str, metadata: Mapping[str, str]) -> IngestRef | None:
-    """Which item of a job of an album or archive the upload is, where it names one.
-
-    Uploads by ticket are none: their signature does not cover what names the item.
-    """
-    if _OWNED.match(key):
-        return None
+def ingest(metadata: Mapping[str, str]) -> IngestRef | None:
+    """Which item of a job of an album or archive the upload is, where it names one."""
     return ingests.ref_of(_value(metadata, "ingest"))
 
 

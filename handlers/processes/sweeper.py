@@ -22,6 +22,7 @@ from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.due_retries import DueRetries
+from handlers.reconcile.finished_ingests import tell_finished
 from handlers.reconcile.report import SweepReport
 from shared.errors import TransientError
 from shared.runtime import operations
@@ -110,6 +111,8 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
         _sweep_until_stopped(ctx, audit_log)
         return 0
     report = on_sweep(ctx, options.since, options.dry_run, audit_log=audit_log)
+    if audit_log and not options.dry_run:
+        tell_finished(ctx, audit_log)
     print(report.model_dump_json(by_alias=True) if options.json else _table(report))
     return 0
 
@@ -128,6 +131,11 @@ def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
         retries.start("calls", _retry_rounds(retries), stop),
         arrivals.start("arrivals", _arrival_rounds(arrivals, figures), stop),
     ]
+    if audit_log:
+        # Not among `loops`: the sweep is well while the database is away.
+        ingests = Loop(ctx, beside=retries)
+        rounds = _ingest_rounds(ingests, audit_log)
+        threads.append(ingests.start("ingests", rounds, stop))
     passes.run(_pass_rounds(passes, audit_log, figures), stop)
     for thread in threads:
         thread.join()
@@ -149,6 +157,17 @@ def _arrival_rounds(loop: Loop, figures: SweepFigures) -> Round:
         return counts.seconds
 
     return Round(look, lambda took_s: max(interval_s, took_s))
+
+
+def _ingest_rounds(loop: Loop, audit_log: AuditLog) -> Round:
+    interval_s = loop.ctx.settings.sweep_interval_s
+
+    def look() -> float:
+        started_s = loop.ctx.clock.monotonic()
+        tell_finished(loop.ctx, audit_log)
+        return loop.ctx.clock.monotonic() - started_s
+
+    return Round(look, lambda took_s: max(interval_s, REST * took_s))
 
 
 def _pass_rounds(

@@ -20,12 +20,13 @@ from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.settle import settle_with_retry
 from handlers.webhooks.call_log import CallLog, PendingCall
 from handlers.webhooks.fair_queue import MAX_CALLS, FairQueue
+from handlers.webhooks.payload import receiver_of
 from handlers.webhooks.sender import Sender
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.callback_guard import check_url
-from shared.errors import NotFound, PermanentError, TransientError
+from shared.errors import PermanentError, TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.metrics import REGISTRY
@@ -80,18 +81,16 @@ class Dispatcher:
         Raises `MessageError`, `PermanentError(bad_document)` and `StorageUnavailable`.
         """
         upload_id = CallbackDue.decode(body).upload_id
-        try:
-            receipt = self._ctx.uploads.receipt(upload_id)
-        except NotFound:
-            return  # erased
-        if receipt.callback is None:
+        receiver = receiver_of(self._ctx, upload_id)
+        if receiver is None:
             return
+        url, user_hash = receiver
         result = self._call_log.result(upload_id)
         if result is not None and result.outcome == "given_up":
             # A person took its message from the dead-letter queue.
             self._call_log.reopen(upload_id)
-        host = _host_of(receipt.callback, self._ctx.settings)
-        call = self._call_log.add(upload_id, host, receipt.user_hash)
+        host = _host_of(url, self._ctx.settings)
+        call = self._call_log.add(upload_id, host, user_hash)
         if call:
             self._offer(call)
 

@@ -152,7 +152,11 @@ class CallLog:
         result = self.result(ref.upload_id)
         if result is not None and result.ref == ref:
             return True
-        return any(self._listed(ref.upload_id))
+        return self.is_due(ref.upload_id)
+
+    def is_due(self, upload_id: str) -> bool:
+        """Return whether a webhook about this upload, or job, is pending."""
+        return any(self._listed(upload_id))
 
     def clear(self, upload_id: str) -> None:
         """Delete all attempts, so that nothing is due about this upload."""

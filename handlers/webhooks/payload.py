@@ -13,10 +13,12 @@ from shared.errors import NotFound
 from shared.uploads import identity
 from shared.uploads.documents import Receipt
 from shared.uploads.identity import canonical_json
+from shared.uploads.ingests import IngestCall, IngestStore
 from shared.uploads.messages import Status
 from shared.uploads.outcome import Outcome
 
 TYPE = "task.finished"
+INGEST_TYPE = "ingest.finished"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Call:
 
 
 def call_of(ctx: Context, upload_id: str) -> Call | None:
-    """Return the webhook about an upload, by what the bucket knows of it.
+    """Return the webhook about an upload, or about a job of many, by what the bucket
+    knows of it.
 
     None: it has not ended, or its sender wants none. Raises
     `PermanentError(bad_document)`, which the sweep repairs, and `StorageUnavailable`.
@@ -40,7 +43,7 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
     try:
         receipt = ctx.uploads.receipt(upload_id)
     except NotFound:
-        return None  # erased
+        return _call_of_ingest(ctx, upload_id)  # or it was erased
     if receipt.callback is None:
         return None
     outcome = ctx.uploads.outcome(receipt)
@@ -54,6 +57,18 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
         status=outcome.published_status,
         body=_body(ctx.settings.api_url, receipt, outcome),
     )
+
+
+def receiver_of(ctx: Context, upload_id: str) -> tuple[str, str] | None:
+    """Return the URL that is to be called about an upload, or about a job of many, and
+    its owner's pseudonym. None: none is.
+    """
+    try:
+        receipt = ctx.uploads.receipt(upload_id)
+    except NotFound:
+        call = _ingest_call(ctx, upload_id)
+        return (call.url, call.user_hash) if call else None
+    return (receipt.callback, receipt.user_hash) if receipt.callback else None
 
 
 def sample(api_url: str, at: datetime) -> bytes:
@@ -70,6 +85,35 @@ def sample(api_url: str, at: datetime) -> bytes:
         "links": _links(api_url, ident),
     }
     return canonical_json(_message("webhook.test", at, data))
+
+
+def _ingest_call(ctx: Context, job: str) -> IngestCall | None:
+    return IngestStore(ctx.store, ctx.settings.bucket_results).call(job)
+
+
+def _call_of_ingest(ctx: Context, job: str) -> Call | None:
+    found = _ingest_call(ctx, job)
+    if found is None or found.finished_at is None:
+        return None
+    where = f"{ctx.settings.api_url}/v1/ingests/{job}"
+    data = {
+        "job": job,
+        "counts": found.counts,
+        "links": {
+            "ingest": where,
+            "items": f"{where}/items",
+            "results": f"{where}/results",
+            "report": f"{where}/report",
+        },
+    }
+    return Call(
+        url=found.url,
+        event_id=identity.event_id(job, INGEST_TYPE),
+        user_hash=found.user_hash,
+        upload_time=found.begun_at,
+        status="success",
+        body=canonical_json(_message(INGEST_TYPE, found.finished_at, data)),
+    )
 
 
 def _event_id(receipt: Receipt, status: Status) -> str:

@@ -34,7 +34,8 @@ from infra.ingest.sending import Order, Rate, Sending
 from infra.ingest.sources import Source
 from infra.terminal import shown
 from shared import models
-from shared.errors import NotFound, SettingsError
+from shared.callback_guard import check_url
+from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import identity
@@ -100,6 +101,10 @@ def ingest(
     timeout_s: Annotated[
         float, typer.Option(help="Longest wait [s].", min=0)
     ] = 86400.0,
+    callback: Annotated[
+        str | None,
+        typer.Option(help="URL that is called once every photo has ended."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send every photo of an album or archive; exit status 1 if any has a fault.
@@ -125,7 +130,7 @@ def ingest(
         return
     wishes = Wishes(workflow, params_of(params), priority_of(priority))
     name = job or prepared[0].source.name
-    run = _Run.of(name, wishes, in_flight)
+    run = _Run.of(name, wishes, in_flight, callback)
     with Journal(run.journal_file) as journal:
         ended = run.send(prepared, journal, limit)
         _show(prepared, ended, name, as_json)
@@ -145,13 +150,17 @@ class _Run:
     in_flight: InFlight
 
     @classmethod
-    def of(cls, name: str, wishes: Wishes, most_in_flight: int) -> _Run:
+    def of(
+        cls, name: str, wishes: Wishes, most_in_flight: int, callback: str | None
+    ) -> _Run:
         """Raises `SettingsError` where no stack runs, and `PermanentError` for what no
-        worker could restore.
+        worker could restore, or where no call may go.
         """
         settings = Settings.load()
         if not settings.s3_endpoint_url and not settings.api_url:
             raise no_stack(settings.state_dir)
+        if callback:
+            check_url(callback, settings)
         models.use_local(settings.models_dir)
         store = S3Store(settings)
         workflow = resolved_by(
@@ -165,6 +174,7 @@ class _Run:
             settings.bucket_uploads,
             settings.max_upload_bytes,
             settings.max_frames,
+            callback,
         )
         watch = Watch(store, settings)
         return cls(
@@ -203,7 +213,9 @@ class _Run:
             skipped=skipped,
             at=datetime.now(UTC),
         )
-        self.ingests.write(ended)
+        job = self.ingests.job(self.order.job)
+        wanted = self.order.callback or job.callback
+        self.ingests.finish(job.model_copy(update={"callback": wanted}), ended)
         return ended
 
     def wait(self, journal: Journal, timeout_s: float) -> bool:
@@ -220,20 +232,15 @@ def _begin(ingests: IngestStore, journal: Journal, order: Order, name: str) -> b
     """Write the job down. True: it was begun elsewhere, or its journal was lost; what is
     known of it is in the journal now.
     """
-    try:
-        ingests.job(order.job)
-    except NotFound:
-        ingests.write(
-            IngestJob(
-                job=order.job,
-                name=name,
-                workflow=order.workflow.ref,
-                priority=order.priority,
-                begun_at=datetime.now(UTC),
-            )
-        )
-        return False
-    if not journal.is_empty():
+    ours = IngestJob(
+        job=order.job,
+        name=name,
+        workflow=order.workflow.ref,
+        priority=order.priority,
+        begun_at=datetime.now(UTC),
+        callback=order.callback,
+    )
+    if ingests.begin(ours) == ours or not journal.is_empty():
         return False
     for item in ingests.items(order.job):
         journal.write(item, "")

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Literal
 
 from infra.export import bag, premis, rows
-from infra.export.names import Names, safe_path
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.runtime.settings import StoreSettings
@@ -14,6 +13,7 @@ from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record
 from shared.uploads.ingests import path_of_file
+from shared.uploads.names import Names, safe_path
 
 Layout = Literal["tree", "album", "bag", "archivematica"]
 LAYOUTS: tuple[Layout, ...] = ("tree", "album", "bag", "archivematica")

@@ -54,6 +54,7 @@ class Order:
     bucket: str
     max_bytes: int
     max_pages: int
+    callback: str | None = None
 
 
 class Rate:

@@ -75,6 +75,7 @@ def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:
         "user_id": receipt.user_hash,
         **_source(receipt.source),
         **_workflow(receipt.workflow),
+        "ingest_id": str(receipt.ingest.job) if receipt.ingest else None,
     }
     if receipt.fault:
         fields |= _fault(receipt.fault.error_code, receipt.fault.error_detail)

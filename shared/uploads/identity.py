@@ -69,6 +69,11 @@ def ingest_job(name: str) -> str:
     return _derive("ingest", name)
 
 
+def ingest_job_of(user_hash: str, name: str) -> str:
+    """The job of that name among those of one user."""
+    return _derive("ingest", user_hash, name)
+
+
 def upload_id(bucket: str, key: str, version: str) -> str:
     """`version` is the object's version id, or its ETag (without quotes) in a bucket
     without versions.

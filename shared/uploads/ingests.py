@@ -7,7 +7,8 @@ items was sent again, or erased.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from shared.errors import Code, NotFound
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
 from shared.uploads.documents import Document, IngestRef, Part, WorkflowRef
+from shared.uploads.formats import Format
+from shared.uploads.messages import Status
 
 JSON = "application/json"
 JSON_LINES = "application/jsonl"
@@ -27,13 +30,21 @@ _PAGE_MARK = "#page="
 
 
 class IngestJob(Document):
-    """`ingests/{job}/job.json`: what was asked for."""
+    """`ingests/{job}/job.json`: what was asked for.
+
+    `user_hash`: whose job it is; None: one of `darkroom ingest`. `callback`: the URL
+    that is called when all of its photos have ended. `formats`: of the copies that its
+    photos get beside their results; None: those of the setting.
+    """
 
     job: str
     name: str
     workflow: WorkflowRef
     priority: Priority
     begun_at: datetime
+    user_hash: str | None = None
+    callback: str | None = None
+    formats: list[Format] | None = None
 
     def place(self) -> str:
         return keys.ingest_job(self.job)
@@ -53,6 +64,29 @@ class IngestEnd(Document):
 
     def place(self) -> str:
         return keys.ingest_end(self.job)
+
+
+class IngestCall(Document):
+    """`callbacks/ingests/{job}.json`: the webhook about the end of a job. It is there
+    from the end of the sending until the call was made.
+
+    `counts`, `finished_at`: of the job's uploads by status, once all of them have ended.
+    """
+
+    job: str
+    url: str
+    user_hash: str = ""
+    begun_at: datetime
+    sent: int
+    counts: dict[Status, int] = Field(default_factory=dict)
+    finished_at: datetime | None = None
+
+    def place(self) -> str:
+        return keys.ingest_call(self.job)
+
+    def finished(self, counts: Mapping[Status, int], at: datetime) -> IngestCall:
+        """The webhook with what it says. `counts`: by status."""
+        return self.model_copy(update={"counts": dict(counts), "finished_at": at})
 
 
 class IngestItem(Part):
@@ -97,6 +131,74 @@ class IngestStore:
         """One job. Raises `NotFound`."""
         return self._job_at(keys.ingest_job(job))
 
+    def begin(self, job: IngestJob) -> IngestJob:
+        """Write a job down; of one that is there already the job as it was begun."""
+        with suppress(NotFound):
+            return self.job(job.job)
+        # Before the job: a name without a job is passed over, a job without a name would
+        # not be found again.
+        name = keys.ingest_listed(job.user_hash, job.job, job.begun_at)
+        self._put(name, b"", JSON)
+        if self._objects.put_new(self._bucket, job.place(), job.to_bytes(), JSON):
+            return job
+        self._objects.delete(self._bucket, name)
+        return self.job(job.job)
+
+    def latest(
+        self, user_hash: str | None, after: str, most: int
+    ) -> list[tuple[str, IngestJob]]:
+        """Jobs of one user, or with `""` of everybody, the latest first, each with the
+        mark `after` which those behind it stand.
+        """
+        listed = self._objects.list(self._bucket, keys.ingest_lists(user_hash))
+        marks = sorted(keys.filename(info.key) for info in listed)
+        found = []
+        for mark in marks[bisect_right(marks, after) :]:
+            with suppress(NotFound):
+                found.append((mark, self.job(mark.partition("-")[2])))
+            if len(found) == most:
+                break
+        return found
+
+    def finish(self, job: IngestJob, end: IngestEnd) -> None:
+        """Write the end of a job's sending, and ask for the webhook that it wants. May be
+        repeated, with more photos as well.
+        """
+        if job.callback:
+            call = IngestCall(
+                job=job.job,
+                url=job.callback,
+                user_hash=job.user_hash or "",
+                begun_at=job.begun_at,
+                sent=end.sent,
+            )
+            # Before the end: whoever was killed between the two repeats both.
+            self._put(call.place(), call.to_bytes(), JSON)
+        self.write(end)
+
+    def calls(self) -> Iterator[IngestCall]:
+        """The webhooks that are to be asked for."""
+        for info in self._objects.list(self._bucket, keys.ingest_calls()):
+            call = self.call(keys.filename(info.key).removesuffix(".json"))
+            if call:
+                yield call
+
+    def call(self, job: str) -> IngestCall | None:
+        """The webhook about the end of a job; None: there is none, or none any more."""
+        key = keys.ingest_call(job)
+        try:
+            return IngestCall.from_bytes(self._objects.read(self._bucket, key), key)
+        except NotFound:
+            return None
+
+    def write_call(self, call: IngestCall) -> None:
+        """Write a webhook over what is there."""
+        self._put(call.place(), call.to_bytes(), JSON)
+
+    def delete_call(self, job: str) -> None:
+        """Forget a webhook that was made."""
+        self._objects.delete(self._bucket, keys.ingest_call(job))
+
     def end(self, job: str) -> IngestEnd | None:
         """The end of a job's sending; None while it lasts."""
         key = keys.ingest_end(job)
@@ -114,6 +216,13 @@ class IngestStore:
         """The items of a job, in order."""
         for info in self._objects.list(self._bucket, keys.ingest_items(job)):
             yield from self._page_at(info.key)
+
+    def page(self, job: str, number: int) -> list[IngestItem]:
+        """The items of one page, which counts from 1; none behind the last."""
+        try:
+            return self._page_at(keys.ingest_page(job, number))
+        except NotFound:
+            return []
 
     def write_page(self, job: str, items: Iterable[IngestItem]) -> None:
         """Write items that make one page, without the words of those erased meanwhile."""
@@ -170,6 +279,14 @@ def path_of_file(path: str) -> str:
     """The path of the file of which an item is a page, or the whole."""
     file, mark, page = path.rpartition(_PAGE_MARK)
     return file if mark and page.isdecimal() else path
+
+
+def have_ended(counts: Mapping[Status, int], sent: int) -> bool:
+    """Whether so many photos that were sent have all come in and ended. `counts`: by
+    status.
+    """
+    waiting = counts.get("queued", 0) + counts.get("processing", 0)
+    return waiting == 0 and sum(counts.values()) >= sent
 
 
 def ref_of(text: str) -> IngestRef | None:

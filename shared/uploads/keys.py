@@ -12,6 +12,9 @@ _TICKETED = re.compile(
     r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]"
 )
 
+_LAST_MS = 10**13 - 1
+"""Milliseconds since 1970 in as many digits as they will have for two centuries."""
+
 
 def result(task_id: str) -> str:
     return f"processed/{task_id}.png"
@@ -208,6 +211,28 @@ def ingest_page(job: str, page: int) -> str:
 def ingest_erased(job: str, upload_id: str = "") -> str:
     """Marks an upload of the job as erased; or the prefix of all marks."""
     return f"{ingests(job)}erased/{upload_id}"
+
+
+def ingest_lists(user_hash: str | None = "") -> str:
+    """Prefix of the names of a user's jobs; `""`: of everybody's, None: of those which
+    `darkroom ingest` began and which are nobody's.
+    """
+    return f"jobs/{user_hash or 'none'}/" if user_hash != "" else "jobs/"
+
+
+def ingest_listed(user_hash: str | None, job: str, begun_at: datetime) -> str:
+    """In the results bucket: names a job of this user. The latest stands first."""
+    left_ms = _LAST_MS - int(begun_at.timestamp() * 1000)
+    return f"{ingest_lists(user_hash)}{left_ms:013d}-{job}"
+
+
+def ingest_calls() -> str:
+    """Prefix of the webhooks that are still to be asked for at the end of a job."""
+    return "callbacks/ingests/"
+
+
+def ingest_call(job: str) -> str:
+    return f"{ingest_calls()}{job}.json"
 
 
 def damaged(key: str) -> str:

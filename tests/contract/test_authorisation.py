@@ -66,6 +66,16 @@ MATRIX = {
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
+    "POST /v1/ingests": Row(
+        "upload", 201, 201, body=lambda own: {"name": own["album"]}
+    ),
+    "GET /v1/ingests": Row("read", 200, 200),
+    "GET /v1/ingests/{job}": Row("read", 200, 404),
+    "POST /v1/ingests/{job}/end": Row("upload", 200, 404, body=lambda _: {"sent": 1}),
+    "GET /v1/ingests/{job}/items": Row("read", 200, 404),
+    "GET /v1/ingests/{job}/unsent": Row("read", 200, 404),
+    "GET /v1/ingests/{job}/results": Row("read", 200, 404),
+    "GET /v1/ingests/{job}/report": Row("read", 200, 404),
     "GET /v1/workflows": Row("read", 200, 200),
     "GET /v1/stats": Row("read", 200, 200),
     "GET /v1/stats/summary": Row("read", 200, 200),
@@ -184,12 +194,16 @@ class Town:
         issued = self.client.post("/v1/uploads", json=PHOTO, headers=headers).json()
         self.world.store.put("uploads", issued["key"], b"no photo", "image/png")
         on_upload(UploadEvent("uploads", issued["key"], "create"), self.world.ctx)
+        album = f"album {uuid4()}"
+        begun = self.client.post("/v1/ingests", json={"name": album}, headers=headers)
         assert receipt.task_id
         return {
             "task_id": receipt.task_id,
             "ticket": issued["ticket"],
             "user": self.hash(self.ann),
             "format": "jpeg",
+            "album": album,
+            "job": begun.json()["job"],
         }
 
 

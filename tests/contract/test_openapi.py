@@ -48,6 +48,7 @@ OWN = """
 [parameters]
 "path.task_id" = "{task_id}"
 "path.ticket" = "{ticket}"
+"path.job" = "{job}"
 
 [[operations]]
 include-method = "DELETE"

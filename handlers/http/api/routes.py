@@ -5,7 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from handlers.context import Context
-from handlers.http.api import events, previews, tasks, uploads, workflows_and_stats
+from handlers.http.api import (
+    events,
+    ingests,
+    previews,
+    tasks,
+    uploads,
+    workflows_and_stats,
+)
 from handlers.http.api.services import Services
 
 
@@ -13,6 +20,6 @@ def install(app: FastAPI, ctx: Context) -> None:
     """Add the API to `app`."""
     app.state.api = Services.of(ctx)
     router = APIRouter(prefix="/v1")
-    for resource in (uploads, tasks, previews, events, workflows_and_stats):
+    for resource in (uploads, ingests, tasks, previews, events, workflows_and_stats):
         router.include_router(resource.router)
     app.include_router(router)

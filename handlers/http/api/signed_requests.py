@@ -58,6 +58,7 @@ def metadata_of(
         "callback": _callback(request, principal, settings),
         "formats": _formats(request, settings),
         "page": str(request.page),
+        "ingest": _ingest(request),
     }
     _check_metadata(metadata)
     return metadata
@@ -114,12 +115,17 @@ def _callback(
     settings: WebhookSettings,
 ) -> str:
     callback = request.callback
-    if callback is None:
+    if callback is None and request.ingest is None:
         callback = principal.callback
     if callback is None:
         return upload_options.NO_CALLBACK
     check_url(callback, settings)
     return callback
+
+
+def _ingest(request: UploadRequest) -> str:
+    named = request.ingest
+    return f"{named.job}/{named.item}" if named else upload_options.NO_INGEST
 
 
 def _formats(request: UploadRequest, settings: UploadSettings) -> str:

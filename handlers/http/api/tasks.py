@@ -144,13 +144,13 @@ async def tasks(
         workflow=query.workflow,
         since=query.since,
         until=query.until,
-        after=_position(query.cursor) if query.cursor else None,
+        after=position_of(query.cursor) if query.cursor else None,
     )
     # One row more than the page has, to know whether another page follows.
     rows = await run_sync(api.audit_log.page, where, query.limit + 1)
     items = rows[: query.limit]
     is_last = len(rows) <= query.limit
-    return Page(items=items, next=None if is_last else _cursor(items[-1]))
+    return Page(items=items, next=None if is_last else cursor_of(items[-1]))
 
 
 @router.get("/tasks/{task_id}", responses=refusals(404))
@@ -348,12 +348,12 @@ def _row(event: LogEvent, found: State) -> Row:
     return Row.model_validate(fields)
 
 
-def _cursor(row: Row) -> str:
+def cursor_of(row: Row) -> str:
     position = json.dumps([row.upload_time.isoformat(), str(row.upload_id)])
     return base64.urlsafe_b64encode(position.encode()).decode()
 
 
-def _position(cursor: str) -> UploadRef:
+def position_of(cursor: str) -> UploadRef:
     """Raises `Problem` 422."""
     try:
         moment, upload_id = json.loads(base64.urlsafe_b64decode(cursor))

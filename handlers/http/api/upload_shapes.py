@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +11,9 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
 from shared.broker.topology import Priority
-from shared.uploads.documents import MOST_PAGES
+from shared.uploads.documents import MOST_PAGES, IngestRef
 from shared.uploads.formats import Format
+from shared.uploads.ingests import IngestJob
 from shared.uploads.messages import Status
 
 REQUEST_EXAMPLE: JsonDict = {
@@ -80,14 +81,30 @@ class UploadRequest(BaseModel):
         description="Size of the file: then no other size is taken by PUT. Without it, the file counts as the largest.",
     )
 
+    ingest: IngestRef | None = Field(
+        None,
+        description="A job of POST /v1/ingests, and the photo's number in it; what is left out here is the job's.",
+    )
+
     def as_asked(self) -> dict[str, Any]:
         """The request as earlier releases knew it, where it uses nothing newer: an
         `Idempotency-Key` outlives an upgrade.
         """
-        newer = {"formats"} if self.formats is None else set()
-        if self.page == 1:
-            newer.add("page")
-        return self.model_dump(exclude=newer)
+        newer = {"formats": None, "page": 1, "ingest": None}
+        unused = {name for name, usual in newer.items() if getattr(self, name) == usual}
+        asked = self.model_dump(exclude=unused)
+        if self.ingest:
+            asked["ingest"] = self.ingest.model_dump(mode="json")
+        return asked
+
+    def filled(self, job: IngestJob) -> Self:
+        """The request with what it leaves out as its job has it."""
+        given = self.model_fields_set
+        ours: dict[str, Any] = {"priority": job.priority, "formats": job.formats}
+        update = {name: value for name, value in ours.items() if name not in given}
+        if not given & {"workflow", "params"}:
+            update |= {"workflow": job.workflow.name, "params": job.workflow.params}
+        return self.model_copy(update=update)
 
 
 class Form(BaseModel):

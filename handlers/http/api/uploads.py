@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query
 
 from handlers.context import Context
-from handlers.http.api import cancel_and_erase, state, tickets
+from handlers.http.api import cancel_and_erase, ingests, state, tickets
 from handlers.http.api.dependencies import Api, CountUpload, Reader, Remover, Uploader
 from handlers.http.api.responses import Ended, refusals
 from handlers.http.api.services import Services
@@ -47,7 +47,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("/uploads", status_code=201, responses=refusals(400, 408, 409, 413))
+@router.post("/uploads", status_code=201, responses=refusals(400, 404, 408, 409, 413))
 async def issue(
     request: UploadRequest,
     count: CountUpload,
@@ -58,6 +58,10 @@ async def issue(
     """A ticket for one upload, and the signed requests that bring it to the store."""
     ctx = api.ctx
     settings = ctx.settings
+    asked = request
+    if request.ingest:
+        job = await run_sync(ingests.own, ctx, principal, request.ingest)
+        request = request.filled(job)
     workflow = workflows.resolve(
         request.workflow or settings.default_workflow,
         request.params,
@@ -67,7 +71,7 @@ async def issue(
     await run_sync(count, request.bytes or settings.max_upload_bytes)
     now = ctx.clock.now().replace(microsecond=0)
     expires_at = now + timedelta(seconds=int(settings.upload_expires_s))
-    ticket = await _ticket(ctx, principal, request, idempotency_key, expires_at)
+    ticket = await _ticket(ctx, principal, asked, idempotency_key, expires_at)
     upload = Upload(
         settings.bucket_uploads,
         keys.upload(principal.user_hash, str(ticket)),

@@ -28,6 +28,9 @@ class RateLimitSettings(SettingsGroup):
     limit_queued_photos: Count = Field(
         10_000, description="Photos of one user that wait."
     )
+    limit_ingest_photos: Count = Field(
+        100_000, description="Photos of one job of `POST /v1/ingests`."
+    )
     limit_previews: Count = Field(
         8, description="Previews of one user that are under way."
     )

@@ -12,7 +12,6 @@ import pytest
 
 from infra.export import premis, sinks
 from infra.export.layouts import Export, Layout
-from infra.export.names import Names, safe_path
 from infra.export.verify import verified
 from infra.ingest import sources
 from infra.ingest.members import ItemFault
@@ -22,6 +21,7 @@ from shared.errors import Code, SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads.documents import ModelRef, StepTime
 from shared.uploads.ingests import IngestItem
+from shared.uploads.names import Names, safe_path
 from shared.uploads.outcome import outcome_of
 from tests.support.reconcile_world import Town
 from tests.support.records import record_of
