@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test containers lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test containers charts lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -74,6 +74,16 @@ containers: $(VENV)/.test $(VENV)/podman-compose/bin/podman-compose
 $(VENV)/podman-compose/bin/podman-compose: | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/podman-compose
 	$(VENV)/podman-compose/bin/python -m pip install --quiet --disable-pip-version-check podman-compose==1.6.0
+
+# The chart and the templates for clouds: rendered, compared with the schemas, looked at as strict clusters do.
+charts: $(VENV)/.locked $(VENV)/charts/.done
+	$(BIN)/python -m pytest tests/charts
+
+$(VENV)/charts/.done: requirements/charts.txt requirements/helm.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/charts
+	$(VENV)/charts/bin/$(LOCKED:$(BIN)/%=%) -r requirements/charts.txt
+	$(VENV)/charts/bin/$(LOCKED:$(BIN)/%=%) -r requirements/helm.txt
+	touch $@
 
 lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .

