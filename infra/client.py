@@ -84,6 +84,7 @@ class TaskRow(TypedDict):
     status: Status
     workflow_type: str | None
     image_filename: str | None
+    bytes: int | None
     width: int | None
     height: int | None
     duration_seconds: float | None
@@ -248,13 +249,20 @@ class DarkroomClient:
         _write_whole(to, self._pieces(task_id, path, copy["sha256"]))
 
     def tasks(
-        self, *, limit: int = 20, status: str | None = None, user: str | None = None
+        self,
+        *,
+        limit: int = 20,
+        status: str | None = None,
+        user: str | None = None,
+        workflow: str | None = None,
     ) -> list[TaskRow]:
         """The latest uploads in the log, newest first.
 
         `user` is a user's hash, which only the operator's key may ask for.
         """
         params: dict[str, str | int] = {"limit": limit}
+        if workflow is not None:
+            params["workflow"] = workflow
         if status is not None:
             params["status"] = status
         if user is not None:
@@ -267,6 +275,10 @@ class DarkroomClient:
         """One task with its uploads and events."""
         found: Task = self._request("GET", f"/v1/tasks/{task_id}").json()
         return found
+
+    def record(self, task_id: str) -> dict[str, Any]:
+        """What was done to a restored photo, as its record says it."""
+        return self._json("GET", f"/v1/tasks/{task_id}/record")
 
     def cancel(self, task_id: str) -> None:
         """Ends a task that is not restored yet."""

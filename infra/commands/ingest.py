@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.console import Console
 
+from infra.commands import log_samples
 from infra.commands.job_options import shown_states
 from infra.commands.no_stack import no_stack
 from infra.commands.options import (
@@ -23,9 +24,12 @@ from infra.commands.options import (
     params_of,
     priority_of,
 )
+from infra.commands.require_stack import need_servers
 from infra.commands.submit_by_api import Wishes
 from infra.commands.submit_by_bucket import resolved_by, tell_unavailable
 from infra.ingest import inventory, manifest, sources
+from infra.ingest.bucket_source import SCHEME, Bucket
+from infra.ingest.estimate import Estimate, estimated
 from infra.ingest.inventory import Backs, Inventory
 from infra.ingest.journal import Journal
 from infra.ingest.manifest import Manifest
@@ -60,9 +64,10 @@ class Prepared:
 @app.command()
 def ingest(
     places: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="SOURCE…", help="Folders, bags, and ZIP and TAR files of them."
+            metavar="SOURCE…",
+            help="Folders, bags, ZIP and TAR files of them, and s3://BUCKET/PREFIX.",
         ),
     ],
     job: Annotated[
@@ -125,7 +130,9 @@ def ingest(
         for source in _opened(places)
     ]
     if dry_run:
-        _show_dry_run(prepared, Settings.load().max_upload_bytes, as_json)
+        settings = Settings.load()
+        name = workflow or settings.default_workflow
+        _show_dry_run(prepared, settings.max_upload_bytes, name, as_json)
         _exit_if(any(each.inventory.faults for each in prepared))
         return
     wishes = Wishes(workflow, params_of(params), priority_of(priority))
@@ -247,8 +254,8 @@ def _begin(ingests: IngestStore, journal: Journal, order: Order, name: str) -> b
     return True
 
 
-def _opened(places: list[Path]) -> list[Source]:
-    found = [sources.opened(place) for place in places]
+def _opened(places: list[str]) -> list[Source]:
+    found = [_source(place) for place in places]
     names = [source.name for source in found]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -256,6 +263,12 @@ def _opened(places: list[Path]) -> list[Source]:
             f"two sources are named {min(twice)!r}; ingest them as two jobs"
         )
     return found
+
+
+def _source(place: str) -> Source:
+    if place.startswith(SCHEME):
+        return Bucket(place, S3Store(need_servers()))
+    return sources.opened(Path(place))
 
 
 def _given_manifest(file: Path | None) -> Manifest | None:
@@ -284,7 +297,9 @@ def _bytes_per_s(text: str | None) -> float | None:
     return float(found[1]) * UNITS[found[2]]
 
 
-def _show_dry_run(prepared: list[Prepared], most: int, as_json: bool) -> None:
+def _show_dry_run(
+    prepared: list[Prepared], most: int, workflow: str, as_json: bool
+) -> None:
     """Read everything, and show all that is wrong at once."""
     twins = {
         each.prefix + path: each.prefix + first
@@ -309,6 +324,7 @@ def _show_dry_run(prepared: list[Prepared], most: int, as_json: bool) -> None:
     }
     photos = sum(len(each.inventory.photos) for each in prepared)
     size = sum(each.inventory.bytes for each in prepared)
+    estimate = estimated(size, log_samples.latest(workflow))
     if as_json:
         found: dict[str, Any] = {
             "photos": photos,
@@ -316,10 +332,12 @@ def _show_dry_run(prepared: list[Prepared], most: int, as_json: bool) -> None:
             "faults": faults,
             "skipped": skipped,
             "twins": twins,
+            "estimate": asdict(estimate) if estimate else None,
         }
         print(json.dumps(found, indent=2))
         return
     console.print(f"{photos:,} photos, {size:,} bytes; nothing was sent")
+    console.print(_in_words(estimate, workflow))
     for fault in faults[:MOST_SHOWN]:
         console.print(shown(f"{fault['code']}: {fault['detail']}"))
     _show_rest(faults)
@@ -328,6 +346,16 @@ def _show_dry_run(prepared: list[Prepared], most: int, as_json: bool) -> None:
     for line in lines[:MOST_SHOWN]:
         console.print(shown(line))
     _show_rest(lines)
+
+
+def _in_words(estimate: Estimate | None, workflow: str) -> str:
+    if estimate is None:
+        return f"no estimate: the log has no photo of {workflow}, or no stack runs"
+    return (
+        f"about {estimate.hours:,.1f} hours of one worker, and"
+        f" {estimate.bytes_out / 1e9:,.1f} GB of results, by the medians of the last"
+        f" {estimate.photos} photos of {workflow}"
+    )
 
 
 def _show(prepared: list[Prepared], ended: IngestEnd, name: str, as_json: bool) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -110,21 +111,22 @@ def submit(
     ] = False,
 ) -> None:
     """Upload photos; exit status 1 if any of those waited for was not restored."""
-    files = _files(paths)
+    found, skipped = _found(paths)
+    for path in skipped:
+        console.print(shown(f"not sent, no photo by its name: {path}"), markup=False)
     wanted = _formats(formats)
     wishes = Wishes(workflow, params_of(params), priority_of(priority), wanted, page)
     send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)
     with _progress() as progress:
-        bar = progress.add_task("uploading", total=len(files))
+        bar = progress.add_task("uploading", total=len(found))
         photos = []
-        for path in files:
-            photos.append(send(path))
+        for file in found:
+            photos.append(send(file.path))
             progress.advance(bar)
-        in_time = not (wait or out) or _wait(photos, progress, timeout_s)
-    if out:
-        _fetch(photos, out)
+        to = _targets(found, out) if out else None
+        in_time = not (wait or out) or _wait(photos, to, progress, timeout_s)
     _show(photos, as_json)
     if not in_time or any(photo.fault for photo in photos):
         raise typer.Exit(1)
@@ -161,25 +163,40 @@ def _formats(text: str | None) -> Sequence[str] | None:
         raise typer.BadParameter(error.detail) from error
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    found = []
+@dataclass(frozen=True)
+class Found:
+    """A photo to send. `folder`: its place below the folder that was named."""
+
+    path: Path
+    folder: Path
+
+
+def _found(paths: list[Path]) -> tuple[list[Found], list[Path]]:
+    """The photos that are named or lie in what is named, and the other files there.
+
+    Raises `typer.BadParameter` where there is no photo.
+    """
+    photos = []
+    skipped = []
     for path in paths:
-        if path.is_dir():
-            found += sorted(
-                f
-                for f in path.rglob("*")
-                if f.suffix.lower() in PHOTO_SUFFIXES and f.is_file()
-            )
-        elif path.is_file():
-            found.append(path)
-        else:
+        if path.is_file():
+            photos.append(Found(path, Path()))
+        elif not path.is_dir():
             raise typer.BadParameter(f"{path} does not exist")
-    if not found:
+        for file in sorted(path.rglob("*")):
+            if not file.is_file():
+                continue
+            if file.suffix.lower() in PHOTO_SUFFIXES:
+                photos.append(Found(file, file.parent.relative_to(path)))
+            else:
+                skipped.append(file)
+    if not photos:
         raise typer.BadParameter(
             "no photo found; folders are searched for "
             + " ".join(sorted(PHOTO_SUFFIXES))
         )
-    return found
+    sent = {photo.path for photo in photos}
+    return photos, [path for path in skipped if path not in sent]
 
 
 def _make_folder(path: Path) -> None:
@@ -192,30 +209,51 @@ def _make_folder(path: Path) -> None:
         ) from error
 
 
-def _wait(photos: Sequence[Photo], progress: Progress, timeout_s: float) -> bool:
+def _targets(found: Sequence[Found], out: Path) -> list[Path]:
+    """Where the result of each photo goes: as its original lies in its folder."""
+    names: set[Path] = set()
+    targets = []
+    for each in found:
+        target = _free(out / each.folder, each.path.stem, names)
+        names.add(target)
+        targets.append(target)
+    return targets
+
+
+def _wait(
+    photos: Sequence[Photo],
+    to: Sequence[Path] | None,
+    progress: Progress,
+    timeout_s: float,
+) -> bool:
+    """Wait until all have ended, and save each result as soon as it is there. False: not
+    all did in time.
+    """
     bar = progress.add_task("restoring", total=len(photos))
     deadline_s = time.monotonic() + timeout_s
-    waiting = list(photos)
+    waiting = dict(enumerate(photos))
     while waiting and time.monotonic() < deadline_s:
-        for photo in list(waiting):
+        for number, photo in list(waiting.items()):
             photo.look()
             if photo.ended:
-                waiting.remove(photo)
+                del waiting[number]
                 progress.advance(bar)
+                if to and photo.restored:
+                    _save(photo, to[number])
         time.sleep(POLL_S)
     return not waiting
 
 
-def _fetch(photos: Sequence[Photo], out: Path) -> None:
-    for photo in photos:
-        if photo.restored:
-            photo.save(_free(out, photo.path.stem))
+def _save(photo: Photo, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    # Another command may have written there meanwhile.
+    photo.save(_free(to.parent, to.stem))
 
 
-def _free(folder: Path, stem: str) -> Path:
+def _free(folder: Path, stem: str, taken: Collection[Path] = ()) -> Path:
     """A name that nothing has yet: `photo.png`, `photo-2.png`, …"""
     path, number = folder / f"{stem}.png", 1
-    while path.exists():
+    while path.exists() or path in taken:
         number += 1
         path = folder / f"{stem}-{number}.png"
     return path

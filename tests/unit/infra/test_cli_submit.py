@@ -33,11 +33,27 @@ def test_folders_give_their_photos_and_files_are_taken_as_named(tmp_path: Path) 
     for name in ("b.JPG", "deep/er/a.png", "notes.txt", "raw.dng"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = submit._files([tmp_path, tmp_path / "raw.dng"])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    found, skipped = submit._found([tmp_path, tmp_path / "raw.dng"])
+    assert [str(each.path.relative_to(tmp_path)) for each in found] == [
         "b.JPG",
         "deep/er/a.png",
         "raw.dng",
+    ]
+    assert [path.name for path in skipped] == ["notes.txt"]
+
+
+def test_results_lie_as_their_originals_do(tmp_path: Path) -> None:
+    """Below the folder that was named; of two with one stem the second has a number."""
+    for name in ("1931/a.jpg", "1931/a.tif", "1945/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, _ = submit._found([tmp_path])
+    out = tmp_path / "out"
+    targets = submit._targets(found, out)
+    assert [str(target.relative_to(out)) for target in targets] == [
+        "1931/a.png",
+        "1931/a-2.png",
+        "1945/a.png",
     ]
 
 
