@@ -15,7 +15,7 @@ from gpu_worker.codec import captions
 from gpu_worker.codec.png import XMP_KEYWORD
 from gpu_worker.photo import Captions
 from shared import __version__
-from shared.workflows import ResolvedWorkflow
+from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 SOFTWARE = f"Darkroom {__version__}"
 DESCRIPTION = "AI-assisted restoration of a photograph"
@@ -46,14 +46,18 @@ def texts(
     }
 
 
+def _invents(step: ResolvedStep) -> bool:
+    is_drawn = step.kind == "repair" and step.model is not None
+    return is_drawn or step.kind in _INVENTING
+
+
 def source_type(workflow: ResolvedWorkflow) -> str:
     """The IPTC term: `algorithmicallyEnhanced` where the photo's own content was
     corrected or enlarged, `compositeWithTrainedAlgorithmicMedia` where a model also
     added content. Never `trainedAlgorithmicMedia`, which says that the whole picture
     was generated.
     """
-    invents = any(step.kind in _INVENTING for step in workflow.steps)
-    if invents:
+    if any(_invents(step) for step in workflow.steps):
         return _SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
     return _SOURCE_TYPES + "algorithmicallyEnhanced"
 

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.photo import Pixels
+from gpu_worker.photo import Mask, Pixels
 from shared.models import Model
 
 Floats = NDArray[np.float32]
@@ -113,6 +113,30 @@ class RunsPictures(Protocol):
     """An engine that runs networks on whole pictures, too."""
 
     def load_picture_network(self, model: Model) -> PictureNetwork:
+        """As `Engine.load`."""
+        ...
+
+
+class HoleFiller(Protocol):
+    """One loaded, verified model that fills the holes of a picture."""
+
+    model: Model
+
+    def fill(self, window: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 RGB and (h, w) bool, True in the holes -> the window with its
+        holes filled, every other pixel unchanged.
+
+        The same window gives the same result. Raises `OutOfMemory`, and
+        `PermanentError(invalid_output)` when the network gives NaN or infinity.
+        """
+        ...
+
+
+@runtime_checkable
+class FillsHoles(Protocol):
+    """An engine that runs networks which fill holes, too."""
+
+    def load_hole_filler(self, model: Model) -> HoleFiller:
         """As `Engine.load`."""
         ...
 

@@ -15,7 +15,7 @@ import onnxruntime
 from gpu_worker import models
 from gpu_worker.engines import architectures, onnx_graphs, weight_files
 from gpu_worker.engines.architectures import Architecture
-from gpu_worker.engines.base import Network
+from gpu_worker.engines.base import HoleFiller, Network
 from gpu_worker.engines.cache import ModelCache
 from gpu_worker.engines.onnx_networks import (
     ENGINE,
@@ -47,9 +47,11 @@ class OnnxEngine:
         self._providers = providers_of(settings)
         self.device = device_name(self._providers)
         is_roomy = memory.available_bytes() > ROOMY_BYTES
-        self._cache: ModelCache[OnnxNetwork | OnnxPictureNetwork] = ModelCache(
-            capacity=2 if is_roomy else 1,
-            device=self.device,
+        self._cache: ModelCache[OnnxNetwork | OnnxPictureNetwork | HoleFiller] = (
+            ModelCache(
+                capacity=2 if is_roomy else 1,
+                device=self.device,
+            )
         )
 
     def check(self, model: Model) -> None:
@@ -67,6 +69,15 @@ class OnnxEngine:
             return OnnxPictureNetwork(*self._loaded(model, "picture"))
 
         return cast(OnnxPictureNetwork, self._cache.get(model.name, read))
+
+    def load_hole_filler(self, model: Model) -> HoleFiller:
+        # That module is made of parts of this one.
+        from gpu_worker.engines.lama import LamaInpainter
+
+        def read() -> LamaInpainter:
+            return LamaInpainter(model, self._settings)
+
+        return cast(LamaInpainter, self._cache.get(model.name, read))
 
     def free_bytes(self) -> int:
         half = memory.available_bytes() // 2

@@ -1,29 +1,35 @@
 """Repair scratches, dust, creases and tears: the damage is found by its form, or drawn by
-a person, and what was under it is filled in from around. No network, no weights.
+a person, and what was under it is filled in from around. Without a model of the step no
+network and no weights are needed.
 
 No pixel outside the mask is touched.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from gpu_worker.damage import detection, inpainting
 from gpu_worker.damage.strokes import drawn
 from gpu_worker.engines import Engine
-from gpu_worker.photo import Mask, Photo
-from gpu_worker.steps.base import StepResult, Tools
+from gpu_worker.engines.base import FillsHoles, HoleFiller
+from gpu_worker.photo import Mask, Photo, Pixels
+from gpu_worker.steps.base import StepResult, Tools, needs_another_engine
 from shared.workflows import ResolvedStep
 
 LOOKING = 0.5
 """The share of the step's progress that finding the damage takes."""
 
 
-def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
+def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """Fill what the strokes of `mask` cover, or, without any, the damage that is found
-    with `sensitivity` (0..1). Alpha stays as it is.
+    with `sensitivity` (0..1): by the step's model, or, without one, by waves. Alpha
+    stays as it is.
 
-    Raises `PermanentError(bad_parameter)` for strokes that cannot be drawn.
+    Raises `PermanentError(bad_parameter)` for strokes that cannot be drawn, and what
+    the model's network raises.
     """
     strokes = str(step.params.get("mask", ""))
     if strokes:
@@ -38,12 +44,41 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     pixels = inpainting.repaired(
         photo.pixels,
         mask,
-        inpainting.SparseInpainter(),
+        _inpainter(step, engine),
         tools.settings,
         lambda done: tools.progress(LOOKING + (1 - LOOKING) * done),
     )
     repaired = photo.with_(pixels=pixels)
     return StepResult(repaired, detail, mask=mask)
+
+
+class NetworkInpainter:
+    """A network as an `Inpainter` of photos that may be grey, or of 16 bits: in the
+    holes these have 8.
+    """
+
+    def __init__(self, network: HoleFiller) -> None:
+        self._network = network
+
+    def fill(self, window: Pixels, mask: Mask) -> Pixels:
+        """As `Inpainter.fill`."""
+        is_deep = window.dtype == np.uint16
+        shallow = (window >> 8 if is_deep else window).astype(np.uint8)
+        channels = window.shape[2]
+        filled = self._network.fill(np.repeat(shallow, 3 // channels, 2), mask)
+        if channels == 1:
+            filled = np.rint(filled.mean(2, keepdims=True)).astype(np.uint8)
+        if not is_deep:
+            return filled
+        return cast(Pixels, filled.astype(np.uint16) * np.uint16(257))
+
+
+def _inpainter(step: ResolvedStep, engine: Engine) -> inpainting.Inpainter:
+    if step.model is None:
+        return inpainting.SparseInpainter()
+    if not isinstance(engine, FillsHoles):
+        raise needs_another_engine(step.model, engine)
+    return NetworkInpainter(engine.load_hole_filler(step.model))
 
 
 def _found(

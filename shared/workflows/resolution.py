@@ -118,7 +118,7 @@ def _values(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
 def _model(step: Step, values: Mapping[str, Any]) -> models.Model | None:
     """The model of a step: its own, or the one that a parameter chooses."""
     name = values[step.model_from] if step.model_from else step.model
-    if name is None:
+    if not name:
         return None
     try:
         model = models.get(name)

@@ -78,7 +78,7 @@ class Parameter(BaseModel):
 
 class Step(BaseModel):
     """One step. `model_from` names the parameter that chooses another model of the
-    registry than `model`.
+    registry than `model`; that of a step without one is empty by default.
 
     `gated`: the look at a photo may skip the step, and sets what `params` leave open.
     `optional`: a worker that lacks what the step needs skips it.
@@ -98,9 +98,9 @@ class Step(BaseModel):
         if self.model_from is None:
             return self
         parameter = self.params.get(self.model_from)
-        if parameter is None or parameter.default != self.model:
+        if parameter is None or parameter.default != (self.model or ""):
             raise ValueError(
-                f"step {self.step}: parameter {self.model_from!r} must exist, its default be {self.model!r}"
+                f"step {self.step}: parameter {self.model_from!r} must exist, its default be {self.model or ''!r}"
             )
         return self
 

@@ -24,7 +24,7 @@ GOLDEN = {
     ("fast", 1): ("30bfa84b47265d22", "fd40ee51ad26a08b"),
     ("oldphoto", 2): ("9e51c3bb5e9f6b62", "17448a732aa44f51"),
     ("portrait", 2): ("79f26d3d44eaaa31", "7889b96a0a85e4d1"),
-    ("repair", 1): ("c18d5358fc6d6a54", "3d23f4a302f71544"),
+    ("repair", 1): ("20fd61ab540fa671", "3d23f4a302f71544"),
 }
 
 
