@@ -7,7 +7,7 @@ deleted when the request is repeated, or by the sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ R = TypeVar("R", bound=Receipt)
 SENTENCES = {
     Code.CANCELLED: "its owner took it back before it was restored; upload it again to have it restored",
     Code.ERASED: "its owner had it erased; upload it again to have it restored",
+    Code.EXPIRED: "it was not started in time, and is erased; upload it again to have it restored",
 }
 
 
@@ -42,8 +43,20 @@ def erase(ctx: Context, task_id: str, uploads: Sequence[Receipt]) -> None:
         take_away_upload(ctx, receipt)
 
 
+def erase_held(ctx: Context, receipt: Receipt, code: Code = Code.ERASED) -> None:
+    """Erase an uploaded photo that was held back, with all of its runs. May be
+    repeated.
+    """
+    end(ctx, blank(receipt), code)
+    take_away_upload(ctx, receipt)
+    # Last, as it leads the sweep to what broke off.
+    ctx.uploads.release_hold(receipt.upload_id)
+
+
 def end(ctx: Context, receipt: Receipt, code: Code) -> None:
-    """Write down and publish that its owner took an upload back."""
+    """Write down and publish that an upload was taken back, by its owner or by the
+    clock.
+    """
     reason = Reason(
         upload_id=receipt.upload_id,
         task_id=receipt.task_id,
@@ -98,19 +111,25 @@ def take_away_results(ctx: Context, task_id: str) -> None:
 
 
 def take_away_upload(ctx: Context, receipt: Receipt) -> None:
-    """Delete the original, its copies and previews, earlier uploads of the same bytes
-    at its key, and what the receipt says. May be repeated.
+    """Delete the original, its copies, previews and runs, earlier uploads of the same
+    bytes at its key, and what the receipt says. May be repeated.
+
+    A run has no original of its own: that is the photo's, and stays with it.
     """
     results = ctx.settings.bucket_results
     if isinstance(receipt, Superseded):
         # All else belongs to the later upload, too, and is deleted with that.
         _keep_current_only(ctx, results, receipt.place())
         return
-    if receipt.preview is None:
+    if receipt.run_of:
+        _take_away_run(ctx, receipt)
+    elif receipt.preview is None:
         _erase_previews(ctx, receipt)
+        for run in _runs(ctx, receipt):
+            _erase_beside(ctx, run)
         for earlier in ctx.uploads.superseded(receipt.upload_id):
             if earlier.user_hash == receipt.user_hash:
-                _erase_earlier(ctx, earlier)
+                _erase_beside(ctx, earlier)
         if receipt.source.key != ERASED_KEY:
             delete_original(ctx, receipt, receipt.source.key)
     delete_copies(ctx, receipt.upload_id)
@@ -153,15 +172,42 @@ def _publish_or_leave_to_sweep(ctx: Context, reason: Reason, receipt: Receipt) -
         )
 
 
-def _erase_earlier(ctx: Context, earlier: Superseded) -> None:
-    """Erase an upload whose receipt was written over."""
-    end(ctx, blank(earlier), Code.ERASED)
-    if earlier.task_id:
-        record = ctx.uploads.readable_record(earlier.task_id)
+def _erase_beside(ctx: Context, upload: Receipt) -> None:
+    """Erase an upload beside the photo: a run of it, or one whose receipt was written
+    over.
+    """
+    end(ctx, blank(upload), Code.ERASED)
+    if upload.task_id:
+        record = ctx.uploads.readable_record(upload.task_id)
         # Otherwise another upload of the photo has its result there.
-        if record is None or record.ref == earlier.ref:
-            take_away_results(ctx, earlier.task_id)
-    take_away_upload(ctx, earlier)
+        if record is None or record.ref == upload.ref:
+            take_away_results(ctx, upload.task_id)
+    take_away_upload(ctx, upload)
+
+
+def _runs(ctx: Context, photo: Receipt) -> Iterator[Receipt]:
+    """The receipts of the photo's runs; of a run that has none yet, the one that it is
+    about to get, so that it cannot begin any more.
+    """
+    for run in ctx.uploads.runs(photo.upload_id):
+        if run.user_hash == photo.user_hash:
+            receipt = ctx.uploads.readable_receipt(run.upload_id)
+            yield receipt or Receipt.model_validate(run.model_dump())
+
+
+def _take_away_run(ctx: Context, run: Receipt) -> None:
+    """Delete what leads from the photo to a run of it.
+
+    A photo that was held back waits for a start again, and expires without one.
+    """
+    results = ctx.settings.bucket_results
+    link = keys.run(run.run_of or "", run.upload_id)
+    if not any(ctx.store.every_version(results, link)):
+        return  # done before, and the photo may be near its expiry
+    photo = ctx.uploads.readable_receipt(run.run_of or "")
+    if photo and photo.decision == "held" and photo.source.key != ERASED_KEY:
+        ctx.uploads.hold(photo.upload_id)
+    _delete_versions(ctx, results, link)
 
 
 def _erase_previews(ctx: Context, photo: Receipt) -> None:

@@ -14,8 +14,8 @@ another one. Its stages, each a file of `handlers.reconcile`:
 3. `missing_messages`: as many waiting photos as there are messages missing are
    published, and so are the attempts that are due.
 4. `uploads`: uploads without a receipt are given to `on_upload`.
-5. `orphans`, `claims_left`, `abandoned_multiparts`, `previews`: what is no longer
-   needed is cleared away.
+5. `orphans`, `claims_left`, `abandoned_multiparts`, `previews`, `held`: what is no
+   longer needed is cleared away.
 
 In a bucket with versions the current version of each key counts; a version that was
 overwritten before it was looked at is superseded. A deleted or overwritten source is
@@ -34,6 +34,7 @@ from handlers.reconcile.abandoned_multiparts import end_abandoned
 from handlers.reconcile.claims_left import delete_claims_left
 from handlers.reconcile.due_retries import DueRetries, SeenClaim
 from handlers.reconcile.finished import scan_finished
+from handlers.reconcile.held import erase_expired
 from handlers.reconcile.isolation import Isolation
 from handlers.reconcile.missing_events import AuditLogIndex
 from handlers.reconcile.missing_messages import publish_lost
@@ -127,6 +128,7 @@ def _pass(
         delete_claims_left(sweep, receipts, claimed)
         end_abandoned(sweep)
         delete_expired(sweep)
+        erase_expired(sweep)
         sweep.watermarks.finished()
         memory.since = sweep.watermarks.reread
         memory.unsettled = receipts.unsettled

@@ -29,6 +29,7 @@ from shared.runtime.telemetry import logger
 
 EVENTS: dict[DecisionKind, str] = {
     "queued": "upload.queued",
+    "held": "upload.held",
     "duplicate": "upload.duplicate",
     "rejected": "upload.rejected",
     "ignored": "upload.ignored",

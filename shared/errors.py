@@ -43,6 +43,8 @@ class Code(StrEnum):
     # decided by the user
     CANCELLED = "cancelled"
     ERASED = "erased"
+    # or not decided in time
+    EXPIRED = "expired"
     # about one file of an album or archive; nothing of it was sent
     CHECKSUM_MISMATCH = "checksum_mismatch"
     MISSING_IN_SOURCE = "missing_in_source"

@@ -8,7 +8,7 @@ from typing import Literal
 from shared.errors import Code
 from shared.uploads.documents import Receipt
 
-DecisionKind = Literal["queued", "duplicate", "rejected", "ignored"]
+DecisionKind = Literal["queued", "held", "duplicate", "rejected", "ignored"]
 
 
 @dataclass(frozen=True)

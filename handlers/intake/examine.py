@@ -57,7 +57,7 @@ def after_earlier_uploads(receipt: Receipt, ctx: Context) -> Receipt:
     """Decide on a queued upload by what there is beside it: the result that it asks for,
     and workers that can make it.
     """
-    if _is_restored(receipt, ctx):
+    if is_restored(receipt, ctx):
         return receipt.model_copy(update={"decision": "duplicate"})
     if ctx.settings.unavailable == "reject":
         return _unless_unavailable(receipt, ctx)
@@ -136,6 +136,11 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         )
     except PermanentError as error:
         return _rejected(receipt, error.code, error.detail)
+    receipt = receipt.model_copy(
+        update={"source": _with_header(receipt.source, probed)}
+    )
+    if not order.start:
+        return receipt.model_copy(update={"decision": "held"})
     task_id = identity.task_id(
         receipt.user_hash,
         probed.sha256,
@@ -143,13 +148,7 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         receipt.formats,
         order.page,
     )
-    return receipt.model_copy(
-        update={
-            "decision": "queued",
-            "source": _with_header(receipt.source, probed),
-            "task_id": task_id,
-        }
-    )
+    return receipt.model_copy(update={"decision": "queued", "task_id": task_id})
 
 
 def _first_receipt(info: ObjectInfo, ctx: Context) -> Receipt:
@@ -226,7 +225,7 @@ def _known_info(event: UploadEvent, ctx: Context) -> ObjectInfo | None:
     )
 
 
-def _is_restored(receipt: Receipt, ctx: Context) -> bool:
+def is_restored(receipt: Receipt, ctx: Context) -> bool:
     """Return whether the task's result is there, made for another upload that its owner
     did not take back. A damaged record proves nothing.
     """

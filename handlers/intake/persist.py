@@ -32,6 +32,9 @@ def persist(receipt: Receipt, ctx: Context) -> Decision:
         if earlier and _is_same_upload(earlier, receipt):
             return Decision.of(earlier, repeated=True)
         _quarantine(receipt, ctx)
+    if receipt.decision == "held":
+        # Before the receipt, so that none is held without a mark: it would not expire.
+        ctx.uploads.hold(receipt.upload_id)
     passing("handler.before_receipt")
     if not ctx.uploads.write_new_receipt(receipt):
         repeated = _resolve_existing(receipt, ctx)

@@ -94,6 +94,15 @@ def _check_size(header: Header, settings: PhotoLimitSettings, scale: float) -> N
     if not width or not height:
         detail = f"the {header.format} file claims a size of {width} x {height} pixels; it is damaged"
         raise PermanentError(Code.UNSUPPORTED_FORMAT, detail)
+    check_pixels(width, height, settings, scale)
+
+
+def check_pixels(
+    width: int, height: int, settings: PhotoLimitSettings, scale: float
+) -> None:
+    """Raise `PermanentError(too_many_pixels)` for a photo whose sides, or those of its
+    result, are too large.
+    """
     claim = f"{width} x {height} = {width * height:,} pixels"
     if width * height > settings.max_pixels:
         detail = f"{claim} are more than the {settings.max_pixels:,} that DARKROOM_MAX_PIXELS allows; scale it down"

@@ -12,15 +12,26 @@ from shared.uploads.documents import Receipt
 
 
 def publish(receipt: Receipt, ctx: Context) -> None:
-    """Publish the task, then the log event.
+    """Publish the task, then the log event. Of an upload that waits for its start
+    there is nothing to publish.
 
     While the broker is down both are left to the sweep, which finds the receipt.
     """
+    if receipt.decision == "held":
+        return
     decided = events.of_receipt(receipt, ctx.settings.bucket_results)
     try:
         if receipt.decision == "queued" and receipt.task_id:
             _publish_task(receipt, ctx)
         events.publish_event(ctx.publisher, decided, receipt)
+    except BrokerUnavailable as error:
+        log_unpublished(receipt, error)
+
+
+def publish_task(receipt: Receipt, ctx: Context) -> None:
+    """Publish the task alone: the log event was published before."""
+    try:
+        _publish_task(receipt, ctx)
     except BrokerUnavailable as error:
         log_unpublished(receipt, error)
 

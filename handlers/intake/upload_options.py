@@ -47,7 +47,7 @@ NO_INGEST = "none"
 READ = frozenset(
     [
         *("workflow", "params", "user", "priority", "callback", "filename"),
-        *("formats", "page", "ingest"),
+        *("formats", "page", "ingest", "start"),
     ]
 )
 """Metadata that a ticket's signature covers, whoever sends the upload."""
@@ -59,6 +59,8 @@ class Order:
     workflow: workflows.ResolvedWorkflow
     formats: list[Format]
     page: int
+    start: bool
+    """Whether it is restored as soon as it has come."""
 
 
 def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -> str:
@@ -105,7 +107,8 @@ def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Or
     resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
     wanted = formats.parse(_value(metadata, "formats") or settings.formats)
     page = _page(_value(metadata, "page"))
-    return Order(cast(Priority, priority), resolved, wanted, page)
+    start = _start(_value(metadata, "start"))
+    return Order(cast(Priority, priority), resolved, wanted, page, start)
 
 
 def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | None:
@@ -144,6 +147,13 @@ def _page(text: str) -> int:
         detail = f"page={text[:80]!r} is no number from 1 to {MOST_PAGES}"
         raise PermanentError(Code.BAD_METADATA, detail)
     return int(text)
+
+
+def _start(text: str) -> bool:
+    if text not in ("", "true", "false"):
+        detail = f"start={text[:80]!r} is neither 'true' nor 'false'"
+        raise PermanentError(Code.BAD_METADATA, detail)
+    return text != "false"
 
 
 def _params(text: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from shared.uploads.documents import (
     Reason,
     Receipt,
     Record,
+    Run,
     WorkflowRef,
 )
 from shared.uploads.outcome import ERASED_FAULT, ERASED_KEY
@@ -86,13 +87,18 @@ def repair_record(ctx: Context, task_id: str) -> bool:
 
 
 def repair_receipt(ctx: Context, upload_id: str) -> bool:
-    """Write a damaged receipt, whose upload is gone, anew from the record of what was
-    made of it.
+    """Write a damaged receipt, to which no object leads, anew: of a run from what
+    leads to it, of an upload that is gone from the record of what was made of it.
     """
 
-    def is_of_upload(record: Record) -> bool:
-        return record.upload_id == upload_id
+    def is_of_upload(document: Run | Record) -> bool:
+        return document.upload_id == upload_id
 
+    run = _find(ctx, keys.runs(), Run, is_of_upload)
+    if run:
+        keep(ctx, keys.receipt(upload_id))
+        ctx.uploads.write_receipt(Receipt.model_validate(run.model_dump()))
+        return _logged("receipt", repaired=True)
     record = _find(ctx, "processed/", Record, is_of_upload)
     if record is None:
         return _logged("receipt", repaired=False)

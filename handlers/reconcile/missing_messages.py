@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 
+from handlers import erasure
 from handlers.context import Context
 from handlers.reconcile.due_retries import SeenClaim
 from handlers.reconcile.pass_context import PassContext, chunks
@@ -136,11 +137,22 @@ def _waiting_receipt(
         receipt = ctx.uploads.receipt(upload_id)
         if receipt.decision != "queued" or ctx.uploads.seems_ended(receipt):
             return None
+        if _was_photo_erased(ctx, receipt):
+            # It was started in the very moment of the erasure, and broke off.
+            erasure.erase(ctx, receipt.task_id or "", [receipt])
+            return None
     except PermanentError:
         return None
     seen = claimed.get(receipt.task_id or "")
     is_begun = seen is not None and not seen.has_message
     return None if is_begun else receipt
+
+
+def _was_photo_erased(ctx: Context, receipt: Receipt) -> bool:
+    if receipt.run_of is None:
+        return False
+    photo = ctx.uploads.readable_receipt(receipt.run_of)
+    return photo is not None and ctx.uploads.is_erased(photo)
 
 
 def _publish(sweep: PassContext, queue: str, receipts: list[Receipt]) -> None:

@@ -107,14 +107,15 @@ def _checked_ending(
 
 
 def _complete_erasure(sweep: PassContext, reason: Reason) -> None:
-    if reason.task_id is None:
-        return
     uploads = sweep.uploads
-    record = uploads.record_if_any(reason.task_id)
-    # Otherwise the photo was uploaded again, and has a result.
-    if record is None or record.ref == reason.ref:
-        erasure.take_away_results(sweep.ctx, reason.task_id)
     receipt = uploads.receipt(reason.upload_id)
+    if reason.task_id is None and receipt.decision != "held":
+        return
+    if reason.task_id:
+        record = uploads.record_if_any(reason.task_id)
+        # Otherwise the photo was uploaded again, and has a result.
+        if record is None or record.ref == reason.ref:
+            erasure.take_away_results(sweep.ctx, reason.task_id)
     # Otherwise the same bytes were put again at this key meanwhile.
     if receipt.ref == reason.ref:
         erasure.take_away_upload(sweep.ctx, receipt)

@@ -32,6 +32,7 @@ class ReceiptIndex:
 
     `times`: of all receipts. `unsettled`: to look at again in the next pass. `damaged`
     and `unread`: could not be read, so that it is unknown whether these uploads wait.
+    `held`: of these that were read now, uploads that nobody started yet.
     `waiting`: photos that wait, by queue. `waited_for`: tasks with a claim, or with a
     result and no record, for which an upload waits.
     """
@@ -41,6 +42,7 @@ class ReceiptIndex:
         self.unsettled = Unsettled()
         self.damaged: set[bytes] = set()
         self.unread: set[bytes] = set()
+        self.held: set[bytes] = set()
         self.waiting = waiting_by_queue()
         self.waited_for: set[bytes] = set()
 
@@ -122,8 +124,8 @@ class ReceiptScan:
             entry = self._sweep.isolation.run("receipts", ident_of(info), parse)
             if entry:
                 entries[info.key] = entry
-        unread = (_upload_of(info) for info in infos if info.key not in entries)
-        self._index.unread.update(unread)
+        unread = {_upload_of(info) for info in infos if info.key not in entries}
+        self._index.unread |= unread - self._index.held
         return entries
 
     def _parse(self, info: ObjectInfo, data: bytes) -> Entry | None:
@@ -133,6 +135,10 @@ class ReceiptScan:
         except PermanentError:
             self._index.damaged.add(upload)
             self._sweep.report.damaged += 1
+            return None
+        if receipt.decision == "held" and upload not in self._finished.reasons:
+            # Nothing is asked for yet, so it neither waits nor has an end to compare.
+            self._index.held.add(upload)
             return None
         task = packed(receipt.task_id or "")
         return Entry(

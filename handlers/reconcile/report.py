@@ -69,6 +69,9 @@ class SweepReport(Report):
     previews_expired: int = Field(
         default=0, description="Previews that were asked for long ago; deleted."
     )
+    held_expired: int = Field(
+        default=0, description="Uploads that nobody started in time; erased."
+    )
     failed: int = Field(
         default=0,
         description="Objects that met a fault, and cost only themselves; for the next pass.",

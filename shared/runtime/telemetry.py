@@ -43,6 +43,7 @@ EVENTS = {
     "process.killed": "A process did not end within its grace after SIGTERM and was killed.",
     "process.died": "The supervisor saw a process end by itself; it is restarted after `delay_s`.",
     "upload.queued": "An upload was accepted and its task published.",
+    "upload.held": "An upload was accepted, and waits for its start.",
     "upload.rejected": "An upload was refused, with `code`.",
     "upload.duplicate": "The same photo was restored before with the same workflow; the upload shares that result.",
     "upload.ignored": "A notification called for nothing (our own output, a deleted object, an event seen before).",

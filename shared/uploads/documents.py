@@ -167,7 +167,10 @@ class Receipt(Document):
     """
 
     upload_id: str
-    decision: Literal["queued", "duplicate", "rejected"]
+    decision: Literal["queued", "duplicate", "rejected", "held"]
+    """`held`: fit to be restored, and not started yet. `workflow`, `priority`,
+    `formats` and `callback` are what a start does without naming them.
+    """
     source: Source
     user_hash: str
     priority: Priority
@@ -187,6 +190,10 @@ class Receipt(Document):
     ingest: IngestRef | None = None
     formats: list[Format] = []
     """Of the copies that are made beside the result."""
+    run_of: str | None = None
+    """The upload whose bytes are restored (again) by this run of it: a run is an upload
+    of its own, without an object of its own, and its time is that of its start.
+    """
 
     @classmethod
     def of_record(cls, record: Record) -> Self:
@@ -201,6 +208,7 @@ class Receipt(Document):
             task_id=record.task_id,
             workflow=record.workflow,
             formats=record.formats,
+            run_of=record.run_of,
         )
 
     @property
@@ -236,6 +244,25 @@ class Superseded(Receipt):
 
     def place(self) -> str:
         return keys.earlier(self.upload_id, self.source.upload_time, self.task_id)
+
+
+class Run(Receipt):
+    """`runs/{upload_id of the photo}/…`: the receipt of a run, as it was started.
+
+    It leads from a photo to its runs, and is written before the receipt, which is made
+    anew from it where it is damaged.
+    """
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls.model_validate(receipt.model_dump())
+
+    def place(self) -> str:
+        return keys.run(self.run_of or "", self.upload_id)
+
+
+class Held(Document):
+    """`held/{upload_id}.json`: this upload waits for its start, and expires without."""
 
 
 class Refused(Document):
@@ -368,6 +395,8 @@ class Record(Document):
     plan: Plan | None = None
     formats: list[Format] = []
     copies: list[Copy] = []
+    run_of: str | None = None
+    """The upload whose bytes were restored by this run of it; None: its own."""
 
     def place(self) -> str:
         return keys.record(self.task_id)

@@ -52,7 +52,12 @@ def publish_event(publisher: Publisher, event: LogEvent, receipt: Receipt) -> No
 def of_upload(
     receipt: Receipt, outcome: Outcome | None, results_bucket: str
 ) -> list[LogEvent]:
-    """The decision on an upload and, where it has an outcome by now, its end."""
+    """The decision on an upload and, where it has an outcome by now, its end.
+
+    One that waits for its start has none yet: the audit log knows its runs.
+    """
+    if receipt.decision == "held":
+        return [of_reason(outcome.reason)] if outcome and outcome.reason else []
     decided = of_receipt(receipt, results_bucket)
     end = _end(receipt, outcome, results_bucket) if outcome else decided
     # A rejection is its own end, and so is a duplicate.
@@ -70,7 +75,10 @@ def _end(receipt: Receipt, outcome: Outcome, results_bucket: str) -> LogEvent:
 
 
 def of_receipt(receipt: Receipt, results_bucket: str) -> LogEvent:
-    """`queued`, `duplicate` or `rejected`: what the handler decided."""
+    """`queued`, `duplicate` or `rejected`: what the handler decided. The audit log has
+    no upload that waits for its start.
+    """
+    assert receipt.decision != "held"
     fields = {
         "user_id": receipt.user_hash,
         **_source(receipt.source),

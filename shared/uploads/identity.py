@@ -81,6 +81,13 @@ def upload_id(bucket: str, key: str, version: str) -> str:
     return _derive("upload", bucket, key, version.strip('"'))
 
 
+def run_id(upload_id: str, task_id: str, number: int) -> str:
+    """The upload id of a run of an uploaded photo. `number` counts, from 0, the runs of
+    this task that ended without a result before.
+    """
+    return _derive("run", upload_id, task_id, str(number))
+
+
 def preview_id(
     user_hash: str,
     sha256: str,

@@ -179,6 +179,27 @@ def refused(ticket: str, upload_id: str = "") -> str:
     return f"refused/{ticket}/{upload_id}.json" if upload_id else f"refused/{ticket}/"
 
 
+def held(upload_id: str = "") -> str:
+    """In the results bucket: marks an upload that waits for its start; or the prefix of
+    all marks.
+    """
+    return f"held/{upload_id}.json" if upload_id else "held/"
+
+
+def held_upload(key: str) -> str:
+    """The upload id in the key of such a mark."""
+    return key.removeprefix(held()).removesuffix(".json")
+
+
+def runs(upload_id: str = "") -> str:
+    """In the results bucket: the runs of an uploaded photo, or of all."""
+    return f"runs/{upload_id}/" if upload_id else "runs/"
+
+
+def run(upload_id: str, run_id: str) -> str:
+    return f"{runs(upload_id)}{run_id}.json"
+
+
 def preview_upload(upload_id: str, preview_id: str = "") -> str:
     """Stands for the upload id of a preview: the sweep and the rebuild take no notice
     of such receipts and reasons.

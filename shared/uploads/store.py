@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from operator import attrgetter
 from typing import TypeVar
 
-from shared.errors import NotFound, ObjectUnreadable, PermanentError
+from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError
 from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
-from shared.uploads.documents import Document, Reason, Receipt, Record, Superseded
+from shared.uploads.documents import (
+    Document,
+    Held,
+    Reason,
+    Receipt,
+    Record,
+    Run,
+    Superseded,
+)
 from shared.uploads.outcome import ERASED_KEY, WITHDRAWN, Outcome, outcome_of
 from shared.uploads.ref import UploadRef
 
@@ -116,6 +125,43 @@ class UploadStore:
                 found.append(self._read(Superseded, info.bucket, info.key))
         return found
 
+    def runs(self, upload_id: str) -> list[Run]:
+        """The runs of an uploaded photo as they were started, the earliest first, but
+        for damaged ones.
+        """
+        found = []
+        for info in list(self._objects.list(self._results, keys.runs(upload_id))):
+            with suppress(PermanentError):
+                found.append(self._read(Run, info.bucket, info.key))
+        return sorted(found, key=attrgetter("decided_at", "upload_id"))
+
+    def has_runs(self, upload_id: str) -> bool:
+        """Whether a photo was started, and its owner did not erase all that came of it.
+
+        A start that broke off before it had a receipt is none.
+        """
+        listed = list(self._objects.list(self._results, keys.runs(upload_id)))
+        names = [keys.filename(info.key).removesuffix(".json") for info in listed]
+        return any(self.receipt_info(name) for name in names)
+
+    def photo_of(self, receipt: Receipt) -> Receipt:
+        """The receipt of the upload whose bytes `receipt` is about: of a run, that of
+        the photo.
+
+        Raises `NotFound`, also where other bytes took the place of the photo's, and
+        `PermanentError(bad_document)`.
+        """
+        if receipt.run_of is None:
+            return receipt
+        photo = self.receipt(receipt.run_of)
+        if photo.user_hash != receipt.user_hash:
+            raise NotFound(Code.SOURCE_CHANGED, "another user put the same photo there")
+        return photo
+
+    def hold_info(self, upload_id: str) -> ObjectInfo | None:
+        """The mark of an upload that waits for its start; None: there is none."""
+        return self._head(self._results, keys.held(upload_id))
+
     def receipt_info(self, upload_id: str) -> ObjectInfo | None:
         """What the store says of a receipt; None: there is none."""
         return self._head(self._results, keys.receipt(upload_id))
@@ -123,6 +169,13 @@ class UploadStore:
     def has_record(self, task_id: str) -> bool:
         """Whether there is a record of the task, damaged or not."""
         return self._head(self._results, keys.record(task_id)) is not None
+
+    def is_erased(self, receipt: Receipt) -> bool:
+        """Whether the photo was erased, by its owner or as it was not started in time."""
+        if receipt.source.key == ERASED_KEY:
+            return True
+        reason = self.reason_of(receipt.ref)
+        return reason is not None and reason.error_code in (Code.ERASED, Code.EXPIRED)
 
     def is_withdrawn(self, upload: Receipt | Reason) -> bool:
         """Whether the owner cancelled or erased this upload.
@@ -156,6 +209,21 @@ class UploadStore:
     def write_new_receipt(self, receipt: Receipt) -> bool:
         """Write it where there is none. False: another was first."""
         return self._write_new(self._results, receipt.place(), receipt)
+
+    def write_run(self, run: Receipt) -> None:
+        """Write down what leads from a photo to its run; before the run's receipt."""
+        self._write(self._results, Run.of(run).place(), Run.of(run))
+
+    def delete_run(self, run: Receipt) -> None:
+        self._objects.delete(self._results, Run.of(run).place())
+
+    def hold(self, upload_id: str) -> None:
+        """Mark an upload that waits for its start; it expires from now on."""
+        self._write(self._results, keys.held(upload_id), Held())
+
+    def release_hold(self, upload_id: str) -> None:
+        """It does not expire any more."""
+        self._objects.delete(self._results, keys.held(upload_id))
 
     def write_record(self, record: Record) -> None:
         """Write over what is there: for the repair of a damaged one."""

@@ -96,13 +96,24 @@ def of_env(settings: Settings) -> dict[str, str]:
 
 def test_curl(settings: Settings, tmp_path: Path) -> None:
     """From ticket to restored photo."""
+    _shell(example("curl"), 1, tmp_path, settings)
+    assert json.loads((tmp_path / "state.json").read_text())["status"] == "success"
+    assert size(tmp_path / "restored.png") == (160, 120)
+
+
+def test_upload_look_ahead_and_start(settings: Settings, tmp_path: Path) -> None:
+    """One upload, two previews, and the photo as the second of them showed it."""
+    _shell(example("start"), 11, tmp_path, settings)
+    assert size(tmp_path / "preview-2.png") == (80, 60)
+    assert size(tmp_path / "restored.png") == (120, 90)
+
+
+def _shell(script: str, seed: int, folder: Path, settings: Settings) -> None:
     for tool in ("curl", "jq"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    photo(tmp_path, 1)
-    run(["bash", "-euo", "pipefail", "-c", example("curl")], tmp_path, settings)
-    assert json.loads((tmp_path / "state.json").read_text())["status"] == "success"
-    assert size(tmp_path / "restored.png") == (160, 120)
+    photo(folder, seed)
+    run(["bash", "-euo", "pipefail", "-c", script], folder, settings)
 
 
 def test_an_archive(settings: Settings, tmp_path: Path) -> None:

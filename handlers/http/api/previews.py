@@ -9,7 +9,7 @@ client that misses it asks again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,21 +21,17 @@ from pydantic.config import JsonDict
 
 from handlers import erasure
 from handlers.context import Context
-from handlers.http.api import state, tickets
+from handlers.http.api import photos
 from handlers.http.api.dependencies import Api, CountPreview, Uploader
+from handlers.http.api.photos import Origin
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
-from handlers.http.api.uploads import find
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
 from shared import workflows
 from shared.broker.topology import PREVIEW
-from shared.errors import Code, NotFound
-from shared.s3.store import ObjectInfo
 from shared.uploads import identity, keys
-from shared.uploads.documents import PreviewSpec, Receipt, Region, Superseded
-from shared.uploads.outcome import ERASED_KEY
-from shared.uploads.ref import UploadRef
+from shared.uploads.documents import PreviewSpec, Receipt, Region
 from shared.workflows import ResolvedWorkflow
 
 router = APIRouter(tags=["previews"])
@@ -59,27 +55,6 @@ BEGUN_EXAMPLE: JsonDict = {
     "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
     "signature": "0123456789abcdef",
 }
-
-
-class Origin(BaseModel):
-    """The photo: exactly one of these."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    ticket: UUID | None = None
-    task_id: UUID | None = None
-    key: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1024,
-        description="In the uploads bucket: the operator's.",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Origin:
-        if [self.ticket, self.task_id, self.key].count(None) != 2:
-            raise ValueError("name exactly one of ticket, task_id, key")
-        return self
 
 
 class PreviewRequest(BaseModel):
@@ -133,8 +108,7 @@ def begin_preview(
     """
     workflow = workflows.resolve(wanted.workflow, wanted.params)
     api.ctx.offers.check(workflow)
-    photo = _photo(api, principal, wanted.source)
-    _check_can_be_previewed(photo)
+    photo = photos.photo_of(api.ctx, photos.named(api, principal, wanted.source))
     spec = wanted.spec()
     receipt = _receipt(api.ctx, photo, spec, workflow)
     task_id = receipt.task_id or ""
@@ -142,23 +116,8 @@ def begin_preview(
     if api.ctx.uploads.readable_record(task_id) is None:
         with _admitted(api, principal, receipt):
             count(round(_pixels(spec, photo) * workflow.scale**2))
-            _publish(api.ctx, receipt, _photo_id(photo))
+            _publish(api.ctx, receipt, photo)
     return Begun(task_id=UUID(task_id), signature=workflow.ref.signature)
-
-
-def nothing() -> Problem:
-    detail = "the photo was refused or erased; there is nothing to preview"
-    return Problem(409, detail, "already_ended")
-
-
-def _check_can_be_previewed(photo: Receipt) -> None:
-    """Raises `Problem` 409."""
-    is_erased = photo.source.key == ERASED_KEY
-    if photo.decision == "rejected" or photo.source.sha256 is None or is_erased:
-        raise nothing()
-    if isinstance(photo, Superseded):
-        detail = "the photo was put again at its key; preview that one"
-        raise Problem(409, detail, "already_ended")
 
 
 def _receipt(
@@ -176,7 +135,7 @@ def _receipt(
         photo.source.page,
     )
     changes = {
-        "upload_id": keys.preview_upload(_photo_id(photo), task_id),
+        "upload_id": keys.preview_upload(photo.upload_id, task_id),
         "decision": "queued",
         "priority": "interactive",
         "decided_at": ctx.clock.now(),
@@ -190,13 +149,6 @@ def _receipt(
         "formats": [],
     }
     return photo.model_copy(update=changes)
-
-
-def _photo_id(photo: Receipt) -> str:
-    """The upload id of the photo; a preview of a preview is one of the photo."""
-    if photo.preview:
-        return photo.upload_id.split("/")[1]
-    return photo.upload_id
 
 
 @contextmanager
@@ -254,7 +206,7 @@ def _has_ended(ctx: Context, receipt: Receipt) -> bool:
 def _publish(
     ctx: Context,
     receipt: Receipt,
-    photo_id: str,
+    photo: Receipt,
 ) -> None:
     """Begin the preview; one that failed before begins anew. Raises
     `BrokerUnavailable`: then nothing is promised.
@@ -263,41 +215,7 @@ def _publish(
     ctx.uploads.write_receipt(receipt)
     # Read after the receipt is written, not before: an erasure first ends the photo
     # and then looks for previews.
-    photo = UploadRef(photo_id, receipt.source.upload_time)
-    reason = ctx.uploads.reason_of(photo)
-    if reason and reason.error_code == Code.ERASED:
+    if ctx.uploads.is_erased(photo):
         erasure.erase(ctx, receipt.task_id or "", [receipt])
-        raise nothing()
+        raise photos.gone()
     ctx.publisher.publish(PREVIEW, receipt.restore_task.encode())
-
-
-def _photo(
-    api: Services,
-    principal: Principal,
-    origin: Origin,
-) -> Receipt:
-    """The receipt of the photo. Raises `Problem` 403, 404, and 409 while there is none
-    yet.
-    """
-    if origin.task_id:
-        return api.ownership.one(principal, origin.task_id)
-    info = _uploaded(api.ctx, principal, origin)
-    if info is None:
-        raise Problem(404, "no such photo was uploaded", "not_found")
-    return state.receipt_of(api.ctx, info)
-
-
-def _uploaded(
-    ctx: Context,
-    principal: Principal,
-    origin: Origin,
-) -> ObjectInfo | None:
-    if origin.ticket:
-        user_hash, _ = tickets.owner(ctx, principal, origin.ticket, None)
-        return find(ctx, user_hash, origin.ticket)
-    if not principal.operator:
-        detail = "only the operator's key may name a key of the bucket"
-        raise Problem(403, detail, "forbidden")
-    with suppress(NotFound):
-        return ctx.store.head(ctx.settings.bucket_uploads, origin.key or "")
-    return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.errors import Code
+from shared.uploads.messages import Status
 
 PROBLEM_EXAMPLE: JsonDict = {
     "type": "about:blank",
@@ -35,6 +37,23 @@ class Ended(BaseModel):
 
     code: Code
     detail: str = Field(examples=["a GIF with 12 frames; send one frame"])
+
+
+WORK_EXAMPLE: JsonDict = {
+    "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
+    "status": "queued",
+    "signature": "0123456789abcdef",
+}
+
+
+class Work(BaseModel):
+    """A task, how it is by now, and the signature that its record has, or will have."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [WORK_EXAMPLE]})
+
+    task_id: UUID
+    status: Status
+    signature: str
 
 
 WHY = {

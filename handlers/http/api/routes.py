@@ -9,6 +9,7 @@ from handlers.http.api import (
     events,
     ingests,
     previews,
+    starts,
     tasks,
     uploads,
     workflows_and_stats,
@@ -20,6 +21,15 @@ def install(app: FastAPI, ctx: Context) -> None:
     """Add the API to `app`."""
     app.state.api = Services.of(ctx)
     router = APIRouter(prefix="/v1")
-    for resource in (uploads, ingests, tasks, previews, events, workflows_and_stats):
+    resources = (
+        uploads,
+        ingests,
+        starts,
+        tasks,
+        previews,
+        events,
+        workflows_and_stats,
+    )
+    for resource in resources:
         router.include_router(resource.router)
     app.include_router(router)

@@ -48,6 +48,9 @@ def metadata_of(
     Raises `PermanentError` for what `on_upload` would refuse later.
     """
     _check_size(request, settings)
+    # A job has a callback of its own, at its end.
+    usual = None if request.ingest else principal.callback
+    callback = callback_of(request.callback, usual, settings)
     params = json.dumps(request.params, separators=(",", ":"))
     metadata = {
         "workflow": workflow,
@@ -55,10 +58,11 @@ def metadata_of(
         "user": principal.user_hash,
         "priority": request.priority,
         "filename": quote(request.filename, safe=""),
-        "callback": _callback(request, principal, settings),
+        "callback": callback or upload_options.NO_CALLBACK,
         "formats": _formats(request, settings),
         "page": str(request.page),
         "ingest": _ingest(request),
+        "start": "true" if request.start else "false",
     }
     _check_metadata(metadata)
     return metadata
@@ -109,17 +113,18 @@ def _check_size(
         raise PermanentError(Code.TOO_LARGE, detail)
 
 
-def _callback(
-    request: UploadRequest,
-    principal: Principal,
+def callback_of(
+    asked: str | None,
+    usual: str | None,
     settings: WebhookSettings,
-) -> str:
-    callback = request.callback
-    if callback is None and request.ingest is None:
-        callback = principal.callback
-    if callback is None:
-        return upload_options.NO_CALLBACK
-    check_url(callback, settings)
+) -> str | None:
+    """The URL that is called at the end: the one that is asked for, else the usual one.
+
+    Raises `PermanentError` where no call may go there.
+    """
+    callback = usual if asked is None else asked
+    if callback is not None:
+        check_url(callback, settings)
     return callback
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
@@ -85,12 +85,22 @@ class UploadRequest(BaseModel):
         None,
         description="A job of POST /v1/ingests, and the photo's number in it; what is left out here is the job's.",
     )
+    start: bool = Field(
+        True,
+        description="Whether it is restored once it has come; false: `POST /v1/tasks` starts it.",
+    )
+
+    @model_validator(mode="after")
+    def _job_starts(self) -> Self:
+        if self.ingest and not self.start:
+            raise ValueError("a photo of a job starts when it comes; leave start out")
+        return self
 
     def as_asked(self) -> dict[str, Any]:
         """The request as earlier releases knew it, where it uses nothing newer: an
         `Idempotency-Key` outlives an upgrade.
         """
-        newer = {"formats": None, "page": 1, "ingest": None}
+        newer = {"formats": None, "page": 1, "ingest": None, "start": True}
         unused = {name for name, usual in newer.items() if getattr(self, name) == usual}
         asked = self.model_dump(exclude=unused)
         if self.ingest:
@@ -156,14 +166,15 @@ class Ticket(BaseModel):
 
 
 class UploadState(BaseModel):
-    """`waiting`: nothing was uploaded yet; `expired`: nor can it be any more. `task_id`
-    is there once decided on.
+    """`waiting`: nothing was uploaded yet; `expired`: nor can it be any more; `held`: it
+    is there, and was not started. `task_id` is there once decided on; of a photo that
+    was held, it is the task started last.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [STATE_EXAMPLE]})
 
     ticket: UUID
-    status: Status | Literal["waiting", "expired"]
+    status: Status | Literal["waiting", "expired", "held"]
     task_id: UUID | None = None
     error: Ended | None = None
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query
 
+from handlers import erasure
 from handlers.context import Context
 from handlers.http.api import cancel_and_erase, ingests, state, tickets
 from handlers.http.api.dependencies import Api, CountUpload, Reader, Remover, Uploader
@@ -248,6 +249,9 @@ def _erase_version(
     ctx = api.ctx
     try:
         receipt = ctx.uploads.receipt(upload_id_of(info))
+        if receipt.decision == "held":
+            erasure.erase_held(ctx, receipt)
+            return
         if receipt.task_id is None:
             cancel_and_erase.erase_rejected(ctx, receipt, info)
             return
@@ -259,6 +263,14 @@ def _erase_version(
         return
 
 
+def _started_last(ctx: Context, upload_id: str) -> Receipt | None:
+    for run in reversed(ctx.uploads.runs(upload_id)):
+        receipt = ctx.uploads.readable_receipt(run.upload_id)
+        if receipt:
+            return receipt
+    return None
+
+
 def _state(
     ctx: Context,
     ticket: UUID,
@@ -268,6 +280,11 @@ def _state(
         receipt = ctx.uploads.receipt(upload_id)
     except NotFound:  # it is there, and its notification is on its way
         return UploadState(ticket=ticket, status="queued")
+    if receipt.decision == "held" and not ctx.uploads.is_erased(receipt):
+        started = _started_last(ctx, upload_id)
+        if started is None:
+            return UploadState(ticket=ticket, status="held")
+        receipt = started
     found = state.of_receipt(ctx, receipt)
     error = None
     if found.fault:

@@ -22,6 +22,12 @@ class SweepSettings(SettingsGroup):
         description="The sweep deletes previews asked for longer ago; 0: never.",
         json_schema_extra={"unit": "s"},
     )
+    held_expires_s: float = Field(
+        604_800.0,
+        ge=0,
+        description="The sweep erases uploads that were not started for so long; 0: never.",
+        json_schema_extra={"unit": "s"},
+    )
     sweep_interval_s: Seconds = Field(
         30.0,
         description="Pause between two looks at new uploads; the least between two sweeps.",
