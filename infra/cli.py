@@ -79,6 +79,16 @@ COMMANDS = {
         "webhooks",
         "services",
     ),
+    "backup": Entry(
+        "Copy what is new of photos, results, log, models and secrets.",
+        "backup",
+        "services",
+    ),
+    "restore": Entry(
+        "Restore a backup into an empty state folder or empty servers.",
+        "backup",
+        "services",
+    ),
     "log": Entry("Rebuild the audit log from the buckets.", "log", "services"),
     "migrate": Entry("Apply the migrations of the audit log.", "setup", "services"),
     "bootstrap": Entry("Create the buckets.", "setup", "services"),

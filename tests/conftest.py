@@ -23,6 +23,9 @@ from tests.support.order import beside_each_other
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# A backup of each stack of the tests would be a process more, and tests nothing.
+os.environ.setdefault("DARKROOM_BACKUP_INTERVAL_S", "0")
+
 # No example is judged by its time: the machine may be busy.
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
 hypothesis.settings.register_profile("darkroom", usual, deadline=None)

@@ -136,7 +136,10 @@ def _darkroom(*arguments: str, state_dir: Path, saying: str) -> int:
 
     Its output is shown only when it fails.
     """
-    environment = os.environ | {"DARKROOM_STATE_DIR": str(state_dir)}
+    environment = os.environ | {
+        "DARKROOM_STATE_DIR": str(state_dir),
+        "DARKROOM_BACKUP_INTERVAL_S": "0",
+    }
     command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
     with (
         console.status(saying) as shown,

@@ -24,7 +24,8 @@ CONSUMERS = ("worker", "recorder", "callbacks")
 @app.command()
 def health(
     process: Annotated[
-        str, typer.Argument(help="handlers, worker, recorder, callbacks or sweep")
+        str,
+        typer.Argument(help="handlers, worker, recorder, callbacks, sweep or backup"),
     ],
 ) -> None:
     """Whether the process of this container is ready and still connected; says what is
@@ -43,9 +44,9 @@ def check(settings: Settings, process: str) -> str:
     server must report that it is ready; a consumer must hold a connection to the broker:
     without one it looks alive from outside and does nothing.
     """
-    if process not in ("handlers", *CONSUMERS, "sweep"):
+    if process not in ("handlers", *CONSUMERS, "sweep", "backup"):
         raise typer.BadParameter(
-            "the processes are handlers, worker, recorder, callbacks and sweep"
+            "the processes are handlers, worker, recorder, callbacks, sweep and backup"
         )
     fault = _beat(settings)
     if fault:

@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.backup.rebuild import require_finished
+from infra.backup.sealed import draw_key, key_file
+from infra.backup.vault import vault_of
 from infra.commands.config import warn_of_unknown
 from infra.commands.options import JsonOption
 from infra.local import figures, stack
@@ -54,11 +57,13 @@ def up(
     stops it.
     """
     given = Settings.given()
+    require_finished(_folder(given))
     count = stack.worker_count(given, _number(workers))
     if detach:
         _detach(_folder(given), count)
         return
     telemetry.configure(given, "supervisor")
+    _draw_key(given)
     running = stack.Stack(given, count)
     running.heed_signals()
     try:
@@ -67,6 +72,16 @@ def up(
             running.watch()
     finally:
         running.stop()
+
+
+def _draw_key(given: Settings) -> None:
+    """The key of the backup's secrets, drawn at the first start."""
+    if not given.backup_interval_s:
+        return
+    if file := draw_key(given):
+        console.print(
+            f"Drew the key of the backup, [bold]{file}[/]: keep a copy on another machine."
+        )
 
 
 def _number(workers: str) -> int | None:
@@ -265,10 +280,20 @@ def _print_where(settings: Settings) -> None:
         "API": settings.api_url,
         "state, logs": _folder(settings),
         "workflow": f"{settings.default_workflow}{why if settings.default_workflow == 'fast' else ''}",
+        "backup": _backup_of(settings),
         "for clients": "darkroom env",
         "stop": "darkroom down",
     }.items():
         console.print(f"  {name:13} {value}")
+
+
+def _backup_of(settings: Settings) -> str:
+    if not settings.backup_interval_s:
+        return "none by itself (DARKROOM_BACKUP_INTERVAL_S=0)"
+    place = f"{vault_of(settings).place}, every {settings.backup_interval_s:.0f} s"
+    if settings.backup_recipient:
+        return place
+    return f"{place}; keep a copy of {key_file(settings)} on another machine"
 
 
 def _folder(settings: StackSettings) -> Path:

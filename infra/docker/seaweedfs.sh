@@ -10,7 +10,7 @@ data="${DATA_DIR:-/data}"
 
 # The values are put into JSON and TOML as they are: refuse what would change their meaning.
 for name in S3_ADMIN_SECRET_KEY S3_HANDLERS_SECRET_KEY S3_TICKET_SECRET_KEY S3_WORKER_SECRET_KEY \
-    S3_CALLBACKS_SECRET_KEY S3_CLIENT_SECRET_KEY BUCKET_UPLOADS BUCKET_RESULTS BUCKET_QUARANTINE BUCKET_ARCHIVE \
+    S3_CALLBACKS_SECRET_KEY S3_BACKUP_SECRET_KEY S3_CLIENT_SECRET_KEY BUCKET_UPLOADS BUCKET_RESULTS BUCKET_QUARANTINE BUCKET_ARCHIVE \
     BUCKET_ACCESS WEBHOOK_URL WEBHOOK_TOKEN; do
   eval "value=\${$name:-}"
   case "$value" in
@@ -57,6 +57,8 @@ cat > "$run/identities.json" <<END
     "$(results processed previews copies masks claims workers) $BUCKET_QUARANTINE")"),
   $(identity darkroom-callbacks "$S3_CALLBACKS_SECRET_KEY" "\"actions\":$(rights \
     "$(results receipts processed) $BUCKET_QUARANTINE" "" "$(results callbacks)")"),
+  $(identity darkroom-backup "$S3_BACKUP_SECRET_KEY" "\"actions\":$(rights "" \
+    "$BUCKET_UPLOADS $BUCKET_RESULTS $BUCKET_QUARANTINE $BUCKET_ARCHIVE $BUCKET_ACCESS" "")"),
   $(identity darkroom-client "$S3_CLIENT_SECRET_KEY" "\"actions\":$(rights "" "$BUCKET_RESULTS $BUCKET_QUARANTINE" \
     "$BUCKET_UPLOADS")")
 ],"policies":[{"name":"tickets","content":"$tickets"}]}

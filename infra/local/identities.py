@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from infra.local.state import State
 from shared.runtime.settings import StoreSettings
 
-ADMIN, WORKER, CALLBACKS = "admin", "worker", "callbacks"
+ADMIN, WORKER, CALLBACKS, BACKUP = "admin", "worker", "callbacks", "backup"
 TICKET_POLICY = "tickets"
 LISTING = (("List", ""), ("List", "/*"), ("Read", ""))
 """Also in versions and parts, of which the last is asked."""
@@ -66,6 +66,12 @@ def identities(state: State, settings: StoreSettings) -> str:
         ),
         _identity(WORKER, key_of(state, WORKER), _of_worker(settings)),
         _identity(CALLBACKS, key_of(state, CALLBACKS), _of_callbacks(settings)),
+        # It reads everything, and changes nothing.
+        _identity(
+            BACKUP,
+            key_of(state, BACKUP),
+            _rights([], [*shared, settings.bucket_access], []),
+        ),
     ]
     if settings.s3_client_access_key.get_secret_value():
         found.append(

@@ -25,7 +25,9 @@ SOCKETS = Path("/tmp")  # noqa: S108 - the server's own choice
 
 
 def seaweedfs(state: State, settings: Settings) -> Program:
-    """The program. It notifies the HTTP server of every upload, and of nothing else."""
+    """The program. It notifies the HTTP server of every upload, and of nothing else;
+    without a token for that of nothing at all.
+    """
     folder = state.folder_of("seaweedfs", "conf")
     write_private(folder / "identities.json", identities(state, settings))
     write_private(folder / "notification.toml", _notification(settings))
@@ -178,8 +180,9 @@ def _has_room(state: State, bucket: str) -> bool:
 def _notification(settings: Settings) -> str:
     # A PUT over an existing key arrives as an update. There are no notifications of
     # results, so they can trigger nothing. A JSON string is a TOML string.
+    is_enabled = bool(settings.webhook_token.get_secret_value())
     return f"""[notification.webhook]
-enabled = true
+enabled = {str(is_enabled).lower()}
 endpoint = "http://{LOOPBACK}:{settings.api_port}/events/storage"
 bearer_token = {json.dumps(settings.webhook_token.get_secret_value())}
 timeout_seconds = 10

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from infra.bootstrap import bootstrap
-from infra.local.identities import ADMIN, CALLBACKS, WORKER, key_of, own_keys
+from infra.local.identities import (
+    ADMIN,
+    BACKUP,
+    CALLBACKS,
+    WORKER,
+    key_of,
+    own_keys,
+)
 from infra.local.postgres import postgres
 from infra.local.program import LOOPBACK, Program
 from infra.local.seaweedfs import forget_sockets, seaweedfs
@@ -52,8 +59,8 @@ class Stack:
 
     `given`: the settings of the environment (`Settings.given`); the others are filled
     in and written into `stack.env`. `servers_only`: without Darkroom's own processes
-    (tests). Raises `SettingsError` when a stack runs there already, or the port that
-    was given is taken.
+    (tests, a restore). `notifies`: the store tells of uploads. Raises `SettingsError`
+    when a stack runs there already, or the port that was given is taken.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Stack:
         workers: int = 1,
         servers_only: bool = False,
         clock: Clock | None = None,
+        notifies: bool = True,
     ) -> None:
         folder = given.state_dir.expanduser().resolve()
         make_folders(folder)
@@ -80,6 +88,7 @@ class Stack:
         self.state = State.load(folder)
         self.settings = _complete(given, said, self.state)
         self._said = said
+        self._notifies = notifies
         self._workers = 0 if servers_only else workers
         environment = _environment(folder, own)
         self._supervisor = Supervisor(folder, environment, clock or SystemClock())
@@ -122,16 +131,23 @@ class Stack:
         self.state.path(STACK_FILE).unlink(missing_ok=True)
         self._lock.close()
 
+    @property
+    def as_admin(self) -> Settings:
+        """The settings with the key that may do everything at the embedded store."""
+        return self.settings.model_copy(update=self._key_of(ADMIN))
+
     def _servers(self) -> Iterator[Program]:
+        settings = self.settings
+        if not self._notifies:
+            settings = settings.model_copy(update={"webhook_token": SecretStr("")})
         for setting, make in SERVERS.items():
             if setting not in self._said:
-                yield make(self.state, self.settings)
+                yield make(self.state, settings)
 
     def _prepare(self) -> None:
         """Create the buckets and apply the migrations."""
-        as_admin = self.settings.model_copy(update=self._key_of(ADMIN))
         with ThreadPoolExecutor(1) as pool:
-            buckets = pool.submit(bootstrap, as_admin)
+            buckets = pool.submit(bootstrap, self.as_admin)
             migrate(self.settings)
             buckets.result()
 
@@ -142,6 +158,8 @@ class Stack:
         yield self._process("recorder", "handlers", "recorder")
         yield self._process("sweep", "handlers", "sweep")
         yield self._process("callbacks", "handlers", "callbacks", role=CALLBACKS)
+        if self.settings.backup_interval_s:
+            yield self._process("backup", "infra.backup", role=BACKUP)
         for number in range(1, self._workers + 1):
             name = f"worker-{number}" if self._workers > 1 else "worker"
             yield self._process(name, "gpu_worker", role=WORKER)

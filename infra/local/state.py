@@ -48,6 +48,7 @@ SECRETS = (
     "s3_ticket",
     "s3_worker",
     "s3_callbacks",
+    "s3_backup",
 )
 PORT_RANGE = range(20_000, 32_000)
 """Below the ports that systems give to clients: there, a client of a server that is

@@ -31,6 +31,8 @@ NAMES = frozenset(
         "recorder.after_commit",
         "sweep.before_publish",
         "callbacks.after_call",
+        "backup.after_object",
+        "backup.before_manifest",
     }
 )
 

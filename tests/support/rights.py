@@ -63,6 +63,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "results/processed/.darkroom-probe": {"get"},
         "quarantine/.darkroom/probe": {"get"},
     },
+    "backup": {place: {"get", "list"} for place in PLACES},
     "client": {
         place: EVERYTHING for place in PLACES if not place.startswith("access/")
     },
@@ -70,7 +71,12 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
 """Role → place → what it may do there; what is not named it may not."""
 
 LOOKS = {"versioning", "versions", "parts"}
-OF_BUCKETS = {"handlers": LOOKS | {"copy"}, "client": LOOKS | {"copy"}, "worker": LOOKS}
+OF_BUCKETS = {
+    "handlers": LOOKS | {"copy"},
+    "client": LOOKS | {"copy"},
+    "worker": LOOKS,
+    "backup": LOOKS,
+}
 """What the sweep asks of a bucket; and a copy within the store of what one may read."""
 
 

@@ -2,6 +2,7 @@
 
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
+from shared.runtime.settings.backup import BackupSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
@@ -27,6 +28,7 @@ __all__ = [
     "AccessSettings",
     "AttemptSettings",
     "AuditLogSettings",
+    "BackupSettings",
     "BrokerSettings",
     "CodecSettings",
     "CopySettings",

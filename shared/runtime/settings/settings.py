@@ -20,6 +20,7 @@ from shared.errors import SettingsError
 from shared.runtime import connection, environment
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
+from shared.runtime.settings.backup import BackupSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
@@ -41,6 +42,7 @@ class Settings(
     # The last one comes first in `model_fields`, and so in `darkroom config`.
     ProcessSettings,
     WebhookSettings,
+    BackupSettings,
     SweepSettings,
     LabelSettings,
     CopySettings,

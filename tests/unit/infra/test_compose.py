@@ -185,7 +185,13 @@ def test_models_are_written_by_one_service_and_read_by_whoever_needs_them() -> N
         if v.startswith("models:")
     }
     assert mounted.pop("models") == "models:/models"
-    assert set(mounted) == {"handlers", "sweep", "worker-cpu", "worker-gpu"}
+    assert set(mounted) == {
+        "backup",
+        "handlers",
+        "sweep",
+        "worker-cpu",
+        "worker-gpu",
+    }
     assert set(mounted.values()) == {"models:/models:ro"}
 
 

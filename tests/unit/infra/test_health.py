@@ -74,7 +74,8 @@ def test_the_port_follows_the_url(
 def test_an_unknown_process_is_wrong_usage(tmp_path: Path) -> None:
     """Not a process that is unwell."""
     with pytest.raises(
-        typer.BadParameter, match="handlers, worker, recorder, callbacks and sweep"
+        typer.BadParameter,
+        match="handlers, worker, recorder, callbacks, sweep and backup",
     ):
         health.check(settings(tmp_path), "nobody")
 
