@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test containers charts lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test containers charts observe lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -70,6 +70,11 @@ test: lint
 # compose.yaml in containers, in a podman of its own. Needs root, and what .ci/run installs for it; no image is pulled.
 containers: $(VENV)/.test $(VENV)/podman-compose/bin/podman-compose
 	$(BIN)/python -m pytest tests/containers
+
+# The alerts by promtool, and every query of the dashboards by a real Prometheus. Needs Debian's prometheus and
+# prometheus-alertmanager.
+observe: $(VENV)/.test
+	$(BIN)/python -m pytest tests/observe
 
 $(VENV)/podman-compose/bin/podman-compose: | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/podman-compose

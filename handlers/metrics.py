@@ -4,6 +4,10 @@ single process stand beside that process.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from prometheus_client import Counter
+
 from shared.runtime.metrics import counter, histogram
 
 UPLOADS = counter("darkroom_uploads_total", "decision")
@@ -19,3 +23,11 @@ REQUEST_SECONDS = histogram(
     "route",
 )
 CALLBACKS = counter("darkroom_callbacks_total", "outcome")
+
+
+def begin_at_zero(metric: Counter, values: Iterable[str]) -> None:
+    """Expose a counter for each value of its label before anything is counted: what
+    appears with its first event is no increase to Prometheus.
+    """
+    for value in values:
+        metric.labels(value)

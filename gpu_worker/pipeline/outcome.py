@@ -59,6 +59,7 @@ class Outcomes:
         self._publish(event, job.receipt)
         self._settle(job)
         _count("success", job.receipt)
+        metrics.FAILURES_IN_A_ROW.set(0)
         for step in record.steps:
             metrics.STEP_SECONDS.labels(step=step.step).observe(step.seconds)
         if record.peak_device_memory_bytes is not None:
@@ -212,6 +213,7 @@ class Outcomes:
         delivery.dead(end.error_code, end.error_detail)
         self._clear_claims(task_id, last.attempts)
         _count("failed", receipt, end.error_code)
+        metrics.FAILURES_IN_A_ROW.inc()
         logger().error(
             "task.failed",
             task_id=task_id,

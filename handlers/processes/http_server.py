@@ -15,11 +15,13 @@ from dataclasses import replace
 import uvicorn
 from fastapi import FastAPI
 
+from handlers import metrics
 from handlers.context import Context
 from handlers.http.app import build
 from handlers.http.circuit import CircuitBreakingPublisher
 from handlers.http.readiness import Check, checks_of, run_checks
 from handlers.http.slow_clients import SlowClientProtocol
+from handlers.on_upload import EVENTS
 from handlers.processes.upload_consumer import QueueConsumer
 from shared import upload_forms
 from shared.errors import DarkroomError
@@ -43,6 +45,7 @@ def main(settings: Settings) -> None:
     Raises what ended the queue consumer, if anything did.
     """
     ctx = _context(settings)
+    metrics.begin_at_zero(metrics.UPLOADS, EVENTS)
     stop = threading.Event()
     consumer = QueueConsumer(ctx, stop)
     server = _server(ctx, consumer)

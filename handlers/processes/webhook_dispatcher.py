@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from handlers import metrics
 from handlers.context import Context
 from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
@@ -47,6 +48,8 @@ left there.
 LOOK_REST = 4.0
 """Least pause, in times of what the last look took."""
 IDLE_S = 0.5
+OUTCOMES = ("delivered", "disabled", "given_up", "failed")
+"""Of one attempt of a webhook, for the metrics."""
 RETRY_S = 5.0
 """Wait for an attempt that could not begin because a service is away."""
 BUG_RETRY_S = 60.0
@@ -216,6 +219,7 @@ def _serve(settings: Settings, dispatcher: Dispatcher, stop: threading.Event) ->
             target=_send_all, args=(dispatcher, stop), name="messenger"
         )
         sending.start()
+        metrics.begin_at_zero(metrics.CALLBACKS, OUTCOMES)
         _start_operations(settings, consumer, dispatcher)
         logger().info("process.started")
         try:

@@ -33,6 +33,7 @@ METRICS = {
     "darkroom_upload_seconds": "Time from an event in hand to its decision, waits for the store included (histogram).",
     "darkroom_notifications_total": "Notifications received, by `door` (http, queue, function), `outcome` (counter).",
     "darkroom_photos_total": "Attempts that a worker brought to an end, by `outcome`, `workflow`, `error` (counter).",
+    "darkroom_consecutive_failures": "Photos that failed on a worker since one was restored there (gauge).",
     "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
     "darkroom_step_seconds": "Time that one step took on a restored photo, by `step` (histogram).",
     "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
