@@ -99,6 +99,10 @@ class Presigner:
         signer = _UrlSigner(self._credentials, self._settings, expires_s, now)
         return signer.sign("GET", self._url(bucket, key))
 
+    def address(self, bucket: str) -> str:
+        """The bucket's own address, as clients see it."""
+        return self._bucket_url(bucket)
+
     def form(
         self,
         upload: Upload,
