@@ -42,6 +42,7 @@ from shared.runtime.telemetry import logger
 from shared.uploads.messages import LogEvent, Status
 from shared.uploads.ref import UploadRef
 
+NIL = str(UUID(int=0))
 MAX_EVENTS = 500
 """Most events shown of one task."""
 
@@ -145,6 +146,35 @@ class AuditLog:
         """Count uploads by status."""
         rows = self._where("by_status", where, {})
         return {row["status"]: int(row["uploads"]) for row in rows}
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, as `updated_at` has it."""
+        (row,) = self._read("now", {})
+        moment: datetime = row["now"]
+        return moment
+
+    def underway(self, user_id: str, limit: int) -> list[Row]:
+        """Return the uploads of one user that have no end yet, the newest first."""
+        values = {"user_id": user_id, "limit": limit}
+        return [Row.model_validate(row) for row in self._read("underway", values)]
+
+    def changed(
+        self,
+        user_id: str,
+        after: tuple[datetime, str],
+        limit: int,
+    ) -> list[Row]:
+        """Return the uploads of one user whose row changed behind `after`, which is
+        `updated_at` and `upload_id` of one, in that order.
+        """
+        moment, upload_id = after
+        values = {
+            "user_id": user_id,
+            "moment": moment,
+            "upload_id": upload_id or NIL,
+            "limit": limit,
+        }
+        return [Row.model_validate(row) for row in self._read("changed", values)]
 
     def waiting(self, user_id: str, most: int) -> int:
         """Count the uploads of one user that have no end yet, up to `most`."""

@@ -143,3 +143,19 @@ SELECT count(*) AS uploads FROM (
     WHERE user_id = %(user_id)s AND status IN ('queued', 'processing') AND upload_time > now() - interval '7 days'
     LIMIT %(most)s
 ) AS found
+
+-- name: now
+-- The clock of `updated_at`.
+SELECT now() AS now
+
+-- name: underway
+-- A user's uploads without an end, the newest first. What has waited for longer than a week is the sweep's concern.
+SELECT * FROM darkroom.restoration_log
+WHERE user_id = %(user_id)s AND status IN ('queued', 'processing') AND upload_time > now() - interval '7 days'
+ORDER BY upload_time DESC, upload_id DESC LIMIT %(limit)s
+
+-- name: changed
+-- A user's uploads in the order in which their rows changed.
+SELECT * FROM darkroom.restoration_log
+WHERE user_id = %(user_id)s AND (updated_at, upload_id) > (%(moment)s, %(upload_id)s::uuid)
+ORDER BY updated_at, upload_id LIMIT %(limit)s

@@ -11,8 +11,9 @@ from handlers.intake import headers
 from handlers.intake.headers import Broken, EndOfData, Forward, Header
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import PhotoLimitSettings
+from shared.uploads.photo_files import FORMATS
 
-ACCEPTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 and PSD"
+ACCEPTED = " and ".join([", ".join(FORMATS[:-1]), FORMATS[-1]])
 
 
 @dataclass(frozen=True)

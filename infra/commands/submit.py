@@ -32,11 +32,11 @@ from infra.commands.options import (
     priority_of,
 )
 from infra.commands.submit_by_api import Wishes
-from infra.ingest.inventory import PHOTO_SUFFIXES
 from infra.terminal import shown
 from shared.errors import PermanentError, SettingsError
 from shared.runtime.connection import Connection
 from shared.runtime.installation import how_to_add
+from shared.uploads import photo_files
 from shared.uploads.documents import MOST_PAGES
 from shared.uploads.formats import parse
 
@@ -186,14 +186,14 @@ def _found(paths: list[Path]) -> tuple[list[Found], list[Path]]:
         for file in sorted(path.rglob("*")):
             if not file.is_file():
                 continue
-            if file.suffix.lower() in PHOTO_SUFFIXES:
+            if file.suffix.lower() in photo_files.SUFFIXES:
                 photos.append(Found(file, file.parent.relative_to(path)))
             else:
                 skipped.append(file)
     if not photos:
         raise typer.BadParameter(
             "no photo found; folders are searched for "
-            + " ".join(sorted(PHOTO_SUFFIXES))
+            + " ".join(sorted(photo_files.SUFFIXES))
         )
     sent = {photo.path for photo in photos}
     return photos, [path for path in skipped if path not in sent]

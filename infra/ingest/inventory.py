@@ -16,18 +16,10 @@ from infra.ingest.manifest import Manifest, Row
 from infra.ingest.members import ItemFault, Member, Refused
 from infra.ingest.sources import Source, read
 from shared.errors import Code, SettingsError
+from shared.uploads import photo_files
 
 Backs = Literal["carry", "restore", "skip"]
 
-PHOTO_SUFFIXES = frozenset(
-    [
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
-        *(".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-        *(".heic", ".heif", ".hif", ".avif"),
-        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd"),
-    ]
-)
-"""Names that photographs have; whether a file is one, its bytes say."""
 LIST_SUFFIXES = (".md5", ".sha1", ".sha256", ".sha512")
 MOST_LIST_BYTES = 256 << 20
 BAG = "bagit.txt"
@@ -125,7 +117,7 @@ def _sort(found: Inventory, member: Member) -> None:
         _add_list(
             found, member.path, read(member, MOST_LIST_BYTES), base_of_list(member.path)
         )
-    elif suffix in PHOTO_SUFFIXES:
+    elif suffix in photo_files.SUFFIXES:
         found.photos[member.path] = member.size
     else:
         found.skipped[member.path] = _why_skipped(suffix)

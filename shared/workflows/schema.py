@@ -23,6 +23,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 class Parameter(BaseModel):
     """One parameter: its type, range and default, in the words of JSON Schema.
 
+    `examples`: usual values, for a client to offer.
+
     `unsigned_default`: it came after the workflow's version, and changes nothing at its
     default; so that is left out of the signature, which stays what it was.
     """
@@ -35,6 +37,7 @@ class Parameter(BaseModel):
     minimum: float | None = None
     maximum: float | None = None
     enum: list[int | float | str] | None = None
+    examples: list[int | float | str] | None = None
     unsigned_default: bool = False
 
     def check(self, name: str, value: Any) -> Any:
@@ -105,8 +108,17 @@ class Step(BaseModel):
         return self
 
 
+class Words(BaseModel):
+    """What a workflow is called, and what it does, in one sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    description: str
+
+
 class Workflow(BaseModel):
-    """One preset file."""
+    """One preset file. `title` and `description` are English, `zh` is Chinese."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,6 +126,7 @@ class Workflow(BaseModel):
     version: int
     title: str
     description: str
+    zh: Words
     steps: list[Step]
 
     @model_validator(mode="after")
@@ -124,7 +137,8 @@ class Workflow(BaseModel):
                 f"parameter names repeat in workflow {self.name!r}: {sorted(names)}"
             )
         for name, parameter in self.parameters().items():
-            parameter.check(name, parameter.default)
+            for value in [parameter.default, *(parameter.examples or [])]:
+                parameter.check(name, value)
         return self
 
     def parameters(self) -> dict[str, Parameter]:

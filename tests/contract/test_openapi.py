@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from handlers.http.api import feed
 from infra.local.stack import Stack
 from tests.contract.test_authorisation import Town
 from tests.support.waiting import eventually
@@ -59,13 +60,14 @@ parameters = {{ "path.task_id" = "{other}" }}
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["operator", "user"])
 def test_no_request_is_answered_otherwise_than_the_document_says(
-    servers: Stack, tmp_path: Path, who: str
+    servers: Stack, tmp_path: Path, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its examples, the limits of every parameter, requests made up at random, right
     and wrong, and chains of them.
 
     The operator asks for what is not there, the user for a photo and a ticket that are.
     """
+    monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
     town = Town(servers)
     key = town.operator if who == "operator" else town.token(town.ann, lasts_s=3000)
     own = OWN.format(**town.own(), other=town.own()["task_id"]) if who == "user" else ""

@@ -8,6 +8,7 @@ from handlers.context import Context
 from handlers.http.api import (
     events,
     ingests,
+    me,
     previews,
     starts,
     tasks,
@@ -28,6 +29,7 @@ def install(app: FastAPI, ctx: Context) -> None:
         tasks,
         previews,
         events,
+        me,
         workflows_and_stats,
     )
     for resource in resources:

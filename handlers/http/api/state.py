@@ -45,7 +45,7 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     """The state of one upload. Raises `StorageUnavailable`."""
     outcome = ctx.uploads.readable_outcome(receipt)
     if outcome is None:
-        return _of_claim(ctx, receipt.task_id or "")
+        return of_claim(ctx, receipt.task_id or "")
     status = outcome.published_status
     record = outcome.record
     if record:
@@ -53,8 +53,8 @@ def of_receipt(ctx: Context, receipt: Receipt) -> State:
     return State(status, outcome.fault)
 
 
-def _of_claim(ctx: Context, task_id: str) -> State:
-    """The state of an upload that has not ended."""
+def of_claim(ctx: Context, task_id: str) -> State:
+    """The state of an upload that has not ended. Raises `StorageUnavailable`."""
     bucket = ctx.settings.bucket_results
     claim = claims.latest(ctx.store, bucket, task_id)
     if claim is None:

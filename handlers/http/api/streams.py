@@ -18,6 +18,8 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi.sse import format_sse_event
 
+from handlers.http.api import feed as feeds
+from handlers.http.api.feed import Feed
 from handlers.http.api.state import State
 from handlers.http.problems import RETRY_AFTER_S, Problem
 from shared.errors import TransientError
@@ -77,6 +79,12 @@ class Streams:
         """The events behind `after`. The stream counts as open while they are sent."""
         async with self._of_user(user_hash), self._all:
             async for event in follow(read, task_id, after, self._reads):
+                yield event
+
+    async def follow_all(self, user_hash: str, feed: Feed) -> AsyncIterator[bytes]:
+        """The events of all tasks of a user. It counts like `follow`."""
+        async with self._of_user(user_hash), self._all:
+            async for event in feeds.follow(feed, self._reads):
                 yield event
 
     def _of_user(self, user_hash: str) -> anyio.CapacityLimiter:

@@ -19,6 +19,8 @@ from shared.offers import Lack
 from shared.uploads.messages import Status
 
 router = APIRouter(tags=["catalogue"])
+FIRST = "auto"
+"""The workflow for people who do not know which."""
 MOST_USERS = 1000
 """Most users in a summary; `darkroom stats` has them all."""
 
@@ -32,6 +34,10 @@ class Offer(BaseModel):
     version: int
     title: str
     description: str
+    titles: dict[str, str] = Field(description="By language: `en`, `zh`.")
+    descriptions: dict[str, str] = Field(
+        description="A sentence, by language: `en`, `zh`."
+    )
     steps: list[str]
     models: list[str]
     params_schema: dict[str, Any]
@@ -68,11 +74,11 @@ class Count(BaseModel):
 
 @router.get("/workflows", responses=refusals(), dependencies=[needs("read")])
 def offered(api: Api) -> list[Offer]:
-    """Every workflow, with the JSON Schema of its parameters, and whether there is a
-    worker for it.
+    """Every workflow, with the JSON Schema of its parameters and usual values for them
+    (`examples`), and whether there is a worker for it. `auto` comes first.
     """
     offers = []
-    for workflow in workflows.presets().values():
+    for workflow in sorted(workflows.presets().values(), key=_place):
         resolved = workflows.resolve(workflow.name)
         offers.append(_offer(workflow, api.ctx.offers.lack(resolved)))
     return offers
@@ -131,9 +137,15 @@ def _offer(
         version=workflow.version,
         title=workflow.title,
         description=workflow.description,
+        titles={"en": workflow.title, "zh": workflow.zh.title},
+        descriptions={"en": workflow.description, "zh": workflow.zh.description},
         steps=[step.step for step in workflow.steps],
         models=[step.model for step in workflow.steps if step.model],
         params_schema=workflow.params_schema(),
         available=lack is None,
         unavailable=lack,
     )
+
+
+def _place(workflow: workflows.Workflow) -> tuple[bool, str]:
+    return workflow.name != FIRST, workflow.name

@@ -1,0 +1,25 @@
+"""Which files are taken for photographs. Whether a file is one, its bytes say."""
+
+from __future__ import annotations
+
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WebP",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "HEIC",
+    "AVIF",
+    "JPEG 2000",
+    "PSD",
+)
+SUFFIXES = frozenset(
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
+        *(".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+        *(".heic", ".heif", ".hif", ".avif"),
+        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd"),
+    ]
+)
+"""Names that photographs have, in lower case."""
