@@ -35,6 +35,7 @@ def build(
         # A redirect to the address without its last slash would go where `Host` says,
         # by http, and take the key there.
         redirect_slashes=False,
+        generate_unique_id_function=routes.operation_id,
     )
     problems.install(app)
     observed.note_routes(app)

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from infra import bootstrap as buckets
+from infra import cors
 from infra import migrate as migrations
 from infra.commands.require_stack import need_servers
 from shared import upload_forms
@@ -27,11 +28,12 @@ def migrate() -> None:
 
 @app.command()
 def bootstrap() -> None:
-    """Create the buckets that are missing, and see which uploads by ticket are safe on
-    this store.
+    """Create the buckets that are missing, let the web pages of DARKROOM_CORS_ORIGINS
+    reach them, and see which uploads by ticket are safe on this store.
     """
     settings = need_servers()
     created = buckets.bootstrap(settings)
+    cors.allow_pages(S3Store(settings), settings)
     print("\n".join(created) if created else "nothing to create")
     print(
         f"uploads by ticket, safe on this store: {', '.join(upload_forms.read(S3Store(settings), settings).safe)}"

@@ -23,6 +23,7 @@ from shared.runtime.settings import ProcessSettings, unknown_variables
 EVENTS = {
     "clock.corrected": "This machine's clock is `seconds` behind the store's (below 0: ahead); the store's is used.",
     "setting.unknown": "`variable` is no setting, so it changes nothing; `nearest` may be meant.",
+    "buckets.no_cors": "The store did not take the rules by which web pages may reach this `bucket`.",
     "buckets.keep_versions": "These `buckets` keep versions, which an erasure must be able to delete.",
     "tickets.own_key": "Upload tickets are signed with the handlers' own key, whose rights are wider than a ticket's.",
     "uploads.checked": "The kinds of signed uploads that are `safe` on this store were found out.",

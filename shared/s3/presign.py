@@ -94,10 +94,17 @@ class Presigner:
         key: str,
         expires_s: int,
         now: datetime,
+        disposition: str | None = None,
     ) -> str:
-        """A URL with which anybody may GET this object; it need not exist."""
+        """A URL with which anybody may GET this object; it need not exist.
+
+        `disposition`: the `Content-Disposition` that the store answers with.
+        """
         signer = _UrlSigner(self._credentials, self._settings, expires_s, now)
-        return signer.sign("GET", self._url(bucket, key))
+        query = {}
+        if disposition:
+            query["response-content-disposition"] = disposition
+        return signer.sign("GET", self._url(bucket, key), query=query)
 
     def address(self, bucket: str) -> str:
         """The bucket's own address, as clients see it."""

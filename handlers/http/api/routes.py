@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from handlers.context import Context
 from handlers.http.api import (
@@ -17,11 +18,32 @@ from handlers.http.api import (
 )
 from handlers.http.api.services import Services
 
+PREFIX = "/v1"
+
+
+def operation_id(route: APIRoute) -> str:
+    """How an operation is called in the description, and so in generated clients: by
+    method and path, as in `get_task_result`.
+    """
+    method = min(route.methods or {"get"}).lower()
+    parts = route.path.removeprefix(PREFIX).strip("/").split("/")
+    names: list[str] = []
+    for part in parts:
+        if part.startswith("{"):
+            names[-1] = _singular(names[-1])
+        else:
+            names.append(part)
+    if method == "post":
+        *names, last = names
+        method = last if names else "create"
+        names = names or [_singular(last)]
+    return "_".join([method, *names])
+
 
 def install(app: FastAPI, ctx: Context) -> None:
     """Add the API to `app`."""
     app.state.api = Services.of(ctx)
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix=PREFIX)
     resources = (
         uploads,
         ingests,
@@ -35,3 +57,9 @@ def install(app: FastAPI, ctx: Context) -> None:
     for resource in resources:
         router.include_router(resource.router)
     app.include_router(router)
+
+
+def _singular(name: str) -> str:
+    if name.endswith("ies"):
+        return f"{name[:-3]}y"
+    return name.removesuffix("s")

@@ -28,6 +28,7 @@ from handlers.audit_log.columns import Event, Row
 from handlers.audit_log.values import Filter
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.dependencies import Api, Reader, Remover
+from handlers.http.api.file_names import disposition, name_of
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
 from handlers.http.api.state import State
@@ -129,6 +130,10 @@ Labelled = Annotated[
     bool,
     Query(description="The one with the visible label."),
 ]
+Download = Annotated[
+    bool,
+    Query(description="To be saved, not shown, under the photo's name."),
+]
 
 
 @router.get("/tasks", responses=refusals())
@@ -208,9 +213,13 @@ def result(
     task_id: UUID,
     api: Api,
     principal: Reader,
+    download: Download = False,
 ) -> Response:
     """A link to the restored photo, a PNG, good for five minutes."""
-    return _link(api, principal, task_id, keys.result(str(task_id)))
+    # Only the record says that a result is whole.
+    found = _record(api, principal, task_id)
+    name = name_of(found.source, "restored", "png")
+    return _signed(api, keys.result(str(task_id)), name, download)
 
 
 @router.get(
@@ -223,9 +232,12 @@ def preview(
     task_id: UUID,
     api: Api,
     principal: Reader,
+    download: Download = False,
 ) -> Response:
     """A link to the preview, a WebP of at most 512 px, good for five minutes."""
-    return _link(api, principal, task_id, keys.preview(str(task_id)))
+    found = _record(api, principal, task_id)
+    name = name_of(found.source, "preview", "webp")
+    return _signed(api, keys.preview(str(task_id)), name, download)
 
 
 @router.get(
@@ -238,14 +250,17 @@ def mask(
     task_id: UUID,
     api: Api,
     principal: Reader,
+    download: Download = False,
 ) -> Response:
     """A link to the mask of a repair, a grey PNG of the photo's size that is above 0
     where pixels may have changed, good for five minutes.
     """
-    if _record(api, principal, task_id).mask_key is None:
+    found = _record(api, principal, task_id)
+    if found.mask_key is None:
         detail = "this task has no mask: its workflow looks for no damage"
         raise Problem(404, detail, "not_found")
-    return _link(api, principal, task_id, keys.mask(str(task_id)))
+    name = name_of(found.source, "mask", "png")
+    return _signed(api, keys.mask(str(task_id)), name, download)
 
 
 @router.get(
@@ -260,12 +275,16 @@ def copy(
     api: Api,
     principal: Reader,
     labelled: Labelled = False,
+    download: Download = False,
 ) -> Response:
     """A link to a copy that was asked for with the upload, good for five minutes."""
     found = _record(api, principal, task_id)
     for each in found.copies:
         if (each.format, each.labelled) == (format, labelled):
-            return _signed(api, each.key)
+            what = "labelled" if labelled else "restored"
+            extension = each.key.rpartition(".")[2]
+            name = name_of(found.source, what, extension)
+            return _signed(api, each.key, name, download)
     kind = f"labelled {format}" if labelled else format
     detail = f"no {kind} copy of task {task_id}: ask for `formats` with the upload; the record has `copies` and `notes`"
     raise Problem(404, detail, "not_found")
@@ -281,20 +300,16 @@ def record(
     return _record(api, principal, task_id)
 
 
-def _link(
+def _signed(
     api: Services,
-    principal: Principal,
-    task_id: UUID,
     key: str,
+    name: str,
+    download: bool,
 ) -> Response:
-    _record(api, principal, task_id)  # only the record says that a result is whole
-    return _signed(api, key)
-
-
-def _signed(api: Services, key: str) -> Response:
     ctx = api.ctx
     bucket = ctx.settings.bucket_results
-    url = api.presigner.get(bucket, key, LINK_S, ctx.clock.now())
+    shown_as = disposition(name, attachment=download)
+    url = api.presigner.get(bucket, key, LINK_S, ctx.clock.now(), shown_as)
     return RedirectResponse(url, 307)
 
 
