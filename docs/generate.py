@@ -220,8 +220,7 @@ def _command(command: Any, name: str, parent: Any, level: int) -> Iterator[str]:
         return
     usage = " ".join(command.collect_usage_pieces(context))
     yield from ("```text", f"{context.command_path} {usage}".strip(), "```", "")
-    shown = [each for each in command.params if not getattr(each, "hidden", False)]
-    rows = [_parameter(parameter, context) for parameter in shown]
+    rows = [_parameter(parameter, context) for parameter in command.params]
     if rows:
         yield from table(("argument or option", "meaning"), rows)
         yield ""

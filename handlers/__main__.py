@@ -1,4 +1,4 @@
-"""`python -m handlers http|recorder|sweep|rebuild|stats|callbacks`: one process of the
+"""`python -m handlers http|recorder|sweep|rebuild|stats|log|callbacks`: one process of the
 handlers, put together here.
 """
 
@@ -18,13 +18,14 @@ PROCESSES = {
     "sweep": "handlers.processes.sweeper",
     "rebuild": "handlers.reconcile.rebuild_log",
     "stats": "handlers.reports.stats_cli",
+    "log": "handlers.log_archive.cli",
     "callbacks": "handlers.processes.webhook_dispatcher",
 }
 """Each module has `main(settings)`. Only the one asked for is imported: no process
 needs what it does not use.
 """
 
-WITH_ARGUMENTS = {"sweep", "rebuild", "stats", "callbacks"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "stats", "log", "callbacks"}
 """Their `main(settings, arguments)` takes what follows on the command line and may
 return an exit status.
 """

@@ -39,9 +39,6 @@ COMMANDS = {
     "env": Entry("KEY=value lines for a client of the running stack.", "config"),
     "config": Entry("Every setting: its value, default, unit and meaning.", "config"),
     "keys": Entry("Create, list and revoke API keys.", "keys", "services"),
-    "console": Entry(
-        "A one-time link to the console, and its QR code.", "console", "services"
-    ),
     "submit": Entry("Upload photos and folders of photos.", "submit"),
     "ingest": Entry(
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
@@ -92,7 +89,11 @@ COMMANDS = {
         "backup",
         "services",
     ),
-    "log": Entry("Rebuild the audit log from the buckets.", "log", "services"),
+    "log": Entry(
+        "Rebuild the audit log, archive its old months, ask it in SQL.",
+        "log",
+        "services",
+    ),
     "migrate": Entry("Apply the migrations of the audit log.", "setup", "services"),
     "bootstrap": Entry("Create the buckets.", "setup", "services"),
     "storage": Entry("Notifications of MinIO-compatible servers.", "storage", "minio"),

@@ -11,7 +11,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 import psycopg2
@@ -71,8 +71,7 @@ class ConnectionPool:
             except VALUE_ERRORS:
                 raise
             except psycopg2.Error as error:
-                detail = f"{type(error).__name__}: {str(error).strip()[:200]}"
-                raise DatabaseUnavailable(detail) from error
+                raise _unavailable(error) from error
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -155,6 +154,28 @@ def connect(settings: AuditLogSettings, statement_s: int = STATEMENT_S) -> Conne
     )
     connection.answer_s = statement_s + SLACK_S if statement_s else NO_LIMIT_S
     return connection
+
+
+@contextmanager
+def transaction(
+    settings: AuditLogSettings, statement_s: int, *, snapshot: bool = False
+) -> Iterator[Connection]:
+    """A connection of its own for one transaction; a `snapshot` sees one moment, and
+    writes nothing. Raises `DatabaseUnavailable`.
+    """
+    try:
+        with closing(connect(settings, statement_s)) as connection:
+            if snapshot:
+                connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            with connection:
+                yield connection
+    except psycopg2.Error as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: psycopg2.Error) -> DatabaseUnavailable:
+    detail = f"{type(error).__name__}: {str(error).strip()[:200]}"
+    return DatabaseUnavailable(detail)
 
 
 def _options(statement_s: int) -> str:

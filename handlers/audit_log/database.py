@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from handlers.audit_log.connections import (
     ConnectionPool,
     Cursor,
 )
+from handlers.audit_log.statements import load
 from handlers.audit_log.values import Ending, Filter, Written
 from shared.errors import Code
 from shared.runtime.failpoints import passing
@@ -131,6 +131,11 @@ class AuditLog:
         }
         rows = self._read("twins", values)
         return [UploadRef(str(row["upload_id"]), row["upload_time"]) for row in rows]
+
+    def archived(self, task_id: UUID | str) -> list[str]:
+        """Return the ids of the uploads of a task whose month is archived."""
+        rows = self._read("archived", {"task_id": str(task_id)})
+        return [str(row["upload_id"]) for row in rows]
 
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Count uploads by day, workflow_type, model_size, status and error_code."""
@@ -290,18 +295,6 @@ def _fetch(
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _load(path: Path) -> dict[str, str]:
-    """Return the statements of an SQL file by name, without their comments."""
-    _, *parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
-    names = parts[0::2]
-    bodies = parts[1::2]
-    statements = {}
-    for name, body in zip(names, bodies, strict=True):
-        without_comments = re.sub(r"^--.*\n", "", body, flags=re.MULTILINE)
-        statements[name] = without_comments.strip()
-    return statements
-
-
 def _assignments() -> str:
     """Return what `fold` does with the columns that have no rule of their own."""
     assignments = (
@@ -311,8 +304,8 @@ def _assignments() -> str:
     return "\n    ".join(assignments)
 
 
-STATEMENTS = _load(Path(__file__).with_name("queries.sql"))
-STATEMENTS |= _load(Path(__file__).with_name("statistics.sql"))
+STATEMENTS = load(Path(__file__).with_name("queries.sql"))
+STATEMENTS |= load(Path(__file__).with_name("statistics.sql"))
 STATEMENTS["fold"] = STATEMENTS["fold"].replace(_OTHER_COLUMNS, _assignments())
 _BLANKED = " ".join(f"{column} = NULL," for column in PERSONAL_COLUMNS)
 STATEMENTS["blank"] = STATEMENTS["blank"].replace(_PERSONAL_COLUMNS, _BLANKED)

@@ -108,13 +108,19 @@ JOIN darkroom.restoration_event e USING (upload_id, upload_time)
 WHERE e.task_id IS NULL OR e.task_id = %(task_id)s ORDER BY e.at, e.kind, e.event_id LIMIT %(limit)s
 
 -- name: ended
--- Which of these uploads have their end in the audit log: an erasure has the last word, and a failure is that of its retry.
+-- Which of these uploads have their end in the audit log, or in its archive: an erasure has the last word, and a failure is that of its retry.
 SELECT l.upload_id
 FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(at_least)s::darkroom.status[], %(retries)s::integer[],
             %(erased)s::boolean[]) AS t (upload_id, upload_time, at_least, retries, erased)
 JOIN darkroom.restoration_log l USING (upload_id, upload_time)
 WHERE l.error_code IS NOT DISTINCT FROM 'erased'
    OR (NOT t.erased AND l.status >= t.at_least AND l.retries >= t.retries)
+UNION
+SELECT a.upload_id
+FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[], %(at_least)s::darkroom.status[], %(retries)s::integer[],
+            %(erased)s::boolean[]) AS t (upload_id, upload_time, at_least, retries, erased)
+JOIN darkroom.archived_upload a USING (upload_id, upload_time)
+WHERE a.erased OR (NOT t.erased AND a.status >= t.at_least AND a.retries >= t.retries)
 
 -- name: twins
 -- Uploads that shared the task of an erased one, and were put before its erasure: whoever erased it could not know of
@@ -125,6 +131,20 @@ JOIN darkroom.restoration_event e USING (upload_id, upload_time)
 JOIN darkroom.restoration_log twin ON twin.task_id = e.task_id
 WHERE e.fields->>'error_code' = 'erased' AND twin.error_code IS DISTINCT FROM 'erased'
   AND twin.upload_time + interval '1 second' <= e.at
+UNION
+SELECT twin.upload_id, twin.upload_time
+FROM unnest(%(upload_id)s::uuid[], %(upload_time)s::timestamptz[]) AS t (upload_id, upload_time)
+JOIN darkroom.restoration_event e USING (upload_id, upload_time)
+JOIN darkroom.archived_upload twin ON twin.task_id = e.task_id
+WHERE e.fields->>'error_code' = 'erased' AND NOT twin.erased AND twin.upload_time + interval '1 second' <= e.at
+  AND NOT EXISTS (
+    SELECT 1 FROM darkroom.restoration_log l
+    WHERE (l.upload_id, l.upload_time) = (twin.upload_id, twin.upload_time) AND l.error_code = 'erased'
+  )
+
+-- name: archived
+-- Uploads of a task whose rows lie in the archive.
+SELECT DISTINCT upload_id FROM darkroom.archived_upload WHERE task_id = %(task_id)s
 
 -- name: counts
 -- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.

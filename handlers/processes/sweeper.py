@@ -14,8 +14,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 from handlers.audit_log.database import AuditLog
+from handlers.audit_log.old_months import OldMonths
 from handlers.context import Context
 from handlers.on_sweep import Memory, on_sweep
 from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
@@ -27,6 +29,7 @@ from handlers.reconcile.report import SweepReport
 from shared.errors import TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
+from shared.runtime.installation import how_to_add
 from shared.runtime.metrics import REGISTRY, DiskSpace
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
@@ -34,6 +37,8 @@ from shared.runtime.telemetry import logger
 
 RETRY_LOOK_S = 2.0
 """Pause between two looks at due retries, if `sweep_interval_s` is not shorter."""
+ARCHIVE_LOOK_S = 3600.0
+"""Pause between two looks for months of the log that are to be archived."""
 REST = 4.0
 """Pause after a pass, in times of what it took."""
 
@@ -136,6 +141,12 @@ def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
         ingests = Loop(ctx, beside=retries)
         rounds = _ingest_rounds(ingests, audit_log)
         threads.append(ingests.start("ingests", rounds, stop))
+        if find_spec("duckdb"):
+            archive = Loop(ctx, beside=retries)
+            rounds = _archive_rounds(archive)
+            threads.append(archive.start("archive", rounds, stop))
+        elif ctx.settings.log_archive_after_days:
+            logger().info("log.kept", detail=f"DuckDB is missing; {how_to_add('lake')}")
     passes.run(_pass_rounds(passes, audit_log, figures), stop)
     for thread in threads:
         thread.join()
@@ -168,6 +179,20 @@ def _ingest_rounds(loop: Loop, audit_log: AuditLog) -> Round:
         return loop.ctx.clock.monotonic() - started_s
 
     return Round(look, lambda took_s: max(interval_s, REST * took_s))
+
+
+def _archive_rounds(loop: Loop) -> Round:
+    from handlers.log_archive.archiver import Archiver
+
+    months = OldMonths(loop.ctx.settings)
+    archiver = Archiver(loop.ctx, months, loop.pulse.beat)
+
+    def archive() -> float:
+        started_s = loop.ctx.clock.monotonic()
+        archiver.run()
+        return loop.ctx.clock.monotonic() - started_s
+
+    return Round(archive, lambda took_s: max(ARCHIVE_LOOK_S, REST * took_s))
 
 
 def _pass_rounds(

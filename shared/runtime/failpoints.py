@@ -33,6 +33,10 @@ NAMES = frozenset(
         "callbacks.after_call",
         "backup.after_object",
         "backup.before_manifest",
+        "archive.after_files",
+        "archive.after_manifest",
+        "archive.after_detach",
+        "archive.between_deletes",
     }
 )
 

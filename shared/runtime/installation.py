@@ -17,6 +17,7 @@ OWN_PACKAGES = ("handlers", "gpu_worker", "infra", "shared")
 IMAGES = {
     "services": "darkroom-services",
     "minio": "darkroom-services",
+    "lake": "darkroom-services",
     "worker": "darkroom-worker-cpu",
     "labels": "darkroom-worker-cpu",
     "torch": "darkroom-worker-gpu",

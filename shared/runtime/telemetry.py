@@ -81,6 +81,8 @@ EVENTS = {
     "delivery.lost": "A settled delivery was no longer ours; its message comes again.",
     "log.written": "A batch of log events was committed.",
     "log.failed": "One log event met a bug of ours, `error` raised at `where`; it alone became a dead letter.",
+    "log.archived": "Months of the audit log moved to the archive, or what came late of them did; with counts.",
+    "log.kept": "Old months of the audit log stay in the database, as DuckDB is not installed.",
     "log.refused": "The database refused one log event; it went to `darkroom.audit_reject`.",
     "log.postponed": "The database could not be reached; the batch is kept and tried again after `delay_s`.",
     "task.republished": "A lost message, or an attempt that is due, was published by the sweep.",
@@ -103,11 +105,6 @@ EVENTS = {
     "callback.postponed": "An attempt of a callback could not begin: the store or a document is not available.",
     "backup.finished": "A run of the backup brought the vault up to date; with its counts and `findings`.",
     "backup.failed": "A run of the backup could not be finished, with `code`; it goes on after `delay_s`.",
-    "notice.raised": "Something that an administrator should know of, of `kind`, in the sentence `detail`.",
-    "notice.told": "The administrator was told of it, by `way` (webhook, mail).",
-    "notice.failed": "The administrator could not be reached by `way`; the line `notice.raised` is what there is.",
-    "notice.lost": "A notice could not be sent on its way, as the broker is away.",
-    "notice.unseen": "A look for trouble met a bug of ours; the next one follows.",
     "rebuild.finished": "Everything that the bucket knows was written to the audit log again, with counts.",
 }
 

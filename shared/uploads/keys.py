@@ -261,6 +261,13 @@ def damaged(key: str) -> str:
     return f"damaged/{key}"
 
 
+def log_archive(month: str = "", name: str = "") -> str:
+    """In the archive bucket: a file of a month of the audit log, `2026-01`; or the
+    prefix of a month, or of all.
+    """
+    return f"log/{month}/{name}" if month else "log/"
+
+
 def ticket(ticket: str) -> str:
     """In the bucket for access: what a ticket with an `Idempotency-Key` was drawn for."""
     return f"tickets/{ticket}.json"

@@ -147,11 +147,12 @@ class Ownership:
             where = Filter(task_id=task_id, after=after)
             rows = self._audit_log.page(where, PAGE)
             if not rows:
-                return
+                break
             for row in rows:
                 yield str(row.upload_id)
             last = rows[-1]
             after = UploadRef(str(last.upload_id), last.upload_time)
+        yield from self._audit_log.archived(task_id)
 
 
 def _distinct(upload_ids: Iterator[str]) -> Iterator[str]:

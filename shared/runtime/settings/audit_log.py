@@ -19,3 +19,9 @@ class AuditLogSettings(SettingsGroup):
     log_flush_s: Seconds = Field(
         0.5, description="Longest time a log row waits for its batch."
     )
+    log_archive_after_days: int = Field(
+        180,
+        ge=0,
+        description="A month of the log that ended longer ago moves to the bucket archive; 0: never.",
+        json_schema_extra={"unit": "d"},
+    )

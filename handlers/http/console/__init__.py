@@ -1,1 +1,0 @@
-"""The console: the page on which people bring photos and see them come back."""
