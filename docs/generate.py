@@ -220,7 +220,8 @@ def _command(command: Any, name: str, parent: Any, level: int) -> Iterator[str]:
         return
     usage = " ".join(command.collect_usage_pieces(context))
     yield from ("```text", f"{context.command_path} {usage}".strip(), "```", "")
-    rows = [_parameter(parameter, context) for parameter in command.params]
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    rows = [_parameter(parameter, context) for parameter in shown]
     if rows:
         yield from table(("argument or option", "meaning"), rows)
         yield ""

@@ -39,6 +39,9 @@ COMMANDS = {
     "env": Entry("KEY=value lines for a client of the running stack.", "config"),
     "config": Entry("Every setting: its value, default, unit and meaning.", "config"),
     "keys": Entry("Create, list and revoke API keys.", "keys", "services"),
+    "console": Entry(
+        "A one-time link to the console, and its QR code.", "console", "services"
+    ),
     "submit": Entry("Upload photos and folders of photos.", "submit"),
     "ingest": Entry(
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"

@@ -271,6 +271,16 @@ class DarkroomClient:
         rows: list[TaskRow] = page["items"]
         return rows
 
+    def items(self, job: str) -> Iterator[TaskRow]:
+        """The uploads of a job, the latest first."""
+        params: dict[str, str | int] = {"limit": 500}
+        while True:
+            page = self._json("GET", f"/v1/ingests/{job}/items", params=params)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
     def task(self, task_id: str) -> Task:
         """One task with its uploads and events."""
         found: Task = self._request("GET", f"/v1/tasks/{task_id}").json()

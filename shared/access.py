@@ -40,6 +40,10 @@ class ApiKey(Document):
     revoked_at: datetime | None = None
     callback: str | None = None
     """The URL of the webhook for uploads that name none themselves."""
+    kind: Literal["key", "session"] = "key"
+    """A session counts only as the cookie of a page, and a key never does."""
+    operator: bool = False
+    """A session of the operator's, who sees everybody's photos."""
 
     def opens(self, secret: str) -> bool:
         """Whether this is the secret; compared in constant time."""
@@ -73,6 +77,11 @@ def mint(
         callback=callback,
     )
     return f"drk_{key_id}_{secret}", document
+
+
+def session_place(user_hash: str, key_id: str = "") -> str:
+    """The mark by which a user's sessions are found; their prefix without an id."""
+    return f"sessions/{user_hash}/{key_id}"
 
 
 def parse(text: str) -> tuple[str, str] | None:

@@ -13,10 +13,12 @@ from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.retrying import is_outage
 from gpu_worker.pipeline.stages import Interrupted, Stage
 from shared.errors import Code, TransientError
+from shared.notices import tell
 from shared.runtime.heartbeat import own
 from shared.runtime.telemetry import logger
 
 DISK_FULL_PAUSE_S = 15.0
+DISK_NOTICE_PAUSE_S = 600.0
 REFUSED_END_PAUSE_S = 5.0
 
 
@@ -30,7 +32,9 @@ class StageRunner:
         self._outcomes = outcomes
         self._in_flight = in_flight
         self._inbox = inbox
+        self._publisher = ctx.publisher
         self._jobs: dict[str, Job] = {}
+        self._disk_notice_s = float("-inf")
 
     def job_in(self, name: str) -> Job | None:
         """The job in the lane of this name."""
@@ -106,6 +110,10 @@ class StageRunner:
             detail=error.detail,
             delay_s=DISK_FULL_PAUSE_S,
         )
+        now_s = self._clock.monotonic()
+        if now_s - self._disk_notice_s > DISK_NOTICE_PAUSE_S:
+            self._disk_notice_s = now_s
+            tell(self._publisher, "disk", error.detail)
 
     def _give_up(self, job: Job) -> None:
         """The store refuses even the end of the job. The attempt counts, because its

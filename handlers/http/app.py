@@ -1,4 +1,4 @@
-"""The HTTP app: storage notifications, health, and the API."""
+"""The HTTP app: storage notifications, health, the API, and the console."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from handlers.context import Context
 from handlers.http import events_route, health, observed, problems
 from handlers.http.api import routes
 from handlers.http.auth import guard
+from handlers.http.console import routes as console
 from handlers.http.events_route import NotificationReceiver
 from handlers.http.health import ConsumerState, Health
 from handlers.http.readiness import Check, checks_of
@@ -38,11 +39,12 @@ def build(
     )
     problems.install(app)
     observed.note_routes(app)
-    record_failure = guard.install(app, ctx)
+    guarding = guard.install(app, ctx)
     observed.install(app)
-    app.state.notifications = NotificationReceiver(ctx, record_failure)
+    app.state.notifications = NotificationReceiver(ctx, guarding.record_failure)
     app.state.health = Health(checks_of(ctx) if checks is None else checks, consumer)
     routes.install(app, ctx)
     app.include_router(events_route.router)
     app.include_router(health.router)
+    console.install(app, ctx, guarding)
     return app

@@ -19,9 +19,10 @@ from prometheus_client import CollectorRegistry
 
 from handlers.audit_log.database import AuditLog
 from handlers.on_record import EventWriter, Recorded, on_record
+from handlers.processes.upload_watch import UploadWatch
 from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
-from shared.broker.publisher import age_s
+from shared.broker.publisher import Publisher, age_s
 from shared.errors import DatabaseUnavailable
 from shared.runtime import operations
 from shared.runtime.failpoints import passing
@@ -82,12 +83,14 @@ class Recorder:
         audit_log: EventWriter,
         stop: threading.Event,
         figures: RecorderFigures | None = None,
+        watch: UploadWatch | None = None,
     ) -> None:
         self._settings = settings
         self._audit_log = audit_log
         self._stop = stop
         self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._figures = figures
+        self._watch = watch
         self.pulse = Pulse()
         self.writes = True
         """Whether the audit log took the last batch."""
@@ -139,6 +142,9 @@ class Recorder:
             return False
         passing("recorder.after_commit")
         _settle(batch, recorded)
+        if self._watch:
+            now = datetime.now(UTC)
+            self._watch.look([delivery.body for delivery in batch], now)
         if self._figures:
             self._figures.add(recorded, time.monotonic() - started_s)
         logger().info(
@@ -189,7 +195,8 @@ def main(settings: Settings) -> None:
     drained = threading.Event()
     on_termination(stop.set)
     audit_log = AuditLog(settings)
-    recorder = Recorder(settings, audit_log, stop, RecorderFigures())
+    watch = UploadWatch(settings, Publisher(settings))
+    recorder = Recorder(settings, audit_log, stop, RecorderFigures(), watch)
     # Twice a batch: the next one arrives while this one is written.
     consumer = Consumer(settings, {topology.LOG: 2 * settings.log_batch}, recorder.put)
     _start_operations(settings, consumer, recorder)

@@ -19,8 +19,10 @@ from handlers.on_finished import Send, on_finished
 from handlers.processes import webhooks_cli
 from handlers.processes.heartbeat_store import MAX_QUIET_S, HeartbeatStore
 from handlers.processes.settle import settle_with_retry
+from handlers.processes.stack_watch import StackWatch
 from handlers.webhooks.call_log import CallLog, PendingCall
 from handlers.webhooks.fair_queue import MAX_CALLS, FairQueue
+from handlers.webhooks.notifier import Notifier
 from handlers.webhooks.payload import receiver_of
 from handlers.webhooks.sender import Sender
 from shared.broker import topology
@@ -28,6 +30,7 @@ from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher
 from shared.callback_guard import check_url
 from shared.errors import PermanentError, TransientError
+from shared.notices import notice_in
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.metrics import REGISTRY
@@ -191,19 +194,27 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
         return webhooks_cli.run(arguments, ctx, call_log, send)
     stop = threading.Event()
     on_termination(stop.set)
-    _serve(settings, Dispatcher(ctx, call_log, send), stop)
+    notifier = Notifier(settings, store.clock)
+    watch = StackWatch(settings, ctx.publisher)
+    threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True).start()
+    _serve(settings, Dispatcher(ctx, call_log, send), notifier, stop)
     logger().info("process.stopped")
     return 0
 
 
-def _serve(settings: Settings, dispatcher: Dispatcher, stop: threading.Event) -> None:
-    """Consume messages and send webhooks until `stop` is set."""
+def _serve(
+    settings: Settings,
+    dispatcher: Dispatcher,
+    notifier: Notifier,
+    stop: threading.Event,
+) -> None:
+    """Consume messages and send webhooks and notices until `stop` is set."""
     with ThreadPoolExecutor(MESSAGE_WORKERS, "messages") as pool:
 
         def settle(delivery: Delivery) -> None:
             settle_with_retry(
                 delivery,
-                lambda: dispatcher.take_in(delivery.body),
+                lambda: _take_in(delivery.body, dispatcher, notifier),
                 settings,
                 stop,
                 "callback.message_failed",
@@ -227,6 +238,15 @@ def _serve(settings: Settings, dispatcher: Dispatcher, stop: threading.Event) ->
         finally:
             stop.set()
             sending.join()
+
+
+def _take_in(body: bytes, dispatcher: Dispatcher, notifier: Notifier) -> None:
+    """Raises what `Dispatcher.take_in` raises."""
+    notice = notice_in(body)
+    if notice is None:
+        dispatcher.take_in(body)
+    else:
+        notifier.tell(notice)
 
 
 def _send_all(dispatcher: Dispatcher, stop: threading.Event) -> None:

@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry
 from infra.backup import manifest
 from infra.backup.run import Report, back_up
 from infra.backup.vault import vault_of
+from shared.broker.publisher import Publisher
 from shared.errors import DarkroomError
+from shared.notices import tell
 from shared.runtime import metrics, operations
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import Settings
@@ -81,10 +83,13 @@ class Rounds:
         try:
             report = back_up(self._settings)
         except (DarkroomError, OSError) as error:
-            self.well = False
+            was_well, self.well = self.well, False
             delay_s = min(self._interval_s, RETRY_S)
             code = getattr(error, "code", type(error).__name__)
             logger().error("backup.failed", code=code, delay_s=delay_s)
+            if was_well:
+                detail = f"a backup failed: {code}"
+                tell(Publisher(self._settings), "backup", detail)
             return delay_s
         self.well = True
         self.figures.finished(report)

@@ -1,73 +1,212 @@
-"""`darkroom export JOB`: the results of an album or archive, as it came."""
+"""`darkroom export JOB|TASK…`: the results of an album or archive, as it came."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
 
-from infra.commands.job_options import job_named
+from infra.commands.job_options import items_of, job_named
+from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
 from infra.export import sinks
-from infra.export.layouts import LAYOUTS, Export
-from infra.ingest.progress import Watch
+from infra.export.layouts import LAYOUTS, PNG, Export, Premis
+from infra.export.sinks import BucketSink, Sink
+from infra.ingest.bucket_source import SCHEME
+from infra.ingest.progress import ItemState, Watch
 from infra.terminal import shown
-from shared.errors import NotFound
+from shared.errors import NotFound, PermanentError, SettingsError
+from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
-from shared.uploads.ingests import IngestStore
+from shared.uploads import formats, keys
+from shared.uploads.ingests import IngestItem, IngestStore
+from shared.uploads.store import UploadStore
 
 app = typer.Typer(add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False)
 
 
+@dataclass
+class Total:
+    """What an export came to."""
+
+    results: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+    def add(self, state: ItemState) -> None:
+        self.results += state.record is not None
+        self.waiting += state.is_under_way
+        self.failed += state.has_failed
+
+
 @app.command()
 def export(
-    job: Annotated[str, typer.Argument(help="A job's name or id.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB|TASK…", help="A job's name or id, or tasks."),
+    ],
     out: Annotated[
-        Path, typer.Option(help="A new folder, or a file whose name ends in .zip.")
+        str,
+        typer.Option(help="A new folder, a file something.zip, or s3://BUCKET/PREFIX."),
     ],
     layout: Annotated[
-        str, typer.Option(help="tree, album, bag or archivematica.")
+        str, typer.Option(help="tree, album, bag, archivematica or csv.")
     ] = "tree",
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--formats",
+            help="png, and the copies that were asked for with the uploads: jpeg, webp, avif, tiff, same, labelled.",
+        ),
+    ] = PNG,
     with_originals: Annotated[
         bool,
         typer.Option(
             help="The originals, too; album, bag and archivematica have them."
         ),
     ] = False,
+    events: Annotated[
+        str,
+        typer.Option("--premis", help="Of bag and archivematica: xml, jsonld or both."),
+    ] = "xml",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Begin another part (-001, …) after so many bytes: 4GB."),
+    ] = None,
 ) -> None:
-    """Write a job's results with a manifest; failed photos stand in failed.csv, ready to
-    be sent again.
+    """Write results with a manifest; failed photos stand in failed.csv, ready to be sent
+    again.
     """
     if layout not in LAYOUTS:
         raise typer.BadParameter(f"--layout is one of {', '.join(LAYOUTS)}")
+    if events not in get_args(Premis):
+        raise typer.BadParameter("--premis is xml, jsonld or both")
+    words = _formats(wanted, layout)
+    most = bytes_of(split, "--split")
     settings = need_servers()
     store = S3Store(settings)
-    ingests = IngestStore(store, settings.bucket_results)
-    found = job_named(ingests, job)
-    results = waiting = failed = 0
-    with sinks.opened(out) as sink:
-        writing = Export(
-            store,
-            settings,
-            sink,
-            layout,
-            with_originals=with_originals,
-        )
-        for state in Watch(store, settings).states(ingests.items(found.job)):
-            try:
-                writing.add(state)
-            except NotFound as error:
-                console.print(shown(f"{state.item.path}: {error.detail}"))
-                failed += 1
-                continue
-            results += state.record is not None
-            waiting += state.is_under_way
-            failed += state.has_failed
-        writing.finish(found.name, datetime.now(UTC).date())
-    console.print(
-        shown(f"{out}: {results:,} results, {failed:,} failed, {waiting:,} under way")
+    name, items = _items(names, store, settings)
+    begin = partial(
+        Export,
+        store,
+        settings,
+        layout=layout,
+        with_originals=with_originals,
+        formats=words,
+        events=cast(Premis, events),
     )
+    states = Watch(store, settings).states(items)
+    total = Total()
+    state = next(states, None)
+    for place in _places(out, is_split=most is not None):
+        with _sink(place, store) as sink:
+            writing = begin(sink)
+            while state and (most is None or writing.bytes < most):
+                _add(writing, state, total)
+                state = next(states, None)
+            writing.finish(name, datetime.now(UTC).date())
+        if state is None:
+            break
+    console.print(
+        shown(
+            f"{out}: {total.results:,} results, {total.failed:,} failed,"
+            f" {total.waiting:,} under way"
+        )
+    )
+
+
+def _formats(text: str, layout: str) -> list[str]:
+    """Raises `typer.BadParameter`."""
+    asked = [word for word in text.replace(",", " ").split() if word != PNG]
+    try:
+        words: list[str] = [*formats.ordered(asked)]
+    except PermanentError as error:
+        raise typer.BadParameter(error.detail) from error
+    if PNG in text.replace(",", " ").split():
+        words = [PNG, *words]
+    if not words:
+        raise typer.BadParameter("--formats names no format; png is the usual one")
+    if layout in ("bag", "archivematica") and len(words) > 1:
+        raise typer.BadParameter(
+            f"--layout {layout} has one access copy a photo; name one format"
+        )
+    return words
+
+
+def _items(
+    names: list[str], store: S3Store, settings: Settings
+) -> tuple[str, Iterator[IngestItem]]:
+    """The name of what is exported, and its photos. Raises `SettingsError`."""
+    ingests = IngestStore(store, settings.bucket_results)
+    if len(names) == 1:
+        try:
+            job = job_named(ingests, names[0])
+        except SettingsError as error:
+            task = _task(1, names[0], store, settings)
+            if task is None:
+                raise error from None
+            return names[0], iter([task])
+        return job.name, items_of(ingests, job)
+    found = []
+    for number, name in enumerate(names, 1):
+        task = _task(number, name, store, settings)
+        if task is None:
+            raise SettingsError(
+                f"there is no restored task {name!r}; nothing was written"
+            )
+        found.append(task)
+    return "tasks", iter(found)
+
+
+def _task(
+    number: int, task_id: str, store: S3Store, settings: Settings
+) -> IngestItem | None:
+    """A restored task as an item; None: there is none of that id."""
+    record = UploadStore(store, settings).readable_record(task_id)
+    if record is None:
+        return None
+    source = record.source
+    return IngestItem(
+        item=number,
+        path=source.filename or keys.filename(source.key),
+        bytes=source.bytes,
+        sha256=source.sha256,
+        upload_id=record.upload_id,
+    )
+
+
+def _places(out: str, *, is_split: bool) -> Iterator[str]:
+    """Where the parts of an export go; without parts it is the place itself."""
+    if not is_split:
+        yield out
+        return
+    suffix = ".zip" if out.lower().endswith(".zip") else ""
+    stem = out[: len(out) - len(suffix)].rstrip("/")
+    number = 1
+    while True:
+        yield f"{stem}-{number:03d}{suffix}"
+        number += 1
+
+
+def _sink(place: str, store: S3Store) -> AbstractContextManager[Sink]:
+    if place.startswith(SCHEME):
+        return nullcontext(BucketSink(place, store))
+    return sinks.opened(Path(place))
+
+
+def _add(writing: Export, state: ItemState, total: Total) -> None:
+    try:
+        writing.add(state)
+    except NotFound as error:
+        console.print(shown(f"{state.item.path}: {error.detail}"))
+        total.failed += 1
+        return
+    total.add(state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from infra.commands.options import (
     JsonOption,
     ParamsOption,
     WorkflowOption,
+    bytes_of,
     params_of,
     priority_of,
 )
@@ -47,7 +47,6 @@ from shared.uploads.ingests import IngestEnd, IngestJob, IngestStore
 
 app = typer.Typer(add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False)
-UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
 MOST_SHOWN = 20
 """Of one kind; `--json` has them all."""
 
@@ -116,7 +115,7 @@ def ingest(
 
     The same command again sends only what is missing or has changed.
     """
-    limit = Rate(_bytes_per_s(rate))
+    limit = Rate(bytes_of(rate, "--rate"))
     lists = [(str(file), _bytes_of(file)) for file in checksum_files or []]
     look = partial(
         inventory.taken,
@@ -286,15 +285,6 @@ def _backs(text: str) -> Backs:
     if text not in ("carry", "restore", "skip"):
         raise typer.BadParameter("--backs is carry, restore or skip")
     return cast(Backs, text)
-
-
-def _bytes_per_s(text: str | None) -> float | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B?(?:/s)?", text)
-    if found is None or float(found[1]) == 0:
-        raise typer.BadParameter("--rate is a number of bytes, such as 50MB or 500kB")
-    return float(found[1]) * UNITS[found[2]]
 
 
 def _show_dry_run(

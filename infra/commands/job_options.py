@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from infra.client import DarkroomClient
 from infra.ingest.progress import ItemState
 from infra.terminal import shown
 from shared.errors import NotFound, SettingsError
+from shared.runtime.connection import Connection
 from shared.uploads import identity
-from shared.uploads.ingests import IngestJob, IngestStore
+from shared.uploads.ingests import IngestItem, IngestJob, IngestStore
 
 
 def job_named(ingests: IngestStore, name: str) -> IngestJob:
@@ -25,6 +27,22 @@ def job_named(ingests: IngestStore, name: str) -> IngestJob:
         except NotFound:
             continue
     raise SettingsError(f"there is no job {name!r}; `darkroom jobs` lists them")
+
+
+def items_of(ingests: IngestStore, job: IngestJob) -> Iterator[IngestItem]:
+    """The items of a job: from its documents, or, where apps sent them, from the log."""
+    if job.user_hash is None:
+        yield from ingests.items(job.job)
+        return
+    connection = Connection.load()
+    with DarkroomClient(connection.api_url, connection.api_key) as client:
+        for number, row in enumerate(client.items(job.job), 1):
+            yield IngestItem(
+                item=number,
+                path=row["image_filename"],
+                bytes=row["bytes"] or 0,
+                upload_id=row["upload_id"],
+            )
 
 
 def as_dict(state: ItemState) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.commands.job_options import counts, job_named, shown_states
+from infra.commands.job_options import counts, items_of, job_named, shown_states
 from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.ingest.progress import Watch
@@ -39,7 +39,7 @@ def jobs(
         _show_all(ingests, as_json)
         return
     found = job_named(ingests, job)
-    states = Watch(store, settings).states(ingests.items(found.job))
+    states = Watch(store, settings).states(items_of(ingests, found))
     if failed:
         shown_states(states, as_json=as_json, only_failed=True)
         return

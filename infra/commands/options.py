@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,21 @@ JsonLinesOption = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a line on stdout, and nothing else."),
 ]
+
+
+UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
+
+
+def bytes_of(text: str | None, option: str) -> float | None:
+    """A number of bytes, such as 50MB or 500kB. Raises `typer.BadParameter`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B?(?:/s)?", text)
+    if found is None or float(found[1]) == 0:
+        raise typer.BadParameter(
+            f"{option} is a number of bytes, such as 50MB or 500kB"
+        )
+    return float(found[1]) * UNITS[found[2]]
 
 
 def params_of(text: str) -> dict[str, Any]:

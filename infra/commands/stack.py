@@ -26,6 +26,7 @@ from infra.local import figures, stack
 from infra.local.health import faults
 from infra.local.program import tail
 from infra.local.state import Pids, make_folders
+from infra.sign_in import new_link
 from infra.terminal import shown
 from shared.errors import Code, SettingsError, TransientError
 from shared.runtime import telemetry
@@ -52,6 +53,14 @@ def up(
             metavar="N|auto",
         ),
     ] = "1",
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help="Be reached from this network, too: for `darkroom console --lan`.",
+        ),
+    ] = False,
+    is_detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False,
 ) -> None:
     """Start the embedded stack and every process of Darkroom; Ctrl-C or `darkroom down`
     stops it.
@@ -60,15 +69,16 @@ def up(
     require_finished(_folder(given))
     count = stack.worker_count(given, _number(workers))
     if detach:
-        _detach(_folder(given), count)
+        _detach(_folder(given), count, lan)
         return
     telemetry.configure(given, "supervisor")
     _draw_key(given)
-    running = stack.Stack(given, count)
+    running = stack.Stack(given, count, lan=lan)
     running.heed_signals()
     try:
         if running.start():
-            _print_where(running.settings)
+            if not is_detached:  # into a log belongs no link
+                _print_where(running.settings)
             running.watch()
     finally:
         running.stop()
@@ -212,7 +222,7 @@ def _print_summary(out: Console, summary: dict[str, Any]) -> None:
         out.print(f"  {name:13} {value}")
 
 
-def _detach(folder: Path, workers: int) -> None:
+def _detach(folder: Path, workers: int, lan: bool) -> None:
     if "supervisor" in Pids(folder).alive():
         raise SettingsError(
             f"a stack is already running in {folder}; `darkroom down` stops it"
@@ -222,7 +232,7 @@ def _detach(folder: Path, workers: int) -> None:
     log = folder / "logs" / "supervisor.log"
     (folder / "run" / stack.READY).unlink(missing_ok=True)
     before = log.stat().st_size if log.exists() else 0
-    child = _supervisor(folder, workers, log)
+    child = _supervisor(folder, workers, lan, log)
     deadline_s = time.monotonic() + DETACH_S
     try:
         with console.status("starting"):
@@ -252,8 +262,13 @@ def _did_not_start(
     )
 
 
-def _supervisor(folder: Path, workers: int, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "infra.cli", "up", "--workers", str(workers)]
+def _supervisor(
+    folder: Path, workers: int, lan: bool, log: Path
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "infra.cli", "up", "--detached"]
+    command += ["--workers", str(workers)]
+    if lan:
+        command.append("--lan")
     environment = os.environ | {f"{PREFIX}STATE_DIR": str(folder)}
     with log.open("ab") as sink:
         return subprocess.Popen(
@@ -277,6 +292,8 @@ def _print_where(settings: Settings) -> None:
     )
     for name, value in {
         "object store": settings.s3_endpoint_url or "Amazon S3",
+        "console": _link(settings),
+        "": "(good once, for ten minutes; `darkroom console` prints another)",
         "API": settings.api_url,
         "state, logs": _folder(settings),
         "workflow": f"{settings.default_workflow}{why if settings.default_workflow == 'fast' else ''}",
@@ -284,7 +301,14 @@ def _print_where(settings: Settings) -> None:
         "for clients": "darkroom env",
         "stop": "darkroom down",
     }.items():
-        console.print(f"  {name:13} {value}")
+        console.print(f"  {name:13} {value}", soft_wrap=True)
+
+
+def _link(settings: Settings) -> str:
+    try:
+        return new_link(settings, "", settings.api_url)
+    except TransientError as error:
+        return f"none now: {error.detail}; ask `darkroom console`"
 
 
 def _backup_of(settings: Settings) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
-from infra.export import bag, premis, rows
+from infra.export import bag, premis, premis_jsonld, rows
+from infra.export.handed import Described, Handed, results_in
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.runtime.settings import StoreSettings
@@ -15,8 +18,12 @@ from shared.uploads.documents import Record
 from shared.uploads.ingests import path_of_file
 from shared.uploads.names import Names, safe_path
 
-Layout = Literal["tree", "album", "bag", "archivematica"]
-LAYOUTS: tuple[Layout, ...] = ("tree", "album", "bag", "archivematica")
+Layout = Literal["tree", "album", "bag", "archivematica", "csv"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+Premis = Literal["xml", "jsonld", "both"]
+PNG = "png"
+"""The master, among the words for copies."""
+FILES = "files/"
 OBJECTS = "objects/"
 ACCESS = "objects/manualNormalization/access/"
 """Where Archivematica looks for copies that others made, each under its original's
@@ -36,17 +43,25 @@ class Export:
         sink: Sink,
         layout: Layout,
         *,
-        with_originals: bool,
+        with_originals: bool = False,
+        formats: Sequence[str] = (PNG,),
+        events: Premis = "xml",
     ) -> None:
+        """`formats`: `png` and those of copies, of which there are what the upload asked
+        for. `events`: how PREMIS is written in the archival layouts.
+        """
         self._store = store
         self._results = settings.bucket_results
         self._sink = sink
         self._layout = layout
-        self._with_originals = with_originals or layout != "tree"
+        self._with_originals = with_originals or layout not in ("tree", "csv")
+        self._formats = formats
+        self._form_of_events = events
+        self.bytes = 0
         self._names = Names()
         self._rows: list[dict[str, object]] = []
         self._failed: list[dict[str, object]] = []
-        self._events: list[tuple[Record, str, str]] = []
+        self._events: list[Described] = []
         self._files_of_events = 0
         self._described: set[str] = set()
 
@@ -54,23 +69,23 @@ class Export:
         """Write what there is of one photo. Raises `NotFound` for a result that was
         taken away meanwhile.
         """
-        result = None
+        results: list[Handed] = []
         if state.record and state.item.path is not None:
             path = path_of_file(state.item.path)
             original = self._add_original(state.record, path)
-            result = self._add_result(state.record, path)
+            results = self._add_results(state.record, path)
             if self._is_archival and state.record.task_id not in self._described:
-                self._describe(state.record, original, result)
+                self._describe(state.record, original, results)
         elif state.has_failed:
             self._failed.append(rows.failed_row(state))
-        self._rows.append(rows.row_of(state, result))
+        self._add_row(state, results)
 
     def finish(self, name: str, day: date) -> None:
         """Write what describes the files, and what proves them."""
         self._write_events()
-        self._write(
-            f"{self._metadata}manifest.csv", rows.csv_of(rows.COLUMNS, self._rows)
-        )
+        named = {column: None for row in self._rows for column in row}
+        columns = {**dict.fromkeys(rows.COLUMNS), **named}
+        self._write(f"{self._metadata}manifest.csv", rows.csv_of(columns, self._rows))
         if self._failed:
             columns = {column: None for row in self._failed for column in row}
             self._write(
@@ -108,44 +123,79 @@ class Export:
             self._copy(source.stored, where)
         return where
 
-    def _add_result(self, record: Record, path: str) -> str:
+    def _add_results(self, record: Record, path: str) -> list[Handed]:
+        """What there is of the result in the formats that are wanted."""
+        found = [
+            handed
+            for word in self._formats
+            for handed in results_in(record, word)
+            if (word == PNG) == (handed.key == record.result_key)
+        ]
+        return [
+            replace(handed, path=self._add_result(record, path, handed))
+            for handed in found
+        ]
+
+    def _add_result(self, record: Record, path: str, handed: Handed) -> str:
         page = record.source.page
         mark = f" page {page}" if page else ""
-        if self._is_archival:
-            place = f"{self._base}{ACCESS}{_below_objects(path)}"
-            name = self._names.name_for(place, ".png", mark)
-        else:
-            if self._layout == "album":
-                mark += " (restored)"
-            name = self._names.name_for(path, ".png", mark)
-        self._copy(self._store.head(self._results, record.result_key), name)
+        if handed.is_labelled:
+            mark += " labelled"
+        if self._layout == "album":
+            mark += " (restored)"
+        place = f"{self._place_of_results}{_below_objects(path)}"
+        if self._place_of_results == "":
+            place = path
+        name = self._names.name_for(place, handed.suffix, mark)
+        self._copy(self._store.head(self._results, handed.key), name)
         return name
 
-    def _describe(self, record: Record, original: str, result: str) -> None:
+    @property
+    def _place_of_results(self) -> str:
+        if self._is_archival:
+            return f"{self._base}{ACCESS}"
+        return FILES if self._layout == "csv" else ""
+
+    def _add_row(self, state: ItemState, results: Sequence[Handed]) -> None:
+        row = rows.row_of(state, results[0].path if results else None)
+        if state.record and len(results) < len(self._formats):
+            made = ", ".join(handed.word for handed in results) or "none"
+            wanted = ", ".join(self._formats)
+            row["notes"] = f"{row['notes']}; of {wanted} there is {made}".strip("; ")
+        if self._layout == "csv":
+            row |= {"file": row["result"]}
+            row = {**state.item.words, **row}
+        self._rows.append(row)
+
+    def _describe(
+        self, record: Record, original: str, results: Sequence[Handed]
+    ) -> None:
         """Once for all photos with the same bytes: they are one task."""
         self._described.add(record.task_id)
         documents = f"{self._metadata}submissionDocumentation/darkroom/records/"
         self._write(f"{documents}{record.task_id}.json", record.to_bytes())
-        self._events.append((record, original, result))
-        if len(self._events) == MOST_IN_PREMIS:
+        self._events.extend((record, original, result) for result in results)
+        if len(self._events) >= MOST_IN_PREMIS:
             self._write_events()
 
     def _write_events(self) -> None:
         if not self._events:
             return
         number = f"-{self._files_of_events}" if self._files_of_events else ""
-        self._write(
-            f"{self._metadata}premis{number}.xml", premis.document(self._events)
-        )
+        place = f"{self._metadata}premis{number}"
+        if self._form_of_events != "jsonld":
+            self._write(f"{place}.xml", premis.document(self._events))
+        if self._form_of_events != "xml":
+            self._write(f"{place}.jsonld", premis_jsonld.document(self._events))
         self._files_of_events += 1
         self._events = []
 
     def _copy(self, known: ObjectInfo, path: str) -> None:
         with self._store.open(known.bucket, known.key, known.version) as stream:
-            self._sink.write(path, stream.chunks())
+            self.bytes += self._sink.write(path, stream.chunks()).size
 
     def _write(self, path: str, data: bytes) -> None:
-        self._sink.write(path, iter((data,)))
+        self.bytes += self._sink.write(path, iter((data,))).size
 
 
 def _below_objects(path: str) -> str:

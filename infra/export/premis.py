@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from infra.export.handed import Described, Handed
 from shared.uploads.documents import Record, StepTime
 
 NAMESPACE = "http://www.loc.gov/premis/v3"
@@ -36,8 +37,10 @@ ElementTree.register_namespace("premis", NAMESPACE)
 ElementTree.register_namespace("xsi", XSI)
 
 
-def document(restored: Iterable[tuple[Record, str, str]]) -> bytes:
-    """The XML of records, each with the paths of its original and its result."""
+def document(restored: Iterable[Described]) -> bytes:
+    """The XML of records, each with the path of its original, and what is handed out of
+    its result.
+    """
     found = list(restored)
     root = Element(
         _tag("premis"), {"version": "3.0", f"{{{XSI}}}schemaLocation": SCHEMA}
@@ -46,8 +49,8 @@ def document(restored: Iterable[tuple[Record, str, str]]) -> bytes:
     for record, original, result in found:
         root.append(_original(record, original))
         root.append(_result(record, result))
-    for record, _, _ in found:
-        root.extend(_events(record))
+    for record, _, handed in found:
+        root.extend(_events(record, handed.identifier))
     agents: dict[str, Element] = {}
     for record, _, _ in found:
         agents.update(_agents(record))
@@ -69,10 +72,10 @@ def _original(record: Record, path: str) -> Element:
     return found
 
 
-def _result(record: Record, path: str) -> Element:
-    found = _object(record.task_id, record.width, record.height)
-    found.append(_characteristics(record.result_sha256, record.result_bytes, "PNG"))
-    _text(found, "originalName", path)
+def _result(record: Record, handed: Handed) -> Element:
+    found = _object(handed.identifier, record.width, record.height)
+    found.append(_characteristics(handed.sha256, handed.bytes, handed.format))
+    _text(found, "originalName", handed.path)
     relationship = _child(found, "relationship")
     _term(relationship, "relationshipType", "relationshipType", "der", "derivation")
     _term(
@@ -81,7 +84,7 @@ def _result(record: Record, path: str) -> Element:
     related = _child(relationship, "relatedObjectIdentifier")
     _text(related, "relatedObjectIdentifierType", "UUID")
     _text(related, "relatedObjectIdentifierValue", record.upload_id)
-    for event in _event_ids(record):
+    for event in event_ids(record):
         related = _child(relationship, "relatedEventIdentifier")
         _text(related, "relatedEventIdentifierType", "UUID")
         _text(related, "relatedEventIdentifierValue", event)
@@ -122,11 +125,12 @@ def _characteristics(sha256: str, size: int, kind: str) -> Element:
     return found
 
 
-def _events(record: Record) -> Iterator[Element]:
+def _events(record: Record, result: str) -> Iterator[Element]:
     models = {model.name: model.sha256 for model in record.models}
-    for step, identifier in zip(record.steps, _event_ids(record), strict=False):
+    for step, identifier in zip(record.steps, event_ids(record), strict=False):
         yield _event(
             record,
+            result,
             identifier,
             "mod",
             "modification",
@@ -142,7 +146,7 @@ def _events(record: Record) -> Iterator[Element]:
         "device": record.device,
     }
     detail = json.dumps(whole, ensure_ascii=False)
-    yield _event(record, _event_ids(record)[-1], "cre", "creation", detail, None)
+    yield _event(record, result, event_ids(record)[-1], "cre", "creation", detail, None)
 
 
 def _detail(step: StepTime) -> str:
@@ -152,6 +156,7 @@ def _detail(step: StepTime) -> str:
 
 def _event(
     record: Record,
+    result: str,
     identifier: str,
     term: str,
     name: str,
@@ -177,7 +182,7 @@ def _event(
         _text(linked, "linkingAgentIdentifierValue", value)
     for value, term_, role in (
         (record.upload_id, "sou", "source"),
-        (record.task_id, "out", "outcome"),
+        (result, "out", "outcome"),
     ):
         linked = _child(event, "linkingObjectIdentifier")
         _text(linked, "linkingObjectIdentifierType", "UUID")
@@ -200,7 +205,7 @@ def _agent(kind: str, value: str, name: str) -> Element:
     return found
 
 
-def _event_ids(record: Record) -> list[str]:
+def event_ids(record: Record) -> list[str]:
     """One a step, and one for the whole; the same whenever they are written."""
     numbers = range(len(record.steps) + 1)
     return [
@@ -210,7 +215,7 @@ def _event_ids(record: Record) -> list[str]:
 
 
 def _link_events(found: Element, record: Record) -> None:
-    for event in _event_ids(record):
+    for event in event_ids(record):
         linked = _child(found, "linkingEventIdentifier")
         _text(linked, "linkingEventIdentifierType", "UUID")
         _text(linked, "linkingEventIdentifierValue", event)

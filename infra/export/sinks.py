@@ -1,17 +1,24 @@
-"""Where an export is written: a folder, or one ZIP file; whole files, or none."""
+"""Where an export is written: a folder, one ZIP file, or a prefix of a bucket; whole
+files, or none.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from tempfile import SpooledTemporaryFile
+from typing import IO, Protocol, cast
 
+from infra.ingest.bucket_source import place_of
 from infra.ingest.members import check_path
+from infra.ingest.photo import MEMORY_BYTES
 from shared.errors import SettingsError
+from shared.s3.store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,32 @@ class ZipSink:
         with self._archive.open(path, "w", force_zip64=True) as out:
             for chunk in sums.of(chunks):
                 out.write(chunk)
+        self.written[path] = sums.written()
+        return self.written[path]
+
+
+class BucketSink:
+    """A prefix of a bucket, below which there is nothing yet."""
+
+    def __init__(self, url: str, store: ObjectStore) -> None:
+        """Raises `SettingsError` where something is there already."""
+        self.written: dict[str, Written] = {}
+        self._store = store
+        self._bucket, self._prefix = place_of(url)
+        if next(iter(store.list(self._bucket, self._prefix)), None):
+            raise SettingsError(f"{url} is there already; name another prefix")
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+        check_path(path)
+        sums = _Sums()
+        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        # An object's size is sent before its bytes, and not every source knows it.
+        with SpooledTemporaryFile(MEMORY_BYTES) as body:
+            for chunk in sums.of(chunks):
+                body.write(chunk)
+            body.seek(0)
+            key = f"{self._prefix}{path}"
+            self._store.put(self._bucket, key, cast("IO[bytes]", body), kind)
         self.written[path] = sums.written()
         return self.written[path]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, cast
-from urllib.parse import unquote, urlsplit
 
 from infra.ingest.members import ItemFault, Member, Refused, check_path
 from shared.errors import SettingsError
@@ -23,13 +22,8 @@ class Bucket:
 
     def __init__(self, url: str, store: ObjectStore) -> None:
         """Raises `SettingsError` for an address without a bucket."""
-        parts = urlsplit(url)
-        prefix = unquote(parts.path).strip("/")
-        if not parts.netloc:
-            raise SettingsError(f"{url}: no bucket; write s3://BUCKET/PREFIX")
-        self.name = prefix.rpartition("/")[2] or parts.netloc
-        self._bucket = parts.netloc
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._bucket, self._prefix = place_of(url)
+        self.name = self._prefix.rstrip("/").rpartition("/")[2] or self._bucket
         self._store = store
 
     def members(self) -> Iterator[Member | Refused]:
@@ -51,6 +45,18 @@ class Bucket:
     def _opened(self, key: str) -> Iterator[IO[bytes]]:
         with self._store.open(self._bucket, key) as stream:
             yield cast("IO[bytes]", _Chunks(stream.chunks()))
+
+
+def place_of(url: str) -> tuple[str, str]:
+    """Bucket and prefix, which is empty or ends with `/`, of `s3://bucket/prefix`.
+
+    Raises `SettingsError`.
+    """
+    bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
+    if not url.startswith(SCHEME) or not bucket:
+        raise SettingsError(f"{url}: no bucket; write s3://BUCKET/PREFIX")
+    prefix = prefix.strip("/")
+    return bucket, f"{prefix}/" if prefix else ""
 
 
 class _Chunks:

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -49,6 +50,7 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         "server",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
+        f"-s3.ip.bind={_s3_address(settings)}",
         "-dir=../data",
         *ports,
         "-filer.localSocket=filer.sock",
@@ -87,6 +89,13 @@ def seaweedfs(state: State, settings: Settings) -> Program:
         of_strangers=True,
         fault=FullDisk(state.path("logs", "seaweedfs.log"), state.folder),
     )
+
+
+def _s3_address(settings: Settings) -> str:
+    """Where its S3 door listens: with the HTTP server where `--lan` opened both."""
+    public = urlsplit(settings.s3_public_url).port
+    own = urlsplit(settings.s3_endpoint_url).port
+    return settings.api_host if public is not None and public == own else LOOPBACK
 
 
 class FullDisk:

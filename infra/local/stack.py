@@ -31,6 +31,7 @@ from infra.local.state import Pids, State, free, lock, make_folders, write_priva
 from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
+from infra.sign_in import lan_address
 from shared.errors import SettingsError
 from shared.runtime import devices
 from shared.runtime.settings import (
@@ -51,6 +52,7 @@ READY = "stack.ready"
 SERVERS = {"s3_endpoint_url": seaweedfs, "broker_url": valkey, "database_url": postgres}
 """Setting → the embedded server that is started unless the setting names another one.
 """
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only where `--lan` asks for it
 OF_ONE_PROCESS = {"state_dir", "ready_file", "failpoint", "metrics_port"}
 
 
@@ -59,8 +61,9 @@ class Stack:
 
     `given`: the settings of the environment (`Settings.given`); the others are filled
     in and written into `stack.env`. `servers_only`: without Darkroom's own processes
-    (tests, a restore). `notifies`: the store tells of uploads. Raises `SettingsError`
-    when a stack runs there already, or the port that was given is taken.
+    (tests, a restore). `notifies`: the store tells of uploads. `lan`: it is reached
+    from this network, too. Raises `SettingsError` when a stack runs there already, or
+    the port that was given is taken.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Stack:
         servers_only: bool = False,
         clock: Clock | None = None,
         notifies: bool = True,
+        lan: bool = False,
     ) -> None:
         folder = given.state_dir.expanduser().resolve()
         make_folders(folder)
@@ -87,6 +91,8 @@ class Stack:
             )
         self.state = State.load(folder)
         self.settings = _complete(given, said, self.state)
+        if lan:
+            self.settings = _for_lan(self.settings, said, self.state)
         self._said = said
         self._notifies = notifies
         self._workers = 0 if servers_only else workers
@@ -254,6 +260,17 @@ def _complete(given: Settings, said: Set[str], state: State) -> Settings:
         ours["default_workflow"] = "fast"
     missing = {name: value for name, value in ours.items() if name not in said}
     return given.model_copy(update=missing)
+
+
+def _for_lan(settings: Settings, said: Set[str], state: State) -> Settings:
+    """HTTP server and store listen to the network, and links lead to this machine's
+    address in it.
+    """
+    ours = {"api_host": EVERY_ADDRESS}
+    if "s3_endpoint_url" not in said:
+        ours["s3_public_url"] = f"http://{lan_address()}:{state.ports['s3']}"
+    missing = {name: value for name, value in ours.items() if name not in said}
+    return settings.model_copy(update=missing)
 
 
 def _without(settings: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -105,6 +105,11 @@ EVENTS = {
     "callback.postponed": "An attempt of a callback could not begin: the store or a document is not available.",
     "backup.finished": "A run of the backup brought the vault up to date; with its counts and `findings`.",
     "backup.failed": "A run of the backup could not be finished, with `code`; it goes on after `delay_s`.",
+    "notice.raised": "Something that an administrator should know of, of `kind`, in the sentence `detail`.",
+    "notice.told": "The administrator was told of it, by `way` (webhook, mail).",
+    "notice.failed": "The administrator could not be reached by `way`; the line `notice.raised` is what there is.",
+    "notice.lost": "A notice could not be sent on its way, as the broker is away.",
+    "notice.unseen": "A look for trouble met a bug of ours; the next one follows.",
     "rebuild.finished": "Everything that the bucket knows was written to the audit log again, with counts.",
 }
 

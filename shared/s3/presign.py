@@ -106,6 +106,10 @@ class Presigner:
             query["response-content-disposition"] = disposition
         return signer.sign("GET", self._url(bucket, key), query=query)
 
+    def address(self, bucket: str) -> str:
+        """The bucket's own address, as clients see it."""
+        return self._bucket_url(bucket)
+
     def form(
         self,
         upload: Upload,

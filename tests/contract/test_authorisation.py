@@ -26,8 +26,19 @@ from shared.s3.clock import SystemClock
 from shared.uploads import identity
 from tests.support.api_world import ApiWorld
 
-OPEN = {"/healthz", "/readyz", "/openapi.json", "/events/storage"}
-"""What is no part of the API; `/events/storage` has a token of its own (test_http.py).
+OPEN = {
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/events/storage",
+    "/console",
+    "/console/",
+    "/console/sign-in",
+    "/console/session",
+    "/console/static/{version}/{name:path}",
+}
+"""What is no part of the API. `/events/storage` has a token of its own (test_http.py);
+the console's page is the same for everybody, and its session has tests of its own.
 """
 SECRET = "a secret of at least thirty-two bytes"
 PHOTO = {"filename": "grandma.jpg", "content_type": "image/png", "workflow": "fast"}
@@ -146,6 +157,18 @@ class Town:
         )
         return text
 
+    def session(self, user: str) -> str:
+        """The cookie of a new session."""
+        settings, now = self.world.settings, SystemClock().now()
+        later = now + timedelta(hours=1)
+        text, document = access.mint(self.hash(user), USUAL, now, later)
+        document = document.model_copy(update={"kind": "session"})
+        name = access.place(document.id)
+        self.world.store.put(
+            settings.bucket_access, name, document.to_bytes(), "text/json"
+        )
+        return f"darkroom={text}"
+
     def token(
         self,
         user: str,
@@ -241,6 +264,34 @@ def _paths(route: Any) -> set[str]:
     """Of a route, or of all in a router that was included."""
     included = getattr(route, "effective_route_contexts", None)
     return {inner.path for inner in included()} if included else {route.path}
+
+
+SESSIONS: dict[str, tuple[dict[str, str], Callable[[Row], int]]] = {
+    "own": ({}, lambda row: row.right),
+    "of another port": ({"sec-fetch-site": "same-site"}, lambda _: 403),
+    "at another host": ({"host": "rebound.example"}, lambda _: 421),
+    "beside a key": ({"authorization": "Bearer wrong"}, lambda _: 401),
+}
+"""What the browser of Ann's session sends beside its cookie, and the answer."""
+
+
+@pytest.mark.parametrize("route", MATRIX)
+def test_a_session_gets_what_its_user_may_have_and_only_from_our_own_page(
+    town: Town, route: str
+) -> None:
+    row, own = MATRIX[route], town.own()
+    method, _, path = route.partition(" ")
+    cookie = town.session(town.ann)
+    # The page's own request comes last: it may take the photo away.
+    for more, status in reversed(SESSIONS.values()):
+        headers = {"host": "127.0.0.1", "sec-fetch-site": "same-origin"}
+        answer = town.client.request(
+            method,
+            (path + row.query).format(**own),
+            json=row.body(own) if method == "POST" else None,
+            headers=headers | {"cookie": cookie} | more,
+        )
+        assert answer.status_code == status(row), (more, answer.text)
 
 
 @pytest.mark.parametrize("asker", ASKERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Scope
@@ -9,8 +11,9 @@ from starlette.types import ASGIApp, Scope
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
 from handlers.http.auth.address import Addresses
+from handlers.http.auth.keys import KeyRing
 from handlers.http.auth.limit_store import LimitStore
-from handlers.http.auth.limits import Limits, RecordFailure
+from handlers.http.auth.limits import Limits
 from handlers.http.auth.middleware import AuthMiddleware
 from handlers.http.auth.security_headers import SecurityHeaders
 from shared.errors import SettingsError
@@ -32,25 +35,40 @@ RESPONSE_HEADERS = (
 )
 
 
-def install(app: FastAPI, ctx: Context) -> RecordFailure:
-    """Guard `app`. Raises `SettingsError`.
-
-    The result is for endpoints outside `/v1` that check keys of their own.
+@dataclass(frozen=True)
+class Guard:
+    """What stands before an app, for the endpoints outside `/v1` that check keys or
+    links of their own.
     """
+
+    addresses: Addresses
+    limits: Limits
+    keys: KeyRing
+
+    async def may_guess(self, scope: Scope) -> bool:
+        """Whether the client's address has not tried too many wrong keys."""
+        address = self.addresses.of(scope)
+        return await self.limits.run(self.limits.may_guess, address)
+
+    async def record_failure(
+        self,
+        scope: Scope,
+        reason: str,
+    ) -> None:
+        address = self.addresses.of(scope)
+        await self.limits.run(self.limits.record_failure, address, reason)
+
+
+def install(app: FastAPI, ctx: Context) -> Guard:
+    """Guard `app`. Raises `SettingsError`."""
     settings = ctx.settings
     addresses = Addresses(settings.trusted_proxies)
     count = AuditLog(settings).waiting
     limits = Limits(settings, ctx.clock, count, LimitStore.of(settings))
-    app.add_middleware(AuthMiddleware, ctx, limits, addresses)
+    keys = KeyRing(ctx)
+    app.add_middleware(AuthMiddleware, ctx, limits, addresses, keys)
     _put_outermost(app, _origins(settings.cors_origins), addresses)
-
-    async def record_failure(
-        scope: Scope,
-        reason: str,
-    ) -> None:
-        await limits.run(limits.record_failure, addresses.of(scope), reason)
-
-    return record_failure
+    return Guard(addresses, limits, keys)
 
 
 def _put_outermost(

@@ -1,12 +1,17 @@
-"""Finds the principal of a request by its `Authorization` header."""
+"""Finds the principal of a request by its `Authorization` header, or by the cookie of a
+session.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hmac import compare_digest
+from typing import Literal
 
 from starlette.types import Scope
 
 from handlers.context import Context
+from handlers.http.auth.cookies import Cookies
 from handlers.http.auth.keys import KeyRing
 from handlers.http.auth.limits import Limits
 from handlers.http.auth.principal import SCOPES, Principal
@@ -21,14 +26,21 @@ ANONYMOUS_SCOPES = frozenset({"upload", "read"})
 
 
 class Identification:
-    """Knows the operator's key, API keys and tokens."""
+    """Knows the operator's key, API keys, sessions and tokens."""
 
-    def __init__(self, ctx: Context, limits: Limits) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        limits: Limits,
+        keys: KeyRing,
+        cookies: Cookies,
+    ) -> None:
         settings = ctx.settings
         api_key = settings.api_key.get_secret_value()
         self._clock = ctx.clock
         self._limits = limits
-        self._keys = KeyRing(ctx)
+        self._keys = keys
+        self._cookies = cookies
         self._tokens = Tokens(settings, ctx.clock)
         self._operators_key = api_key.encode()
         self._operator = _operator(settings)
@@ -47,6 +59,9 @@ class Identification:
         headers = [
             value for name, value in scope["headers"] if name == b"authorization"
         ]
+        session = None if headers else self._cookies.credential(scope)
+        if session is not None:
+            return await self._of_session(session, address)
         if not headers and self._anonymous:
             return self._anonymous
         credential = _bearer_of(headers)
@@ -59,6 +74,19 @@ class Identification:
             await self._record_failure(address, str(error))
             detail = f"this key or token opens nothing: {error}"
             raise _unauthorized(detail, ' error="invalid_token"') from error
+
+    async def _of_session(
+        self,
+        text: str,
+        address: str,
+    ) -> Principal:
+        """Raises `Problem` 401. A session that has ended is no guess at a key."""
+        parsed = access.parse(text)
+        if parsed is not None:
+            with suppress(InvalidToken):
+                return await self._of_key(*parsed, address, kind="session")
+        detail = "the session has ended; ask for a new link with `darkroom console`"
+        raise Problem(401, detail, "signed_out", {"WWW-Authenticate": "Bearer"})
 
     async def _of_credential(
         self,
@@ -78,18 +106,19 @@ class Identification:
         key_id: str,
         secret: str,
         address: str,
+        kind: Literal["key", "session"] = "key",
     ) -> Principal:
         if not self._keys.remembers(key_id):
             await self._check_may_guess(address)
         key = await self._keys.find(key_id)
-        if key is None or not key.opens(secret):
+        if key is None or key.kind != kind or not key.opens(secret):
             raise InvalidToken(UNKNOWN)
         fault = key.fault(self._clock.now())
         if fault:
             raise InvalidToken(f"it is {fault}")
         return Principal(
             user_hash=key.user_hash,
-            operator=False,
+            operator=key.operator and key.kind == "session",
             scopes=frozenset(key.scopes),
             key_id=key.id,
             callback=key.callback,

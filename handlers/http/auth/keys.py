@@ -50,6 +50,11 @@ class KeyRing:
             read = self._start_read(key_id)
         return await asyncio.shield(read)
 
+    def forget(self, key_id: str) -> None:
+        """Read the key's document anew: this process changed it."""
+        self._known.drop(key_id)
+        self._unknown.drop(key_id)
+
     def _start_read(self, key_id: str) -> asyncio.Future[ApiKey | None]:
         read = asyncio.ensure_future(self._read_into_cache(key_id))
         self._reads[key_id] = read
@@ -109,6 +114,9 @@ class _Cache:
         self._entries.move_to_end(key_id)
         _, key = self._entries[key_id]
         return key
+
+    def drop(self, key_id: str) -> None:
+        self._entries.pop(key_id, None)
 
     def put(
         self,

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from handlers.context import Context
 from handlers.http import problems
 from handlers.http.auth.address import Addresses
+from handlers.http.auth.cookies import Cookies
 from handlers.http.auth.identification import Identification
+from handlers.http.auth.keys import KeyRing
 from handlers.http.auth.limits import Headers, Limits
 from handlers.http.auth.principal import Principal
 from handlers.http.auth.shares import Shares
@@ -47,11 +49,14 @@ class AuthMiddleware:
         ctx: Context,
         limits: Limits,
         addresses: Addresses,
+        keys: KeyRing | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._addresses = addresses
-        self._identification = Identification(ctx, limits)
+        keys = keys or KeyRing(ctx)
+        cookies = Cookies(ctx.settings, addresses)
+        self._identification = Identification(ctx, limits, keys, cookies)
         self._max_bytes = ctx.settings.max_request_bytes
         self._shares = Shares()
 

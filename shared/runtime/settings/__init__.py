@@ -13,6 +13,7 @@ from shared.runtime.settings.engine import (
 )
 from shared.runtime.settings.http import HttpSettings
 from shared.runtime.settings.limits import PhotoLimitSettings, RateLimitSettings
+from shared.runtime.settings.notices import NoticeSettings
 from shared.runtime.settings.process import ProcessSettings, StackSettings
 from shared.runtime.settings.settings import STACK_FILE, Settings, variable
 from shared.runtime.settings.store import RegionSettings, StoreSettings
@@ -36,6 +37,7 @@ __all__ = [
     "HttpSettings",
     "LabelSettings",
     "ModelSettings",
+    "NoticeSettings",
     "PhotoLimitSettings",
     "ProcessSettings",
     "RateLimitSettings",

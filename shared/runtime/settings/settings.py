@@ -27,6 +27,7 @@ from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSett
 from shared.runtime.settings.engine import EngineSettings
 from shared.runtime.settings.http import HttpSettings
 from shared.runtime.settings.limits import RateLimitSettings
+from shared.runtime.settings.notices import NoticeSettings
 from shared.runtime.settings.process import ProcessSettings, StackSettings
 from shared.runtime.settings.store import StoreSettings
 from shared.runtime.settings.sweep import SweepSettings
@@ -41,6 +42,7 @@ STATE_DIR = connection.STATE_DIR
 class Settings(
     # The last one comes first in `model_fields`, and so in `darkroom config`.
     ProcessSettings,
+    NoticeSettings,
     WebhookSettings,
     BackupSettings,
     SweepSettings,

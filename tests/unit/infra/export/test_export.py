@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from infra.export import premis, sinks
+from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout
 from infra.export.verify import verified
 from infra.ingest import sources
@@ -19,7 +21,8 @@ from infra.ingest.progress import ItemState
 from infra.uploads import Upload
 from shared.errors import Code, SettingsError
 from shared.runtime.settings import Settings
-from shared.uploads.documents import ModelRef, StepTime
+from shared.uploads import keys
+from shared.uploads.documents import Copy, ModelRef, StepTime
 from shared.uploads.ingests import IngestItem
 from shared.uploads.names import Names, safe_path
 from shared.uploads.outcome import outcome_of
@@ -83,16 +86,22 @@ class Job:
             models=[ModelRef(name="fast", sha256="cd" * 32)],
         )
         self.store.put("results", record.result_key, b"result", "image/png")
+        if number == 1:
+            record = record.model_copy(update={"copies": [self.copy(record.task_id)]})
         upload = Upload(receipt.upload_id, receipt, outcome_of(receipt, record, None))
         item = IngestItem(
             item=number, path=path, upload_id=receipt.upload_id, words={"dc.title": "="}
         )
         return ItemState(item, "restored", upload)
 
-    def export(self, out: Path, layout: Layout, **options: bool) -> None:
+    def copy(self, task_id: str) -> Copy:
+        key = keys.copy(task_id, "jpg")
+        self.store.put("results", key, b"copy", "image/jpeg")
+        return Copy(format="jpeg", key=key, sha256="ab" * 32, bytes=4)
+
+    def export(self, out: Path, layout: Layout, **options: Any) -> None:
         with sinks.opened(out) as sink:
-            wanted = {"with_originals": False, **options}
-            export = Export(self.store, self.settings, sink, layout, **wanted)
+            export = Export(self.store, self.settings, sink, layout, **options)
             for state in self.states:
                 export.add(state)
             export.finish("album", DAY)
@@ -134,6 +143,53 @@ def test_the_same_tree_comes_out(job: Job, tmp_path: Path) -> None:
         "error_code": "checksum_mismatch",
         "error_detail": "differs",
     }
+
+
+def test_copies_go_out_and_one_that_was_never_made_is_told(
+    job: Job, tmp_path: Path
+) -> None:
+    job.export(tmp_path / "out", "tree", formats=["jpeg"])
+    found = {name for name in files_of(tmp_path / "out") if "/" in name}
+    assert found == {"objects/1931/a.jpg"}
+    first, second, *_ = rows_of(tmp_path / "out" / "manifest.csv")
+    assert first["result"] == "objects/1931/a.jpg"
+    assert second["notes"] == "of jpeg there is none"
+
+
+def test_a_table_carries_the_words_of_the_source(job: Job, tmp_path: Path) -> None:
+    """For systems that load a CSV with a column `file`."""
+    job.export(tmp_path / "out", "csv")
+    row = rows_of(tmp_path / "out" / "manifest.csv")[0]
+    assert row["file"] == "files/1931/a.png"
+    assert row["dc.title"] == "="
+    assert (tmp_path / "out" / row["file"]).is_file()
+
+
+def test_an_access_copy_is_an_object_of_its_own(job: Job, tmp_path: Path) -> None:
+    """Events are about the file that lies there."""
+    job.states = job.states[:1]
+    job.export(tmp_path / "out", "archivematica", formats=["jpeg"], events="both")
+    metadata = tmp_path / "out" / "metadata"
+    tree = ElementTree.parse(metadata / "premis.xml")
+    assert (metadata / "premis.jsonld").is_file()
+    _, result = tree.findall(f"{PREMIS}object")
+    identifier = result.findtext(f".//{PREMIS}objectIdentifierValue")
+    assert result.findtext(f".//{PREMIS}messageDigest") == "ab" * 32
+    for event in tree.findall(f"{PREMIS}event"):
+        linked = event.findall(f".//{PREMIS}linkingObjectIdentifierValue")
+        assert linked[1].text == identifier
+
+
+def test_a_bucket_takes_an_export_once(job: Job) -> None:
+    sink = sinks.BucketSink("s3://archive/out", job.store)
+    export = Export(job.store, job.settings, sink, "tree")
+    for state in job.states:
+        export.add(state)
+    export.finish("album", DAY)
+    assert job.store.read("archive", "out/objects/1931/a.png") == b"result"
+    assert set(sink.written) >= {"manifest.csv", "checksums.sha256"}
+    with pytest.raises(SettingsError, match="already"):
+        sinks.BucketSink("s3://archive/out", job.store)
 
 
 def test_an_album_has_the_original_beside_the_result(job: Job, tmp_path: Path) -> None:
@@ -225,9 +281,10 @@ def test_an_export_that_breaks_off_leaves_no_archive(job: Job, tmp_path: Path) -
 def test_every_step_is_an_event_of_both_files(job: Job) -> None:
     """Every link in the document leads to something in it."""
     records = [
-        (record, "a.jpg", "b.png")
+        (record, "a.jpg", replace(handed, path="b.png"))
         for state in job.states[:2]
         if (record := state.record)
+        for handed in results_in(record, "png")
     ]
     root = ElementTree.fromstring(premis.document(records))
     events = [found.text for found in root.iter(f"{PREMIS}eventIdentifierValue")]

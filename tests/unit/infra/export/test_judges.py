@@ -4,15 +4,27 @@ by the Library of Congress.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from infra.export import premis
+from infra.export import premis, premis_jsonld
+from infra.export.handed import Described, results_in
 from tests.support.extras import needs
 from tests.unit.infra.export.test_export import Job
 
 SCHEMA = Path(__file__).parents[3] / "data" / "premis.xsd"
+
+
+def described() -> list[Described]:
+    """Two photos with their results."""
+    return [
+        (record, "a.jpg", replace(handed, path="b.png"))
+        for state in Job().states[:2]
+        if (record := state.record)
+        for handed in results_in(record, "png")
+    ]
 
 
 def test_bagit_finds_our_bag_valid_and_a_changed_one_not(tmp_path: Path) -> None:
@@ -33,13 +45,33 @@ def test_our_events_are_valid_by_the_schema_of_premis() -> None:
     from lxml import etree
 
     schema = etree.XMLSchema(etree.parse(SCHEMA))
-    records = [
-        (record, "a.jpg", "b.png")
-        for state in Job().states[:2]
-        if (record := state.record)
-    ]
-    document = etree.fromstring(premis.document(records))
+    document = etree.fromstring(premis.document(described()))
     assert schema.validate(document), schema.error_log
     document.remove(document[0])
     document.append(etree.SubElement(document, "unknown"))
     assert not schema.validate(document)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")
+def test_a_graph_says_which_models_touched_what_came_of_an_original() -> None:
+    """`rdflib` reads it, and follows original, result, event and agent."""
+    needs("rdflib", "test")
+    import rdflib
+
+    graph = rdflib.Graph()
+    restored = described()
+    graph.parse(data=premis_jsonld.document(restored), format="json-ld")
+    record, _, handed = restored[0]
+    asked = """
+        PREFIX prov: <http://www.w3.org/ns/prov#>
+        PREFIX relation: <http://id.loc.gov/vocabulary/preservation/relationshipSubType/>
+        SELECT DISTINCT ?result ?model WHERE {
+            ?result relation:hss ?original ; prov:wasGeneratedBy/prov:wasInformedBy* ?event .
+            ?event prov:wasAssociatedWith ?model .
+            FILTER(STRSTARTS(STR(?model), "urn:sha256:"))
+        }"""
+    original = rdflib.URIRef(f"urn:uuid:{record.upload_id}")
+    found = [*graph.query(asked, initBindings={"original": original})]
+    assert [tuple(map(str, row)) for row in found] == [
+        (f"urn:uuid:{handed.identifier}", f"urn:sha256:{record.models[0].sha256}")
+    ]

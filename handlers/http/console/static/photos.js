@@ -1,0 +1,322 @@
+// @ts-check
+// The photos that a person brought: sent to the store two at a time, started, and followed until they are restored.
+//
+// What is known of each survives a reload. A file itself does not: chosen again it is known by its name, size and time,
+// draws the same ticket, and only what is missing is sent.
+import { follow, get, post, remove, said, sentence } from "./api.js";
+import { Sending } from "./send.js";
+import { bytes, seconds, t } from "./parts/words.js";
+import { thumbnail } from "./parts/thumbnail.js";
+
+/** @typedef {"ready" | "sending" | "paused" | "lost" | "missing" | "arrived" | "held" | "queued" | "processing" | "success"
+ *   | "failed" | "refused"} State */
+
+/** What a person brought. `share`: how far it is sent or restored, from 0 to 1. `refused`: never sent. */
+export class Photo {
+  /** @param {string} key @param {string} name @param {number} size @param {File | null} file */
+  constructor(key, name, size, file) {
+    this.key = key;
+    this.name = name;
+    this.size = size;
+    this.file = file;
+    /** @type {State} */
+    this.state = "ready";
+    this.share = 0;
+    this.why = "";
+    this.ticket = "";
+    this.task = "";
+    this.workflow = "";
+    this.thumb = "";
+    /** @type {Sending | null} */
+    this.sending = null;
+    this.startedAt = 0;
+    this.tookS = 0;
+  }
+
+  /** Whether the whole file is in the store. */
+  get isThere() {
+    return ["held", "queued", "processing", "success", "failed"].includes(this.state) && this.ticket !== "";
+  }
+
+  get isUnderWay() {
+    return ["ready", "sending", "lost", "arrived", "queued", "processing"].includes(this.state);
+  }
+}
+
+const AT_ONCE = 2;
+const ASKED_AT_ONCE = 4;
+const KEPT = 500;
+const STORED = "photos";
+const POLL_MS = 1500;
+const TELL_MS = 100;
+/** @type {Record<string, string>} */
+const TYPES = {
+  jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", tif: "image/tiff", tiff: "image/tiff",
+  heic: "image/heic", heif: "image/heif", bmp: "image/bmp", gif: "image/gif",
+};
+export const ACCEPTED = Object.keys(TYPES).map((ending) => `.${ending}`).join(",");
+
+/** @type {Record<string, State>} */
+const STATES = { waiting: "missing", expired: "missing", held: "held", queued: "queued", processing: "processing",
+  success: "success", duplicate: "success", failed: "failed", rejected: "refused" };
+
+class Photos extends EventTarget {
+  /** @type {Photo[]} */
+  list = [];
+  maxBytes = 50_000_000;
+  connected = true;
+  #telling = false;
+  #turn = 0;
+
+  begin() {
+    this.#recall();
+    follow("/events", (happening) => this.#heard(happening), (open) => this.#connected(open));
+    setInterval(() => this.#poll(), POLL_MS);
+    addEventListener("online", () => this.#connected(true));
+    addEventListener("offline", () => this.#connected(false));
+  }
+
+  /** Bring files. What cannot be restored is refused before a byte of it is sent. @param {Iterable<File>} files */
+  add(files) {
+    for (const file of files) {
+      const key = fingerprint(file);
+      const known = this.list.find((photo) => photo.key === key);
+      if (known) this.#again(known, file);
+      else this.list.push(this.#photo(key, file));
+    }
+    this.#tell();
+    this.#next();
+  }
+
+  /** @param {string} key @param {File} file */
+  #photo(key, file) {
+    const photo = new Photo(key, file.name, file.size, file);
+    const why = this.#refusal(file);
+    if (why) {
+      photo.state = "refused";
+      photo.why = why;
+      photo.file = null;
+    } else {
+      thumbnail(file).then((url) => {
+        photo.thumb = url;
+        this.#tell();
+      });
+    }
+    return photo;
+  }
+
+  /** @param {File} file */
+  #refusal(file) {
+    if (!typeOf(file)) return t("refuse.type", ending(file.name) || "?");
+    if (file.size === 0) return t("refuse.empty");
+    if (file.size > this.maxBytes) return t("refuse.large", bytes(file.size), bytes(this.maxBytes));
+    return "";
+  }
+
+  /** A file that is known already, as after a reload. @param {Photo} photo @param {File} file */
+  #again(photo, file) {
+    if (photo.state === "refused") return;
+    photo.file = file;
+    if (!photo.thumb) thumbnail(file).then((url) => (photo.thumb = url));
+    if (photo.state === "missing") photo.state = "ready";
+  }
+
+  #next() {
+    const sending = this.list.filter((photo) => photo.state === "sending" || photo.state === "lost").length;
+    const ready = this.list.filter((photo) => photo.state === "ready" && photo.file);
+    for (const photo of ready.slice(0, Math.max(0, AT_ONCE - sending))) this.#send(photo);
+  }
+
+  /** @param {Photo} photo */
+  async #send(photo) {
+    const file = /** @type {File} */ (photo.file);
+    photo.state = "sending";
+    photo.why = "";
+    photo.sending ??= new Sending(file, () => this.#draw(photo, file), {
+      progress: (share) => this.#change(photo, { share, state: "sending" }),
+      lost: (waitS) => this.#change(photo, { state: "lost", why: t("q.lost", Math.round(photo.share * 100), seconds(waitS)) }),
+    });
+    this.#tell();
+    try {
+      const ticket = await photo.sending.run();
+      if (ticket) this.#change(photo, { state: "arrived", share: 1, sending: null });
+    } catch (error) {
+      this.#change(photo, { state: "failed", why: said(error), sending: null });
+    }
+    this.#next();
+  }
+
+  /** @param {Photo} photo @param {File} file */
+  async #draw(photo, file) {
+    const request = { filename: file.name.slice(0, 255), content_type: typeOf(file), bytes: file.size, priority: "interactive", start: false };
+    const ticket = await post("/uploads", request, { "Idempotency-Key": `console-${photo.key}` });
+    photo.ticket = ticket.ticket;
+    this.#keep();
+    const found = await get(`/uploads/${photo.ticket}`);
+    // It may have arrived before the page was loaded anew.
+    return { ...ticket, arrived: found.status !== "waiting" && found.status !== "expired" };
+  }
+
+  /** @param {Photo} photo */
+  pause(photo) {
+    photo.sending?.pause();
+    this.#change(photo, { state: "paused" });
+    this.#next();
+  }
+
+  /** @param {Photo} photo */
+  resume(photo) {
+    if (photo.state === "lost") photo.sending?.hurry();
+    else if (photo.file) this.#change(photo, { state: "ready", why: "" });
+    this.#next();
+  }
+
+  /** Try a photo again that failed: send it again, or start it again. @param {Photo} photo */
+  async retry(photo) {
+    if (!photo.task) {
+      this.resume(photo);
+      return;
+    }
+    try {
+      const work = await post(`/tasks/${photo.task}/retry`, {});
+      this.#change(photo, { state: STATES[work.status] ?? "queued", why: "", share: 0 });
+    } catch (error) {
+      this.#change(photo, { why: said(error) });
+    }
+  }
+
+  async retryFailed() {
+    for (const photo of this.list) if (photo.state === "failed") await this.retry(photo);
+  }
+
+  /** Begin to restore a photo that has come. @param {Photo} photo @param {string} workflow @param {Record<string, unknown>} params */
+  async start(photo, workflow, params) {
+    try {
+      const work = await post("/tasks", { ticket: photo.ticket, workflow, params, priority: "interactive" });
+      const state = STATES[work.status] ?? "queued";
+      this.#change(photo, { task: work.task_id, workflow, state, why: "", share: 0, startedAt: Date.now(), tookS: 0 });
+    } catch (error) {
+      this.#change(photo, { why: said(error) });
+    }
+  }
+
+  /** Take a photo off the list; one that waits is taken back. @param {Photo} photo */
+  async drop(photo) {
+    photo.sending?.pause();
+    this.list = this.list.filter((each) => each !== photo);
+    if (photo.thumb) URL.revokeObjectURL(photo.thumb);
+    this.#tell();
+    this.#next();
+    if (photo.task && ["queued", "processing"].includes(photo.state)) {
+      await remove(`/tasks/${photo.task}`).catch(() => {});
+    }
+  }
+
+  clearEnded() {
+    this.list = this.list.filter((photo) => photo.state !== "success" && photo.state !== "refused");
+    this.#tell();
+  }
+
+  /** @param {Partial<Photo>} changes @param {Photo} photo */
+  #change(photo, changes) {
+    Object.assign(photo, changes);
+    this.#tell();
+  }
+
+  /** @param {import("./api.js").Happening} happening */
+  #heard(happening) {
+    this.#connected(true);
+    const photo = this.list.find((each) => each.task === happening.task_id);
+    if (photo) this.#apply(photo, happening);
+  }
+
+  /** @param {Photo} photo @param {{ status: string, progress?: number, task_id?: string,
+   *   error?: { code: string, detail: string } }} found */
+  #apply(photo, found) {
+    const state = STATES[found.status];
+    if (!state || photo.state === "sending" || photo.state === "paused") return;
+    if (state === "success" && photo.state !== "success" && photo.startedAt) photo.tookS = (Date.now() - photo.startedAt) / 1000;
+    const why = found.error ? sentence(found.error.code, found.error.detail) : "";
+    const share = state === "processing" ? (found.progress ?? photo.share) : 0;
+    const task = found.task_id ?? photo.task;
+    this.#change(photo, { state, why, share, task });
+  }
+
+  async #poll() {
+    const awaited = this.list.filter((photo) => photo.ticket && ["arrived", "queued", "processing"].includes(photo.state));
+    // Each in its turn, however many there are.
+    const first = awaited.length ? this.#turn % awaited.length : 0;
+    this.#turn += ASKED_AT_ONCE;
+    for (const photo of [...awaited.slice(first), ...awaited.slice(0, first)].slice(0, ASKED_AT_ONCE)) {
+      try {
+        const found = await get(`/uploads/${photo.ticket}`);
+        this.#connected(true);
+        // The notification of what was sent is on its way.
+        if (photo.state === "arrived" && (found.status === "waiting" || found.status === "queued") && !found.task_id) continue;
+        this.#apply(photo, found);
+      } catch (error) {
+        if (said(error) === t("net.lost")) this.#connected(false);
+      }
+    }
+  }
+
+  /** @param {boolean} connected */
+  #connected(connected) {
+    if (this.connected === connected) return;
+    this.connected = connected;
+    this.#tell();
+  }
+
+  /** At most ten times a second, however many photos move. */
+  #tell() {
+    if (this.#telling) return;
+    this.#telling = true;
+    setTimeout(() => {
+      this.#telling = false;
+      this.#keep();
+      this.dispatchEvent(new Event("change"));
+    }, TELL_MS);
+  }
+
+  #keep() {
+    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, why, tookS }) => ({
+      key, name, size, state, ticket, task, workflow, why, tookS }));
+    localStorage.setItem(STORED, JSON.stringify(kept));
+  }
+
+  #recall() {
+    for (const kept of JSON.parse(localStorage.getItem(STORED) ?? "[]")) {
+      const photo = Object.assign(new Photo(kept.key, kept.name, kept.size, null), kept);
+      if (["ready", "sending", "paused", "lost"].includes(photo.state)) photo.state = "missing";
+      if (photo.state !== "refused") this.list.push(photo);
+      if (photo.state === "missing" && photo.ticket) this.#ask(photo);
+    }
+  }
+
+  /** @param {Photo} photo */
+  async #ask(photo) {
+    const found = await get(`/uploads/${photo.ticket}`).catch(() => null);
+    if (found) this.#apply(photo, found);
+  }
+}
+
+/** @param {string} name */
+const ending = (name) => (name.includes(".") ? name.split(".").pop() ?? "" : "").toLowerCase();
+
+/** The media type by the name, since browsers do not know them all; empty: it is no photo. @param {File} file */
+const typeOf = (file) => TYPES[ending(file.name)] ?? (file.type.startsWith("image/") && file.type !== "image/svg+xml" ? file.type : "");
+
+/** The same file chosen again gives the same digits. @param {File} file */
+function fingerprint(file) {
+  const text = `${file.name}\n${file.size}\n${file.lastModified}`;
+  // Two times FNV-1a of 32 bits: this tells one person's files apart; it guards nothing.
+  let [one, two] = [0x811c9dc5, 0x9747b28c];
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0;
+    one = Math.imul(one ^ code, 0x01000193);
+    two = Math.imul(two ^ (code + 31), 0x01000193);
+  }
+  return [one, two].map((part) => (part >>> 0).toString(16).padStart(8, "0")).join("") + `-${file.size}`;
+}
+
+export const photos = new Photos();

@@ -1,0 +1,67 @@
+"""What is handed out of a result: the PNG itself, or one of its copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from uuid import NAMESPACE_URL, uuid5
+
+from shared.uploads.documents import Copy, Record
+
+SUFFIX_OF_JPEG = ".jpg"
+FORMATS = {
+    ".png": "PNG",
+    SUFFIX_OF_JPEG: "JPEG",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".tif": "TIFF",
+}
+"""The name of a format by the end of its key."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """One file of a result. `word` asked for it; `path` is its place in the export."""
+
+    identifier: str
+    word: str
+    key: str
+    sha256: str
+    bytes: int
+    is_labelled: bool = False
+    path: str = ""
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.key).suffix
+
+    @property
+    def format(self) -> str:
+        return FORMATS.get(self.suffix, "")
+
+
+Described = tuple[Record, str, Handed]
+"""A record, the path of its original, and a file of its result."""
+
+
+def results_in(record: Record, word: str) -> Iterator[Handed]:
+    """The files of a result that a format asks for: of `labelled` those with the visible
+    label; none where no such copy was made.
+    """
+    if word == "png":
+        yield Handed(
+            record.task_id,
+            word,
+            record.result_key,
+            record.result_sha256,
+            record.result_bytes,
+        )
+    for copy in record.copies:
+        if word == ("labelled" if copy.labelled else copy.format):
+            yield _of_copy(copy, word)
+
+
+def _of_copy(copy: Copy, word: str) -> Handed:
+    identifier = str(uuid5(NAMESPACE_URL, f"darkroom:{copy.key}"))
+    return Handed(identifier, word, copy.key, copy.sha256, copy.bytes, copy.labelled)
