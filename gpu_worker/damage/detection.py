@@ -34,6 +34,14 @@ USUAL_PX = 512
 WEAK, CLEAR = 100, 128
 """The clarity of what may belong to a line, and of what may be a speck."""
 STRAIGHT = 80
+NETWORK_FROM, NETWORK_SHARE = 1.4, 0.5
+"""Scratches that cross are one part: how many times as long as its frame the lines of
+such a part are at least, and the share of the photo's longest side that it spans.
+"""
+CERTAIN_SHARE = 0.1
+"""The share of the photo's longest side that a line has at least which proves, all by
+itself, that a photo is scratched: a highlight is as clear and straight, and short.
+"""
 LEAST_STRONG_PX, LEAST_LENGTH_PX = 5, 20
 """Of a line: clear pixels in a straight line, and the diagonal of its frame."""
 LEAST_SPECK_PX, MOST_SPECK_PX = 3, 8
@@ -42,7 +50,9 @@ LEAST_SPECK_PX, MOST_SPECK_PX = 3, 8
 CERTAIN = 0.25
 """The score from which a part proves that a photo is damaged."""
 EASIER, MOST_PROOFS = 1.1, 3
-"""How much less is enough for each proof, and how many of them count."""
+"""How much less is enough for each proof, at a sensitivity of the middle and above, and
+how many of them count.
+"""
 CERTAIN_SPECKS = 4
 """How many specks prove as much as one line: a highlight looks like dust."""
 SENSITIVITY_SPAN = 4.0
@@ -62,18 +72,20 @@ Progress = Callable[[float], None]
 @dataclass(frozen=True)
 class Damage:
     """The mask (height, width), True where a photo is damaged, and how many lines and
-    specks it was made of.
+    specks it was made of. `certain`: lines that are damage whatever else is there.
     """
 
     mask: Mask
     lines: int
     specks: int
+    certain: int
 
 
 @dataclass(frozen=True)
 class _Found:
     """Candidates of one plane of one scale: runs, the score of the part that each
-    belongs to and that part's number, and the scores and areas of the parts.
+    belongs to and that part's number, and the scores, the areas and the longest extents
+    [shares of the photo's longest side] of the parts.
 
     `halvings`: how often the photo was halved for this scale.
     """
@@ -84,6 +96,7 @@ class _Found:
     part_of: NDArray[np.int64]
     scores: Floats
     areas: Floats
+    extents: Floats
 
 
 def find(
@@ -120,14 +133,25 @@ def _find(
         found += _candidates(plane)
         progress(number / 2)
     shift = (0.5 - sensitivity) * SENSITIVITY_SPAN
-    least = _least_score(found, shift, pixels.shape[0] * pixels.shape[1])
+    certain = CERTAIN + shift
+    easier = EASIER * min(1.0, 2 * sensitivity)
+    size = pixels.shape[0] * pixels.shape[1]
+    least = _least_score(found, certain, easier, size)
     kept = [_kept(each, least) for each in found]
     mask = cast(Mask, scratch.allocate(pixels.shape[:2], np.bool_, settings))
     _draw(kept, mask)
     counts = {True: 0, False: 0}
     for each in found:
         counts[each.are_lines] += int((each.scores >= least).sum())
-    return Damage(mask, counts[True], counts[False])
+    return Damage(mask, counts[True], counts[False], _certain_lines(found, certain))
+
+
+def _certain_lines(found: list[_Found], certain: float) -> int:
+    count = 0
+    for each in found:
+        is_long = each.extents >= CERTAIN_SHARE
+        count += each.are_lines * int((is_long & (each.scores >= certain)).sum())
+    return count
 
 
 def _plane(pixels: Pixels, is_bright: bool, settings: ScratchSettings) -> Bytes:
@@ -224,12 +248,14 @@ class _Features:
     """What the parts of one scale are like, each field (parts,). Levels are 0..1.
 
     `full`: share of the pixels that are as clear as can be; `strong`: pixels that are
-    clear and in a straight line; `extent`: diagonal of the frame [px]; `variety`:
-    standard deviation of the background.
+    clear and in a straight line; `extent`: diagonal of the frame [px]; `crossing`: how
+    many times as long as one line through the frame its lines are; `variety`: standard
+    deviation of the background.
     """
 
     area: Floats
     extent: Floats
+    crossing: Floats
     longest: Floats
     full: Floats
     strong: Floats
@@ -248,6 +274,7 @@ class _Features:
         return cls(
             area=area,
             extent=np.hypot(parts.height, parts.width),
+            crossing=parts.outline / 2 / (parts.height + parts.width),
             longest=np.maximum(parts.height, parts.width).astype(np.float64),
             full=full,
             strong=sums[1].astype(np.float64),
@@ -270,6 +297,9 @@ def _lines(runs: Runs, longest_px: int, halvings: int) -> _Found:
     seen = _Features.of(parts)
     is_line = (seen.strong >= LEAST_STRONG_PX) & (seen.extent >= LEAST_LENGTH_PX)
     small = max(1.0, USUAL_PX / longest_px)
+    share = seen.extent / longest_px
+    is_network = (seen.crossing >= NETWORK_FROM) & (share >= NETWORK_SHARE)
+    length = seen.extent * np.where(is_network, seen.crossing, 1)
     with np.errstate(divide="ignore"):
         scores = (
             1.4 * np.log(seen.extent * small)
@@ -277,11 +307,11 @@ def _lines(runs: Runs, longest_px: int, halvings: int) -> _Found:
             + 3.7 * np.log(seen.contrast)
             + 5.5 * seen.level
             + 5.5 * seen.variety
-            - 2.6 * np.log(seen.area / seen.extent)
+            - 2.6 * np.log(seen.area / length)
             - 1.4 * np.log(seen.activity + LEAST_ACTIVITY)
             - 14.1
         )
-    return _of_parts(runs, parts, is_line, scores, halvings, are_lines=True)
+    return _of_parts(runs, parts, is_line, scores, share, halvings, are_lines=True)
 
 
 def _specks(runs: Runs, halvings: int) -> _Found:
@@ -299,7 +329,8 @@ def _specks(runs: Runs, halvings: int) -> _Found:
             + 1.4 * np.log(seen.area / seen.extent**2)
             - 3.6
         )
-    return _of_parts(runs, parts, is_small, scores, halvings, are_lines=False)
+    share = np.zeros(len(scores))  # of dust it is never asked
+    return _of_parts(runs, parts, is_small, scores, share, halvings, are_lines=False)
 
 
 def _of_parts(
@@ -307,6 +338,7 @@ def _of_parts(
     parts: Parts,
     which: Mask,
     scores: Floats,
+    extents: Floats,
     halvings: int,
     are_lines: bool,
 ) -> _Found:
@@ -320,16 +352,18 @@ def _of_parts(
         part_of=number_of[parts.part_of[in_chosen]],
         scores=scores[which],
         areas=parts.area[which].astype(np.float64) * 4.0**halvings,
+        extents=extents[which],
     )
 
 
-def _least_score(found: list[_Found], shift: float, pixels: int) -> float:
+def _least_score(
+    found: list[_Found], certain: float, easier: float, pixels: int
+) -> float:
     """The score from which a part is damage; infinity where nothing proves any.
 
     Wires and highlights reach some score, too, but in a photo without damage hardly one
-    is certain. The more that are, the likelier are others.
+    is certain. The more that are, the likelier are others: `easier`, for each.
     """
-    certain = CERTAIN + shift
     sure_lines = _count([each for each in found if each.are_lines], certain)
     sure_specks = _count([each for each in found if not each.are_lines], certain)
     proofs = sure_lines + sure_specks // CERTAIN_SPECKS
@@ -341,7 +375,7 @@ def _least_score(found: list[_Found], shift: float, pixels: int) -> float:
     covered = np.cumsum(areas[best_first])
     within = int(np.searchsorted(covered, LARGEST_SHARE * pixels, "right"))
     affordable = scores[best_first[:within]]
-    likely = certain - EASIER * min(proofs, MOST_PROOFS)
+    likely = certain - easier * min(proofs, MOST_PROOFS)
     return max(likely, float(affordable.min(initial=np.inf)))
 
 

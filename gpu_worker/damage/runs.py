@@ -80,19 +80,22 @@ class Parts:
     """Connected parts, corners included.
 
     `part_of`: (runs,), the part of each run. `area` [px], `height`, `width` [px] of the
-    frame around it, and `sums` (parts, k) are those of each part.
+    frame around it, `outline` (pixel sides at its border) and `sums` (parts, k) are
+    those of each part.
     """
 
     part_of: Integers
     area: Integers
     height: Integers
     width: Integers
+    outline: Integers
     sums: Integers
 
     @classmethod
     def of(cls, runs: Runs) -> Parts:
         """The parts that `runs` make."""
-        _, part_of = np.unique(_roots(runs), return_inverse=True)
+        above, below = _touching(runs)
+        _, part_of = np.unique(_roots(above, below, len(runs.row)), return_inverse=True)
         count = int(part_of.max(initial=-1)) + 1
         area = np.zeros(count, np.int64)
         np.add.at(area, part_of, runs.end - runs.start)
@@ -100,7 +103,10 @@ class Parts:
         np.add.at(sums, part_of, runs.sums)
         height = _span(part_of, count, runs.row, runs.row + 1)
         width = _span(part_of, count, runs.start, runs.end)
-        return cls(part_of, area, height, width, sums)
+        # Each run has two ends; where it touches another one is no border.
+        outline = 2 * (area + np.bincount(part_of, minlength=count))
+        np.subtract.at(outline, part_of[above], 2 * _shared(runs, above, below))
+        return cls(part_of, area, height, width, outline, sums)
 
 
 def _span(part_of: Integers, count: int, start: Integers, end: Integers) -> Integers:
@@ -112,10 +118,21 @@ def _span(part_of: Integers, count: int, start: Integers, end: Integers) -> Inte
     return span
 
 
-def _roots(runs: Runs) -> Integers:
-    """The first run of the part that each run belongs to."""
-    above, below = _touching(runs)
-    root = np.arange(len(runs.row))
+def _shared(runs: Runs, above: Integers, below: Integers) -> Integers:
+    """How many columns the two runs of each pair share; those that touch at a corner
+    share none.
+    """
+    first = np.maximum(runs.start[above], runs.start[below])
+    last = np.minimum(runs.end[above], runs.end[below])
+    shared: Integers = np.maximum(last - first, 0)
+    return shared
+
+
+def _roots(above: Integers, below: Integers, count: int) -> Integers:
+    """The first run of the part that each of `count` runs belongs to, by the pairs that
+    touch.
+    """
+    root = np.arange(count)
     while True:
         one, other = root[above], root[below]
         if np.array_equal(one, other):

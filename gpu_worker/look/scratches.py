@@ -9,11 +9,11 @@ from gpu_worker.pixels import area
 from shared.runtime.settings import ScratchSettings
 
 SIDE_PX = 1024
-CERTAIN = 0.075
-"""Sensitivity at which wires and edges hardly count as scratches."""
+CERTAIN = 0.0
+"""Sensitivity at which neither wires nor the legs of a tripod count as scratches."""
 
 
 def scratches(pixels: Pixels, settings: ScratchSettings) -> int:
     """The lines of damage in a photo (h, w, 1 or 3), looked for in a reduced one."""
     small = area.reduce(pixels, fitting(pixels, SIDE_PX))
-    return detection.find(small, CERTAIN, settings).lines
+    return detection.find(small, CERTAIN, settings).certain

@@ -15,15 +15,15 @@ from shared.workflows import resolution
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
     ("anime", 1): ("7de77792360f464d", "ce74fa8d2aa5fdf3"),
-    ("auto", 2): ("66f59f1989cee4a9", "a81e0c8675fae54f"),
-    ("building", 2): ("f8b542f28668ac74", "e4abf76389050a41"),
+    ("auto", 2): ("66f59f1989cee4a9", "e82e3cc48019fb53"),
+    ("building", 2): ("f8b542f28668ac74", "e2dd5d085af9683d"),
     ("dehaze", 1): ("eff34318e5fa5196", "961abc630b459024"),
-    ("denoise", 2): ("345435d748286991", "3acc226458f3dd86"),
+    ("denoise", 2): ("345435d748286991", "061e9675dd4afeb0"),
     ("enhance", 1): ("a54a38be6be42085", "b74011cefd3023b7"),
-    ("faces", 3): ("cfbb1455c4a966a7", "3aed398cb5578eb6"),
+    ("faces", 3): ("cfbb1455c4a966a7", "42ce79da8706f02b"),
     ("fast", 1): ("30bfa84b47265d22", "fd40ee51ad26a08b"),
-    ("oldphoto", 2): ("9e51c3bb5e9f6b62", "17448a732aa44f51"),
-    ("portrait", 2): ("79f26d3d44eaaa31", "7889b96a0a85e4d1"),
+    ("oldphoto", 2): ("9e51c3bb5e9f6b62", "2eddeac67d895925"),
+    ("portrait", 2): ("79f26d3d44eaaa31", "fd4b67db477b200a"),
     ("repair", 1): ("20fd61ab540fa671", "3d23f4a302f71544"),
 }
 
