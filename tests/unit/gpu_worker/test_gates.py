@@ -130,7 +130,7 @@ def test_a_figure_is_not_computed_in_another_way_under_the_same_version() -> Non
     gates, and write the figures here.
     """
     figures = {
-        1: {
+        2: {
             "width": 226,
             "height": 150,
             "colourfulness": 19.287,
