@@ -2,7 +2,9 @@
 on ONNX Runtime and on PyTorch, on the CPU, in one run, with a stand-in for the weights.
 
 Both are asked in turn. Printed are seconds, the ratio of each round, the largest
-difference as a share of the output's range, and how much memory a round took.
+difference as a share of the output's range, and how much memory a round took. The
+weights are made by another process, so that with `--alone` this one never holds
+PyTorch.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -17,18 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from gpu_worker.engines.onnx_engine import OnnxEngine
-from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.pixels import memory
 from shared.models import Model, ModelFile
 from shared.runtime.settings import Settings
-from tests.support import export_graphs
 
 
 def stand_in(folder: Path, encoder: str) -> Model:
     """DDColor with tamed random weights, stored as the official files are."""
+    import torch
+
+    from tests.support import export_graphs
+
     network = export_graphs.tamed(export_graphs.ddcolor(encoder))
     path = folder / "ddcolor.pth"
     torch.save({"params": network.state_dict()}, path)
@@ -62,10 +66,13 @@ def main() -> None:
     grey = np.repeat(picture, 3, 2)
     said: dict[str, Any] = {"network": f"ddcolor {encoder}", "side_px": args.side}
     with tempfile.TemporaryDirectory() as folder:
-        model = stand_in(Path(folder), encoder)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            model = pool.apply(stand_in, (Path(folder), encoder))
         settings = Settings(models_dir=Path(folder))
         ours = OnnxEngine(settings).load_picture_network(model)
         if not args.alone:
+            from gpu_worker.engines.torch_engine import TorchEngine
+
             theirs = TorchEngine(settings, "cpu").load_picture_network(model)
         onnx_s, torch_s, peaks = [], [], []
         for _ in range(args.rounds):
