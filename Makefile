@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test containers charts observe lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test containers charts lambda observe lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -83,6 +83,10 @@ $(VENV)/podman-compose/bin/podman-compose: | $(BIN)/python
 # The chart and the templates for clouds: rendered, compared with the schemas, looked at as strict clusters do.
 charts: $(VENV)/.locked $(VENV)/charts/.done
 	$(BIN)/python -m pytest tests/charts
+
+# The functions' package for AWS: build/lambda.zip. docs/how-to/deploy-on-aws.md
+lambda: | $(BIN)/python
+	$(BIN)/python infra/aws/build.py build/lambda
 
 $(VENV)/charts/.done: requirements/charts.txt requirements/helm.txt | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/charts

@@ -14,19 +14,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from handlers import on_record as record_trigger
 from handlers import on_sweep as sweep_trigger
-from handlers.context import Context
+from handlers.context import Context, Publisher
 from handlers.reconcile.finished_ingests import tell_finished
 from handlers.take_in import take_in
 from shared import models
 from shared.broker import topology
 from shared.broker.dead_letter import DeadLetter
 from shared.broker.envelope import Content, opened
+from shared.broker.publisher import Publisher as BrokerPublisher
 from shared.errors import (
     BrokerUnavailable,
     DatabaseUnavailable,
@@ -44,12 +45,23 @@ Event = Mapping[str, Any]
 
 
 @cache
-def _context() -> Context:
-    """Once for each environment of the function, not for each event."""
+def _settings() -> Settings:
+    """Once for each environment of the function, not for each event; as what follows."""
     settings = Settings.load()
     telemetry.configure(settings, "lambda")
     models.use_local(settings.models_dir)
-    return Context.of(settings)
+    return settings
+
+
+@cache
+def _context() -> Context:
+    return Context.of(_settings())
+
+
+@cache
+def _publisher() -> Publisher:
+    """For the function that writes the audit log, which needs no store and no pepper."""
+    return BrokerPublisher(_settings())
 
 
 @cache
@@ -57,7 +69,7 @@ def _audit_log() -> AuditLog:
     # Only here: a function that decides on uploads needs no database driver.
     from handlers.audit_log.database import AuditLog
 
-    return AuditLog(_context().settings)
+    return AuditLog(_settings())
 
 
 def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
@@ -77,7 +89,7 @@ def on_object_created(event: Event, _context_of_aws: object = None) -> dict[str,
     try:
         decisions = take_in(body, {}, ctx, "function")
     except PermanentError as error:
-        _dead_letter(ctx, topology.UPLOADS, Content(body, {}), error)
+        _dead_letter(ctx.publisher, topology.UPLOADS, Content(body, {}), error)
         return {"decisions": []}
     return {"decisions": [asdict(decision) for decision in decisions]}
 
@@ -86,7 +98,6 @@ def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
     """Write log events into the audit log. While the database is down, the whole batch
     is delivered again.
     """
-    ctx = _context()
     messages = _sqs_messages(event) or {}
     idents = list(messages)
     contents = list(messages.values())
@@ -99,7 +110,7 @@ def on_record(event: Event, _context_of_aws: object = None) -> dict[str, Any]:
     return _failures(
         idents[position]
         for position, error in recorded.refused.items()
-        if not _is_dead_lettered(ctx, topology.LOG, contents[position], error)
+        if not _is_dead_lettered(_publisher(), topology.LOG, contents[position], error)
     )
 
 
@@ -146,7 +157,7 @@ def _is_settled(content: Content, ctx: Context) -> bool:
     try:
         take_in(content.body, headers, ctx, "function")
     except PermanentError as error:
-        return _is_dead_lettered(ctx, topology.UPLOADS, content, error)
+        return _is_dead_lettered(ctx.publisher, topology.UPLOADS, content, error)
     except TransientError:
         return False
     except Exception as error:
@@ -156,20 +167,20 @@ def _is_settled(content: Content, ctx: Context) -> bool:
 
 
 def _is_dead_lettered(
-    ctx: Context,
+    publisher: Publisher,
     queue: str,
     content: Content,
     error: PermanentError,
 ) -> bool:
     try:
-        _dead_letter(ctx, queue, content, error)
+        _dead_letter(publisher, queue, content, error)
     except BrokerUnavailable:
         return False
     return True
 
 
 def _dead_letter(
-    ctx: Context,
+    publisher: Publisher,
     queue: str,
     content: Content,
     error: PermanentError,
@@ -180,7 +191,7 @@ def _dead_letter(
         content.headers,
         error.code,
         error.detail,
-        ctx.clock.now(),
+        datetime.now(UTC),
     )
-    letter.publish(ctx.publisher)
+    letter.publish(publisher)
     logger().warning("message.dead", queue=queue, code=error.code)

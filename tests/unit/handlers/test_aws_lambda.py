@@ -50,6 +50,7 @@ class MemoryAuditLog:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(aws_lambda, "_context", lambda: world.ctx)
+    monkeypatch.setattr(aws_lambda, "_publisher", lambda: world.publisher)
     return world
 
 
