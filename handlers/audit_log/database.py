@@ -34,7 +34,7 @@ from handlers.audit_log.connections import (
     Cursor,
 )
 from handlers.audit_log.statements import load
-from handlers.audit_log.values import Ending, Filter, Written
+from handlers.audit_log.values import Ending, Filter, Pace, Written
 from shared.errors import Code
 from shared.runtime.failpoints import passing
 from shared.runtime.settings import AuditLogSettings
@@ -185,6 +185,31 @@ class AuditLog:
         """Count the uploads of one user that have no end yet, up to `most`."""
         (row,) = self._read("waiting", {"user_id": user_id, "most": most})
         return int(row["uploads"])
+
+    def queue(
+        self,
+        most: int,
+        before: tuple[UUID, datetime] | None = None,
+    ) -> tuple[int, int]:
+        """Count the uploads that wait, of all users, and those in work, each up to
+        `most`. `before`: only those that came earlier than this one.
+        """
+        upload_id, upload_time = before or (None, None)
+        values = {
+            "upload_id": str(upload_id) if upload_id else None,
+            "upload_time": upload_time,
+            "most": most,
+        }
+        (row,) = self._read("queue", values)
+        return int(row["waiting"]), int(row["in_work"])
+
+    def paces(self) -> dict[str, Pace]:
+        """Return how long the last photos took, by workflow."""
+        paces = {}
+        for row in self._read("paces", {}):
+            name = row.pop("workflow_type")
+            paces[name] = Pace(**row)
+        return paces
 
     def close(self) -> None:
         """Close the idle connections."""

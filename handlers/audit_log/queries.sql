@@ -179,3 +179,33 @@ ORDER BY upload_time DESC, upload_id DESC LIMIT %(limit)s
 SELECT * FROM darkroom.restoration_log
 WHERE user_id = %(user_id)s AND (updated_at, upload_id) > (%(moment)s, %(upload_id)s::uuid)
 ORDER BY updated_at, upload_id LIMIT %(limit)s
+
+-- name: queue
+-- Uploads that wait, before one of them or all, and uploads in work. Those of an hour ago may have a dead worker.
+SELECT (
+    SELECT count(*) FROM (
+        SELECT 1 FROM darkroom.restoration_log
+        WHERE status = 'queued' AND upload_time > now() - interval '7 days'
+          AND (%(upload_id)s IS NULL OR (upload_time, upload_id) < (%(upload_time)s::timestamptz, %(upload_id)s::uuid))
+        LIMIT %(most)s
+    ) AS w
+) AS waiting, (
+    SELECT count(*) FROM (
+        SELECT 1 FROM darkroom.restoration_log
+        WHERE status = 'processing' AND upload_time > now() - interval '7 days' AND updated_at > now() - interval '1 hour'
+        LIMIT %(most)s
+    ) AS p
+) AS in_work
+
+-- name: paces
+-- What the last photos took, by workflow: medians, which one stuck photo does not move.
+SELECT workflow_type, count(*) AS photos,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_seconds) AS seconds,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_seconds / (width::float8 * height)) AS seconds_per_pixel
+FROM (
+    SELECT workflow_type, duration_seconds, width, height FROM darkroom.restoration_log
+    WHERE status = 'success' AND upload_time > now() - interval '7 days'
+      AND duration_seconds IS NOT NULL AND width > 0 AND height > 0 AND workflow_type IS NOT NULL
+    ORDER BY upload_time DESC, upload_id DESC LIMIT 500
+) AS last
+GROUP BY workflow_type

@@ -26,6 +26,14 @@ class Ending(NamedTuple):
     erased: bool = False
 
 
+class Pace(NamedTuple):
+    """How long the last photos of one workflow took, by their medians."""
+
+    photos: int
+    seconds: float
+    seconds_per_pixel: float
+
+
 @dataclass(frozen=True)
 class Written:
     """What became of the events of one call. `repeated` ones were in the log before."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 
 from handlers.context import Context
-from handlers.http import events_route, health, observed, problems
+from handlers.http import docs_page, events_route, health, observed, problems
 from handlers.http.api import routes
 from handlers.http.auth import guard
 from handlers.http.console import routes as console
@@ -46,5 +46,6 @@ def build(
     routes.install(app, ctx)
     app.include_router(events_route.router)
     app.include_router(health.router)
+    app.include_router(docs_page.router)
     console.install(app, ctx, guarding)
     return app

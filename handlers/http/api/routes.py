@@ -11,6 +11,7 @@ from handlers.http.api import (
     ingests,
     me,
     previews,
+    queue,
     starts,
     tasks,
     uploads,
@@ -51,6 +52,7 @@ def install(app: FastAPI, ctx: Context) -> None:
         tasks,
         previews,
         events,
+        queue,
         me,
         workflows_and_stats,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from handlers.audit_log.database import AuditLog
 from handlers.context import Context
+from handlers.http.api.expectations import Expectations
 from handlers.http.api.ownership import Ownership
 from handlers.http.api.safe_forms import SafeForms
 from handlers.http.api.streams import Streams
@@ -22,6 +23,7 @@ class Services:
     safe_forms: SafeForms
     previews: PreviewLimit
     streams: Streams
+    expectations: Expectations
 
     @classmethod
     def of(cls, ctx: Context) -> Services:
@@ -34,4 +36,5 @@ class Services:
             safe_forms=SafeForms(ctx),
             previews=PreviewLimit(ctx.settings.limit_previews),
             streams=Streams(),
+            expectations=Expectations(audit_log, ctx.clock),
         )

@@ -28,6 +28,7 @@ from handlers.audit_log.columns import Event, Row
 from handlers.audit_log.values import Filter
 from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.dependencies import Api, Reader, Remover
+from handlers.http.api.expectations import Place
 from handlers.http.api.file_names import disposition, name_of
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
@@ -69,6 +70,9 @@ class Task(BaseModel):
     status: Status
     uploads: list[Row]
     events: list[Event]
+    queue: Place | None = Field(
+        default=None, description="While it waits, as far as the audit log knows."
+    )
 
 
 class Withdrawn(BaseModel):
@@ -175,6 +179,7 @@ def task(
                 status=status,
                 uploads=uploads,
                 events=history,
+                queue=_place(api, uploads[0]),
             )
     row = _row_by_the_bucket(api, principal, task_id)
     return Task(
@@ -298,6 +303,14 @@ def record(
 ) -> Record:
     """What was done to the photo, enough to do it again."""
     return _record(api, principal, task_id)
+
+
+def _place(api: Services, row: Row) -> Place | None:
+    if row.status != "queued":
+        return None
+    with suppress(DatabaseUnavailable):
+        return api.expectations.place(row)
+    return None
 
 
 def _signed(
