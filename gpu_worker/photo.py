@@ -67,6 +67,10 @@ class Metadata:
         """The same metadata with another profile, or with none."""
         return replace(self, icc=icc, greys=greys)
 
+    def with_captions(self, captions: Captions) -> Metadata:
+        """The same metadata with other captions."""
+        return replace(self, captions=captions)
+
     def scaled(self, across: float, down: float) -> Metadata:
         """The metadata of a picture with so many times the pixels, which is as large in
         print as before.

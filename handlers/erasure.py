@@ -87,7 +87,7 @@ def blank(receipt: R) -> R:
     """Return the receipt without what its user wrote, which a fault may quote."""
     changes: dict[str, object] = {"callback": None}
     changes["source"] = receipt.source.model_copy(
-        update={"key": ERASED_KEY, "filename": None}
+        update={"key": ERASED_KEY, "filename": None, "captions": None}
     )
     if receipt.workflow:
         changes["workflow"] = receipt.workflow.model_copy(update={"params": {}})

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 
 from gpu_worker import codec, gates
+from gpu_worker.codec.told_captions import with_told
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
@@ -76,7 +77,8 @@ class Prepare:
         expected_pixels = None
         if source.width and source.height:
             expected_pixels = source.width * source.height
-        return self._decoder.decode(data, expected_pixels, source.page or 1)
+        photo = self._decoder.decode(data, expected_pixels, source.page or 1)
+        return with_told(photo, source.captions)
 
 
 def fetch(store: ObjectStore, source: Source) -> bytearray:

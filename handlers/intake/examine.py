@@ -128,7 +128,9 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
                 "priority": order.priority,
                 "workflow": workflow.ref,
                 "formats": order.formats,
-                "source": receipt.source.of_page(order.page),
+                "source": receipt.source.of_page(order.page).told(
+                    upload_options.captions(info.key, info.metadata)
+                ),
             }
         )
         probed = probe(
@@ -147,6 +149,7 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         workflow.ref.signature,
         receipt.formats,
         order.page,
+        receipt.source.captions,
     )
     return receipt.model_copy(update={"decision": "queued", "task_id": task_id})
 

@@ -18,7 +18,7 @@ from shared.broker.topology import Priority, lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
-from shared.uploads import formats, identity, ingests
+from shared.uploads import formats, identity, ingests, told_captions
 from shared.uploads.documents import MOST_PAGES, IngestRef
 from shared.uploads.formats import Format
 
@@ -133,6 +133,15 @@ def callback(metadata: Mapping[str, str], settings: WebhookSettings) -> str | No
 def filename(metadata: Mapping[str, str]) -> str | None:
     """Return the photo's true name, where the sender gave one beside a plain key."""
     return _value(metadata, "filename")[:MAX_FILENAME_CHARS] or None
+
+
+def captions(key: str, metadata: Mapping[str, str]) -> dict[str, str] | None:
+    """Return what was told of the photo beside its file, None where nothing was, or by
+    ticket: its signature does not cover this. Raises `PermanentError(bad_metadata)`.
+    """
+    if _OWNED.match(key):
+        return None
+    return told_captions.parse(_value(metadata, "captions"))
 
 
 def ingest(metadata: Mapping[str, str]) -> IngestRef | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from infra.ingest import checksums, manifest
+from infra.ingest import checksums, manifest, sidecars
 from infra.ingest import photo as photos
 from infra.ingest.checksums import Checksum
 from infra.ingest.manifest import Manifest, Row
@@ -35,7 +35,8 @@ class Inventory:
     `photos`: paths that are to be sent, in the order of the source. `skipped`: path →
     why a file is not sent, which is no failure. `faults`: what is wrong already.
     `checksums`: of lists in the source, by path. `is_complete`: the lists name every
-    photo, as those of a bag do.
+    photo, as those of a bag do. `sidecars`: their words, by their path without `.xmp`.
+    `marks`: of the photos, as `Member` has them.
     """
 
     bag: str | None = None
@@ -45,6 +46,17 @@ class Inventory:
     checksums: dict[str, Checksum] = field(default_factory=dict)
     manifest: Manifest = field(default_factory=Manifest)
     is_complete: bool = False
+    sidecars: dict[str, dict[str, str]] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def words_of(self, path: str) -> dict[str, str]:
+        """What is said of a photo beside it: its row holds, then its sidecar, which is
+        named after the photo with its suffix, or without.
+        """
+        stem = str(PurePosixPath(path).with_suffix(""))
+        told = self.sidecars.get(path, self.sidecars.get(stem, {}))
+        row = self.row_of(path)
+        return {**told, **(row.words if row else {})}
 
     @property
     def bytes(self) -> int:
@@ -117,10 +129,23 @@ def _sort(found: Inventory, member: Member) -> None:
         _add_list(
             found, member.path, read(member, MOST_LIST_BYTES), base_of_list(member.path)
         )
+    elif suffix == sidecars.SUFFIX:
+        found.skipped[member.path] = _read_sidecar(found, member)
     elif suffix in photo_files.SUFFIXES:
         found.photos[member.path] = member.size
+        found.marks[member.path] = member.mark
     else:
         found.skipped[member.path] = _why_skipped(suffix)
+
+
+def _read_sidecar(found: Inventory, member: Member) -> str:
+    """Keep what a sidecar says; return what becomes of its file."""
+    try:
+        words = sidecars.words_of(read(member, sidecars.MOST_BYTES))
+    except (ValueError, ItemFault) as error:
+        return f"sidecar that cannot be read: {error}"
+    found.sidecars[member.path[: -len(sidecars.SUFFIX)]] = words
+    return "sidecar"
 
 
 def is_list(name: str) -> bool:
@@ -156,8 +181,6 @@ def _add_list(found: Inventory, name: str, data: bytes, base: str) -> None:
 
 
 def _why_skipped(suffix: str) -> str:
-    if suffix == ".xmp":
-        return "sidecar"
     return f"no photo ({suffix})" if suffix else "no photo"
 
 

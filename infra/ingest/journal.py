@@ -26,6 +26,7 @@ create table if not exists items (
     error_detail text,
     words text not null default '{}'
 ) strict;
+create table if not exists changed_pages (page integer primary key) strict;
 create index if not exists items_by_key on items (key) where key is not null;
 """
 
@@ -99,6 +100,19 @@ class Journal:
         )
         for row in rows:
             yield _item(dict(zip(COLUMNS.split(", "), row, strict=True)))
+
+    def changed_pages(self) -> set[int]:
+        """The pages that were not written since an item of theirs changed."""
+        found = self._db.execute("select page from changed_pages")
+        return {int(page) for (page,) in found}
+
+    def page_changed(self, page: int) -> None:
+        """Note that a page is to be written."""
+        self._db.execute("insert or ignore into changed_pages values (?)", (page,))
+
+    def page_written(self, page: int) -> None:
+        """Note that a page was written."""
+        self._db.execute("delete from changed_pages where page = ?", (page,))
 
     def pages(self) -> int:
         """How many pages the items fill."""

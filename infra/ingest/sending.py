@@ -27,7 +27,7 @@ from shared import workflows
 from shared.broker.topology import Priority
 from shared.errors import Code, NotFound, PermanentError
 from shared.s3.store import ObjectStore
-from shared.uploads import keys, tiff_pages
+from shared.uploads import keys, tiff_pages, told_captions
 from shared.uploads.identity import canonical_json
 from shared.uploads.ingests import (
     PAGE_ITEMS,
@@ -110,7 +110,8 @@ class Sending:
         self._throttle = throttle
         self._is_continued = is_continued
         self._lock = threading.Lock()
-        self._changed: set[int] = set()
+        # A run that was killed may have left some that it had not written yet.
+        self._changed = journal.changed_pages()
 
     def run(self, source: Source, inventory: Inventory, prefix: str = "") -> None:
         """Send what was not sent before, and note the faults of the inventory.
@@ -119,8 +120,11 @@ class Sending:
         Raises `SettingsError` where the source cannot be read to its end.
         """
         for refused in inventory.faults:
-            row = inventory.row_of(refused.path)
-            self._note_fault(prefix + refused.path, refused.fault, row)
+            words = inventory.words_of(refused.path)
+            self._note_fault(prefix + refused.path, refused.fault, words)
+        if self._was_all_sent(inventory, prefix):
+            self._write_pages()
+            return
         with ThreadPoolExecutor(SENDERS) as pool:
             waiting: set[Future[None]] = set()
             for member in source.members():
@@ -136,6 +140,19 @@ class Sending:
                 future.result()
         self._write_pages()
 
+    def _was_all_sent(self, inventory: Inventory, prefix: str) -> bool:
+        """Whether the source need not be read again."""
+        return all(
+            self._journal.is_sent(
+                prefix + path,
+                _mark(
+                    inventory.marks[path],
+                    told_captions.fitting(inventory.words_of(path)),
+                ),
+            )
+            for path in inventory.photos
+        )
+
     def _begin(
         self,
         pool: ThreadPoolExecutor,
@@ -145,18 +162,23 @@ class Sending:
     ) -> Future[None] | None:
         """Read a photo, as the source must be read in its order, and have it sent."""
         path = prefix + member.path
-        if self._journal.is_sent(path, member.mark):
+        words = inventory.words_of(member.path)
+        captions = told_captions.fitting(words)
+        mark = _mark(member.mark, captions)
+        if self._journal.is_sent(path, mark):
             return None
         self._throttle.wait_for_room()
         row = inventory.row_of(member.path)
         try:
             wish = self._wish(row)
+            if captions:
+                wish["captions"] = told_captions.written(captions)
             photo = photos.read(
                 member, inventory.checksum_of(member.path), self._order.max_bytes
             )
             _check_row(member, row, photo)
         except ItemFault as fault:
-            self._note_fault(path, fault, row, member.size)
+            self._note_fault(path, fault, words, member.size)
             return None
         items = [
             IngestItem(
@@ -164,11 +186,11 @@ class Sending:
                 path=place,
                 bytes=photo.size,
                 sha256=photo.sha256.hex(),
-                words=row.words if row else {},
+                words=words,
             )
             for place in self._places(path, photo)
         ]
-        return pool.submit(self._send, photo, wish, items, member.mark)
+        return pool.submit(self._send, photo, wish, items, mark)
 
     def _places(self, path: str, photo: Photo) -> list[str]:
         """The paths of the pages of a photo, which is a page itself where it has no
@@ -250,7 +272,7 @@ class Sending:
         return upload_id_of(info)
 
     def _note_fault(
-        self, path: str, fault: ItemFault, row: Row | None, size: int = 0
+        self, path: str, fault: ItemFault, words: dict[str, str], size: int = 0
     ) -> None:
         # A name that is no UTF-8 is what is wrong with some of them.
         writable = path.encode("utf-8", "replace").decode()
@@ -260,23 +282,37 @@ class Sending:
             bytes=size,
             error_code=fault.code,
             error_detail=fault.detail.encode("utf-8", "replace").decode(),
-            words=row.words if row else {},
+            words=words,
         )
         self._write(item, "")
 
     def _write(self, item: IngestItem, mark: str) -> None:
         with self._lock:
             self._journal.write(item, mark)
-            self._changed.add((item.item - 1) // PAGE_ITEMS + 1)
+            page = (item.item - 1) // PAGE_ITEMS + 1
+            if page not in self._changed:
+                self._journal.page_changed(page)
+                self._changed.add(page)
 
     def _write_pages(self, but: int = 0) -> None:
         """Write the pages that changed; `but`: so many of the last ones may change yet."""
         with self._lock:
             pages = sorted(self._changed)[: len(self._changed) - but]
             self._changed.difference_update(pages)
-            read = [list(self._journal.items(page)) for page in pages]
-        for items in read:
+            read = [(page, list(self._journal.items(page))) for page in pages]
+        for page, items in read:
             self._ingests.write_page(self._order.job, items)
+            with self._lock:
+                if page not in self._changed:
+                    self._journal.page_written(page)
+
+
+def _mark(mark: str, captions: dict[str, str]) -> str:
+    """What changes when a file does, or what is told of it, which is another wish."""
+    if not captions:
+        return mark
+    digest = hashlib.sha256(canonical_json(captions)).hexdigest()
+    return f"{mark}:{digest[:16]}"
 
 
 def _key(photo: Photo, wish: dict[str, str], path: str) -> str:

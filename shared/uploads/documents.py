@@ -79,7 +79,8 @@ class Source(Part):
     header's, before orientation.
 
     `filename`: its true name, where the key could not hold it. `page`: which page of a
-    TIFF is meant; None: the first.
+    TIFF is meant; None: the first. `captions`: what was told beside the file, as
+    `shared.uploads.told_captions` names it.
     """
 
     bucket: str
@@ -95,10 +96,15 @@ class Source(Part):
     height: int | None = None
     mode: str | None = None
     page: int | None = Field(default=None, ge=2, le=MOST_PAGES)
+    captions: dict[str, str] | None = None
 
     def of_page(self, page: int) -> Self:
         """The same object, with this page meant."""
         return self.model_copy(update={"page": page if page > 1 else None})
+
+    def told(self, captions: dict[str, str] | None) -> Self:
+        """The same object, with captions that came beside it."""
+        return self.model_copy(update={"captions": captions})
 
     @property
     def stored(self) -> ObjectInfo:

@@ -51,11 +51,14 @@ def task_id(
     signature: str,
     formats: Sequence[str] = (),
     page: int | None = None,
+    captions: dict[str, str] | None = None,
 ) -> str:
     """Same user, same bytes, same resolved workflow, same copies beside the result, same
-    page: same task. `formats` are in their fixed order.
+    page, same captions told: same task. `formats` are in their fixed order.
     """
     wishes = [f"formats={','.join(formats)}"] if formats else []
+    if captions:
+        wishes.append(f"captions={canonical_json(captions).decode()}")
     return _derive("task", user_hash, sha256, signature, *wishes, *_of_page(page))
 
 

@@ -194,6 +194,7 @@ def _run(
         workflow.ref.signature,
         copies,
         photo.source.page,
+        photo.source.captions,
     )
     callback = origin.callback
     if wanted.callback is not None or callback is None:

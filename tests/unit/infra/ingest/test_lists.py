@@ -105,7 +105,7 @@ def test_a_folder_is_sorted_into_photos_and_the_rest(tmp_path: Path) -> None:
     found = taken(folder_of(tmp_path, files))
     assert set(found.photos) == {"1931/a.JPG", "1945/a.HEIF", "b.jfif", "a.jpg"}
     assert found.skipped == {
-        "b.xmp": "sidecar",
+        "b.xmp": "sidecar that cannot be read: syntax error: line 1, column 0",
         "notes.txt": "no photo (.txt)",
         "a_b.jpg": "back of a print, carried along",
     }

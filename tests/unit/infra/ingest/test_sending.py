@@ -134,6 +134,27 @@ def test_a_run_that_was_killed_goes_on(
     assert {item.upload_id is None for item in items(store).values()} == {False}
 
 
+def test_a_run_that_was_killed_before_it_wrote_its_items_writes_them(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything was sent, and the next run finds nothing to send."""
+    place = folder_of(tmp_path / "album", {"a.jpg": b"one", "b.jpg": b"two"})
+    put = store.put
+
+    def put_no_page(bucket: str, *rest: Any) -> Any:
+        if bucket == "results":
+            raise PowerCut
+        return put(bucket, *rest)
+
+    monkeypatch.setattr(store, "put", put_no_page)
+    with pytest.raises(PowerCut):
+        send(store, place, tmp_path / "journal")
+    assert items(store) == {}
+    monkeypatch.undo()
+    assert send(store, place, tmp_path / "journal") == []
+    assert set(items(store)) == {"a.jpg", "b.jpg"}
+
+
 def tiff_of(pages: int) -> bytes:
     images = [Image.new("L", (2, 2), number) for number in range(pages)]
     out = io.BytesIO()
