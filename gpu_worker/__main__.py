@@ -1,4 +1,5 @@
-"""`python -m gpu_worker`: the worker process. With `models …`: its models."""
+"""`python -m gpu_worker`: the worker process. With `models …`: its models;
+with `rerun …`: photos restored again."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ def main(argv: list[str]) -> int:
         settings = Settings.load()  # wrong settings are refused for every action
         if action == "models":
             return _models(argv[1:])
+        if action == "rerun":
+            return _rerun(argv[1:])
         return _worker(settings)
     except DarkroomError as error:
         print(f"darkroom: {error}", file=sys.stderr)
@@ -30,6 +33,12 @@ def _models(argv: list[str]) -> int:
     from gpu_worker.models import cli
 
     return cli.main(argv)
+
+
+def _rerun(argv: list[str]) -> int:
+    from gpu_worker import rerun
+
+    return rerun.main(argv)
 
 
 def _worker(settings: Settings) -> int:

@@ -1,4 +1,6 @@
-"""`darkroom tasks`, `darkroom task ID`: the log, read through the HTTP API."""
+"""`darkroom tasks`, `darkroom task ID`: the log, read through the HTTP API; `darkroom
+task rerun ID`: a photo restored again.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,20 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
+from typer.core import TyperGroup
 
 from infra.client import DarkroomClient, TaskRow
+from infra.commands.become import become
 from infra.commands.no_stack import no_stack
-from infra.commands.options import JsonOption
+from infra.commands.options import JsonLinesOption, JsonOption
+from infra.commands.require_stack import need_servers
 from infra.terminal import shown
 from shared.runtime.connection import Connection
 
@@ -47,7 +52,52 @@ def tasks(
     ).print(_table(rows))
 
 
-@app.command()
+class OneTask(TyperGroup):
+    """`darkroom task ID` shows a task; a first word that is a command is that."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+one = typer.Typer(
+    cls=OneTask,
+    add_completion=False,
+    no_args_is_help=True,
+    help="One task: its rows and its events; or its photo restored again.",
+)
+app.add_typer(one, name="task")
+
+
+@one.command()
+def rerun(
+    task_ids: Annotated[
+        list[str], typer.Argument(metavar="ID…", help="Tasks that are done.")
+    ],
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Compare each pixel with the result, bit by bit."
+        ),
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Restore photos again, here and now, storing nothing; exit status 1 where one
+    differs from its result.
+    """
+    wanted = [str(_uuid(task_id)) for task_id in task_ids]
+    need_servers()
+    become(
+        "gpu_worker",
+        "rerun",
+        *wanted,
+        *(["--compare"] if compare else []),
+        as_json=as_json,
+    )
+
+
+@one.command("show")
 def task(
     task_id: Annotated[
         str, typer.Argument(help="The task's id, as `darkroom tasks` shows it.")

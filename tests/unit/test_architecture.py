@@ -28,6 +28,7 @@ STOREYS = (
     "abilities",
     "restore",
     "pipeline",
+    "rerun",
     "worker",
     "__main__",
 )
