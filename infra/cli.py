@@ -97,6 +97,15 @@ COMMANDS = {
         "log",
         "services",
     ),
+    "doctor": Entry(
+        "Compare releases, workflows, models, settings and the backup.",
+        "doctor",
+        "services",
+    ),
+    "drill": Entry(
+        "Lose a stack and come back from the backup, on a stack of its own.",
+        "drill",
+    ),
     "migrate": Entry("Apply the migrations of the audit log.", "setup", "services"),
     "bootstrap": Entry("Create the buckets.", "setup", "services"),
     "storage": Entry("Notifications of MinIO-compatible servers.", "storage", "minio"),

@@ -25,11 +25,11 @@ from infra.backup.manifest import File, Object, Run
 from infra.backup.vault import Vault, add_blob, vault_of
 from shared import __version__
 from shared.errors import DatabaseUnavailable, NotFound, ObjectUnreadable, SettingsError
+from shared.runtime.about import fingerprint
 from shared.runtime.failpoints import passing
 from shared.runtime.settings import Settings, StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import CHUNK_BYTES, ObjectStore, S3Store
-from shared.uploads import identity
 from shared.workflows import registry
 
 READERS = 8
@@ -75,12 +75,6 @@ def names(settings: StoreSettings) -> dict[str, str]:
         "results": settings.bucket_results,
         "uploads": settings.bucket_uploads,
     }
-
-
-def stack_of(settings: Settings) -> str:
-    """Which stack a backup is of: said by its pepper, and not saying it."""
-    pepper = settings.pepper.get_secret_value()
-    return identity.user_hash("darkroom.backup", pepper.encode())[:16]
 
 
 def index_of(settings: Settings, vault: Vault) -> Path:
@@ -139,7 +133,7 @@ class _Backup:
             run = Run(
                 full=is_full or self._is_full_due(index, begun),
                 parent=index.last or None,
-                stack=stack_of(self._settings),
+                stack=fingerprint(self._settings),
                 begun=begun,
                 ended=datetime.now(UTC),
                 software=__version__,
@@ -151,7 +145,7 @@ class _Backup:
         return self._report
 
     def _require_own(self, last: Run | None) -> None:
-        if last is not None and last.stack != stack_of(self._settings):
+        if last is not None and last.stack != fingerprint(self._settings):
             raise SettingsError(
                 f"{self._vault.place} holds the backup of another stack, which has another pepper; "
                 "name another place by DARKROOM_BACKUP_URL"

@@ -123,6 +123,13 @@ def _copied(
     return {"sha256": digest.hexdigest(), "bytes": size, "rows": rows}
 
 
+def exists(connection: Any) -> bool:
+    """Whether the database has the tables of the audit log."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('darkroom.restoration_log')")
+        return cursor.fetchone()[0] is not None
+
+
 def is_empty(connection: Any) -> bool:
     """Whether the audit log has no row."""
     with connection.cursor() as cursor:

@@ -1,4 +1,6 @@
-"""`/healthz`, `/readyz` and `/metrics` of each process, on a port for operators."""
+"""`/healthz`, `/readyz`, `/metrics` and `/about` of each process, on a port for
+operators.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from shared.runtime.about import about
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import ProcessSettings
 
@@ -37,7 +40,7 @@ def start(
     host = settings.metrics_host
     is_ipv6 = ":" in host
     server_class = _Server6 if is_ipv6 else _Server
-    handler = _handler(heartbeat, registry, state)
+    handler = _handler(heartbeat, registry, state, about(settings))
     server = server_class((host, settings.metrics_port), handler)
     threading.Thread(
         target=server.serve_forever, name="operations", daemon=True
@@ -55,7 +58,10 @@ class _Server6(_Server):
 
 
 def _handler(
-    heartbeat: Heartbeat, registry: CollectorRegistry, state: State
+    heartbeat: Heartbeat,
+    registry: CollectorRegistry,
+    state: State,
+    said: Mapping[str, object],
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_S
@@ -72,8 +78,10 @@ def _handler(
                 services = state()
                 status = 200 if all(services.values()) else 503
                 self._send_json(status, _words(services))
+            elif path == "/about":
+                self._send_json(200, said)
             else:
-                hint = "there are /healthz, /readyz and /metrics"
+                hint = "there are /healthz, /readyz, /metrics and /about"
                 self._send_json(404, {"status": hint})
 
         do_HEAD = do_GET
