@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test containers charts lambda observe lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test drill-tests containers charts lambda observe lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -93,6 +93,10 @@ $(VENV)/charts/.done: requirements/charts.txt requirements/helm.txt | $(BIN)/pyt
 	$(VENV)/charts/bin/$(LOCKED:$(BIN)/%=%) -r requirements/charts.txt
 	$(VENV)/charts/bin/$(LOCKED:$(BIN)/%=%) -r requirements/helm.txt
 	touch $@
+
+# A stack is lost and comes back from its backup, and faults are made and found: some minutes.
+drill-tests: $(VENV)/.test
+	$(BIN)/python -m pytest tests/drills
 
 lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 
 from infra.backup import manifest
+from infra.backup.drills import Drills
 from infra.backup.run import Report, back_up
 from infra.backup.vault import vault_of
 from shared.broker.publisher import Publisher
@@ -116,5 +117,10 @@ def main(settings: Settings, interval_s: float) -> None:
     logger().info("process.started")
     thread = threading.Thread(target=rounds.run, name="rounds", daemon=True)
     thread.start()
+    if settings.drill_interval_s:
+        drills = Drills(settings)
+        threading.Thread(
+            target=drills.run, args=(rounds.stop,), name="drills", daemon=True
+        ).start()
     rounds.stop.wait()
     logger().info("process.stopped")

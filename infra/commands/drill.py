@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from infra.backup.drills import folder_of
 from infra.commands.options import JsonOption
 from infra.drill.drill import ALL, drill
 from infra.drill.drill import named as named_scenarios
@@ -52,19 +52,13 @@ def run(
     telemetry.configure(settings, "drill")
     with console.status("drill") as line:
         protocol = drill(settings, photos, scenarios, lambda part: line.update(part))
-    page = protocol.write(_protocols(settings))
+    page = protocol.write(folder_of(settings))
     if as_json:
         print(json.dumps(protocol.printed() | {"protocol": str(page)}))
     else:
         _print(protocol, str(page))
     if not protocol.passed:
         raise typer.Exit(1)
-
-
-def _protocols(settings: Settings) -> Path:
-    """Beside the state folder, which a restore wants empty."""
-    state = settings.state_dir.expanduser().resolve()
-    return state.with_name(f"{state.name}-drills")
 
 
 def _print(protocol: Protocol, page: str) -> None:

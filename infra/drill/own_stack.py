@@ -19,7 +19,16 @@ from shared.errors import Code, PermanentError
 from shared.runtime.settings import PREFIX, Settings
 
 COMMAND_S = 1800.0
-FROM_THE_LIVE = ("API_PORT", "API_URL", "BROKER_URL", "DATABASE_URL", "READY_FILE")
+FROM_THE_LIVE = (
+    "API_PORT",
+    "API_URL",
+    "BROKER_URL",
+    "DATABASE_URL",
+    "DRILL_INTERVAL_S",
+    "FAILPOINT",
+    "METRICS_PORT",
+    "READY_FILE",
+)
 """Settings that would lead the drill's commands to the stack that runs."""
 
 

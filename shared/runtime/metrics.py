@@ -59,6 +59,8 @@ METRICS = {
     "darkroom_backup_last_success_timestamp_seconds": "The time whose state the last backup holds (gauge).",
     "darkroom_backup_seconds": "What the last run of the backup took (gauge).",
     "darkroom_backup_findings": "What the last run of the backup found wrong; 0: all is in it (gauge).",
+    "darkroom_drill_last_success_timestamp_seconds": "When the last drill began that passed (gauge).",
+    "darkroom_drill_passed": "1 unless the last drill on schedule failed (gauge).",
     "darkroom_leases": "Messages that the process has taken and not settled (gauge).",
     "darkroom_leases_lost_total": "Messages that another consumer got before they were settled here (counter).",
     "darkroom_dead_letters_total": "Messages made dead letters, by the `queue` they came from and `code` (counter).",

@@ -110,6 +110,8 @@ EVENTS = {
     "notice.failed": "The administrator could not be reached by `way`; the line `notice.raised` is what there is.",
     "notice.lost": "A notice could not be sent on its way, as the broker is away.",
     "notice.unseen": "A look for trouble met a bug of ours; the next one follows.",
+    "drill.passed": "A drill on schedule brought a stack back from the backup, in time and whole.",
+    "drill.failed": "A drill on schedule did not pass; its protocol in `protocols` says why.",
     "rebuild.finished": "Everything that the bucket knows was written to the audit log again, with counts.",
 }
 

@@ -22,6 +22,12 @@ class BackupSettings(SettingsGroup):
         description="Time between two backups; 0: none by itself.",
         json_schema_extra={"unit": "s"},
     )
+    drill_interval_s: float = Field(
+        0.0,
+        ge=0,
+        description="Time between two drills that the backup process starts; 0: none.",
+        json_schema_extra={"unit": "s"},
+    )
     backup_recipient: str = Field(
         "",
         pattern=r"^(|age1[0-9a-z]{58})$",
