@@ -18,6 +18,7 @@ PROCESSES = {
     "sweep": "handlers.processes.sweeper",
     "rebuild": "handlers.reconcile.rebuild_log",
     "stats": "handlers.reports.stats_cli",
+    "retention": "handlers.retention.cli",
     "log": "handlers.log_archive.cli",
     "callbacks": "handlers.processes.webhook_dispatcher",
 }
@@ -25,7 +26,7 @@ PROCESSES = {
 needs what it does not use.
 """
 
-WITH_ARGUMENTS = {"sweep", "rebuild", "stats", "log", "callbacks"}
+WITH_ARGUMENTS = {"sweep", "rebuild", "stats", "retention", "log", "callbacks"}
 """Their `main(settings, arguments)` takes what follows on the command line and may
 return an exit status.
 """

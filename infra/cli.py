@@ -92,6 +92,11 @@ COMMANDS = {
         "backup",
         "services",
     ),
+    "retention": Entry(
+        "Delete what the rules of retention cover; try them, print lifecycle rules.",
+        "retention",
+        "services",
+    ),
     "log": Entry(
         "Rebuild the audit log, archive its old months, ask it in SQL.",
         "log",

@@ -137,6 +137,11 @@ class AuditLog:
         rows = self._read("archived", {"task_id": str(task_id)})
         return [str(row["upload_id"]) for row in rows]
 
+    def uploads_of(self, task_id: UUID | str) -> list[str]:
+        """Return the ids of all uploads of a task, those of archived months among them."""
+        rows = self._read("uploads_of_task", {"task_id": str(task_id)})
+        return [str(row["upload_id"]) for row in rows]
+
     def counts(self, where: Filter) -> list[dict[str, Any]]:
         """Count uploads by day, workflow_type, model_size, status and error_code."""
         return self._where("counts", where, {})

@@ -146,6 +146,11 @@ WHERE e.fields->>'error_code' = 'erased' AND NOT twin.erased AND twin.upload_tim
 -- Uploads of a task whose rows lie in the archive.
 SELECT DISTINCT upload_id FROM darkroom.archived_upload WHERE task_id = %(task_id)s
 
+-- name: uploads_of_task
+SELECT upload_id FROM darkroom.restoration_log WHERE task_id = %(task_id)s
+UNION
+SELECT upload_id FROM darkroom.archived_upload WHERE task_id = %(task_id)s
+
 -- name: counts
 -- Uploads since a moment, by everything that a person asks for; the caller adds up what it shows.
 SELECT (upload_time AT TIME ZONE 'UTC')::date AS day, workflow_type, model_size, status, error_code, count(*) AS uploads

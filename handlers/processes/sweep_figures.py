@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from handlers.reconcile.report import Look, SweepReport
+from handlers.retention.report import RetentionReport
 from shared.broker.depth import IN_HAND, sizes
 from shared.broker.oldest import OldestMessages
 from shared.broker.transports import connected
@@ -41,6 +42,9 @@ class SweepFigures:
         self._found = counter("darkroom_sweep_found_total", "kind", registry=registry)
         for kind in KINDS:
             self._found.labels(kind=kind)
+        self._forgotten = counter(
+            "darkroom_retention_deleted_total", "what", registry=registry
+        )
         self._look_seconds = gauge("darkroom_sweep_look_seconds", registry=registry)
         self._pass_seconds = gauge("darkroom_sweep_seconds", registry=registry)
         self._pass_ended = [
@@ -56,6 +60,11 @@ class SweepFigures:
         self._found.labels(kind="missed").inc(look.notifications_missed)
         self._found.labels(kind="failed").inc(look.failed)
         self._look_seconds.set(look.seconds)
+
+    def forgot(self, report: RetentionReport) -> None:
+        """Count one run of the rules of retention."""
+        for what, count in report.deleted.items():
+            self._forgotten.labels(what=what).inc(count)
 
     def passed(self, report: SweepReport, now_s: float) -> None:
         """Count one whole pass, which ended at Unix time `now_s`."""

@@ -26,7 +26,9 @@ from handlers.reconcile.arrivals import Arrivals
 from handlers.reconcile.due_retries import DueRetries
 from handlers.reconcile.finished_ingests import tell_finished
 from handlers.reconcile.report import SweepReport
-from shared.errors import TransientError
+from handlers.retention.cli import forget
+from handlers.retention.rules import Rules
+from shared.errors import SettingsError, TransientError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.installation import how_to_add
@@ -39,6 +41,8 @@ RETRY_LOOK_S = 2.0
 """Pause between two looks at due retries, if `sweep_interval_s` is not shorter."""
 ARCHIVE_LOOK_S = 3600.0
 """Pause between two looks for months of the log that are to be archived."""
+RETENTION_S = 86_400.0
+"""Pause between two runs of the rules of retention."""
 REST = 4.0
 """Pause after a pass, in times of what it took."""
 
@@ -94,12 +98,12 @@ class Loop:
 
 
 def _log_failed(error: Exception, delay_s: float) -> None:
-    is_transient = isinstance(error, TransientError)
+    is_known = isinstance(error, TransientError | SettingsError)
     logger().error(
         "sweep.failed",
         delay_s=delay_s,
-        detail=str(error) if is_transient else type(error).__name__,
-        exc_info=None if is_transient else error,
+        detail=str(error) if is_known else type(error).__name__,
+        exc_info=None if is_known else error,
     )
 
 
@@ -147,6 +151,10 @@ def _sweep_until_stopped(ctx: Context, audit_log: AuditLog | None) -> None:
             threads.append(archive.start("archive", rounds, stop))
         elif ctx.settings.log_archive_after_days:
             logger().info("log.kept", detail=f"DuckDB is missing; {how_to_add('lake')}")
+    if ctx.settings.retention_rules:
+        forgetting = Loop(ctx, beside=retries)
+        rounds = _retention_rounds(forgetting, figures)
+        threads.append(forgetting.start("retention", rounds, stop))
     passes.run(_pass_rounds(passes, audit_log, figures), stop)
     for thread in threads:
         thread.join()
@@ -193,6 +201,17 @@ def _archive_rounds(loop: Loop) -> Round:
         return loop.ctx.clock.monotonic() - started_s
 
     return Round(archive, lambda took_s: max(ARCHIVE_LOOK_S, REST * took_s))
+
+
+def _retention_rounds(loop: Loop, figures: SweepFigures) -> Round:
+    def run() -> float:
+        started_s = loop.ctx.clock.monotonic()
+        # Read anew each time: a hold counts at once, and a fault is told each time.
+        rules = Rules.read(loop.ctx.settings.retention_rules)
+        figures.forgot(forget(loop.ctx, rules, beat=loop.pulse.beat))
+        return loop.ctx.clock.monotonic() - started_s
+
+    return Round(run, lambda took_s: max(RETENTION_S, REST * took_s))
 
 
 def _pass_rounds(

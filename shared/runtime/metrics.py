@@ -50,6 +50,7 @@ METRICS = {
     "darkroom_log_lag_seconds": "Age of the oldest event that the recorder holds uncommitted; 0 without one (gauge).",
     "darkroom_callbacks_total": "Attempts of webhooks, by `outcome` (delivered, disabled, given_up, failed) (counter).",
     "darkroom_sweep_found_total": "What the sweep found, by `kind` as in its report (counter).",
+    "darkroom_retention_deleted_total": "Objects deleted by the rules of retention, by `what` (counter; of the sweep).",
     "darkroom_sweep_look_seconds": "What the last look at new uploads took (gauge).",
     "darkroom_sweep_seconds": "What the last whole pass took (gauge).",
     "darkroom_sweep_last_pass_time_seconds": "Older name of `darkroom_sweep_last_success_timestamp_seconds` (gauge).",

@@ -91,6 +91,7 @@ EVENTS = {
     "claim.refused": "The store refuses to renew the claim of a task in work; it is tried again later.",
     "reason.superseded": "A reason of an earlier upload lay at the place of a later one; the sweep deleted it.",
     "document.damaged": "A receipt, record or claim cannot be read; `repaired` says whether it was made anew.",
+    "retention.finished": "One run of the retention rules: what was deleted and kept, with counts.",
     "sweep.finished": "One pass over uploads, receipts and results, with its counts.",
     "sweep.failed": "A pass could not be finished; the next one begins where this one began, after `delay_s`.",
     "sweep.looked": "A look at what was uploaded of late, with its counts.",

@@ -28,6 +28,10 @@ class SweepSettings(SettingsGroup):
         description="The sweep erases uploads that were not started for so long; 0: never.",
         json_schema_extra={"unit": "s"},
     )
+    retention_rules: str = Field(
+        "",
+        description="TOML file of what is deleted after how many days, and what is held; empty: nothing is deleted.",
+    )
     sweep_interval_s: Seconds = Field(
         30.0,
         description="Pause between two looks at new uploads; the least between two sweeps.",

@@ -1,0 +1,1 @@
+"""Retention: what may be forgotten, by rules of the operator's, and what never is."""
