@@ -7,7 +7,7 @@ import sys
 
 from shared import models
 from shared.errors import DarkroomError
-from shared.runtime import failpoints, telemetry
+from shared.runtime import failpoints, telemetry, tracing
 from shared.runtime.settings import Settings
 
 
@@ -46,6 +46,7 @@ def _worker(settings: Settings) -> int:
 
     models.use_local(settings.models_dir)
     telemetry.configure(settings, "worker")
+    tracing.start("worker")
     failpoints.arm(settings.failpoint)
     return worker.main(settings)
 

@@ -9,7 +9,7 @@ import sys
 
 from shared import models
 from shared.errors import DarkroomError, SettingsError
-from shared.runtime import failpoints, telemetry
+from shared.runtime import failpoints, telemetry, tracing
 from shared.runtime.settings import Settings
 
 PROCESSES = {
@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = Settings.load()
         telemetry.configure(settings, name)
+        tracing.start(name)
         failpoints.arm(settings.failpoint)
         models.use_local(settings.models_dir)
         start = importlib.import_module(PROCESSES[name]).main

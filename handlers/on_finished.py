@@ -20,6 +20,7 @@ from handlers.webhooks.schedule import Schedule
 from shared.broker import topology
 from shared.broker.dead_letter import DeadLetter
 from shared.errors import BrokerUnavailable, Code, DarkroomError
+from shared.runtime import tracing
 from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger
 from shared.uploads.messages import CallbackDue
@@ -92,7 +93,10 @@ def on_finished(
     if call_log.is_disabled(call.url, call.user_hash):
         attempt.finish("disabled", _DISABLED_BEFORE)
         return None
-    response = _response(call, send)
+    with tracing.span(
+        "webhook", call.traceparent, upload_id=pending.upload_id, attempt=begun.attempt
+    ):
+        response = _response(call, send)
     passing("callbacks.after_call")
     return attempt.settle(response)
 

@@ -25,6 +25,7 @@ from handlers.intake.notifications import UploadEvent
 from handlers.intake.persist import clear_refused, persist
 from handlers.intake.publish import publish
 from shared.errors import Code, NotFound, ObjectUnreadable, PermanentError
+from shared.runtime import tracing
 from shared.runtime.telemetry import logger
 
 EVENTS: dict[DecisionKind, str] = {
@@ -45,7 +46,8 @@ def on_upload(event: UploadEvent, ctx: Context) -> Decision:
     the upload.
     """
     started_s = ctx.clock.monotonic()
-    decision = _decide(event, ctx)
+    with tracing.span("upload"):
+        decision = _decide(event, ctx)
     seconds = ctx.clock.monotonic() - started_s
     kind: DecisionKind = "ignored" if decision.repeated else decision.kind
     metrics.UPLOADS.labels(decision=kind).inc()
@@ -79,6 +81,7 @@ def _decide(event: UploadEvent, ctx: Context) -> Decision:
     except PermanentError as error:
         # A key that this store cannot hold.
         return Decision("ignored", code=error.code)
+    receipt = receipt.model_copy(update={"traceparent": tracing.traceparent()})
     if receipt.decision == "queued":
         receipt = after_earlier_uploads(receipt, ctx)
     decision = persist(receipt, ctx)

@@ -157,5 +157,9 @@ class Begin:
 def _dead_letter(delivery: Delivery, error: PermanentError) -> None:
     delivery.dead(error.code, error.detail)
     logger().error(
-        "message.dead", queue=delivery.queue, code=error.code, detail=error.detail
+        "message.dead",
+        queue=delivery.queue,
+        code=error.code,
+        detail=error.detail,
+        **delivery.ids(),
     )

@@ -106,6 +106,7 @@ class Pipeline:
             consumer_quiet_s,
             renew_leases=lambda: self._renewer.renew(self.in_flight.jobs()),
             release_others=lambda lane: self._drain.release(self.runner.job_in(lane)),
+            job_in=self.runner.job_in,
         )
 
     def _wait_for_room(self, receipt: Receipt) -> bool | Later:

@@ -166,7 +166,13 @@ class StageLoops:
         except DeviceLost:
             # Every other photo would fail, too: a fresh process takes them up. The
             # attempt at this one counts, because its lease runs out.
-            logger().critical("process.stuck", thread=RESTORE, exc_info=True)
+            logger().critical(
+                "process.stuck",
+                thread=RESTORE,
+                task_id=job.task_id,
+                upload_id=job.upload_id,
+                exc_info=True,
+            )
             self._in_flight.remove(job)
             self._shutdown.request_after_fault()
             self._device_works = False

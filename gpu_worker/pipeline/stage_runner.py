@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from structlog.contextvars import bound_contextvars
+
 from gpu_worker.engines import DeviceLost
 from gpu_worker.pipeline import metrics
 from gpu_worker.pipeline.context import Context
@@ -14,6 +16,7 @@ from gpu_worker.pipeline.retrying import is_outage
 from gpu_worker.pipeline.stages import Interrupted, Stage
 from shared.errors import Code, TransientError
 from shared.notices import tell
+from shared.runtime import tracing
 from shared.runtime.heartbeat import own
 from shared.runtime.telemetry import logger
 
@@ -48,8 +51,9 @@ class StageRunner:
         """
         passed = self._jobs.get(lane.name)
         self._jobs[lane.name] = job
+        ids = {"task_id": job.task_id, "upload_id": job.upload_id}
         try:
-            with own().working():
+            with own().working(), bound_contextvars(**ids):
                 return self._run(lane.stage, stage, job)
         finally:
             if passed is None:
@@ -74,7 +78,14 @@ class StageRunner:
         passed_s = job.passed_s
         job.stage_since_s = began_s
         try:
-            stage(job)
+            with tracing.span(
+                f"photo.{name}",
+                job.receipt.traceparent,
+                upload_id=job.upload_id,
+                task_id=job.task_id,
+                attempt=job.claim.attempt,
+            ):
+                stage(job)
         finally:
             took_s = self._clock.monotonic() - began_s - (job.passed_s - passed_s)
             job.busy_s += took_s

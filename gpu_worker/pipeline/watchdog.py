@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from gpu_worker.pipeline import threads
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Shutdown
+from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.lanes import Lanes
 from gpu_worker.pipeline.lease_renewal import EVERY_S
 from gpu_worker.pipeline.stages import STAGES
@@ -52,7 +53,7 @@ class StagePulses:
 class Watchdog:
     """Looks about every second. `renew_leases` is called after every look, because a
     process that no longer watches itself must not keep its photos; `release_others`
-    with the lane that hangs, before the process ends.
+    with the lane that hangs, before the process ends. `job_in`: the photo in a lane.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Watchdog:
         consumer_quiet_s: Quiet,
         renew_leases: Callable[[], None],
         release_others: Callable[[str], None],
+        job_in: Callable[[str], Job | None],
     ) -> None:
         self._stall_s = ctx.settings.stall_s
         self._every_s = min(EVERY_S, ctx.settings.lease_s / RENEWALS_PER_LEASE)
@@ -72,6 +74,7 @@ class Watchdog:
         self._consumer_quiet_s = consumer_quiet_s
         self._renew_leases = renew_leases
         self._release_others = release_others
+        self._job_in = job_in
 
     def run(self, closing: threading.Event) -> None:
         """Watch until `closing`."""
@@ -96,7 +99,9 @@ class Watchdog:
         lane = self._pulses.stuck()
         if not lane:
             return
-        logger().critical("process.stuck", thread=lane, seconds=self._stall_s)
+        job = self._job_in(lane)
+        ids = {"task_id": job.task_id, "upload_id": job.upload_id} if job else {}
+        logger().critical("process.stuck", thread=lane, seconds=self._stall_s, **ids)
         # The photo that hangs may be to blame: its attempt counts, because its lease
         # runs out. Those beside it lose no attempt. The supervisor starts a fresh
         # process.

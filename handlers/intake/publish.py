@@ -5,6 +5,7 @@ from __future__ import annotations
 from handlers.context import Context
 from shared.broker import topology
 from shared.errors import BrokerUnavailable
+from shared.runtime import tracing
 from shared.runtime.failpoints import passing
 from shared.runtime.telemetry import logger
 from shared.uploads import events
@@ -49,5 +50,6 @@ def log_unpublished(receipt: Receipt, error: BrokerUnavailable) -> None:
 def _publish_task(receipt: Receipt, ctx: Context) -> None:
     passing("handler.before_publish")
     queue = topology.restore_queue(receipt.priority, receipt.lane)
-    ctx.publisher.publish(queue, receipt.restore_task.encode())
+    headers = tracing.headers(receipt.traceparent)
+    ctx.publisher.publish(queue, receipt.restore_task.encode(), headers)
     passing("handler.after_publish")

@@ -24,7 +24,7 @@ from shared.broker import topology
 from shared.broker.consumer import Consumer, Delivery
 from shared.broker.publisher import Publisher, age_s
 from shared.errors import DatabaseUnavailable
-from shared.runtime import operations
+from shared.runtime import operations, tracing
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Heartbeat, Pulse
 from shared.runtime.metrics import REGISTRY, counter, gauge, histogram
@@ -142,6 +142,8 @@ class Recorder:
             return False
         passing("recorder.after_commit")
         _settle(batch, recorded)
+        for delivery in batch:
+            tracing.mark("log.written", tracing.parent_in(delivery.headers))
         if self._watch:
             now = datetime.now(UTC)
             self._watch.look([delivery.body for delivery in batch], now)

@@ -74,16 +74,16 @@ def repair_record(ctx: Context, task_id: str) -> bool:
 
     receipt = _find(ctx, "receipts/", Receipt, is_of_task)
     if receipt is None:
-        return _logged("record", repaired=False)
+        return _logged("record", repaired=False, task_id=task_id)
     keep(ctx, keys.record(task_id))
     try:
         record = _record_of(ctx, receipt)
     except NotFound:
         ctx.uploads.delete_record(task_id)
         ctx.uploads.write_receipt(receipt)
-        return _logged("record", repaired=True)
+        return _logged("record", repaired=True, task_id=task_id)
     ctx.uploads.write_record(record)
-    return _logged("record", repaired=True)
+    return _logged("record", repaired=True, task_id=task_id)
 
 
 def repair_receipt(ctx: Context, upload_id: str) -> bool:
@@ -98,13 +98,13 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
     if run:
         keep(ctx, keys.receipt(upload_id))
         ctx.uploads.write_receipt(Receipt.model_validate(run.model_dump()))
-        return _logged("receipt", repaired=True)
+        return _logged("receipt", repaired=True, upload_id=upload_id)
     record = _find(ctx, "processed/", Record, is_of_upload)
     if record is None:
-        return _logged("receipt", repaired=False)
+        return _logged("receipt", repaired=False, upload_id=upload_id)
     keep(ctx, keys.receipt(upload_id))
     ctx.uploads.write_receipt(Receipt.of_record(record))
-    return _logged("receipt", repaired=True)
+    return _logged("receipt", repaired=True, upload_id=upload_id)
 
 
 def repair_reason(ctx: Context, upload_id: str) -> bool:
@@ -116,12 +116,12 @@ def repair_reason(ctx: Context, upload_id: str) -> bool:
     try:
         receipt = ctx.uploads.receipt(upload_id)
     except PermanentError:
-        return _logged("reason", repaired=False)
+        return _logged("reason", repaired=False, upload_id=upload_id)
     bucket, key = ctx.settings.bucket_quarantine, keys.reason(upload_id)
     ended_at = ctx.store.head(bucket, key).last_modified
     keep(ctx, key, bucket)
     ctx.uploads.write_reason(_reason_of(receipt, ended_at))
-    return _logged("reason", repaired=True)
+    return _logged("reason", repaired=True, upload_id=upload_id)
 
 
 def _reason_of(receipt: Receipt, ended_at: datetime) -> Reason:
@@ -140,8 +140,8 @@ def _reason_of(receipt: Receipt, ended_at: datetime) -> Reason:
     )
 
 
-def _logged(kind: str, *, repaired: bool) -> bool:
-    logger().error("document.damaged", kind=kind, repaired=repaired)
+def _logged(kind: str, *, repaired: bool, **ids: str) -> bool:
+    logger().error("document.damaged", kind=kind, repaired=repaired, **ids)
     return repaired
 
 

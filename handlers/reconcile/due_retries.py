@@ -170,7 +170,10 @@ class DueRetries:
         # A younger one may be in the middle of being written.
         if info.age_s > self._ctx.settings.lease_s:
             self._ctx.store.delete(info.bucket, info.key)
-            logger().error("document.damaged", kind="claim", repaired=True)
+            task_id = ident_of(info)
+            logger().error(
+                "document.damaged", kind="claim", repaired=True, task_id=task_id
+            )
 
     def _read(self, info: ObjectInfo) -> SeenClaim | None:
         try:

@@ -31,6 +31,7 @@ class Call:
     upload_time: datetime
     status: Status
     body: bytes
+    traceparent: str | None = None
 
 
 def call_of(ctx: Context, upload_id: str) -> Call | None:
@@ -56,6 +57,7 @@ def call_of(ctx: Context, upload_id: str) -> Call | None:
         upload_time=receipt.source.upload_time,
         status=outcome.published_status,
         body=_body(ctx.settings.api_url, receipt, outcome),
+        traceparent=receipt.traceparent,
     )
 
 

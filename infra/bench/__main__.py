@@ -16,6 +16,7 @@ from shared.runtime.settings import Settings
 MODULES = {
     "engine": "infra.bench.engine",
     "breakdown": "infra.bench.breakdown",
+    "metrics": "infra.bench.watching",
     "engine_alone": "infra.bench.engine_alone",
     "stand_in": "infra.bench.stand_in",
     "handlers": "infra.bench.uploads",

@@ -151,6 +151,19 @@ def breakdown_command(
         raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
+@app.command("metrics")
+def metrics_command(
+    rounds: Annotated[int, count("Rounds after a warm-up.")] = 7,
+    workflow: Annotated[str, typer.Option(help="What is done to the photo.")] = "fast",
+    as_json: JsonOption = False,
+) -> None:
+    """What metrics and scrapes cost, beside the work on one small photo."""
+    command = bench_command(
+        "metrics", {"rounds": rounds, "workflow": workflow, "as_json": as_json}
+    )
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 @app.command("handlers")
 def handlers_command(
     uploads: Annotated[int, count("Photos of 1 MB a round.")] = 50,

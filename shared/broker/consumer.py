@@ -215,4 +215,6 @@ class Consumer:
         )
         letter.publish(self._publisher)
         metrics.DEAD_LETTERS.labels(queue=letter.queue, code=letter.code).inc()
-        logger().warning("message.dead", queue=letter.queue, code=letter.code)
+        logger().warning(
+            "message.dead", queue=letter.queue, code=letter.code, **delivery.ids()
+        )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
+
+ID_FIELDS = ("upload_id", "task_id")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,17 @@ class Delivery:
     _once: threading.Lock = field(
         default_factory=threading.Lock, init=False, repr=False
     )
+
+    def ids(self) -> dict[str, str]:
+        """The ids of upload and task that the body names, for log lines; nothing else of
+        it, as anybody may have written it.
+        """
+        try:
+            named = json.loads(self.body)
+            found = {name: named[name] for name in ID_FIELDS if name in named}
+            return {name: str(UUID(value)) for name, value in found.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return {}
 
     def ack(self) -> None:
         """Acknowledge: the work is done and its result is stored, the message may go.

@@ -25,6 +25,12 @@ def wants_no_colour() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
+def wants_traces() -> bool:
+    """Whether the environment names a collector of traces, as OpenTelemetry has it."""
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(os.environ.get(name) for name in names)
+
+
 def visible_devices() -> str | None:
     """What CUDA shows this process: numbers or UUIDs, with commas; None: every device."""
     return os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -196,6 +196,8 @@ class Receipt(Document):
     ingest: IngestRef | None = None
     formats: list[Format] = []
     """Of the copies that are made beside the result."""
+    traceparent: str | None = None
+    """The trace that began with the upload, where traces are sent."""
     run_of: str | None = None
     """The upload whose bytes are restored (again) by this run of it: a run is an upload
     of its own, without an object of its own, and its time is that of its start.

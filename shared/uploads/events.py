@@ -8,11 +8,13 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared.broker import topology
 from shared.errors import Code
+from shared.runtime import tracing
 from shared.uploads import identity, keys
 from shared.uploads.documents import Reason, Receipt, Record, Source, WorkflowRef
 from shared.uploads.messages import CallbackDue, LogEvent, Status
@@ -31,7 +33,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Publisher(Protocol):
-    def publish(self, queue: str, body: bytes) -> None: ...
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None: ...
 
 
 def publish_event(publisher: Publisher, event: LogEvent, receipt: Receipt) -> None:
@@ -42,11 +46,11 @@ def publish_event(publisher: Publisher, event: LogEvent, receipt: Receipt) -> No
     """
     if receipt.preview:
         return
-    publisher.publish(topology.LOG, event.encode())
+    headers = tracing.headers(receipt.traceparent)
+    publisher.publish(topology.LOG, event.encode(), headers)
     if receipt.callback and event.kind not in ("queued", "processing"):
-        publisher.publish(
-            topology.CALLBACKS, CallbackDue(upload_id=receipt.upload_id).encode()
-        )
+        due = CallbackDue(upload_id=receipt.upload_id)
+        publisher.publish(topology.CALLBACKS, due.encode(), headers)
 
 
 def of_upload(

@@ -8,6 +8,7 @@ which the sweep finds, or one that is reopened once more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -21,7 +22,9 @@ from shared.uploads.store import UploadStore
 
 
 class Publisher(Protocol):
-    def publish(self, queue: str, body: bytes) -> None: ...
+    def publish(
+        self, queue: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None: ...
 
 
 def reopen(
