@@ -57,12 +57,15 @@ class Upload:
 
 @dataclass(frozen=True)
 class Multipart:
-    """`parts`: (number from 1, size in bytes, URL to PUT it to)."""
+    """`parts`: (number from 1, size in bytes, URL to PUT it to). `sent`: the ETags of
+    the parts that are there, by number.
+    """
 
     upload_id: str
     parts: list[tuple[int, int, str]]
     complete: str
     abort: str
+    sent: Mapping[int, str]
 
 
 def for_tickets(settings: StoreSettings) -> StoreSettings:
@@ -166,12 +169,14 @@ class Presigner:
         part_bytes: int,
         expires_s: int,
         now: datetime,
+        begun: str | None = None,
     ) -> Multipart:
-        """Begin an upload in parts, of `upload.bytes` in all. Raises
-        `StorageUnavailable`.
+        """Begin an upload in parts, of `upload.bytes` in all, or go on with the one that
+        was `begun` by this id, if it is still there. Raises `StorageUnavailable`.
         """
         assert upload.bytes is not None
-        upload_id = self._begin(upload)
+        sent = self._sent(upload, begun, part_bytes) if begun else None
+        upload_id = begun if begun and sent is not None else self._begin(upload)
         signer = self._upload_signer(expires_s, now)
         url = self._url(upload.bucket, upload.key)
         query = {"uploadId": upload_id}
@@ -186,7 +191,38 @@ class Presigner:
             parts,
             complete=signer.sign("POST", url, query=query),
             abort=signer.sign("DELETE", url, query=query),
+            sent=sent or {},
         )
+
+    def _sent(
+        self,
+        upload: Upload,
+        upload_id: str,
+        part_bytes: int,
+    ) -> dict[int, str] | None:
+        """The ETags of the parts that are there; None: the upload ended, or its parts
+        are of another size.
+        """
+        assert upload.bytes is not None
+        sent = {}
+        try:
+            # Ten thousand parts at the most, a thousand in an answer.
+            pages = self._own.get_paginator("list_parts").paginate(
+                Bucket=upload.bucket, Key=upload.key, UploadId=upload_id
+            )
+            for page in pages:
+                for part in page.get("Parts", []):
+                    number = part["PartNumber"]
+                    left = upload.bytes - (number - 1) * part_bytes
+                    if part["Size"] != min(part_bytes, left):
+                        return None
+                    sent[number] = part["ETag"]
+        except self._own.exceptions.NoSuchUpload:
+            return None
+        except (BotoCoreError, ClientError, OSError) as error:
+            detail = f"{type(error).__name__} on bucket {upload.bucket!r}"
+            raise StorageUnavailable(detail) from error
+        return sent
 
     def _begin(self, upload: Upload) -> str:
         try:
@@ -232,6 +268,10 @@ class Presigner:
     @cached_property
     def _uploading(self) -> S3Client:
         return s3_client(s3_session(), self._of_tickets, StoreClock())
+
+    @cached_property
+    def _own(self) -> S3Client:
+        return s3_client(s3_session(), self._settings, StoreClock())
 
     @cached_property
     def _public(self) -> S3Client:

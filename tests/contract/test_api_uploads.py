@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -296,6 +297,26 @@ def test_parts_are_signed_with_their_sizes(servers: Stack) -> None:
     assert (receipt.decision, receipt.source.bytes) == ("queued", len(data))
     assert receipt.workflow
     assert receipt.workflow.params["scale"] == 2.0
+
+
+def test_a_renewed_ticket_keeps_the_parts_that_were_sent(servers: Stack) -> None:
+    """The same key and request: the same upload in parts, and what is there of it. One
+    that has ended begins anew.
+    """
+    client = client_of(servers.settings.model_copy(update={"multipart_bytes": 5 << 20}))
+    data = photo() + bytes(6 << 20)
+    body = WANTED | {"bytes": len(data)}
+    headers = {"Idempotency-Key": str(uuid4())}
+    first = client.post("/v1/uploads", json=body, headers=headers).json()["multipart"]
+    sent = httpx.put(first["parts"][0]["url"], content=data[: 5 << 20])
+    again = client.post("/v1/uploads", json=body, headers=headers).json()["multipart"]
+    assert again["upload_id"] == first["upload_id"]
+    etags = [part["etag"] for part in again["parts"]]
+    assert etags == [sent.headers["etag"], None]
+    assert httpx.delete(again["abort"]).status_code == 204
+    anew = client.post("/v1/uploads", json=body, headers=headers).json()["multipart"]
+    assert anew["upload_id"] != first["upload_id"]
+    assert [part["etag"] for part in anew["parts"]] == [None, None]
 
 
 def test_addresses_are_those_that_clients_reach(servers: Stack) -> None:

@@ -73,6 +73,7 @@ MATRIX = {
         "upload", 202, 404, body=lambda own: {"task_id": own["task_id"]}
     ),
     "POST /v1/tasks/{task_id}/retry": Row("upload", 409, 404, body=lambda _: {}),
+    "GET /v1/previews/sheet": Row("read", 200, 404, "?task_id={task_id}"),
     "GET /v1/uploads/{ticket}": Row("read", 200, 404, "?user={user}"),
     "DELETE /v1/uploads/{ticket}": Row("delete", 200, 404, "?user={user}"),
     "GET /v1/tasks": Row("read", 200, 200),

@@ -8,7 +8,7 @@ client that misses it asks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from pydantic.config import JsonDict
 
 from handlers import erasure
 from handlers.context import Context
-from handlers.http.api import photos
+from handlers.http.api import photos, sheets
 from handlers.http.api.dependencies import Api, CountPreview, Uploader
 from handlers.http.api.photos import Origin
 from handlers.http.api.responses import refusals
@@ -65,6 +65,12 @@ class PreviewRequest(BaseModel):
     source: Origin
     workflow: str = Field(min_length=1, max_length=80)
     params: dict[str, Any] = {}
+    sets: list[dict[str, Any]] | None = Field(
+        None,
+        min_length=2,
+        max_length=sheets.MOST,
+        description="Instead of `params`: several sets of them, for one sheet.",
+    )
     region: Region | None = None
     max_px: int | None = Field(
         None,
@@ -77,6 +83,8 @@ class PreviewRequest(BaseModel):
     def _either(self) -> PreviewRequest:
         if self.region and self.max_px:
             raise ValueError("region and max_px exclude each other")
+        if self.sets and self.params:
+            raise ValueError("params and sets exclude each other")
         return self
 
     def spec(self) -> PreviewSpec:
@@ -96,20 +104,57 @@ class Begun(BaseModel):
     signature: str
 
 
+class Shown(Begun):
+    """One preview of a sheet."""
+
+    params: dict[str, Any]
+
+
+class Sheet(BaseModel):
+    """`sheet`: where the previews are shown beside each other, once all are done."""
+
+    sheet: str
+    previews: list[Shown]
+
+
 @router.post("/previews", status_code=202, responses=refusals(400, 404, 408, 409, 413))
 def begin_preview(
     wanted: PreviewRequest,
     api: Api,
     count: CountPreview,
     principal: Uploader,
-) -> Begun:
+) -> Begun | Sheet:
     """Begin a preview, before all bulk work; its task is read, watched and fetched
-    like any other.
+    like any other. With `sets`, one for each of them, and a sheet of all.
     """
-    workflow = workflows.resolve(wanted.workflow, wanted.params)
-    api.ctx.offers.check(workflow)
+    given = [wanted.params] if wanted.sets is None else wanted.sets
+    # All are looked at before any is begun.
+    resolved = [workflows.resolve(wanted.workflow, params) for params in given]
+    for workflow in resolved:
+        api.ctx.offers.check(workflow)
     photo = photos.photo_of(api.ctx, photos.named(api, principal, wanted.source))
-    spec = wanted.spec()
+    begun = [
+        _begin(api, principal, count, photo, wanted.spec(), workflow)
+        for workflow in resolved
+    ]
+    if wanted.sets is None:
+        return begun[0]
+    shown = [
+        Shown(**each.model_dump(), params=params)
+        for each, params in zip(begun, given, strict=True)
+    ]
+    sheet = sheets.address([each.task_id for each in begun])
+    return Sheet(sheet=sheet, previews=shown)
+
+
+def _begin(
+    api: Services,
+    principal: Principal,
+    count: Callable[[int], None],
+    photo: Receipt,
+    spec: PreviewSpec,
+    workflow: ResolvedWorkflow,
+) -> Begun:
     receipt = _receipt(api.ctx, photo, spec, workflow)
     task_id = receipt.task_id or ""
     api.ownership.hint(task_id, receipt.upload_id)

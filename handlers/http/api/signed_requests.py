@@ -75,8 +75,11 @@ async def sign(
     settings: Settings,
     presigner: Presigner,
     offered: Collection[upload_forms.Form],
+    begun: str | None = None,
 ) -> Ticket:
     """The ticket with the requests of the kinds that are `offered`, good from `now`.
+
+    `begun`: the upload in parts that was begun for it before.
 
     Raises `StorageUnavailable` where an upload in parts cannot be begun.
     """
@@ -97,7 +100,7 @@ async def sign(
     if "multipart" in offered and _is_large(upload, settings):
         part_bytes = settings.multipart_bytes
         multipart = await run_sync(
-            presigner.multipart, upload, part_bytes, lasts_s, now
+            presigner.multipart, upload, part_bytes, lasts_s, now, begun
         )
         signed.multipart = _parts(multipart)
     return signed
@@ -159,6 +162,7 @@ def _parts(signed: Multipart) -> Parts:
             number=number,
             bytes=size,
             url=url,
+            etag=signed.sent.get(number),
         )
         for number, size, url in signed.parts
     ]

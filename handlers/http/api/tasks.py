@@ -222,7 +222,7 @@ def result(
 ) -> Response:
     """A link to the restored photo, a PNG, good for five minutes."""
     # Only the record says that a result is whole.
-    found = _record(api, principal, task_id)
+    found = record_of(api, principal, task_id)
     name = name_of(found.source, "restored", "png")
     return _signed(api, keys.result(str(task_id)), name, download)
 
@@ -240,7 +240,7 @@ def preview(
     download: Download = False,
 ) -> Response:
     """A link to the preview, a WebP of at most 512 px, good for five minutes."""
-    found = _record(api, principal, task_id)
+    found = record_of(api, principal, task_id)
     name = name_of(found.source, "preview", "webp")
     return _signed(api, keys.preview(str(task_id)), name, download)
 
@@ -260,7 +260,7 @@ def mask(
     """A link to the mask of a repair, a grey PNG of the photo's size that is above 0
     where pixels may have changed, good for five minutes.
     """
-    found = _record(api, principal, task_id)
+    found = record_of(api, principal, task_id)
     if found.mask_key is None:
         detail = "this task has no mask: its workflow looks for no damage"
         raise Problem(404, detail, "not_found")
@@ -283,7 +283,7 @@ def copy(
     download: Download = False,
 ) -> Response:
     """A link to a copy that was asked for with the upload, good for five minutes."""
-    found = _record(api, principal, task_id)
+    found = record_of(api, principal, task_id)
     for each in found.copies:
         if (each.format, each.labelled) == (format, labelled):
             what = "labelled" if labelled else "restored"
@@ -302,7 +302,7 @@ def record(
     principal: Reader,
 ) -> Record:
     """What was done to the photo, enough to do it again."""
-    return _record(api, principal, task_id)
+    return record_of(api, principal, task_id)
 
 
 def _place(api: Services, row: Row) -> Place | None:
@@ -338,11 +338,12 @@ def _user(
     return principal.user_hash
 
 
-def _record(
+def record_of(
     api: Services,
     principal: Principal,
     task_id: UUID,
 ) -> Record:
+    """The record of a task. Raises `Problem` 404, also for another user's."""
     found = api.ctx.uploads.readable_record(str(task_id))
     if found is None or not principal.sees(found.user_hash):
         raise Problem(404, f"no result of task {task_id}", "not_found")

@@ -35,6 +35,8 @@ class Drawn(Document):
     user_hash: str
     request: str
     expires_at: datetime
+    multipart: str | None = None
+    """The store's id of the upload in parts that was begun for it."""
 
 
 def draw(
@@ -97,8 +99,25 @@ def derive(
         detail = "this Idempotency-Key was used for another request; send a new key with a new request"
         raise Problem(409, detail, "idempotency_conflict")
     # Written again, because the new URLs are good for longer.
-    ctx.store.put(bucket, name, drawn.to_bytes(), "application/json")
+    renewed = drawn.model_copy(update={"multipart": earlier.multipart})
+    ctx.store.put(bucket, name, renewed.to_bytes(), "application/json")
     return ticket
+
+
+def begun(ctx: Context, ticket: UUID) -> str | None:
+    """The upload in parts that was begun for a derived ticket, if one was."""
+    drawn = _read(ctx, ticket)
+    return drawn.multipart if drawn else None
+
+
+def note_begun(ctx: Context, ticket: UUID, multipart: str) -> None:
+    """Remember the upload in parts of a derived ticket."""
+    drawn = _read(ctx, ticket)
+    if drawn:
+        noted = drawn.model_copy(update={"multipart": multipart})
+        name = keys.ticket(str(ticket))
+        bucket = ctx.settings.bucket_access
+        ctx.store.put(bucket, name, noted.to_bytes(), "application/json")
 
 
 def owner(

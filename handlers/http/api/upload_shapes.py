@@ -132,11 +132,14 @@ class Put(BaseModel):
 
 
 class Part(BaseModel):
-    """`bytes`: exactly so many go into this part."""
+    """`bytes`: exactly so many go into this part. `etag`: of the part that is there
+    already, under a ticket that was renewed.
+    """
 
     number: int
     bytes: int
     url: str
+    etag: str | None = None
 
 
 class Parts(BaseModel):

@@ -43,7 +43,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="The same key with the same body gives the same ticket, with fresh URLs; with another body 409.",
+        description="The same key and body: the same ticket, fresh URLs, and what was sent of its parts. Another body: 409.",
     ),
 ]
 
@@ -81,7 +81,14 @@ async def issue(
         request.bytes,
     )
     offered = await api.safe_forms.safe()
-    return await sign(upload, ticket, now, settings, api.presigner, offered)
+    begun = None
+    if idempotency_key:
+        begun = await run_sync(tickets.begun, ctx, ticket)
+    signed = await sign(upload, ticket, now, settings, api.presigner, offered, begun)
+    parts = signed.multipart
+    if idempotency_key and parts and parts.upload_id != begun:
+        await run_sync(tickets.note_begun, ctx, ticket, parts.upload_id)
+    return signed
 
 
 @router.get(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
+from xml.etree import ElementTree
 
 import httpx2
 import numpy as np
@@ -22,6 +23,7 @@ from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.documents import PreviewSpec, Receipt, Record, Region
 from shared.uploads.messages import RestoreTask
+from tests.support.records import record_of
 from tests.support.upload_world import World, photo
 
 
@@ -82,6 +84,42 @@ def test_the_same_look_is_the_same_task(world: World, client: TestClient) -> Non
     tasks = [look(client, **changes).json()["task_id"] for changes in looks]
     assert len(set(tasks)) == len(looks)
     assert look(client, max_px=512).json()["task_id"] == tasks[0]
+
+
+def test_several_sets_make_one_sheet(world: World, client: TestClient) -> None:
+    """A task and a signature each; the sheet shows all, once all are done."""
+    world.upload("a.png", photo())
+    grid = look(client, sets=[{"scale": 2}, {"scale": 3}]).json()
+    signatures = [each["signature"] for each in grid["previews"]]
+    expected = [
+        workflows.resolve("fast", {"scale": scale}).ref.signature for scale in (2, 3)
+    ]
+    assert signatures == expected
+    assert client.get(grid["sheet"]).json()["code"] == "too_early"
+    for body in world.publisher.bodies(topology.PREVIEW):
+        task = RestoreTask.decode(body)
+        name = keys.receipt(task.upload_id)
+        receipt = Receipt.from_bytes(world.store.read("results", name), "receipt")
+        record = record_of(receipt, world.clock.now())
+        world.store.put("results", keys.preview(task.task_id), b"webp", "image/webp")
+        place = keys.record(task.task_id)
+        world.store.put("results", place, record.to_bytes(), "application/json")
+    answer = client.get(grid["sheet"])
+    assert answer.headers["content-type"] == "image/svg+xml"
+    sheet = ElementTree.fromstring(answer.text)
+    texts = [each.text for each in sheet.iter("{http://www.w3.org/2000/svg}text")]
+    captions = ["scale 2.0", expected[0], "scale 3.0", expected[1]]
+    assert texts == captions
+
+
+def test_one_bad_set_begins_nothing(world: World, client: TestClient) -> None:
+    world.upload("a.png", photo())
+    answer = look(client, sets=[{"scale": 2}, {"scale": 99}])
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_parameter")
+    assert world.publisher.bodies(topology.PREVIEW) == []
+    assert look(client, sets=[{"scale": 2}]).status_code == 422
+    both = {"params": {"scale": 2}, "sets": [{"scale": 2}, {"scale": 3}]}
+    assert look(client, **both).status_code == 422
 
 
 def test_a_finished_one_is_not_made_again(world: World, client: TestClient) -> None:
