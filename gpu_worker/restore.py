@@ -33,7 +33,8 @@ class Restored:
     `tile`: how the last tiled step was cut. `engine` and `device`: those that ran
     networks, joined by `+`. `peak_memory_bytes`: largest resident memory meanwhile;
     `peak_device_memory_bytes`: most memory in use on a GPU. `applied`: the workflow
-    without the steps that were skipped; None: none was. `mask`: where a repair may have
+    without the steps that were skipped or only could have finished; None: none was.
+    `mask`: where a repair may have
     changed pixels; None: there was none.
     """
 
@@ -83,12 +84,13 @@ def restore(
     progress: Progress,
     plan: Plan | None = None,
     between_tiles: Callable[[], None] = lambda: None,
+    seed: int = 0,
 ) -> Restored:
     """Run the steps of `workflow` on `photo` that `plan` does not skip, and for which
     this worker lacks nothing if they are optional. Without a plan no gate skips a step.
 
     `progress` gets the fraction done after each tile: silence means stuck.
-    `between_tiles` may use the engine meanwhile. Raises
+    `between_tiles` may use the engine meanwhile; `seed` is the task's own. Raises
     `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
     decided = _decided(workflow, plan or gates.open_plan(workflow), engine, settings)
@@ -102,14 +104,17 @@ def restore(
     tile: dict[str, Any] = {}
     used: list[Engine] = []
     mask: Mask | None = None
+    neutral: list[ResolvedStep] = []
     for index, (step, skipped) in enumerate(decided):
         if skipped is not None:
             times.append(StepTime(step=step.kind, seconds=0.0, skipped=skipped))
             continue
         started = time.perf_counter()
         step_progress = _part_of(progress, index, len(decided))
-        tools = steps.Tools(settings, step_progress, let_pass)
+        tools = steps.Tools(settings, step_progress, let_pass, seed)
         result, ran_on = _run(photo, step, engine, tools)
+        if step.kind == "finish" and result.photo is photo:
+            neutral.append(step)
         photo = result.photo
         tile = result.tile or tile
         mask = mask if result.mask is None else result.mask
@@ -128,7 +133,9 @@ def restore(
         device=_joined(devices),
         peak_memory_bytes=memory.peak_bytes(),
         peak_device_memory_bytes=device_peak.bytes(),
-        applied=applied,
+        applied=replace(
+            workflow, steps=tuple(step for step in running if step not in neutral)
+        ),
     )
 
 

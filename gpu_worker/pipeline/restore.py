@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from functools import partial
 
@@ -62,6 +63,7 @@ class Restore:
                 progress,
                 job.plan,
                 between_tiles=partial(self._let_pass, job),
+                seed=zlib.crc32(job.task_id.encode()),
             )
         except Exception as error:
             job.spent = spent_on(self._engine, error)

@@ -54,9 +54,14 @@ OUTSIDE = (132 / 255, 133 / 255, 135 / 255)
 Floats = NDArray[np.float32]
 
 
-def find(pixels: Pixels, detector: Path) -> list[Floats]:
-    """The five points (5, 2) of every face in (h, w, 1 or 3), in pixels of the picture
-    (x, y).
+def find(
+    pixels: Pixels,
+    detector: Path,
+    confidence: float = CERTAIN,
+    least_px: float = 0,
+) -> list[Floats]:
+    """The five points (5, 2) of every face in (h, w, 1 or 3) that is found with at least
+    this confidence and is at least so high, in pixels of the picture (x, y).
     """
     height, width, _ = pixels.shape
     factor = min(1.0, SEARCH_PX / max(height, width))
@@ -64,11 +69,12 @@ def find(pixels: Pixels, detector: Path) -> list[Floats]:
     small_height = max(1, round(height * factor))
     size = (small_width, small_height)
     picture = _bgr(pixels, size)
-    found = face_detector.find(detector, picture, CERTAIN)
+    found = face_detector.find(detector, picture, confidence)
     faces = []
-    for five in found.points:
+    heights = (found.boxes[:, 3] - found.boxes[:, 1]) / factor
+    for five, height_px in zip(found.points, heights, strict=True):
         points = five / np.float32(factor)
-        if _eye_distance(points) >= MIN_EYES_PX:
+        if _eye_distance(points) >= MIN_EYES_PX and height_px >= least_px:
             faces.append(points)
     return faces
 

@@ -28,7 +28,9 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     network = _network(engine, step.model)
     detector = models.locate(step.model, "detector", tools.settings)
     places = []
-    for points in face_geometry.find(photo.pixels, detector):
+    confidence = float(step.params.get("face_confidence", face_geometry.CERTAIN))
+    least_px = float(step.params.get("least_face_px", 0))
+    for points in face_geometry.find(photo.pixels, detector, confidence, least_px):
         place = face_geometry.place(points, photo.width, photo.height)
         if place is not None:
             places.append(place)

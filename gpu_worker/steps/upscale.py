@@ -4,6 +4,8 @@ reduces its output.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from gpu_worker.pixels import bilinear, resample, scratch
 from gpu_worker.pixels.bleed import bleed
 from gpu_worker.pixels.row_chunks import bands
 from gpu_worker.steps.base import StepResult, Tools
+from gpu_worker.tiles import MIN_SIDE_PX
 from shared.workflows import ResolvedStep
 
 BYTES_PER_SAMPLE = 16
@@ -32,6 +35,8 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     width = max(1, int(photo.width * scale))
     height = max(1, int(photo.height * scale))
     strength = float(step.params.get("strength", 1.0))
+    tile_px = int(step.params.get("tile_px", 0))
+    tools = _with_tiles(tools, tile_px, network, engine)
     enlarger = _Enlarger(network, engine, (width, height), tools)
     detail = {"scale": scale, "kernels": network.kernels}
     if strength < 1:
@@ -47,6 +52,20 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
     enlarged = photo.resized(pixels, alpha[:, :, 0])
     return StepResult(enlarged, detail, tile)
+
+
+def _with_tiles(tools: Tools, tile_px: int, network: Network, engine: Engine) -> Tools:
+    """The same tools with the tiles that a photo asks for, as far as the worker's own
+    setting and its memory allow them.
+    """
+    if not tile_px:
+        return tools
+    fitting_px = math.isqrt(max(1, engine.free_bytes() // network.bytes_per_px))
+    most = max(MIN_SIDE_PX, fitting_px - 2 * network.model.overlap_px)
+    if tools.settings.tile_px:
+        most = min(most, tools.settings.tile_px)
+    settings = tools.settings.model_copy(update={"tile_px": min(tile_px, most)})
+    return replace(tools, settings=settings)
 
 
 def _mix(large: Pixels, small: Pixels, strength: float) -> None:

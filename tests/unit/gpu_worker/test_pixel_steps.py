@@ -4,6 +4,7 @@ colours.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from unittest.mock import Mock
 
@@ -145,6 +146,57 @@ def test_a_mild_tuning_is_weak_and_needs_no_figures() -> None:
     assert (mild.photo.pixels != source.pixels).any()
     named = finished(source, **mild.detail)
     assert np.array_equal(mild.photo.pixels, named.pixels)
+
+
+def grained(grey: int, seed: int, grain: float = 1.0) -> NDArray[Any]:
+    params = {"sharpen": 0.0, "saturation": 1.0, "contrast": 1.0, "grain": grain}
+    tools = steps.Tools(Settings(), lambda done: None, seed=seed)
+    source = Photo(np.full((200, 300, 3), grey, np.uint8))
+    step = ResolvedStep("finish", None, params)
+    return steps.run(source, step, Mock(), tools).photo.pixels
+
+
+def test_grain_is_the_same_for_the_same_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the photo is cut; as strong as is asked for, and grey."""
+    whole = grained(128, seed=5)
+    monkeypatch.setattr(row_chunks, "BAND_BYTES", 3000)
+    assert np.array_equal(grained(128, seed=5), whole)
+    assert not np.array_equal(grained(128, seed=6), whole)
+    assert whole.std() == pytest.approx(0.08 * 255, rel=0.03)
+    assert whole.mean() == pytest.approx(128, abs=0.3)
+    assert (whole[..., 0] == whole[..., 2]).all()
+    assert hashlib.sha256(whole.tobytes()).hexdigest()[:16] == "5f76c16656d809c0"
+
+
+def test_black_and_white_have_no_grain() -> None:
+    assert (grained(0, seed=5) == 0).all()
+    assert (grained(255, seed=5) == 255).all()
+    assert (grained(128, seed=5, grain=0.0) == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "worker", "expected"), [(0, 0, 0), (100, 0, 100), (4096, 512, 512)]
+)
+def test_tiles_are_those_that_the_photo_asks_for(
+    monkeypatch: pytest.MonkeyPatch, asked: int, worker: int, expected: int
+) -> None:
+    """As far as the worker's own setting and its memory allow it."""
+    used = []
+
+    def noted(pixels: Any, *given: Any) -> tuple[Any, dict[str, Any]]:
+        used.append(given[2].tile_px)
+        return pixels.repeat(2, 0).repeat(2, 1), {}
+
+    monkeypatch.setattr(tile_runner, "upscale", noted)
+    model = models.get("realesr-animevideov3")
+    step = ResolvedStep("upscale", model, {"scale": 2.0, "tile_px": asked})
+    engine = Mock()
+    engine.free_bytes.return_value = 1 << 34
+    engine.load.return_value = Mock(model=model, bytes_per_px=1000)
+    steps.run(
+        photo(), step, engine, steps.Tools(Settings(tile_px=worker), lambda done: None)
+    )
+    assert used == [expected]
 
 
 def test_finish_is_off_by_default() -> None:

@@ -14,17 +14,17 @@ from shared.workflows import resolution
 
 GOLDEN = {
     # (name, version): (contents of the file, signature with default parameters)
-    ("anime", 1): ("7de77792360f464d", "ce74fa8d2aa5fdf3"),
-    ("auto", 2): ("66f59f1989cee4a9", "e82e3cc48019fb53"),
-    ("building", 2): ("f8b542f28668ac74", "e2dd5d085af9683d"),
-    ("dehaze", 1): ("eff34318e5fa5196", "961abc630b459024"),
-    ("denoise", 2): ("345435d748286991", "061e9675dd4afeb0"),
-    ("enhance", 1): ("a54a38be6be42085", "b74011cefd3023b7"),
-    ("faces", 3): ("cfbb1455c4a966a7", "42ce79da8706f02b"),
-    ("fast", 1): ("30bfa84b47265d22", "fd40ee51ad26a08b"),
-    ("oldphoto", 2): ("9e51c3bb5e9f6b62", "2eddeac67d895925"),
-    ("portrait", 2): ("79f26d3d44eaaa31", "fd4b67db477b200a"),
-    ("repair", 1): ("20fd61ab540fa671", "3d23f4a302f71544"),
+    ("anime", 1): ("fb4481e6cc47a4aa", "ce74fa8d2aa5fdf3"),
+    ("auto", 2): ("24e67febbf4438ab", "e82e3cc48019fb53"),
+    ("building", 2): ("5bd3d78c20b60ac3", "e2dd5d085af9683d"),
+    ("dehaze", 1): ("ce1acdf875c68211", "961abc630b459024"),
+    ("denoise", 2): ("bba59b862bb0a94d", "061e9675dd4afeb0"),
+    ("enhance", 1): ("869a846f281c7a4c", "b74011cefd3023b7"),
+    ("faces", 3): ("9bb91f241f70ee11", "42ce79da8706f02b"),
+    ("fast", 1): ("8ca39b222143fb09", "fd40ee51ad26a08b"),
+    ("oldphoto", 2): ("f566b1cfa0708684", "2eddeac67d895925"),
+    ("portrait", 2): ("12964e185675f1c6", "fd4b67db477b200a"),
+    ("repair", 1): ("b535bfc48c1e9cc3", "3d23f4a302f71544"),
 }
 
 

@@ -25,7 +25,7 @@ needs("torch", "torch")
 import torch
 
 from gpu_worker import steps
-from gpu_worker.engines import compat
+from gpu_worker.engines import compat, face_detector
 from gpu_worker.engines.ncnn_engine import NcnnEngine
 from gpu_worker.engines.torch_engine import TorchEngine
 from gpu_worker.photo import Photo
@@ -150,7 +150,7 @@ def known_faces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     model = Model(name="toy", architecture="gfpgan", title="", licence="", files=[file])
 
     def use(*found: Floats) -> tuple[Model, Settings]:
-        monkeypatch.setattr(faces, "find", lambda pixels, detector: list(found))
+        monkeypatch.setattr(faces, "find", lambda *_: list(found))
         return model, Settings(models_dir=tmp_path)
 
     return use
@@ -207,6 +207,27 @@ def test_only_faces_change(known_faces: Any) -> None:
         Photo(pixels), "faces", model, white, settings, strength=0.5
     ).photo.pixels
     assert half[150, 200] == pytest.approx([178] * 3, abs=1)
+
+
+def test_only_faces_that_are_sure_and_large_enough_are_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Heights are of the photo, not of the smaller picture that is searched."""
+    asked = []
+
+    def two(_: Path, bgr: NDArray[Any], certain: float) -> face_detector.Faces:
+        asked.append(certain)
+        five = np.array([points((300, 200), 60, 0), points((900, 500), 200, 0)])
+        boxes = np.array([[0, 0, 40, 50], [0, 0, 150, 200]], np.float32)
+        return face_detector.Faces(np.ones(2, np.float32), boxes, five)
+
+    monkeypatch.setattr(face_detector, "find", two)
+    pixels = np.zeros((1200, 2560, 1), np.uint8)
+    detector = tmp_path / "detector.onnx"
+    assert len(faces.find(pixels, detector)) == 2
+    assert len(faces.find(pixels, detector, 0.9, 101)) == 1
+    assert len(faces.find(pixels, detector, 0.9, 401)) == 0
+    assert asked == [0.7, 0.9, 0.9]
 
 
 def test_a_face_at_the_border_works(known_faces: Any) -> None:
