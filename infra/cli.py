@@ -63,6 +63,9 @@ COMMANDS = {
         "demo",
     ),
     "bench": Entry("Figures of a running stack, with their spread.", "bench"),
+    "simulate": Entry(
+        "How many workers, how long photos would wait, and what it costs.", "simulate"
+    ),
     "handlers": Entry(
         "Run the HTTP server: storage events, health, API.", "processes", "services"
     ),

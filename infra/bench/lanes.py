@@ -114,15 +114,17 @@ def measure(environment: Mapping[str, str], task: Task) -> LanesFigures:
         command = bench_command("stand_in", {"device_ms": task.device_ms})
         windows: list[list[Window]] = [[] for _ in range(task.workers)]
         for own in windows:
-            process = stack.enter_context(_process(command, {**environment, **far}))
-            threading.Thread(target=_read, args=(process, own), daemon=True).start()
+            process = stack.enter_context(running(command, {**environment, **far}))
+            threading.Thread(
+                target=read_windows, args=(process, own), daemon=True
+            ).start()
         limit_s = START_S + task.photos * (task.device_ms + 50 * task.rtt_ms + 1000)
 
         def is_done() -> bool:
             watch.look()
             return _waiting(settings) == 0
 
-        _wait(is_done, limit_s, "the photos were not restored")
+        wait_until(is_done, limit_s, "the photos were not restored")
     return figures_of(task, windows, watch, load)
 
 
@@ -151,11 +153,11 @@ def _make_backlog(
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
         own = {variable("ready_file"): str(ready)}
-        with _process(python_command("handlers", "http"), {**environment, **own}):
-            _wait(ready.exists, START_S, "the handlers did not start")
+        with running(python_command("handlers", "http"), {**environment, **own}):
+            wait_until(ready.exists, START_S, "the handlers did not start")
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(send, range(task.photos)))
-            _wait(
+            wait_until(
                 lambda: _waiting(settings) >= task.photos,
                 SETTLE_S,
                 "not every photo was queued",
@@ -169,7 +171,7 @@ def _waiting(settings: Settings) -> int:
 
 
 @contextmanager
-def _process(
+def running(
     command: list[str], environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of Darkroom, ended at the end."""
@@ -190,14 +192,14 @@ def _process(
             process.wait()
 
 
-def _read(process: subprocess.Popen[str], windows: list[Window]) -> None:
+def read_windows(process: subprocess.Popen[str], windows: list[Window]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         window = json.loads(line)
         windows.append((window["began_s"], window["ended_s"]))
 
 
-def _wait(is_so: Callable[[], bool], limit_s: float, fault: str) -> None:
+def wait_until(is_so: Callable[[], bool], limit_s: float, fault: str) -> None:
     deadline_s = time.monotonic() + limit_s
     while not is_so():
         if time.monotonic() > deadline_s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from infra.bench import lanes, pipeline, throughput
+from infra.bench import lanes, pipeline, simulated, throughput
 from infra.bench.command import bench_command
 from infra.bench.own_servers import own_servers
 from infra.commands.options import JsonLinesOption, JsonOption
@@ -101,6 +102,35 @@ def lanes_command(
     print(f"pipeline     {figures.photos_per_s:.2f} photos/s")
     print(f"device busy  {figures.device_busy:.3f}")
     print(f"cores busy   {figures.cores_busy:.3f}  (load before: {figures.load:.2f})")
+
+
+@app.command("simulate")
+def simulate_command(
+    device_ms: Annotated[
+        float, typer.Option(help="Time of the device for a photo.", min=1)
+    ] = 500,
+    photos: Annotated[int, typer.Option(help="Photos of each load.", min=10)] = 40,
+    workers: Annotated[int, count("Workers, each with a device of its own.")] = 1,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """How far `darkroom simulate` is from a real run at three loads, predicted before
+    they are measured, with a device that sleeps, on servers of its own.
+    """
+    lanes.own_store_only()
+    with own_servers() as environment:
+        for predicted_s, result in simulated.measure(
+            environment, device_ms, photos, workers
+        ):
+            if result is None:
+                print(f"predicted: mean wait {predicted_s:.2f} s", file=sys.stderr)
+            elif as_json:
+                print(json.dumps(result.as_dict()), flush=True)
+            else:
+                print(
+                    f"load {result.load:g}: mean {result.measured_mean_s:g} s measured, {result.predicted_mean_s:g} s "
+                    f"predicted ({result.off:+.0%}); p95 {result.measured_p95_s:g} s and {result.predicted_p95_s:g} s",
+                    flush=True,
+                )
 
 
 @app.command("engine")

@@ -45,6 +45,8 @@ EVERYTHING = (
     "handlers.autoscaling.enabled=true",
     "handlers.ingress.enabled=true",
     "workers.cpu.scaling.enabled=true",
+    "metrics.rules=true",
+    "backup.enabled=true",
 )
 """Values that bring out every object."""
 
@@ -169,21 +171,19 @@ def test_no_secret_is_written_down(profile: str) -> None:
 
 
 def test_a_process_has_the_variables_that_compose_gives_it() -> None:
-    """No secret more, and none less. What is given beyond them is a matter of clusters."""
-    beyond = {
-        "BROKER_PASSWORD",
-        "DATABASE_PASSWORD",
-        f"{PREFIX}DRAIN_S",
-        f"{PREFIX}DEVICE",
-    }
-    left = {f"{PREFIX}S3_PUBLIC_URL", f"{PREFIX}API_URL", f"{PREFIX}MODELS_MIRROR"}
-    left |= {f"{PREFIX}DEFAULT_WORKFLOW"}
-    values = ("models.pull={lama}", "models.volume.enabled=true")
-    for pod in pods(render("laptop", *values)):
+    """No secret more, and none less. What is given beyond them is a matter of clusters,
+    and what compose gives a default is a choice.
+    """
+    beyond = {"BROKER_PASSWORD", "DATABASE_PASSWORD"}
+    beyond |= {f"{PREFIX}DRAIN_S", f"{PREFIX}DEVICE"}
+    for pod in pods(render("laptop", *EVERYTHING)):
         if pod.component in ("test", *SERVERS):
             continue
-        expected = set(COMPOSE[process_of(pod)]["environment"])
-        assert set(pod.variables) - beyond - left == expected - left, pod.name
+        given: dict[str, str] = COMPOSE[process_of(pod)]["environment"]
+        must = {name for name, value in given.items() if ":-" not in value}
+        names = set(pod.variables) - beyond
+        # The workflow is one of the settings for all.
+        assert must <= names <= {*given, f"{PREFIX}DEFAULT_WORKFLOW"}, pod.name
 
 
 @every_profile
@@ -302,6 +302,21 @@ def test_photos_that_wait_for_long_bring_more_workers() -> None:
     (scaled,) = of_kind(render("", *values), "ScaledObject")
     formula = scaled["spec"]["advanced"]["scalingModifiers"]["formula"]
     assert formula.endswith(" / (age > 600 ? 5 : 30)")
+
+
+def test_rules_miss_no_worker_where_there_may_be_none() -> None:
+    """Every process else must be there, and the rest of the rules is what was tried."""
+    missing = 'absent(up{job="darkroom",process="%s"})'
+    text = (tools.ROOT / "infra/prometheus/rules.yml").read_text()
+    whole = yaml.safe_load(text)
+    (with_worker,) = of_kind(render("", "metrics.rules=true"), "PrometheusRule")
+    assert with_worker["spec"] == whole
+    (fleet,) = of_kind(render("fleet"), "PrometheusRule")
+    down = missing % "worker"
+    assert down in text
+    assert down not in json.dumps(fleet["spec"]).replace('\\"', '"')
+    assert missing % "sweep" in json.dumps(fleet["spec"]).replace('\\"', '"')
+    assert len(fleet["spec"]["groups"][0]["rules"]) == len(whole["groups"][0]["rules"])
 
 
 def test_there_is_one_sweep() -> None:

@@ -152,7 +152,8 @@ affinity: {{ toJson . }}
 {{- end }}
 {{- end -}}
 
-{{/* Volumes and their mounts: /tmp, and the models where there are some. In: root, scratch, models. */}}
+{{/* Volumes and their mounts: /tmp, the models where there are some, and one of its own at /NAME. In: root, name, scratch, models,
+     claim. */}}
 {{- define "darkroom.volumes" -}}
 volumes:
   - {name: tmp, emptyDir: {sizeLimit: {{ .scratch | default "1Gi" }}}}
@@ -161,6 +162,9 @@ volumes:
   - {{ . | nindent 4 | trim }}
   {{- end }}
   {{- end }}
+  {{- with .claim }}
+  - {name: own, persistentVolumeClaim: {claimName: {{ . }}}}
+  {{- end }}
 {{- end -}}
 
 {{- define "darkroom.mounts" -}}
@@ -168,6 +172,9 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- if and .models (include "darkroom.modelsVolume" .root) }}
   - {name: models, mountPath: /models, readOnly: true}
+  {{- end }}
+  {{- with .claim }}
+  - {name: own, mountPath: /{{ $.name }}}
   {{- end }}
 {{- end -}}
 
@@ -198,7 +205,7 @@ readinessProbe:
 {{- end -}}
 
 {{/* A Deployment's pod with one process, from its labels on. In: root, name, account, it, image, command, networks, env (text),
-     models, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
+     models, claim, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
 {{- define "darkroom.pod" -}}
 metadata:
   labels:
