@@ -193,13 +193,12 @@ def late(index: Index, interval_s: float) -> list[str]:
 def in_step(settings: Settings, index: Index, grace_s: float) -> list[str]:
     """Whether the vault has everything in the store that is older than `grace_s`."""
     store = S3Store(settings)
-    index.begin()
     missing, oldest_s = 0, 0.0
     for bucket in names(settings).values():
         for info in store.list(bucket):
             if info.key.startswith(OWN) or info.key.endswith(PROBE):
                 continue
-            if not index.is_kept(info) and info.age_s > grace_s:
+            if info.age_s > grace_s and not index.holds(info):
                 missing += 1
                 oldest_s = max(oldest_s, info.age_s)
     if not missing:

@@ -127,6 +127,14 @@ class Index:
         )
         return found.rowcount == 1
 
+    def holds(self, info: ObjectInfo) -> bool:
+        """Whether the vault has these very bytes of the object, whenever it was put."""
+        found = self._base.execute(
+            "select 1 from object where bucket = ? and key = ? and etag = ? and bytes = ?",
+            (info.bucket, info.key, info.etag, info.bytes),
+        )
+        return found.fetchone() is not None
+
     def keep(self, row: Object) -> None:
         """A new or changed object, whose blob is in the vault."""
         self._keep(row, told=0, seen=self._pass)
