@@ -6,30 +6,23 @@ It knows no receipts and no holds, so only such rules are made of which neither 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import Any
 
 from handlers.retention.rules import Rules, What
 from shared.runtime.settings import Settings
 
-EARLIER_DAYS = 30
-"""How long an overwritten or deleted version is kept, where uploads have no rule."""
-
 
 def lifecycle(rules: Rules, settings: Settings) -> dict[str, dict[str, Any]]:
     """Return, by bucket, what `put-bucket-lifecycle-configuration` takes."""
+    made: dict[str, list[dict[str, Any]]] = defaultdict(list)
     parts_days = math.ceil(settings.multipart_max_age_s / 86_400)
-    uploads = [_earlier_versions(rules)]
     if parts_days:
-        uploads.append(
-            {
-                "ID": "darkroom-parts",
-                "Status": "Enabled",
-                "Filter": {"Prefix": ""},
-                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": parts_days},
-            }
-        )
-    made: dict[str, list[dict[str, Any]]] = {settings.bucket_uploads: uploads}
+        made[settings.bucket_uploads].append(_parts(parts_days))
     if not rules.hold:
+        earlier_days = _days_of_all(rules, "uploads")
+        if earlier_days:
+            made[settings.bucket_uploads].append(_earlier_versions(earlier_days))
         places: list[tuple[What, str, str]] = [
             ("previews", settings.bucket_results, "previews/"),
             ("tickets", settings.bucket_results, "refused/"),
@@ -38,7 +31,7 @@ def lifecycle(rules: Rules, settings: Settings) -> dict[str, dict[str, Any]]:
         for what, bucket, prefix in places:
             days = _days_of_all(rules, what)
             if days:
-                made.setdefault(bucket, []).append(_expiry(prefix, days))
+                made[bucket].append(_expiry(prefix, days))
     return {bucket: {"Rules": found} for bucket, found in made.items()}
 
 
@@ -50,8 +43,16 @@ def _days_of_all(rules: Rules, what: What) -> int | None:
     return math.ceil(min(days)) if days else None
 
 
-def _earlier_versions(rules: Rules) -> dict[str, Any]:
-    days = _days_of_all(rules, "uploads") or EARLIER_DAYS
+def _parts(days: int) -> dict[str, Any]:
+    return {
+        "ID": "darkroom-parts",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
+    }
+
+
+def _earlier_versions(days: int) -> dict[str, Any]:
     return {
         "ID": "darkroom-earlier-versions",
         "Status": "Enabled",
