@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -265,9 +266,17 @@ def _opened(places: list[str]) -> list[Source]:
 
 
 def _source(place: str) -> Source:
-    if place.startswith(SCHEME):
-        return Bucket(place, S3Store(need_servers()))
-    return sources.opened(Path(place))
+    found = (
+        Bucket(place, S3Store(need_servers()))
+        if place.startswith(SCHEME)
+        else sources.opened(Path(place))
+    )
+    if find_spec("pypdf") is None:
+        return found
+    # The library is an extra of its own.
+    from infra.ingest.pdf_scans import WithPdfs
+
+    return WithPdfs(found)
 
 
 def _given_manifest(file: Path | None) -> Manifest | None:

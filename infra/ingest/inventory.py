@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -16,10 +17,13 @@ from infra.ingest.manifest import Manifest, Row
 from infra.ingest.members import ItemFault, Member, Refused
 from infra.ingest.sources import Source, read
 from shared.errors import Code, SettingsError
+from shared.runtime.installation import how_to_add
 from shared.uploads import photo_files
 
 Backs = Literal["carry", "restore", "skip"]
 
+VIDEO_SUFFIXES = frozenset((".mov", ".mp4", ".m4v", ".avi", ".mpg", ".3gp", ".mkv"))
+"""Beside a photo of the same name it is the moving part of a Live Photo."""
 LIST_SUFFIXES = (".md5", ".sha1", ".sha256", ".sha512")
 MOST_LIST_BYTES = 256 << 20
 BAG = "bagit.txt"
@@ -181,6 +185,12 @@ def _add_list(found: Inventory, name: str, data: bytes, base: str) -> None:
 
 
 def _why_skipped(suffix: str) -> str:
+    if suffix == ".pdf" and find_spec("pypdf") is not None:
+        return "a PDF, whose pictures are taken"
+    if suffix == ".pdf":
+        return f"a PDF; for its pictures {how_to_add('archive')}"
+    if suffix in VIDEO_SUFFIXES:
+        return "a video, left alone"
     return f"no photo ({suffix})" if suffix else "no photo"
 
 
@@ -232,7 +242,8 @@ def _compare(found: Inventory, names: set[str]) -> None:
         if listed.fault:
             found.faults.append(Refused(path, listed.fault))
     for path in [*found.photos] if found.is_complete else []:
-        if found.checksum_of(path) is None:
+        file = path.rpartition("/")[0] if ".pdf/" in path.lower() else path
+        if found.checksum_of(file) is None:
             detail = "has no checksum in any list, and all must have one here"
             _fault(found, path, Code.UNLISTED_IN_MANIFEST, detail)
             del found.photos[path]
