@@ -58,7 +58,7 @@ def main() -> None:
         rounds = [_measured(clean, seed) for seed in range(options.rounds)]
         print(f"{name:13} {false_area:.3f} {_line(rounds)}", flush=True)
     if options.sheet:
-        _sheet().save(options.sheet, quality=88)
+        sheet().save(options.sheet, quality=88)
 
 
 def _line(rounds: list[Figures]) -> str:
@@ -107,7 +107,7 @@ def _measured(clean: Pixels, seed: int) -> Figures:
     )
 
 
-def _sheet() -> Image.Image:
+def sheet() -> Image.Image:
     """Before, mask and after, a row a photo."""
     rows = []
     for name, seed in (("portrait", 6), ("cat", 4)):
