@@ -58,7 +58,7 @@ class StackWatch:
             if not queue.endswith(dead_queue("")):
                 continue
             if messages > self._dead.get(queue, 0):
-                detail = f"{messages} dead letters in {queue}; `darkroom dead list` has their reasons"
+                detail = f"dead letters in {queue}: {messages}; `darkroom dead list` has their reasons"
                 tell(self._publisher, "dead_letters", detail)
             self._dead[queue] = messages
 

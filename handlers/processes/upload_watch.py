@@ -51,7 +51,7 @@ class UploadWatch:
         elif event.kind == "failed" and _code(event) not in TAKEN_BACK:
             self._failures += 1
             if self._failures == self._settings.notice_failures:
-                detail = f"{self._failures} photos in a row failed, the last one by {_code(event)}"
+                detail = f"photos that failed in a row: {self._failures}, the last one by {_code(event)}"
                 tell(self._publisher, "failures", detail)
 
     def _look_for_burst(self, now: datetime) -> None:

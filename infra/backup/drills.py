@@ -14,6 +14,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from shared.broker.publisher import Publisher
+from shared.notices import tell
 from shared.runtime import metrics
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
@@ -33,6 +35,7 @@ class Drills:
     def __init__(
         self, settings: Settings, registry: CollectorRegistry = metrics.REGISTRY
     ) -> None:
+        self._settings = settings
         self._folder = folder_of(settings)
         self._interval_s = settings.drill_interval_s
         self._success = metrics.gauge(
@@ -66,6 +69,8 @@ class Drills:
             logger().info("drill.passed")
         else:
             logger().error("drill.failed", protocols=str(self._folder))
+            detail = "a drill failed; its protocol says what was found"
+            tell(Publisher(self._settings), "drill", detail)
 
     def _drill(self) -> bool:
         command = [sys.executable, "-P", "-m", "infra.cli", "drill", "--json"]

@@ -81,7 +81,7 @@ def warnings(found: dict[str, Any]) -> list[str]:
     said = []
     if found["dead_letters"]:
         said.append(
-            f"{found['dead_letters']} dead letters; `darkroom dead list` says why"
+            f"dead letters: {found['dead_letters']}; `darkroom dead list` says why"
         )
     age_s = found["oldest_message_s"]
     if age_s is not None and age_s > OLD_MESSAGE_S:
@@ -89,7 +89,7 @@ def warnings(found: dict[str, Any]) -> list[str]:
         said.append(f"a message waits in {queue} for {lasting(age_s)}")
     if found["failed"]:
         said.append(
-            f"{found['failed']} photos failed since the workers began; `darkroom tasks` says why"
+            f"photos that failed since the workers began: {found['failed']}; `darkroom tasks` says why"
         )
     for what, limit_s in (("sweep", OLD_PASS_S), ("backup", OLD_BACKUP_S)):
         since_s = found[f"last_{what}_s"]

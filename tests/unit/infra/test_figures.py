@@ -52,9 +52,9 @@ def test_the_processes_figures_are_summed_up() -> None:
         "last_backup_s": 90000,
     }
     assert [sentence.split(";")[0] for sentence in warnings(found)] == [
-        "4 dead letters",
+        "dead letters: 4",
         "a message waits in darkroom.log for 15 min",
-        "2 photos failed since the workers began",
+        "photos that failed since the workers began: 2",
         "the last backup ended 25 h ago",
     ]
 

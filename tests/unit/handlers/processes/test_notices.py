@@ -67,7 +67,7 @@ def test_failures_in_a_row_are_told_once() -> None:
     assert told(publisher) == []
     watch.look([failed, failed, failed], NOW)
     assert told(publisher) == [
-        ("failures", "3 photos in a row failed, the last one by internal")
+        ("failures", "photos that failed in a row: 3, the last one by internal")
     ]
 
 

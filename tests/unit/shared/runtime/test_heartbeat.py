@@ -23,6 +23,8 @@ from handlers import metrics as handlers_metrics
 from handlers.processes.recorder import RecorderFigures
 from handlers.processes.sweep_figures import QueueDepths, SweepFigures
 from handlers.reconcile.report import SweepReport
+from infra.backup.drills import Drills
+from infra.backup.process import Figures as BackupFigures
 from infra.local.program import Program
 from infra.local.supervisor import LOOK_S, Pulse, Supervisor
 from shared.runtime import devices, heartbeat, operations
@@ -194,6 +196,8 @@ def test_every_metric_is_explained(
     monkeypatch.setattr(devices, "load", lambda device: devices.Load(1, 2, 0.5))
     registry.register(DeviceLoad(devices.Device("GPU-1", "card")))
     registry.register(DiskSpace({"here": tmp_path}))
+    BackupFigures(registry)
+    Drills(Settings(state_dir=tmp_path), registry)
     RecorderFigures(registry)
     SweepFigures(registry).passed(SweepReport(notifications_missed=2, seconds=1.5), 1e9)
     registry.register(QueueDepths(Settings(broker_url="redis://127.0.0.1:1/0")))  # type: ignore[arg-type]
