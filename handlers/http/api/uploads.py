@@ -43,7 +43,10 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="The same key and body: the same ticket, fresh URLs, and what was sent of its parts. Another body: 409.",
+        description=(
+            "The same key and body: the same ticket, fresh URLs, and what was sent of "
+            "its parts. Another body: 409."
+        ),
     ),
 ]
 
