@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test drill-tests containers charts lambda observe lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test drill-tests containers charts lambda observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -97,6 +97,24 @@ $(VENV)/charts/.done: requirements/charts.txt requirements/helm.txt | $(BIN)/pyt
 # A stack is lost and comes back from its backup, and faults are made and found: some minutes.
 drill-tests: $(VENV)/.test
 	$(BIN)/python -m pytest tests/drills
+
+# The console in the system's Chromium, which Playwright drives. Where there is npm, the page's types are checked, too.
+browser: $(VENV)/.browser $(if $(shell command -v npm),$(VENV)/page/.done)
+	$(BIN)/python -m pytest tests/browser
+
+$(VENV)/.browser: $(VENV)/.test requirements/browser.txt
+	$(LOCKED) -r requirements/browser.txt
+	touch $@
+
+$(VENV)/page/.done: tests/browser/package.json tests/browser/package-lock.json
+	mkdir -p $(VENV)/page
+	cp $^ $(VENV)/page/
+	npm --prefix $(VENV)/page ci --silent --ignore-scripts
+	touch $@
+
+# Pictures of the console for the documentation.
+pictures: $(VENV)/.browser
+	$(BIN)/python -m tests.browser.pictures docs/pictures/console
 
 lint: $(VENV)/.test $(VENV)/tools/.done
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ TOOLS = {
     "build": ["setuptools", "wheel"],
     "tools": ["pip-audit==2.10.1", "cyclonedx-bom==7.5.0"],
     "docs": ["zensical==0.0.73"],
+    "browser": ["playwright==1.65.2", "axe-playwright-python==0.1.8"],
     "charts": [
         "kubernetes-validate==1.37.0",
         "jsonschema>=4.26",

@@ -80,6 +80,7 @@ MATRIX = {
     "GET /v1/tasks/{task_id}": Row("read", 200, 404),
     "DELETE /v1/tasks/{task_id}": Row("delete", 200, 404, "?erase=true"),
     "GET /v1/tasks/{task_id}/result": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/original": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),

@@ -54,10 +54,9 @@ class App extends LitElement {
   async #load() {
     try {
       await scenes.load();
-      const me = await get("/me").catch(() => ({}));
-      this.operator = Boolean(me.operator ?? me.is_operator);
-      photos.maxBytes = me.limits?.max_upload_bytes ?? me.max_upload_bytes ?? photos.maxBytes;
-      photos.begin();
+      const me = await get("/me");
+      this.operator = me.operator;
+      photos.begin(me.limits.upload_bytes, me.suffixes);
       this.ready = true;
     } catch (error) {
       this.problem = said(error);
@@ -132,7 +131,7 @@ class App extends LitElement {
           ${this.operator ? this.#tab("operate", "nav.operate", "gauge", ["operate"]) : nothing}
         </nav>
         <span class="who">
-          <button class="quiet" @click=${() => this.#speak(other)}>${icon("languages")}<span lang=${other === "zh" ? "zh-CN" : "en"}>${t("lang.other")}</span></button>
+          <button class="quiet" aria-label=${t("lang.other")} @click=${() => this.#speak(other)}>${icon("languages")}<span lang=${other === "zh" ? "zh-CN" : "en"}>${t("lang.other")}</span></button>
           <button class="quiet round" aria-label=${t("theme")} @click=${() => this.#turn()}>${icon(isDark() ? "sun" : "moon")}</button>
           <details class="me" ?hidden=${this.out}><summary>${name}</summary><div>
             <button class="quiet" @click=${() => this.#leave(false)}>${t("me.out")}</button>

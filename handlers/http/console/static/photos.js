@@ -49,12 +49,8 @@ const KEPT = 500;
 const STORED = "photos";
 const POLL_MS = 1500;
 const TELL_MS = 100;
-/** @type {Record<string, string>} */
-const TYPES = {
-  jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", tif: "image/tiff", tiff: "image/tiff",
-  heic: "image/heic", heif: "image/heif", bmp: "image/bmp", gif: "image/gif",
-};
-export const ACCEPTED = Object.keys(TYPES).map((ending) => `.${ending}`).join(",");
+/** Endings whose media type is not `image/` and the ending itself. @type {Record<string, string>} */
+const TYPES = { jpg: "image/jpeg", tif: "image/tiff", jp2: "image/jp2", psd: "image/vnd.adobe.photoshop" };
 
 /** @type {Record<string, State>} */
 const STATES = { waiting: "missing", expired: "missing", held: "held", queued: "queued", processing: "processing",
@@ -63,12 +59,17 @@ const STATES = { waiting: "missing", expired: "missing", held: "held", queued: "
 class Photos extends EventTarget {
   /** @type {Photo[]} */
   list = [];
-  maxBytes = 50_000_000;
+  maxBytes = 0;
+  /** Endings of files that may be photos, with their dot. @type {string[]} */
+  suffixes = [];
   connected = true;
   #telling = false;
   #turn = 0;
 
-  begin() {
+  /** @param {number} maxBytes @param {string[]} suffixes */
+  begin(maxBytes, suffixes) {
+    this.maxBytes = maxBytes;
+    this.suffixes = suffixes;
     this.#recall();
     follow("/events", (happening) => this.#heard(happening), (open) => this.#connected(open));
     setInterval(() => this.#poll(), POLL_MS);
@@ -107,7 +108,7 @@ class Photos extends EventTarget {
 
   /** @param {File} file */
   #refusal(file) {
-    if (!typeOf(file)) return t("refuse.type", ending(file.name) || "?");
+    if (!this.suffixes.includes(ending(file.name))) return t("refuse.type", file.name);
     if (file.size === 0) return t("refuse.empty");
     if (file.size > this.maxBytes) return t("refuse.large", bytes(file.size), bytes(this.maxBytes));
     return "";
@@ -148,7 +149,7 @@ class Photos extends EventTarget {
 
   /** @param {Photo} photo @param {File} file */
   async #draw(photo, file) {
-    const request = { filename: file.name.slice(0, 255), content_type: typeOf(file), bytes: file.size, priority: "interactive", start: false };
+    const request = { filename: file.name.slice(0, 255), content_type: typeOf(file.name), bytes: file.size, priority: "interactive", start: false };
     const ticket = await post("/uploads", request, { "Idempotency-Key": `console-${photo.key}` });
     photo.ticket = ticket.ticket;
     this.#keep();
@@ -300,11 +301,14 @@ class Photos extends EventTarget {
   }
 }
 
-/** @param {string} name */
-const ending = (name) => (name.includes(".") ? name.split(".").pop() ?? "" : "").toLowerCase();
+/** `Grandma.JPG` → `.jpg`; empty without one. @param {string} name */
+const ending = (name) => /\.[^.]+$/.exec(name)?.[0].toLowerCase() ?? "";
 
-/** The media type by the name, since browsers do not know them all; empty: it is no photo. @param {File} file */
-const typeOf = (file) => TYPES[ending(file.name)] ?? (file.type.startsWith("image/") && file.type !== "image/svg+xml" ? file.type : "");
+/** The media type by the name: browsers do not know them all. @param {string} name */
+function typeOf(name) {
+  const letters = ending(name).slice(1);
+  return TYPES[letters] ?? `image/${letters}`;
+}
 
 /** The same file chosen again gives the same digits. @param {File} file */
 function fingerprint(file) {

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { has, spoken, t } from "./parts/words.js";
 
 /** @typedef {{ type: string, default: unknown, minimum?: number, maximum?: number, enum?: unknown[], description?: string }} Param */
-/** @typedef {{ name: string, title: string, description: string, available: boolean,
+/** @typedef {{ name: string, titles: Record<string, string>, descriptions: Record<string, string>, available: boolean,
  *   unavailable: { because: string, command: string } | null, params_schema: { properties: Record<string, Param> } }} Offer */
 
 /** In the order in which people are offered them; any other comes behind. */
@@ -22,7 +22,7 @@ class Scenes extends EventTarget {
 
   async load() {
     const offers = await get("/workflows");
-    this.offers = offers.sort((/** @type {Offer} */ a, /** @type {Offer} */ b) => place(a.name) - place(b.name));
+    this.offers = offers.sort((/** @type {Offer} */ a, /** @type {Offer} */ b) => place(a) - place(b));
     const stored = JSON.parse(localStorage.getItem(STORED) ?? "{}");
     this.changed = stored.changed ?? {};
     const wanted = this.offer(stored.chosen ?? "auto");
@@ -75,14 +75,15 @@ class Scenes extends EventTarget {
   }
 }
 
-/** @param {string} name */
-const place = (name) => (ORDER.indexOf(name) + ORDER.length + 1) % (ORDER.length + 1);
+/** What cannot be had here comes last. @param {Offer} offer */
+const place = ({ name, available }) =>
+  ((ORDER.indexOf(name) + ORDER.length + 1) % (ORDER.length + 1)) + (available ? 0 : 100);
 
-/** @param {Pick<Offer, "name" | "title">} offer */
-export const title = ({ name, title }) => (has(`scene.${name}`) ? t(`scene.${name}`) : title);
+/** A scene's title, in this page's words or else in the API's. @param {string} name */
+export const title = (name) => (has(`scene.${name}`) ? t(`scene.${name}`) : (scenes.offer(name)?.titles[spoken()] ?? name));
 
 /** @param {Offer} offer */
-export const about = ({ name, description }) => (has(`scene.${name}.s`) ? t(`scene.${name}.s`) : description);
+export const about = ({ name, descriptions }) => (has(`scene.${name}.s`) ? t(`scene.${name}.s`) : (descriptions[spoken()] ?? ""));
 
 /** Why a scene cannot be had here. @param {Offer} offer */
 export const why = ({ unavailable }) =>

@@ -9,6 +9,8 @@ import { t } from "./parts/words.js";
  *   multipart: { parts: Part[], complete: string } | null, arrived?: boolean }} Ticket `arrived`: nothing is left to send */
 
 const WAITS_MS = [1000, 2000, 5000, 10000, 20000, 30000];
+/** A line on which nothing moves for so long is a lost one, whatever the browser thinks. */
+const STALL_MS = 60_000;
 /** The browser sets these itself, from what is sent. */
 const NOT_OURS_TO_SET = new Set(["content-length", "host"]);
 /** The ticket has run out, as after a long pause: another is drawn. */
@@ -136,11 +138,22 @@ export class Sending {
       for (const [name, value] of Object.entries(headers)) {
         if (!NOT_OURS_TO_SET.has(name.toLowerCase())) request.setRequestHeader(name, value);
       }
-      request.upload.onprogress = (event) => this.tell.progress((before + event.loaded) / this.file.size);
+      const giveUp = () => request.abort();
+      let stalled = setTimeout(giveUp, STALL_MS);
+      addEventListener("offline", giveUp);
+      request.upload.onprogress = (event) => {
+        clearTimeout(stalled);
+        stalled = setTimeout(giveUp, STALL_MS);
+        this.tell.progress((before + event.loaded) / this.file.size);
+      };
       request.onload = () =>
         request.status < 300 ? resolve(request.getResponseHeader("ETag") ?? "") : reject(refused(request.status));
       request.onerror = () => reject(lost());
       request.onabort = () => reject(lost());
+      request.onloadend = () => {
+        clearTimeout(stalled);
+        removeEventListener("offline", giveUp);
+      };
       request.send(body);
     });
   }

@@ -12,10 +12,11 @@ const APART = 0.3;
 const MOST_CHARACTERS = 1500;
 
 class Brush extends LitElement {
-  static properties = { strokes: {}, photo: {}, width: { state: true }, drawing: { state: true } };
+  static properties = { language: {}, strokes: {}, photo: {}, width: { state: true }, drawing: { state: true } };
 
   constructor() {
     super();
+    this.language = "";
     this.strokes = "";
     /** @type {HTMLImageElement | null} */
     this.photo = null;

@@ -11,6 +11,7 @@ const MOST = 40;
 
 export class Compare extends LitElement {
   static properties = {
+    language: {},
     original: {},
     restored: {},
     alt: {},
@@ -27,6 +28,7 @@ export class Compare extends LitElement {
 
   constructor() {
     super();
+    this.language = "";
     this.original = "";
     this.restored = "";
     this.alt = "";
@@ -165,7 +167,7 @@ export class Compare extends LitElement {
         ${this.restored ? html`
           <div class="layer after"><img src=${this.restored} crossorigin="anonymous" alt="${t("after")}: ${this.alt}" draggable="false"
             @load=${() => this.requestUpdate()}></div>` : nothing}
-        ${this.mode === "brush" ? html`<dr-brush .strokes=${this.strokes} .photo=${this.querySelector(".before img")}></dr-brush>` : nothing}
+        ${this.mode === "brush" ? html`<dr-brush .language=${this.language} .strokes=${this.strokes} .photo=${this.querySelector(".before img")}></dr-brush>` : nothing}
         <span class="tag left">${t("before")}</span>
         ${this.restored ? html`<span class="tag right">${t("after")}</span>` : nothing}
         ${this.mode === "split" && this.restored ? html`

@@ -10,6 +10,8 @@ import { has, number, t } from "./words.js";
 const SIZES = [1, 2, 3, 4];
 /** Parameters that have a place of their own, not among the others. */
 const APART = new Set(["scale", "mask"]);
+/** Parameters that count only where the finish is a person's own. */
+const OWN_FINISH = new Set(["sharpen", "saturation", "contrast"]);
 const STEPS = 100;
 
 /** @param {string} name */
@@ -39,7 +41,8 @@ export function sizes(legend = t("size")) {
 
 /** Everything else that can be set, one below another. */
 export function controls() {
-  const params = Object.entries(scenes.params()).filter(([name]) => !APART.has(name));
+  const own = scenes.value("tuning") === "custom";
+  const params = Object.entries(scenes.params()).filter(([name]) => !APART.has(name) && (own || !OWN_FINISH.has(name)));
   return params.map(([name, param]) => control(name, param));
 }
 

@@ -131,7 +131,7 @@ class History extends LitElement {
           <button class="chip" aria-pressed=${this.filter === name} @click=${() => this.#begin({ filter: name })}>${t(`his.${name}`)}</button>`)}</span>
         <select aria-label=${t("his.anyscene")} @change=${(/** @type {Event} */ event) => this.#begin({ workflow: /** @type {HTMLSelectElement} */ (event.target).value })}>
           <option value="">${t("his.anyscene")}</option>
-          ${scenes.offers.map((offer) => html`<option value=${offer.name}>${title(offer)}</option>`)}
+          ${scenes.offers.map((offer) => html`<option value=${offer.name}>${title(offer.name)}</option>`)}
         </select>
         <select aria-label=${t("his.anytime")} @change=${(/** @type {Event} */ event) => this.#begin({ span: /** @type {any} */ (event.target).value })}>
           <option value="">${t("his.anytime")}</option>
@@ -151,7 +151,7 @@ class History extends LitElement {
       <span class="pic">${ended ? html`<img src=${picture(row.task_id ?? "", "preview")} crossorigin="anonymous" loading="lazy" alt=""
         @error=${(/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove()}>` : nothing}
         ${why ? html`<small>${why}</small>` : nothing}</span>
-      <span class="edge foot"><b>${name}</b><i>${row.workflow_type ? title({ name: row.workflow_type, title: row.workflow_type }) : ""}</i></span>
+      <span class="edge foot"><b>${name}</b><i>${row.workflow_type ? title(row.workflow_type) : ""}</i></span>
       ${failed ? html`<em class="state">${icon("triangle-alert")}${t("his.bad")}</em>` : nothing}
       ${!failed && !ended ? html`<em class="state">${icon("clock")}${t("his.run")}</em>` : nothing}`;
     const kind = failed ? "bad" : ended ? "ok" : "run";

@@ -206,7 +206,7 @@ class Look extends LitElement {
             <a class="button quiet round" href=${this.photo.startsWith("task/") ? "#/history" : "#/"} aria-label=${t("back")}>${icon("arrow-left")}</a>
             <h1 tabindex="-1">${this.#name}</h1><small>${this.#dimensions()}</small>
           </header>
-          <dr-compare .original=${this.#original} .restored=${this.#restored} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
+          <dr-compare .language=${this.language} .original=${this.#original} .restored=${this.#restored} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
             .stale=${this.#stale} .share=${this.#share} .problem=${this.problem || (this.#isResult ? "" : this.preview.problem)}
             .brush=${!this.#isResult && "mask" in scenes.params()} @retry=${() => this.#retry()}
             @strokes=${(/** @type {CustomEvent} */ event) => scenes.set("mask", event.detail)}></dr-compare>
@@ -256,7 +256,7 @@ class Look extends LitElement {
     return html`
       <h2>${t("set.scene")}</h2>
       <p class="chips">${scenes.offers.filter((offer) => offer.available).map((offer) => html`
-        <button class="chip" aria-pressed=${offer.name === scenes.chosen} @click=${() => scenes.choose(offer.name)}>${title(offer)}</button>`)}</p>
+        <button class="chip" aria-pressed=${offer.name === scenes.chosen} @click=${() => scenes.choose(offer.name)}>${title(offer.name)}</button>`)}</p>
       <header><h2>${t("set.params")}</h2>
         ${Object.keys(scenes.values).length ? html`<button class="quiet" @click=${() => scenes.reset()}>${t("set.reset")}</button>` : nothing}</header>
       ${sizes(t("set.scale"))}
@@ -283,7 +283,7 @@ class Look extends LitElement {
     return html`
       <h2>${t("res.title")}</h2>
       <dl class="facts">
-        <div><dt>${t("set.scene")}</dt><dd>${title({ name: record.workflow.name, title: record.workflow.name })}</dd></div>
+        <div><dt>${t("set.scene")}</dt><dd>${title(record.workflow.name)}</dd></div>
         <div><dt>${t("res.took")}</dt><dd>${seconds(record.duration_seconds)}</dd></div>
         <div><dt>${t("res.size")}</dt><dd>${bytes(record.result_bytes)}</dd></div>
         <div><dt>${t("res.pixels")}</dt><dd>${number((record.width * record.height) / 1e6)} MP</dd></div>
@@ -291,9 +291,9 @@ class Look extends LitElement {
       ${record.notes?.length ? html`<ul class="notes">${record.notes.map((/** @type {string} */ note) => html`<li>${note}</li>`)}</ul>` : nothing}
       <p class="match" role="status">${icon("check")}<span>${t("res.signature")}<code>${record.workflow.signature}</code></span></p>
       <div class="submit">
-        <a class="button main" href=${picture(task, "result")} download>${icon("download")}${t("res.download")}</a>
+        <a class="button main" href=${picture(task, "result?download=true")} download>${icon("download")}${t("res.download")}</a>
         ${(record.copies ?? []).map((/** @type {any} */ copy) => html`
-          <a class="button" href="${picture(task, `copies/${copy.format}`)}${copy.labelled ? "?labelled=true" : ""}" download>
+          <a class="button" href=${picture(task, `copies/${copy.format}?download=true&labelled=${copy.labelled}`)} download>
             ${icon(copy.labelled ? "tag" : "download")}${t(copy.labelled ? "res.labelled" : "res.copy", copy.format.toUpperCase(), bytes(copy.bytes))}</a>`)}
         <button @click=${() => this.#try()}>${icon("sparkles")}${t("res.again")}</button>
         <small>${t("res.honest")}</small>

@@ -101,7 +101,7 @@ class Operate extends LitElement {
     const days = lastDays(this.days);
     const scenes = [...sumBy(done, (count) => count.workflow_type ?? "")].sort((a, b) => b[1] - a[1]).map(([name]) => name);
     const shown = scenes.slice(0, COLOURED);
-    const names = [...shown.map((name) => title({ name, title: name })), ...(scenes.length > COLOURED ? [t("op.others")] : [])];
+    const names = [...shown.map((name) => title(name)), ...(scenes.length > COLOURED ? [t("op.others")] : [])];
     const series = names.map((_, n) => days.map((day) => done
       .filter((count) => count.day === day && (n < shown.length ? count.workflow_type === shown[n] : !shown.includes(count.workflow_type ?? "")))
       .reduce((sum, count) => sum + count.uploads, 0)));

@@ -4,7 +4,7 @@ import { LitElement, html, nothing, repeat } from "../vendor/lit.js";
 import { icon } from "../parts/icons.js";
 import { controls, hasControls, sizes } from "../parts/settings.js";
 import { bytes, seconds, t } from "../parts/words.js";
-import { ACCEPTED, photos } from "../photos.js";
+import { photos } from "../photos.js";
 import { about, pictureOf, scenes, title, why } from "../scenes.js";
 import { picture } from "../api.js";
 
@@ -114,7 +114,7 @@ class Restore extends LitElement {
             <button class="hand" @click=${() => this.#open("camera")}>${icon("camera")}${t("drop.camera")}</button>
           </p>
           <small>${t("drop.limits", bytes(photos.maxBytes))}</small>
-          <input id="files" type="file" accept=${ACCEPTED} multiple hidden aria-label=${t("drop.choose")} @change=${this.#chosen}>
+          <input id="files" type="file" accept=${photos.suffixes.join(",")} multiple hidden aria-label=${t("drop.choose")} @change=${this.#chosen}>
           <input id="folder" type="file" webkitdirectory hidden aria-label=${t("drop.folder")} @change=${this.#chosen}>
           <input id="camera" type="file" accept="image/*" capture="environment" hidden aria-label=${t("drop.camera")} @change=${this.#chosen}>
         </div>
@@ -151,7 +151,7 @@ class Restore extends LitElement {
         <input type="radio" name="scene" value=${offer.name} .checked=${offer.name === scenes.chosen}
           ?disabled=${!offer.available} @change=${() => scenes.choose(offer.name)}>
         <span class="pair"><img src=${drawn(`${name}-before`)} alt=""><img src=${drawn(`${name}-after`)} alt=""></span>
-        <b>${title(offer)}</b><small>${offer.available ? about(offer) : why(offer)}</small>
+        <b>${title(offer.name)}</b><small>${offer.available ? about(offer) : why(offer)}</small>
       </label>`;
   }
 

@@ -1,0 +1,41 @@
+"""`/v1/tasks/{task_id}/original`: the photo as it was put, beside which a result, or a
+preview, is looked at.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.responses import RedirectResponse, Response
+
+from handlers.http.api.dependencies import Api, Reader
+from handlers.http.api.responses import refusals
+from handlers.http.problems import Problem
+from shared.uploads.outcome import ERASED_KEY
+
+router = APIRouter(tags=["tasks"])
+
+LINK_S = 300
+"""How long a link to an original is good."""
+
+
+@router.get(
+    "/tasks/{task_id}/original",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def original(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+) -> Response:
+    """A link to the photo as it was put, good for five minutes."""
+    source = api.ownership.one(principal, task_id).source
+    if source.key == ERASED_KEY:
+        raise Problem(404, f"the photo of task {task_id} is erased", "not_found")
+    ctx = api.ctx
+    bucket = ctx.settings.bucket_uploads
+    url = api.presigner.get(bucket, source.key, LINK_S, ctx.clock.now())
+    return RedirectResponse(url, 307)

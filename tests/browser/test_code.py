@@ -1,0 +1,70 @@
+"""The page's code: its types, and that the vendored part is what its note says. Needs
+npm, which runs nothing of what is shipped; without it these are skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from handlers.http.console.files import STATIC
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".venv/page/node_modules/.bin"
+
+pytestmark = pytest.mark.skipif(
+    not TOOLS.exists(), reason="no npm here: `make browser` installs with it"
+)
+
+
+def _run(*command: object, folder: Path) -> str:
+    given = [str(part) for part in command]
+    done = subprocess.run(
+        given, capture_output=True, text=True, cwd=folder, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_types_of_the_page_agree(tmp_path: Path) -> None:
+    """By `tsc --checkJs`, with the types of the Lit that is vendored."""
+    shutil.copytree(STATIC, tmp_path / "static")
+    (tmp_path / "node_modules").symlink_to(TOOLS.parent)
+    options = json.loads((ROOT / "tests/browser/tsconfig.json").read_text())
+    options["include"] = ["static/**/*.js"]
+    options["exclude"] = ["static/vendor/lit.js"]
+    (tmp_path / "tsconfig.json").write_text(json.dumps(options))
+    _run(TOOLS / "tsc", "-p", tmp_path, folder=tmp_path)
+
+
+def test_the_vendored_part_comes_out_the_same_when_it_is_built_again(
+    tmp_path: Path,
+) -> None:
+    """By the very command and entry of the note beside it."""
+    note = (STATIC / "vendor/README.md").read_text()
+    entry = re.search(r"```js\n(.*?)```", note, re.DOTALL)
+    banner = re.search(r"--banner:js='([^']*)'", note)
+    assert entry
+    assert banner
+    (tmp_path / "node_modules").symlink_to(TOOLS.parent)
+    (tmp_path / "entry.js").write_text(entry[1])
+    _run(
+        TOOLS / "esbuild",
+        "entry.js",
+        "--bundle",
+        "--format=esm",
+        "--minify",
+        "--target=es2022",
+        "--legal-comments=none",
+        f"--banner:js={banner[1]}",
+        "--outfile=lit.js",
+        folder=tmp_path,
+    )
+    built = hashlib.sha256((tmp_path / "lit.js").read_bytes()).hexdigest()
+    assert f"`{built}`" in note
