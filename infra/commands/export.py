@@ -40,6 +40,7 @@ class Total:
     results: int = 0
     failed: int = 0
     waiting: int = 0
+    lacking: int = 0
 
     def add(self, state: ItemState) -> None:
         self.results += state.record is not None
@@ -113,6 +114,7 @@ def export(
                 _add(writing, state, total)
                 state = next(states, None)
             writing.finish(name, datetime.now(UTC).date())
+        total.lacking += writing.lacking
         if state is None:
             break
     console.print(
@@ -121,6 +123,11 @@ def export(
             f" {total.waiting:,} under way"
         )
     )
+    if total.lacking:
+        console.print(
+            f"{total.lacking:,} of them lack a format of --formats, as it was not asked"
+            " for with their upload; `notes` in manifest.csv says which"
+        )
 
 
 def _formats(text: str, layout: str) -> list[str]:

@@ -48,7 +48,8 @@ class Export:
         events: Premis = "xml",
     ) -> None:
         """`formats`: `png` and those of copies, of which there are what the upload asked
-        for. `events`: how PREMIS is written in the archival layouts.
+        for; `lacking` counts the photos that lack one, `bytes` what was written.
+        `events`: how PREMIS is written in the archival layouts.
         """
         self._store = store
         self._results = settings.bucket_results
@@ -58,6 +59,7 @@ class Export:
         self._formats = formats
         self._form_of_events = events
         self.bytes = 0
+        self.lacking = 0
         self._names = Names()
         self._rows: list[dict[str, object]] = []
         self._failed: list[dict[str, object]] = []
@@ -161,6 +163,7 @@ class Export:
         if state.record and len(results) < len(self._formats):
             made = ", ".join(handed.word for handed in results) or "none"
             wanted = ", ".join(self._formats)
+            self.lacking += 1
             row["notes"] = f"{row['notes']}; of {wanted} there is {made}".strip("; ")
         if self._layout == "csv":
             row |= {"file": row["result"]}

@@ -105,6 +105,7 @@ class Job:
             for state in self.states:
                 export.add(state)
             export.finish("album", DAY)
+            self.lacking = export.lacking
 
 
 @pytest.fixture
@@ -154,6 +155,7 @@ def test_copies_go_out_and_one_that_was_never_made_is_told(
     first, second, *_ = rows_of(tmp_path / "out" / "manifest.csv")
     assert first["result"] == "objects/1931/a.jpg"
     assert second["notes"] == "of jpeg there is none"
+    assert job.lacking == 2
 
 
 def test_a_table_carries_the_words_of_the_source(job: Job, tmp_path: Path) -> None:
