@@ -223,6 +223,15 @@ class Index:
         for (sha256,) in found:
             yield sha256
 
+    def names_of(self, sha256: str) -> list[str]:
+        """What has this checksum; the first few, where many have."""
+        found = self._base.execute(
+            "select bucket || '/' || key from object where json_extract(row, '$.sha256') = ? "
+            "union all select kind || ' ' || name from file where json_extract(row, '$.sha256') = ? limit 5",
+            (sha256, sha256),
+        )
+        return [name for (name,) in found]
+
     def count(self) -> tuple[int, int]:
         """How many objects there are, and their bytes."""
         found = self._base.execute(

@@ -147,7 +147,7 @@ class _Bucket:
             if error.code != Code.BAD_DOCUMENT:
                 raise
             self._report.checksum_mismatches += 1
-            self._report.find(error.detail)
+            self._report.find(f"{row.bucket}/{row.key}: {error.detail}")
             return
         self._report.objects += 1
         self._report.objects_bytes += row.bytes

@@ -34,6 +34,7 @@ def verified(vault: Vault) -> Verified:
                 for chunk in checked(vault, sha256):
                     report.bytes += len(chunk)
             except PermanentError as error:
-                report.findings.append(error.detail)
+                whose = ", ".join(index.names_of(sha256))
+                report.findings.append(f"{whose}: {error.detail}")
             report.blobs += 1
     return report

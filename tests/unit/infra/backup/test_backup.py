@@ -140,6 +140,7 @@ def test_an_altered_and_a_missing_blob_are_found(
     )
     assert rows[0].sha256 in altered
     assert "altered" in altered
+    assert altered.startswith(f"uploads/{rows[0].key}: ")
     assert rows[1].sha256 in missing
 
 
