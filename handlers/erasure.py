@@ -71,7 +71,9 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
         # The place of the reason is the later upload's. The sweep does not publish this
         # end again, so a broker that is down is an error here.
         ctx.uploads.write_receipt(receipt)
-        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
+        events.publish_event(
+            ctx.publisher, events.of_withdrawal(receipt, reason), receipt
+        )
     else:
         ctx.uploads.write_reason(reason)
         _publish_or_leave_to_sweep(ctx, reason, receipt)
@@ -162,7 +164,9 @@ def delete_copies(ctx: Context, upload_id: str) -> None:
 
 def _publish_or_leave_to_sweep(ctx: Context, reason: Reason, receipt: Receipt) -> None:
     try:
-        events.publish_event(ctx.publisher, events.of_reason(reason), receipt)
+        events.publish_event(
+            ctx.publisher, events.of_withdrawal(receipt, reason), receipt
+        )
     except BrokerUnavailable as error:
         logger().warning(
             "upload.unpublished",

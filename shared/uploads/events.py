@@ -61,7 +61,8 @@ def of_upload(
     One that waits for its start has none yet: the audit log knows its runs.
     """
     if receipt.decision == "held":
-        return [of_reason(outcome.reason)] if outcome and outcome.reason else []
+        reason = outcome.reason if outcome else None
+        return [of_withdrawal(receipt, reason)] if reason else []
     decided = of_receipt(receipt, results_bucket)
     end = _end(receipt, outcome, results_bucket) if outcome else decided
     # A rejection is its own end, and so is a duplicate.
@@ -155,6 +156,18 @@ def of_duplicate(receipt: Receipt, at: datetime, results_bucket: str) -> LogEven
     return _event(
         "duplicate", receipt.upload_id, receipt.source, receipt.task_id, at, fields
     )
+
+
+def of_withdrawal(receipt: Receipt, reason: Reason) -> LogEvent:
+    """`failed`: the upload was taken back. Of one that waited for its start it is the
+    only event, so it says whose that was.
+    """
+    event = of_reason(reason)
+    if receipt.decision != "held":
+        return event
+    fields = event.fields | {"user_id": receipt.user_hash}
+    fields.pop("image_filename")
+    return event.model_copy(update={"fields": fields})
 
 
 def of_reason(reason: Reason) -> LogEvent:

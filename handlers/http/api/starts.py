@@ -122,7 +122,7 @@ def retry_task(
         if _has_failed(ctx, receipt)
     ]
     if not failed:
-        detail = "the photo has not failed; GET /v1/tasks/{task_id} says how it is"
+        detail = f"the photo has not failed; GET /v1/tasks/{task_id} says how it is"
         raise Problem(409, detail, "not_failed")
     _check_same_workflow(ctx, failed[0])
     count(0)

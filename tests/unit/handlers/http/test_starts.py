@@ -47,6 +47,7 @@ def town() -> Town:
 def client(town: Town, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """The API beside an audit log that knows of no upload yet."""
     monkeypatch.setattr(AuditLog, "page", lambda *_: [])
+    monkeypatch.setattr(AuditLog, "archived", lambda *_: [])
     app = build(town.ctx, checks={})
     return TestClient(app, headers={"Authorization": "Bearer k"})
 
@@ -289,7 +290,11 @@ def test_what_is_not_started_expires(town: Town, client: TestClient) -> None:
     assert town.sweep().held_expired == 1
     assert town.reason(photo).error_code == Code.EXPIRED
     assert town.receipt(photo).source.filename is None
-    assert kinds(town) == ["failed"]
+    (body,) = town.publisher.bodies(topology.LOG)
+    event = LogEvent.decode(body)
+    assert (event.kind, event.fields["error_code"]) == ("failed", "expired")
+    assert event.fields["user_id"] == town.receipt(photo).user_hash
+    assert "image_filename" not in event.fields
     assert town.sweep().held_expired == 0
 
 
