@@ -257,3 +257,14 @@ def test_one_fault_costs_only_itself(old: OldTown) -> None:
     report = old.forget()
     assert report.failed == 1
     assert report.deleted["uploads"] == 3
+
+
+def test_a_receipt_stays_while_there_is_a_result_to_erase(old: OldTown) -> None:
+    rules = Rules(
+        rule=[Rule(what="uploads", after_days=365), Rule(what="receipts", after_days=9)]
+    )
+    assert old.forget(rules).kept["receipts"] == {
+        forgetting.RESULT: 1,
+        forgetting.WAITING: 1,
+    }
+    assert old.town.receipt(old.done)
