@@ -12,12 +12,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from structlog.contextvars import get_contextvars
+
 from gpu_worker.engines import CPU, Engine, Network, OutOfMemory
 from gpu_worker.photo import Pixels
 from gpu_worker.pixels import scratch
 from gpu_worker.tiles import Plan, Rect, Tile, next_side, plan, split
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import EngineSettings
+from shared.runtime.telemetry import logger
 
 Progress = Callable[[float], None]
 
@@ -91,6 +94,8 @@ class _Run:
         shape = (height * self._scale, width * self._scale, channels)
         self.canvas = scratch.picture(shape, pixels.dtype, settings)
         self._ladder: list[dict[str, int]] = []
+        # The lanes are threads of their own, which do not know whose photo it is.
+        self._about = get_contextvars()
         self._done_px = 0
         self._lock = threading.Lock()
         self._pastes_beside = pastes_beside
@@ -180,6 +185,10 @@ class _Run:
             raise self._out_of_memory(side)
         with self._lock:
             self._ladder.append({"failed_px": side, "then_px": smaller})
+        ids = self._about
+        logger().warning(
+            "tile.smaller", model=model.name, failed_px=side, then_px=smaller, **ids
+        )
         pieces = split(tile, self._picture, smaller, model.overlap_px, model.align_px)
         for piece in pieces:
             self._run_tile(piece)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.contextvars import bound_contextvars
+from structlog.testing import capture_logs
 
 from gpu_worker import tile_runner
 from gpu_worker.engines import OutOfMemory
@@ -246,10 +248,16 @@ def test_a_batch_that_does_not_fit_is_run_one_by_one() -> None:
 
 
 def test_a_tile_that_does_not_fit_goes_down_the_ladder() -> None:
-    """Each step is in the record; the picture is whole."""
+    """Each step is in the record, and in the log with the photo's ids; the picture is
+    whole.
+    """
     pixels = numbered(250, 250)
     network = RaisesOutOfMemory(102 * 102)
-    found, tile = run(pixels, network, Device(), tile_px=250)
+    with capture_logs() as logs, bound_contextvars(task_id="t"):
+        found, tile = run(pixels, network, Device(), tile_px=250)
+    smaller = [line for line in logs if line["event"] == "tile.smaller"]
+    assert len(smaller) == len(tile["ladder"])
+    assert {line["task_id"] for line in smaller} == {"t"}
     assert_enlarged(found, pixels)
     assert tile["ladder"][0] == {"failed_px": 250, "then_px": 192}
     assert {step["then_px"] for step in tile["ladder"]} == {192, 96}
