@@ -266,5 +266,6 @@ def test_a_receipt_stays_while_there_is_a_result_to_erase(old: OldTown) -> None:
     assert old.forget(rules).kept["receipts"] == {
         forgetting.RESULT: 1,
         forgetting.WAITING: 1,
+        forgetting.COPY: 1,
     }
     assert old.town.receipt(old.done)
