@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test drill-tests containers charts lambda observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test drill-tests containers charts lambda release release-check observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -158,6 +158,34 @@ $(VENV)/docs/.done: requirements/docs.txt | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/docs
 	$(VENV)/docs/bin/$(LOCKED:$(BIN)/%=%) -r requirements/docs.txt
 	touch $@
+
+# All of a release but the push, in build/release: wheel (with kernels, for this machine's kind of Linux), chart, locks, SBOMs, site,
+# checksums.
+RELEASE := build/release
+
+release: sbom docs $(VENV)/charts/.done $(VENV)/release/.done
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	$(VENV)/release/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(RELEASE) .
+	$(BIN)/python -m zipfile --list $(RELEASE)/*.whl | grep -q 'kernels/winograd.so' || { echo 'the wheel has no kernels: is there a C compiler?'; exit 1; }
+	$(BIN)/python -m tests.charts.tools package infra/helm/darkroom --destination $(RELEASE)
+	mkdir $(RELEASE)/locks && cp requirements/base.txt requirements/stack.txt requirements/services.txt requirements/worker-*.txt $(RELEASE)/locks
+	mkdir $(RELEASE)/sbom && cp build/sbom/*.json $(RELEASE)/sbom
+	tar --create --gzip --file $(RELEASE)/site.tar.gz --directory build/site .
+	cd $(RELEASE) && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum > SHA256SUMS
+	@cat $(RELEASE)/SHA256SUMS
+
+$(VENV)/release/.done: requirements/build.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/release
+	$(VENV)/release/bin/$(LOCKED:$(BIN)/%=%) -r requirements/build.txt
+	touch $@
+
+# Whether what was released is enough: checksums, then the demo in a fresh environment, elsewhere, by the artefacts alone.
+release-check:
+	cd $(RELEASE) && sha256sum --quiet --check SHA256SUMS
+	rm -rf build/release-check && $(PYTHON) -m venv build/release-check
+	build/release-check/bin/python -m pip install --quiet --no-deps --require-hashes -r $(RELEASE)/locks/stack.txt
+	build/release-check/bin/python -m pip install --quiet --no-deps --no-index $(RELEASE)/*.whl
+	cd build/release-check && bin/darkroom demo
 
 # The lock files anew, from pyproject.toml and constraints.txt; needs `uv` (pip install uv).
 lock:

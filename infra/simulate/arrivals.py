@@ -6,7 +6,7 @@ import csv
 import math
 import random
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.simulate.fleet import HOUR_S, Photo
@@ -50,7 +50,7 @@ def _by_day(days: float, per_day: int, drawn: random.Random) -> Iterator[float]:
 
 
 def recorded(path: Path) -> list[Photo]:
-    """Photos of a CSV file without a header: the time of each (ISO 8601, or seconds), and
+    """Photos of a CSV file without a header: the time of each (ISO 8601, UTC without a zone, or seconds), and
     the seconds of work on it, if they are known. Raises `PermanentError` with the line.
     """
     found: list[tuple[float, float | None]] = []
@@ -59,13 +59,13 @@ def recorded(path: Path) -> list[Photo]:
             if not row:
                 continue
             try:
-                seconds = float(row[1]) if len(row) > 1 and row[1] else None
-                found.append((_seconds(row[0]), seconds))
+                work_s = _number(row[1]) if len(row) > 1 and row[1] else None
+                found.append((_seconds(row[0]), work_s))
             except ValueError as error:
                 raise PermanentError(
                     Code.BAD_PARAMETER,
-                    f"{path}, line {number}: {row[0]!r} is no time of ISO 8601 and no number of seconds, "
-                    "or what follows it is no number of seconds",
+                    f"{path}, line {number}: {','.join(row)!r} is not a time (ISO 8601, or seconds), "
+                    "with the seconds of work behind it or none",
                 ) from error
     if not found:
         raise PermanentError(Code.BAD_PARAMETER, f"{path} holds no photo")
@@ -74,7 +74,17 @@ def recorded(path: Path) -> list[Photo]:
 
 
 def _seconds(text: str) -> float:
+    """The time in seconds; UTC without a zone."""
     try:
-        return float(text)
+        return _number(text)
     except ValueError:
-        return datetime.fromisoformat(text).timestamp()
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _number(text: str) -> float:
+    """Seconds. Raises `ValueError` for what is below nought or without end."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number

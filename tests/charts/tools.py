@@ -1,5 +1,7 @@
 """The tools of these tests, in an environment of their own that `make charts` makes:
 helm, cfn-lint, and the schemas of Kubernetes and of what extends it.
+
+`python -m tests.charts.tools ARGUMENTS` is helm.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import functools
 import io
 import json
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -69,3 +72,8 @@ def faults_of(manifests: list[Manifest]) -> list[str]:
     assert done.returncode == 0, done.stderr
     faults: list[str] = json.loads(done.stdout)
     return faults
+
+
+if __name__ == "__main__":
+    done = helm(*sys.argv[1:])
+    sys.exit(done.stderr if done.returncode else 0)

@@ -32,9 +32,7 @@ def test_an_archive_by_night_and_an_app_by_day_are_simulated_and_drawn(
 
 def test_a_trace_has_times_and_seconds_of_work(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
-    trace.write_text(
-        "2026-01-01 10:00:05+00,3\n2026-01-01T10:00:00+00:00,\n\n1767261610\n"
-    )
+    trace.write_text("2026-01-01 10:00:05+00,3\n2026-01-01T10:00:00,\n\n1767261610\n")
     photos = arrivals.recorded(trace)
     assert [(photo.at_s, photo.service_s) for photo in photos] == [
         (5.0, 3.0),
@@ -43,7 +41,9 @@ def test_a_trace_has_times_and_seconds_of_work(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "yesterday\n", "5,much\n"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday\n", "5,much\n", "5,nan\n", "inf\n", "5,-1\n"]
+)
 def test_a_trace_that_is_none_is_refused_with_its_line(
     tmp_path: Path, text: str
 ) -> None:
