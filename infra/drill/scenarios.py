@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
+import psycopg2
+from psycopg2 import sql
 
 from infra import doctor
 from infra.backup import tables
@@ -88,9 +90,15 @@ def disk(ground: Ground) -> Found:
 
 
 def database(ground: Ground) -> Found:
+    """The database is gone, and an empty one stands in its place."""
     settings = ground.stack.settings
-    with tables.connected(settings) as connection, connection.cursor() as cursor:
-        cursor.execute("drop schema darkroom cascade")
+    url = settings.database_url.get_secret_value()
+    server, _, name = url.rpartition("/")
+    with closing(psycopg2.connect(f"{server}/postgres", connect_timeout=5)) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            for act in ("drop database {} with (force)", "create database {}"):
+                cursor.execute(sql.SQL(act).format(sql.Identifier(name)))
     found = _first("database", _doctored(ground))
     ground.stack.must("migrate")
     ground.stack.must("log", "rebuild")
