@@ -95,7 +95,7 @@ def without_ids(key: str) -> str:
 
 
 class Decoder:
-    def decode(self, _data: bytes, _pixels: int | None) -> Photo:
+    def decode(self, _data: bytes, _pixels: int | None, _page: int = 1) -> Photo:
         return Photo(np.zeros((3, 4, 3), np.uint8))
 
 
