@@ -64,6 +64,12 @@ class Scenes extends EventTarget {
     return this.changed[this.chosen] ?? {};
   }
 
+  /** The same for many photos: strokes of a brush belong to one of them. @returns {Record<string, unknown>} */
+  get shared() {
+    const { mask: _, ...others } = this.values;
+    return others;
+  }
+
   /** @param {string} name */
   value(name) {
     return this.values[name] ?? this.params()[name]?.default;

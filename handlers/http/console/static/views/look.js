@@ -6,7 +6,7 @@ import { icon } from "../parts/icons.js";
 import { controls, sizes } from "../parts/settings.js";
 import { bytes, number, seconds, t } from "../parts/words.js";
 import { photos } from "../photos.js";
-import { Preview } from "../previews.js";
+import { Preview, forPreview } from "../previews.js";
 import { scenes, title } from "../scenes.js";
 import "../parts/compare.js";
 
@@ -79,6 +79,8 @@ class Look extends LitElement {
     this.preview = new Preview();
     this.preview.addEventListener("change", this.redraw);
     Object.assign(this, { record: null, trying: false, problem: "", row: null, task: "", progress: 0 });
+    // Strokes belong to the photo on which they were drawn.
+    if (scenes.values.mask) scenes.set("mask", scenes.params().mask?.default);
     const [kind, id] = this.photo.split("/");
     if (kind === "task") {
       this.task = id;
@@ -146,7 +148,9 @@ class Look extends LitElement {
   }
 
   #ask() {
-    this.preview.ask({ source: this.#source, workflow: scenes.chosen, params: scenes.values });
+    const image = /** @type {HTMLImageElement | null} */ (this.querySelector(".before img"));
+    const side = Math.max(image?.naturalWidth ?? 0, image?.naturalHeight ?? 0);
+    this.preview.ask({ source: this.#source, workflow: scenes.chosen, params: forPreview(scenes.values, side) });
   }
 
   get #isResult() {
@@ -176,7 +180,7 @@ class Look extends LitElement {
   }
 
   async #restoreAll() {
-    for (const photo of photos.list) if (photo.state === "held") await photos.start(photo, scenes.chosen, scenes.values);
+    for (const photo of photos.list) if (photo.state === "held") await photos.start(photo, scenes.chosen, scenes.shared);
     location.hash = "#/";
   }
 

@@ -165,7 +165,7 @@ class Restore extends LitElement {
   }
 
   async #startAll() {
-    for (const photo of this.#held) await photos.start(photo, scenes.chosen, scenes.values);
+    for (const photo of this.#held) await photos.start(photo, scenes.chosen, scenes.shared);
   }
 
   #line() {
