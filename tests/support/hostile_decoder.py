@@ -147,9 +147,11 @@ ACTS: dict[bytes, Callable[[str], Photo]] = {
 }
 
 
-def act(data: bytes, limits: Limits) -> Photo:
+def act(data: bytes, limits: Limits, page: int = 1) -> Photo:
     name, _, argument = data.partition(b" ")
-    return ACTS[name](argument.decode()) if name in ACTS else decode(data, limits)
+    if name in ACTS:
+        return ACTS[name](argument.decode())
+    return decode(data, limits, page)
 
 
 def convert(request: Conversion, pixels: bytes, icc: bytes) -> sandbox_child.Reply:

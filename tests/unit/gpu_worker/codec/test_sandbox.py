@@ -47,13 +47,13 @@ def apart() -> Iterator[None]:
     """The modules' `decode` is a decoder's for as long as this module runs."""
     decoders: dict[Limits, Decoder] = {}
 
-    def decode(data: bytes, limits: Limits) -> Photo:
+    def decode(data: bytes, limits: Limits, page: int = 1) -> Photo:
         if limits not in decoders:
             names = [field.name for field in fields(Limits)]
             decoders[limits] = Decoder(
                 Settings(**{name: getattr(limits, name) for name in names})
             )
-        return decoders[limits].decode(data)
+        return decoders[limits].decode(data, page=page)
 
     with pytest.MonkeyPatch.context() as patch:
         for changed in MODULES:

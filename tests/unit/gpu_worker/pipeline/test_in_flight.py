@@ -33,9 +33,10 @@ def photo(town: Town, key: str, side: int = 1) -> Job:
         priority="bulk",
         queued_at=receipt.decided_at,
     )
-    nothing = cast(Any, None)  # neither delivery nor claim is looked at
+    claim = town.claim(receipt.upload_id)
     receipt = receipt.model_copy(update={"source": source})
-    return Job(nothing, task, receipt, nothing, receipt.decided_at)
+    nothing = cast(Any, None)  # the delivery is not looked at
+    return Job(nothing, task, receipt, claim, receipt.decided_at)
 
 
 def test_a_photo_counts_as_what_comes_out(town: Town) -> None:
