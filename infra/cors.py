@@ -29,12 +29,13 @@ NO_RULES = "NoSuchCORSConfiguration"
 
 
 def origins(settings: Settings) -> list[str]:
-    """The pages: those of `DARKROOM_CORS_ORIGINS` and, where it is reached by https,
-    the API's own.
+    """The pages: those of `DARKROOM_CORS_ORIGINS` and the API's own, the console. Where
+    none is named and the API is reached by http there is no rule at all: on one machine
+    it has several names, and SeaweedFS answers each.
     """
     named = [part.strip() for part in settings.cors_origins.split(",") if part.strip()]
     own = urlsplit(settings.api_url)
-    if own.scheme == "https":
+    if named or own.scheme == "https":
         named.append(f"{own.scheme}://{own.netloc}")
     return list(dict.fromkeys(named))
 

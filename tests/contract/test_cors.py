@@ -68,3 +68,9 @@ def test_a_store_that_takes_no_rule_is_no_fault(
     nowhere = settings.model_copy(update={"bucket_uploads": "nowhere"})
     cors.allow_pages(S3Store(nowhere), nowhere)
     assert "buckets.no_cors" in capsys.readouterr().out
+
+
+def test_the_console_beside_named_pages_needs_one() -> None:
+    """Also by http: the rule that names others would keep it out."""
+    settings = Settings(cors_origins=PAGES, api_url="http://darkroom.lan:8080")
+    assert cors.origins(settings)[-1] == "http://darkroom.lan:8080"
