@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpu_worker import models
 from gpu_worker.engines.base import Floats
-from gpu_worker.engines.onnx_engine import open_session, providers_of
+from gpu_worker.engines.onnx_session import open_session, providers_of
 from gpu_worker.pixels import area, bilinear
 from shared.models import Model
 from shared.runtime.settings import EngineSettings

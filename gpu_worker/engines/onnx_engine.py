@@ -7,30 +7,28 @@ names.
 
 from __future__ import annotations
 
-import os
 from typing import cast
-
-import onnxruntime
 
 from gpu_worker import models
 from gpu_worker.engines import architectures, onnx_graphs, weight_files
 from gpu_worker.engines.architectures import Architecture
 from gpu_worker.engines.base import HoleFiller, Network
 from gpu_worker.engines.cache import ModelCache
-from gpu_worker.engines.onnx_networks import (
+from gpu_worker.engines.lama import LamaInpainter
+from gpu_worker.engines.onnx_networks import OnnxNetwork, OnnxPictureNetwork
+from gpu_worker.engines.onnx_session import (
     ENGINE,
-    OnnxNetwork,
-    OnnxPictureNetwork,
     Session,
     device_name,
+    open_session,
+    providers_of,
 )
 from gpu_worker.pixels import memory
-from shared.errors import Code, Missing, PermanentError, SettingsError
+from shared.errors import Code, Missing, PermanentError
 from shared.models import Model
 from shared.runtime.installation import how_to_add
 from shared.runtime.settings import EngineSettings
 
-ALWAYS = "CPUExecutionProvider"
 ROOMY_BYTES = 8_000_000_000
 """Where this much memory is free, a second network stays loaded."""
 
@@ -71,9 +69,6 @@ class OnnxEngine:
         return cast(OnnxPictureNetwork, self._cache.get(model.name, read))
 
     def load_hole_filler(self, model: Model) -> HoleFiller:
-        # That module is made of parts of this one.
-        from gpu_worker.engines.lama import LamaInpainter
-
         def read() -> LamaInpainter:
             return LamaInpainter(model, self._settings)
 
@@ -114,35 +109,3 @@ class OnnxEngine:
             model, onnx_graphs.graph(graph), weights, self._settings, self._providers
         )
         return session, known
-
-
-def open_session(
-    model: Model,
-    graph: bytes | str,
-    weights: weight_files.State,
-    settings: EngineSettings,
-    providers: list[str],
-) -> Session:
-    """A session on the providers. Raises `Missing` where the first of them does not
-    start: ONNX Runtime would go on without it, and without a word.
-    """
-    threads = settings.worker_threads or os.cpu_count() or 1
-    session = Session(model, graph, weights, providers, threads)
-    if providers[0] not in session.providers():
-        because = f"{providers[0]} does not start on this machine"
-        raise Missing(because, "set DARKROOM_ONNX_PROVIDERS to others")
-    return session
-
-
-def providers_of(settings: EngineSettings) -> list[str]:
-    """The execution providers that the settings name, the CPU's last."""
-    wanted = [name.strip() for name in settings.onnx_providers.split(",")]
-    named = [name for name in wanted if name]
-    available = onnxruntime.get_available_providers()
-    for name in named:
-        if name not in available:
-            raise SettingsError(
-                f"DARKROOM_ONNX_PROVIDERS names {name}, which the installed onnxruntime does not have; "
-                f"it has {', '.join(available)}"
-            )
-    return [*(name for name in named if name != ALWAYS), ALWAYS]

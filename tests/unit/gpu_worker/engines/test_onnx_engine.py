@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 
 from gpu_worker import engines
-from gpu_worker.engines import OutOfMemory, onnx_engine, onnx_graphs, onnx_networks
+from gpu_worker.engines import OutOfMemory, onnx_engine, onnx_graphs, onnx_session
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.onnx_engine import OnnxEngine
 from gpu_worker.engines.torch_engine import TorchEngine
@@ -308,12 +308,12 @@ def test_a_provider_that_does_not_start_computes_nothing_in_silence(
     engine = OnnxEngine(settings)
     assert engine.device == "CUDAExecutionProvider"
     assert engine._providers == available
-    opened = onnx_networks.onnxruntime.InferenceSession
+    opened = onnx_session.onnxruntime.InferenceSession
 
     def cpu_only(graph: Any, options: Any, providers: Any) -> Any:
         return opened(graph, options, providers=["CPUExecutionProvider"])
 
-    monkeypatch.setattr(onnx_networks.onnxruntime, "InferenceSession", cpu_only)
+    monkeypatch.setattr(onnx_session.onnxruntime, "InferenceSession", cpu_only)
     with pytest.raises(Missing, match="does not start"):
         engine.load(stored(tmp_path, scunet, "scunet", ".pth"))
 
