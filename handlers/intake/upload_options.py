@@ -19,8 +19,9 @@ from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
 from shared.uploads import formats, identity, ingests, told_captions
-from shared.uploads.documents import MOST_PAGES, IngestRef
+from shared.uploads.documents import IngestRef
 from shared.uploads.formats import Format
+from shared.uploads.photo_files import MOST_PAGES
 
 MAX_VALUE_CHARS = 2048
 """S3 takes no more metadata altogether; other stores do, and what is longer is not read

@@ -37,7 +37,6 @@ from shared.errors import PermanentError, SettingsError
 from shared.runtime.connection import Connection
 from shared.runtime.installation import how_to_add
 from shared.uploads import photo_files
-from shared.uploads.documents import MOST_PAGES
 from shared.uploads.formats import parse
 
 app = typer.Typer(add_completion=False)
@@ -90,7 +89,10 @@ def submit(
         ),
     ] = None,
     page: Annotated[
-        int, typer.Option(help="Which page of each TIFF.", min=1, max=MOST_PAGES)
+        int,
+        typer.Option(
+            help="Which page of each TIFF.", min=1, max=photo_files.MOST_PAGES
+        ),
     ] = 1,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every photo has ended.")

@@ -21,7 +21,6 @@ from infra.client import DarkroomClient, TaskRow
 from infra.commands.become import become
 from infra.commands.no_stack import no_stack
 from infra.commands.options import JsonLinesOption, JsonOption
-from infra.commands.require_stack import need_servers
 from infra.terminal import shown
 from shared.runtime.connection import Connection
 
@@ -86,6 +85,9 @@ def rerun(
     """Restore photos again, here and now, storing nothing; exit status 1 where one
     differs from its result.
     """
+    # The base install, which reads the log, has no library for this.
+    from infra.commands.require_stack import need_servers
+
     wanted = [str(_uuid(task_id)) for task_id in task_ids]
     need_servers()
     become(

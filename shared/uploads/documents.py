@@ -19,10 +19,8 @@ from shared.s3.objects import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.formats import CopyFormat, Format
 from shared.uploads.messages import RestoreTask
+from shared.uploads.photo_files import MOST_PAGES
 from shared.uploads.ref import UploadRef
-
-MOST_PAGES = 9999
-"""The largest number of a page that may be asked for."""
 
 
 class Part(BaseModel):

@@ -14,6 +14,8 @@ FORMATS = (
     "JPEG 2000",
     "PSD",
 )
+MOST_PAGES = 9999
+"""The largest number of a page that may be asked for."""
 SUFFIXES = frozenset(
     [
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),

@@ -23,7 +23,7 @@ from tests.support.extras import without
 ROOT = Path(__file__).parents[2]
 SOURCES = ("handlers", "gpu_worker", "infra", "shared")
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
-CLIENTS = {"submit", "tasks", "task", "verify"}
+CLIENTS = {"simulate", "submit", "task", "tasks", "verify"}
 """Commands that need no extra."""
 MAX_BYTES = 25_000_000
 CLIENT = """

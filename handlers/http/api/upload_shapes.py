@@ -11,10 +11,11 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.responses import Ended
 from shared.broker.topology import Priority
-from shared.uploads.documents import MOST_PAGES, IngestRef
+from shared.uploads.documents import IngestRef
 from shared.uploads.formats import Format
 from shared.uploads.ingests import IngestJob
 from shared.uploads.messages import Status
+from shared.uploads.photo_files import MOST_PAGES
 
 REQUEST_EXAMPLE: JsonDict = {
     "filename": "grandma.jpg",
