@@ -132,7 +132,7 @@ class Mill:
         pipeline.stages.restore = _restore
         return pipeline
 
-    def _decoded(self, data: bytes, _: int | None) -> Photo:
+    def _decoded(self, data: bytes, _: int | None, _page: int) -> Photo:
         if self.broken and data == self.store._objects["uploads", OURS][-1].data:
             raise PermanentError(Code.DECODE_ERROR, "no picture in it")
         return Photo(np.zeros((4, 6, 3), np.uint8))
