@@ -98,15 +98,19 @@ class Presigner:
         expires_s: int,
         now: datetime,
         disposition: str | None = None,
+        version: str | None = None,
     ) -> str:
         """A URL with which anybody may GET this object; it need not exist.
 
-        `disposition`: the `Content-Disposition` that the store answers with.
+        `disposition`: the `Content-Disposition` that the store answers with. `version`:
+        the one that is meant; without it the latest.
         """
         signer = _UrlSigner(self._credentials, self._settings, expires_s, now)
         query = {}
         if disposition:
             query["response-content-disposition"] = disposition
+        if version:
+            query["versionId"] = version
         return signer.sign("GET", self._url(bucket, key), query=query)
 
     def address(self, bucket: str) -> str:

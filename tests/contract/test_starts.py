@@ -40,9 +40,29 @@ def test_a_start_by_ticket_on_the_real_store(servers: Stack) -> None:
     assert sorted(row["task_id"] for row in shown) == sorted(tasks)
     for run in world.ctx.uploads.runs(held.upload_id):
         world.restore(world.receipt(run.upload_id))
+    original = f"/v1/tasks/{tasks[0]}/original"
+    link = client.get(original, follow_redirects=False)
+    assert httpx.get(link.headers["location"]).content == sent
     assert client.delete(path).status_code == 200
     world.record()
     rows = client.get("/v1/tasks").json()["items"]
     assert {row["error_code"] for row in rows} == {Code.ERASED}
     assert {row["image_filename"] for row in rows} == {None}
     assert not list(world.store.list(world.settings.bucket_uploads, ticket["key"]))
+
+
+def test_another_photo_at_the_key_is_not_shown(servers: Stack) -> None:
+    """It may be somebody else's: the owner of the first is told that it is gone."""
+    world = ApiWorld(servers.settings)
+    client = world.client(tenant(f"user-{uuid4()}", world.settings))
+    wanted = {"filename": "a.png", "content_type": "image/png", "workflow": "fast"}
+    ticket = client.post("/v1/uploads", json=wanted).json()
+    put = ticket["put"]
+    sent = photo() + uuid4().bytes
+    assert httpx.put(put["url"], headers=put["headers"], content=sent).is_success
+    task_id = world.decide(ticket["key"]).task_id
+    original = f"/v1/tasks/{task_id}/original"
+    assert client.get(original, follow_redirects=False).status_code == 307
+    bucket = world.settings.bucket_uploads
+    world.store.put(bucket, ticket["key"], photo() + b"another", "image/png", {})
+    assert client.get(original, follow_redirects=False).status_code == 404

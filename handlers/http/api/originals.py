@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
+from handlers.http.api import photos
 from handlers.http.api.dependencies import Api, Reader
 from handlers.http.api.responses import refusals
 from handlers.http.problems import Problem
@@ -32,10 +33,17 @@ def original(
     principal: Reader,
 ) -> Response:
     """A link to the photo as it was put, good for five minutes."""
-    source = api.ownership.one(principal, task_id).source
+    photo = api.ownership.one(principal, task_id)
+    source = photo.source
     if source.key == ERASED_KEY:
         raise Problem(404, f"the photo of task {task_id} is erased", "not_found")
     ctx = api.ctx
-    bucket = ctx.settings.bucket_uploads
-    url = api.presigner.get(bucket, source.key, LINK_S, ctx.clock.now())
+    # Where versions are kept the link is to this one; elsewhere to the key, at which
+    # another photo, perhaps of another user, may lie by now.
+    if not photos.is_there(ctx, photo):
+        detail = f"the original of task {task_id} is not there any more"
+        raise Problem(404, detail, "not_found")
+    now = ctx.clock.now()
+    version = source.version
+    url = api.presigner.get(source.bucket, source.key, LINK_S, now, version=version)
     return RedirectResponse(url, 307)

@@ -29,7 +29,6 @@ from handlers.intake.probe import check_pixels
 from handlers.intake.publish import publish, publish_task
 from shared import workflows
 from shared.broker.topology import Priority
-from shared.errors import NotFound
 from shared.runtime.failpoints import passing
 from shared.uploads import formats, identity
 from shared.uploads.documents import Receipt, Superseded
@@ -154,12 +153,7 @@ def _check(ctx: Context, photo: Receipt, workflow: ResolvedWorkflow) -> None:
 
 
 def _check_is_there(ctx: Context, photo: Receipt) -> None:
-    known = photo.source.stored
-    try:
-        found = ctx.store.head(known.bucket, known.key, known.version)
-    except NotFound:
-        found = None
-    if found is None or found.etag != known.etag:
+    if not photos.is_there(ctx, photo):
         detail = "the original is not there any more; upload it again"
         raise Problem(409, detail, "source_missing")
 
