@@ -11,16 +11,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from handlers.http.console.files import STATIC
+from tests.support.extras import without
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".venv/page/node_modules/.bin"
 
-pytestmark = pytest.mark.skipif(
-    not TOOLS.exists(), reason="no npm here: `make browser` installs with it"
-)
+if not TOOLS.exists():
+    without("no npm here: `make browser` installs with it")
 
 
 def _run(*command: object, folder: Path) -> str:

@@ -2,6 +2,8 @@
 it.
 """
 
+# ruff: noqa: E402 - playwright may not be imported before `needs`
+
 from __future__ import annotations
 
 import io
@@ -16,7 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("playwright")
+from tests.support.extras import needs
+
+needs("playwright", "browser")
 
 from playwright.sync_api import expect
 

@@ -4,10 +4,9 @@ test`: `make observe` runs it, and so does CI.
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
+
+from tests.support.extras import needs_program
 
 PROGRAMS = {
     "promtool": "prometheus",
@@ -20,12 +19,5 @@ PROGRAMS = {
 @pytest.fixture(scope="session", autouse=True)
 def programs() -> None:
     """Skip where they are not installed; fail in CI."""
-    missing = sorted(
-        {package for name, package in PROGRAMS.items() if not shutil.which(name)}
-    )
-    if not missing:
-        return
-    why = f"install {' '.join(missing)} (apt)"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
+    for name, package in PROGRAMS.items():
+        needs_program(name, package)
