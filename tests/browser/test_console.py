@@ -290,6 +290,7 @@ def test_nobody_is_shut_out(
     look = visitor.page.locator(".frame.ok").first.get_attribute("href") or ""
     for view in ("", "history", "operate", look.removeprefix("#/")):
         visitor.go(view)
+        expect(visitor.page.locator(".spinner")).to_have_count(0, timeout=LONG_MS)
         assert visitor.violations() == [], view
         assert visitor.page.evaluate(
             "document.documentElement.scrollWidth <= innerWidth"

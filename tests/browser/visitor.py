@@ -51,8 +51,12 @@ class Visitor:
         }
         self.said: list[str] = []
         self.asked: list[tuple[str, str]] = []
+        # In a transition a button is half as strong, and axe would call it too weak.
         self.context = chromium.new_context(
-            **(PHONE if phone else DESK), color_scheme=theme, locale=language
+            **(PHONE if phone else DESK),
+            color_scheme=theme,
+            locale=language,
+            reduced_motion="reduce",
         )
         self.page = self.context.new_page()
         self.page.on("console", lambda line: self.said.append(line.text))
