@@ -29,6 +29,10 @@ OF_ONE_PROCESS = {
     "state_dir",
 }
 """Settings in which processes of one stack may differ."""
+PRIVATE = ("notice_url", "notice_mail_to", "notice_mail_from")
+"""Settings that decide nothing about a photo: an address of a chat's webhook is its key,
+and other users of the machine may ask at `/about`.
+"""
 
 
 def about(settings: ProcessSettings) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def _settings(settings: Settings) -> dict[str, str]:
     masked = settings.masked()
     return {
         name: masked[name]
-        for name in sorted(settings.model_fields_set - OF_ONE_PROCESS)
+        for name in sorted(settings.model_fields_set - OF_ONE_PROCESS - {*PRIVATE})
         if "***" not in masked[name]
         and not name.endswith(("_access_key", "_secret_key"))
     }

@@ -22,6 +22,7 @@ def settings(tmp_path: Path) -> Settings:
         models_dir=tmp_path / "models",
         pepper=SecretStr("chilli"),
         s3_secret_key=SecretStr("hush"),
+        notice_url="https://chat.example/hooks/T0-whisper",
         max_attempts=4,
     )
 
@@ -35,6 +36,7 @@ def test_what_a_process_says_has_no_secret(settings: Settings) -> None:
     said = str(about(settings))
     assert "chilli" not in said
     assert "hush" not in said
+    assert "whisper" not in said
     assert fingerprint(settings) in said
 
 
