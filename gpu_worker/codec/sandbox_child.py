@@ -8,16 +8,11 @@ time; and nothing of one photo is left when the next comes.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import io
-import math
 import os
-import resource
-import signal
 import socket
 import sys
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -36,17 +31,14 @@ from gpu_worker.codec.ipc import (
     Request,
     Response,
 )
-from gpu_worker.codec.seccomp import can_refuse_calls, refuse_calls
 from gpu_worker.photo import Captions, Photo
 from shared.errors import Code, PermanentError
+from shared.runtime import confinement
+from shared.runtime.seccomp import can_refuse_calls, refuse_calls
 
-_OPEN_FILES = 32
 _USUAL_PX = 1024
 _NO_MORE = 3
 """Exit status of a fork that found the worker gone."""
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_STATM = Path("/proc/self/statm")
 _MOST_CHARACTERS = 2000
 
 Reply = tuple[Response, list[memoryview | bytes]]
@@ -61,7 +53,7 @@ def main(control_fd: int) -> int:
     process is confined (`ipc.Confined`).
     """
     control = socket.socket(fileno=control_fd)
-    _die_with_parent()
+    confinement.die_with_parent()
     _load_decoders()
     usual = _picture("JPEG", _USUAL_PX)
     confined = _confine()
@@ -93,37 +85,13 @@ def _confine() -> Confined:
     away what decoders print.
     """
     confined = Confined(0)
-    if _leave_network():
+    if confinement.leave_network():
         confined |= Confined.NETWORK
-    _libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.close(null)
+    confinement.give_up_privileges()
+    confinement.silence(0, 1, 2)
     if can_refuse_calls():
         confined |= Confined.CALLS
     return confined
-
-
-def _leave_network() -> bool:
-    """Whether this process got a network of its own: by right, or as the root of a user
-    namespace of its own.
-    """
-    if _libc("unshare", _CLONE_NEWNET) == 0:
-        return True
-    return _libc("unshare", _CLONE_NEWUSER | _CLONE_NEWNET) == 0
-
-
-def _die_with_parent() -> None:
-    _libc("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-
-
-def _libc(name: str, *arguments: int) -> int:
-    """A call that Python has no name for; -1 on a system without it."""
-    try:
-        return int(getattr(ctypes.CDLL(None), name)(*arguments))
-    except AttributeError:
-        return -1
 
 
 def _one_photo(control: socket.socket, usual: bytes) -> int:
@@ -132,7 +100,7 @@ def _one_photo(control: socket.socket, usual: bytes) -> int:
     if pid == 0:
         status = 1
         try:
-            _die_with_parent()
+            confinement.die_with_parent()
             status = _wait_and_serve(control, usual)
         finally:
             os._exit(status)
@@ -170,25 +138,9 @@ def _serve(link: Link) -> None:
 
 
 def _limit(request: Request | Conversion) -> None:
-    """Limit the time, memory, files and output of this process."""
     # The worker's clock is the limit. Without a worker this one ends two decoding
     # threads, and says so by its signal.
-    seconds = math.ceil(2 * request.seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_FSIZE, 0)
-    _set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    if _STATM.exists():
-        pages = int(_STATM.read_text().split()[0])
-        own_bytes = pages * resource.getpagesize()
-        _set_limit(resource.RLIMIT_AS, own_bytes + request.memory_bytes)
-
-
-def _set_limit(kind: int, most: int) -> None:
-    """Set a limit, or keep a lower one that holds already."""
-    _, hard = resource.getrlimit(kind)
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (value, value))
+    confinement.limit(2 * request.seconds, request.memory_bytes)
 
 
 def _decoded_or_fault(data: bytes, limits: Limits, page: int = 1) -> Reply:

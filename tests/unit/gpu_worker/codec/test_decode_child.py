@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from gpu_worker.codec import Decoder
-from gpu_worker.codec.seccomp import can_refuse_calls
 from shared.errors import Code, PermanentError, TransientError
+from shared.runtime.seccomp import can_refuse_calls
 from shared.runtime.settings import Settings
 from tests.support.codec_samples import quarters, saved
 from tests.support.waiting import eventually

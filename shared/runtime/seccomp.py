@@ -1,5 +1,5 @@
-"""System calls that decoding a photo never needs are refused by the kernel (seccomp),
-in the photo's own process.
+"""System calls that work on bytes of strangers never needs are refused by the kernel
+(seccomp), in the process that does it.
 
 A refused call returns an error and kills nothing, so that a library which tries one
 goes on as on a system without it. The table lists what is refused, rather than what is
