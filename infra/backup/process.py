@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from infra.backup import manifest
 from infra.backup.drills import Drills
+from infra.backup.prune import prune
 from infra.backup.run import Report, back_up
 from infra.backup.vault import vault_of
 from shared.broker.publisher import Publisher
@@ -83,6 +84,8 @@ class Rounds:
         started = datetime.now(UTC)
         try:
             report = back_up(self._settings)
+            if report.full:
+                self._prune()
         except (DarkroomError, OSError) as error:
             was_well, self.well = self.well, False
             delay_s = min(self._interval_s, RETRY_S)
@@ -97,6 +100,12 @@ class Rounds:
         logger().info("backup.finished", **report.printed())
         took_s = (datetime.now(UTC) - started).total_seconds()
         return max(0.0, self._interval_s - took_s)
+
+    def _prune(self) -> None:
+        keep_days = self._settings.backup_keep_days
+        if keep_days:
+            pruned = prune(self._settings, vault_of(self._settings), keep_days)
+            logger().info("backup.pruned", **pruned.printed())
 
 
 def last_run(settings: Settings) -> datetime | None:

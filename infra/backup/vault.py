@@ -1,5 +1,5 @@
 """Where a backup lies: a folder, or a bucket of any store. Nothing in it is ever written
-over.
+over; only `prune` deletes.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class Vault(Protocol):
 
     def names(self, folder: str) -> Iterator[str]:
         """The names of the entries of a folder, in no order."""
+
+    def delete(self, name: str) -> None:
+        """Delete an entry, in every version. An account that may only add is refused."""
 
     def settle(self) -> None:
         """Return when everything that was added outlives a loss of power."""
@@ -150,6 +153,9 @@ class FolderVault:
             if path.is_file() and not path.name.startswith("."):
                 yield str(path.relative_to(self._folder))
 
+    def delete(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
     def settle(self) -> None:
         os.sync()
 
@@ -178,6 +184,12 @@ class BucketVault:
     def names(self, folder: str) -> Iterator[str]:
         for info in self._store.list(self._bucket, f"{self._prefix}{folder}/"):
             yield info.key.removeprefix(self._prefix)
+
+    def delete(self, name: str) -> None:
+        key = self._prefix + name
+        for info in self._store.every_version(self._bucket, key):
+            if info.key == key:
+                self._store.delete(self._bucket, key, info.version)
 
     def settle(self) -> None:
         pass

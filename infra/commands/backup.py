@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from infra import bootstrap, migrate
+from infra.backup import prune as pruning
 from infra.backup import restore as filling
 from infra.backup.index import Index, held
 from infra.backup.rebuild import rebuild
@@ -24,6 +25,7 @@ from infra.backup.verify import verified
 from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.terminal import shown
+from shared.errors import SettingsError
 from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 
@@ -61,6 +63,23 @@ def backup(
             "--verify", help="Read the whole backup, and compare every checksum."
         ),
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Delete what no state of the last days needs, erased photos too.",
+        ),
+    ] = False,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="For --prune: how many days; without it DARKROOM_BACKUP_KEEP_DAYS.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="For --prune: say it, and delete nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy what is new of photos, results, log, models, settings and secrets."""
@@ -68,6 +87,9 @@ def backup(
         _become_process("follow" if follow else "")
     if verify:
         _verify(Settings.load(), as_json)
+        return
+    if prune:
+        _prune(Settings.load(), keep_days, dry_run, as_json)
         return
     settings = need_servers()
     with console.status("backing up") as line:
@@ -107,6 +129,28 @@ def _print_backup(settings: Settings, report: Report) -> None:
 def _print_findings(findings: list[str]) -> None:
     for finding in findings:
         console.print(f"finding: {shown(finding)}", markup=False, soft_wrap=True)
+
+
+def _prune(
+    settings: Settings, keep_days: float | None, dry_run: bool, as_json: bool
+) -> None:
+    days = settings.backup_keep_days if keep_days is None else keep_days
+    if not days and keep_days is None:
+        raise SettingsError(
+            "how far back must a state be restorable? Say it by --keep-days N, or by DARKROOM_BACKUP_KEEP_DAYS"
+        )
+    report = pruning.prune(settings, vault_of(settings), days, dry_run)
+    if as_json:
+        print(json.dumps(report.printed()))
+    else:
+        done = "would be deleted" if dry_run else "deleted"
+        print(
+            f"{report.place}: {report.runs} runs and {report.blobs} blobs {done}; "
+            f"the oldest state is that of {report.oldest}"
+        )
+        _print_findings(report.findings)
+    if report.findings:
+        raise typer.Exit(1)
 
 
 def _verify(settings: Settings, as_json: bool) -> None:

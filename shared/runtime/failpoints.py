@@ -32,6 +32,7 @@ NAMES = frozenset(
         "sweep.before_publish",
         "callbacks.after_call",
         "backup.after_object",
+        "backup.after_runs",
         "backup.before_manifest",
         "retention.before_delete",
         "retention.after_receipt",

@@ -106,6 +106,7 @@ EVENTS = {
     "callback.message_failed": "A request for a callback met a bug of ours; it is retried, and at last a dead letter.",
     "callback.unread": "The attempts of one callback cannot be read, `error` raised at `where`; the others are.",
     "callback.postponed": "An attempt of a callback could not begin: the store or a document is not available.",
+    "backup.pruned": "Old runs of the backup, and what only they named, were deleted; with counts and `findings`.",
     "backup.finished": "A run of the backup brought the vault up to date; with its counts and `findings`.",
     "backup.failed": "A run of the backup could not be finished, with `code`; it goes on after `delay_s`.",
     "notice.raised": "Something that an administrator should know of, of `kind`, in the sentence `detail`.",

@@ -22,6 +22,12 @@ class BackupSettings(SettingsGroup):
         description="Time between two backups; 0: none by itself.",
         json_schema_extra={"unit": "s"},
     )
+    backup_keep_days: float = Field(
+        0.0,
+        ge=0,
+        description="How far back a state can be restored; what only older ones need is deleted each day. 0: never.",
+        json_schema_extra={"unit": "d"},
+    )
     drill_interval_s: float = Field(
         0.0,
         ge=0,
