@@ -1,5 +1,5 @@
-"""Counts and times every request, and gives each an id that stands in its log lines and
-its response.
+"""Counts and times every request, traces it, and gives each an id that stands in its log
+lines and its response.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers import metrics
 from handlers.http.auth.middleware import GUARDED, is_guarded
+from shared.runtime import tracing
 
 ID_HEADER = "X-Request-Id"
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -26,6 +27,8 @@ NO_ROUTE = "none"
 one was looked for.
 """
 SEEN = "darkroom.seen"
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Asked every few seconds, and never traced."""
 
 
 @dataclass
@@ -106,9 +109,20 @@ class _Observed:
         began_s = monotonic()
         try:
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await self._app({**scope, SEEN: seen}, receive, watched)
+                await self._traced({**scope, SEEN: seen}, receive, watched)
         finally:
             _count(scope["method"], seen, began_s)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        parent = Headers(scope=scope).get(tracing.HEADER)
+        with tracing.span("http", parent, serves=True):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                _describe(scope["method"], scope[SEEN])
 
 
 def _request_id(scope: Scope) -> str:
@@ -116,8 +130,25 @@ def _request_id(scope: Scope) -> str:
     return given if SAFE_ID.fullmatch(given) else uuid4().hex
 
 
+def _describe(method: str, seen: _Seen) -> None:
+    """Say in the span what OpenTelemetry's conventions ask for; of the address the
+    route alone, as ids of people's photos may stand in it.
+    """
+    known = _known(method)
+    facts: dict[str, str | int] = {
+        "http.request.method": known,
+        "http.route": seen.route,
+        "http.response.status_code": seen.status,
+    }
+    tracing.describe(f"{known} {seen.route}", facts)
+
+
+def _known(method: str) -> str:
+    return method if method in METHODS else "other"
+
+
 def _count(method: str, seen: _Seen, began_s: float) -> None:
-    known = method if method in METHODS else "other"
+    known = _known(method)
     ended_s = monotonic() if seen.response_s is None else seen.response_s
     metrics.REQUESTS.labels(
         method=known, route=seen.route, status=str(seen.status)

@@ -51,18 +51,22 @@ def start(process: str) -> None:
 
 
 @contextmanager
-def span(name: str, parent: str | None = None, **ids: str | int) -> Iterator[None]:
+def span(
+    name: str, parent: str | None = None, *, serves: bool = False, **ids: str | int
+) -> Iterator[None]:
     """A span around this block, under `parent` (a `traceparent`) if there is one. An
-    error is marked by its type alone: its words may be a user's.
+    error is marked by its type alone: its words may be a user's. `serves`: the block
+    answers somebody's request.
     """
     if _tracer is None:
         yield
         return
-    from opentelemetry.trace import Status, StatusCode
+    from opentelemetry.trace import SpanKind, Status, StatusCode
 
     with _tracer.start_as_current_span(
         name,
         context=_context(parent),
+        kind=SpanKind.SERVER if serves else SpanKind.INTERNAL,
         attributes=ids,
         record_exception=False,
         set_status_on_exception=False,
@@ -74,10 +78,21 @@ def span(name: str, parent: str | None = None, **ids: str | int) -> Iterator[Non
             raise
 
 
+def describe(name: str, facts: Mapping[str, str | int]) -> None:
+    """Name the span around the caller anew, once it is known what it is of."""
+    if _tracer is None:
+        return
+    from opentelemetry.trace import get_current_span
+
+    current = get_current_span()
+    current.update_name(name)
+    current.set_attributes(facts)
+
+
 def mark(name: str, parent: str | None, **ids: str | int) -> None:
     """A span without length: something has happened. Nothing without `parent`."""
     if parent:
-        with span(name, parent, **ids):
+        with span(name, parent, serves=False, **ids):
             pass
 
 

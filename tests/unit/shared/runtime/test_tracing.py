@@ -45,6 +45,33 @@ sent = [(message.queue, dict(message.headers)) for message in world.publisher.se
 print(json.dumps({"parent": receipt.traceparent, "sent": sent}))
 """
 
+REQUESTS = """
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from handlers.http import observed
+from shared.runtime import tracing
+
+tracing.start("http")
+app = FastAPI()
+observed.note_routes(app)
+
+@app.get("/v1/tasks/{task_id}")
+def task(task_id: str) -> str | None:
+    with tracing.span("inner"):
+        return tracing.traceparent()
+
+@app.get("/healthz")
+def health() -> None: ...
+
+observed.install(app)
+client = TestClient(app)
+client.get("/healthz")
+client.get("/v1/nowhere")
+client.get("/v1/tasks/secret-id", headers={"traceparent": "PARENT"})
+print()
+"""
+
 
 class Collector:
     """What was sent by OTLP over HTTP."""
@@ -120,6 +147,21 @@ def test_a_photo_stays_in_the_trace_of_its_upload(collector: Collector) -> None:
     assert upload.span_id.hex() == restore.parent_span_id.hex() == span_id
     assert restore.status.message == "ValueError"
     assert b"words" not in b"".join(collector.bodies)
+
+
+def test_a_request_is_a_span_by_its_route(collector: Collector) -> None:
+    """It goes on the caller's trace; probes are none, and no address is said."""
+    run(REQUESTS.replace("PARENT", PARENT), **{ENDPOINT: collector.url})
+    named = {span.name: span for span in collector.spans()}
+    assert named.keys() == {"GET none", "GET /v1/tasks/{task_id}", "inner"}
+    served, inner = named["GET /v1/tasks/{task_id}"], named["inner"]
+    assert served.kind == Span.SPAN_KIND_SERVER
+    assert served.trace_id.hex() == TRACE
+    assert inner.parent_span_id == served.span_id
+    facts = {fact.key: fact.value for fact in served.attributes}
+    assert facts["http.response.status_code"].int_value == 200
+    assert facts["http.route"].string_value == "/v1/tasks/{task_id}"
+    assert b"secret-id" not in b"".join(collector.bodies)
 
 
 def test_nothing_is_loaded_without_a_collector() -> None:
