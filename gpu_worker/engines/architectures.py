@@ -25,10 +25,9 @@ class Architecture:
     Lab. `invents`: what it puts in that the photo did not hold. `input_range`: the
     network's values for black and white. `multiple`: sides must be multiples of it.
     `bytes_per_px`: peak working memory per input pixel by engine, measured on the CPU in
-    fp32, with a margin. `flop_per_px`: multiplications and additions per input pixel at
-    the size named in the table. `graphs`: its graphs in `onnx_graphs`. `is_whole_graph`:
-    its file is an ONNX graph with the weights inside. `arguments`:
-    what its PyTorch code is called with beside the picture.
+    fp32, with a margin. `graphs`: its graphs in `onnx_graphs`. `is_whole_graph`: its file
+    is an ONNX graph with the weights inside. `arguments`: what its PyTorch code is called
+    with beside the picture.
     """
 
     spandrel: str
@@ -38,7 +37,6 @@ class Architecture:
     input_range: tuple[float, float] = (0.0, 1.0)
     multiple: int = 1
     bytes_per_px: Mapping[str, int] = field(default_factory=dict)
-    flop_per_px: int = 0
     graphs: tuple[str, ...] = ()
     is_whole_graph: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -50,20 +48,17 @@ ARCHITECTURES = {
         "ESRGAN",
         invents="detail",
         bytes_per_px={"torch": 18_000},
-        flop_per_px=35_900_000,
     ),
     # animevideov3, 16 inner convolutions
     "srvgg": Architecture(
         "Compact",
         invents="detail",
         bytes_per_px={"torch": 2_500},
-        flop_per_px=1_240_000,
     ),
     "scunet": Architecture(
         "SCUNet",
         multiple=64,
         bytes_per_px={"torch": 10_000, "onnxruntime": 6_000},
-        flop_per_px=2_000_000,
         graphs=("scunet",),
     ),
     # the large variant at 512 px
@@ -74,7 +69,6 @@ ARCHITECTURES = {
         invents="colour",
         multiple=32,
         bytes_per_px={"torch": 4_000, "onnxruntime": 5_500},
-        flop_per_px=2_000_000,
         graphs=("ddcolor-large", "ddcolor-tiny"),
     ),
     # spandrel's own call feeds it 0..1 where it was trained on -1..1, and lets it draw

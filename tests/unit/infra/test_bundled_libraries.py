@@ -127,6 +127,7 @@ VERSIONS: dict[str, Callable[[], str]] = {
     "postgres": lambda: printed(str(binaries() / "postgres"), "--version"),
     "valkey": valkey,
     "seaweedfs": weed,
+    "onnxruntime": lambda: importlib.metadata.version("onnxruntime"),
 }
 
 
