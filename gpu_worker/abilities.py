@@ -35,6 +35,7 @@ def survey(engine: Engine, settings: EngineSettings) -> Announcement:
         host=_host(settings),
         release=__version__,
         engine=engine.name,
+        device=engine.device,
         steps=dict.fromkeys(KINDS, ()),
         models=abilities,
     )

@@ -55,18 +55,24 @@ class Ability(Part):
 
 
 class Announcement(Document):
-    """`workers/{kind}-{host}.json`: what workers of one kind can do."""
+    """`workers/{kind}-{host}.json`: what workers of one kind can do. `device`: what the
+    one that wrote it computes on; empty: it did not say.
+    """
 
     host: str
     release: str
     engine: str
+    device: str = ""
     steps: dict[str, tuple[Lack, ...]]
     models: dict[str, Ability]
 
     @property
     def kind(self) -> str:
-        """Sixteen digits that identify everything in the document but the host."""
-        abilities = canonical_json(self.model_dump(mode="json", exclude={"host"}))
+        """Sixteen digits that identify the abilities: everything in the document but
+        where they are.
+        """
+        elsewhere = {"host", "device"}
+        abilities = canonical_json(self.model_dump(mode="json", exclude=elsewhere))
         return hashlib.sha256(abilities).hexdigest()[:16]
 
     def place(self) -> str:

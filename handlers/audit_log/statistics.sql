@@ -77,3 +77,11 @@ SELECT user_id AS user, count(*) AS uploads,
        coalesce(sum(duration_seconds), 0) AS seconds
 FROM darkroom.restoration_log WHERE {conditions} AND user_id IS NOT NULL
 GROUP BY 1 ORDER BY seconds DESC, uploads DESC, 1 LIMIT %(limit)s
+
+-- name: devices
+-- What was done on each device of late, and when it last said so.
+SELECT device, engine, count(*) FILTER (WHERE status = 'success') AS restored,
+       count(*) FILTER (WHERE status = 'failed') AS failed,
+       coalesce(sum(duration_seconds), 0) AS busy_s, max(updated_at) AS last_at
+FROM darkroom.restoration_log WHERE device IS NOT NULL AND {conditions}
+GROUP BY 1, 2 ORDER BY last_at DESC LIMIT %(limit)s

@@ -12,6 +12,7 @@ from infra.backup.drills import Drills
 from infra.backup.prune import prune
 from infra.backup.run import Report, back_up
 from infra.backup.vault import vault_of
+from shared.backup_state import BackupState
 from shared.broker.publisher import Publisher
 from shared.errors import DarkroomError
 from shared.notices import tell
@@ -20,6 +21,7 @@ from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import Settings
 from shared.runtime.signals import on_termination
 from shared.runtime.telemetry import logger
+from shared.s3.store import S3Store
 
 FOLLOW_S = 20.0
 """Pause between two runs of a backup that follows: what is new is in it within a
@@ -97,6 +99,7 @@ class Rounds:
             return delay_s
         self.well = True
         self.figures.finished(report)
+        note(self._settings, report)
         logger().info("backup.finished", **report.printed())
         took_s = (datetime.now(UTC) - started).total_seconds()
         return max(0.0, self._interval_s - took_s)
@@ -106,6 +109,25 @@ class Rounds:
         if keep_days:
             pruned = prune(self._settings, vault_of(self._settings), keep_days)
             logger().info("backup.pruned", **pruned.printed())
+
+
+def note(settings: Settings, report: Report) -> None:
+    """Write into the bucket how the run was: those who look after Darkroom ask there.
+
+    A key that may not write there costs that alone.
+    """
+    state = BackupState(
+        begun_at=datetime.fromisoformat(report.begun),
+        seconds=report.seconds,
+        objects=report.objects,
+        findings=len(report.findings),
+    )
+    try:
+        S3Store(settings).put(
+            settings.bucket_results, state.place(), state.to_bytes(), "application/json"
+        )
+    except (DarkroomError, OSError) as error:
+        logger().warning("backup.unnoted", detail=str(error))
 
 
 def last_run(settings: Settings) -> datetime | None:

@@ -30,6 +30,7 @@ from shared.runtime.failpoints import passing
 from shared.runtime.settings import Settings, StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import CHUNK_BYTES, ObjectStore, S3Store
+from shared.uploads import keys
 from shared.workflows import registry
 
 READERS = 8
@@ -175,7 +176,7 @@ class _Backup:
         waiting: deque[tuple[ObjectInfo, Future[Object]]] = deque()
         with ThreadPoolExecutor(READERS, "backup") as pool:
             for info in self._store.list(bucket):
-                if info.key.startswith(OWN) or info.key.endswith(PROBE):
+                if _is_own(info.key):
                     continue
                 if not index.is_kept(info):
                     waiting.append((info, pool.submit(self._kept, info)))
@@ -318,3 +319,8 @@ def _named(name: str) -> manifest.RunName:
     run = manifest.RunName.read(name)
     assert run is not None
     return run
+
+
+def _is_own(key: str) -> bool:
+    """Whether an object is no photo's, and new with every run."""
+    return key.startswith(OWN) or key.endswith(PROBE) or key == keys.BACKUP

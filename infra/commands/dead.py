@@ -13,11 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra import dead_letters
 from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.terminal import shown
-from shared.broker import topology
+from shared.broker import dead_letters, topology
 from shared.broker.dead_letter import DeadLetter
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher

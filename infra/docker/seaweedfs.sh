@@ -58,7 +58,7 @@ cat > "$run/identities.json" <<END
   $(identity darkroom-callbacks "$S3_CALLBACKS_SECRET_KEY" "\"actions\":$(rights \
     "$(results receipts processed) $BUCKET_QUARANTINE" "" "$(results callbacks)")"),
   $(identity darkroom-backup "$S3_BACKUP_SECRET_KEY" "\"actions\":$(rights "" \
-    "$BUCKET_UPLOADS $BUCKET_RESULTS $BUCKET_QUARANTINE $BUCKET_ARCHIVE $BUCKET_ACCESS" "")"),
+    "$BUCKET_UPLOADS $BUCKET_RESULTS $BUCKET_QUARANTINE $BUCKET_ARCHIVE $BUCKET_ACCESS" "$(results backup)")"),
   $(identity darkroom-client "$S3_CLIENT_SECRET_KEY" "\"actions\":$(rights "" "$BUCKET_RESULTS $BUCKET_QUARANTINE" \
     "$BUCKET_UPLOADS")")
 ],"policies":[{"name":"tickets","content":"$tickets"}]}

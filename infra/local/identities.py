@@ -66,11 +66,15 @@ def identities(state: State, settings: StoreSettings) -> str:
         ),
         _identity(WORKER, key_of(state, WORKER), _of_worker(settings)),
         _identity(CALLBACKS, key_of(state, CALLBACKS), _of_callbacks(settings)),
-        # It reads everything, and changes nothing.
+        # It reads everything, and writes nothing but how its last run was.
         _identity(
             BACKUP,
             key_of(state, BACKUP),
-            _rights([], [*shared, settings.bucket_access], []),
+            _rights(
+                [],
+                [*shared, settings.bucket_access],
+                [f"{settings.bucket_results}/backup"],
+            ),
         ),
     ]
     if settings.s3_client_access_key.get_secret_value():

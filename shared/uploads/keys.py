@@ -119,6 +119,9 @@ ARRIVALS = "sweep/arrivals.json"
 """And how far its looks at what was uploaded of late."""
 
 
+BACKUP = "backup/state.json"
+"""And what the backup says of its last run."""
+
 WORKERS = "workers/"
 """Prefix in the results bucket of what the workers can do: see `shared.offers`."""
 

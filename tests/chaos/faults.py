@@ -19,8 +19,7 @@ from pathlib import Path
 import psutil
 import redis
 
-from infra import dead_letters
-from shared.broker import topology
+from shared.broker import dead_letters, topology
 from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable, StorageUnavailable
 from shared.uploads import keys

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from infra import dead_letters
+from shared.broker import dead_letters
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.chaos.runs import SCRATCH, WORKER_LOGS

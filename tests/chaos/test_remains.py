@@ -27,7 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         tmp_path / SCRATCH,
     ):
         folder.mkdir(parents=True)
-    monkeypatch.setattr("infra.dead_letters.letters", lambda _: [])
+    monkeypatch.setattr("shared.broker.dead_letters.letters", lambda _: [])
     settings = Settings.given(
         pepper="geheim", broker_url="redis://:parole@127.0.0.1:1/0"
     )
@@ -51,7 +51,7 @@ def test_a_private_word_in_a_dead_letter_is_found(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter = SimpleNamespace(body=b"{}", detail=f"{ALBUM}/1.png", headers={})
-    monkeypatch.setattr("infra.dead_letters.letters", lambda _: [letter])
+    monkeypatch.setattr("shared.broker.dead_letters.letters", lambda _: [letter])
     assert remains.leaks(world) == ["a user's key in dead letters"]
 
 

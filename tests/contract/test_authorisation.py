@@ -51,6 +51,7 @@ LOOK = {"workflow": "fast", "max_px": 64}
 class Row:
     """`scope`: what a key needs. `right`: the answer to the owner. `other`: to another
     user with every right. `any_scope`: whether any other scope will do as well.
+    `operator`: to the operator, where that is another answer.
     """
 
     scope: Scope
@@ -58,6 +59,7 @@ class Row:
     other: int
     query: str = ""
     any_scope: bool = False
+    operator: int | None = None
     body: Callable[[dict[str, str]], dict[str, Any]] = lambda _: PHOTO
 
 
@@ -102,6 +104,11 @@ MATRIX = {
     "GET /v1/workflows": Row("read", 200, 200),
     "GET /v1/stats": Row("read", 200, 200),
     "GET /v1/stats/summary": Row("read", 200, 200),
+    "GET /v1/status": Row("read", 403, 403, operator=200),
+    "GET /v1/dead": Row("read", 403, 403, operator=200),
+    "POST /v1/dead/retry": Row(
+        "read", 403, 403, operator=404, body=lambda _: {"ids": ["0123456789ab"]}
+    ),
 }
 
 ASKERS: dict[str, Callable[[Row], int]] = {
@@ -120,7 +127,7 @@ ASKERS: dict[str, Callable[[Row], int]] = {
     "right key": lambda row: row.right,
     "right key with this scope alone": lambda row: row.right,
     "right token": lambda row: row.right,
-    "operator": lambda row: row.right,
+    "operator": lambda row: row.operator or row.right,
 }
 
 

@@ -14,8 +14,8 @@ import pytest
 from handlers import aws_lambda
 from handlers.audit_log.database import AuditLog
 from handlers.audit_log.values import Filter
-from infra.dead_letters import letters
 from shared.broker import topology
+from shared.broker.dead_letters import letters
 from shared.broker.depth import depth
 from shared.broker.transports import connected
 from shared.runtime.settings import Settings

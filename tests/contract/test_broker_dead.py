@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra import dead_letters
+from shared.broker import dead_letters
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import BULK, LOG

@@ -14,7 +14,7 @@ import pytest
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from infra import dead_letters
+from shared.broker import dead_letters
 from shared.broker.depth import depth
 from shared.broker.publisher import Publisher
 from shared.broker.topology import LANES, LOG, UPLOADS

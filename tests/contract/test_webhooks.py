@@ -25,8 +25,8 @@ from handlers.on_sweep import Memory, on_sweep
 from handlers.on_upload import on_upload
 from handlers.webhooks.call_log import CallLog, CallResult
 from handlers.webhooks.fair_queue import MAX_PER_HOST
-from infra.dead_letters import letters, retry
 from shared.broker import topology
+from shared.broker.dead_letters import letters, retry
 from shared.broker.depth import backlog
 from shared.broker.transports import connected
 from shared.errors import Code

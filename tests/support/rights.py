@@ -22,6 +22,7 @@ PLACES = {
     "results/callbacks/due/u/0001.json": "results/callbacks/due/",
     "results/workers/k-h.json": "results/workers/",
     "results/sweep/state.json": "results/",
+    "results/backup/state.json": "results/backup/",
     "quarantine/u/reason.json": "quarantine/u/",
     "archive/a": "archive/",
     "results/processed/.darkroom-probe": "results/processed/",
@@ -63,7 +64,8 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "results/processed/.darkroom-probe": {"get"},
         "quarantine/.darkroom/probe": {"get"},
     },
-    "backup": {place: {"get", "list"} for place in PLACES},
+    "backup": {place: {"get", "list"} for place in PLACES}
+    | {"results/backup/state.json": EVERYTHING},
     "client": {
         place: EVERYTHING for place in PLACES if not place.startswith("access/")
     },

@@ -22,8 +22,8 @@ import httpx
 import psutil
 import pytest
 
-from infra.dead_letters import letters
 from infra.local.stack import READY
+from shared.broker.dead_letters import letters
 from shared.runtime.settings import Settings
 from shared.uploads import identity
 from tests.conftest import darkroom

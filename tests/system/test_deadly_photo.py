@@ -11,7 +11,7 @@ import pytest
 
 from gpu_worker.pipeline.threads import EXIT_STUCK
 from handlers.context import Context
-from infra.dead_letters import letters
+from shared.broker.dead_letters import letters
 from shared.errors import Code
 from shared.uploads import keys
 from shared.uploads.claims import latest

@@ -16,9 +16,9 @@ import pytest
 
 from handlers.context import Context
 from handlers.reconcile.due_retries import DueRetries
-from infra.dead_letters import letters
 from infra.local.program import Program
 from infra.local.supervisor import Supervisor
+from shared.broker.dead_letters import letters
 from shared.errors import Code
 from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock

@@ -19,8 +19,8 @@ from handlers.intake.decision import Decision
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from handlers.reconcile.due_retries import DueRetries
-from infra.dead_letters import letters
 from shared import models, offers
+from shared.broker.dead_letters import letters
 from shared.models import registry
 from shared.runtime.settings import Settings
 from shared.uploads import keys

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from infra.dead_letters import letters
+from shared.broker.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.s3.store import S3Store
 from shared.uploads.documents import Record

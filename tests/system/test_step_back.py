@@ -23,7 +23,7 @@ from typing import Any, cast
 import pytest
 
 from handlers.context import Context
-from infra.dead_letters import letters
+from shared.broker.dead_letters import letters
 from shared.broker.topology import restore_queue
 from shared.runtime.settings import Settings
 from shared.uploads import keys

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from handlers.context import Context
 from handlers.on_sweep import on_sweep
 from infra.bootstrap import reachable
-from infra.dead_letters import letters
+from shared.broker.dead_letters import letters
 from shared.errors import NotFound
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store

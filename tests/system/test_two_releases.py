@@ -22,8 +22,8 @@ from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from handlers.reconcile.due_retries import DueRetries
-from infra.dead_letters import letters
 from shared import __version__, workflows
+from shared.broker.dead_letters import letters
 from shared.uploads.documents import Record
 from shared.workflows import registry
 from tests.support.client import photo

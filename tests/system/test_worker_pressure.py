@@ -25,7 +25,7 @@ import pytest
 from handlers.context import Context
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
-from infra.dead_letters import letters
+from shared.broker.dead_letters import letters
 from shared.errors import NotFound
 from shared.runtime.settings import Settings
 from shared.uploads import keys

@@ -57,6 +57,14 @@ def needs(scope: str) -> Any:
     return Depends(check)
 
 
+async def operator(request: CurrentRequest) -> Principal:
+    """The operator. Raises `Problem` 403 for everybody else, whatever their scopes."""
+    if not request.principal.operator:
+        detail = "only the operator may see or do that; sign in by `darkroom console`"
+        raise Problem(403, detail, "forbidden")
+    return request.principal
+
+
 async def upload_counter(request: CurrentRequest) -> Callable[[int], None]:
     return request.count_upload
 

@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from handlers.context import Context
 from handlers.http.api import (
+    dead,
     events,
     ingests,
     me,
@@ -15,6 +16,7 @@ from handlers.http.api import (
     queue,
     sheets,
     starts,
+    status,
     tasks,
     uploads,
     workflows_and_stats,
@@ -59,6 +61,8 @@ def install(app: FastAPI, ctx: Context) -> None:
         queue,
         me,
         workflows_and_stats,
+        status,
+        dead,
     )
     for resource in resources:
         router.include_router(resource.router)

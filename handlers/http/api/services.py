@@ -11,6 +11,7 @@ from handlers.http.api.ownership import Ownership
 from handlers.http.api.safe_forms import SafeForms
 from handlers.http.api.streams import Streams
 from handlers.http.auth.preview_limits import PreviewLimit
+from shared.broker.oldest import OldestMessages
 from shared.s3.presign import Presigner
 
 
@@ -24,6 +25,7 @@ class Services:
     previews: PreviewLimit
     streams: Streams
     expectations: Expectations
+    oldest: OldestMessages
 
     @classmethod
     def of(cls, ctx: Context) -> Services:
@@ -37,4 +39,5 @@ class Services:
             previews=PreviewLimit(ctx.settings.limit_previews),
             streams=Streams(),
             expectations=Expectations(audit_log, ctx.clock),
+            oldest=OldestMessages(),
         )

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from infra import cli, dead_letters
+from infra import cli
 from infra.commands import dead as command
 from infra.terminal import shown, shown_lines
+from shared.broker import dead_letters
 from shared.broker.dead_letter import DeadLetter
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings

@@ -53,5 +53,14 @@ export function seconds(count) {
 export const number = (value, digits = 1) =>
   new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
 
+/** How long ago that was: `5 minutes ago`. @param {string} when */
+export function ago(when) {
+  const passed = (Date.now() - new Date(when).getTime()) / 1000;
+  /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+  const units = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [unit, length] = units.find(([, least]) => passed >= least) ?? units[units.length - 1];
+  return new Intl.RelativeTimeFormat(document.documentElement.lang).format(-Math.max(0, Math.floor(passed / length)), unit);
+}
+
 /** @param {string | number | Date} when @param {Intl.DateTimeFormatOptions} how */
 export const date = (when, how) => new Intl.DateTimeFormat(document.documentElement.lang, how).format(new Date(when));

@@ -3,7 +3,9 @@
 import { LitElement, html, nothing } from "../vendor/lit.js";
 import { get, post, said, sentence } from "../api.js";
 import { bars } from "../parts/chart.js";
+import { deadLetters } from "../parts/dead.js";
 import { icon } from "../parts/icons.js";
+import { housekeeping, oldestMessage, queues, warnings, workers } from "../parts/system.js";
 import { bytes, date, number, t } from "../parts/words.js";
 import { title } from "../scenes.js";
 
@@ -11,12 +13,21 @@ const SPANS = [1, 7, 30];
 const COLOURED = 2;
 const REFRESH_MS = 15_000;
 const FAILED_SHOWN = 20;
+const CIRCUMSTANCES_SHOWN = 8;
+/** As many as one request may name. */
+const LETTERS_AT_ONCE = 200;
 const DAY_MS = 86_400_000;
 
 /** @typedef {{ day: string, workflow_type: string | null, status: string, error_code: string | null, uploads: number }} Count */
 
+/** @typedef {{ error_code: string, megapixels: string | null, memory_gib: string | null, device: string | null,
+ *   failures: number, ended: number, rate: number }} Failure */
+
 class Operate extends LitElement {
-  static properties = { language: {}, days: { state: true }, counts: { state: true }, failed: { state: true }, problem: { state: true } };
+  static properties = {
+    language: {}, days: { state: true }, counts: { state: true }, failures: { state: true }, failed: { state: true },
+    system: { state: true }, dead: { state: true }, problem: { state: true },
+  };
 
   constructor() {
     super();
@@ -24,6 +35,12 @@ class Operate extends LitElement {
     this.days = 7;
     /** @type {Count[]} */
     this.counts = [];
+    /** Causes, each with the circumstances under which it came. @type {Failure[]} */
+    this.failures = [];
+    /** Queues, workers, sweep and backup. @type {import("../parts/system.js").System | null} */
+    this.system = null;
+    /** @type {import("../parts/dead.js").Letter[]} */
+    this.dead = [];
     /** Photos that failed, the latest first. @type {any[]} */
     this.failed = [];
     this.problem = "";
@@ -48,9 +65,13 @@ class Operate extends LitElement {
   async #load() {
     const days = this.days;
     try {
-      const [counts, failed] = await Promise.all([get(`/stats?days=${days}`), get(`/tasks?status=failed&limit=${FAILED_SHOWN}`)]);
+      const [counts, summary, failed, system] = await Promise.all([
+        get(`/stats?days=${days}`), get(`/stats/summary?days=${days}`), get(`/tasks?status=failed&limit=${FAILED_SHOWN}`), get("/status"),
+      ]);
       if (days !== this.days) return;
-      Object.assign(this, { counts, failed: failed.items, problem: "" });
+      Object.assign(this, { counts, failures: summary.failures, failed: failed.items, system, problem: "" });
+      const anyDead = (system.queues ?? []).some((/** @type {{ dead: number }} */ queue) => queue.dead > 0);
+      this.dead = anyDead ? (await get("/dead")).items : [];
     } catch (error) {
       this.problem = said(error);
     }
@@ -60,6 +81,18 @@ class Operate extends LitElement {
   async #retry(task) {
     try {
       await post(`/tasks/${task}/retry`, {});
+      await this.#load();
+    } catch (error) {
+      this.problem = said(error);
+    }
+  }
+
+  /** @param {string[]} ids */
+  async #putBack(ids) {
+    try {
+      for (let first = 0; first < ids.length; first += LETTERS_AT_ONCE) {
+        await post("/dead/retry", { ids: ids.slice(first, first + LETTERS_AT_ONCE) });
+      }
       await this.#load();
     } catch (error) {
       this.problem = said(error);
@@ -79,8 +112,14 @@ class Operate extends LitElement {
           @click=${() => { this.days = days; this.#load(); }}>${t("op.days", days)}</button>`)}</span>
       </header>
       ${this.problem ? html`<p class="banner problem" role="alert">${icon("triangle-alert")}<span>${this.problem}</span></p>` : nothing}
+      ${this.system ? warnings(this.system) : nothing}
       ${this.#figures()}
-      <div class="boards">${this.#byDay()}${this.#causes()}${this.#failures()}</div>`;
+      <div class="boards">
+        ${this.#byDay()}${this.#causes()}
+        ${this.system ? html`${queues(this.system)}${housekeeping(this.system)}${workers(this.system)}` : nothing}
+        ${this.dead.length ? deadLetters(this.dead, (ids) => this.#putBack(ids)) : nothing}
+        ${this.#failures()}
+      </div>`;
   }
 
   #figures() {
@@ -91,6 +130,7 @@ class Operate extends LitElement {
       <dl class="figures">
         ${figure("op.waiting", number(this.#sum("queued", "received")))}
         ${figure("op.work", number(this.#sum("processing")))}
+        ${figure("op.oldest", oldestMessage(this.system))}
         ${figure("op.done", number(done))}
         ${figure("op.fail", share, t("op.of", number(bad), number(all)), bad > 0)}
       </dl>`;
@@ -121,9 +161,23 @@ class Operate extends LitElement {
     return html`
       <section class="card"><h2>${t("op.why")}</h2>
         ${causes.length ? html`<ul class="causes">${causes.map(([code, count]) => html`
-          <li><code>${code}</code><progress max=${most} value=${count} aria-label=${code}></progress><b>${number(count)}</b></li>`)}</ul>`
+          <li><code>${code}</code><progress max=${most} value=${count} aria-label=${code}></progress><b>${number(count)}</b></li>`)}</ul>
+          ${this.#circumstances()}`
           : html`<p class="sub">${t("op.well")}</p>`}
       </section>`;
+  }
+
+  /** Whether it was memory, or the size of the photos. */
+  #circumstances() {
+    const shown = this.failures.slice(0, CIRCUMSTANCES_SHOWN);
+    if (!shown.length) return nothing;
+    return html`
+      <details class="as-table"><summary>${t("op.under")}</summary><div class="scroll" tabindex="0" role="region" aria-label=${t("op.under")}><table>
+        <thead><tr><th>${t("op.reason")}</th><th>MP</th><th>${t("op.gib")}</th><th>${t("op.device")}</th><th>${t("op.rate")}</th></tr></thead>
+        <tbody>${shown.map((row) => html`
+          <tr><td><code>${row.error_code}</code></td><td>${row.megapixels ?? "–"}</td><td>${row.memory_gib ?? "–"}</td><td>${row.device ?? "–"}</td>
+            <td>${number(row.rate * 100)} % (${t("op.of", number(row.failures), number(row.ended))})</td></tr>`)}</tbody>
+      </table></div></details>`;
   }
 
   #failures() {

@@ -1,6 +1,6 @@
 """Looking at the dead letters of every queue, putting them back, and dropping them.
 
-Behind `darkroom dead list|show|retry|drop`. All functions raise `BrokerUnavailable`.
+Behind `darkroom dead list|show|retry|drop` and `/v1/dead`. All functions raise `BrokerUnavailable`.
 """
 
 from __future__ import annotations
