@@ -19,16 +19,17 @@ import numpy as np
 
 from gpu_worker import codec, engines, gates
 from gpu_worker.engines import Engine
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Mask, Photo
 from gpu_worker.pipeline.prepare import fetch, resolve
 from gpu_worker.pipeline.preview_region import preview_region
 from gpu_worker.pipeline.record import LABEL_NOTE
-from gpu_worker.restore import Restored, restore
+from gpu_worker.restore import Restored, restore, seed_of
 from shared.errors import DarkroomError
 from shared.models import use_local
 from shared.runtime import telemetry
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
+from shared.uploads import masks
 from shared.uploads.documents import Record
 from shared.uploads.store import UploadStore
 
@@ -98,8 +99,23 @@ class Rerunner:
         if record.preview is not None:
             photo = preview_region(photo, record.preview, self._settings)
         return restore(
-            photo, workflow, self._engine, self._settings, lambda _: None, plan
+            photo,
+            workflow,
+            self._engine,
+            self._settings,
+            lambda _: None,
+            plan,
+            seed=seed_of(record.task_id),
+            painted=self._painted(record),
         )
+
+    def _painted(self, record: Record) -> Mask | None:
+        """The mask that was sent with the photo. That of the result is the same."""
+        given = str(record.workflow.params.get("mask", ""))
+        if record.mask_key is None or not masks.is_picture(given):
+            return None
+        data = self._store.read(self._settings.bucket_results, record.mask_key)
+        return self._decoder.decode(bytearray(data)).pixels[:, :, 0] > 0
 
     def _encoded(
         self, record: Record, restored: Restored, file: IO[bytes]

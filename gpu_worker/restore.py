@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,6 +77,11 @@ def spent_on(engine: Engine, error: Exception) -> Spent:
     )
 
 
+def seed_of(task_id: str) -> int:
+    """The seed of a task: what must look random is the same every time."""
+    return zlib.crc32(task_id.encode())
+
+
 def restore(
     photo: Photo,
     workflow: ResolvedWorkflow,
@@ -85,12 +91,14 @@ def restore(
     plan: Plan | None = None,
     between_tiles: Callable[[], None] = lambda: None,
     seed: int = 0,
+    painted: Mask | None = None,
 ) -> Restored:
     """Run the steps of `workflow` on `photo` that `plan` does not skip, and for which
     this worker lacks nothing if they are optional. Without a plan no gate skips a step.
 
     `progress` gets the fraction done after each tile: silence means stuck.
-    `between_tiles` may use the engine meanwhile; `seed` is the task's own. Raises
+    `between_tiles` may use the engine meanwhile; `seed` is the task's own; `painted`
+    (height, width) is the mask that somebody sent. Raises
     `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
     decided = _decided(workflow, plan or gates.open_plan(workflow), engine, settings)
@@ -111,7 +119,7 @@ def restore(
             continue
         started = time.perf_counter()
         step_progress = _part_of(progress, index, len(decided))
-        tools = steps.Tools(settings, step_progress, let_pass, seed)
+        tools = steps.Tools(settings, step_progress, let_pass, seed, painted)
         result, ran_on = _run(photo, step, engine, tools)
         if step.kind == "finish" and result.photo is photo:
             neutral.append(step)

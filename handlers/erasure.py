@@ -87,7 +87,7 @@ def end(ctx: Context, receipt: Receipt, code: Code) -> None:
 
 def blank(receipt: R) -> R:
     """Return the receipt without what its user wrote, which a fault may quote."""
-    changes: dict[str, object] = {"callback": None}
+    changes: dict[str, object] = {"callback": None, "mask": None}
     changes["source"] = receipt.source.model_copy(
         update={"key": ERASED_KEY, "filename": None, "captions": None}
     )

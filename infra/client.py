@@ -170,13 +170,14 @@ class DarkroomClient:
         callback: str | None = None,
         formats: Sequence[str] | None = None,
         page: int = 1,
+        mask: Path | None = None,
     ) -> str:
         """Sends a photograph and returns its ticket.
 
         The same file with the same wishes gets the same ticket again. `params` are those
         of the workflow; `callback` is a URL that a webhook is sent to at the end;
         `formats` are those of copies beside the result, by default the installation's;
-        `page` is which one of a TIFF.
+        `page` is which one of a TIFF; `mask` is a grey PNG of what the workflow repairs.
         """
         request: dict[str, Any] = {
             "filename": path.name,
@@ -193,6 +194,22 @@ class DarkroomClient:
             request["formats"] = list(formats)
         if page > 1:
             request["page"] = page
+        if mask is not None:
+            request["params"]["mask"] = f"ticket:{self._send_mask(mask)}"
+        return self._send(path, request)
+
+    def _send_mask(self, path: Path) -> str:
+        """Sends the mask of a photograph, which nobody restores."""
+        request = {
+            "filename": path.name,
+            "bytes": path.stat().st_size,
+            "workflow": "repair",
+            "content_type": "image/png",
+            "start": False,
+        }
+        return self._send(path, request)
+
+    def _send(self, path: Path, request: dict[str, Any]) -> str:
         headers = {"Idempotency-Key": _idempotency_key(path, request)}
         ticket = self._json("POST", "/v1/uploads", json=request, headers=headers)
         self._send_form(path, ticket["post"])

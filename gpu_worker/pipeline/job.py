@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gpu_worker.photo import Photo
+from gpu_worker.photo import Mask, Photo
 from gpu_worker.pipeline.beside import Asked
 from gpu_worker.restore import Restored, Spent
 from shared.broker.consumer import Delivery
@@ -22,7 +22,8 @@ class Job:
     """What the stages hand on. Only the stage that has the job touches it; its lease is
     renewed beside it, under `lock`, until the job has `ended`.
 
-    `original`: the upload's bytes, on their way from the store. `copies`: what was made
+    `original`: the upload's bytes, on their way from the store. `painted`: the mask that
+    came with it, of the size of `photo`. `copies`: what was made
     beside the result; `notes`: sentences for the record beside the photo's own.
     `busy_s`: time that stages spent on it so far; between two stages it waits.
     `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
@@ -46,6 +47,7 @@ class Job:
     workflow: ResolvedWorkflow | None = None
     plan: Plan | None = None
     photo: Photo | None = None
+    painted: Mask | None = None
     restored: Restored | None = None
     concurrency: int | None = None
     spent: Spent | None = None

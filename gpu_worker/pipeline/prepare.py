@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from gpu_worker import codec, gates
 from gpu_worker.codec.told_captions import with_told
-from gpu_worker.photo import Photo
+from gpu_worker.damage.painted import painted
+from gpu_worker.photo import Mask, Photo
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.job import Job
-from gpu_worker.pipeline.preview_region import preview_region
+from gpu_worker.pipeline.preview_region import preview_mask, preview_region
 from shared import workflows
 from shared.errors import Code, NotFound, OtherRelease, PermanentError
 from shared.runtime.failpoints import passing
@@ -40,6 +41,7 @@ class Prepare:
         check: Callable[[ResolvedWorkflow], None] = lambda _: None,
     ) -> None:
         self._settings = ctx.settings
+        self._store = ctx.store
         self._publisher = ctx.publisher
         self._decoder = decoder
         self._check = check
@@ -63,15 +65,30 @@ class Prepare:
         photo = self._decode(data, job.receipt.source)
         # A preview shows what would be done to the whole photo.
         job.plan = gates.plan_of(photo, job.workflow, self._settings)
+        job.painted = self._painted(job.receipt.mask, photo)
         spec = job.receipt.preview
         if spec is not None:
             photo = preview_region(photo, spec, self._settings)
+        if spec is not None and job.painted is not None:
+            job.painted = preview_mask(job.painted, spec, photo)
         job.photo = photo
 
     def _publish_processing(self, job: Job) -> None:
         receipt = job.receipt
         event = events.of_processing(receipt, job.claim.attempt, job.started_at)
         events.publish_event(self._publisher, event, receipt)
+
+    def _painted(self, source: Source | None, photo: Photo) -> Mask | None:
+        """The mask that came with the photo, in the photo's size."""
+        if source is None:
+            return None
+        try:
+            data = fetch(self._store, source)
+            picture = self._decode(data, source)
+        except PermanentError as error:
+            detail = f"the mask cannot be used: {error.detail}"
+            raise PermanentError(error.code, detail) from error
+        return painted(picture, photo.width, photo.height)
 
     def _decode(self, data: bytearray, source: Source) -> Photo:
         expected_pixels = None

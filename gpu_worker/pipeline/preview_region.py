@@ -4,7 +4,8 @@ there on like any photo.
 
 from __future__ import annotations
 
-from gpu_worker.photo import Photo, Pixels
+from gpu_worker.damage.painted import fitted
+from gpu_worker.photo import Mask, Photo, Pixels
 from gpu_worker.pixels import resample
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import ScratchSettings
@@ -24,6 +25,16 @@ def preview_region(photo: Photo, spec: PreviewSpec, settings: ScratchSettings) -
         return photo
     factor = spec.max_px / longest
     return _shrink(photo, factor, settings)
+
+
+def preview_mask(mask: Mask, spec: PreviewSpec, shown: Photo) -> Mask:
+    """The part, or the small version, of the whole photo's mask that belongs to the
+    preview `shown`.
+    """
+    if spec.region:
+        left, top = spec.region.x, spec.region.y
+        return mask[top : top + shown.height, left : left + shown.width].copy()
+    return fitted(mask, shown.width, shown.height)
 
 
 def _shrink(photo: Photo, factor: float, settings: ScratchSettings) -> Photo:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
 from functools import partial
 
 from gpu_worker.engines import Engine
 from gpu_worker.pipeline.job import Job
-from gpu_worker.restore import restore, spent_on
+from gpu_worker.restore import restore, seed_of, spent_on
 from shared.errors import Code, PermanentError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Pulse
@@ -63,13 +62,16 @@ class Restore:
                 progress,
                 job.plan,
                 between_tiles=partial(self._let_pass, job),
-                seed=zlib.crc32(job.task_id.encode()),
+                seed=seed_of(job.task_id),
+                painted=job.painted,
             )
         except Exception as error:
             job.spent = spent_on(self._engine, error)
             raise
         job.steps += job.restored.steps
-        job.photo = None  # the input's memory is needed for the next photo
+        # The input's memory is needed for the next photo.
+        job.photo = None
+        job.painted = None
         passing("worker.after_inference")
 
     def _report(self, job: Job, done: float) -> None:

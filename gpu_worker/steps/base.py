@@ -19,12 +19,15 @@ class Tools:
     """What a step may use. `progress` takes the fraction of the step that is done;
     `between_tiles` is called between two tiles, when the device has nothing to do.
     `seed` is the task's own, for what must look random and be the same every time.
+    `mask` (height, width): what somebody painted as a picture, True where the photo is
+    damaged.
     """
 
     settings: EngineSettings
     progress: Callable[[float], None]
     between_tiles: Callable[[], None] = lambda: None
     seed: int = 0
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from gpu_worker.engines import Engine
 from gpu_worker.engines.base import FillsHoles, HoleFiller
 from gpu_worker.photo import Mask, Photo, Pixels
 from gpu_worker.steps.base import StepResult, Tools, needs_another_engine
+from shared.errors import Code, PermanentError
+from shared.uploads import masks
 from shared.workflows import ResolvedStep
 
 LOOKING = 0.5
@@ -24,16 +26,16 @@ LOOKING = 0.5
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
-    """Fill what the strokes of `mask` cover, or, without any, the damage that is found
-    with `sensitivity` (0..1): by the step's model, or, without one, by waves. Alpha
-    stays as it is.
+    """Fill what the picture or the strokes of `mask` cover, or, without it, the damage
+    that is found with `sensitivity` (0..1): by the step's model, or, without one, by
+    waves. Alpha stays as it is.
 
     Raises `PermanentError(bad_parameter)` for strokes that cannot be drawn, and what
     the model's network raises.
     """
-    strokes = str(step.params.get("mask", ""))
-    if strokes:
-        mask = drawn(strokes, photo.width, photo.height)
+    given = str(step.params.get("mask", ""))
+    if given:
+        mask = _given(given, photo, tools)
         detail: dict[str, Any] = {"mask": "given"}
     else:
         mask, detail = _found(photo, float(step.params["sensitivity"]), tools)
@@ -79,6 +81,15 @@ def _inpainter(step: ResolvedStep, engine: Engine) -> inpainting.Inpainter:
     if not isinstance(engine, FillsHoles):
         raise needs_another_engine(step.model, engine)
     return NetworkInpainter(engine.load_hole_filler(step.model))
+
+
+def _given(mask: str, photo: Photo, tools: Tools) -> Mask:
+    if not masks.is_picture(mask):
+        return drawn(mask, photo.width, photo.height)
+    if tools.mask is None:
+        detail = "the mask is named by a checksum, and no picture came with it; name it by its ticket"
+        raise PermanentError(Code.BAD_PARAMETER, detail)
+    return tools.mask
 
 
 def _found(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from handlers.context import Context
-from handlers.intake import upload_options
+from handlers.intake import masks, upload_options
 from handlers.intake.notifications import UploadEvent
 from handlers.intake.probe import Probed, probe
 from shared import workflows
@@ -24,6 +24,7 @@ from shared.uploads import identity
 from shared.uploads.documents import Fault, Receipt, Source
 from shared.uploads.outcome import WITHDRAWN
 from shared.uploads.ref import upload_id_of, version_of
+from shared.workflows import ResolvedWorkflow
 
 
 def examine(stream: ObjectStream, ctx: Context) -> Receipt:
@@ -122,12 +123,13 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         callback = upload_options.callback(info.metadata, settings)
         receipt = receipt.model_copy(update={"callback": callback})
         order = upload_options.order(info.key, info.metadata, settings)
-        workflow = order.workflow
+        workflow, mask = _with_mask(order.workflow, info, receipt.user_hash, ctx)
         receipt = receipt.model_copy(
             update={
                 "priority": order.priority,
                 "workflow": workflow.ref,
                 "formats": order.formats,
+                "mask": mask,
                 "source": receipt.source.of_page(order.page).told(
                     upload_options.captions(info.key, info.metadata)
                 ),
@@ -141,7 +143,7 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
     receipt = receipt.model_copy(
         update={"source": _with_header(receipt.source, probed)}
     )
-    if not order.start:
+    if not order.start or masks.is_beside(info.key, workflow.ref):
         return receipt.model_copy(update={"decision": "held"})
     task_id = identity.task_id(
         receipt.user_hash,
@@ -152,6 +154,17 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
         receipt.source.captions,
     )
     return receipt.model_copy(update={"decision": "queued", "task_id": task_id})
+
+
+def _with_mask(
+    workflow: ResolvedWorkflow, info: ObjectInfo, user_hash: str, ctx: Context
+) -> masks.Fixed:
+    """The workflow with the mask that the photo's sender named, or put beside it."""
+    if masks.is_beside(info.key, workflow.ref):
+        return workflow, None
+    if workflow.ref.params.get("mask"):
+        return masks.fixed(ctx, workflow, user_hash)
+    return masks.beside(ctx, workflow, info, user_hash)
 
 
 def _first_receipt(info: ObjectInfo, ctx: Context) -> Receipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from handlers.context import Context
+from handlers.intake import masks
 from handlers.intake.decision import Decision
 from handlers.intake.original import delete_original
 from handlers.intake.publish import log_unpublished, publish
@@ -32,7 +33,7 @@ def persist(receipt: Receipt, ctx: Context) -> Decision:
         if earlier and _is_same_upload(earlier, receipt):
             return Decision.of(earlier, repeated=True)
         _quarantine(receipt, ctx)
-    if receipt.decision == "held":
+    if receipt.decision == "held" and not _is_mask(receipt):
         # Before the receipt, so that none is held without a mark: it would not expire.
         ctx.uploads.hold(receipt.upload_id)
     passing("handler.before_receipt")
@@ -42,6 +43,12 @@ def persist(receipt: Receipt, ctx: Context) -> Decision:
             return repeated
     publish(receipt, ctx)
     return Decision.of(receipt)
+
+
+def _is_mask(receipt: Receipt) -> bool:
+    """Whether it is the mask of the photo beside it, which stays as that does."""
+    assert receipt.workflow is not None
+    return masks.is_beside(receipt.source.key, receipt.workflow)
 
 
 def clear_refused(receipt: Receipt, ctx: Context) -> None:

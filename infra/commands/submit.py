@@ -94,6 +94,14 @@ def submit(
             help="Which page of each TIFF.", min=1, max=photo_files.MOST_PAGES
         ),
     ] = 1,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="What to repair of one photo: a grey PNG of its size, black where nothing may change.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until every photo has ended.")
     ] = False,
@@ -117,7 +125,13 @@ def submit(
     for path in skipped:
         console.print(shown(f"not sent, no photo by its name: {path}"), markup=False)
     wanted = _formats(formats)
-    wishes = Wishes(workflow, params_of(params), priority_of(priority), wanted, page)
+    given = params_of(params)
+    if mask and len(found) > 1:
+        detail = f"--mask is that of one photo, and {len(found)} are named"
+        raise typer.BadParameter(detail)
+    if mask and "mask" in given:
+        raise typer.BadParameter("--mask and a mask among --params exclude each other")
+    wishes = Wishes(workflow, given, priority_of(priority), wanted, page, mask)
     send = _sender(api, key, timeout_s, wishes)
     if out:
         _make_folder(out)

@@ -25,6 +25,7 @@ class Wishes:
     priority: Priority
     formats: Sequence[str] | None = None
     page: int = 1
+    mask: Path | None = None
 
 
 @dataclass
@@ -110,6 +111,7 @@ def sender(client: DarkroomClient, wishes: Wishes) -> Callable[[Path], Ticketed]
             priority=wishes.priority,
             formats=wishes.formats,
             page=wishes.page,
+            mask=wishes.mask,
         )
         return Ticketed(client, path, UploadState(ticket, "waiting"))
 

@@ -106,12 +106,18 @@ def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
         raise no_stack(settings.state_dir)
     models.use_local(settings.models_dir)
     resolved = resolved_by(wishes.workflow or settings.default_workflow, wishes.params)
+    if wishes.mask and "mask" not in resolved.ref.params:
+        detail = (
+            f"the workflow {resolved.ref.name} takes no mask; `--workflow repair` does"
+        )
+        raise typer.BadParameter(detail)
     store = S3Store(settings)
     tell_unavailable(store, settings, resolved)
     metadata = _metadata(resolved, wishes)
 
     def send(path: Path) -> Submitted:
-        return Submitted(store, settings, path, _send(store, settings, path, metadata))
+        upload = _send(store, settings, path, metadata, wishes.mask)
+        return Submitted(store, settings, path, upload)
 
     return send
 
@@ -157,15 +163,25 @@ def _metadata(workflow: ResolvedWorkflow, wishes: Wishes) -> dict[str, str]:
 
 
 def _send(
-    store: S3Store, settings: Settings, path: Path, metadata: dict[str, str]
+    store: S3Store,
+    settings: Settings,
+    path: Path,
+    metadata: dict[str, str],
+    mask: Path | None = None,
 ) -> Upload:
+    bucket = settings.bucket_uploads
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").digest()
+        painted = mask.read_bytes() if mask else b""
         # Bytes and request name the key, so that no upload ever overwrites another
         # original.
-        content = hashlib.sha256(digest + canonical_json(metadata)).hexdigest()[:16]
-        key = f"incoming/{metadata['workflow']}/{content}/{path.name}"
+        request = digest + canonical_json(metadata) + painted
+        content = hashlib.sha256(request).hexdigest()[:16]
+        folder = f"incoming/{metadata['workflow']}/{content}"
+        if mask:
+            # First, so that it is there when the photo is looked at.
+            beside = f"{folder}/{path.stem}.mask.png"
+            store.put(bucket, beside, painted, "image/png", metadata)
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return uploads.of_object(
-            store.put(settings.bucket_uploads, key, file, kind, metadata)
-        )
+        key = f"{folder}/{path.name}"
+        return uploads.of_object(store.put(bucket, key, file, kind, metadata))

@@ -194,6 +194,8 @@ class Receipt(Document):
     ingest: IngestRef | None = None
     formats: list[Format] = []
     """Of the copies that are made beside the result."""
+    mask: Source | None = None
+    """The picture whose checksum the workflow's parameter `mask` holds."""
     traceparent: str | None = None
     """The trace that began with the upload, where traces are sent."""
     run_of: str | None = None

@@ -28,6 +28,7 @@ from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
+from handlers.intake import masks
 from shared import workflows
 from shared.broker.topology import PREVIEW
 from shared.uploads import identity, keys
@@ -132,10 +133,22 @@ def begin_preview(
     resolved = [workflows.resolve(wanted.workflow, params) for params in given]
     for workflow in resolved:
         api.ctx.offers.check(workflow)
-    photo = photos.photo_of(api.ctx, photos.named(api, principal, wanted.source))
-    begun = [
-        _begin(api, principal, count, photo, wanted.spec(), workflow)
+    origin = photos.named(api, principal, wanted.source)
+    photo = photos.photo_of(api.ctx, origin)
+    fixed = [
+        masks.fixed(api.ctx, workflow, photo.user_hash, origin.mask)
         for workflow in resolved
+    ]
+    begun = [
+        _begin(
+            api,
+            principal,
+            count,
+            photo.model_copy(update={"mask": mask}),
+            wanted.spec(),
+            workflow,
+        )
+        for workflow, mask in fixed
     ]
     if wanted.sets is None:
         return begun[0]

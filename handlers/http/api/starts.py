@@ -24,6 +24,7 @@ from handlers.http.api.responses import Work, refusals
 from handlers.http.api.signed_requests import callback_of
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
+from handlers.intake import masks
 from handlers.intake.examine import is_restored
 from handlers.intake.probe import check_pixels
 from handlers.intake.publish import publish, publish_task
@@ -90,8 +91,10 @@ def start_task(
     origin = photos.named(api, principal, wanted)
     photo = photos.photo_of(ctx, origin)
     workflow = _workflow(wanted, origin)
+    workflow, mask = masks.fixed(ctx, workflow, photo.user_hash, origin.mask)
     _check(ctx, photo, workflow)
     run = _run(ctx, wanted, origin, photo, workflow, principal)
+    run = run.model_copy(update={"mask": mask})
     earlier = _earlier(ctx, photo, run)
     if isinstance(earlier, Receipt):
         return _work(api.ctx, earlier)

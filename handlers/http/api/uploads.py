@@ -23,6 +23,7 @@ from handlers.http.api.signed_requests import metadata_of, sign
 from handlers.http.api.upload_shapes import Erased, Ticket, UploadRequest, UploadState
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
+from handlers.intake import masks
 from shared import workflows
 from shared.errors import NotFound
 from shared.s3.presign import Upload
@@ -70,6 +71,8 @@ async def issue(
         request.workflow or settings.default_workflow,
         request.params,
     )
+    # Refused at once; the mask that counts is the one at the time of the upload.
+    await run_sync(masks.fixed, ctx, workflow, principal.user_hash)
     metadata = metadata_of(request, workflow.ref.name, principal, settings)
     await _check_offered(ctx, workflow)
     await run_sync(count, request.bytes or settings.max_upload_bytes)

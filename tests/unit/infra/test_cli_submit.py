@@ -99,6 +99,17 @@ def test_an_upload_carries_its_request(store: Any, tmp_path: Path) -> None:
     assert upload.upload_id == identity.upload_id("uploads", info.key, info.etag)
 
 
+def test_a_mask_lies_beside_its_photo_(store: Any, tmp_path: Path) -> None:
+    """Another mask is another request, at another key."""
+    photo, mask = tmp_path / "photo.jpg", tmp_path / "painted.png"
+    photo.write_bytes(b"one")
+    for painted in (b"mask", b"other"):
+        mask.write_bytes(painted)
+        submit_by_bucket._send(store, Settings(), photo, FAST, mask)
+    names = [info.key.rpartition("/")[2] for info in store.list("uploads")]
+    assert sorted(names) == ["photo.jpg"] * 2 + ["photo.mask.png"] * 2
+
+
 def test_a_result_never_replaces_a_file(tmp_path: Path) -> None:
     """A second `photo.png` is `photo-2.png`, a third `photo-3.png`."""
     names = []

@@ -24,7 +24,7 @@ GOLDEN = {
     ("fast", 1): ("8ca39b222143fb09", "fd40ee51ad26a08b"),
     ("oldphoto", 2): ("f566b1cfa0708684", "2eddeac67d895925"),
     ("portrait", 2): ("12964e185675f1c6", "fd4b67db477b200a"),
-    ("repair", 1): ("b535bfc48c1e9cc3", "3d23f4a302f71544"),
+    ("repair", 1): ("5d663c53627a4dae", "3d23f4a302f71544"),
 }
 
 
