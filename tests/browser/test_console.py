@@ -239,6 +239,38 @@ def test_a_brush_says_what_to_repair(visit: Visit) -> None:
     expect(page.locator(".match:not(.stale)")).to_be_visible(timeout=LONG_MS)
 
 
+def test_a_long_painting_is_sent_as_a_picture(visit: Visit) -> None:
+    """By the keyboard alone; the API takes it for this photo, and the signature shows
+    that the preview was made with it.
+    """
+    ann = visit(f"ann-{uuid4()}")
+    page = ann.page
+    ann.bring(picture("painted.png"))
+    ann.expect_state("painted.png", "held")
+    ann.choose("repair")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".match:not(.stale)")).to_be_visible(timeout=LONG_MS)
+    plain = page.locator(".match code").inner_text()
+    page.get_by_role("button", name="Brush").click()
+    sheet = page.locator("svg.sheet")
+    sheet.focus()
+    for key in (" ", "ArrowRight", " ", "]", " ", "ArrowDown"):
+        page.keyboard.press(key)
+    expect(sheet.locator("polyline")).to_have_count(2)
+    page.keyboard.press("Control+z")
+    expect(sheet.locator("polyline")).to_have_count(1)
+    page.keyboard.press(" ")
+    with page.expect_request(
+        lambda request: "ticket:" in (request.post_data or "")
+    ) as asked:
+        for number in range(300):
+            page.keyboard.press(("ArrowLeft", "ArrowDown")[number // 40 % 2])
+        page.keyboard.press(" ")
+    assert asked.value.url.endswith("/v1/previews")
+    expect(page.locator(".match:not(.stale)")).to_be_visible(timeout=LONG_MS)
+    assert page.locator(".match code").inner_text() != plain
+
+
 def test_without_a_mouse(visit: Visit) -> None:
     ann = visit(f"ann-{uuid4()}")
     page = ann.page

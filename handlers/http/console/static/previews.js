@@ -13,11 +13,12 @@ const BUSY_WAIT_S = 5;
 /** @typedef {{ source: Record<string, string>, workflow: string, params: Record<string, unknown> }} Wanted */
 /** @typedef {{ task: string, signature: string, url: string, width: number, height: number }} Shown */
 
-/** Parameters for a preview, which is made of a smaller copy: strokes of a brush are in pixels, and shrink with it.
+/** Parameters for a preview, which is made of a smaller copy: strokes of a brush are in pixels, and shrink with it;
+ * a mask that was sent does so by itself.
  * @param {Record<string, unknown>} params @param {number} side the longer one of the photo [px]
  * @returns {Record<string, unknown>} */
 export function forPreview(params, side) {
-  if (!params.mask || side <= REPAIR_SIDE_PX) return params;
+  if (!params.mask || String(params.mask).startsWith("ticket:") || side <= REPAIR_SIDE_PX) return params;
   const scaled = String(params.mask).replace(/\d+/g, (digits) => String(Math.max(1, Math.round((Number(digits) * REPAIR_SIDE_PX) / side))));
   return { ...params, mask: scaled };
 }

@@ -4,6 +4,7 @@ import { LitElement, html, nothing } from "../vendor/lit.js";
 import { get, picture, post, said, sentence } from "../api.js";
 import { icon } from "../parts/icons.js";
 import { controls, sizes } from "../parts/settings.js";
+import { withMask } from "../masks.js";
 import { bytes, number, seconds, t } from "../parts/words.js";
 import { photos } from "../photos.js";
 import { Preview, forPreview } from "../previews.js";
@@ -147,10 +148,21 @@ class Look extends LitElement {
     this.timer = setTimeout(() => this.#ask(), this.preview.shown ? CALM_MS : 0);
   }
 
-  #ask() {
-    const image = /** @type {HTMLImageElement | null} */ (this.querySelector(".before img"));
+  get #image() {
+    return /** @type {HTMLImageElement | null} */ (this.querySelector(".before img"));
+  }
+
+  async #ask() {
+    const image = this.#image;
     const side = Math.max(image?.naturalWidth ?? 0, image?.naturalHeight ?? 0);
-    this.preview.ask({ source: this.#source, workflow: scenes.chosen, params: forPreview(scenes.values, side) });
+    const { values, chosen } = scenes;
+    try {
+      const params = forPreview(await withMask(values, image), side);
+      // More may have been painted meanwhile.
+      if (scenes.values.mask === values.mask && scenes.chosen === chosen) this.preview.ask({ source: this.#source, workflow: chosen, params });
+    } catch (error) {
+      this.problem = said(error);
+    }
   }
 
   get #isResult() {
@@ -166,12 +178,13 @@ class Look extends LitElement {
     this.trying = false;
     this.record = null;
     const own = this.#own;
-    if (own) {
-      await photos.start(own, scenes.chosen, scenes.values);
-      return;
-    }
     try {
-      const work = await post("/tasks", { ...this.#source, workflow: scenes.chosen, params: scenes.values, priority: "interactive" });
+      const params = await withMask(scenes.values, this.#image);
+      if (own) {
+        await photos.start(own, scenes.chosen, params);
+        return;
+      }
+      const work = await post("/tasks", { ...this.#source, workflow: scenes.chosen, params, priority: "interactive" });
       this.task = work.task_id;
       await this.#loadTask();
     } catch (error) {
