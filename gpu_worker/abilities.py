@@ -14,7 +14,7 @@ from gpu_worker.steps import KINDS
 from shared import __version__
 from shared.errors import Code, Missing, PermanentError
 from shared.models import Model, registry, use_local
-from shared.offers import Ability, Announcement, Lack, together
+from shared.offers import OWN_WORKFLOWS, Ability, Announcement, Lack, together
 from shared.runtime.settings import EngineSettings
 from shared.uploads.identity import canonical_json
 from shared.workflows import ResolvedStep, ResolvedWorkflow
@@ -36,7 +36,7 @@ def survey(engine: Engine, settings: EngineSettings) -> Announcement:
         release=__version__,
         engine=engine.name,
         device=engine.device,
-        steps=dict.fromkeys(KINDS, ()),
+        steps=dict.fromkeys((*KINDS, OWN_WORKFLOWS), ()),
         models=abilities,
     )
 

@@ -24,6 +24,7 @@ from gpu_worker.pipeline.prepare import fetch, resolve
 from gpu_worker.pipeline.preview_region import preview_region
 from gpu_worker.pipeline.record import LABEL_NOTE
 from gpu_worker.restore import Restored, restore, seed_of
+from shared import workflows
 from shared.errors import DarkroomError
 from shared.models import use_local
 from shared.runtime import telemetry
@@ -61,6 +62,7 @@ class Rerunner:
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self._settings = settings
         self._store = S3Store(settings)
+        workflows.use(workflows.Shelf(self._store, settings.bucket_results))
         self._uploads = UploadStore(self._store, settings)
         self._engine = engine or engines.select(settings)
         self._decoder = codec.Decoder(settings)

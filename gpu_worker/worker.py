@@ -18,6 +18,7 @@ from gpu_worker.pipeline.announcer import Announcer
 from gpu_worker.pipeline.device_metrics import DeviceLoad
 from gpu_worker.pipeline.idle import IdleUnloader
 from gpu_worker.pipeline.pipeline import Pipeline
+from shared import workflows
 from shared.broker import topology
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
@@ -49,6 +50,9 @@ class Worker:
         self.pipeline = Pipeline(
             settings, store, Publisher(settings), store.clock, self._engine
         )
+        # Through the pipeline's circuit: a store that is away costs no attempt.
+        shelf = workflows.Shelf(self.pipeline.ctx.store, settings.bucket_results)
+        workflows.use(shelf)
         pulses = self.pipeline.pulses
         self._consumer = Consumer(
             settings,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from shared import workflows
 from shared.broker.publisher import Publisher as BrokerPublisher
 from shared.errors import SettingsError
 from shared.offers import Offers
@@ -52,11 +53,12 @@ class Context:
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
-        """On the real services. Raises `SettingsError` where users would be stored
+        """On the real services, with the workflows that lie there. Raises `SettingsError` where users would be stored
         without a secret.
         """
         if not settings.pepper.get_secret_value():
             detail = "DARKROOM_PEPPER is empty: set a long random secret and keep it, users are found again only by it"
             raise SettingsError(detail)
         store = S3Store(settings)
+        workflows.use(workflows.Shelf(store, settings.bucket_results))
         return cls(settings, store, BrokerPublisher(settings), store.clock)

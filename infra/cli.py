@@ -56,7 +56,9 @@ COMMANDS = {
         "stats",
         "services",
     ),
-    "workflows": Entry("The workflows and their parameters.", "config"),
+    "workflows": Entry(
+        "The workflows and their parameters; check and add your own.", "workflows"
+    ),
     "models": Entry("List, verify, pull or add models.", "models", "worker"),
     "demo": Entry(
         "Restore sample photos on a stack of its own, and check every one.",

@@ -28,6 +28,7 @@ from shared.models import Model, ModelFile, registry
 from shared.runtime.about import fingerprint, workflow_files
 from shared.runtime.settings import ModelSettings, Settings
 from shared.s3.store import S3Store
+from shared.workflows import Shelf, own_faults, use
 
 ANSWER_S = 10.0
 LATE = 2.0
@@ -83,6 +84,17 @@ def workflows(
         elif expected[name] != found[name]:
             findings.append(f"workflow: {name} was altered ({where})")
     return findings
+
+
+def own_workflows(settings: Settings) -> list[str]:
+    """Workflow files of the installation's own that cannot be used."""
+    shelf = Shelf(S3Store(settings), settings.bucket_results)
+    use(shelf)
+    try:
+        shelf.all()
+    except DarkroomError as error:
+        return [f"workflow: your own could not be read: {error.detail}"]
+    return [f"workflow: {fault}" for fault in own_faults()]
 
 
 def _different_models(name: str, found: Mapping[str, str]) -> list[str]:

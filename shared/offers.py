@@ -34,6 +34,12 @@ MOST = 50
 """Kinds of workers that are read, the latest first."""
 
 
+OWN_WORKFLOWS = "own-workflows"
+"""What a worker announces beside its kinds of steps, where it reads the installation's
+own workflow files: a release that reads none announces none.
+"""
+
+
 class Lack(Part):
     """Why something cannot be done, and the command that makes it possible.
 
@@ -84,6 +90,9 @@ class Announcement(Document):
         it. An optional step is skipped where something lacks.
         """
         found: list[Lack] = []
+        if workflow.is_own and OWN_WORKFLOWS not in self.steps:
+            because = f"release {self.release} knows built-in workflows alone"
+            found.append(Lack(because=because, command="run newer workers"))
         for step in workflow.steps:
             if step.optional:
                 continue

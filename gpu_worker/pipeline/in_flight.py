@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from gpu_worker.pipeline.job import Job
 from shared import workflows
-from shared.errors import PermanentError
+from shared.errors import PermanentError, StorageUnavailable
 from shared.runtime.heartbeat import own
 from shared.uploads.documents import Receipt, WorkflowRef
 
@@ -103,6 +103,7 @@ def _scale(workflow: WorkflowRef | None) -> float:
     if workflow is None:
         return 1.0
     try:
-        return workflows.resolve(workflow.name, workflow.params).scale
-    except PermanentError:
+        found = workflows.resolve(workflow.name, workflow.params, workflow.version)
+    except (PermanentError, StorageUnavailable):
         return 1.0  # reported when the photo is begun
+    return found.scale

@@ -117,11 +117,11 @@ def fetch(store: ObjectStore, source: Source) -> bytearray:
 
 def resolve(wanted: WorkflowRef | None) -> ResolvedWorkflow:
     """The workflow that the task's identity holds. Raises `OtherRelease` where this
-    worker has another version of it.
+    worker has another version of it, or none.
     """
     assert wanted is not None
     try:
-        workflow = workflows.resolve(wanted.name, wanted.params)
+        workflow = workflows.resolve(wanted.name, wanted.params, wanted.version)
     except PermanentError as error:
         found = error.detail  # the handler that decided knew the workflow
     else:

@@ -259,7 +259,7 @@ def _unless_unavailable(receipt: Receipt, ctx: Context) -> Receipt:
     assert receipt.task_id is not None
     wanted = receipt.workflow
     try:
-        ctx.offers.check(workflows.resolve(wanted.name, wanted.params))
+        ctx.offers.check(workflows.resolve(wanted.name, wanted.params, wanted.version))
     except PermanentError as error:
         if not ctx.uploads.has_record(receipt.task_id):
             rejected = _rejected(receipt, error.code, error.detail)

@@ -23,7 +23,7 @@ from handlers.http.readiness import Check, checks_of, run_checks
 from handlers.http.slow_clients import SlowClientProtocol
 from handlers.on_upload import EVENTS
 from handlers.processes.upload_consumer import QueueConsumer
-from shared import upload_forms
+from shared import upload_forms, workflows
 from shared.errors import DarkroomError
 from shared.runtime import operations
 from shared.runtime.heartbeat import Heartbeat, Pulse
@@ -147,6 +147,8 @@ def _start_clock(ctx: Context, stop: threading.Event) -> None:
         while True:
             with suppress(DarkroomError):
                 ctx.store.head(ctx.settings.bucket_results, keys.SWEEP)
+                # Beside it, so that `/readyz` names a workflow file that is broken.
+                workflows.offered()
             if stop.wait(CLOCK_S):
                 return
 

@@ -245,7 +245,7 @@ def _digest(chunks: Iterator[bytes]) -> _Digest:
 def _models(workflow: WorkflowRef) -> list[ModelRef]:
     """Return the models of a workflow, if this release still has it as it was."""
     try:
-        resolved = workflows.resolve(workflow.name, workflow.params)
+        resolved = workflows.resolve(workflow.name, workflow.params, workflow.version)
     except PermanentError:
         return []
     return resolved.models if resolved.ref.signature == workflow.signature else []

@@ -1,25 +1,16 @@
-"""`darkroom config`, `env`, `workflows`: the settings, where the stack is, and the
-workflows.
-"""
+"""`darkroom config` and `env`: the settings, and where the stack is."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from infra.commands.no_stack import no_stack
 from infra.commands.options import JsonOption
-from shared import workflows as presets
-from shared.offers import Lack, Offers
 from shared.runtime.settings import Settings, unknown_variables, variable
-from shared.s3.store import S3Store
 
 app = typer.Typer(add_completion=False)
 
@@ -98,58 +89,3 @@ def env() -> None:
     }
     for name, value in values.items():
         print(f"{name}={shlex.quote(value)}")
-
-
-@app.command()
-def workflows(as_json: JsonOption = False) -> None:
-    """The workflows, their parameters, and whether a worker of the running stack can
-    run them.
-    """
-    known = presets.presets().values()
-    lacks = _lacks(Settings.load())
-    if as_json:
-        rows = [_as_dict(workflow, lacks.get(workflow.name)) for workflow in known]
-        print(json.dumps(rows, indent=2))
-        return
-    table = Table("workflow", "version", "what it does", "parameters", "available")
-    for workflow in known:
-        rules = [
-            f"{name}: {parameter.rule()}"
-            for name, parameter in workflow.parameters().items()
-        ]
-        table.add_row(
-            workflow.name,
-            str(workflow.version),
-            workflow.description,
-            "\n".join(rules),
-            escape(_availability(workflow.name, lacks)),
-        )
-    Console().print(table)
-
-
-def _as_dict(workflow: presets.Workflow, lack: Lack | None) -> dict[str, Any]:
-    fields = workflow.model_dump()
-    fields["params_schema"] = workflow.params_schema()
-    fields["available"] = lack is None
-    fields["unavailable"] = None if lack is None else lack.model_dump()
-    return fields
-
-
-def _availability(name: str, lacks: dict[str, Lack | None]) -> str:
-    if name not in lacks:
-        return "not known"
-    lack = lacks[name]
-    return "yes" if lack is None else f"no: {lack.because}; {lack.command}"
-
-
-def _lacks(settings: Settings) -> dict[str, Lack | None]:
-    """What the workers lack, by workflow. Empty where there is no stack, or no worker
-    has announced anything.
-    """
-    if not settings.s3_endpoint_url and not settings.api_url:
-        return {}
-    offers = Offers(S3Store(settings), settings)
-    offers.refresh()
-    if not offers.known:
-        return {}
-    return {name: offers.lack(presets.resolve(name)) for name in presets.presets()}

@@ -50,6 +50,7 @@ def doctor(
         backed_up = checks.of_backup(index, "model")
         known = checks.of_backup(index, "workflow")
         findings += checks.workflows(known, workflow_files(), "in the backup and here")
+    findings += checks.own_workflows(settings)
     findings += checks.models(settings, backed_up)
     findings += checks.backup(settings)
     found = checks.first(findings)

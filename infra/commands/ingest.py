@@ -38,7 +38,7 @@ from infra.ingest.progress import InFlight, Watch
 from infra.ingest.sending import Order, Rate, Sending
 from infra.ingest.sources import Source
 from infra.terminal import shown
-from shared import models
+from shared import models, workflows
 from shared.callback_guard import check_url
 from shared.errors import SettingsError
 from shared.runtime.settings import Settings
@@ -170,6 +170,7 @@ class _Run:
             check_url(callback, settings)
         models.use_local(settings.models_dir)
         store = S3Store(settings)
+        workflows.use(workflows.Shelf(store, settings.bucket_results))
         workflow = resolved_by(
             wishes.workflow or settings.default_workflow, wishes.params
         )

@@ -105,13 +105,14 @@ def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
     if not settings.s3_endpoint_url and not settings.api_url:
         raise no_stack(settings.state_dir)
     models.use_local(settings.models_dir)
+    store = S3Store(settings)
+    workflows.use(workflows.Shelf(store, settings.bucket_results))
     resolved = resolved_by(wishes.workflow or settings.default_workflow, wishes.params)
     if wishes.mask and "mask" not in resolved.ref.params:
         detail = (
             f"the workflow {resolved.ref.name} takes no mask; `--workflow repair` does"
         )
         raise typer.BadParameter(detail)
-    store = S3Store(settings)
     tell_unavailable(store, settings, resolved)
     metadata = _metadata(resolved, wishes)
 

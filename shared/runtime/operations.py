@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from shared.runtime.about import about
 from shared.runtime.heartbeat import Heartbeat
 from shared.runtime.settings import ProcessSettings
+from shared.workflows import own_faults
 
 CLIENT_S = 10
 FRESH_S = 10.0
@@ -77,7 +78,7 @@ def _handler(
             elif path == "/readyz":
                 services = state()
                 status = 200 if all(services.values()) else 503
-                self._send_json(status, _words(services))
+                self._send_json(status, _words(services) | _faults())
             elif path == "/about":
                 self._send_json(200, said)
             else:
@@ -101,6 +102,12 @@ def _handler(
             pass
 
     return Handler
+
+
+def _faults() -> dict[str, str]:
+    """What is wrong and keeps no other photo waiting: a workflow file."""
+    faults = own_faults()
+    return {"workflows": "; ".join(faults)} if faults else {}
 
 
 def _words(services: Mapping[str, bool]) -> dict[str, str]:

@@ -126,6 +126,19 @@ WORKERS = "workers/"
 """Prefix in the results bucket of what the workers can do: see `shared.offers`."""
 
 
+OWN_WORKFLOWS = "workflows/own/"
+"""Prefix in the results bucket of the installation's own workflow files."""
+
+
+def own_workflow(name: str, version: int) -> str:
+    return f"{OWN_WORKFLOWS}{name}.{version}.json"
+
+
+def composed_workflow(name: str, version: int) -> str:
+    """In the results bucket: the steps that one request asked for."""
+    return f"workflows/composed/{name}.{version}.json"
+
+
 def worker(kind: str, host: str) -> str:
     return f"{WORKERS}{kind}-{host}.json"
 

@@ -7,20 +7,36 @@ Parameter names are unique within a workflow, so that a caller passes one flat o
 """
 
 from shared.workflows.gates import Gates, gates
+from shared.workflows.own import OwnWorkflow, Shelf, use
 from shared.workflows.registry import PRESETS, presets
-from shared.workflows.resolution import ResolvedStep, ResolvedWorkflow, resolve
+from shared.workflows.resolution import (
+    ResolvedStep,
+    ResolvedWorkflow,
+    fault_of,
+    find,
+    offered,
+    own_faults,
+    resolve,
+)
 from shared.workflows.schema import Parameter, Step, StepKind, Workflow
 
 __all__ = [
     "PRESETS",
     "Gates",
+    "OwnWorkflow",
     "Parameter",
     "ResolvedStep",
     "ResolvedWorkflow",
+    "Shelf",
     "Step",
     "StepKind",
     "Workflow",
+    "fault_of",
+    "find",
     "gates",
+    "offered",
+    "own_faults",
     "presets",
     "resolve",
+    "use",
 ]

@@ -5,14 +5,17 @@ every parameter and every model fixed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from shared import models
-from shared.errors import Code, NotFound, PermanentError
+from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
 from shared.uploads import identity
 from shared.uploads.documents import ModelRef, WorkflowRef
+from shared.workflows import own
 from shared.workflows.gates import gates
+from shared.workflows.own import OwnWorkflow
 from shared.workflows.registry import presets
 from shared.workflows.schema import Step, StepKind, Workflow
 
@@ -42,10 +45,14 @@ class ResolvedStep:
 
 @dataclass(frozen=True)
 class ResolvedWorkflow:
-    """A workflow that a worker can execute; `ref.signature` identifies exactly this."""
+    """A workflow that a worker can execute; `ref.signature` identifies exactly this.
+
+    `is_own`: it is not built in.
+    """
 
     ref: WorkflowRef
     steps: tuple[ResolvedStep, ...]
+    is_own: bool = False
 
     @property
     def models(self) -> list[ModelRef]:
@@ -63,14 +70,20 @@ class ResolvedWorkflow:
         return scale
 
 
-def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkflow:
+def resolve(
+    name: str, params: Mapping[str, Any] | None = None, version: int | None = None
+) -> ResolvedWorkflow:
     """Fix every parameter and model of workflow `name`.
 
+    `version`: of one that is not built in, which may have several; None: the latest.
+    A built-in workflow has but one.
+
     Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter`
-    with the rule.
+    with the rule; and `StorageUnavailable` where it is not built in and cannot be read.
     """
     given = dict(params or {})
-    workflow = _workflow(name)
+    found = find(name, version)
+    workflow = found.workflow
     values = _values(workflow, given)
     chosen = [_model(step, values) for step in workflow.steps]
     pairs = list(zip(workflow.steps, chosen, strict=True))
@@ -78,25 +91,75 @@ def resolve(name: str, params: Mapping[str, Any] | None = None) -> ResolvedWorkf
         if model and "scale" in step.params:
             is_given = "scale" in given
             values["scale"] = _scale(values["scale"], model, is_given)
+        if model and "scale" in step.fixed:
+            _scale(float(step.fixed["scale"]), model, is_given=True)
     steps = tuple(_resolved(step, model, values) for step, model in pairs)
-    return ResolvedWorkflow(_ref(workflow, values, steps), steps)
+    return ResolvedWorkflow(_ref(found, values, steps), steps, bool(found.sha256))
+
+
+def find(name: str, version: int | None = None) -> OwnWorkflow:
+    """The workflow of that name, and version where there are several; a built-in one
+    comes without a checksum. Raises as `resolve`.
+    """
+    built_in = presets().get(name)
+    if built_in is not None:
+        return OwnWorkflow(built_in, "")
+    shelf = own.shelf()
+    found = None
+    if shelf is not None:
+        found = shelf.version(name, version) if version else shelf.latest(name)
+    if found is None:
+        called = f"{name!r} of version {version}" if version else repr(name)
+        known = ", ".join([*presets(), *(shelf.all() if shelf else ())])
+        raise PermanentError(
+            Code.UNKNOWN_WORKFLOW, f"no workflow {called}; there are {known}"
+        )
+    return found
+
+
+def offered() -> list[Workflow]:
+    """The built-in workflows, then the latest versions of the installation's own that
+    can be resolved here; while the store is away, as they were known last.
+    """
+    shelf = own.shelf()
+    found = list(presets().values())
+    if shelf is None:
+        return found
+    with suppress(StorageUnavailable):
+        shelf.all()
+    for name, latest in sorted(shelf.known.items()):
+        if name not in presets() and fault_of(latest) is None:
+            found.append(latest.workflow)
+    return found
+
+
+def own_faults() -> list[str]:
+    """Why files of own workflows cannot be used, as far as they were looked at."""
+    shelf = own.shelf()
+    if shelf is None:
+        return []
+    read = [fault_of(found) for found in shelf.known.values()]
+    return [*shelf.faults.values(), *(fault for fault in read if fault)]
+
+
+def fault_of(found: OwnWorkflow) -> str | None:
+    """Why this workflow cannot be resolved with its defaults: a model that is not known
+    here, or not for its step. None: it can.
+    """
+    workflow = found.workflow
+    try:
+        for step in workflow.steps:
+            _model(step, _values(workflow, {}))
+    except PermanentError as error:
+        return f"{workflow.name} {workflow.version}: {error.detail}"
+    return None
 
 
 def _resolved(
     step: Step, model: models.Model | None, values: Mapping[str, Any]
 ) -> ResolvedStep:
-    params = {name: values[name] for name in step.params}
+    params = {**step.fixed, **{name: values[name] for name in step.params}}
     return ResolvedStep(step.step, model, params, step.gated, step.optional)
-
-
-def _workflow(name: str) -> Workflow:
-    workflow = presets().get(name)
-    if workflow is None:
-        known = ", ".join(presets())
-        raise PermanentError(
-            Code.UNKNOWN_WORKFLOW, f"no workflow {name!r}; there are {known}"
-        )
-    return workflow
 
 
 def _values(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,9 +211,10 @@ def _scale(scale: float, model: models.Model, is_given: bool) -> float:
 
 
 def _ref(
-    workflow: Workflow, values: dict[str, Any], steps: tuple[ResolvedStep, ...]
+    found: OwnWorkflow, values: dict[str, Any], steps: tuple[ResolvedStep, ...]
 ) -> WorkflowRef:
     """The reference of a resolved workflow, with its signature."""
+    workflow = found.workflow
     checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
     signed: dict[str, Any] = {
         "name": workflow.name,
@@ -158,6 +222,8 @@ def _ref(
         "params": _signed(workflow, values),
         "models": checksums,
     }
+    if found.sha256:
+        signed["file"] = found.sha256
     if any(step.gated for step in steps):
         signed["gates"] = gates().model_dump()
     return WorkflowRef(

@@ -67,9 +67,10 @@ class Parameter(BaseModel):
 
     def rule(self) -> str:
         """The rule as words: `an integer from 460 to 680 (default 512)`."""
-        return f"{self._allowed()} (default {self.default})"
+        return f"{self.allowed()} (default {self.default})"
 
-    def _allowed(self) -> str:
+    def allowed(self) -> str:
+        """The rule without the default."""
         if self.enum is not None:
             return "one of " + ", ".join(str(value) for value in self.enum)
         article = "an" if self.type == "integer" else "a"
@@ -85,6 +86,8 @@ class Step(BaseModel):
 
     `gated`: the look at a photo may skip the step, and sets what `params` leave open.
     `optional`: a worker that lacks what the step needs skips it.
+    `fixed`: values that no caller changes; unlike the names of `params`, theirs may
+    repeat in other steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,9 +98,13 @@ class Step(BaseModel):
     gated: bool = False
     optional: bool = False
     params: dict[str, Parameter] = {}
+    fixed: dict[str, int | float | str | bool] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Step:
+        twice = sorted(self.params.keys() & self.fixed.keys())
+        if twice:
+            raise ValueError(f"step {self.step}: {twice} both in params and in fixed")
         if self.model_from is None:
             return self
         parameter = self.params.get(self.model_from)

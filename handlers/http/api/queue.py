@@ -74,7 +74,7 @@ def show_queue(
 
 def suggest(found: Queue, workflow: str, params: dict[str, float | int]) -> None:
     """Name the next smaller usual size, where there is one."""
-    parameters = workflows.presets()[workflow].parameters()
+    parameters = workflows.find(workflow).workflow.parameters()
     for name in SIZES:
         parameter = parameters.get(name)
         usual = [value for value in _numbers(parameter) if value < params[name]]

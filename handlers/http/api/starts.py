@@ -140,7 +140,7 @@ def _workflow(wanted: StartRequest, origin: Receipt) -> ResolvedWorkflow:
     if wanted.workflow:
         return workflows.resolve(wanted.workflow, wanted.params or {})
     params = asked.params if wanted.params is None else wanted.params
-    return workflows.resolve(asked.name, params)
+    return workflows.resolve(asked.name, params, asked.version)
 
 
 def _check(ctx: Context, photo: Receipt, workflow: ResolvedWorkflow) -> None:
@@ -273,7 +273,7 @@ def _check_same_workflow(ctx: Context, receipt: Receipt) -> None:
     """Raises `Problem` 409, and `PermanentError` where no worker can do the task."""
     wanted = receipt.workflow
     assert wanted is not None
-    workflow = workflows.resolve(wanted.name, wanted.params)
+    workflow = workflows.resolve(wanted.name, wanted.params, wanted.version)
     if workflow.ref.signature != wanted.signature:
         detail = f"{wanted.name} has another version by now; POST /v1/tasks with this task_id runs that"
         raise Problem(409, detail, "already_ended")

@@ -16,6 +16,7 @@ from shared.uploads.formats import Format
 from shared.uploads.ingests import IngestJob
 from shared.uploads.messages import Status
 from shared.uploads.photo_files import MOST_PAGES
+from shared.workflows.composition import MOST_STEPS, ComposedStep
 
 REQUEST_EXAMPLE: JsonDict = {
     "filename": "grandma.jpg",
@@ -90,6 +91,18 @@ class UploadRequest(BaseModel):
         True,
         description="Whether it is restored once it has come; false: `POST /v1/tasks` starts it.",
     )
+    steps: list[ComposedStep] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_STEPS,
+        description="In place of `workflow` and `params`: the steps themselves, in order. Needs the scope `admin`.",
+    )
+
+    @model_validator(mode="after")
+    def _steps_alone(self) -> Self:
+        if self.steps and (self.workflow or self.params or self.ingest):
+            raise ValueError("steps stand alone: leave out workflow, params and ingest")
+        return self
 
     @model_validator(mode="after")
     def _job_starts(self) -> Self:
@@ -102,6 +115,7 @@ class UploadRequest(BaseModel):
         `Idempotency-Key` outlives an upgrade.
         """
         newer = {"formats": None, "page": 1, "ingest": None, "start": True}
+        newer["steps"] = None
         unused = {name for name, usual in newer.items() if getattr(self, name) == usual}
         asked = self.model_dump(exclude=unused)
         if self.ingest:

@@ -31,7 +31,7 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Receipt, Refused
 from shared.uploads.ref import upload_id_of
-from shared.workflows import ResolvedWorkflow
+from shared.workflows import ResolvedWorkflow, composition
 
 router = APIRouter(tags=["uploads"])
 
@@ -67,7 +67,10 @@ async def issue(
     if request.ingest:
         job = await run_sync(ingests.own, ctx, principal, request.ingest)
         request = request.filled(job)
-    workflow = workflows.resolve(
+    if request.steps:
+        request = await run_sync(_composed, ctx, principal, request)
+    workflow = await run_sync(
+        workflows.resolve,
         request.workflow or settings.default_workflow,
         request.params,
     )
@@ -172,6 +175,21 @@ async def _check_offered(
     if not ctx.offers.is_fresh:
         await run_sync(ctx.offers.refresh)
     ctx.offers.check(workflow)
+
+
+def _composed(
+    ctx: Context, principal: Principal, request: UploadRequest
+) -> UploadRequest:
+    """The request with the steps that it names as a workflow.
+
+    Raises `Problem` 403, and `PermanentError` for steps that are beyond the limits.
+    """
+    if not principal.may("admin"):
+        detail = "this key may not compose workflows: it lacks the scope 'admin'; name a workflow of GET /v1/workflows"
+        raise Problem(403, detail, "forbidden")
+    name, data = composition.composed(request.steps or [])
+    composition.keep(name, data, ctx.store, ctx.settings.bucket_results)
+    return request.model_copy(update={"workflow": name})
 
 
 async def _ticket(

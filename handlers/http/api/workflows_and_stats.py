@@ -78,7 +78,7 @@ def offered(api: Api) -> list[Offer]:
     (`examples`), and whether there is a worker for it. `auto` comes first.
     """
     offers = []
-    for workflow in sorted(workflows.presets().values(), key=_place):
+    for workflow in sorted(workflows.offered(), key=_place):
         resolved = workflows.resolve(workflow.name)
         offers.append(_offer(workflow, api.ctx.offers.lack(resolved)))
     return offers

@@ -235,7 +235,6 @@ class TestSubmit:
         [
             (["--params", "{scale: 2}"], "not JSON"),
             (["--params", "[2]"], "JSON object"),
-            (["--workflow", "sepia"], "no workflow 'sepia'"),
             (
                 ["--workflow", "fast", "--params", '{"scale": 9}'],
                 "a number from 1 to 4",

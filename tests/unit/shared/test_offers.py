@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from gpu_worker import abilities
 from gpu_worker.engines.auto import AutoEngine
 from gpu_worker.engines.ncnn_engine import NcnnEngine
+from gpu_worker.steps import KINDS
 from shared import offers, workflows
 from shared.errors import Code, Missing, PermanentError, StorageUnavailable
 from shared.models import Model, ModelFile, registry
@@ -104,6 +106,18 @@ def test_with_pytorch_only_the_weights_are_missing(settings: Settings) -> None:
     needs("torch", "torch")
     (lack,) = survey(settings).lacks(workflows.resolve("denoise"))
     assert lack.command == "run `darkroom models pull scunet-psnr`"
+
+
+def test_a_worker_of_an_earlier_release_reads_no_own_workflow(
+    base_install: None, settings: Settings
+) -> None:
+    own = replace(workflows.resolve("fast"), is_own=True)
+    said = survey(settings)
+    assert not said.lacks(own)
+    steps = {kind: said.steps[kind] for kind in said.steps if kind in KINDS}
+    earlier = said.model_copy(update={"steps": steps})
+    (lack,) = earlier.lacks(own)
+    assert lack.command == "run newer workers"
 
 
 def test_an_engine_that_was_named_runs_its_own_models_only(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gpu_worker.pipeline.outcome import MISSING_PART, OTHER_WORKER
 from gpu_worker.pipeline.prepare import Prepare
-from shared.errors import Code, Missing
+from shared.errors import Code, Missing, OtherRelease
 from shared.uploads import keys
 from shared.uploads.claims import latest
 from tests.support.upload_world import World, photo
@@ -84,3 +84,18 @@ def test_a_photo_is_not_left_to_others_for_ever(
     refuse(own, prepare)
     assert own.delivery.code == Code.MODEL_MISSING
     assert "darkroom models pull it" in own.world.reason(own.decision).error_detail
+
+
+def test_a_photo_waits_for_a_worker_that_finds_its_workflow(rig: WorkerRig) -> None:
+    """One of the installation's own, whose file is not there: no attempt counts."""
+    job = rig.begin()
+    workflow = job.receipt.workflow
+    assert workflow is not None
+    own = workflow.model_copy(update={"name": "soft", "version": 3})
+    job.receipt = job.receipt.model_copy(update={"workflow": own})
+    with pytest.raises(OtherRelease) as caught:
+        rig.prepare(job)
+    assert "soft version 3" in caught.value.detail
+    rig.outcomes.attempt_failed(job, caught.value)
+    assert rig.delivery.acked == 1
+    assert rig.delivery.code == ""
