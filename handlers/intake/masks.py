@@ -122,7 +122,7 @@ def _source(stream: ObjectStream, ctx: Context) -> Source:
 
 def _with(workflow: ResolvedWorkflow, mask: Source) -> ResolvedWorkflow:
     params = {**workflow.ref.params, "mask": f"{masks.BY_CHECKSUM}{mask.sha256}"}
-    return workflows.resolve(workflow.ref.name, params)
+    return workflows.resolve(workflow.ref.name, params, workflow.ref.version)
 
 
 def _bad(fault: str) -> PermanentError:
