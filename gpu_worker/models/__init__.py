@@ -4,6 +4,7 @@ Nothing is ever loaded unverified.
 """
 
 from gpu_worker.models.files import (
+    face_detector,
     folder,
     is_present,
     locate,
@@ -15,6 +16,7 @@ from gpu_worker.models.files import (
 )
 
 __all__ = [
+    "face_detector",
     "folder",
     "is_present",
     "locate",

@@ -68,6 +68,16 @@ def locate(model: Model, role: str, settings: ModelSettings) -> Path:
     return path
 
 
+def face_detector(settings: ModelSettings) -> Path | None:
+    """The detector of a model of faces, if one is on this machine and is the right one."""
+    for model in registry().values():
+        file = model.file("detector")
+        path = path_of(file, settings) if file else None
+        if file and path and path.is_file() and sha256_of(path) == file.sha256:
+            return path
+    return None
+
+
 def _why_missing(file: ModelFile) -> str:
     if file.package:
         return "its package is not installed"

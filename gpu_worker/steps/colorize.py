@@ -8,9 +8,13 @@ pixels, and ab is kept within its legal range.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker import models
 from gpu_worker.codec.srgb import in_srgb
 from gpu_worker.engines import Engine, OutOfMemory, PictureNetwork, RunsPictures
 from gpu_worker.photo import Depth, Photo, Pixels, top_level
@@ -23,6 +27,10 @@ from shared.workflows import ResolvedStep
 
 GRAIN_PX = 32
 """The network halves its input five times and accepts whole multiples only."""
+NOT_WARMED = (
+    "skin_tone did nothing: the worker has no face detector; "
+    "`darkroom models pull restoreformer-plus-plus` brings one"
+)
 AB_LOW, AB_HIGH = np.float32(-128), np.float32(127)
 INPUT_BYTES_PER_PX = 48
 FLOATS_PER_PX = 24
@@ -35,7 +43,7 @@ Floats = NDArray[np.float32]
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """An RGB photo of the same size and depth. The record gets both the requested and
-    the effective size of the network's input.
+    the effective size of the network's input. `skin_tone` (-1..1) warms faces.
     """
     assert step.model is not None
     requested = int(step.params["model_size"])
@@ -45,15 +53,37 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     photo = in_srgb(photo, tools.settings)
     grey = grey_input(photo.pixels, side)
     predicted = _predicted(network, grey, side) * np.float32(factor)
-    ab = np.clip(predicted, AB_LOW, AB_HIGH)
-    tools.progress(0.5)
-    pixels = coloured(photo.pixels, ab, tools)
-    detail = {
+    detail: dict[str, Any] = {
         "model_size": requested,
         "effective_size": side,
         "color_factor": factor,
     }
+    warmth = float(step.params.get("skin_tone", 0.0))
+    if warmth:
+        photo, predicted = _warmed(photo, predicted, warmth, detail, tools)
+    ab = np.clip(predicted, AB_LOW, AB_HIGH)
+    tools.progress(0.5)
+    pixels = coloured(photo.pixels, ab, tools)
     return StepResult(photo.with_(pixels=pixels), detail)
+
+
+def _warmed(
+    photo: Photo, ab: Floats, warmth: float, detail: dict[str, Any], tools: Tools
+) -> tuple[Photo, Floats]:
+    """The photo, with a note where nobody looked for faces, and its colours."""
+    detector = models.face_detector(tools.settings)
+    if detector is None or find_spec("onnxruntime") is None:
+        return photo.with_(notes=(*photo.notes, NOT_WARMED)), ab
+    # Imported here: not every worker that colours has what looks for faces.
+    from gpu_worker.steps import face_geometry, skin_tone
+
+    found = face_geometry.find(photo.pixels, detector)
+    width, height = photo.width, photo.height
+    placed = [face_geometry.place(points, width, height) for points in found]
+    places = [place for place in placed if place is not None]
+    detail["skin_tone"] = warmth
+    detail["faces"] = len(places)
+    return photo, skin_tone.warmed(ab, places, width, height, warmth)
 
 
 def _network(engine: Engine, model: Model) -> PictureNetwork:

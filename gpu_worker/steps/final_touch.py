@@ -1,4 +1,4 @@
-"""Mild sharpening, saturation and contrast, and film grain. Each is off by default; with
+"""Mild smoothing, sharpening, saturation and contrast, and film grain. Each is off by default; with
 all of them off the photo is returned untouched.
 """
 
@@ -20,6 +20,10 @@ from shared.workflows import ResolvedStep
 KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
 """Binomial blur, sigma one pixel: sharpening touches the finest detail only."""
 MARGIN_PX = len(KERNEL) // 2
+FAINT = 0.02
+"""A difference from the surroundings, of a range of 0..1, that is noise as likely as an
+edge: smoothing takes half of it, more of a fainter one and less of a stronger one.
+"""
 GRAIN_LEVELS = 0.08
 """Standard deviation of the strongest grain in mid grey, of a range of 0..1."""
 NUMBERS_A_GRAIN = 8
@@ -38,6 +42,7 @@ class _Touch:
     saturation: float
     contrast: float
     grain: float = 0.0
+    smooth: float = 0.0
 
 
 NONE = _Touch(sharpen=0, saturation=1, contrast=1)
@@ -45,8 +50,9 @@ MILD = _Touch(sharpen=0.2, saturation=1.1, contrast=1.05)
 
 
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:  # noqa: ARG001 - as every step
-    """Add `sharpen` (0..1) of an unsharp mask, scale `contrast` about mid grey and
-    `saturation` about luma; with the `tuning` mild, those of `MILD`. Last, add `grain`
+    """Take `smooth` (0..1) of what is fine and faint away, add `sharpen` (0..1) of an
+    unsharp mask of the rest, scale `contrast` about mid grey and `saturation` about
+    luma; with the `tuning` mild, the last three are those of `MILD`. Last, add `grain`
     (0..1), the same in every channel, by the task's seed.
     """
     touch = _touch(step)
@@ -57,6 +63,8 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     }
     if touch.grain:
         detail["grain"] = touch.grain
+    if touch.smooth:
+        detail["smooth"] = touch.smooth
     if touch == NONE:
         return StepResult(photo, detail)
     pixels = _finished(photo.pixels, touch, tools)
@@ -65,13 +73,15 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
 
 def _touch(step: ResolvedStep) -> _Touch:
     grain = float(step.params.get("grain", 0.0))
+    smooth = float(step.params.get("smooth", 0.0))
     if step.params.get("tuning") == "mild":
-        return replace(MILD, grain=grain)
+        return replace(MILD, grain=grain, smooth=smooth)
     return _Touch(
         sharpen=float(step.params["sharpen"]),
         saturation=float(step.params["saturation"]),
         contrast=float(step.params["contrast"]),
         grain=grain,
+        smooth=smooth,
     )
 
 
@@ -104,8 +114,14 @@ def _with_margin(pixels: Pixels, rows: slice) -> Floats:
 def _corrected(source: Floats, touch: _Touch, middle: np.float32) -> Floats:
     """(h + 2·margin, w, c) -> (h, w, c); `middle`: the level of mid grey."""
     values = source[MARGIN_PX:-MARGIN_PX]
-    if touch.sharpen:
+    if touch.sharpen or touch.smooth:
         detail = values - _blurred(source)
+    if touch.smooth:
+        faint = np.float32(FAINT) * 2 * middle
+        share = np.float32(touch.smooth) / (1 + (detail / faint) ** 2)
+        values = values - share * detail
+        detail = detail - share * detail
+    if touch.sharpen:
         values = values + np.float32(touch.sharpen) * detail
     values = middle + np.float32(touch.contrast) * (values - middle)
     is_coloured = values.shape[2] == 3
