@@ -18,7 +18,7 @@ JOBS   ?= 4
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test drill-tests containers charts lambda release release-check observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test long-tests drill-tests containers charts lambda release release-check observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -66,6 +66,11 @@ demo: install
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# What takes minutes: every kind of fault on whole stacks, clocks that are wrong, two releases at once, and thousands of
+# hostile files. Some clocks need Debian's faketime.
+long-tests: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/long
 
 # compose.yaml in containers, in a podman of its own. Needs root, and what .ci/run installs for it; no image is pulled.
 containers: $(VENV)/.test $(VENV)/podman-compose/bin/podman-compose

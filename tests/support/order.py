@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
-WAITING = ("chaos", "system", "contract")
+WAITING = ("long", "system", "contract")
 """The folders whose tests wait more than they compute."""
 LONGEST = (
-    "system/test_stuck_worker.py",
+    "long/test_stuck_worker.py",
+    "long/test_hostile.py",
+    "long/test_chaos.py",
+    "long/test_two_releases.py",
+    "long/test_unreadable.py",
     "system/test_stack.py",
-    "system/test_unreadable.py",
     "system/test_servers.py",
-    "chaos/test_chaos.py",
     "system/test_liveness.py",
     "contract/test_broker_leaders.py",
-    "system/test_two_releases.py",
     "system/test_offers.py",
     "system/test_refused_keys.py",
     "contract/test_broker_half_open.py",
     "contract/test_broker_faults.py",
     "contract/test_webhooks.py",
     "contract/test_openapi.py",
-    "unit/gpu_worker/codec/test_hostile.py",
     "unit/gpu_worker/steps/test_scene_steps.py",
     "unit/gpu_worker/engines/test_colorize_network.py",
 )

@@ -7,7 +7,6 @@ that do not fit are refused by name.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from functools import partial
@@ -135,17 +134,6 @@ def test_a_graph_takes_exactly_the_weights_of_its_network(
     assert unused <= shapes.keys()
     assert len(unused) < 20
     assert len(onnx_graphs.graph(name)) < 400_000
-
-
-@pytest.mark.skipif(
-    os.environ.get("CI") != "true", reason="half a minute; in CI always"
-)
-def test_a_graph_that_is_exported_again_is_the_same() -> None:
-    network = export_graphs.ddcolor("convnext-t").eval()
-    model = export_graphs.export(network, 32)
-    content = model.SerializeToString(deterministic=True)
-    assert content == onnx_graphs.graph("ddcolor-tiny")
-    assert export_graphs.tensors(model, network) == onnx_graphs._listed("ddcolor-tiny")
 
 
 def without_first(state: State) -> State:

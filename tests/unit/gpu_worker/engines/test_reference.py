@@ -32,8 +32,8 @@ from shared.runtime.settings import Settings
 
 SIZES = {
     "realesr-animevideov3": (61, 83),
-    "realesrgan-x4plus": (20, 25),
-    "realesrgan-x4plus-anime": (31, 26),
+    "realesrgan-x4plus": (11, 14),
+    "realesrgan-x4plus-anime": (17, 14),
 }
 
 

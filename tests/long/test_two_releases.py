@@ -26,10 +26,10 @@ from shared import __version__, workflows
 from shared.broker.dead_letters import letters
 from shared.uploads.documents import Record
 from shared.workflows import registry
+from tests.long.test_deadly_photo import ended
 from tests.support.client import photo
 from tests.support.patched import buckets, patched
 from tests.support.waiting import eventually
-from tests.system.test_deadly_photo import ended
 from tests.system.test_worker_pressure import Worker, ctx, record  # noqa: F401
 
 LATER = "9.9.9"

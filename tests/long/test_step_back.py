@@ -30,9 +30,9 @@ from shared.uploads import keys
 from shared.uploads.attempts import CLOCK_STEP_S
 from shared.uploads.claims import RENEWALS_PER_LEASE
 from shared.uploads.documents import Record
+from tests.long.test_clock_skew import LIBRARY, NEAR, SLEEP, forget_the_killed, times
 from tests.support.patched import Gates, buckets, patched
 from tests.support.waiting import eventually
-from tests.system.test_clock_skew import LIBRARY, NEAR, SLEEP, forget_the_killed, times
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 
 LEASE_S = 5.0
