@@ -20,7 +20,7 @@ LOCKS: dict[str, list[str]] = {
     "stack": ["stack"],
     "test": ["test"],
     "reference": ["test", "reference"],
-    "services": ["services", "minio", "lake"],
+    "services": ["services", "minio", "lake", "report"],
     "worker-cpu": ["labels"],
     "worker-gpu": ["torch", "labels"],
 }

@@ -18,6 +18,7 @@ IMAGES = {
     "services": "darkroom-services",
     "minio": "darkroom-services",
     "lake": "darkroom-services",
+    "report": "darkroom-services",
     "worker": "darkroom-worker-cpu",
     "labels": "darkroom-worker-cpu",
     "torch": "darkroom-worker-gpu",

@@ -60,6 +60,7 @@ EVENTS = {
     "access.keys_unavailable": "The key set of the tokens' issuer could not be fetched; the last one is used.",
     "request.postponed": "A request was answered with 503, as the service of `code` is away, which said `detail`.",
     "request.failed": "A request met a bug of ours; it was answered with 500.",
+    "report.failed": "A report as PDF was not made: its process was ended by `signal`.",
     "task.begun": "A photo goes on the device of process `pid`, which claimed its `attempt` at `claimed_at`.",
     "task.restored": "A photo was restored: one line with all its figures.",
     "task.duplicate": "A task was already done; nothing was computed.",

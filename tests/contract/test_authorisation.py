@@ -25,6 +25,7 @@ from shared.access import USUAL, Scope
 from shared.s3.clock import SystemClock
 from shared.uploads import identity
 from tests.support.api_world import ApiWorld
+from tests.support.quick_reports import fake_reports
 
 OPEN = {
     "/healthz",
@@ -87,6 +88,8 @@ MATRIX = {
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
+    "GET /v1/tasks/{task_id}/report": Row("read", 200, 404),
+    "GET /v1/tasks/{task_id}/report.pdf": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/events": Row("read", 200, 404),
     "POST /v1/ingests": Row(
         "upload", 201, 201, body=lambda own: {"name": own["album"]}
@@ -98,6 +101,7 @@ MATRIX = {
     "GET /v1/ingests/{job}/unsent": Row("read", 200, 404),
     "GET /v1/ingests/{job}/results": Row("read", 200, 404),
     "GET /v1/ingests/{job}/report": Row("read", 200, 404),
+    "GET /v1/ingests/{job}/report.pdf": Row("read", 200, 404),
     "GET /v1/queue": Row("read", 200, 200),
     "GET /v1/events": Row("read", 200, 200),
     "GET /v1/me": Row("read", 200, 200, any_scope=True),
@@ -258,6 +262,12 @@ def town(servers: Stack) -> Town:
 def streams_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream of all tasks ends after its first look."""
     monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
+
+
+@pytest.fixture(autouse=True)
+def reports_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may have a report is asked here; how a PDF is made is tested by itself."""
+    fake_reports(monkeypatch)
 
 
 def test_every_route_is_in_the_matrix(town: Town) -> None:

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from handlers.http.api import feed
 from infra.local.stack import Stack
 from tests.contract.test_authorisation import Town
+from tests.support.quick_reports import fake_reports
 from tests.support.waiting import eventually
 
 EXAMPLES = 30
@@ -68,6 +69,7 @@ def test_no_request_is_answered_otherwise_than_the_document_says(
     The operator asks for what is not there, the user for a photo and a ticket that are.
     """
     monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
+    fake_reports(monkeypatch)
     town = Town(servers)
     key = town.operator if who == "operator" else town.token(town.ann, lasts_s=3000)
     own = OWN.format(**town.own(), other=town.own()["task_id"]) if who == "user" else ""

@@ -20,7 +20,11 @@ _UNSAFE = re.compile(
 
 def name_of(source: Source, what: str, extension: str) -> str:
     """`grandma-restored.png` of a photo that was called `grandma.tif`."""
-    name = source.filename or keys.filename(source.key)
+    return saved_name(source.filename or keys.filename(source.key), what, extension)
+
+
+def saved_name(name: str, what: str, extension: str) -> str:
+    """`grandma-restored.png` of a photo's own name."""
     stem = _SUFFIX.sub("", name)
     safe = _UNSAFE.sub("_", stem).strip(" ._")[:MOST_CHARS].rstrip(" .")
     return f"{safe or 'photo'}-{what}.{extension}"

@@ -4,7 +4,9 @@ told when everything was sent; then it is watched, and its results are taken, as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
@@ -12,11 +14,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
-from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
+from handlers.audit_log.columns import Row
 from handlers.audit_log.values import Filter
 from handlers.context import Context
-from handlers.http.api import ingest_report, ingest_results
+from handlers.http.api import ingest_report, ingest_results, reports
 from handlers.http.api.dependencies import Api, Reader, Uploader
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
@@ -24,6 +27,10 @@ from handlers.http.api.tasks import Page, cursor_of, position_of
 from handlers.http.api.zip_stream import zipped
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
+from handlers.reports.job_sheet import MOST_ROWS, JobFacts, sheet_of
+from handlers.reports.sheet import Sheet
+from handlers.reports.task_report import console_url
+from handlers.reports.words import words
 from shared import workflows
 from shared.broker.topology import Priority
 from shared.callback_guard import check_url
@@ -268,6 +275,22 @@ def report(job: UUID, api: Api, principal: Reader) -> HTMLResponse:
     )
 
 
+@router.get(
+    "/{job}/report.pdf",
+    response_class=Response,
+    responses=refusals(404, 409) | reports.PDF_RESPONSES,
+)
+def report_pdf(
+    job: UUID, api: Api, principal: Reader, lang: reports.Lang = "en"
+) -> Response:
+    """The report about a job as PDF/A: its counts, small pictures, what failed and why,
+    and the checksum of every original.
+    """
+    facts = _facts(api, _seen(api.ctx, principal, job))
+    sheet = sheet_of(facts, words(lang), api.ctx.clock.now())
+    return reports.pdf_answer(sheet, lambda: dict(_pictures(api.ctx, sheet)))
+
+
 def own(ctx: Context, principal: Principal, ref: IngestRef) -> IngestJob:
     """The job that an upload names. Raises `Problem` 404 where it is not the caller's,
     and `PermanentError(bad_parameter)` for more photos than a job may have.
@@ -300,6 +323,36 @@ def _job(request: IngestRequest, ctx: Context, principal: Principal) -> IngestJo
         callback=callback or None,
         formats=None if request.formats is None else ordered(request.formats),
     )
+
+
+def _facts(api: Services, job: IngestJob) -> JobFacts:
+    """All that the report says; of each table one row more than it shows."""
+    state = _state(api, job)
+    where = _uploads_of(job)
+
+    def rows(statuses: tuple[Status, ...]) -> list[Row]:
+        found = ingest_results.rows(api.audit_log, where, statuses)
+        return list(islice(found, MOST_ROWS + 1))
+
+    return JobFacts(
+        job=job,
+        counts=state.counts,
+        sent=state.sent,
+        unsent=state.unsent,
+        skipped=state.skipped,
+        is_finished=state.finished,
+        restored=rows(ingest_results.RESTORED),
+        failed=rows(ingest_results.ENDED_WITHOUT),
+        url=console_url(api.ctx.settings.api_url, f"report/job/{job.job}"),
+    )
+
+
+def _pictures(ctx: Context, sheet: Sheet) -> Iterator[tuple[str, bytes]]:
+    """Of those photos whose small picture is there."""
+    for picture in sheet.pictures:
+        data = reports.preview_of(ctx, picture.name)
+        if data:
+            yield picture.name, data
 
 
 def _store(ctx: Context) -> IngestStore:

@@ -14,6 +14,7 @@ from handlers.http.api import (
     originals,
     previews,
     queue,
+    reports,
     sheets,
     starts,
     status,
@@ -31,7 +32,8 @@ def operation_id(route: APIRoute) -> str:
     method and path, as in `get_task_result`.
     """
     method = min(route.methods or {"get"}).lower()
-    parts = route.path.removeprefix(PREFIX).strip("/").split("/")
+    path = route.path.removeprefix(PREFIX).replace(".", "_")
+    parts = path.strip("/").split("/")
     names: list[str] = []
     for part in parts:
         if part.startswith("{"):
@@ -54,6 +56,7 @@ def install(app: FastAPI, ctx: Context) -> None:
         ingests,
         starts,
         tasks,
+        reports,
         originals,
         previews,
         sheets,
