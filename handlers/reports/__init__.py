@@ -1,3 +1,3 @@
-"""Figures of the audit log for people: in the terminal, as CSV, and as a page with
-charts.
+"""For people: figures of the audit log in the terminal, as CSV and as a page with charts;
+reports about a photo or a batch, as PDF.
 """

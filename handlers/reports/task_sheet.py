@@ -8,6 +8,7 @@ from typing import Any
 from handlers.reports import sheet
 from handlers.reports.sheet import Fact, Picture, Sheet, Table, Tone
 from handlers.reports.task_report import (
+    Happening,
     MachineFacts,
     Moment,
     StepFacts,
@@ -23,6 +24,12 @@ TONES: dict[str, Tone] = {
     "duplicate": "good",
     "failed": "bad",
     "rejected": "bad",
+}
+HAPPENINGS: dict[Happening, str] = {
+    "received": "rep.received",
+    "queued": "rep.queued",
+    "attempt": "rep.attempt",
+    "finished": "rep.finished",
 }
 AI_KEYWORD = "AI-assisted restoration"
 UNUSUAL = "*"
@@ -107,7 +114,9 @@ def _tables(report: TaskReport, words: Words) -> Iterator[Table]:
         [_step(step, words) for step in report.steps],
     )
     if report.look:
-        title = f"{words('rep.look')}, {words('rep.gates', report.look.gates)}"
+        gates = words("rep.gates", report.look.gates)
+        looked = words("rep.look")
+        title = f"{looked}, {gates}"
         figures = _figures(report.look.figures, words)
         yield Table(title, (words("rep.name"), words("rep.value")) * 2, figures)
     head = (words("rep.file"), words("rep.name"), words("rep.sha"))
@@ -128,7 +137,7 @@ def _params(workflow: WorkflowFacts, words: Words) -> Table:
 
 def _timeline(moments: list[Moment], words: Words) -> Iterator[tuple[str, str]]:
     for each in moments:
-        yield sheet.moment(each.at), words(f"rep.{each.what}", each.attempt or "?")
+        yield sheet.moment(each.at), words(HAPPENINGS[each.what], each.attempt or "?")
 
 
 def _step(step: StepFacts, words: Words) -> tuple[str, str, str]:
@@ -182,7 +191,8 @@ def _notes(report: TaskReport, words: Words) -> Iterator[str]:
     if report.error:
         error = report.error
         sentence = words.find(f"error.{error.code}", error.detail)
-        yield f"{words('rep.error')}: {sentence} ({error.code})"
+        because = words("rep.error")
+        yield f"{because}: {sentence} ({error.code})"
     if report.result and report.result.mask:
         yield words("rep.mask")
     yield from report.notes

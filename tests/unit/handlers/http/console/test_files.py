@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from handlers import reports
 from handlers.http.console.files import STATIC, StaticFiles
 from tests.support.access_world import Town
 
 CODE = sorted(STATIC.rglob("*.js"))
+REPORTS = sorted(Path(reports.__file__).parent.glob("*.py"))
 MAX_BYTES = 150_000
 
 
@@ -104,12 +106,14 @@ def test_both_languages_have_the_same_sentences() -> None:
 
 
 def test_every_sentence_is_used_and_every_used_one_is_there() -> None:
-    """Keys that code puts together begin with a prefix that is named in it."""
+    """By the page or a report. Keys that code puts together begin with a prefix that is
+    named in it.
+    """
     keys = json.loads((STATIC / "i18n" / "en.json").read_text()).keys()
-    source = "\n".join(path.read_text() for path in CODE)
+    source = "\n".join(path.read_text() for path in (*CODE, *REPORTS))
     used = set(re.findall(r'\bt\(\s*"([^"]+)"', source))
     assert used <= keys, used - keys
-    prefixes = tuple(re.findall(r"`([a-z.]+\.)\$\{", source))
+    prefixes = tuple(re.findall(r"[`\"]([a-z.]+\.)\$?\{", source))
     quoted = set(re.findall(r'"([a-z][\w.]+)"', source))
     unused = {key for key in keys - quoted if not key.startswith(prefixes)}
     assert unused == set()
