@@ -54,11 +54,12 @@ class Context:
     @classmethod
     def of(cls, settings: Settings) -> Context:
         """On the real services, with the workflows that lie there. Raises `SettingsError` where users would be stored
-        without a secret.
+        without a secret, and for usual parameters that no workflow has.
         """
         if not settings.pepper.get_secret_value():
             detail = "DARKROOM_PEPPER is empty: set a long random secret and keep it, users are found again only by it"
             raise SettingsError(detail)
         store = S3Store(settings)
         workflows.use(workflows.Shelf(store, settings.bucket_results))
+        workflows.check_usual(settings.usual_params)
         return cls(settings, store, BrokerPublisher(settings), store.clock)

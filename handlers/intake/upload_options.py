@@ -105,7 +105,8 @@ def order(key: str, metadata: Mapping[str, str], settings: UploadSettings) -> Or
     name = _value(metadata, "workflow") or (
         chosen[1] if chosen else settings.default_workflow
     )
-    resolved = workflows.resolve(name[:80], _params(_value(metadata, "params")))
+    params = _params(_value(metadata, "params"))
+    resolved = workflows.asked(name[:80], params, settings.usual_params)
     wanted = formats.parse(_value(metadata, "formats") or settings.formats)
     page = _page(_value(metadata, "page"))
     start = _start(_value(metadata, "start"))

@@ -171,9 +171,7 @@ class _Run:
         models.use_local(settings.models_dir)
         store = S3Store(settings)
         workflows.use(workflows.Shelf(store, settings.bucket_results))
-        workflow = resolved_by(
-            wishes.workflow or settings.default_workflow, wishes.params
-        )
+        workflow = resolved_by(wishes.workflow, wishes.params, settings)
         tell_unavailable(store, settings, workflow)
         order = Order(
             identity.ingest_job(name),
@@ -183,6 +181,7 @@ class _Run:
             settings.max_upload_bytes,
             settings.max_frames,
             callback,
+            settings.usual_params,
         )
         watch = Watch(store, settings)
         return cls(

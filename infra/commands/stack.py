@@ -28,6 +28,7 @@ from infra.local.program import tail
 from infra.local.state import Pids, make_folders
 from infra.sign_in import new_link
 from infra.terminal import shown
+from shared import workflows
 from shared.errors import Code, SettingsError, TransientError
 from shared.runtime import telemetry
 from shared.runtime.settings import PREFIX, Settings, StackSettings
@@ -66,6 +67,7 @@ def up(
     stops it.
     """
     given = Settings.given()
+    workflows.check_usual(given.usual_params)
     require_finished(_folder(given))
     count = stack.worker_count(given, _number(workers))
     if detach:

@@ -20,7 +20,7 @@ from infra.uploads import Upload
 from shared import models, workflows
 from shared.errors import Code, PermanentError
 from shared.offers import Offers, sentence
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, UploadSettings
 from shared.s3.store import S3Store
 from shared.uploads import formats
 from shared.uploads.identity import canonical_json
@@ -107,7 +107,7 @@ def sender(wishes: Wishes) -> Callable[[Path], Submitted]:
     models.use_local(settings.models_dir)
     store = S3Store(settings)
     workflows.use(workflows.Shelf(store, settings.bucket_results))
-    resolved = resolved_by(wishes.workflow or settings.default_workflow, wishes.params)
+    resolved = resolved_by(wishes.workflow, wishes.params, settings)
     if wishes.mask and "mask" not in resolved.ref.params:
         detail = (
             f"the workflow {resolved.ref.name} takes no mask; `--workflow repair` does"
@@ -139,12 +139,15 @@ def tell_unavailable(
         console.print(f"{sentence(workflow, lack)}; it waits for that", markup=False)
 
 
-def resolved_by(workflow: str, params: dict[str, Any]) -> ResolvedWorkflow:
+def resolved_by(
+    workflow: str | None, params: dict[str, Any], settings: UploadSettings
+) -> ResolvedWorkflow:
     """Checked here, so that a slip costs no upload. Raises `typer.BadParameter`, which
     names the rule.
     """
     try:
-        return workflows.resolve(workflow, params)
+        name = workflow or settings.default_workflow
+        return workflows.asked(name, params, settings.usual_params)
     except PermanentError as error:
         raise typer.BadParameter(error.detail) from error
 

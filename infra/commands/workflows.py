@@ -103,7 +103,11 @@ def show(as_json: bool) -> None:
     """Print all workflows, then what is wrong with files of your own."""
     settings = Settings.load()
     offers = _offers(settings)
-    rows = [(workflow, _lack(workflow, offers)) for workflow in known.offered()]
+    known.check_usual(settings.usual_params)
+    rows = [
+        (workflow, offers.lack(resolved) if offers else None)
+        for workflow, resolved in known.offered(settings.usual_params)
+    ]
     if as_json:
         print(json.dumps([_as_dict(*row) for row in rows], indent=2))
     else:
@@ -160,10 +164,6 @@ def _offers(settings: Settings) -> Offers | None:
     offers = Offers(store, settings)
     offers.refresh()
     return offers if offers.known else None
-
-
-def _lack(workflow: Workflow, offers: Offers | None) -> Lack | None:
-    return offers.lack(known.resolve(workflow.name)) if offers else None
 
 
 def _checked(file: Path) -> str | None:

@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 from urllib.parse import quote
@@ -55,6 +55,7 @@ class Order:
     max_bytes: int
     max_pages: int
     callback: str | None = None
+    usual_params: workflows.Usual = field(default_factory=dict)
 
 
 class Rate:
@@ -224,7 +225,8 @@ class Sending:
         if row.workflow is None and row.params is None:
             return ours
         try:
-            return workflows.resolve(row.workflow or ours.ref.name, row.params or {})
+            name = row.workflow or ours.ref.name
+            return workflows.asked(name, row.params, self._order.usual_params)
         except PermanentError as error:
             detail = f"line {row.number} of the manifest: {error.detail}"
             raise ItemFault(Code.BAD_MANIFEST_ROW, detail) from error

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import models
-from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
+from shared.errors import (
+    Code,
+    NotFound,
+    PermanentError,
+    SettingsError,
+    StorageUnavailable,
+)
 from shared.uploads import identity
 from shared.uploads.documents import ModelRef, WorkflowRef
 from shared.workflows import own
@@ -70,13 +76,58 @@ class ResolvedWorkflow:
         return scale
 
 
+Usual = Mapping[str, Mapping[str, Any]]
+"""By workflow: the parameters that the setting `default_params` gives to who leaves them
+out.
+"""
+
+
+def asked(
+    name: str, params: Mapping[str, Any] | None, usual: Usual
+) -> ResolvedWorkflow:
+    """Resolve what somebody asks for: what `params` leave out is as the setting has it,
+    and signed as if it had been asked for. Raises as `resolve`.
+
+    What is resolved already, as in a receipt, has nothing left out, also where a later
+    release knows more parameters: that is for `resolve`.
+    """
+    ours = usual.get(name, {})
+    try:
+        return resolve(name, params, usual=ours)
+    except PermanentError as error:
+        if not ours or error.code == Code.UNKNOWN_WORKFLOW:
+            raise
+        resolve(name, params)  # raises where the fault is the asker's
+        detail = f"DARKROOM_DEFAULT_PARAMS: {error.detail}"
+        raise PermanentError(error.code, detail) from None
+
+
+def check_usual(usual: Usual) -> None:
+    """Raises `SettingsError` where the setting names an unknown workflow or parameter,
+    or a value beyond its range. An own workflow is looked at when it can be read.
+    """
+    for name, params in usual.items():
+        if name not in presets() and own.shelf() is None:
+            continue
+        try:
+            with suppress(StorageUnavailable):
+                resolve(name, params)
+        except PermanentError as error:
+            detail = f"DARKROOM_DEFAULT_PARAMS: {error.detail}"
+            raise SettingsError(detail) from error
+
+
 def resolve(
-    name: str, params: Mapping[str, Any] | None = None, version: int | None = None
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    version: int | None = None,
+    usual: Mapping[str, Any] | None = None,
 ) -> ResolvedWorkflow:
     """Fix every parameter and model of workflow `name`.
 
     `version`: of one that is not built in, which may have several; None: the latest.
-    A built-in workflow has but one.
+    A built-in workflow has but one. `usual`: what stands for parameters that are not in
+    `params`, before the workflow's own defaults.
 
     Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter`
     with the rule; and `StorageUnavailable` where it is not built in and cannot be read.
@@ -84,7 +135,7 @@ def resolve(
     given = dict(params or {})
     found = find(name, version)
     workflow = found.workflow
-    values = _values(workflow, given)
+    values = _values(workflow, {**(usual or {}), **given})
     chosen = [_model(step, values) for step in workflow.steps]
     pairs = list(zip(workflow.steps, chosen, strict=True))
     for step, model in pairs:
@@ -117,19 +168,29 @@ def find(name: str, version: int | None = None) -> OwnWorkflow:
     return found
 
 
-def offered() -> list[Workflow]:
+def offered(usual: Usual | None = None) -> list[tuple[Workflow, ResolvedWorkflow]]:
     """The built-in workflows, then the latest versions of the installation's own that
-    can be resolved here; while the store is away, as they were known last.
+    can be resolved here, each with its defaults, of which `usual` are some; while the
+    store is away, as they were known last.
     """
+    usual = usual or {}
+    known = dict(presets())
     shelf = own.shelf()
-    found = list(presets().values())
-    if shelf is None:
-        return found
-    with suppress(StorageUnavailable):
-        shelf.all()
-    for name, latest in sorted(shelf.known.items()):
-        if name not in presets() and fault_of(latest) is None:
-            found.append(latest.workflow)
+    if shelf is not None:
+        with suppress(StorageUnavailable):
+            shelf.all()
+        for name, latest in sorted(shelf.known.items()):
+            known.setdefault(name, latest.workflow)
+    found = []
+    for name, workflow in known.items():
+        ours = usual.get(name, {})
+        try:
+            resolved = asked(name, {}, usual)
+        except (PermanentError, StorageUnavailable):
+            if name in presets():
+                raise
+            continue
+        found.append((workflow.with_defaults(ours), resolved))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -114,6 +115,17 @@ class Step(BaseModel):
             )
         return self
 
+    def with_defaults(self, usual: Mapping[str, Any]) -> Step:
+        """The step as it is where `usual` stand for its defaults."""
+        params = {
+            name: parameter.model_copy(
+                update={"default": usual.get(name, parameter.default)}
+            )
+            for name, parameter in self.params.items()
+        }
+        model = usual.get(self.model_from or "", self.model)
+        return self.model_copy(update={"params": params, "model": model})
+
 
 class Words(BaseModel):
     """What a workflow is called, and what it does, in one sentence."""
@@ -154,6 +166,11 @@ class Workflow(BaseModel):
         for step in self.steps:
             found |= step.params
         return found
+
+    def with_defaults(self, usual: Mapping[str, Any]) -> Workflow:
+        """The workflow as it is where `usual` stand for its defaults."""
+        steps = [step.with_defaults(usual) for step in self.steps]
+        return self.model_copy(update={"steps": steps})
 
     def params_schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters object."""

@@ -307,8 +307,10 @@ def own(ctx: Context, principal: Principal, ref: IngestRef) -> IngestJob:
 
 def _job(request: IngestRequest, ctx: Context, principal: Principal) -> IngestJob:
     settings = ctx.settings
-    workflow = workflows.resolve(
-        request.workflow or settings.default_workflow, request.params
+    workflow = workflows.asked(
+        request.workflow or settings.default_workflow,
+        request.params,
+        settings.usual_params,
     )
     callback = request.callback if request.callback is not None else principal.callback
     if callback:

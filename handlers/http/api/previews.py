@@ -130,7 +130,8 @@ def begin_preview(
     """
     given = [wanted.params] if wanted.sets is None else wanted.sets
     # All are looked at before any is begun.
-    resolved = [workflows.resolve(wanted.workflow, params) for params in given]
+    usual = api.ctx.settings.usual_params
+    resolved = [workflows.asked(wanted.workflow, params, usual) for params in given]
     for workflow in resolved:
         api.ctx.offers.check(workflow)
     origin = photos.named(api, principal, wanted.source)

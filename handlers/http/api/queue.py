@@ -57,7 +57,7 @@ def show_queue(
     while the device is busy.
     """
     name = workflow or api.ctx.settings.default_workflow
-    preset = workflows.resolve(name)
+    preset = workflows.asked(name, {}, api.ctx.settings.usual_params)
     waiting, in_work = api.expectations.queue()
     pixels = (width or 0) * (height or 0)
     found = Queue(

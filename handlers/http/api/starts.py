@@ -90,7 +90,7 @@ def start_task(
     ctx = api.ctx
     origin = photos.named(api, principal, wanted)
     photo = photos.photo_of(ctx, origin)
-    workflow = _workflow(wanted, origin)
+    workflow = _workflow(wanted, origin, api.ctx.settings.usual_params)
     workflow, mask = masks.fixed(ctx, workflow, photo.user_hash, origin.mask)
     _check(ctx, photo, workflow)
     run = _run(ctx, wanted, origin, photo, workflow, principal)
@@ -133,14 +133,19 @@ def retry_task(
     return _work(ctx, ctx.uploads.receipt(failed[0].upload_id))
 
 
-def _workflow(wanted: StartRequest, origin: Receipt) -> ResolvedWorkflow:
+def _workflow(
+    wanted: StartRequest, origin: Receipt, usual: workflows.Usual
+) -> ResolvedWorkflow:
     """Raises `PermanentError` for an unknown workflow or parameter."""
     asked = origin.workflow
     assert asked is not None
     if wanted.workflow:
-        return workflows.resolve(wanted.workflow, wanted.params or {})
-    params = asked.params if wanted.params is None else wanted.params
-    return workflows.resolve(asked.name, params, asked.version)
+        return workflows.asked(wanted.workflow, wanted.params, usual)
+    if wanted.params is None:
+        return workflows.resolve(asked.name, asked.params, asked.version)
+    return workflows.resolve(
+        asked.name, wanted.params, asked.version, usual.get(asked.name)
+    )
 
 
 def _check(ctx: Context, photo: Receipt, workflow: ResolvedWorkflow) -> None:

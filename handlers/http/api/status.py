@@ -167,7 +167,7 @@ def _workers(ctx: Context) -> list[Worker]:
         key=lambda info: info.last_modified,
         reverse=True,
     )
-    presets = [workflows.resolve(known.name) for known in workflows.offered()]
+    presets = [resolved for _, resolved in workflows.offered()]
     read = (_worker(ctx, info, presets) for info in listed[:MOST_WORKERS])
     return [worker for worker in read if worker is not None]
 

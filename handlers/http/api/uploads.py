@@ -70,9 +70,10 @@ async def issue(
     if request.steps:
         request = await run_sync(_composed, ctx, principal, request)
     workflow = await run_sync(
-        workflows.resolve,
+        workflows.asked,
         request.workflow or settings.default_workflow,
         request.params,
+        settings.usual_params,
     )
     # Refused at once; the mask that counts is the one at the time of the upload.
     await run_sync(masks.fixed, ctx, workflow, principal.user_hash)

@@ -77,11 +77,11 @@ def offered(api: Api) -> list[Offer]:
     """Every workflow, with the JSON Schema of its parameters and usual values for them
     (`examples`), and whether there is a worker for it. `auto` comes first.
     """
-    offers = []
-    for workflow in sorted(workflows.offered(), key=_place):
-        resolved = workflows.resolve(workflow.name)
-        offers.append(_offer(workflow, api.ctx.offers.lack(resolved)))
-    return offers
+    offered = [
+        _offer(workflow, api.ctx.offers.lack(resolved))
+        for workflow, resolved in workflows.offered(api.ctx.settings.usual_params)
+    ]
+    return sorted(offered, key=_place)
 
 
 @router.get("/stats", responses=refusals())
@@ -147,5 +147,5 @@ def _offer(
     )
 
 
-def _place(workflow: workflows.Workflow) -> tuple[bool, str]:
-    return workflow.name != FIRST, workflow.name
+def _place(offer: Offer) -> tuple[bool, str]:
+    return offer.name != FIRST, offer.name

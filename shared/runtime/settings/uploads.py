@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.runtime.settings.base import Bytes, Seconds
 from shared.runtime.settings.limits import PhotoLimitSettings
@@ -15,6 +16,11 @@ class UploadSettings(PhotoLimitSettings):
 
     default_workflow: str = Field(
         "enhance", description="Workflow of an upload that names none."
+    )
+    default_params: str = Field(
+        "",
+        description="Parameters of uploads that leave them out, by workflow, as JSON.",
+        examples=['{"portrait": {"model_size": 680}}'],
     )
     formats: str = Field(
         "",
@@ -33,3 +39,29 @@ class UploadSettings(PhotoLimitSettings):
         ge=5 << 20,
         description="Larger uploads are offered parts of this size.",
     )
+
+    @field_validator("default_params")
+    @classmethod
+    def _by_workflow(cls, text: str) -> str:
+        _parsed(text)
+        return text
+
+    @property
+    def usual_params(self) -> dict[str, dict[str, Any]]:
+        """`default_params` by workflow and parameter."""
+        return _parsed(self.default_params)
+
+
+def _parsed(text: str) -> dict[str, dict[str, Any]]:
+    """Raises `ValueError` with the rule."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(
+        isinstance(params, dict) for params in found.values()
+    ):
+        raise ValueError(
+            'it is not JSON of parameters by workflow, such as {"portrait": {"model_size": 680}}'
+        )
+    return found

@@ -28,7 +28,7 @@ def test_a_worker_finds_what_was_composed() -> None:
     try:
         ref = workflows.resolve(name).ref
         found = workflows.resolve(ref.name, ref.params, ref.version)
-        assert name not in [workflow.name for workflow in workflows.offered()]
+        assert name not in [workflow.name for workflow, _ in workflows.offered()]
     finally:
         workflows.use(None)
     assert [dict(step.params) for step in found.steps] == [

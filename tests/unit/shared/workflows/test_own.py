@@ -86,7 +86,7 @@ def test_an_own_workflow_is_resolved_like_a_built_in_one(store: MemoryStore) -> 
         {"strength": 0.5, "scale": 3.0},
     ]
     assert found.scale == 3
-    assert workflows.offered()[-1].name == "soft"
+    assert workflows.offered()[-1][0].name == "soft"
 
 
 def test_a_waiting_photo_keeps_the_version_that_it_came_with(
@@ -128,7 +128,7 @@ def test_a_broken_file_costs_only_itself(store: MemoryStore) -> None:
     store.put(BUCKET, f"{keys.OWN_WORKFLOWS}notes.txt", b"", "text/plain")
     put(store, name="fast")
     put(store, name="lost", steps=step(1, model="no-such-model"))
-    names = [workflow.name for workflow in workflows.offered()]
+    names = [workflow.name for workflow, _ in workflows.offered()]
     assert names[len(workflows.presets()) :] == ["other", "soft"]
     assert workflows.resolve("soft").ref.version == 1
     assert not workflows.resolve("fast").is_own
