@@ -103,7 +103,7 @@ $(VENV)/charts/.done: requirements/charts.txt requirements/helm.txt | $(BIN)/pyt
 drill-tests: $(VENV)/.test
 	$(BIN)/python -m pytest tests/drills
 
-# The console in the system's Chromium, which Playwright drives. Where there is npm, the page's types are checked, too.
+# The console in the system's Chromium, which Playwright drives. Where there is npm, the page's types and lint are checked, too.
 browser: $(VENV)/.browser $(if $(shell command -v npm),$(VENV)/page/.done)
 	$(BIN)/python -m pytest tests/browser
 

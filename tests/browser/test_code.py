@@ -1,4 +1,4 @@
-"""The page's code: its types, and that the vendored part is what its note says. Needs
+"""The page's code: its types, its lint, and that the vendored part is what its note says. Needs
 npm, which runs nothing of what is shipped; without it these are skipped.
 """
 
@@ -39,6 +39,15 @@ def test_the_types_of_the_page_agree(tmp_path: Path) -> None:
     options["exclude"] = ["static/vendor/lit.js"]
     (tmp_path / "tsconfig.json").write_text(json.dumps(options))
     _run(TOOLS / "tsc", "-p", tmp_path, folder=tmp_path)
+
+
+def test_the_page_has_no_lint(tmp_path: Path) -> None:
+    """By ESLint's recommended rules, and what would get around the page's policy."""
+    shutil.copytree(STATIC, tmp_path / "static")
+    (tmp_path / "node_modules").symlink_to(TOOLS.parent)
+    rules = ROOT / "tests/browser/eslint.config.js"
+    shutil.copy(rules, tmp_path / "eslint.config.mjs")
+    _run(TOOLS / "eslint", "--config", "eslint.config.mjs", "static", folder=tmp_path)
 
 
 def test_the_vendored_part_comes_out_the_same_when_it_is_built_again(

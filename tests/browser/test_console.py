@@ -39,9 +39,12 @@ def picture(name: str, file: str = "portrait.png") -> dict[str, Any]:
     return _file(name, image)
 
 
-def large(name: str) -> dict[str, Any]:
-    """A photo of some 3 MB, which takes its time on a slow line."""
-    noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), np.uint8)
+def large(name: str, side_px: int = 1000) -> dict[str, Any]:
+    """A photo of some 3 MB, which takes its time on a slow line; with other sides of
+    another size.
+    """
+    shape = (side_px, side_px, 3)
+    noise = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     return _file(name, Image.fromarray(noise))
 
 

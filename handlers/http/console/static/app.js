@@ -10,6 +10,8 @@ import { scenes } from "./scenes.js";
 import "./views/restore.js";
 import "./views/look.js";
 import "./views/history.js";
+import "./views/pair.js";
+import "./views/batches.js";
 import "./views/operate.js";
 
 class App extends LitElement {
@@ -104,7 +106,9 @@ class App extends LitElement {
   #shown() {
     // The language is passed on so that a view is drawn anew when it changes.
     if (this.view === "look") return html`<dr-look .photo=${this.rest} .language=${this.language}></dr-look>`;
-    if (this.view === "history") return html`<dr-history .operator=${this.operator} .language=${this.language}></dr-history>`;
+    if (this.view === "pair") return html`<dr-pair .tasks=${this.rest} .language=${this.language}></dr-pair>`;
+    if (this.view === "batches") return html`<dr-batches .job=${this.rest} .language=${this.language}></dr-batches>`;
+    if (this.view === "history") return html`<dr-history .first=${this.rest.replace(/^with\//, "")} .operator=${this.operator} .language=${this.language}></dr-history>`;
     if (this.view === "operate") return html`<dr-operate .language=${this.language}></dr-operate>`;
     return html`<dr-restore .language=${this.language}></dr-restore>`;
   }
@@ -127,7 +131,7 @@ class App extends LitElement {
         <a class="brand" href="#/"><img src=${new URL("mark.svg", import.meta.url).pathname} alt="" width="26" height="26">Darkroom</a>
         <nav aria-label=${t("nav")} ?hidden=${this.out}>
           ${this.#tab("", "nav.restore", "sparkles", ["", "look"])}
-          ${this.#tab("history", "nav.history", "layers", ["history"])}
+          ${this.#tab("history", "nav.history", "layers", ["history", "pair", "batches"])}
           ${this.operator ? this.#tab("operate", "nav.operate", "gauge", ["operate"]) : nothing}
         </nav>
         <span class="who">

@@ -13,6 +13,26 @@ const BUSY_WAIT_S = 5;
 /** @typedef {{ source: Record<string, string>, workflow: string, params: Record<string, unknown> }} Wanted */
 /** @typedef {{ task: string, signature: string, url: string, width: number, height: number }} Shown */
 
+/** The longer side of a preview of this scene, before the work [px]. @param {string} workflow */
+export const previewSide = (workflow) => (workflow === "repair" ? REPAIR_SIDE_PX : SIDE_PX);
+
+/** Ask for previews until the API begins them: it lets a user have a few at once, and a photo may have come a moment ago.
+ * Null: nobody wants them any more. Throws `Refusal`.
+ * @param {object} request @param {() => boolean} isWanted @returns {Promise<any>} */
+export async function patiently(request, isWanted) {
+  for (;;) {
+    try {
+      return await post("/previews", request);
+    } catch (error) {
+      const later = error instanceof Refusal && (error.code === "too_many_previews" || error.code === "too_early");
+      if (!later || !isWanted()) throw error;
+      const waitS = error.code === "too_early" ? 1 : error.retryAfterS || BUSY_WAIT_S;
+      await new Promise((go) => setTimeout(go, waitS * 1000));
+      if (!isWanted()) return null;
+    }
+  }
+}
+
 /** Parameters for a preview, which is made of a smaller copy: strokes of a brush are in pixels, and shrink with it;
  * a mask that was sent does so by itself.
  * @param {Record<string, unknown>} params @param {number} side the longer one of the photo [px]
@@ -49,29 +69,13 @@ export class Preview extends EventTarget {
     this.#wanted = mine;
     this.#change({ busy: true, share: 0, problem: "", signature: "" });
     try {
-      const max_px = wanted.workflow === "repair" ? REPAIR_SIDE_PX : SIDE_PX;
-      const begun = await this.#begin({ ...wanted, max_px }, mine);
+      const request = { ...wanted, max_px: previewSide(wanted.workflow) };
+      const begun = await patiently(request, () => this.#wanted === mine);
       if (!begun || this.#wanted !== mine) return;
       this.#change({ signature: begun.signature });
       this.#watch(begun, mine);
     } catch (error) {
       if (this.#wanted === mine) this.#change({ busy: false, problem: said(error) });
-    }
-  }
-
-  /** Whether the photo is looked at already decides on the first try. @param {object} request @param {string} mine
-   * @returns {Promise<{ task_id: string, signature: string } | null>} */
-  async #begin(request, mine) {
-    for (;;) {
-      try {
-        return await post("/previews", request);
-      } catch (error) {
-        const later = error instanceof Refusal && (error.code === "too_many_previews" || error.code === "too_early");
-        if (!later || this.#wanted !== mine) throw error;
-        const waitS = error.code === "too_early" ? 1 : error.retryAfterS || BUSY_WAIT_S;
-        await new Promise((go) => setTimeout(go, waitS * 1000));
-        if (this.#wanted !== mine) return null;
-      }
     }
   }
 

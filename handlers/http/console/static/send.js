@@ -3,7 +3,8 @@
 import { Refusal } from "./api.js";
 import { t } from "./parts/words.js";
 
-/** @typedef {{ number: number, bytes: number, url: string }} Part */
+/** `etag`: of a part that is there already.
+ * @typedef {{ number: number, bytes: number, url: string, etag?: string | null }} Part */
 /** @typedef {{ ticket: string, put: { url: string, headers: Record<string, string> } | null,
  *   post: { url: string, fields: Record<string, string> },
  *   multipart: { parts: Part[], complete: string } | null, arrived?: boolean }} Ticket `arrived`: nothing is left to send */
@@ -45,6 +46,7 @@ export class Sending {
       if (this.paused) return null;
       if (error instanceof Refusal && error.status === RUN_OUT && !this.#redrawn) {
         this.#redrawn = true;
+        // What has arrived is told by the renewed ticket.
         this.#arrived.clear();
         return this.run();
       }
@@ -77,11 +79,15 @@ export class Sending {
 
   /** @param {{ parts: Part[], complete: string }} multipart */
   async #sendParts(multipart) {
+    for (const part of multipart.parts) if (part.etag) this.#arrived.set(part.number, part.etag);
     let offset = 0;
     for (const part of multipart.parts) {
       const before = offset;
       offset += part.bytes;
-      if (this.#arrived.has(part.number)) continue;
+      if (this.#arrived.has(part.number)) {
+        this.tell.progress(offset / this.file.size);
+        continue;
+      }
       const blob = this.file.slice(before, offset);
       const etag = await this.#patiently(() => this.#transfer("PUT", part.url, {}, blob, before));
       this.#arrived.set(part.number, etag);

@@ -152,8 +152,8 @@ class Brush extends LitElement {
       </svg>
       <p class="brushes">
         <span role="status">${t(this.isFull ? "brush.full" : "brush.hint")}</span>
-        ${NAMES.map((width) => html`<button class="chip" aria-pressed=${this.width === width}
-          @click=${() => (this.width = width)}>${t(`brush.${width}`)}</button>`)}
+        ${NAMES.map((name) => html`<button class="chip" aria-pressed=${this.width === name}
+          @click=${() => (this.width = name)}>${t(`brush.${name}`)}</button>`)}
         ${this.strokes ? html`<button class="quiet" @click=${this.#undo}>${icon("undo")}${t("brush.undo")}</button>
           <button class="quiet" @click=${() => this.#tell("")}>${t("brush.clear")}</button>` : nothing}
       </p>`;

@@ -20,6 +20,8 @@ export class Compare extends LitElement {
     problem: {},
     brush: { type: Boolean },
     strokes: {},
+    left: {},
+    right: {},
     mode: { state: true },
     split: { state: true },
     holding: { state: true },
@@ -40,6 +42,9 @@ export class Compare extends LitElement {
     /** Whether a person may draw what is to be repaired. */
     this.brush = false;
     this.strokes = "";
+    /** What the two sides are called, where they are no before and after. */
+    this.left = "";
+    this.right = "";
     /** @type {"split" | "side" | "brush"} */
     this.mode = "split";
     this.split = 50;
@@ -165,11 +170,11 @@ export class Compare extends LitElement {
         @pointerdown=${this.#down} @pointermove=${this.#move} @pointerup=${this.#up} @pointercancel=${this.#up}>
         <div class="layer before">${this.#before()}</div>
         ${this.restored ? html`
-          <div class="layer after"><img src=${this.restored} crossorigin="anonymous" alt="${t("after")}: ${this.alt}" draggable="false"
+          <div class="layer after"><img src=${this.restored} crossorigin="anonymous" alt="${this.right || t("after")}: ${this.alt}" draggable="false"
             @load=${() => this.requestUpdate()}></div>` : nothing}
         ${this.mode === "brush" ? html`<dr-brush .language=${this.language} .strokes=${this.strokes} .photo=${this.querySelector(".before img")}></dr-brush>` : nothing}
-        <span class="tag left">${t("before")}</span>
-        ${this.restored ? html`<span class="tag right">${t("after")}</span>` : nothing}
+        <span class="tag left">${this.left || t("before")}</span>
+        ${this.restored ? html`<span class="tag right">${this.right || t("after")}</span>` : nothing}
         ${this.mode === "split" && this.restored ? html`
           <div class="line" aria-hidden="true"><i>${icon("move-horizontal")}</i></div>
           <input type="range" min="0" max="100" step="1" .value=${String(this.split)} aria-label=${t("cmp.slider")}
@@ -182,7 +187,7 @@ export class Compare extends LitElement {
   #before() {
     if (!this.original || this.missing) return html`<p class="no-original">${t("cmp.missing")}</p>`;
     // What lies in the store is asked for without our cookie; a chosen file is nobody else's.
-    return html`<img src=${this.original} crossorigin="anonymous" alt="${t("before")}: ${this.alt}" draggable="false"
+    return html`<img src=${this.original} crossorigin="anonymous" alt="${this.left || t("before")}: ${this.alt}" draggable="false"
       @load=${() => this.requestUpdate()} @error=${() => (this.missing = true)}>`;
   }
 

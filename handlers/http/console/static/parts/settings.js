@@ -9,13 +9,15 @@ import { has, number, t } from "./words.js";
 /** The sizes that have buttons of their own. */
 const SIZES = [1, 2, 3, 4];
 /** Parameters that have a place of their own, not among the others. */
-const APART = new Set(["scale", "mask"]);
+export const APART = new Set(["scale", "mask"]);
 /** Parameters that count only where the finish is a person's own. */
 const OWN_FINISH = new Set(["sharpen", "saturation", "contrast"]);
 const STEPS = 100;
+/** Settings beside each other. */
+const TRIES = 4;
 
 /** @param {string} name */
-const label = (name) => (has(`param.${name}`) ? t(`param.${name}`) : name.replaceAll("_", " "));
+export const label = (name) => (has(`param.${name}`) ? t(`param.${name}`) : name.replaceAll("_", " "));
 
 /** @param {string} name @param {Param} param */
 const hint = (name, param) => (has(`param.${name}.s`) ? t(`param.${name}.s`) : (param.description ?? ""));
@@ -25,6 +27,23 @@ const word = (value) => (has(`value.${value}`) ? t(`value.${value}`) : String(va
 
 /** @param {unknown} value */
 const shown = (value) => (typeof value === "number" ? number(value, 2) : word(value));
+
+/** A value of a parameter in words. @param {string} name @param {unknown} value */
+export const shownValue = (name, value) => (name === "scale" ? `${shown(value)}×` : shown(value));
+
+/** A few values of a parameter that are worth a look beside each other. @param {string} name @returns {unknown[]} */
+export function valuesOf(name) {
+  const param = scenes.params()[name];
+  if (!param) return [];
+  const [least, most] = [param.minimum ?? 0, param.maximum ?? 1];
+  if (name === "scale") return SIZES.filter((size) => size >= least && size <= most);
+  if (param.enum) return param.enum.slice(0, TRIES);
+  if (param.type === "boolean") return [false, true];
+  if (param.type !== "number" && param.type !== "integer") return [];
+  const step = param.type === "integer" ? 1 : (most - least) / STEPS;
+  const even = Array.from({ length: TRIES }, (_, i) => least + ((most - least) * i) / (TRIES - 1));
+  return [...new Set(even.map((value) => (step === 1 ? Math.round(value) : round(value, step))))];
+}
 
 /** Sizes as buttons; nothing for a scene that keeps the photo's own. @param {string} [legend] */
 export function sizes(legend = t("size")) {

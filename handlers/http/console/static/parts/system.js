@@ -59,7 +59,7 @@ export function oldestMessage(system) {
 }
 
 /** @param {System} system */
-export function queues(system) {
+export function queueBoard(system) {
   const shown = system.queues?.filter((queue) => queue.messages || queue.dead);
   return html`
     <section class="card"><h2>${t("op.queues")}</h2>
@@ -89,7 +89,7 @@ export function housekeeping({ sweep, backup, workers }) {
 }
 
 /** @param {System} system */
-export function workers({ workers, devices }) {
+export function workerBoard({ workers, devices }) {
   const columns = ["op.worker", "op.engine", "op.device", "op.release", "op.said", "op.can"];
   return html`
     <section class="card wide"><h2>${t("op.workers")}</h2>

@@ -14,11 +14,11 @@ const SPANS = { "": 0, week: 7, month: 31, year: 366 };
 const DAY_MS = 86_400_000;
 
 /** @typedef {{ task_id: string | null, upload_id: string, upload_time: string, status: string, image_filename: string | null,
- *   workflow_type: string | null, error_code: string | null, error_detail: string | null }} Row */
+ *   workflow_type: string | null, sha256: string | null, error_code: string | null, error_detail: string | null }} Row */
 
 class History extends LitElement {
   static properties = {
-    language: {}, operator: { type: Boolean }, rows: { state: true }, filter: { state: true }, workflow: { state: true },
+    language: {}, first: {}, choosing: { state: true }, operator: { type: Boolean }, rows: { state: true }, filter: { state: true }, workflow: { state: true },
     span: { state: true }, search: { state: true }, busy: { state: true }, problem: { state: true },
   };
 
@@ -26,6 +26,10 @@ class History extends LitElement {
     super();
     this.language = "";
     this.operator = false;
+    /** The task of the first of two results that are to be compared; empty: none was chosen. */
+    this.first = "";
+    /** Whether two results are being chosen. */
+    this.choosing = false;
     /** @type {Row[]} */
     this.rows = [];
     /** Status → the cursor of its next page; null: there is none. @type {Map<string, string | null>} */
@@ -54,6 +58,24 @@ class History extends LitElement {
   disconnectedCallback() {
     super.disconnectedCallback();
     clearTimeout(this.timer);
+  }
+
+  /** @param {Map<string, unknown>} changed */
+  willUpdate(changed) {
+    if (changed.has("first") && this.first) this.choosing = true;
+  }
+
+  /** The original of the first result; empty while none is chosen, null while its row is not there. */
+  get #original() {
+    return this.first ? (this.rows.find((row) => row.task_id === this.first)?.sha256 ?? null) : "";
+  }
+
+  /** @param {Row} row */
+  #choose(row) {
+    const task = row.task_id ?? "";
+    if (this.first === task) this.first = "";
+    else if (this.first) location.hash = `#/pair/${this.first}/${task}`;
+    else this.first = task;
   }
 
   /** @param {Partial<History>} [changes] */
@@ -110,6 +132,8 @@ class History extends LitElement {
         <div><h1 tabindex="-1">${t("his.title")}</h1><p class="sub">${t(this.operator ? "his.sub.all" : "his.sub")}</p></div>
         ${this.#filters()}
       </header>
+      ${this.choosing ? html`<p class="banner" role="status">${icon("columns-2")}<span>${t(this.first ? "pair.second" : "pair.first")}</span>
+        <button @click=${() => Object.assign(this, { choosing: false, first: "" })}>${t("sheet.close")}</button></p>` : nothing}
       ${this.problem ? html`<p class="banner problem" role="alert">${icon("triangle-alert")}<span>${this.problem}</span>
         <button @click=${() => this.#more()}>${t("net.again")}</button></p>` : nothing}
       ${[...byDay(found)].map(([day, rows]) => html`
@@ -137,6 +161,8 @@ class History extends LitElement {
           <option value="">${t("his.anytime")}</option>
           ${["week", "month", "year"].map((span) => html`<option value=${span}>${t(`his.${span}`)}</option>`)}
         </select>
+        <button aria-pressed=${this.choosing} @click=${() => Object.assign(this, { choosing: !this.choosing, first: "" })}>${icon("columns-2")}${t("pair.choose")}</button>
+        <a class="button" href="#/batches">${icon("archive")}${t("bat.title")}</a>
       </div>`;
   }
 
@@ -155,6 +181,11 @@ class History extends LitElement {
       ${failed ? html`<em class="state">${icon("triangle-alert")}${t("his.bad")}</em>` : nothing}
       ${!failed && !ended ? html`<em class="state">${icon("clock")}${t("his.run")}</em>` : nothing}`;
     const kind = failed ? "bad" : ended ? "ok" : "run";
+    if (this.choosing) {
+      const original = this.#original;
+      const fits = ended && row.sha256 !== null && (original === "" || original === row.sha256);
+      return html`<button class="frame ${kind}" aria-pressed=${row.task_id === this.first} ?disabled=${!fits} @click=${() => this.#choose(row)}>${inside}</button>`;
+    }
     return row.task_id
       ? html`<a class="frame ${kind}" href="#/look/task/${row.task_id}" title=${why || name}>${inside}</a>`
       : html`<div class="frame ${kind}" title=${why}>${inside}</div>`;

@@ -10,6 +10,7 @@ import { photos } from "../photos.js";
 import { Preview, forPreview } from "../previews.js";
 import { scenes, title } from "../scenes.js";
 import "../parts/compare.js";
+import "../parts/sheet.js";
 
 /** A person who is still moving a slider wants no preview yet. */
 const CALM_MS = 500;
@@ -18,7 +19,7 @@ const MOST_PIXELS = 60_000_000;
 const POLL_MS = 1000;
 
 class Look extends LitElement {
-  static properties = { photo: {}, language: {}, record: { state: true }, trying: { state: true }, problem: { state: true } };
+  static properties = { photo: {}, language: {}, record: { state: true }, trying: { state: true }, sheet: { state: true }, problem: { state: true } };
 
   constructor() {
     super();
@@ -29,6 +30,8 @@ class Look extends LitElement {
     this.record = null;
     /** Whether other settings are tried although there is a result. */
     this.trying = false;
+    /** Whether several settings are shown beside each other. */
+    this.sheet = false;
     this.problem = "";
     /** The row of a task that was opened from the history. @type {any} */
     this.row = null;
@@ -79,7 +82,7 @@ class Look extends LitElement {
     this.#close();
     this.preview = new Preview();
     this.preview.addEventListener("change", this.redraw);
-    Object.assign(this, { record: null, trying: false, problem: "", row: null, task: "", progress: 0 });
+    Object.assign(this, { record: null, trying: false, sheet: false, problem: "", row: null, task: "", progress: 0 });
     // Strokes belong to the photo on which they were drawn.
     if (scenes.values.mask) scenes.set("mask", scenes.params().mask?.default);
     const [kind, id] = this.photo.split("/");
@@ -152,12 +155,16 @@ class Look extends LitElement {
     return /** @type {HTMLImageElement | null} */ (this.querySelector(".before img"));
   }
 
+  /** The longer side of the photo as it is shown [px]. */
+  get #side() {
+    return Math.max(this.#image?.naturalWidth ?? 0, this.#image?.naturalHeight ?? 0);
+  }
+
   async #ask() {
     const image = this.#image;
-    const side = Math.max(image?.naturalWidth ?? 0, image?.naturalHeight ?? 0);
     const { values, chosen } = scenes;
     try {
-      const params = forPreview(await withMask(values, image), side);
+      const params = forPreview(await withMask(values, image), this.#side);
       // More may have been painted meanwhile.
       if (scenes.values.mask === values.mask && scenes.chosen === chosen) this.preview.ask({ source: this.#source, workflow: chosen, params });
     } catch (error) {
@@ -227,10 +234,19 @@ class Look extends LitElement {
             .stale=${this.#stale} .share=${this.#share} .problem=${this.problem || (this.#isResult ? "" : this.preview.problem)}
             .brush=${!this.#isResult && "mask" in scenes.params()} @retry=${() => this.#retry()}
             @strokes=${(/** @type {CustomEvent} */ event) => scenes.set("mask", event.detail)}></dr-compare>
+          ${this.sheet && !this.#isResult ? this.#sheet() : nothing}
           ${this.#strip()}
         </section>
         <aside class="card panel">${this.#isResult ? this.#result() : this.#settings()}</aside>
       </div>`;
+  }
+
+  #sheet() {
+    return html`
+      <section class="card beside" aria-labelledby="beside"><header><h2 id="beside">${t("sheet.title")}</h2>
+        <button class="quiet" @click=${() => (this.sheet = false)}>${icon("x")}${t("sheet.close")}</button></header>
+        <dr-sheet .language=${this.language} .source=${this.#source} .photo=${this.#image} .alt=${this.#name} @taken=${() => (this.sheet = false)}></dr-sheet>
+      </section>`;
   }
 
   get #stale() {
@@ -275,6 +291,7 @@ class Look extends LitElement {
       <p class="chips">${scenes.offers.filter((offer) => offer.available).map((offer) => html`
         <button class="chip" aria-pressed=${offer.name === scenes.chosen} @click=${() => scenes.choose(offer.name)}>${title(offer.name)}</button>`)}</p>
       <header><h2>${t("set.params")}</h2>
+        <button class="quiet" aria-expanded=${this.sheet} @click=${() => (this.sheet = !this.sheet)}>${icon("columns-2")}${t("sheet.open")}</button>
         ${Object.keys(scenes.values).length ? html`<button class="quiet" @click=${() => scenes.reset()}>${t("set.reset")}</button>` : nothing}</header>
       ${sizes(t("set.scale"))}
       ${controls()}
@@ -313,6 +330,7 @@ class Look extends LitElement {
           <a class="button" href=${picture(task, `copies/${copy.format}?download=true&labelled=${copy.labelled}`)} download>
             ${icon(copy.labelled ? "tag" : "download")}${t(copy.labelled ? "res.labelled" : "res.copy", copy.format.toUpperCase(), bytes(copy.bytes))}</a>`)}
         <button @click=${() => this.#try()}>${icon("sparkles")}${t("res.again")}</button>
+        <a class="button" href="#/history/with/${task}">${icon("columns-2")}${t("pair.from")}</a>
         <small>${t("res.honest")}</small>
       </div>`;
   }

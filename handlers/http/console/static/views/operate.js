@@ -5,7 +5,7 @@ import { get, post, said, sentence } from "../api.js";
 import { bars } from "../parts/chart.js";
 import { deadLetters } from "../parts/dead.js";
 import { icon } from "../parts/icons.js";
-import { housekeeping, oldestMessage, queues, warnings, workers } from "../parts/system.js";
+import { housekeeping, oldestMessage, queueBoard, warnings, workerBoard } from "../parts/system.js";
 import { bytes, date, number, t } from "../parts/words.js";
 import { title } from "../scenes.js";
 
@@ -116,7 +116,7 @@ class Operate extends LitElement {
       ${this.#figures()}
       <div class="boards">
         ${this.#byDay()}${this.#causes()}
-        ${this.system ? html`${queues(this.system)}${housekeeping(this.system)}${workers(this.system)}` : nothing}
+        ${this.system ? html`${queueBoard(this.system)}${housekeeping(this.system)}${workerBoard(this.system)}` : nothing}
         ${this.dead.length ? deadLetters(this.dead, (ids) => this.#putBack(ids)) : nothing}
         ${this.#failures()}
       </div>`;
