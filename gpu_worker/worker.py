@@ -58,7 +58,7 @@ class Worker:
             settings,
             # More would only be held back from other workers.
             dict.fromkeys(topology.RESTORE, self.pipeline.lanes.most_photos),
-            self.pipeline.inbox.put,
+            self.pipeline.take,
             is_alive=lambda: not pulses.stuck(),
         )
         self._watchdog = self.pipeline.watchdog(self._consumer.stuck_s)

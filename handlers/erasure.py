@@ -107,7 +107,8 @@ def take_away_results(ctx: Context, task_id: str) -> None:
     _delete_versions(ctx, archive, keys.result(task_id))
     _delete_versions(ctx, archive, keys.damaged(keys.record(task_id)))
     for bucket in (archive, results):
-        _delete_versions(ctx, bucket, keys.copies(task_id))
+        for prefix in keys.beside(task_id):
+            _delete_versions(ctx, bucket, prefix)
     for key in keys.results(task_id):
         _delete_versions(ctx, results, key)
 

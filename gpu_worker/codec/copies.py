@@ -74,7 +74,7 @@ def write_copy(
     icc = photo.meta.icc
     table = None
     if icc and settings.copy_profile == "srgb":
-        table = _to_srgb(photo, icc, converter)
+        table = srgb_table(photo, icc, converter)
         icc = None if table else icc
     image, array = _picture(photo, file_format, table, settings)
     options: dict[str, Any] = {"quality": settings.copy_quality}
@@ -140,10 +140,10 @@ def _picture(
     for top in range(0, photo.height, rows):
         own().beat()
         band = slice(top, min(top + rows, photo.height))
-        colours = _coloured(_eight_bits(photo.pixels[band]), table)
-        opacity = None if photo.alpha is None else _eight_bits(photo.alpha[band])
+        colours = coloured(eight_bits(photo.pixels[band]), table)
+        opacity = None if photo.alpha is None else eight_bits(photo.alpha[band])
         if opacity is not None and not has_alpha:
-            colours = _on_white(colours, opacity)
+            colours = on_white(colours, opacity)
         array[band, :, : min(3, depth)] = colours
         if depth == 4:
             array[band, :, 3] = 255 if opacity is None else opacity
@@ -153,13 +153,13 @@ def _picture(
     return Image.frombuffer(mode, size, array, "raw", mode, 0, 1), array
 
 
-def _eight_bits(block: NDArray[Any]) -> NDArray[np.uint8]:
+def eight_bits(block: NDArray[Any]) -> NDArray[np.uint8]:
     if block.dtype == np.uint8:
         return block
     return ((block.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _coloured(
+def coloured(
     block: NDArray[np.uint8],
     table: ImageFilter.Color3DLUT | NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
@@ -170,15 +170,13 @@ def _coloured(
     return block
 
 
-def _on_white(
-    block: NDArray[np.uint8], opacity: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def on_white(block: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray[np.uint8]:
     weight = opacity[..., np.newaxis].astype(np.uint16)
     blended = (block * weight + 255 * (255 - weight) + 127) // 255
     return blended.astype(np.uint8)
 
 
-def _to_srgb(
+def srgb_table(
     photo: Photo, icc: bytes, converter: Converter | None
 ) -> ImageFilter.Color3DLUT | NDArray[np.uint8] | None:
     """What brings 8-bit colours to sRGB; None where that is not known. The profile is

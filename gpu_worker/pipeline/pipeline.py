@@ -9,6 +9,7 @@ import threading
 
 from gpu_worker import abilities, codec
 from gpu_worker.engines import Engine
+from gpu_worker.pipeline import pyramids, threads
 from gpu_worker.pipeline.begin import Begin, Later
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.drain import Drain, Shutdown
@@ -19,13 +20,15 @@ from gpu_worker.pipeline.lease_renewal import LeaseRenewer
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.passing import Passing
 from gpu_worker.pipeline.prepare import Prepare
+from gpu_worker.pipeline.pyramids import Pyramids
 from gpu_worker.pipeline.restore import Restore
 from gpu_worker.pipeline.retrying import Publisher, RetryingPublisher, RetryingStore
 from gpu_worker.pipeline.stage_loops import StageLoops
 from gpu_worker.pipeline.stage_runner import StageRunner
-from gpu_worker.pipeline.stages import RESTORE, STAGES, Stages
+from gpu_worker.pipeline.stages import PYRAMIDS, RESTORE, STAGES, Stages
 from gpu_worker.pipeline.store_result import StoreResult
 from gpu_worker.pipeline.watchdog import StagePulses, Watchdog
+from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import Quiet
 from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
@@ -65,6 +68,10 @@ class Pipeline:
 
         self.ctx = context()
         self.outcomes = Outcomes(self.ctx)
+        self._decoder = codec.Decoders(
+            lambda: codec.Decoder(settings), self.lanes.prepare
+        )
+        self._pyramids = Pyramids(self.ctx, self._decoder, self.shutdown.requested)
         self.stages = self._stages(engine)
         self.runner = StageRunner(self.ctx, self.outcomes, self.in_flight, self.inbox)
         self.loops = StageLoops(
@@ -86,8 +93,19 @@ class Pipeline:
         self._renewer = LeaseRenewer(context())
 
     def start(self, *names: str) -> list[threading.Thread]:
-        """Start the loops of these stages, or of all."""
-        return self.loops.start(self.pulses, *(names or STAGES))
+        """Start the loops of these stages, or of all, and the pyramids' beside them."""
+        if names:
+            return self.loops.start(self.pulses, *names)
+        pulse = self.pulses.by_lane[PYRAMIDS]
+        beside = threads.start(PYRAMIDS, self._pyramids.run, pulse)
+        return [*self.loops.start(self.pulses, *STAGES), beside]
+
+    def take(self, delivery: Delivery) -> None:
+        """Hand a delivery to those who wait for its kind of work."""
+        if pyramids.is_wanted(delivery):
+            self._pyramids.put(delivery)
+        else:
+            self.inbox.put(delivery)
 
     def drain(self, threads: list[threading.Thread]) -> None:
         """End these loops: photos in flight are finished within `drain_s`, or released
@@ -118,7 +136,7 @@ class Pipeline:
 
     def _stages(self, engine: Engine) -> Stages:
         settings = self.ctx.settings
-        decoder = codec.Decoders(lambda: codec.Decoder(settings), self.lanes.prepare)
+        decoder = self._decoder
         begin = Begin(self.ctx, self.outcomes, self._wait_for_room)
         prepare = Prepare(
             self.ctx,

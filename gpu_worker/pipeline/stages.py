@@ -13,6 +13,8 @@ PREPARE = "prepare"
 RESTORE = "restore"
 STORE_RESULT = "finish"  # metrics and logs know the last stage by this name
 STAGES = (PREPARE, RESTORE, STORE_RESULT)
+PYRAMIDS = "tiles"
+"""The thread beside the stages, as logs and heartbeats know it."""
 
 
 class Interrupted(Exception):

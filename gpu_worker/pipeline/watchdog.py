@@ -12,7 +12,7 @@ from gpu_worker.pipeline.drain import Shutdown
 from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.lanes import Lanes
 from gpu_worker.pipeline.lease_renewal import EVERY_S
-from gpu_worker.pipeline.stages import STAGES
+from gpu_worker.pipeline.stages import PYRAMIDS, STAGES
 from shared.runtime.heartbeat import QUIET_S, Pulse, Quiet
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
@@ -25,12 +25,13 @@ machine slept.
 
 
 class StagePulses:
-    """Signs of life of the stages, lane by lane. A lane rests without a photo, and while
+    """Signs of life of the stages, lane by lane, and of what is beside them. A lane rests without a photo, and while
     it waits for a service.
     """
 
     def __init__(self, clock: Clock, stall_s: float, lanes: Lanes) -> None:
         names = [lane.name for stage in STAGES for lane in lanes.of_stage(stage)]
+        names.append(PYRAMIDS)
         self.by_lane = {name: Pulse(clock.monotonic) for name in names}
         self._stall_s = stall_s
 

@@ -13,6 +13,7 @@ from handlers.http.auth import guard
 from handlers.http.console import routes as console
 from handlers.http.events_route import NotificationReceiver
 from handlers.http.health import ConsumerState, Health
+from handlers.http.iiif import routes as iiif
 from handlers.http.readiness import Check, checks_of
 from shared import __version__
 
@@ -47,5 +48,6 @@ def build(
     app.include_router(events_route.router)
     app.include_router(health.router)
     app.include_router(docs_page.router)
+    iiif.install(app, guarding)
     console.install(app, ctx, guarding)
     return app

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers import metrics
-from handlers.http.auth.middleware import GUARDED, is_guarded
+from handlers.http.auth.middleware import API, is_guarded
 from shared.runtime import tracing
 
 ID_HEADER = "X-Request-Id"
@@ -82,7 +82,7 @@ def _note(scope: Scope) -> None:
     if seen is None or route is None:
         return
     is_whole = not is_guarded(scope["path"]) or is_guarded(route)
-    seen.route = route if is_whole else GUARDED + route
+    seen.route = route if is_whole else API + route
 
 
 class _Observed:

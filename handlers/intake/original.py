@@ -1,4 +1,6 @@
-"""Deleting the object that was uploaded, and no other one at its key."""
+"""The object that was uploaded, and no other one at its key: whether it is there, and its
+end.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,16 @@ def delete_original(ctx: Context, receipt: Receipt, key: str) -> None:
         gone = kept  # a delete marker would keep the name
     for info in gone:
         ctx.store.delete(info.bucket, info.key, info.version)
+
+
+def is_there(ctx: Context, photo: Receipt) -> bool:
+    """Whether the bucket still holds the very object: its key may be anybody's next."""
+    known = photo.source.stored
+    try:
+        found = ctx.store.head(known.bucket, known.key, known.version)
+    except NotFound:
+        return False
+    return found.etag == known.etag
 
 
 def _is_original(ctx: Context, receipt: Receipt, info: ObjectInfo) -> bool:

@@ -61,6 +61,8 @@ def _retire(sweep: PassContext, result: ObjectInfo, task_id: str) -> None:
         ctx.store.delete(results, info.key)
     ctx.store.delete(results, keys.preview(task_id))
     ctx.store.delete(results, keys.mask(task_id))
+    for info in list(ctx.store.list(results, keys.pyramids(task_id))):
+        ctx.store.delete(results, info.key)
     if ctx.uploads.has_record(task_id):
         # A worker found the result there, and committed it meanwhile.
         for info in retired:

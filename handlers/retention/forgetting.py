@@ -8,6 +8,7 @@ enough stays. Each run may be cut off anywhere, and the next one goes on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
@@ -91,6 +92,7 @@ class Forgetting:
         # After the receipts: one that is written anew for it would be young again.
         self._each("callbacks", list_(results, "callbacks/told/"), self._told)
         self._each("previews", list_(results, "previews/"), self._preview)
+        self._each("tiles", list_(results, "tiles/"), self._pyramid)
         self._each("tickets", list_(settings.bucket_access, "tickets/"), self._ticket)
         self._each("tickets", list_(results, "refused/"), self._ticket)
         self.report.failed = self._isolation.take_failed()
@@ -161,7 +163,16 @@ class Forgetting:
                 if version.version != info.version and not version.is_marker:
                     self._delete(version)
             delete_original(self._ctx, receipt, info.key)
+            self._delete_shown(receipt)
         return None
+
+    def _delete_shown(self, photo: Receipt) -> None:
+        """Delete what shows an original that is gone: its pyramids, of every run."""
+        runs = self._ctx.uploads.runs(photo.upload_id)
+        for task_id in {photo.task_id, *(run.task_id for run in runs)}:
+            prefix = keys.pyramids(task_id or "", "original")
+            for info in list(self._store.list(self._settings.bucket_results, prefix)):
+                self._delete_key(info.bucket, info.key)
 
     def _copy(self, info: ObjectInfo) -> str | None:
         upload_id, _, name = info.key.partition("/")
@@ -175,10 +186,17 @@ class Forgetting:
         return why
 
     def _preview(self, info: ObjectInfo) -> str | None:
-        task_id = info.key.removeprefix("previews/").removesuffix(".webp")
+        return self._of_task("previews", info)
+
+    def _pyramid(self, info: ObjectInfo) -> str | None:
+        return self._of_task("tiles", info)
+
+    def _of_task(self, what: What, info: ObjectInfo) -> str | None:
+        """Of what can be made again, and is named by its task."""
+        task_id = re.split(r"[.~]", keys.filename(info.key))[0]
         record = self._ctx.uploads.readable_record(task_id)
         facts = _facts_of(record) if record else Facts(task=task_id)
-        why = self._covered("previews", info, facts)
+        why = self._covered(what, info, facts)
         if why is None:
             self._delete_all(info)
         return why
@@ -365,8 +383,9 @@ class Forgetting:
             if has_result or is_done:
                 self._forget_receipt(receipt)
         passing("retention.before_result")
-        for copy in list(self._store.list(results, keys.copies(task_id))):
-            self._delete_key(results, copy.key)
+        for prefix in keys.beside(task_id):
+            for beside in list(self._store.list(results, prefix)):
+                self._delete_key(results, beside.key)
         *parts, record = keys.results(task_id)
         for key in parts:
             self._delete_key(results, key)

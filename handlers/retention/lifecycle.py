@@ -25,6 +25,7 @@ def lifecycle(rules: Rules, settings: Settings) -> dict[str, dict[str, Any]]:
             made[settings.bucket_uploads].append(_earlier_versions(earlier_days))
         places: list[tuple[What, str, str]] = [
             ("previews", settings.bucket_results, "previews/"),
+            ("tiles", settings.bucket_results, "tiles/"),
             ("tickets", settings.bucket_results, "refused/"),
             ("tickets", settings.bucket_access, "tickets/"),
         ]

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.errors import SettingsError
 
 What = Literal[
-    "uploads", "quarantine", "previews", "callbacks", "tickets", "receipts", "results"
+    "uploads",
+    "quarantine",
+    "previews",
+    "tiles",
+    "callbacks",
+    "tickets",
+    "receipts",
+    "results",
 ]
 TICKET_DAYS = 8
 """A ticket may be good for seven days."""

@@ -32,7 +32,7 @@ share one.
 """
 
 PREVIEW: Final = "darkroom.restore.preview"
-"""Previews are limited for each user, have no row in the audit log, and are not
+"""Previews and pyramids are limited for each user, have no row in the audit log, and are not
 republished when lost. They have a queue of their own, as the sweep counts the messages
 of photos.
 """

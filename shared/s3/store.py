@@ -83,6 +83,11 @@ class ObjectStore(Protocol):
         the object was replaced.
         """
 
+    def read_part(self, known: ObjectInfo, start: int, length: int) -> bytes:
+        """`length` bytes of an object that is known, from `start` on. Raises as
+        `read_same`.
+        """
+
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         """The object's attributes. Raises `NotFound`."""
 
@@ -253,13 +258,20 @@ class S3Store:
             return b"".join(stream.chunks())
 
     def read_same(self, known: ObjectInfo) -> bytearray:
+        return self._read_known(known, known.bytes)
+
+    def read_part(self, known: ObjectInfo, start: int, length: int) -> bytes:
+        end = start + length - 1
+        return bytes(self._read_known(known, length, Range=f"bytes={start}-{end}"))
+
+    def _read_known(self, known: ObjectInfo, length: int, **headers: str) -> bytearray:
         bucket, key = known.bucket, known.key
-        condition = {"If-Match": f'"{known.etag}"'}
+        headers["If-Match"] = f'"{known.etag}"'
         try:
-            with self._opened(bucket, key, known.version, **condition) as stream:
+            with self._opened(bucket, key, known.version, **headers) as stream:
                 # Some servers ignore the condition, so the response is compared as well.
                 info = stream.info
-                if info.etag == known.etag and info.bytes == known.bytes:
+                if info.etag == known.etag and info.bytes == length:
                     return _whole(stream)
         except AlreadyThere:
             pass

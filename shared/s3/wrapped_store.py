@@ -44,6 +44,9 @@ class WrappedStore:
     def read_same(self, known: ObjectInfo) -> bytearray:
         return self._call(lambda: self._store.read_same(known))
 
+    def read_part(self, known: ObjectInfo, start: int, length: int) -> bytes:
+        return self._call(lambda: self._store.read_part(known, start, length))
+
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         return self._call(lambda: self._store.head(bucket, key, version))
 

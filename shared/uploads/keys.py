@@ -1,4 +1,4 @@
-"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/-]`
+"""Where Darkroom keeps its objects. Keys that Darkroom makes use `[A-Za-z0-9._/~-]`
 only.
 """
 
@@ -7,10 +7,14 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from typing import Literal
 
 _TICKETED = re.compile(
     r"users/[0-9a-f]{64}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]"
 )
+
+Picture = Literal["result", "original"]
+"""Of which of a task's two pictures."""
 
 _LAST_MS = 10**13 - 1
 """Milliseconds since 1970 in as many digits as they will have for two centuries."""
@@ -45,9 +49,31 @@ def copy(task_id: str, extension: str, labelled: bool = False) -> str:
     return f"{copies(task_id)}{mark}.{extension}"
 
 
+def pyramids(task_id: str, of: Picture = "result") -> str:
+    """Prefix of a task's pyramids (of the original's alone), and of what is said of
+    them; of none where there is no task.
+    """
+    mark = "~original" if of == "original" else ""
+    return f"tiles/{task_id or 'none'}{mark}"
+
+
+def pyramid(task_id: str, of: Picture = "result") -> str:
+    return f"{pyramids(task_id, of)}.zip"
+
+
+def no_pyramid(task_id: str, of: Picture = "result") -> str:
+    """Why there can be none."""
+    return f"{pyramids(task_id, of)}.json"
+
+
+def beside(task_id: str) -> tuple[str, str]:
+    """Prefixes of what is made beside a result, and goes before it."""
+    return copies(task_id), pyramids(task_id)
+
+
 def results(task_id: str) -> tuple[str, str, str, str]:
     """Result, preview, mask and record, in the order in which they are taken away;
-    before them go the copies.
+    before them go the copies and the pyramids.
 
     The record goes last: while it is there, the sweep looks after the others.
     """

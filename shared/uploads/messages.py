@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.broker.topology import Priority
 from shared.errors import MessageError
+from shared.uploads.keys import Picture
 
 MAX_MESSAGE_BYTES = 2048
 
@@ -74,6 +75,17 @@ class RestoreTask(Message):
     upload_id: str
     priority: Priority
     queued_at: datetime
+
+
+class PyramidTask(Message):
+    """`darkroom.restore.preview`: make the pyramid of one of a task's pictures. The
+    receipt of `upload_id`, which is of that task, has everything else.
+    """
+
+    v: int = 1
+    task_id: str
+    upload_id: str
+    pyramid_of: Picture
 
 
 class CallbackDue(Message):

@@ -253,9 +253,12 @@ class UploadStore:
         self._objects.delete(self._quarantine, keys.reason(upload_id))
 
     def delete_results(self, task_id: str) -> None:
-        """Copies, result, preview, mask and record; a bucket with versions keeps those."""
-        for info in list(self._objects.list(self._results, keys.copies(task_id))):
-            self._objects.delete(self._results, info.key)
+        """Copies, pyramids, result, preview, mask and record; a bucket with versions
+        keeps those.
+        """
+        for prefix in keys.beside(task_id):
+            for info in list(self._objects.list(self._results, prefix)):
+                self._objects.delete(self._results, info.key)
         for key in keys.results(task_id):
             self._objects.delete(self._results, key)
 

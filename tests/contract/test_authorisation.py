@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from handlers.http.api import feed
 from handlers.http.app import build
+from handlers.http.iiif import routes as iiif
 from handlers.intake.notifications import UploadEvent
 from handlers.on_upload import on_upload
 from infra.local.stack import Stack
@@ -84,6 +85,8 @@ MATRIX = {
     "DELETE /v1/tasks/{task_id}": Row("delete", 200, 404, "?erase=true"),
     "GET /v1/tasks/{task_id}/result": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/original": Row("read", 307, 404),
+    "POST /v1/tasks/{task_id}/tiles": Row("read", 202, 404),
+    "POST /v1/tasks/{task_id}/viewer-link": Row("read", 200, 404, body=lambda _: {}),
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
@@ -102,6 +105,7 @@ MATRIX = {
     "GET /v1/ingests/{job}/results": Row("read", 200, 404),
     "GET /v1/ingests/{job}/report": Row("read", 200, 404),
     "GET /v1/ingests/{job}/report.pdf": Row("read", 200, 404),
+    "POST /v1/ingests/{job}/viewer-link": Row("read", 200, 404, body=lambda _: {}),
     "GET /v1/queue": Row("read", 200, 200),
     "GET /v1/events": Row("read", 200, 200),
     "GET /v1/me": Row("read", 200, 200, any_scope=True),
@@ -114,6 +118,19 @@ MATRIX = {
         "read", 403, 403, operator=404, body=lambda _: {"ids": ["0123456789ab"]}
     ),
 }
+IIIF = {
+    "GET /iiif/3/{picture}": Row("read", 303, 303),
+    "GET /iiif/3/{picture}/info.json": Row("read", 202, 404),
+    "GET /iiif/3/{picture}/{region}/{size}/0/default.jpg": Row("read", 404, 404),
+    "GET /iiif/presentation/3/{task_id}/manifest.json": Row("read", 202, 404),
+    "GET /iiif/presentation/3/jobs/{job}/collection.json": Row("read", 200, 404),
+}
+"""No part of the OpenAPI document. No worker makes the tiles here."""
+ROWS = MATRIX | IIIF
+AT_A_LINK = {
+    path.partition(" ")[2].replace("/iiif", "/iiif/t/{token}") for path in IIIF
+}
+"""The same, opened by a link alone: see the tests of IIIF."""
 
 ASKERS: dict[str, Callable[[Row], int]] = {
     "no key": lambda _: 401,
@@ -250,6 +267,9 @@ class Town:
             "format": "jpeg",
             "album": album,
             "job": begun.json()["job"],
+            "picture": receipt.task_id,
+            "region": "full",
+            "size": "max",
         }
 
 
@@ -260,8 +280,9 @@ def town(servers: Stack) -> Town:
 
 @pytest.fixture(autouse=True)
 def streams_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stream of all tasks ends after its first look."""
+    """The stream of all tasks ends after its first look, and nobody waits for tiles."""
     monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
+    monkeypatch.setattr(iiif, "WAIT_S", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -278,7 +299,9 @@ def test_every_route_is_in_the_matrix(town: Town) -> None:
         for path, methods in paths.items()
         for method in methods
     } == set(MATRIX)
-    assert set().union(*map(_paths, town.app.routes)) == OPEN | set(paths)
+    assert set().union(*map(_paths, town.app.routes)) == (
+        OPEN | AT_A_LINK | set(paths) | {route.partition(" ")[2] for route in IIIF}
+    )
 
 
 def _paths(route: Any) -> set[str]:
@@ -296,11 +319,11 @@ SESSIONS: dict[str, tuple[dict[str, str], Callable[[Row], int]]] = {
 """What the browser of Ann's session sends beside its cookie, and the answer."""
 
 
-@pytest.mark.parametrize("route", MATRIX)
+@pytest.mark.parametrize("route", ROWS)
 def test_a_session_gets_what_its_user_may_have_and_only_from_our_own_page(
     town: Town, route: str
 ) -> None:
-    row, own = MATRIX[route], town.own()
+    row, own = ROWS[route], town.own()
     method, _, path = route.partition(" ")
     cookie = town.session(town.ann)
     # The page's own request comes last: it may take the photo away.
@@ -316,12 +339,12 @@ def test_a_session_gets_what_its_user_may_have_and_only_from_our_own_page(
 
 
 @pytest.mark.parametrize("asker", ASKERS)
-@pytest.mark.parametrize("route", MATRIX)
+@pytest.mark.parametrize("route", ROWS)
 def test_everybody_gets_what_the_matrix_says(
     town: Town, route: str, asker: str
 ) -> None:
     """A refusal is a problem document, and says nothing that a stranger did not know."""
-    row, own = MATRIX[route], town.own()
+    row, own = ROWS[route], town.own()
     method, _, path = route.partition(" ")
     credential = town.credential(asker, row.scope)
     answer = town.client.request(

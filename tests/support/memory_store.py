@@ -127,6 +127,9 @@ class MemoryStore:
                 )
             return bytearray().join(stream.chunks())
 
+    def read_part(self, known: ObjectInfo, start: int, length: int) -> bytes:
+        return bytes(self.read_same(known)[start : start + length])
+
     def head(self, bucket: str, key: str, version: str | None = None) -> ObjectInfo:
         with reading(bucket, key, partial(self._gives_others, bucket, key)):
             return self._told(self._find("HEAD", bucket, key, version))

@@ -25,9 +25,14 @@ def name_of(source: Source, what: str, extension: str) -> str:
 
 def saved_name(name: str, what: str, extension: str) -> str:
     """`grandma-restored.png` of a photo's own name."""
+    return f"{title_of(name)}-{what}.{extension}"
+
+
+def title_of(name: str) -> str:
+    """What a photo is called, without the suffix of its file."""
     stem = _SUFFIX.sub("", name)
     safe = _UNSAFE.sub("_", stem).strip(" ._")[:MOST_CHARS].rstrip(" .")
-    return f"{safe or 'photo'}-{what}.{extension}"
+    return safe or "photo"
 
 
 def disposition(name: str, *, attachment: bool) -> str:

@@ -189,7 +189,7 @@ def listed(
 @router.get("/{job}", responses=refusals(404))
 def shown(job: UUID, api: Api, principal: Reader) -> IngestState:
     """How far a job is, by the audit log."""
-    return _state(api, _seen(api.ctx, principal, job))
+    return _state(api, seen(api.ctx, principal, job))
 
 
 @router.post("/{job}/end", responses=refusals(400, 404, 408, 413))
@@ -198,7 +198,7 @@ def end(job: UUID, sent: Sent, api: Api, principal: Uploader) -> IngestState:
     ended waits for it. May be repeated, with more as well.
     """
     ctx = api.ctx
-    found = _seen(ctx, principal, job)
+    found = seen(ctx, principal, job)
     told = IngestEnd(
         job=found.job, sent=sent.sent, failed=0, skipped=0, at=ctx.clock.now()
     )
@@ -212,7 +212,7 @@ def items(
 ) -> Page:
     """The uploads of a job, the latest first."""
     where = Filter(
-        user_id=_seen(api.ctx, principal, job).user_hash,
+        user_id=seen(api.ctx, principal, job).user_hash,
         ingest=str(job),
         status=query.status,
         after=position_of(query.cursor) if query.cursor else None,
@@ -237,7 +237,7 @@ def unsent(
     """The photos of a job that `darkroom ingest` did not send, and why; a page of a
     thousand of the job's items may hold none of them.
     """
-    found = _seen(api.ctx, principal, job)
+    found = seen(api.ctx, principal, job)
     every = _store(api.ctx).page(found.job, page)
     refused = [item for item in every if item.upload_id is None]
     return Unsent(items=refused, next=page + 1 if every else None)
@@ -252,10 +252,10 @@ def results(job: UUID, api: Api, principal: Reader) -> StreamingResponse:
     """A ZIP file of the results that are there by now, written while it is sent. Photos
     without a result stand in its `failed.csv`.
     """
-    found = _seen(api.ctx, principal, job)
+    found = seen(api.ctx, principal, job)
     name = quote(f"{found.name}.zip", safe="")
     return StreamingResponse(
-        zipped(ingest_results.files(api, _uploads_of(found))),
+        zipped(ingest_results.files(api, uploads_of(found))),
         media_type=ZIP,
         headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )
@@ -268,10 +268,10 @@ def results(job: UUID, api: Api, principal: Reader) -> StreamingResponse:
 )
 def report(job: UUID, api: Api, principal: Reader) -> HTMLResponse:
     """A page about a job, to print or to keep: its counts, and what failed and why."""
-    found = _seen(api.ctx, principal, job)
+    found = seen(api.ctx, principal, job)
     state = _state(api, found)
     return HTMLResponse(
-        ingest_report.page(found, state.counts, api.audit_log, _uploads_of(found))
+        ingest_report.page(found, state.counts, api.audit_log, uploads_of(found))
     )
 
 
@@ -286,7 +286,7 @@ def report_pdf(
     """The report about a job as PDF/A: its counts, small pictures, what failed and why,
     and the checksum of every original.
     """
-    facts = _facts(api, _seen(api.ctx, principal, job))
+    facts = _facts(api, seen(api.ctx, principal, job))
     sheet = sheet_of(facts, words(lang), api.ctx.clock.now())
     return reports.pdf_answer(sheet, lambda: dict(_pictures(api.ctx, sheet)))
 
@@ -299,7 +299,7 @@ def own(ctx: Context, principal: Principal, ref: IngestRef) -> IngestJob:
     if ref.item > most:
         detail = f"ingest.item={ref.item}: a job may have {most:,} photos (DARKROOM_LIMIT_INGEST_PHOTOS); begin another"
         raise PermanentError(Code.BAD_PARAMETER, detail)
-    found = _seen(ctx, principal, ref.job)
+    found = seen(ctx, principal, ref.job)
     if found.user_hash != principal.user_hash:
         raise _unknown(ref.job)
     return found
@@ -330,7 +330,7 @@ def _job(request: IngestRequest, ctx: Context, principal: Principal) -> IngestJo
 def _facts(api: Services, job: IngestJob) -> JobFacts:
     """All that the report says; of each table one row more than it shows."""
     state = _state(api, job)
-    where = _uploads_of(job)
+    where = uploads_of(job)
 
     def rows(statuses: tuple[Status, ...]) -> list[Row]:
         found = ingest_results.rows(api.audit_log, where, statuses)
@@ -361,7 +361,7 @@ def _store(ctx: Context) -> IngestStore:
     return IngestStore(ctx.store, ctx.settings.bucket_results)
 
 
-def _seen(ctx: Context, principal: Principal, job: UUID) -> IngestJob:
+def seen(ctx: Context, principal: Principal, job: UUID) -> IngestJob:
     """Raises `Problem` 404, also for a job of another user."""
     try:
         found = _store(ctx).job(str(job))
@@ -376,13 +376,13 @@ def _unknown(job: UUID) -> Problem:
     return Problem(404, f"no job {job}", "not_found")
 
 
-def _uploads_of(job: IngestJob) -> Filter:
+def uploads_of(job: IngestJob) -> Filter:
     """A job's uploads; only its owner's are: whoever sends one may name any job."""
     return Filter(user_id=job.user_hash, ingest=job.job)
 
 
 def _state(api: Services, job: IngestJob) -> IngestState:
-    counts = api.audit_log.by_status(_uploads_of(job))
+    counts = api.audit_log.by_status(uploads_of(job))
     ended = _store(api.ctx).end(job.job)
     return IngestState(
         **dict(Ingest.of(job)),

@@ -9,10 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from handlers.http.api import photos
 from handlers.http.api.dependencies import Api, Reader
 from handlers.http.api.responses import refusals
 from handlers.http.problems import Problem
+from handlers.intake.original import is_there
 from shared.uploads.outcome import ERASED_KEY
 
 router = APIRouter(tags=["tasks"])
@@ -40,7 +40,7 @@ def original(
     ctx = api.ctx
     # Where versions are kept the link is to this one; elsewhere to the key, at which
     # another photo, perhaps of another user, may lie by now.
-    if not photos.is_there(ctx, photo):
+    if not is_there(ctx, photo):
         detail = f"the original of task {task_id} is not there any more"
         raise Problem(404, detail, "not_found")
     now = ctx.clock.now()

@@ -75,16 +75,6 @@ def photo_of(ctx: Context, receipt: Receipt) -> Receipt:
     return photo
 
 
-def is_there(ctx: Context, photo: Receipt) -> bool:
-    """Whether the bucket still holds the very object: its key may be anybody's next."""
-    known = photo.source.stored
-    try:
-        found = ctx.store.head(known.bucket, known.key, known.version)
-    except NotFound:
-        return False
-    return found.etag == known.etag
-
-
 def gone() -> Problem:
     detail = "the photo was refused or erased; upload it again"
     return Problem(409, detail, "already_ended")

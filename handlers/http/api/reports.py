@@ -18,13 +18,14 @@ from starlette.responses import Response
 
 from handlers.audit_log.columns import Event
 from handlers.context import Context
-from handlers.http.api import photos, state
+from handlers.http.api import state
 from handlers.http.api.dependencies import Api, Reader
 from handlers.http.api.file_names import disposition, saved_name
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
+from handlers.intake.original import is_there
 from handlers.reports import pdf
 from handlers.reports.sheet import Sheet
 from handlers.reports.task_report import (
@@ -149,7 +150,7 @@ def _original(api: Services, principal: Principal, task_id: UUID) -> bytes | Non
     photo = api.ownership.one(principal, task_id)
     source = photo.source
     is_shown = source.format in SHOWN_FORMATS and source.bytes <= MOST_ORIGINAL_BYTES
-    if not is_shown or not photos.is_there(api.ctx, photo):
+    if not is_shown or not is_there(api.ctx, photo):
         return None
     return api.ctx.store.read(source.bucket, source.key, source.version)
 

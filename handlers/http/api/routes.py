@@ -19,10 +19,13 @@ from handlers.http.api import (
     starts,
     status,
     tasks,
+    tiles,
     uploads,
+    viewer_links,
     workflows_and_stats,
 )
 from handlers.http.api.services import Services
+from handlers.http.iiif import routes as iiif
 
 PREFIX = "/v1"
 
@@ -58,6 +61,8 @@ def install(app: FastAPI, ctx: Context) -> None:
         tasks,
         reports,
         originals,
+        tiles,
+        viewer_links,
         previews,
         sheets,
         events,
@@ -70,6 +75,7 @@ def install(app: FastAPI, ctx: Context) -> None:
     for resource in resources:
         router.include_router(resource.router)
     app.include_router(router)
+    app.include_router(iiif.router())
 
 
 def _singular(name: str) -> str:

@@ -26,6 +26,7 @@ from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
 from handlers.intake import masks
 from handlers.intake.examine import is_restored
+from handlers.intake.original import is_there
 from handlers.intake.probe import check_pixels
 from handlers.intake.publish import publish, publish_task
 from shared import workflows
@@ -161,7 +162,7 @@ def _check(ctx: Context, photo: Receipt, workflow: ResolvedWorkflow) -> None:
 
 
 def _check_is_there(ctx: Context, photo: Receipt) -> None:
-    if not photos.is_there(ctx, photo):
+    if not is_there(ctx, photo):
         detail = "the original is not there any more; upload it again"
         raise Problem(409, detail, "source_missing")
 

@@ -1,4 +1,4 @@
-"""The middleware before `/v1`: it authenticates a request before a byte of the body is
+"""The middleware before `/v1` and `/iiif`: it authenticates a request before a byte of the body is
 read and before any route is looked for.
 """
 
@@ -23,7 +23,10 @@ from handlers.http.problems import Problem
 from handlers.http.request_body import has_body, read_body
 from shared.errors import DarkroomError
 
-GUARDED = "/v1"
+API = "/v1"
+GUARDED = (API, "/iiif")
+LINKS = "/iiif/t/"
+"""What is there is opened by the link itself, which its routes read."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Admitted:
 
 
 class AuthMiddleware:
-    """Pure ASGI. Routes outside `/v1` pass through."""
+    """Pure ASGI. Routes outside `GUARDED` pass through."""
 
     def __init__(
         self,
@@ -112,7 +115,9 @@ class AuthMiddleware:
 
 
 def is_guarded(path: str) -> bool:
-    return path == GUARDED or path.startswith(f"{GUARDED}/")
+    if path.startswith(LINKS):
+        return False
+    return any(path == each or path.startswith(f"{each}/") for each in GUARDED)
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
