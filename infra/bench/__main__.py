@@ -24,6 +24,7 @@ MODULES = {
     "backlog": "infra.bench.backlog",
     "sweep": "infra.bench.sweep",
     "api": "infra.bench.api",
+    "credentials": "infra.bench.credentials",
 }
 """Each module has `run(settings, **options)`, which returns the exit status. Only the
 one asked for is imported: the other wing need not be installed.

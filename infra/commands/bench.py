@@ -254,6 +254,16 @@ def api_command(
     _run("api", as_json=as_json, rows=rows, seconds=seconds)
 
 
+@app.command("credentials")
+def credentials_command(
+    rounds: Annotated[int, count("Signatures of each picture.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Time and memory of content credentials, by the signer of DARKROOM_C2PA_CERTS."""
+    command = bench_command("credentials", {"rounds": rounds, "as_json": as_json})
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 def _run(bench: str, **options: object) -> NoReturn:
     """Run a bench of the handlers on servers of its own, and exit with its status."""
     command = bench_command(bench, options)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -16,13 +17,16 @@ from rich.console import Console
 from infra.commands.job_options import items_of, job_named
 from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
+from infra.credentials import identity
 from infra.export import sinks
 from infra.export.layouts import LAYOUTS, PNG, Export, Premis
+from infra.export.signing import Form, Signing
 from infra.export.sinks import BucketSink, Sink
 from infra.ingest.bucket_source import SCHEME
 from infra.ingest.progress import ItemState, Watch
 from infra.terminal import shown
 from shared.errors import NotFound, PermanentError, SettingsError
+from shared.runtime.installation import missing_library
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import formats, keys
@@ -78,6 +82,13 @@ def export(
         str,
         typer.Option("--premis", help="Of bag and archivematica: xml, jsonld or both."),
     ] = "xml",
+    credentials: Annotated[
+        str,
+        typer.Option(
+            "--c2pa",
+            help="Content credentials, signed: embed (in each file), sidecar (beside it) or off.",
+        ),
+    ] = "off",
     split: Annotated[
         str | None,
         typer.Option(help="Begin another part (-001, …) after so many bytes: 4GB."),
@@ -90,10 +101,15 @@ def export(
         raise typer.BadParameter(f"--layout is one of {', '.join(LAYOUTS)}")
     if events not in get_args(Premis):
         raise typer.BadParameter("--premis is xml, jsonld or both")
+    if credentials not in ("off", *get_args(Form)):
+        raise typer.BadParameter("--c2pa is embed, sidecar or off")
     words = _formats(wanted, layout)
     most = bytes_of(split, "--split")
     settings = need_servers()
     store = S3Store(settings)
+    signing = None
+    if credentials != "off":
+        signing = _signing(store, settings, cast(Form, credentials))
     name, items = _items(names, store, settings)
     begin = partial(
         Export,
@@ -103,6 +119,7 @@ def export(
         with_originals=with_originals,
         formats=words,
         events=cast(Premis, events),
+        signing=signing,
     )
     states = Watch(store, settings).states(items)
     total = Total()
@@ -128,6 +145,16 @@ def export(
             f"{total.lacking:,} of them lack a format of --formats, as it was not asked"
             " for with their upload; `notes` in manifest.csv says which"
         )
+
+
+def _signing(store: S3Store, settings: Settings, form: Form) -> Signing:
+    """Raises `SettingsError`."""
+    if find_spec("c2pa") is None:
+        raise missing_library("c2pa", "c2pa", "--c2pa")
+    signer = identity.load(settings)
+    if signer.warning:
+        console.print(f"warning: {signer.warning}")
+    return Signing(store, settings.bucket_results, signer, form)
 
 
 def _formats(text: str, layout: str) -> list[str]:

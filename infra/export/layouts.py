@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Literal, get_args
+from uuid import NAMESPACE_URL, uuid5
 
 from infra.export import bag, premis, premis_jsonld, rows
 from infra.export.handed import Described, Handed, results_in
+from infra.export.signing import SUFFIX, Signing, pieces
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.runtime.settings import StoreSettings
@@ -23,6 +25,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Premis = Literal["xml", "jsonld", "both"]
 PNG = "png"
 """The master, among the words for copies."""
+CREDENTIALS = "credentials.csv"
+"""Which files are signed, and where their content credentials lie."""
+EMBEDDED = "embedded"
 FILES = "files/"
 OBJECTS = "objects/"
 ACCESS = "objects/manualNormalization/access/"
@@ -46,10 +51,12 @@ class Export:
         with_originals: bool = False,
         formats: Sequence[str] = (PNG,),
         events: Premis = "xml",
+        signing: Signing | None = None,
     ) -> None:
         """`formats`: `png` and those of copies, of which there are what the upload asked
         for; `lacking` counts the photos that lack one, `bytes` what was written.
-        `events`: how PREMIS is written in the archival layouts.
+        `events`: how PREMIS is written in the archival layouts. `signing`: signs every
+        result.
         """
         self._store = store
         self._results = settings.bucket_results
@@ -58,6 +65,8 @@ class Export:
         self._with_originals = with_originals or layout not in ("tree", "csv")
         self._formats = formats
         self._form_of_events = events
+        self._signing = signing
+        self._credentials: list[dict[str, object]] = []
         self.bytes = 0
         self.lacking = 0
         self._names = Names()
@@ -72,15 +81,16 @@ class Export:
         taken away meanwhile.
         """
         results: list[Handed] = []
+        notes: list[str] = []
         if state.record and state.item.path is not None:
             path = path_of_file(state.item.path)
             original = self._add_original(state.record, path)
-            results = self._add_results(state.record, path)
+            results = self._add_results(state.record, path, notes)
             if self._is_archival and state.record.task_id not in self._described:
                 self._describe(state.record, original, results)
         elif state.has_failed:
             self._failed.append(rows.failed_row(state))
-        self._add_row(state, results)
+        self._add_row(state, results, notes)
 
     def finish(self, name: str, day: date) -> None:
         """Write what describes the files, and what proves them."""
@@ -88,6 +98,11 @@ class Export:
         named = {column: None for row in self._rows for column in row}
         columns = {**dict.fromkeys(rows.COLUMNS), **named}
         self._write(f"{self._metadata}manifest.csv", rows.csv_of(columns, self._rows))
+        if self._credentials:
+            self._write(
+                f"{self._metadata}{CREDENTIALS}",
+                rows.csv_of(("file", "credentials"), self._credentials),
+            )
         if self._failed:
             columns = {column: None for row in self._failed for column in row}
             self._write(
@@ -125,7 +140,7 @@ class Export:
             self._copy(source.stored, where)
         return where
 
-    def _add_results(self, record: Record, path: str) -> list[Handed]:
+    def _add_results(self, record: Record, path: str, notes: list[str]) -> list[Handed]:
         """What there is of the result in the formats that are wanted."""
         found = [
             handed
@@ -133,12 +148,12 @@ class Export:
             for handed in results_in(record, word)
             if (word == PNG) == (handed.key == record.result_key)
         ]
-        return [
-            replace(handed, path=self._add_result(record, path, handed))
-            for handed in found
-        ]
+        return [self._add_result(record, path, handed, notes) for handed in found]
 
-    def _add_result(self, record: Record, path: str, handed: Handed) -> str:
+    def _add_result(
+        self, record: Record, path: str, handed: Handed, notes: list[str]
+    ) -> Handed:
+        """Write a file of a result; what was written."""
         page = record.source.page
         mark = f" page {page}" if page else ""
         if handed.is_labelled:
@@ -149,8 +164,47 @@ class Export:
         if self._place_of_results == "":
             place = path
         name = self._names.name_for(place, handed.suffix, mark)
+        placed = replace(handed, path=name)
+        if self._signing and self._signing.embeds(handed):
+            return self._embed(self._signing, record, placed, notes)
         self._copy(self._store.head(self._results, handed.key), name)
-        return name
+        if self._signing:
+            self._add_sidecar(self._signing, record, placed, notes)
+        return placed
+
+    def _embed(
+        self, signing: Signing, record: Record, handed: Handed, notes: list[str]
+    ) -> Handed:
+        with signing.signed(record, handed, notes) as file:
+            written = self._sink.write(handed.path, pieces(file))
+        self.bytes += written.size
+        self._credentials.append({"file": handed.path, "credentials": EMBEDDED})
+        # Its bytes are no longer those of the result, and so it is another object.
+        identifier = str(uuid5(NAMESPACE_URL, f"darkroom:{handed.key}#{EMBEDDED}"))
+        return replace(
+            handed,
+            identifier=identifier,
+            sha256=written.sha256,
+            bytes=written.size,
+        )
+
+    def _add_sidecar(
+        self, signing: Signing, record: Record, handed: Handed, notes: list[str]
+    ) -> None:
+        """Write the credentials beside a result; in the archival layouts with the
+        documents, where photos with the same bytes share them.
+        """
+        place = f"{handed.path}{SUFFIX}"
+        if self._is_archival:
+            place = f"{self._documents}credentials/{record.task_id}{SUFFIX}"
+        if place not in self._sink.written:
+            with signing.signed(record, handed, notes) as file:
+                self.bytes += self._sink.write(place, pieces(file)).size
+        self._credentials.append({"file": handed.path, "credentials": place})
+
+    @property
+    def _documents(self) -> str:
+        return f"{self._metadata}submissionDocumentation/darkroom/"
 
     @property
     def _place_of_results(self) -> str:
@@ -158,8 +212,12 @@ class Export:
             return f"{self._base}{ACCESS}"
         return FILES if self._layout == "csv" else ""
 
-    def _add_row(self, state: ItemState, results: Sequence[Handed]) -> None:
+    def _add_row(
+        self, state: ItemState, results: Sequence[Handed], notes: Sequence[str]
+    ) -> None:
         row = rows.row_of(state, results[0].path if results else None)
+        if notes:
+            row["notes"] = "; ".join(filter(None, (str(row["notes"]), *notes)))
         if state.record and len(results) < len(self._formats):
             made = ", ".join(handed.word for handed in results) or "none"
             wanted = ", ".join(self._formats)
@@ -175,8 +233,8 @@ class Export:
     ) -> None:
         """Once for all photos with the same bytes: they are one task."""
         self._described.add(record.task_id)
-        documents = f"{self._metadata}submissionDocumentation/darkroom/records/"
-        self._write(f"{documents}{record.task_id}.json", record.to_bytes())
+        place = f"{self._documents}records/{record.task_id}.json"
+        self._write(place, record.to_bytes())
         self._events.extend((record, original, result) for result in results)
         if len(self._events) >= MOST_IN_PREMIS:
             self._write_events()

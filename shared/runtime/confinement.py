@@ -46,14 +46,14 @@ def silence(*descriptors: int) -> None:
     os.close(null)
 
 
-def limit(cpu_seconds: float, memory_bytes: int) -> None:
+def limit(cpu_seconds: float, memory_bytes: int, file_bytes: int = 0) -> None:
     """Limit this process: its time on processors [s], the memory that it takes beside
-    what it has already [bytes], its files and its output.
+    what it has already [bytes], its files, and the size of one that it writes [bytes].
     """
     seconds = math.ceil(cpu_seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     _set_limit(resource.RLIMIT_CORE, 0)
-    _set_limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_FSIZE, file_bytes)
     _set_limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     if _STATM.exists():
         pages = int(_STATM.read_text().split()[0])

@@ -6,6 +6,7 @@ from shared.runtime.settings.backup import BackupSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
+from shared.runtime.settings.credentials import CredentialSettings
 from shared.runtime.settings.engine import (
     EngineSettings,
     ModelSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "BrokerSettings",
     "CodecSettings",
     "CopySettings",
+    "CredentialSettings",
     "EngineSettings",
     "HttpSettings",
     "LabelSettings",

@@ -24,6 +24,7 @@ from shared.runtime.settings.backup import BackupSettings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
+from shared.runtime.settings.credentials import CredentialSettings
 from shared.runtime.settings.engine import EngineSettings
 from shared.runtime.settings.http import HttpSettings
 from shared.runtime.settings.limits import RateLimitSettings
@@ -46,6 +47,7 @@ class Settings(
     WebhookSettings,
     BackupSettings,
     SweepSettings,
+    CredentialSettings,
     LabelSettings,
     CopySettings,
     CodecSettings,

@@ -1,0 +1,28 @@
+"""Lines of JSON between a process and its child."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+
+class Channel:
+    """One end of the connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._file = connection.makefile("rwb")
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._file.write(json.dumps(message).encode() + b"\n")
+        self._file.flush()
+
+    def receive(self, most: int = -1) -> dict[str, Any]:
+        """The next message. Raises `EOFError` where none comes, or one of more than
+        `most` bytes.
+        """
+        line = self._file.readline(most)
+        if not line.endswith(b"\n"):
+            raise EOFError
+        message: dict[str, Any] = json.loads(line)
+        return message

@@ -1,0 +1,133 @@
+"""Content credentials of what an export hands out: in the file, or beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO, Literal
+
+from infra.credentials import confined
+from infra.credentials.confined import CredentialFault, Reading
+from infra.credentials.definition import definition, parent
+from infra.credentials.identity import Identity
+from infra.export.handed import Handed
+from shared.errors import NotFound
+from shared.s3.objects import ObjectInfo
+from shared.s3.store import S3Store
+from shared.uploads.documents import Record
+
+Form = Literal["embed", "sidecar"]
+SUFFIX = ".c2pa"
+MOST_EMBEDDED_BYTES = 500_000_000
+"""A larger file is signed beside itself: to write it anew takes its size in memory."""
+CHUNK_BYTES = 1 << 20
+
+
+class Signing:
+    """Signs files of results, each in a process of its own."""
+
+    def __init__(
+        self, store: S3Store, results: str, identity: Identity, form: Form
+    ) -> None:
+        """`results`: the bucket of results."""
+        self._store = store
+        self._results = results
+        self._identity = identity
+        self._form = form
+
+    def embeds(self, handed: Handed) -> bool:
+        """Whether the credentials of a file are written into it."""
+        return self._form == "embed" and handed.bytes <= MOST_EMBEDDED_BYTES
+
+    @contextmanager
+    def signed(
+        self, record: Record, handed: Handed, notes: list[str]
+    ) -> Iterator[IO[bytes]]:
+        """The signed file, or its credentials alone. `notes` gains what is to be told
+        about the original's own credentials.
+
+        Raises `CredentialFault`: without its signature nothing is handed out.
+        """
+        with TemporaryFile() as asset, self._original(record, notes) as original:
+            self._fetch(self._store.head(self._results, handed.key), asset)
+            with self._written(record, handed, asset, original, notes) as out:
+                out.seek(0)
+                yield out
+
+    @contextmanager
+    def _written(
+        self,
+        record: Record,
+        handed: Handed,
+        asset: IO[bytes],
+        original: IO[bytes] | None,
+        notes: list[str],
+    ) -> Iterator[IO[bytes]]:
+        with TemporaryFile() as out:
+            try:
+                notes += _told(self._sign(record, handed, asset, original, out))
+            except CredentialFault as fault:
+                if original is None:
+                    raise
+                # A broken original must not cost its result the signature.
+                out.seek(0)
+                out.truncate()
+                self._sign(record, handed, asset, None, out)
+                notes.append(
+                    f"the original's content credentials were left out: {fault.detail}"
+                )
+            yield out
+
+    def _sign(
+        self,
+        record: Record,
+        handed: Handed,
+        asset: IO[bytes],
+        original: IO[bytes] | None,
+        out: IO[bytes],
+    ) -> Reading | None:
+        return confined.sign(
+            self._identity,
+            definition(record, handed),
+            parent(record),
+            asset,
+            original,
+            out,
+            embeds=self.embeds(handed),
+        )
+
+    @contextmanager
+    def _original(self, record: Record, notes: list[str]) -> Iterator[IO[bytes] | None]:
+        """The original; None where it is there no more, and is named by its checksum."""
+        with TemporaryFile() as file:
+            try:
+                self._fetch(record.source.stored, file)
+            except NotFound:
+                notes.append("the original is gone; it is named by its checksum alone")
+                yield None
+            else:
+                yield file
+
+    def _fetch(self, info: ObjectInfo, file: IO[bytes]) -> None:
+        with self._store.open(info.bucket, info.key, info.version) as stream:
+            for chunk in stream.chunks():
+                file.write(chunk)
+        file.flush()
+
+
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """A file's bytes in pieces."""
+    while piece := file.read(CHUNK_BYTES):
+        yield piece
+
+
+def _told(carried: Reading | None) -> list[str]:
+    if carried is None:
+        return []
+    if carried.is_valid:
+        return ["the original's content credentials are carried along"]
+    codes = ", ".join(carried.failures) or carried.state
+    return [
+        f"the original's content credentials are carried along, and faulty: {codes}"
+    ]

@@ -1,0 +1,27 @@
+"""Settings of content credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.runtime.settings.base import SettingsGroup
+
+
+class CredentialSettings(SettingsGroup):
+    """Who signs what `darkroom export --c2pa` hands out."""
+
+    c2pa_certs: Path | None = Field(
+        None,
+        description="PEM file: the signer's certificate, then those above it, without the root.",
+    )
+    c2pa_key: str = Field(
+        "",
+        description="PEM file of the certificate's private key, or `kms:KEY` in AWS KMS.",
+    )
+    c2pa_tsa_url: str = Field(
+        "",
+        pattern=r"^(|https?://.+)$",
+        description="Authority for RFC 3161 time stamps; empty: a signature ends with its certificate.",
+    )

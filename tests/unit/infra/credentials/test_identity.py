@@ -1,0 +1,54 @@
+"""Whose signature it is: certificates, keys, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.credentials import identity
+from shared.errors import SettingsError
+from shared.runtime.settings import CredentialSettings
+from tests.support.signers import signer
+
+
+def test_a_signature_dies_with_its_certificate_unless_it_has_a_time_stamp(
+    tmp_path: Path,
+) -> None:
+    found = identity.load(signer(tmp_path))
+    assert found.algorithm == "es256"
+    assert found.warning
+    assert f"{found.ends:%Y-%m-%d}" in found.warning
+    stamped = identity.load(signer(tmp_path, tsa_url="https://tsa.example"))
+    assert stamped.warning is None
+
+
+def test_a_certificate_that_has_ended_signs_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the certificate ended on"):
+        identity.load(signer(tmp_path, days=-1))
+
+
+@pytest.mark.parametrize("name", ["certs.pem", "key.pem"])
+def test_a_file_that_is_missing_or_no_pem_is_named(tmp_path: Path, name: str) -> None:
+    settings = signer(tmp_path)
+    (tmp_path / name).write_text("nothing")
+    with pytest.raises(SettingsError, match=name):
+        identity.load(settings)
+    (tmp_path / name).unlink()
+    with pytest.raises(SettingsError, match=name):
+        identity.load(settings)
+
+
+def test_the_key_must_be_the_certificates_own(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = signer(tmp_path / "other")
+    settings = signer(tmp_path, key=other.c2pa_key)
+    with pytest.raises(SettingsError, match="is not the key of"):
+        identity.load(settings)
+
+
+def test_without_settings_both_are_named() -> None:
+    with pytest.raises(
+        SettingsError, match=r"DARKROOM_C2PA_CERTS and DARKROOM_C2PA_KEY"
+    ):
+        identity.load(CredentialSettings())
