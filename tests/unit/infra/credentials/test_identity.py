@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import boto3
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from moto import mock_aws
 
 from infra.credentials import identity
 from shared.errors import SettingsError
@@ -52,3 +57,26 @@ def test_without_settings_both_are_named() -> None:
         SettingsError, match=r"DARKROOM_C2PA_CERTS and DARKROOM_C2PA_KEY"
     ):
         identity.load(CredentialSettings())
+
+
+def test_a_key_in_kms_signs_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        kms = boto3.client("kms")
+        made = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+        key = made["KeyMetadata"]["KeyId"]
+        public = serialization.load_der_public_key(
+            kms.get_public_key(KeyId=key)["PublicKey"]
+        )
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        found = identity.load(signer(tmp_path, public=public, key=f"kms:{key}"))
+        signature = found.sign(b"a claim")
+        # This stand-in for KMS hashes what it gets, also where that is a digest.
+        digest = hashlib.sha256(b"a claim").digest()
+        public.verify(signature, digest, ec.ECDSA(hashes.SHA256()))
+        with pytest.raises(SettingsError, match="KMS did not sign"):
+            identity.load(signer(tmp_path, public=public, key="kms:none")).sign(b"")
