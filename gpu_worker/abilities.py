@@ -59,11 +59,11 @@ def lacks_of(
     step: ResolvedStep, engine: Engine, settings: EngineSettings
 ) -> list[Lack]:
     """What this worker lacks for one step; empty if it can run it."""
-    if step.model is None:
-        return []
-    lacks = _engine_lacks(engine, step.model)
-    if not models.is_present(step.model, settings):
-        lacks.append(_absent(step.model))
+    lacks: list[Lack] = []
+    for model in step.models:
+        lacks += _engine_lacks(engine, model)
+        if not models.is_present(model, settings):
+            lacks.append(_absent(model))
     return lacks
 
 

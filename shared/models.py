@@ -49,7 +49,8 @@ class Model(BaseModel):
     tile needs on each side so that its seam is invisible; `overlap_exact`: an output
     pixel depends on no more than these, so that tiles give what the whole picture
     gives. `restriction`: what its licence forbids, which a person accepts before its
-    files are pulled. `align_px`: sides and tile starts must be multiples of it.
+    files are pulled. `align_px`: sides and tile starts must be multiples of it. `weak`:
+    the name of its twin that leaves more noise; the weights of both can be mixed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class Model(BaseModel):
     overlap_px: int = 0
     overlap_exact: bool = False
     align_px: int = 1
+    weak: str | None = None
     files: list[ModelFile]
 
     @property

@@ -97,8 +97,8 @@ class Announcement(Document):
             if step.optional:
                 continue
             found += self._lacks_for_step(step.kind)
-            if step.model is not None:
-                found += self._lacks_for_model(step.model)
+            for model in step.models:
+                found += self._lacks_for_model(model)
         return list(dict.fromkeys(found))
 
     def _lacks_for_step(self, kind: str) -> Sequence[Lack]:

@@ -117,6 +117,17 @@ class RunsPictures(Protocol):
         ...
 
 
+@runtime_checkable
+class MixesWeights(Protocol):
+    """An engine that runs networks of mixed weights, too."""
+
+    def load_mixed(self, model: Model, weak: Model, share: float) -> Network:
+        """As `Engine.load`: the network whose weights are `share` (0..1) of `model` and
+        the rest of `weak`.
+        """
+        ...
+
+
 class HoleFiller(Protocol):
     """One loaded, verified model that fills the holes of a picture."""
 

@@ -129,7 +129,21 @@ class ReferenceEngine:
             raise Missing(detail, "set DARKROOM_ENGINE=torch for the workers")
 
     def load(self, model: Model) -> ReferenceNetwork:
-        return self._cache.get(model.name, lambda: self._read(model))
+        self.check(model)
+
+        def read() -> ReferenceNetwork:
+            return self._made(model, weights.load(model, self._settings))
+
+        return self._cache.get(model.name, read)
+
+    def load_mixed(self, model: Model, weak: Model, share: float) -> ReferenceNetwork:
+        self.check(model)
+
+        def read() -> ReferenceNetwork:
+            state = weights.load_mixed(model, weak, share, self._settings)
+            return self._made(model, state)
+
+        return self._cache.get(f"{model.name} {share:g}", read)
 
     def free_bytes(self) -> int:
         """All the memory that there is, so that the official code sees whole pictures
@@ -146,10 +160,8 @@ class ReferenceEngine:
     def peak_bytes(self) -> int | None:
         return device_memory.peak_bytes(self._where)
 
-    def _read(self, model: Model) -> ReferenceNetwork:
-        self.check(model)
+    def _made(self, model: Model, state: weights.State) -> ReferenceNetwork:
         upsampler_class, _, _ = compat.realesrgan()
-        state = weights.load(model, self._settings)
         network = _network(model, state)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "verified.pth"

@@ -93,6 +93,14 @@ class TorchEngine:
 
         return cast(Network, self._cache.get(model.name, read))
 
+    def load_mixed(self, model: Model, weak: Model, share: float) -> Network:
+        def read() -> TorchNetwork:
+            state = weights.load_mixed(model, weak, share, self._settings)
+            network = weights.network(state, model.name)
+            return TorchNetwork(model, network, self._device)
+
+        return cast(Network, self._cache.get(f"{model.name} {share:g}", read))
+
     def load_picture_network(self, model: Model) -> TorchPictureNetwork:
         def read() -> TorchPictureNetwork:
             return TorchPictureNetwork(model, self._read(model), self._device)

@@ -46,6 +46,22 @@ def load(model: Model, settings: ModelSettings) -> State:
     raise NotFound(Code.MODEL_MISSING, detail)
 
 
+def load_mixed(
+    model: Model, weak: Model, share: float, settings: ModelSettings
+) -> State:
+    """The weights of two networks of one shape: `share` of `model`, the rest of `weak`,
+    as the official code's `-dn` has it. Raises as `load`.
+    """
+    ours, theirs = load(model, settings), load(weak, settings)
+    shapes = [{name: value.shape for name, value in s.items()} for s in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        detail = f"models {model.name} and {weak.name} are of two shapes; take both from their official source"
+        raise PermanentError(Code.MODEL_CORRUPT, detail)
+    return {
+        name: share * value + (1 - share) * theirs[name] for name, value in ours.items()
+    }
+
+
 def read(path: Path) -> State:
     """The state dictionary in a .pth, .pt, .ckpt or .safetensors file. Raises
     `PermanentError(model_corrupt)`.

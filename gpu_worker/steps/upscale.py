@@ -12,12 +12,14 @@ import numpy as np
 
 from gpu_worker import tile_runner
 from gpu_worker.engines import Engine, Network
+from gpu_worker.engines.base import MixesWeights
 from gpu_worker.photo import Photo, Pixels
 from gpu_worker.pixels import bilinear, resample, scratch
 from gpu_worker.pixels.bleed import bleed
 from gpu_worker.pixels.row_chunks import bands
-from gpu_worker.steps.base import StepResult, Tools
+from gpu_worker.steps.base import StepResult, Tools, needs_another_engine
 from gpu_worker.tiles import MIN_SIDE_PX
+from shared.models import Model
 from shared.workflows import ResolvedStep
 
 BYTES_PER_SAMPLE = 16
@@ -27,10 +29,11 @@ BYTES_PER_SAMPLE = 16
 def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepResult:
     """Enlarge the pixels `scale` times, truncated to whole pixels; alpha is enlarged by
     the same network as a grey picture. `strength` (0..1) is the network's share over a
-    plain enlargement.
+    plain enlargement; with less than 1 of `denoise`, the rest of the weights is that of
+    the model's twin that leaves noise.
     """
     assert step.model is not None
-    network = engine.load(step.model)
+    network = _network(step, step.model, engine)
     scale = float(step.params.get("scale", step.model.scale))
     width = max(1, int(photo.width * scale))
     height = max(1, int(photo.height * scale))
@@ -41,6 +44,8 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     detail = {"scale": scale, "kernels": network.kernels}
     if strength < 1:
         detail["strength"] = strength
+    if step.weak:
+        detail["denoise"] = float(step.params["denoise"])
     if photo.alpha is None:
         pixels, tile = enlarger.enlarge(photo.pixels, 0.0, 1.0)
         _mix(pixels, photo.pixels, strength)
@@ -52,6 +57,14 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
     enlarged = photo.resized(pixels, alpha[:, :, 0])
     return StepResult(enlarged, detail, tile)
+
+
+def _network(step: ResolvedStep, model: Model, engine: Engine) -> Network:
+    if step.weak is None:
+        return engine.load(model)
+    if not isinstance(engine, MixesWeights):
+        raise needs_another_engine(model, engine)
+    return engine.load_mixed(model, step.weak, float(step.params["denoise"]))
 
 
 def _with_tiles(tools: Tools, tile_px: int, network: Network, engine: Engine) -> Tools:

@@ -39,7 +39,7 @@ of these.
 @dataclass(frozen=True)
 class ResolvedStep:
     """One step with its model and the values of its parameters. `gated` and `optional`
-    are those of `schema.Step`.
+    are those of `schema.Step`. `weak`: the model whose weights are mixed with its own.
     """
 
     kind: StepKind
@@ -47,6 +47,12 @@ class ResolvedStep:
     params: Mapping[str, Any]
     gated: bool = False
     optional: bool = False
+    weak: models.Model | None = None
+
+    @property
+    def models(self) -> list[models.Model]:
+        """The models of which it needs the files."""
+        return [model for model in (self.model, self.weak) if model]
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class ResolvedWorkflow:
     @property
     def models(self) -> list[ModelRef]:
         """The models of all steps, in the steps' order."""
-        chosen = [step.model for step in self.steps if step.model]
+        chosen = [model for step in self.steps for model in step.models]
         return [ModelRef(name=model.name, sha256=model.sha256) for model in chosen]
 
     @property
@@ -220,7 +226,24 @@ def _resolved(
     step: Step, model: models.Model | None, values: Mapping[str, Any]
 ) -> ResolvedStep:
     params = {**step.fixed, **{name: values[name] for name in step.params}}
-    return ResolvedStep(step.step, model, params, step.gated, step.optional)
+    weak = _weak(step, model, params)
+    return ResolvedStep(step.step, model, params, step.gated, step.optional, weak)
+
+
+def _weak(
+    step: Step, model: models.Model | None, params: Mapping[str, Any]
+) -> models.Model | None:
+    """The twin of a step's model that leaves more noise, where not all is to go."""
+    denoise = params.get("denoise", 1)
+    if step.step != "upscale" or model is None or denoise == 1:
+        return None
+    if model.weak is None:
+        able = ", ".join(each.name for each in models.registry().values() if each.weak)
+        raise PermanentError(
+            Code.BAD_PARAMETER,
+            f"denoise={denoise:g}: model {model.name} has no twin that leaves noise; choose model={able}",
+        )
+    return models.get(model.weak)
 
 
 def _values(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,7 +299,7 @@ def _ref(
 ) -> WorkflowRef:
     """The reference of a resolved workflow, with its signature."""
     workflow = found.workflow
-    checksums = {step.model.name: step.model.sha256 for step in steps if step.model}
+    checksums = {model.name: model.sha256 for step in steps for model in step.models}
     signed: dict[str, Any] = {
         "name": workflow.name,
         "version": workflow.version,

@@ -19,7 +19,7 @@ GOLDEN = {
     ("building", 2): ("80f5fd8f785e15c4", "e2dd5d085af9683d"),
     ("dehaze", 1): ("ce1acdf875c68211", "961abc630b459024"),
     ("denoise", 2): ("bba59b862bb0a94d", "061e9675dd4afeb0"),
-    ("enhance", 1): ("869a846f281c7a4c", "b74011cefd3023b7"),
+    ("enhance", 1): ("220bea93d0978db2", "b74011cefd3023b7"),
     ("faces", 3): ("9bb91f241f70ee11", "42ce79da8706f02b"),
     ("fast", 1): ("8ca39b222143fb09", "fd40ee51ad26a08b"),
     ("oldphoto", 2): ("986e94fdde19bf4f", "2eddeac67d895925"),

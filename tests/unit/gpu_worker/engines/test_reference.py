@@ -132,6 +132,40 @@ def test_it_is_the_official_call(reference: ReferenceEngine, tmp_path: Path) -> 
     assert np.array_equal(one(reference, "realesr-animevideov3", pixels), expected)
 
 
+def test_mixed_weights_are_those_of_the_official_dn(tmp_path: Path) -> None:
+    """Bit for bit what its `dni_weight` gives; stand-ins have the place of the two
+    official files, and the torch engine agrees to one level.
+    """
+    upsampler_of, _, srvgg_of = compat.realesrgan()
+    torch.manual_seed(5)
+    twins = []
+    for name in ("strong", "weak"):
+        path = tmp_path / f"{name}.pth"
+        state = srvgg_of(3, 3, 64, 2, 4, "prelu").state_dict()
+        torch.save({"params": state}, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        file = ModelFile(role="weights", sha256=digest, path=path.name)
+        twins.append(get("realesr-general-x4v3").model_copy(update={"files": [file]}))
+    official = upsampler_of(
+        4,
+        [str(tmp_path / "strong.pth"), str(tmp_path / "weak.pth")],
+        dni_weight=[0.3, 1 - 0.3],
+        model=srvgg_of(3, 3, 64, 2, 4, "prelu"),
+        tile=0,
+        pre_pad=0,
+        half=False,
+    )
+    pixels = photo_like(33, 40)
+    expected = official.enhance(np.ascontiguousarray(pixels[:, :, ::-1]))[0][:, :, ::-1]
+    settings = Settings(models_dir=tmp_path)
+    theirs, ours = (
+        kind(settings).load_mixed(*twins, 0.3).upscale([pixels], True)[0]
+        for kind in (ReferenceEngine, TorchEngine)
+    )
+    assert np.array_equal(theirs, expected)
+    assert difference(ours, expected).max() <= 1
+
+
 def test_it_prints_nothing(
     reference: ReferenceEngine, capfd: pytest.CaptureFixture[str]
 ) -> None:
