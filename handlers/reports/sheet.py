@@ -105,10 +105,11 @@ def pixels(width: int | None, height: int | None) -> str:
 
 def value(words: Words, given: Any) -> str:
     """A parameter or a figure as people read it; a long one is cut."""
-    if isinstance(given, bool):
-        return words(f"value.{str(given).lower()}")
     if isinstance(given, float):
         return f"{given:.4g}"
+    if isinstance(given, bool | str):
+        shown = str(given).lower() if isinstance(given, bool) else given
+        return words.find(f"value.{shown}", cut(shown, MOST_VALUE))
     if isinstance(given, dict | list):
         given = json.dumps(given, ensure_ascii=False)
     return cut("" if given is None else str(given), MOST_VALUE)

@@ -175,7 +175,7 @@ class TaskReport(BaseModel):
     """All about one task, for people and programs, without anything of another user.
 
     `look`, `machine` and `result` are null until the photo is restored; `error` says why
-    it was not. `console_url` leads to the task in the console, where its address is
+    it was not. `job`: the batch that it is of. `console_url` leads to the task in the console, where its address is
     known to more than this machine.
     """
 
@@ -194,6 +194,7 @@ class TaskReport(BaseModel):
     machine: MachineFacts | None = None
     notes: list[str] = []
     error: ErrorFacts | None = None
+    job: UUID | None = None
     console_url: str | None = None
 
 

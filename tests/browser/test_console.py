@@ -323,7 +323,15 @@ def test_nobody_is_shut_out(
     visitor.go("history")
     expect(visitor.page.locator(".frame").first).to_be_visible(timeout=LONG_MS)
     look = visitor.page.locator(".frame.ok").first.get_attribute("href") or ""
-    for view in ("", "history", "operate", look.removeprefix("#/")):
+    report = look.replace("look/task", "report")
+    views = (
+        "",
+        "history",
+        "operate",
+        look.removeprefix("#/"),
+        report.removeprefix("#/"),
+    )
+    for view in views:
         visitor.go(view)
         expect(visitor.page.locator(".spinner")).to_have_count(0, timeout=LONG_MS)
         assert visitor.violations() == [], view

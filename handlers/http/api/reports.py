@@ -16,7 +16,7 @@ import segno
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from handlers.audit_log.columns import Event
+from handlers.audit_log.columns import Event, Row
 from handlers.context import Context
 from handlers.http.api import state
 from handlers.http.api.dependencies import Api, Reader
@@ -109,7 +109,7 @@ def preview_of(ctx: Context, task_id: str) -> bytes | None:
 def _report(api: Services, principal: Principal, task_id: UUID) -> TaskReport:
     """Raises `Problem` 404, also for a task of another user."""
     ctx = api.ctx
-    history = _history(api, principal, task_id)
+    rows, history = _logged(api, principal, task_id)
     now = ctx.clock.now()
     record = ctx.uploads.readable_record(str(task_id))
     if record is not None and principal.sees(record.user_hash):
@@ -120,16 +120,19 @@ def _report(api: Services, principal: Principal, task_id: UUID) -> TaskReport:
         outcome = ctx.uploads.readable_outcome(receipt)
         found = of_receipt(receipt, status, outcome, history, now)
     url = console_url(ctx.settings.api_url, f"report/{task_id}")
-    return found.model_copy(update={"console_url": url})
+    job = next((row.ingest_id for row in rows if row.ingest_id), None)
+    return found.model_copy(update={"console_url": url, "job": job})
 
 
-def _history(api: Services, principal: Principal, task_id: UUID) -> list[Event]:
+def _logged(
+    api: Services, principal: Principal, task_id: UUID
+) -> tuple[list[Row], list[Event]]:
     """What the audit log knows; nothing while it is away."""
     with suppress(DatabaseUnavailable):
         rows, history = api.audit_log.task(task_id)
         if all(principal.sees(row.user_id) for row in rows):
-            return history
-    return []
+            return rows, history
+    return [], []
 
 
 def _pictures(

@@ -30,6 +30,14 @@ export function said(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** A file that the server makes, with the name under which it is saved. @param {string} path */
+export async function file(path) {
+  const answer = await sent(API + path, {});
+  if (!answer.ok) throw await refusal(answer);
+  const name = /filename\*=UTF-8''([^;]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? "";
+  return { name: decodeURIComponent(name), blob: await answer.blob() };
+}
+
 /** @param {string} method @param {string} path @param {unknown} [body] @param {Record<string, string>} [headers]
  * @returns {Promise<any>} */
 async function ask(method, path, body, headers = {}) {

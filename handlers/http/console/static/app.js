@@ -13,6 +13,7 @@ import "./views/history.js";
 import "./views/pair.js";
 import "./views/batches.js";
 import "./views/operate.js";
+import "./views/report.js";
 
 class App extends LitElement {
   static properties = {
@@ -29,6 +30,9 @@ class App extends LitElement {
     this.view = "";
     /** What stands behind the view's name in the address. */
     this.rest = "";
+    /** The address that was left for this one. */
+    this.from = "";
+    this.here = "";
     this.language = "en";
     /** Whether nobody is signed in. */
     this.out = false;
@@ -69,6 +73,7 @@ class App extends LitElement {
     const [view, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
     this.view = view;
     this.rest = rest.join("/");
+    if (location.hash !== this.here) [this.from, this.here] = [this.here, location.hash];
     scrollTo(0, 0);
     // Whoever does not see the page hears that another one is there.
     this.updateComplete.then(() => {
@@ -109,6 +114,7 @@ class App extends LitElement {
     if (this.view === "pair") return html`<dr-pair .tasks=${this.rest} .language=${this.language}></dr-pair>`;
     if (this.view === "batches") return html`<dr-batches .job=${this.rest} .language=${this.language}></dr-batches>`;
     if (this.view === "history") return html`<dr-history .first=${this.rest.replace(/^with\//, "")} .operator=${this.operator} .language=${this.language}></dr-history>`;
+    if (this.view === "report") return html`<dr-report .of=${this.rest} .from=${this.from} .language=${this.language}></dr-report>`;
     if (this.view === "operate") return html`<dr-operate .language=${this.language}></dr-operate>`;
     return html`<dr-restore .language=${this.language}></dr-restore>`;
   }
@@ -131,7 +137,7 @@ class App extends LitElement {
         <a class="brand" href="#/"><img src=${new URL("mark.svg", import.meta.url).pathname} alt="" width="26" height="26">Darkroom</a>
         <nav aria-label=${t("nav")} ?hidden=${this.out}>
           ${this.#tab("", "nav.restore", "sparkles", ["", "look"])}
-          ${this.#tab("history", "nav.history", "layers", ["history", "pair", "batches"])}
+          ${this.#tab("history", "nav.history", "layers", ["history", "pair", "batches", "report"])}
           ${this.operator ? this.#tab("operate", "nav.operate", "gauge", ["operate"]) : nothing}
         </nav>
         <span class="who">

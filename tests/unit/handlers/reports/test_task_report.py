@@ -116,7 +116,7 @@ def test_what_is_not_as_usual_is_marked_and_what_is_long_is_cut(
     changed = receipt.workflow.model_copy(update={"params": params})
     made = sheet_of(report(receipt, workflow=changed), words("en"))
     settings = {row[0]: row[1] for row in made.tables[0].rows}
-    assert settings["scale"] == "2 *"
+    assert settings["Enlarge"] == "2 *"
     assert len(settings["mask"]) < 200
 
 

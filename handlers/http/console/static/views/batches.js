@@ -181,7 +181,7 @@ class Batches extends LitElement {
         </dl>
         <p class="acts">
           ${done ? html`<a class="button main" href="/v1/ingests/${state.job}/results" download>${icon("archive")}${t("bat.zip")}</a>` : nothing}
-          <a class="button" href="/v1/ingests/${state.job}/report" target="_blank" rel="noopener">${icon("file-text")}${t("bat.report")}</a>
+          <a class="button" href="#/report/job/${state.job}">${icon("file-text")}${t("bat.report")}</a>
           ${bad ? html`<button @click=${() => this.#retryFailed()}>${icon("rotate-ccw")}${t("queue.retry")}</button>` : nothing}
         </p>
       </section>

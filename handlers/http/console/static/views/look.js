@@ -331,6 +331,7 @@ class Look extends LitElement {
             ${icon(copy.labelled ? "tag" : "download")}${t(copy.labelled ? "res.labelled" : "res.copy", copy.format.toUpperCase(), bytes(copy.bytes))}</a>`)}
         <button @click=${() => this.#try()}>${icon("sparkles")}${t("res.again")}</button>
         <a class="button" href="#/history/with/${task}">${icon("columns-2")}${t("pair.from")}</a>
+        <a class="button" href="#/report/${task}">${icon("file-text")}${t("rep.open")}</a>
         <small>${t("res.honest")}</small>
       </div>`;
   }
