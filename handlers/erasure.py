@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from handlers.comfyui.shelf import Shelf
 from handlers.context import Context
 from handlers.intake.original import delete_original
 from shared.errors import BrokerUnavailable, Code, NotFound
@@ -120,6 +121,7 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
     A run has no original of its own: that is the photo's, and stays with it.
     """
     results = ctx.settings.bucket_results
+    _forget_prompts(ctx, receipt)
     if isinstance(receipt, Superseded):
         # All else belongs to the later upload, too, and is deleted with that.
         _keep_current_only(ctx, results, receipt.place())
@@ -145,6 +147,14 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
         # This comes last: until here the receipt says where the original lies.
         ctx.uploads.write_receipt(blanked)
     _keep_current_only(ctx, results, receipt.place())
+
+
+def _forget_prompts(ctx: Context, receipt: Receipt) -> None:
+    """Delete the prompts of ComfyUI's clients that name the photo."""
+    shelf = Shelf(ctx.store, ctx.settings, receipt.user_hash)
+    shelf.forget_of(receipt.upload_id)
+    if receipt.task_id:
+        shelf.forget_of(receipt.task_id)
 
 
 def delete_copies(ctx: Context, upload_id: str) -> None:

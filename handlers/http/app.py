@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
+from handlers.comfyui import routes as comfyui
 from handlers.context import Context
 from handlers.http import docs_page, events_route, health, observed, problems
 from handlers.http.api import routes
@@ -50,4 +51,5 @@ def build(
     app.include_router(docs_page.router)
     iiif.install(app, guarding)
     console.install(app, ctx, guarding)
+    comfyui.install(app, app.state.api, guarding)
     return app

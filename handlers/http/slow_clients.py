@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 STALL_S = 10.0
@@ -34,6 +35,11 @@ class SlowClientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._next_check.cancel()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        # From here on the connection is another protocol's, which pings its client.
+        self._next_check.cancel()
+        super().handle_websocket_upgrade(event)
 
     def _check(self) -> None:
         left_bytes = self.transport.get_write_buffer_size()

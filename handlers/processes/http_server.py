@@ -33,6 +33,8 @@ from shared.runtime.telemetry import logger
 from shared.uploads import keys
 
 REQUESTS_AT_ONCE = 512
+MAX_SOCKET_BYTES = 64 << 10
+"""Of a message over a WebSocket: clients have nothing to say there."""
 SHUTDOWN_S = 20
 """Longest time in which requests are finished after SIGTERM."""
 CLOCK_S = 30.0
@@ -65,14 +67,16 @@ def main(settings: Settings) -> None:
 
 def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """How the app is served. Slow clients are cut off, and protocols that it has no
-    route for (WebSockets) are not spoken.
+    route for (WebSockets, without ComfyUI's addresses) are not spoken.
     """
+    has_sockets = settings.comfyui != "off"
     return uvicorn.Config(
         app,
         settings.api_host,
         settings.api_port,
         http=SlowClientProtocol,
-        ws="none",
+        ws="websockets-sansio" if has_sockets else "none",
+        ws_max_size=MAX_SOCKET_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,

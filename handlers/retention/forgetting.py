@@ -95,6 +95,7 @@ class Forgetting:
         self._each("tiles", list_(results, "tiles/"), self._pyramid)
         self._each("tickets", list_(settings.bucket_access, "tickets/"), self._ticket)
         self._each("tickets", list_(results, "refused/"), self._ticket)
+        self._each("tickets", list_(results, "comfyui/"), self._ticket)
         self.report.failed = self._isolation.take_failed()
         logger().info("retention.finished", **self.report.model_dump())
         return self.report

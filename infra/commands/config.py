@@ -87,5 +87,7 @@ def env() -> None:
         "DARKROOM_API_URL": settings.api_url,
         "DARKROOM_API_KEY": settings.api_key.get_secret_value(),
     }
+    if settings.comfyui != "off":
+        values["DARKROOM_COMFYUI_URL"] = f"{settings.api_url.rstrip('/')}/comfyui"
     for name, value in values.items():
         print(f"{name}={shlex.quote(value)}")

@@ -9,6 +9,7 @@ the photo; then the receipt, then the message, as for any upload.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from handlers.http.api import photos, state
 from handlers.http.api.dependencies import Api, CountUpload, Uploader
 from handlers.http.api.photos import Origin
 from handlers.http.api.responses import Work, refusals
+from handlers.http.api.services import Services
 from handlers.http.api.signed_requests import callback_of
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
@@ -88,6 +90,16 @@ def start_task(
 
     What was made already, or is under way, is not made again.
     """
+    return _work(api.ctx, start(wanted, api, count, principal))
+
+
+def start(
+    wanted: StartRequest,
+    api: Services,
+    count: Callable[[int], None],
+    principal: Principal,
+) -> Receipt:
+    """The receipt of the upload or run that has the result, or is to have it."""
     ctx = api.ctx
     origin = photos.named(api, principal, wanted)
     photo = photos.photo_of(ctx, origin)
@@ -98,12 +110,12 @@ def start_task(
     run = run.model_copy(update={"mask": mask})
     earlier = _earlier(ctx, photo, run)
     if isinstance(earlier, Receipt):
-        return _work(api.ctx, earlier)
+        return earlier
     count(0)
     run = run.model_copy(update={"upload_id": earlier})
     started = _begin(ctx, photo, run)
     api.ownership.hint(started.task_id or "", started.upload_id)
-    return _work(ctx, started)
+    return started
 
 
 @router.post(

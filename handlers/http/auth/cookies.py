@@ -50,12 +50,17 @@ class Cookies:
         """Raises `Problem` 421 for a host that is not ours, and 403 for a request of
         another page.
         """
+        host = self.check_host(scope)
+        if not self._is_own_origin(scope, host):
+            raise Problem(403, "another page sent this request", "other_origin")
+
+    def check_host(self, scope: Scope) -> str:
+        """The host that is asked. Raises `Problem` 421 for one that is not ours."""
         host = _header(scope, b"host").lower()
         if not self._is_own_host(host):
             detail = f"the console is not at {host!r}; open it by its address, or set DARKROOM_API_URL to this one"
             raise Problem(421, detail, "unknown_host")
-        if not self._is_own_origin(scope, host):
-            raise Problem(403, "another page sent this request", "other_origin")
+        return host
 
     def set_header(self, scope: Scope, credential: str, lasts_s: int) -> str:
         """`Set-Cookie`: for so long [s]; 0 deletes it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from shared.runtime.settings.base import Bytes, SettingsGroup
@@ -29,4 +31,8 @@ class HttpSettings(SettingsGroup):
     )
     cors_origins: str = Field(
         "", description="Web pages that may use the API, by commas."
+    )
+    comfyui: Literal["off", "header", "query", "none"] = Field(
+        "off",
+        description="ComfyUI's addresses, under /comfyui: off, or with the key in the header, the query, or none.",
     )

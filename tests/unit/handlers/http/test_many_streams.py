@@ -14,9 +14,9 @@ from handlers.http.api import state, streams
 from handlers.http.api.state import State
 from shared import access
 from shared.uploads import identity
+from tests.support.serving import serving
 from tests.support.upload_world import World, photo
 from tests.support.waiting import eventually
-from tests.unit.handlers.http.test_slow_clients import serving
 
 
 def status_of(connection: socket.socket, task_id: str, key: str) -> int:
@@ -42,7 +42,10 @@ def test_one_user_takes_no_more_than_a_share_of_the_streams(
             "access", access.place(document.id), document.to_bytes(), "application/json"
         )
         tasks[user], keys[user] = decision.task_id or "", text
-    with serving(app.build(world.ctx, checks={}), world) as port, ExitStack() as open_:
+    with (
+        serving(app.build(world.ctx, checks={}), world.ctx.settings) as port,
+        ExitStack() as open_,
+    ):
 
         def stream(user: str) -> int:
             connection = open_.enter_context(

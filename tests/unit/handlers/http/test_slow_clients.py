@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from handlers.http import app, slow_clients
 from handlers.http.slow_clients import SlowClientProtocol
 from handlers.processes import http_server
+from tests.support.serving import serving
 from tests.support.upload_world import World
 from tests.support.waiting import eventually
 
@@ -39,21 +39,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     world = World(settings={"api_port": 0, "webhook_token": "t"})
     built = app.build(world.ctx, checks={})
     built.add_api_route("/large", lambda: Response(bytes(LARGE)))
-    with serving(built, world) as port:
+    with serving(built, world.ctx.settings) as port:
         yield port
-
-
-@contextmanager
-def serving(built: FastAPI, world: World) -> Iterator[int]:
-    server = uvicorn.Server(http_server.config_of(built, world.ctx.settings))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        eventually(lambda: server.started, "a server")
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def is_healthy(port: int) -> bool:
@@ -200,7 +187,7 @@ def test_no_websocket_gets_past_the_gate() -> None:
     """It is answered as the request that it is besides."""
     world = World(settings={"api_port": 0})
     with (
-        serving(app.build(world.ctx, checks={}), world) as port,
+        serving(app.build(world.ctx, checks={}), world.ctx.settings) as port,
         socket.create_connection(("127.0.0.1", port)) as open_,
     ):
         open_.sendall(
