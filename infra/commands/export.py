@@ -19,7 +19,7 @@ from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
 from infra.credentials import identity
 from infra.export import sinks
-from infra.export.layouts import LAYOUTS, PNG, Export, Premis
+from infra.export.layouts import LAYOUTS, PNG, Export, Premis, Stack
 from infra.export.signing import Form, Signing
 from infra.export.sinks import BucketSink, Sink
 from infra.ingest.bucket_source import SCHEME
@@ -65,6 +65,12 @@ def export(
     layout: Annotated[
         str, typer.Option(help="tree, album, bag, archivematica or csv.")
     ] = "tree",
+    stack: Annotated[
+        str,
+        typer.Option(
+            help="Name an album so that photoprism, immich (by immich-stack) or digikam stacks it, results in front."
+        ),
+    ] = "none",
     wanted: Annotated[
         str,
         typer.Option(
@@ -103,6 +109,10 @@ def export(
         raise typer.BadParameter("--premis is xml, jsonld or both")
     if credentials not in ("off", *get_args(Form)):
         raise typer.BadParameter("--c2pa is embed, sidecar or off")
+    if stack not in get_args(Stack):
+        raise typer.BadParameter("--stack is none, photoprism, immich or digikam")
+    if stack != "none" and layout != "album":
+        raise typer.BadParameter("--stack is about names in --layout album")
     words = _formats(wanted, layout)
     most = bytes_of(split, "--split")
     settings = need_servers()
@@ -120,6 +130,7 @@ def export(
         formats=words,
         events=cast(Premis, events),
         signing=signing,
+        stack=cast(Stack, stack),
     )
     states = Watch(store, settings).states(items)
     total = Total()

@@ -316,11 +316,7 @@ def _show_dry_run(
         for each in prepared
         for refused in each.inventory.faults
     ]
-    skipped = {
-        each.prefix + path: why
-        for each in prepared
-        for path, why in each.inventory.skipped.items()
-    }
+    skipped = _skipped(prepared)
     photos = sum(len(each.inventory.photos) for each in prepared)
     size = sum(each.inventory.bytes for each in prepared)
     estimate = estimated(size, log_samples.latest(workflow))
@@ -340,11 +336,24 @@ def _show_dry_run(
     for fault in faults[:MOST_SHOWN]:
         console.print(shown(f"{fault['code']}: {fault['detail']}"))
     _show_rest(faults)
-    lines = [f"not sent: {path} ({why})" for path, why in skipped.items()]
+    lines = _lines_of(skipped)
     lines += [f"{path} has the bytes of {first}" for path, first in twins.items()]
     for line in lines[:MOST_SHOWN]:
         console.print(shown(line))
     _show_rest(lines)
+
+
+def _skipped(prepared: list[Prepared]) -> dict[str, str]:
+    """Files that are not sent, and why."""
+    return {
+        each.prefix + path: why
+        for each in prepared
+        for path, why in each.inventory.skipped.items()
+    }
+
+
+def _lines_of(skipped: dict[str, str]) -> list[str]:
+    return [f"not sent: {path} ({why})" for path, why in skipped.items()]
 
 
 def _in_words(estimate: Estimate | None, workflow: str) -> str:
@@ -359,12 +368,17 @@ def _in_words(estimate: Estimate | None, workflow: str) -> str:
 
 def _show(prepared: list[Prepared], ended: IngestEnd, name: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"name": name, **ended.model_dump(mode="json")}, indent=2))
+        told = {"name": name, **ended.model_dump(mode="json")}
+        print(json.dumps({**told, "left_out": _skipped(prepared)}, indent=2))
         return
     faults = [refused for each in prepared for refused in each.inventory.faults]
     for refused in faults[:MOST_SHOWN]:
         console.print(shown(f"{refused.fault.code}: {refused.fault.detail}"))
     _show_rest(faults)
+    left_out = _lines_of(_skipped(prepared))
+    for line in left_out[:MOST_SHOWN]:
+        console.print(shown(line))
+    _show_rest(left_out)
     console.print(
         shown(
             f"job {name}: {ended.sent:,} photos sent, {ended.failed:,} with a fault,"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import PurePosixPath
 from typing import Literal, get_args
 from uuid import NAMESPACE_URL, uuid5
 
@@ -23,6 +24,19 @@ from shared.uploads.names import Names, safe_path
 Layout = Literal["tree", "album", "bag", "archivematica", "csv"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Premis = Literal["xml", "jsonld", "both"]
+Stack = Literal["none", "photoprism", "immich", "digikam"]
+_MARKS: dict[Stack, tuple[str, str]] = {
+    "none": ("", " (restored)"),
+    "photoprism": (" (original)", ""),
+    "immich": ("", ".edit"),
+    "digikam": ("", ""),
+}
+"""What stands behind the stems of an album's originals and results, so that a program
+stacks the two with the result in front.
+
+PhotoPrism cuts names at a bracket and shows the shortest; immich-stack cuts them at a
+dot and shows the one with `edit`; digiKam groups names that differ in their suffix.
+"""
 PNG = "png"
 """The master, among the words for copies."""
 CREDENTIALS = "credentials.csv"
@@ -52,11 +66,12 @@ class Export:
         formats: Sequence[str] = (PNG,),
         events: Premis = "xml",
         signing: Signing | None = None,
+        stack: Stack = "none",
     ) -> None:
         """`formats`: `png` and those of copies, of which there are what the upload asked
         for; `lacking` counts the photos that lack one, `bytes` what was written.
         `events`: how PREMIS is written in the archival layouts. `signing`: signs every
-        result.
+        result. `stack`: the program whose names an album has.
         """
         self._store = store
         self._results = settings.bucket_results
@@ -70,6 +85,8 @@ class Export:
         self.bytes = 0
         self.lacking = 0
         self._names = Names()
+        self._originals: dict[str, str] = {}
+        self._marks = _MARKS[stack] if layout == "album" else ("", "")
         self._rows: list[dict[str, object]] = []
         self._failed: list[dict[str, object]] = []
         self._events: list[Described] = []
@@ -82,6 +99,7 @@ class Export:
         """
         results: list[Handed] = []
         notes: list[str] = []
+        original = None
         if state.record and state.item.path is not None:
             path = path_of_file(state.item.path)
             original = self._add_original(state.record, path)
@@ -90,7 +108,7 @@ class Export:
                 self._describe(state.record, original, results)
         elif state.has_failed:
             self._failed.append(rows.failed_row(state))
-        self._add_row(state, results, notes)
+        self._add_row(state, results, notes, original)
 
     def finish(self, name: str, day: date) -> None:
         """Write what describes the files, and what proves them."""
@@ -130,15 +148,25 @@ class Export:
         return f"{self._base}metadata/" if self._is_archival else ""
 
     def _add_original(self, record: Record, path: str) -> str:
-        place = (
-            safe_path(_below_objects(path)) if self._is_archival else safe_path(path)
-        )
-        where = f"{self._base}{OBJECTS}{place}" if self._is_archival else place
-        # The pages of one file are so many photos, and one original.
-        if self._with_originals and where not in self._sink.written:
-            source = record.source
-            self._copy(source.stored, where)
-        return where
+        """Write an original, and return its place. The pages of one file are so many
+        photos, and one original.
+        """
+        if not self._with_originals:
+            return f"{self._place_of_originals}{safe_path(self._below(path))}"
+        if path not in self._originals:
+            place = f"{self._place_of_originals}{self._below(path)}"
+            suffix = PurePosixPath(place).suffix
+            where = self._names.name_for(place, suffix, self._marks[0])
+            self._copy(record.source.stored, where)
+            self._originals[path] = where
+        return self._originals[path]
+
+    @property
+    def _place_of_originals(self) -> str:
+        return f"{self._base}{OBJECTS}" if self._is_archival else ""
+
+    def _below(self, path: str) -> str:
+        return _below_objects(path) if self._is_archival else path
 
     def _add_results(self, record: Record, path: str, notes: list[str]) -> list[Handed]:
         """What there is of the result in the formats that are wanted."""
@@ -158,8 +186,7 @@ class Export:
         mark = f" page {page}" if page else ""
         if handed.is_labelled:
             mark += " labelled"
-        if self._layout == "album":
-            mark += " (restored)"
+        mark += self._marks[1]
         place = f"{self._place_of_results}{_below_objects(path)}"
         if self._place_of_results == "":
             place = path
@@ -213,9 +240,14 @@ class Export:
         return FILES if self._layout == "csv" else ""
 
     def _add_row(
-        self, state: ItemState, results: Sequence[Handed], notes: Sequence[str]
+        self,
+        state: ItemState,
+        results: Sequence[Handed],
+        notes: Sequence[str],
+        original: str | None,
     ) -> None:
         row = rows.row_of(state, results[0].path if results else None)
+        row["original"] = original if self._with_originals else None
         if notes:
             row["notes"] = "; ".join(filter(None, (str(row["notes"]), *notes)))
         if state.record and len(results) < len(self._formats):

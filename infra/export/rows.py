@@ -31,6 +31,7 @@ COLUMNS = (
     "error_detail",
     "notes",
     "finished_at",
+    "original",
 )
 
 

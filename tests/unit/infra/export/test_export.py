@@ -13,7 +13,7 @@ import pytest
 
 from infra.export import premis, sinks
 from infra.export.handed import results_in
-from infra.export.layouts import Export, Layout
+from infra.export.layouts import Export, Layout, Stack
 from infra.export.verify import verified
 from infra.ingest import sources
 from infra.ingest.members import ItemFault
@@ -199,6 +199,44 @@ def test_an_album_has_the_original_beside_the_result(job: Job, tmp_path: Path) -
     assert {"objects/1931/a.jpg", "objects/1931/a (restored).png"} <= files_of(
         tmp_path / "out"
     )
+
+
+@pytest.mark.parametrize(
+    ("stack", "original", "result"),
+    [
+        ("photoprism", "a (original).jpg", "a.png"),
+        ("immich", "a.jpg", "a.edit.png"),
+        ("digikam", "a.jpg", "a.png"),
+    ],
+)
+def test_an_album_is_named_as_a_program_stacks_it(
+    job: Job, tmp_path: Path, stack: Stack, original: str, result: str
+) -> None:
+    job.export(tmp_path / "out", "album", stack=stack)
+    found = {file.name for file in (tmp_path / "out/objects/1931").iterdir()}
+    assert found == {original, result}
+    (row, *_) = rows_of(tmp_path / "out" / "manifest.csv")
+    assert row["original"] == f"objects/1931/{original}"
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+@pytest.mark.parametrize("layout", ["tree", "album", "bag"])
+def test_no_result_takes_the_place_of_an_original(
+    job: Job, tmp_path: Path, layout: Layout, suffix: str
+) -> None:
+    """An original that has the name of a result, and two whose names become one."""
+    job.states = [
+        job.restored(number, path)
+        for number, path in enumerate(
+            ("a.png", "a (restored).png", "b?.png", "b*.png"), 5
+        )
+    ]
+    out = tmp_path / f"out{suffix}"
+    job.export(out, layout, with_originals=True)
+    members = list(sources.opened(out).members())
+    pictures = {each.path for each in members if each.path.endswith(".png")}
+    assert len(pictures) == 8
+    assert not verified(sources.opened(out)).faults
 
 
 @pytest.mark.parametrize("layout", ["tree", "album", "bag", "archivematica"])
