@@ -101,7 +101,7 @@ class Limits:
     @classmethod
     def of(cls, settings: CodecSettings) -> Self:
         return cls(
-            max_pixels=settings.max_pixels,
+            max_pixels=settings.widest().max_pixels,
             max_metadata_bytes=settings.max_metadata_bytes,
             keep_gps=settings.keep_gps,
             max_frames=settings.max_frames,

@@ -109,7 +109,7 @@ class Decoder:
         `TransientError` when no decoder could be started, in two tries: the first may
         meet one that is about to end.
         """
-        claimed = pixels or self._settings.max_pixels
+        claimed = pixels or self._settings.widest().max_pixels
         with self._lock:
             work = partial(self._decode_over, data, claimed, page)
             try:

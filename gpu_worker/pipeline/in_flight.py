@@ -14,6 +14,8 @@ from shared.uploads.documents import Receipt, WorkflowRef
 
 PASSING_PART = 8
 """However big a photo is, this part of the room is left for those that pass it."""
+BYTES_PER_PX = 6
+"""Of a file: 16-bit RGB, the most that an honest one holds."""
 POLL_S = 0.2
 """How soon a wait for room notices that the worker leaves."""
 
@@ -93,10 +95,13 @@ class InFlight:
 
 
 def pixels(receipt: Receipt) -> int:
-    """The larger of what goes in and what comes out, in pixels, by the header."""
+    """The larger of what goes in and what comes out, in pixels, by the header; the file
+    itself, which is in memory, too, counts by `BYTES_PER_PX`.
+    """
     source = receipt.source
     scale = max(1.0, _scale(receipt.workflow))
-    return int((source.width or 0) * (source.height or 0) * scale**2)
+    out = int((source.width or 0) * (source.height or 0) * scale**2)
+    return max(out, (source.bytes or 0) // BYTES_PER_PX)
 
 
 def _scale(workflow: WorkflowRef | None) -> float:

@@ -135,9 +135,10 @@ def _examined(stream: ObjectStream, ctx: Context) -> Receipt:
                 ),
             }
         )
-        probed = probe(
-            stream.chunks(), settings, workflow.scale, info.bytes, order.page
+        allowed = upload_options.limits(
+            info.metadata, receipt.user_hash, receipt.ingest is not None, settings
         )
+        probed = probe(stream.chunks(), allowed, workflow.scale, info.bytes, order.page)
     except PermanentError as error:
         return _rejected(receipt, error.code, error.detail)
     receipt = receipt.model_copy(

@@ -100,7 +100,7 @@ def _source(stream: ObjectStream, ctx: Context) -> Source:
     if info.bytes > MAX_BYTES:
         raise _bad(f"the mask has {info.bytes:,} bytes, and may have {MAX_BYTES:,}")
     try:
-        probed = probe(stream.chunks(), ctx.settings, 1.0, info.bytes)
+        probed = probe(stream.chunks(), ctx.settings.widest(), 1.0, info.bytes)
     except PermanentError as error:
         raise _bad(f"the mask cannot be used: {error.detail}") from error
     if probed.header.format != "PNG":

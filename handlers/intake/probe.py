@@ -106,7 +106,10 @@ def check_pixels(
     """
     claim = f"{width} x {height} = {width * height:,} pixels"
     if width * height > settings.max_pixels:
-        detail = f"{claim} are more than the {settings.max_pixels:,} that DARKROOM_MAX_PIXELS allows; scale it down"
+        detail = (
+            f"{claim} are more than the {settings.max_pixels:,} that DARKROOM_MAX_PIXELS,"
+            " or DARKROOM_PHOTO_LIMITS, allows; scale it down"
+        )
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)
     output = round(width * scale) * round(height * scale)
     if output > settings.max_output_pixels:

@@ -17,8 +17,14 @@ from shared import workflows
 from shared.broker.topology import Priority, lane_of
 from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
-from shared.runtime.settings import AccessSettings, UploadSettings, WebhookSettings
+from shared.runtime.settings import (
+    AccessSettings,
+    Settings,
+    UploadSettings,
+    WebhookSettings,
+)
 from shared.uploads import formats, identity, ingests, told_captions
+from shared.uploads import limits as photo_limits
 from shared.uploads.documents import IngestRef
 from shared.uploads.formats import Format
 from shared.uploads.photo_files import MOST_PAGES
@@ -48,7 +54,7 @@ NO_INGEST = "none"
 READ = frozenset(
     [
         *("workflow", "params", "user", "priority", "callback", "filename"),
-        *("formats", "page", "ingest", "start"),
+        *("formats", "page", "ingest", "start", "limits"),
     ]
 )
 """Metadata that a ticket's signature covers, whoever sends the upload."""
@@ -77,6 +83,16 @@ def user_hash(key: str, metadata: Mapping[str, str], settings: AccessSettings) -
     return identity.user_hash(
         user or identity.ANONYMOUS, settings.pepper.get_secret_value().encode()
     )
+
+
+def limits(
+    metadata: Mapping[str, str], user: str, of_job: bool, settings: Settings
+) -> Settings:
+    """The settings with the limits of this upload: what its ticket allowed, else those
+    of its user and of jobs. `user`: the pseudonym.
+    """
+    allowed = photo_limits.as_told(settings, user, _value(metadata, "limits"))
+    return allowed or photo_limits.limits_of(settings, user, of_job)
 
 
 def lane(user: str, settings: AccessSettings) -> int:

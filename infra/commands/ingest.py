@@ -45,6 +45,7 @@ from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import identity
 from shared.uploads.ingests import IngestEnd, IngestJob, IngestStore
+from shared.uploads.limits import limits_of
 
 app = typer.Typer(add_completion=False)
 console = Console(stderr=True, highlight=False, markup=False)
@@ -132,7 +133,7 @@ def ingest(
     if dry_run:
         settings = Settings.load()
         name = workflow or settings.default_workflow
-        _show_dry_run(prepared, settings.max_upload_bytes, name, as_json)
+        _show_dry_run(prepared, _most_bytes(settings), name, as_json)
         _exit_if(any(each.inventory.faults for each in prepared))
         return
     wishes = Wishes(workflow, params_of(params), priority_of(priority))
@@ -142,6 +143,11 @@ def ingest(
         ended = run.send(prepared, journal, limit)
         _show(prepared, ended, name, as_json)
         _exit_if(not (run.wait(journal, timeout_s) if wait else ended.failed == 0))
+
+
+def _most_bytes(settings: Settings) -> int:
+    """The largest photo of a job that is nobody's."""
+    return limits_of(settings, None, of_job=True).max_upload_bytes
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ class _Run:
             workflow,
             wishes.priority,
             settings.bucket_uploads,
-            settings.max_upload_bytes,
+            _most_bytes(settings),
             settings.max_frames,
             callback,
             settings.usual_params,

@@ -68,7 +68,7 @@ def _read_into(
 def _too_large(member: Member, most: int) -> ItemFault:
     detail = (
         f"{member.path!r} has {member.size:,} bytes, more than the {most:,} that "
-        "DARKROOM_MAX_UPLOAD_BYTES allows; raise it, or scale the photo down"
+        "DARKROOM_MAX_UPLOAD_BYTES, or DARKROOM_PHOTO_LIMITS for jobs, allows; raise it, or scale the photo down"
     )
     return ItemFault(Code.TOO_LARGE, detail)
 

@@ -29,9 +29,9 @@ OF_ONE_PROCESS = {
     "state_dir",
 }
 """Settings in which processes of one stack may differ."""
-PRIVATE = ("notice_url", "notice_mail_to", "notice_mail_from")
-"""Settings that decide nothing about a photo: an address of a chat's webhook is its key,
-and other users of the machine may ask at `/about`.
+PRIVATE = ("photo_limits", "notice_url", "notice_mail_to", "notice_mail_from")
+"""Settings that other users of the machine, who may ask at `/about`, are not told: an
+address of a chat's webhook is its key, and limits name users.
 """
 
 

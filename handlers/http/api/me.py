@@ -10,9 +10,10 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.dependencies import Api, CurrentRequest
 from handlers.http.api.responses import refusals
-from handlers.http.auth.principal import SCOPES
+from handlers.http.auth.principal import SCOPES, Principal
 from shared.runtime.settings import Settings
 from shared.uploads import photo_files
+from shared.uploads.limits import limits_of
 
 router = APIRouter(tags=["access"])
 
@@ -74,10 +75,14 @@ async def show_me(api: Api, request: CurrentRequest) -> Me:
         user=principal.user_hash,
         operator=principal.operator,
         scopes=sorted(scopes),
-        limits=_limits(api.ctx.settings),
+        limits=_limits(_allowed(api.ctx.settings, principal)),
         formats=list(photo_files.FORMATS),
         suffixes=sorted(photo_files.SUFFIXES),
     )
+
+
+def _allowed(settings: Settings, principal: Principal) -> Settings:
+    return limits_of(settings, principal.user_hash, False, principal.scopes)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -27,7 +27,7 @@ from shared.callback_guard import check_url
 from shared.errors import Code, PermanentError
 from shared.runtime.settings import Settings, UploadSettings, WebhookSettings
 from shared.s3.presign import META, Multipart, Presigner, Upload
-from shared.uploads import formats
+from shared.uploads import formats, limits
 
 MAX_METADATA_BYTES = 2048
 """S3's own limit, of all names and values together."""
@@ -38,8 +38,10 @@ def metadata_of(
     workflow: str,
     principal: Principal,
     settings: Settings,
+    allowed: Settings,
 ) -> dict[str, str]:
-    """The object's metadata; `workflow` is the name of the resolved workflow.
+    """The object's metadata; `workflow` is the name of the resolved workflow, `allowed`
+    has the limits of this upload.
 
     All fields are always there, so all are signed, and whoever sends the upload can add
     none of them: a store may take a field that a form does not name from the headers of
@@ -47,7 +49,7 @@ def metadata_of(
 
     Raises `PermanentError` for what `on_upload` would refuse later.
     """
-    _check_size(request, settings)
+    _check_size(request, allowed)
     # A job has a callback of its own, at its end.
     usual = None if request.ingest else principal.callback
     callback = callback_of(request.callback, usual, settings)
@@ -63,6 +65,7 @@ def metadata_of(
         "page": str(request.page),
         "ingest": _ingest(request),
         "start": "true" if request.start else "false",
+        "limits": _limits(principal, settings, allowed),
     }
     _check_metadata(metadata)
     return metadata
@@ -112,7 +115,10 @@ def _check_size(
 ) -> None:
     most = settings.max_upload_bytes
     if request.bytes and request.bytes > most:
-        detail = f"{request.bytes:,} bytes; an upload may have {most:,} (DARKROOM_MAX_UPLOAD_BYTES)"
+        detail = (
+            f"{request.bytes:,} bytes; an upload may have {most:,}"
+            " (DARKROOM_MAX_UPLOAD_BYTES, DARKROOM_PHOTO_LIMITS)"
+        )
         raise PermanentError(Code.TOO_LARGE, detail)
 
 
@@ -129,6 +135,13 @@ def callback_of(
     if callback is not None:
         check_url(callback, settings)
     return callback
+
+
+def _limits(principal: Principal, settings: Settings, allowed: Settings) -> str:
+    figures = (settings.max_upload_bytes, settings.max_pixels)
+    if figures == (allowed.max_upload_bytes, allowed.max_pixels):
+        return limits.NONE
+    return limits.told(allowed, principal.user_hash)
 
 
 def _ingest(request: UploadRequest) -> str:

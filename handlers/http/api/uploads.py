@@ -30,6 +30,7 @@ from shared.s3.presign import Upload
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Receipt, Refused
+from shared.uploads.limits import limits_of
 from shared.uploads.ref import upload_id_of
 from shared.workflows import ResolvedWorkflow, composition
 
@@ -77,9 +78,15 @@ async def issue(
     )
     # Refused at once; the mask that counts is the one at the time of the upload.
     await run_sync(masks.fixed, ctx, workflow, principal.user_hash)
-    metadata = metadata_of(request, workflow.ref.name, principal, settings)
+    allowed = limits_of(
+        settings,
+        principal.user_hash,
+        request.ingest is not None,
+        principal.scopes,
+    )
+    metadata = metadata_of(request, workflow.ref.name, principal, settings, allowed)
     await _check_offered(ctx, workflow)
-    await run_sync(count, request.bytes or settings.max_upload_bytes)
+    await run_sync(count, request.bytes or allowed.max_upload_bytes)
     now = ctx.clock.now().replace(microsecond=0)
     expires_at = now + timedelta(seconds=int(settings.upload_expires_s))
     ticket = await _ticket(ctx, principal, asked, idempotency_key, expires_at)
@@ -94,7 +101,7 @@ async def issue(
     begun = None
     if idempotency_key:
         begun = await run_sync(tickets.begun, ctx, ticket)
-    signed = await sign(upload, ticket, now, settings, api.presigner, offered, begun)
+    signed = await sign(upload, ticket, now, allowed, api.presigner, offered, begun)
     parts = signed.multipart
     if idempotency_key and parts and parts.upload_id != begun:
         await run_sync(tickets.note_begun, ctx, ticket, parts.upload_id)

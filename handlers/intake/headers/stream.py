@@ -76,8 +76,8 @@ class Forward:
         """Raises `PermanentError(too_large)` if a body of `size` bytes is."""
         if size > self._max_bytes:
             detail = (
-                f"the file has {size:,} bytes or more; DARKROOM_MAX_UPLOAD_BYTES allows {self._max_bytes:,}:"
-                " scale the photo down or save it with more compression"
+                f"the file has {size:,} bytes or more; DARKROOM_MAX_UPLOAD_BYTES, or DARKROOM_PHOTO_LIMITS,"
+                f" allows {self._max_bytes:,}: scale the photo down or save it with more compression"
             )
             raise PermanentError(Code.TOO_LARGE, detail)
 

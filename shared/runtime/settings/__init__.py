@@ -13,7 +13,11 @@ from shared.runtime.settings.engine import (
     ScratchSettings,
 )
 from shared.runtime.settings.http import HttpSettings
-from shared.runtime.settings.limits import PhotoLimitSettings, RateLimitSettings
+from shared.runtime.settings.limits import (
+    PhotoLimit,
+    PhotoLimitSettings,
+    RateLimitSettings,
+)
 from shared.runtime.settings.notices import NoticeSettings
 from shared.runtime.settings.process import ProcessSettings, StackSettings
 from shared.runtime.settings.settings import STACK_FILE, Settings, variable
@@ -40,6 +44,7 @@ __all__ = [
     "LabelSettings",
     "ModelSettings",
     "NoticeSettings",
+    "PhotoLimit",
     "PhotoLimitSettings",
     "ProcessSettings",
     "RateLimitSettings",
