@@ -24,6 +24,7 @@ from handlers.comfyui.errors import Refusal
 from handlers.comfyui.form import sent
 from handlers.comfyui.live import Connections
 from handlers.http.api.services import Services
+from handlers.http.api.signed_requests import allowed_to
 from handlers.http.auth.guard import Guard
 from handlers.http.problems import Problem
 from handlers.http.request_body import read_body
@@ -81,7 +82,7 @@ def routes() -> list[BaseRoute]:
 
 async def upload_image(request: Request) -> Response:
     desk = desk_of(request, "upload")
-    most = desk.ctx.settings.max_upload_bytes
+    most = allowed_to(desk.principal, desk.ctx.settings).max_upload_bytes
     async with request.app.state.uploads, sent(request, most) as form:
         name = names.checked(form.name, "image")
         subfolder = names.folder(form.fields.get("subfolder", ""))

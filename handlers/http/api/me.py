@@ -10,10 +10,10 @@ from pydantic.config import JsonDict
 
 from handlers.http.api.dependencies import Api, CurrentRequest
 from handlers.http.api.responses import refusals
-from handlers.http.auth.principal import SCOPES, Principal
+from handlers.http.api.signed_requests import allowed_to
+from handlers.http.auth.principal import SCOPES
 from shared.runtime.settings import Settings
 from shared.uploads import photo_files
-from shared.uploads.limits import limits_of
 
 router = APIRouter(tags=["access"])
 
@@ -75,14 +75,10 @@ async def show_me(api: Api, request: CurrentRequest) -> Me:
         user=principal.user_hash,
         operator=principal.operator,
         scopes=sorted(scopes),
-        limits=_limits(_allowed(api.ctx.settings, principal)),
+        limits=_limits(allowed_to(principal, api.ctx.settings)),
         formats=list(photo_files.FORMATS),
         suffixes=sorted(photo_files.SUFFIXES),
     )
-
-
-def _allowed(settings: Settings, principal: Principal) -> Settings:
-    return limits_of(settings, principal.user_hash, False, principal.scopes)
 
 
 def _limits(settings: Settings) -> Limits:

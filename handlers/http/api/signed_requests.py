@@ -38,10 +38,8 @@ def metadata_of(
     workflow: str,
     principal: Principal,
     settings: Settings,
-    allowed: Settings,
 ) -> dict[str, str]:
-    """The object's metadata; `workflow` is the name of the resolved workflow, `allowed`
-    has the limits of this upload.
+    """The object's metadata; `workflow` is the name of the resolved workflow.
 
     All fields are always there, so all are signed, and whoever sends the upload can add
     none of them: a store may take a field that a form does not name from the headers of
@@ -49,6 +47,7 @@ def metadata_of(
 
     Raises `PermanentError` for what `on_upload` would refuse later.
     """
+    allowed = allowed_to(principal, settings, request.ingest is not None)
     _check_size(request, allowed)
     # A job has a callback of its own, at its end.
     usual = None if request.ingest else principal.callback
@@ -69,6 +68,13 @@ def metadata_of(
     }
     _check_metadata(metadata)
     return metadata
+
+
+def allowed_to(
+    principal: Principal, settings: Settings, of_job: bool = False
+) -> Settings:
+    """The settings with the limits of what this principal sends."""
+    return limits.limits_of(settings, principal.user_hash, of_job, principal.scopes)
 
 
 async def sign(

@@ -19,7 +19,7 @@ from handlers.http.api import cancel_and_erase, ingests, state, tickets
 from handlers.http.api.dependencies import Api, CountUpload, Reader, Remover, Uploader
 from handlers.http.api.responses import Ended, refusals
 from handlers.http.api.services import Services
-from handlers.http.api.signed_requests import metadata_of, sign
+from handlers.http.api.signed_requests import allowed_to, metadata_of, sign
 from handlers.http.api.upload_shapes import Erased, Ticket, UploadRequest, UploadState
 from handlers.http.auth.principal import Principal
 from handlers.http.problems import Problem
@@ -30,7 +30,6 @@ from shared.s3.presign import Upload
 from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import Receipt, Refused
-from shared.uploads.limits import limits_of
 from shared.uploads.ref import upload_id_of
 from shared.workflows import ResolvedWorkflow, composition
 
@@ -78,13 +77,8 @@ async def issue(
     )
     # Refused at once; the mask that counts is the one at the time of the upload.
     await run_sync(masks.fixed, ctx, workflow, principal.user_hash)
-    allowed = limits_of(
-        settings,
-        principal.user_hash,
-        request.ingest is not None,
-        principal.scopes,
-    )
-    metadata = metadata_of(request, workflow.ref.name, principal, settings, allowed)
+    allowed = allowed_to(principal, settings, request.ingest is not None)
+    metadata = metadata_of(request, workflow.ref.name, principal, settings)
     await _check_offered(ctx, workflow)
     await run_sync(count, request.bytes or allowed.max_upload_bytes)
     now = ctx.clock.now().replace(microsecond=0)
