@@ -51,6 +51,7 @@ COMMANDS = {
     "verify": Entry("Compare an export, or any bag, with its checksums.", "verify"),
     "tasks": Entry("The latest rows of the audit log.", "tasks"),
     "task": Entry("One task: its rows and its events.", "tasks"),
+    "report": Entry("The report about a photo or a batch, or its PDF.", "report"),
     "stats": Entry(
         "Shares, causes of failure, seconds and users, from the audit log.",
         "stats",

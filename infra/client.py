@@ -307,6 +307,24 @@ class DarkroomClient:
         """What was done to a restored photo, as its record says it."""
         return self._json("GET", f"/v1/tasks/{task_id}/record")
 
+    def report(self, task_id: str) -> dict[str, Any]:
+        """All about one task: the photo, what was done to it, and what came of it."""
+        return self._json("GET", f"/v1/tasks/{task_id}/report")
+
+    def job(self, job: str) -> dict[str, Any]:
+        """How far a job is."""
+        return self._json("GET", f"/v1/ingests/{job}")
+
+    def save_report(
+        self, kind: Literal["tasks", "ingests"], ident: str, to: Path, lang: str = "en"
+    ) -> None:
+        """Writes the report about a task or a job to a file, as PDF/A, in English or
+        Chinese (`zh`).
+        """
+        path = f"/v1/{kind}/{ident}/report.pdf"
+        response = self._request("GET", path, params={"lang": lang})
+        _write_whole(to, iter([response.content]))
+
     def cancel(self, task_id: str) -> None:
         """Ends a task that is not restored yet."""
         self._request("DELETE", f"/v1/tasks/{task_id}")

@@ -41,7 +41,7 @@ def tasks(
     as_json: JsonOption = False,
 ) -> None:
     """The latest rows of the log, newest first."""
-    with _connected() as client:
+    with connected() as client:
         rows = client.tasks(limit=limit, status=status, user=user)
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -108,7 +108,7 @@ def task(
 ) -> None:
     """One task: its rows and its events."""
     wanted = str(_uuid(task_id))
-    with _connected() as client:
+    with connected() as client:
         found = client.task(wanted)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -139,7 +139,7 @@ def _lines(value: object) -> list[object]:
 
 
 @contextmanager
-def _connected() -> Iterator[DarkroomClient]:
+def connected() -> Iterator[DarkroomClient]:
     """A client of the running stack's API, or of the one that the environment names.
 
     Raises `SettingsError` where there is neither.
