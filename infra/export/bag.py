@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from importlib import resources
 
 from infra.export.sinks import Sink, Written
 from shared import __version__
 
 PAYLOAD = "data/"
 ALGORITHMS = ("sha256", "sha512")
+PROFILE = "bag-profile.json"
+"""What every bag of ours has, in the form of BagIt Profiles; it lies in each."""
+PROFILE_ID = "urn:darkroom:bag-profile:1"
 
 
 def write_tags(sink: Sink, name: str, day: date) -> None:
@@ -25,17 +29,24 @@ def write_tags(sink: Sink, name: str, day: date) -> None:
         "Bag-Software-Agent": f"Darkroom {__version__}",
         "Bagging-Date": day.isoformat(),
         "Payload-Oxum": f"{size}.{len(payload)}",
+        "BagIt-Profile-Identifier": PROFILE_ID,
     }
     _write(
         sink,
         "bag-info.txt",
         "".join(f"{key}: {_line(value)}\n" for key, value in info.items()),
     )
+    _write(sink, PROFILE, profile())
     for algorithm in ALGORITHMS:
         _write(sink, f"manifest-{algorithm}.txt", manifest(payload, algorithm))
     tags = {path: file for path, file in sink.written.items() if path not in payload}
     for algorithm in ALGORITHMS:
         _write(sink, f"tagmanifest-{algorithm}.txt", manifest(tags, algorithm))
+
+
+def profile() -> str:
+    """The text of our profile."""
+    return (resources.files("infra.export") / PROFILE).read_text()
 
 
 def manifest(files: dict[str, Written], algorithm: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal, get_args
 from uuid import NAMESPACE_URL, uuid5
 
-from infra.export import bag, premis, premis_jsonld, rows
+from infra.export import bag, descriptions, premis, premis_jsonld, rows
 from infra.export.handed import Described, Handed, results_in
 from infra.export.signing import SUFFIX, Signing, pieces
 from infra.export.sinks import Sink
@@ -86,6 +86,7 @@ class Export:
         self.lacking = 0
         self._names = Names()
         self._originals: dict[str, str] = {}
+        self._described_originals: dict[str, dict[str, str]] = {}
         self._marks = _MARKS[stack] if layout == "album" else ("", "")
         self._rows: list[dict[str, object]] = []
         self._failed: list[dict[str, object]] = []
@@ -104,6 +105,8 @@ class Export:
             path = path_of_file(state.item.path)
             original = self._add_original(state.record, path)
             results = self._add_results(state.record, path, notes)
+            if self._is_archival:
+                self._described_originals[original] = state.item.words
             if self._is_archival and state.record.task_id not in self._described:
                 self._describe(state.record, original, results)
         elif state.has_failed:
@@ -126,6 +129,8 @@ class Export:
             self._write(
                 f"{self._metadata}failed.csv", rows.csv_of(columns, self._failed)
             )
+        if self._is_archival:
+            self._write_descriptions()
         if self._layout == "bag":
             bag.write_tags(self._sink, name, day)
         elif self._layout == "archivematica":
@@ -270,6 +275,15 @@ class Export:
         self._events.extend((record, original, result) for result in results)
         if len(self._events) >= MOST_IN_PREMIS:
             self._write_events()
+
+    def _write_descriptions(self) -> None:
+        """Write what the source said of the originals, as Archivematica reads it."""
+        found = {
+            path.removeprefix(bag.PAYLOAD): words
+            for path, words in self._described_originals.items()
+        }
+        for name, data in descriptions.documents(found):
+            self._write(f"{self._metadata}{name}", data)
 
     def _write_events(self) -> None:
         if not self._events:

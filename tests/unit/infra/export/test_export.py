@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -15,7 +16,7 @@ from infra.export import premis, sinks
 from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout, Stack
 from infra.export.verify import verified
-from infra.ingest import sources
+from infra.ingest import inventory, sources
 from infra.ingest.members import ItemFault
 from infra.ingest.progress import ItemState
 from infra.uploads import Upload
@@ -270,6 +271,7 @@ def test_a_bag_has_everything_that_its_standard_asks_for(
     tags = {
         "bagit.txt",
         "bag-info.txt",
+        "bag-profile.json",
         *(
             f"{kind}-{sum_}.txt"
             for kind in ("manifest", "tagmanifest")
@@ -285,6 +287,34 @@ def test_a_bag_has_everything_that_its_standard_asks_for(
     info = (tmp_path / "bag" / "bag-info.txt").read_text()
     size = sum((tmp_path / "bag" / file).stat().st_size for file in payload)
     assert f"Payload-Oxum: {size}.{len(payload)}\n" in info
+
+
+@pytest.mark.parametrize("layout", ["bag", "archivematica"])
+def test_what_the_source_said_goes_on_to_archivematica(
+    job: Job, tmp_path: Path, layout: Layout
+) -> None:
+    """And what goes out is read back as the manifest of another job."""
+    first = job.states[0].item
+    words = {**first.words, "identifier": "AR-7", "scan.dpi": "600"}
+    job.states[0] = replace(
+        job.states[0], item=first.model_copy(update={"words": words})
+    )
+    job.export(tmp_path / "out", layout)
+    (metadata,) = tmp_path.rglob("metadata.csv")
+    assert metadata.read_text().splitlines()[:2] == [
+        "filename,dc.title",
+        "objects/1931/a.jpg,=",
+    ]
+    assert json.loads(metadata.with_name("identifiers.json").read_text()) == [
+        {
+            "file": "objects/1931/a.jpg",
+            "identifiers": [{"identifierType": "local", "identifier": "AR-7"}],
+        }
+    ]
+    found = inventory.taken(sources.opened(tmp_path / "out"))
+    (path,) = [path for path in found.photos if path.endswith("objects/1931/a.jpg")]
+    assert found.words_of(path)["dc.title"] == "="
+    assert not found.faults
 
 
 def test_nothing_is_written_over(job: Job, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.export import premis, premis_jsonld
+from infra.export import bag, premis, premis_jsonld
 from infra.export.handed import Described, results_in
 from tests.support.extras import needs
 from tests.unit.infra.export.test_export import Job
@@ -38,6 +38,20 @@ def test_bagit_finds_our_bag_valid_and_a_changed_one_not(tmp_path: Path) -> None
     result.write_bytes(b"resulT")
     with pytest.raises(bagit.BagValidationError):
         found.validate()
+
+
+def test_a_bag_has_what_its_profile_says(tmp_path: Path) -> None:
+    needs("bagit_profile", "test")
+    import bagit
+    import bagit_profile
+
+    Job().export(tmp_path / "bag", "bag")
+    judge = bagit_profile.Profile(bag.PROFILE_ID, profile=bag.profile())
+    assert judge.validate(bagit.Bag(str(tmp_path / "bag")))
+    info = tmp_path / "bag" / "bag-info.txt"
+    lines = info.read_text().splitlines(keepends=True)
+    info.write_text("".join(line for line in lines if "Software" not in line))
+    assert not judge.validate(bagit.Bag(str(tmp_path / "bag")))
 
 
 def test_our_events_are_valid_by_the_schema_of_premis() -> None:
