@@ -113,6 +113,7 @@ EVENTS = {
     "callback.postponed": "An attempt of a callback could not begin: the store or a document is not available.",
     "backup.pruned": "Old runs of the backup, and what only they named, were deleted; with counts and `findings`.",
     "backup.finished": "A run of the backup brought the vault up to date; with its counts and `findings`.",
+    "console.sign_in_refused": "Somebody was not signed in to the console by the OpenID provider, and why.",
     "backup.unnoted": "The backup could not write how its last run was; the backup itself is whole.",
     "backup.failed": "A run of the backup could not be finished, with `code`; it goes on after `delay_s`.",
     "notice.raised": "Something that an administrator should know of, of `kind`, in the sentence `detail`.",

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi.testclient import TestClient
 
 from handlers.http.app import build
-from handlers.http.auth import jwks
+from handlers.http.auth import bounded, jwks
 from handlers.http.auth.tokens import LEEWAY_S, InvalidToken, Tokens
 from shared.access import USUAL
 from shared.errors import SettingsError
@@ -390,7 +390,7 @@ def test_a_withdrawn_key_opens_nothing_once_the_set_is_old(
         (200, b"-"),
         (200, b"[]"),
         (200, b'{"keys":1}'),
-        (200, b" " * (jwks.MAX_BYTES + 1)),
+        (200, b" " * (bounded.MAX_BYTES + 1)),
     ],
     ids=["failing", "redirecting", "no JSON", "no set", "no keys", "too large"],
 )
@@ -423,12 +423,12 @@ def test_an_issuer_that_trickles_is_not_waited_for(
     """Each byte is a sign of life, but the time for all of them is limited; the others'
     tokens wait no longer.
     """
-    monkeypatch.setattr(jwks, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(bounded, "TIMEOUT_S", 0.3)
     issuer.habit = habit
     assert door.ask(issuer.token()) == 503
     issuer.habit = None
     door.world.clock.advance(jwks.PAUSE_S)
-    monkeypatch.setattr(jwks, "TIMEOUT_S", 30)
+    monkeypatch.setattr(bounded, "TIMEOUT_S", 30)
     assert door.ask(issuer.token()) == 200
 
 

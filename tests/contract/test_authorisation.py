@@ -38,6 +38,8 @@ OPEN = {
     "/console/",
     "/console/sign-in",
     "/console/session",
+    "/console/oidc",
+    "/console/oidc/callback",
     "/console/static/{version}/{name:path}",
 }
 """What is no part of the API. `/events/storage` has a token of its own (test_http.py);

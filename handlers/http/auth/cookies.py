@@ -64,8 +64,31 @@ class Cookies:
 
     def set_header(self, scope: Scope, credential: str, lasts_s: int) -> str:
         """`Set-Cookie`: for so long [s]; 0 deletes it."""
+        return self._set(scope, self._name(scope), credential, lasts_s, "Strict")
+
+    def attempt(self, scope: Scope) -> str | None:
+        """What the cookie of a sign-in under way holds; None without one, and with two,
+        of which another server of this machine may have put one there.
+
+        Raises `Problem` 421 for a host that is not ours. The request comes from the
+        provider's page, so its origin says nothing; what the cookie holds does.
+        """
+        self.check_host(scope)
+        found = _cookies(scope, self._attempt_name(scope))
+        return found[0] if len(found) == 1 else None
+
+    def set_attempt(self, scope: Scope, content: str, lasts_s: int) -> str:
+        """`Set-Cookie` of a sign-in: `Lax`, as the way back begins at another site."""
+        return self._set(scope, self._attempt_name(scope), content, lasts_s, "Lax")
+
+    def _set(
+        self, scope: Scope, name: str, content: str, lasts_s: int, same_site: str
+    ) -> str:
         secure = "; Secure" if self._addresses.is_https(scope) else ""
-        return f"{self._name(scope)}={credential}; Max-Age={lasts_s}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        return f"{name}={content}; Max-Age={lasts_s}; Path=/; HttpOnly; SameSite={same_site}{secure}"
+
+    def _attempt_name(self, scope: Scope) -> str:
+        return f"{self._name(scope)}-sign-in"
 
     def _name(self, scope: Scope) -> str:
         return OVER_HTTPS if self._addresses.is_https(scope) else OVER_HTTP

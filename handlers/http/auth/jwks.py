@@ -8,7 +8,6 @@ pause begins after successful fetches only.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Collection, Sequence
@@ -16,6 +15,7 @@ from collections.abc import Collection, Sequence
 import httpx
 from jwt import PyJWK, PyJWTError
 
+from handlers.http.auth.bounded import download
 from shared.errors import Code, TransientError
 from shared.runtime.telemetry import logger
 from shared.s3.clock import Clock
@@ -26,8 +26,6 @@ PAUSE_S = 60.0
 """Least time between two fetches, whatever ids tokens name."""
 STALE_S = 86_400.0
 """For so long a set is used although its address does not answer."""
-TIMEOUT_S = 5.0
-MAX_BYTES = 256 << 10
 MAX_KEYS = 100
 KINDS = {"RS256": "RSA", "ES256": "EC"}
 """Algorithm → type of its keys. A key signs by its own algorithm, whatever a token's
@@ -100,7 +98,7 @@ class KeySet:
     def _fetch(self) -> None:
         started_at = self._clock.monotonic()
         try:
-            self._keys = self._parse(_download(self._url))
+            self._keys = self._parse(download(self._url))
         except (httpx.HTTPError, OSError, ValueError) as error:
             logger().warning("access.keys_unavailable", error=type(error).__name__)
         else:
@@ -135,27 +133,3 @@ class KeySet:
         name = key.algorithm_name
         is_allowed = name in self._algorithms and KINDS.get(name) == entry.get("kty")
         return key if is_allowed else None
-
-
-def _download(url: str) -> bytes:
-    """The document, within `TIMEOUT_S` however slowly it trickles.
-
-    Raises `HTTPError`, `ValueError`, `OSError`.
-    """
-    return asyncio.run(asyncio.wait_for(_read(url), TIMEOUT_S))
-
-
-async def _read(url: str) -> bytes:
-    """At most `MAX_BYTES`, and no redirects."""
-    body = bytearray()
-    async with (
-        httpx.AsyncClient() as client,
-        client.stream("GET", url, follow_redirects=False) as response,
-    ):
-        if response.status_code != 200:
-            raise ValueError(f"status {response.status_code}")
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError("too large")
-    return bytes(body)

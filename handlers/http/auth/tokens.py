@@ -80,6 +80,16 @@ class Tokens:
 
     async def principal(self, token: str) -> Principal:
         """Raises `InvalidToken`, and `TransientError` while the key cannot be fetched."""
+        user_hash, claims = await self.verified(token)
+        return Principal(
+            user_hash,
+            operator=False,
+            scopes=_scopes(claims),
+            key_id="jwt",
+        )
+
+    async def verified(self, token: str) -> tuple[str, Claims]:
+        """The pseudonym of a token's user, and its claims. Raises as `principal` does."""
         if len(token) > MAX_CHARS:
             raise InvalidToken(TOO_LONG)
         try:
@@ -91,12 +101,7 @@ class Tokens:
             raise InvalidToken(_reason(error)) from error
         if not subject or subject in RESERVED:
             raise InvalidToken("its subject cannot be a user here")
-        return Principal(
-            user_hash,
-            operator=False,
-            scopes=_scopes(claims),
-            key_id="jwt",
-        )
+        return user_hash, claims
 
     async def _key(self, token: str) -> jwt.PyJWK | str:
         if self._keys is None:
@@ -202,7 +207,7 @@ def _algorithms(settings: AccessSettings) -> tuple[str, ...]:
 def _check_key(secret: str, url: str) -> None:
     if url:
         rule = "DARKROOM_JWT_JWKS_URL must be https (http only on this machine)"
-        _check(_is_safe(url), rule)
+        _check(is_safe(url), rule)
     else:
         rule = f"DARKROOM_JWT_SECRET needs {MIN_SECRET_BYTES} bytes"
         _check(len(secret.encode()) >= MIN_SECRET_BYTES, rule)
@@ -224,7 +229,8 @@ def _check(holds: bool, rule: str) -> None:
         raise SettingsError(rule)
 
 
-def _is_safe(url: str) -> bool:
+def is_safe(url: str) -> bool:
+    """Whether nobody between can read what goes there."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return True

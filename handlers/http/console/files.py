@@ -25,6 +25,8 @@ TYPES = {
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".svg"})
 VERSION_DIGITS = 16
 PLACEHOLDER = b"{{version}}"
+OIDC = b"{{oidc}}"
+"""In a page: `yes` where people can sign in by an OpenID provider."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class StaticFile:
 class StaticFiles:
     """All files under a folder, by their path in it."""
 
-    def __init__(self, folder: Path = STATIC) -> None:
+    def __init__(self, folder: Path = STATIC, oidc: bool = False) -> None:
+        self._oidc = b"yes" if oidc else b"no"
         found = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
@@ -55,6 +58,7 @@ class StaticFiles:
         suffix = Path(name).suffix
         if suffix == ".html":
             body = body.replace(PLACEHOLDER, self.version.encode())
+            body = body.replace(OIDC, self._oidc)
         gzipped = gzip.compress(body, mtime=0) if suffix in COMPRESSED else None
         return StaticFile(body, TYPES[suffix], gzipped)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -19,11 +19,15 @@ from starlette.responses import RedirectResponse, Response
 from handlers.context import Context
 from handlers.http.auth.cookies import Cookies
 from handlers.http.auth.guard import Guard
+from handlers.http.console import oidc as oidc_flow
 from handlers.http.console.files import StaticFile, StaticFiles
+from handlers.http.console.oidc import Attempt, Oidc, Refused
 from handlers.http.console.sessions import LASTS, Sessions
 from handlers.http.problems import Problem
 from handlers.http.request_body import read_body
+from shared.access import USUAL
 from shared.runtime.settings import StoreSettings
+from shared.runtime.telemetry import logger
 from shared.s3.presign import Presigner
 
 PREFIX = "/console"
@@ -42,16 +46,19 @@ class Console:
     sessions: Sessions
     cookies: Cookies
     guard: Guard
+    oidc: Oidc
 
 
 def install(app: FastAPI, ctx: Context, guard: Guard) -> None:
     """Add the console to `app`."""
+    oidc = Oidc(ctx.settings, ctx.clock)
     app.state.console = Console(
-        files=StaticFiles(),
+        files=StaticFiles(oidc=oidc.enabled),
         policy=cache(partial(policy, ctx.settings)),
         sessions=Sessions(ctx),
         cookies=Cookies(ctx.settings, guard.addresses),
         guard=guard,
+        oidc=oidc,
     )
     app.include_router(router)
 
@@ -150,6 +157,70 @@ async def end(
         for key_id in ended:
             console.guard.keys.forget(key_id)
     return _with_cookie(request, console, "", 0)
+
+
+@router.get("/oidc")
+async def begin_oidc(request: Request, console: CurrentConsole) -> Response:
+    """Lead the browser to the provider, and remember the try in it."""
+    oidc = _enabled(console)
+    attempt = Attempt.new()
+    try:
+        address = await run_sync(oidc.address, attempt)
+    except Refused as refused:
+        return _not_signed_in(request, console, refused)
+    cookie = console.cookies.set_attempt(
+        request.scope, attempt.to_cookie(), oidc_flow.LASTS_S
+    )
+    return _led(address, [cookie])
+
+
+@router.get("/oidc/callback")
+async def end_oidc(request: Request, console: CurrentConsole) -> Response:
+    """Where the provider leads the browser back to. A wrong answer counts as a guess."""
+    oidc, guard = _enabled(console), console.guard
+    if not await guard.may_guess(request.scope):
+        detail = "too many wrong sign-ins from here; wait a minute"
+        raise Problem(429, detail, "too_many", {"Retry-After": "60"})
+    try:
+        attempt = Attempt.from_cookie(console.cookies.attempt(request.scope))
+        answer = parse_qs(request.url.query, keep_blank_values=True)
+        code = await run_sync(oidc.code, attempt, answer)
+        token = await run_sync(oidc.id_token, attempt, code)
+        who = await oidc.signed_in(attempt, token)
+    except Refused as refused:
+        await guard.record_failure(request.scope, "oidc")
+        return _not_signed_in(request, console, refused)
+    credential = await run_sync(
+        console.sessions.open, who.user_hash, USUAL, who.operator
+    )
+    lasts_s = int(LASTS.total_seconds())
+    cookie = console.cookies.set_header(request.scope, credential, lasts_s)
+    used_up = console.cookies.set_attempt(request.scope, "", 0)
+    return _led(f"{PREFIX}/", [cookie, used_up])
+
+
+def _enabled(console: Console) -> Oidc:
+    if not console.oidc.enabled:
+        detail = "people sign in here by links alone; `darkroom console` prints one"
+        raise Problem(404, detail, "not_found")
+    return console.oidc
+
+
+def _not_signed_in(request: Request, console: Console, refused: Refused) -> Response:
+    logger().warning("console.sign_in_refused", detail=str(refused))
+    used_up = console.cookies.set_attempt(request.scope, "", 0)
+    return _led(f"{PREFIX}/sign-in?refused", [used_up])
+
+
+def _led(address: str, cookies: list[str]) -> Response:
+    """Elsewhere, with these cookies, and without a word of where the browser was."""
+    answer = Response(status_code=303)
+    answer.headers["Location"] = address
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    for cookie in cookies:
+        answer.headers.append("Set-Cookie", cookie)
+    return answer
 
 
 async def _page(request: Request, console: Console, name: str) -> Response:

@@ -36,11 +36,17 @@ class Sessions:
         if not self._store.put_new(self._bucket, used, b"{}", "application/json"):
             raise _refused("it was used already")
         self._store.delete(self._bucket, sign_in_links.place(link.id))
+        return self.open(link.user_hash, link.scopes, link.operator)
+
+    def open(
+        self, user_hash: str, scopes: tuple[access.Scope, ...], operator: bool
+    ) -> str:
+        """A new session of somebody who has proved who they are; its credential."""
         now = self._ctx.clock.now()
-        credential, key = access.mint(link.user_hash, link.scopes, now, now + LASTS)
-        session = key.model_copy(update={"kind": "session", "operator": link.operator})
-        self._forget_old(link.user_hash)
-        mark = access.session_place(link.user_hash, session.id)
+        credential, key = access.mint(user_hash, scopes, now, now + LASTS)
+        session = key.model_copy(update={"kind": "session", "operator": operator})
+        self._forget_old(user_hash)
+        mark = access.session_place(user_hash, session.id)
         # First the mark: a session that cannot be found could not be ended.
         self._store.put(self._bucket, mark, b"{}", "application/json")
         self._write(session)

@@ -32,6 +32,17 @@ class AccessSettings(SettingsGroup):
     jwt_secret: SecretStr = Field(
         SecretStr(""), description="Secret shared with the issuer, for HS256."
     )
+    oidc_client_id: str = Field(
+        "",
+        description="The console's client id at DARKROOM_JWT_ISSUER, by which people sign in; empty: by links alone.",
+    )
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="Its secret; empty: a public client."
+    )
+    oidc_operator: str = Field(
+        "",
+        description="Claim and value of an ID token that make an operator, as roles=darkroom-operator; empty: nobody.",
+    )
     jwt_algorithms: str = Field(
         "", description="By commas; empty: RS256,ES256 with keys, HS256 with a secret."
     )

@@ -3,6 +3,7 @@
 import { LitElement, html, nothing } from "./vendor/lit.js";
 import { get, said, signOut } from "./api.js";
 import { icon } from "./parts/icons.js";
+import { byProvider } from "./parts/provider.js";
 import { applyTheme, isDark, turnTheme } from "./parts/theme.js";
 import { preferred, speak, t } from "./parts/words.js";
 import { photos } from "./photos.js";
@@ -124,6 +125,7 @@ class App extends LitElement {
       <section class="sign-in">
         <img src=${new URL("mark.svg", import.meta.url).pathname} alt="" width="56" height="56">
         <h1 tabindex="-1">${t("signin.out")}</h1>
+        ${byProvider()}
         <p>${t("signin.out.s")}</p>
         <p><code>darkroom console</code></p>
       </section>`;

@@ -3,9 +3,12 @@
 // sees it; it leaves the address before anything else happens.
 import { html, render } from "./vendor/lit.js";
 import { preferred, speak, t } from "./parts/words.js";
+import { byProvider } from "./parts/provider.js";
 import { applyTheme } from "./parts/theme.js";
 
 const [token, name = ""] = location.hash.slice(1).split("&");
+/** Whether the OpenID provider led back here without signing anybody in. */
+const isRefused = location.search === "?refused";
 history.replaceState(null, "", location.pathname);
 applyTheme();
 await speak(preferred());
@@ -14,7 +17,7 @@ const state = /** @type {HTMLElement} */ (document.getElementById("state"));
 
 /** @param {string} heading @param {string} sentence */
 function show(heading, sentence) {
-  render(html`<h2>${heading}</h2><p>${sentence}</p><p><code>darkroom console</code></p>`, state);
+  render(html`<h2>${heading}</h2><p>${sentence}</p>${byProvider()}<p><code>darkroom console</code></p>`, state);
 }
 
 /** @param {string} text */
@@ -36,4 +39,5 @@ async function begin(text) {
 }
 
 if (token) await begin(token);
+else if (isRefused) show(t("signin.failed"), t("signin.oidc.refused"));
 else show(t("signin.out"), t("signin.out.s"));
