@@ -107,8 +107,9 @@ drill-tests: $(VENV)/.test
 browser: $(VENV)/.browser $(if $(shell command -v npm),$(VENV)/page/.done)
 	$(BIN)/python -m pytest tests/browser
 
-$(VENV)/.browser: $(VENV)/.test requirements/browser.txt
+$(VENV)/.browser: $(VENV)/.test requirements/browser.txt tests/browser/iiif.txt
 	$(LOCKED) -r requirements/browser.txt
+	$(LOCKED) -r tests/browser/iiif.txt
 	touch $@
 
 $(VENV)/page/.done: tests/browser/package.json tests/browser/package-lock.json

@@ -165,6 +165,7 @@ class Town:
             "jwt_issuer": "https://id.example",
             "jwt_audience": "darkroom",
             "jwt_secret": type(servers.settings.api_key)(SECRET),
+            "limit_previews": 10_000,
         }
         self.world = ApiWorld(servers.settings.model_copy(update=more))
         self.app = build(self.world.ctx, checks={})

@@ -5,9 +5,12 @@ import { LitElement, html, nothing } from "../vendor/lit.js";
 import { icon } from "./icons.js";
 import { number, t } from "./words.js";
 import "./brush.js";
+import "./closer.js";
 
 const NEAR_PX = 28;
 const MOST = 40;
+/** How far a key moves the pictures. */
+const STEP_PX = 80;
 
 export class Compare extends LitElement {
   static properties = {
@@ -15,6 +18,9 @@ export class Compare extends LitElement {
     original: {},
     restored: {},
     alt: {},
+    originalTiles: {},
+    restoredTiles: {},
+    untiled: { state: true },
     stale: { type: Boolean },
     share: {},
     problem: {},
@@ -34,6 +40,11 @@ export class Compare extends LitElement {
     this.original = "";
     this.restored = "";
     this.alt = "";
+    /** The task whose original, or whose result, is drawn of tiles where the browser cannot show it whole; empty: none. */
+    this.originalTiles = "";
+    this.restoredTiles = "";
+    /** Whether the original's tiles cannot be had either. */
+    this.untiled = false;
     this.stale = false;
     /** How far the next picture is, from 0 to 1. */
     this.share = 0;
@@ -57,6 +68,7 @@ export class Compare extends LitElement {
     /** What each finger or the mouse does. @type {Map<number, { x: number, y: number, split: boolean }>} */
     this.pointers = new Map();
     this.wheel = (/** @type {WheelEvent} */ event) => this.#wheel(event);
+    this.addEventListener("keydown", (event) => this.#key(event));
   }
 
   createRenderRoot() {
@@ -71,6 +83,7 @@ export class Compare extends LitElement {
   /** @param {Map<string, unknown>} changed */
   willUpdate(changed) {
     if (changed.has("original")) this.missing = false;
+    if (changed.has("originalTiles")) this.untiled = false;
     if (changed.has("brush") && !this.brush && this.mode === "brush") this.mode = "split";
   }
 
@@ -80,11 +93,20 @@ export class Compare extends LitElement {
 
   /** Zoom at which a pixel of the restored picture is one of the screen. */
   get #oneToOne() {
-    const image = /** @type {HTMLImageElement | null} */ (this.querySelector(".after img") ?? this.querySelector("img"));
-    if (!image?.naturalWidth) return 1;
+    const [width, height] = this.#size();
+    if (!width) return 1;
     const box = this.#stage.getBoundingClientRect();
-    const fit = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+    const fit = Math.min(box.width / width, box.height / height);
     return 1 / (fit * devicePixelRatio);
+  }
+
+  /** Width and height of the restored picture, or of the only one. @returns {[number, number]} */
+  #size() {
+    const layer = this.querySelector(this.restored || this.restoredTiles ? ".after" : ".before");
+    const closer = /** @type {import("./closer.js").Closer | null | undefined} */ (layer?.querySelector("dr-closer"));
+    if (closer?.width) return [closer.width, closer.height];
+    const image = /** @type {HTMLImageElement | null | undefined} */ (layer?.querySelector("img"));
+    return [image?.naturalWidth ?? 0, image?.naturalHeight ?? 0];
   }
 
   /** @param {number} zoom @param {number} [x] @param {number} [y] where it stays the same, from the stage's middle */
@@ -162,6 +184,9 @@ export class Compare extends LitElement {
       "--zoom": String(this.zoom),
     };
     for (const [name, value] of Object.entries(numbers)) this.style.setProperty(name, value);
+    for (const closer of this.querySelectorAll("dr-closer")) {
+      /** @type {import("./closer.js").Closer} */ (closer).show(this.zoom, this.x, this.y);
+    }
   }
 
   render() {
@@ -171,7 +196,7 @@ export class Compare extends LitElement {
         <div class="layer before">${this.#before()}</div>
         ${this.restored ? html`
           <div class="layer after"><img src=${this.restored} crossorigin="anonymous" alt="${this.right || t("after")}: ${this.alt}" draggable="false"
-            @load=${() => this.requestUpdate()}></div>` : nothing}
+            @load=${() => this.requestUpdate()}>${this.#closer(this.restoredTiles, "result", this.right || t("after"))}</div>` : nothing}
         ${this.mode === "brush" ? html`<dr-brush .language=${this.language} .strokes=${this.strokes} .photo=${this.querySelector(".before img")}></dr-brush>` : nothing}
         <span class="tag left">${this.left || t("before")}</span>
         ${this.restored ? html`<span class="tag right">${this.right || t("after")}</span>` : nothing}
@@ -185,10 +210,42 @@ export class Compare extends LitElement {
   }
 
   #before() {
-    if (!this.original || this.missing) return html`<p class="no-original">${t("cmp.missing")}</p>`;
+    if (!this.original || this.missing) {
+      const closer = this.untiled ? nothing : this.#closer(this.originalTiles, "original", this.left || t("before"));
+      return html`<p class="no-original" role="status">${t(closer === nothing ? "cmp.missing" : "cmp.tiling")}</p>${closer}`;
+    }
     // What lies in the store is asked for without our cookie; a chosen file is nobody else's.
     return html`<img src=${this.original} crossorigin="anonymous" alt="${this.left || t("before")}: ${this.alt}" draggable="false"
       @load=${() => this.requestUpdate()} @error=${() => (this.missing = true)}>`;
+  }
+
+  /** A picture drawn of tiles. @param {string} task @param {string} of @param {string} name */
+  #closer(task, of, name) {
+    if (!task) return nothing;
+    return html`<dr-closer .task=${task} .of=${of} .alt="${name}: ${this.alt}"
+      @opened=${() => this.requestUpdate()} @failed=${() => (this.untiled ||= of === "original")}></dr-closer>`;
+  }
+
+  /** Zoom and move by keys, wherever in the comparison one is. @param {KeyboardEvent} event */
+  #key(event) {
+    /** @type {Record<string, () => void>} */
+    const keys = {
+      "+": () => this.#zoomTo(this.zoom * 1.5),
+      "=": () => this.#zoomTo(this.zoom * 1.5),
+      "-": () => this.#zoomTo(this.zoom / 1.5),
+      0: () => this.#zoomTo(1),
+      1: () => this.#zoomTo(this.#oneToOne),
+    };
+    /** @type {Record<string, [number, number]>} */
+    const ways = { ArrowLeft: [STEP_PX, 0], ArrowRight: [-STEP_PX, 0], ArrowUp: [0, STEP_PX], ArrowDown: [0, -STEP_PX] };
+    const way = event.shiftKey && this.zoom > 1 ? ways[event.key] : undefined;
+    if (this.mode === "brush" || event.ctrlKey || event.metaKey || event.altKey || !(way || keys[event.key])) return;
+    event.preventDefault();
+    if (way) {
+      this.x += way[0];
+      this.y += way[1];
+      this.requestUpdate();
+    } else keys[event.key]();
   }
 
   #notice() {

@@ -38,6 +38,8 @@ class Look extends LitElement {
     /** A task that was started here for such a row. */
     this.task = "";
     this.progress = 0;
+    /** The task by which the original is cut into tiles: the first one that is known, as each would have its own. */
+    this.tiled = "";
     this.preview = new Preview();
     this.local = "";
     this.timer = 0;
@@ -82,6 +84,7 @@ class Look extends LitElement {
     this.#close();
     this.preview = new Preview();
     this.preview.addEventListener("change", this.redraw);
+    this.tiled = "";
     Object.assign(this, { record: null, trying: false, sheet: false, problem: "", row: null, task: "", progress: 0 });
     // Strokes belong to the photo on which they were drawn.
     if (scenes.values.mask) scenes.set("mask", scenes.params().mask?.default);
@@ -212,8 +215,24 @@ class Look extends LitElement {
 
   get #original() {
     if (this.local) return this.local;
-    const task = this.record?.task_id ?? this.preview.shown?.task ?? this.#own?.task ?? this.task;
-    return task ? picture(task, "original") : "";
+    const source = this.record?.source ?? this.row;
+    if (source?.width * source?.height > MOST_PIXELS) return "";
+    return this.#madeOf ? picture(this.#madeOf, "original") : "";
+  }
+
+  /** A task that was made of the original. */
+  get #madeOf() {
+    return this.record?.task_id || this.preview.shown?.task || this.#own?.task || this.task;
+  }
+
+  get #originalTiles() {
+    return (this.tiled ||= this.#madeOf);
+  }
+
+  get #restoredTiles() {
+    if (!this.#isResult) return "";
+    const { task_id, width, height } = this.record;
+    return width * height > MOST_PIXELS ? task_id : "";
   }
 
   get #restored() {
@@ -230,7 +249,8 @@ class Look extends LitElement {
             <a class="button quiet round" href=${this.photo.startsWith("task/") ? "#/history" : "#/"} aria-label=${t("back")}>${icon("arrow-left")}</a>
             <h1 tabindex="-1">${this.#name}</h1><small>${this.#dimensions()}</small>
           </header>
-          <dr-compare .language=${this.language} .original=${this.#original} .restored=${this.#restored} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
+          <dr-compare .language=${this.language} .original=${this.#original} .restored=${this.#restored}
+            .originalTiles=${this.#originalTiles} .restoredTiles=${this.#restoredTiles} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
             .stale=${this.#stale} .share=${this.#share} .problem=${this.problem || (this.#isResult ? "" : this.preview.problem)}
             .brush=${!this.#isResult && "mask" in scenes.params()} @retry=${() => this.#retry()}
             @strokes=${(/** @type {CustomEvent} */ event) => scenes.set("mask", event.detail)}></dr-compare>
