@@ -24,6 +24,7 @@ MODULES = {
     "backlog": "infra.bench.backlog",
     "sweep": "infra.bench.sweep",
     "api": "infra.bench.api",
+    "tiles": "infra.bench.pyramids",
     "credentials": "infra.bench.credentials",
 }
 """Each module has `run(settings, **options)`, which returns the exit status. Only the

@@ -254,6 +254,20 @@ def api_command(
     _run("api", as_json=as_json, rows=rows, seconds=seconds)
 
 
+@app.command("tiles")
+def tiles_command(
+    side: Annotated[int, typer.Option(help="Of a square picture [px].", min=1)] = 6928,
+    rounds: Annotated[int, count("Rounds of either way.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Time and memory of cutting a picture into tiles of every scale: 48 megapixels, if
+    you do not say otherwise.
+    """
+    options = {"side": side, "rounds": rounds, "as_json": as_json}
+    command = bench_command("tiles", options)
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
 @app.command("credentials")
 def credentials_command(
     rounds: Annotated[int, count("Signatures of each picture.")] = 3,
