@@ -43,6 +43,7 @@ COMMANDS = {
         "A one-time link to the console, and its QR code.", "console", "services"
     ),
     "submit": Entry("Upload photos and folders of photos.", "submit"),
+    "watch": Entry("Restore what is dropped into a local folder.", "watch"),
     "ingest": Entry(
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
     ),

@@ -121,6 +121,10 @@ class Copy(TypedDict):
     labelled: bool
 
 
+class Unauthorized(SettingsError):
+    """The API refuses the key, whatever is asked for."""
+
+
 class DarkroomClient:
     """A connection to one API with one key.
 
@@ -148,6 +152,15 @@ class DarkroomClient:
         self._trusted = {_origin(url)}
         if store_url is not None:
             self._trusted.add(_origin(store_url))
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        """The servers to which links of the API are followed."""
+        return frozenset(self._trusted)
+
+    def trust(self, url: str) -> None:
+        """Links to this server are followed, too, as one that an earlier client used."""
+        self._trusted.add(_origin(url))
 
     def __enter__(self) -> Self:
         return self
@@ -459,6 +472,8 @@ def _refusal(response: httpx.Response) -> PermanentError | TransientError:
     if code == Code.WORKFLOW_UNAVAILABLE:
         unavailable = f"{detail}; nothing was uploaded"
         return PermanentError(Code.WORKFLOW_UNAVAILABLE, unavailable)
+    if response.status_code in (401, 403):
+        return Unauthorized(detail)
     if response.status_code == 404:
         return NotFound(Code.SOURCE_MISSING, detail)
     if response.status_code < 500:
