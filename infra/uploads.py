@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from shared.errors import NotFound
 from shared.runtime.settings import StoreSettings
@@ -20,11 +21,18 @@ from shared.uploads.store import UploadStore
 
 @dataclass
 class Upload:
-    """One upload on its way; `receipt`, then `outcome`, appear as it goes."""
+    """One upload on its way; `receipt`, then `outcome`, appear as it goes. `sent_at`: by
+    the store's clock, where it is known: the same file may have been sent before.
+    """
 
     upload_id: str
+    sent_at: datetime | None = None
     receipt: Receipt | None = None
     outcome: Outcome | None = None
+
+    def is_of(self, receipt: Receipt) -> bool:
+        """Whether the receipt is about this upload, and not an earlier one of its id."""
+        return self.sent_at is None or receipt.source.upload_time >= self.sent_at
 
     @property
     def ended(self) -> bool:
@@ -61,6 +69,7 @@ def look(store: S3Store, settings: StoreSettings, upload: Upload) -> None:
     uploads = UploadStore(store, settings)
     if upload.receipt is None:
         with suppress(NotFound):
-            upload.receipt = uploads.receipt(upload.upload_id)
+            found = uploads.receipt(upload.upload_id)
+            upload.receipt = found if upload.is_of(found) else None
     if upload.receipt:
         upload.outcome = uploads.readable_outcome(upload.receipt)

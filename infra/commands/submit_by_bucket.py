@@ -24,6 +24,7 @@ from shared.runtime.settings import Settings, UploadSettings
 from shared.s3.store import S3Store
 from shared.uploads import formats
 from shared.uploads.identity import canonical_json
+from shared.uploads.ref import upload_id_of
 from shared.workflows import ResolvedWorkflow
 
 console = Console(stderr=True, highlight=False)
@@ -188,4 +189,5 @@ def _send(
             store.put(bucket, beside, painted, "image/png", metadata)
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         key = f"{folder}/{path.name}"
-        return uploads.of_object(store.put(bucket, key, file, kind, metadata))
+        sent = store.put(bucket, key, file, kind, metadata)
+    return Upload(upload_id_of(sent), store.head(bucket, key).last_modified)

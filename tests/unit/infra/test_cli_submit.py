@@ -4,6 +4,7 @@ back; how migrations are read.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads import identity, keys
 from tests.support.memory_store import MemoryStore
+from tests.support.upload_world import World, photo
 
 FAST = {"workflow": "fast", "params": "{}", "priority": "interactive"}
 
@@ -108,6 +110,23 @@ def test_a_mask_lies_beside_its_photo_(store: Any, tmp_path: Path) -> None:
         submit_by_bucket._send(store, Settings(), photo, FAST, mask)
     names = [info.key.rpartition("/")[2] for info in store.list("uploads")]
     assert sorted(names) == ["photo.jpg"] * 2 + ["photo.mask.png"] * 2
+
+
+def test_the_same_file_sent_again_is_not_told_how_it_ended_before(
+    store: Any, tmp_path: Path
+) -> None:
+    """As when a limit was raised in between: the receipt of the first is not that of
+    the second.
+    """
+    (tmp_path / "photo.jpg").write_bytes(b"one")
+    world = World()
+    upload = submit_by_bucket._send(store, Settings(), tmp_path / "photo.jpg", FAST)
+    receipt = world.receipt(world.upload("a.png", photo()))
+    assert upload.sent_at
+    for seconds, is_of in ((-1, False), (0, True)):
+        at = upload.sent_at + timedelta(seconds=seconds)
+        source = receipt.source.model_copy(update={"upload_time": at})
+        assert upload.is_of(receipt.model_copy(update={"source": source})) is is_of
 
 
 def test_a_result_never_replaces_a_file(tmp_path: Path) -> None:
