@@ -55,6 +55,7 @@ BASE_S, PER_PIXEL_S = 15.0, 1e-6
 # heap that is kept once touched.
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),

@@ -321,7 +321,10 @@ def _mask(
 def _pair(photo: Photo, record: Record, data: bytes, mask: Image.Image | None) -> Pair:
     before = Image.open(io.BytesIO(photo.sample.data))
     about = f"{before.width} x {before.height} {before.mode} {before.format}, {len(photo.sample.data) // 1024} kB"
-    after = f"{record.width} x {record.height}, {record.workflow.name}, {record.duration_seconds:.1f} s"
+    planned = record.plan.steps if record.plan else []
+    is_alone = all(step.skipped or step.step == "finish" for step in planned)
+    after = f"{record.width} x {record.height}, {record.workflow.name}"
+    after += ": fine, left alone" if is_alone else ""
     return Pair(before, Image.open(io.BytesIO(data)), about, after, mask)
 
 

@@ -13,6 +13,7 @@ FORMATS = (
     "AVIF",
     "JPEG 2000",
     "PSD",
+    "DNG",
 )
 MOST_PAGES = 9999
 """The largest number of a page that may be asked for."""
@@ -21,7 +22,7 @@ SUFFIXES = frozenset(
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
         *(".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
         *(".heic", ".heif", ".hif", ".avif"),
-        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd"),
+        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".dng"),
     ]
 )
 """Names that photographs have, in lower case."""

