@@ -45,6 +45,7 @@ export class Photo {
 
 const AT_ONCE = 2;
 const ASKED_AT_ONCE = 4;
+const TAKEN_AT_ONCE = 20;
 const KEPT = 500;
 const STORED = "photos";
 const POLL_MS = 1500;
@@ -77,16 +78,24 @@ class Photos extends EventTarget {
     addEventListener("offline", () => this.#connected(false));
   }
 
-  /** Bring files. What cannot be restored is refused before a byte of it is sent. @param {Iterable<File>} files */
-  add(files) {
-    for (const file of files) {
-      const key = fingerprint(file);
-      const known = this.list.find((photo) => photo.key === key);
-      if (known) this.#again(known, file);
-      else this.list.push(this.#photo(key, file));
+  /** Bring files. What cannot be restored is refused before a byte of it is sent. A few at a time: a browser asks the disk for
+   * each file's size and time, and the page would stand still meanwhile. @param {Iterable<File>} files */
+  async add(files) {
+    const all = [...files];
+    for (let first = 0; first < all.length; first += TAKEN_AT_ONCE) {
+      for (const file of all.slice(first, first + TAKEN_AT_ONCE)) this.#take(file);
+      this.#tell();
+      this.#next();
+      await new Promise((go) => setTimeout(go));
     }
-    this.#tell();
-    this.#next();
+  }
+
+  /** @param {File} file */
+  #take(file) {
+    const key = fingerprint(file);
+    const known = this.list.find((photo) => photo.key === key);
+    if (known) this.#again(known, file);
+    else this.list.push(this.#photo(key, file));
   }
 
   /** @param {string} key @param {File} file */

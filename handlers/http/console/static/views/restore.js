@@ -12,17 +12,19 @@ import { picture } from "../api.js";
 
 /** @param {string} name */
 const drawn = (name) => new URL(`../pictures/${name}.webp`, import.meta.url).pathname;
+/** Rows that are shown at first, and how many more at a time. */
 const SHOWN_AT_FIRST = 40;
+const SHOWN_MORE = 100;
 
 class Restore extends LitElement {
-  static properties = { language: {}, dragging: { state: true }, tuning: { state: true }, all: { state: true } };
+  static properties = { language: {}, dragging: { state: true }, tuning: { state: true }, shown: { state: true } };
 
   constructor() {
     super();
     this.language = "";
     this.dragging = false;
     this.tuning = false;
-    this.all = false;
+    this.shown = SHOWN_AT_FIRST;
     this.redraw = () => this.requestUpdate();
     this.pasted = (/** @type {ClipboardEvent} */ event) => this.#take(event.clipboardData);
     this.over = (/** @type {DragEvent} */ event) => this.#over(event);
@@ -173,7 +175,8 @@ class Restore extends LitElement {
     const done = list.filter((photo) => photo.state === "success").length;
     const failed = list.some((photo) => photo.state === "failed");
     const sum = t("queue.sum", done, list.length);
-    const shown = this.all ? list : list.slice(0, SHOWN_AT_FIRST);
+    const shown = list.slice(0, this.shown);
+    const more = Math.min(SHOWN_MORE, list.length - shown.length);
     return html`
       <section class="card line" aria-labelledby="queue">
         <header><h2 id="queue">${t("queue.title")}</h2>
@@ -183,7 +186,7 @@ class Restore extends LitElement {
         <p class="sub" role="status">${sum}</p>
         <progress class="whole" max=${list.length} value=${list.reduce((total, photo) => total + progressOf(photo), 0)} aria-label=${sum}></progress>
         <ul class="photos">${repeat(shown, (photo) => photo.key, (photo) => this.#row(photo))}</ul>
-        ${shown.length < list.length ? html`<button @click=${() => (this.all = true)}>${t("queue.more", list.length - shown.length)}</button>` : nothing}
+        ${more ? html`<button @click=${() => (this.shown += SHOWN_MORE)}>${t("queue.more", more)}</button>` : nothing}
       </section>`;
   }
 
