@@ -52,7 +52,8 @@ def _take(settings: Settings, target: Path) -> None:
         _save(phone, target / "phone-history-dark-zh.webp", whole=False)
         operator = Visitor(chromium, settings, "")
         operator.go("operate")
-        expect(operator.page.locator(".figures b").nth(2)).not_to_have_text("0")
+        expect(operator.page.locator(".figures b").nth(3)).not_to_have_text("0")
+        expect(operator.page.locator(".boards tbody tr").first).to_be_visible()
         _save(operator, target / "operate-light-en.webp")
 
 
@@ -75,6 +76,11 @@ def _desk(ann: Visitor, target: Path) -> None:
     match = ann.page.locator(".match:not(.stale)")
     expect(match).to_be_visible(timeout=LONG_MS)
     _save(ann, target / "look-dark-en.webp")
+
+    ann.page.get_by_role("button", name="Side by side").last.click()
+    ann.page.locator(".beside").get_by_role("button", name="Enlarge").click()
+    expect(ann.page.locator(".try img")).to_have_count(4, timeout=LONG_MS)
+    _save(ann, target / "beside-dark-en.webp")
 
     ann.page.get_by_role("button", name="Light or dark").click()
     ann.page.get_by_role("button", name="中文").click()

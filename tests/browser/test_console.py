@@ -327,6 +327,7 @@ def test_nobody_is_shut_out(
     views = (
         "",
         "history",
+        "batches",
         "operate",
         look.removeprefix("#/"),
         report.removeprefix("#/"),
