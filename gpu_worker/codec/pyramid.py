@@ -23,7 +23,9 @@ from gpu_worker.photo import Photo
 from shared.runtime.heartbeat import own
 
 TILE_PX = 512
-"""Side of a tile, and the height of the bands, but for the last, that are taken."""
+"""Side of a tile."""
+BAND_PX = 128
+"""Rows that are in work at once, before they are tiles."""
 MOST_WHOLE_PX = 1024
 """Longer side of the largest scale that is there in one piece, too."""
 _QUALITY = 85
@@ -42,7 +44,7 @@ def write_pyramid(
 ) -> None:
     """Write the pyramid of a picture into an empty file.
 
-    `bands`: the picture from top to bottom, `TILE_PX` rows at a time. `name`: its id in
+    `bands`: the picture from top to bottom, `BAND_PX` rows at a time. `name`: its id in
     `info.json`. Colours become sRGB, and what is transparent white.
     """
     with zipfile.ZipFile(out, "w") as archive:

@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from gpu_worker import codec
 from gpu_worker.codec.png_reader import PngReader
-from gpu_worker.codec.pyramid import TILE_PX, Size, write_pyramid
+from gpu_worker.codec.pyramid import BAND_PX, Size, write_pyramid
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.prepare import fetch
@@ -152,7 +152,7 @@ class Pyramids:
             header = reader.header
             size = (header.width, header.height)
             meta = self._colours(header.icc, len(header.mode.rstrip("A")))
-            bands = reader.bands(TILE_PX, meta)
+            bands = reader.bands(BAND_PX, meta)
             write_pyramid(size, bands, out, task_id, self._decoder)
         return size
 
@@ -204,8 +204,8 @@ class Pyramids:
 
 
 def _bands(photo: Photo) -> Iterator[Photo]:
-    for top in range(0, photo.height, TILE_PX):
-        rows = slice(top, top + TILE_PX)
+    for top in range(0, photo.height, BAND_PX):
+        rows = slice(top, top + BAND_PX)
         alpha = photo.alpha
         yield photo.with_(
             pixels=photo.pixels[rows], alpha=None if alpha is None else alpha[rows]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from gpu_worker.codec.png import write_png
 from gpu_worker.codec.png_reader import PngReader
-from gpu_worker.codec.pyramid import TILE_PX, Size, write_pyramid
+from gpu_worker.codec.pyramid import BAND_PX, Size, write_pyramid
 from gpu_worker.photo import Metadata, Photo
 from gpu_worker.pixels import memory, scratch
 from infra.bench.figures import Figures, Spread, show
@@ -54,8 +54,8 @@ def _write_stand_in(size: Size, file: IO[bytes], settings: Settings) -> Photo:
     shape = (height // PATCH_PX + 2, width // PATCH_PX + 2, 3)
     patches = Image.fromarray(rng.integers(30, 220, shape, np.uint8))
     pixels = scratch.picture((height, width, 3), np.dtype(np.uint8), settings)
-    for top in range(0, height, TILE_PX):
-        rows = min(TILE_PX, height - top)
+    for top in range(0, height, BAND_PX):
+        rows = min(BAND_PX, height - top)
         box = (0, top / PATCH_PX, width / PATCH_PX, (top + rows) / PATCH_PX)
         soft = patches.resize((width, rows), Image.Resampling.BICUBIC, box=box)
         pixels[top : top + rows] = _grained(np.asarray(soft), rng)
@@ -71,15 +71,15 @@ def _grained(soft: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 
 
 def _slices(photo: Photo) -> Iterator[Photo]:
-    for top in range(0, photo.height, TILE_PX):
-        band = photo.pixels[top : top + TILE_PX]
+    for top in range(0, photo.height, BAND_PX):
+        band = photo.pixels[top : top + BAND_PX]
         yield Photo(band)
         scratch.drop(band)
 
 
 def _read(png: IO[bytes]) -> Iterator[Photo]:
     png.seek(0)
-    return PngReader(png).bands(TILE_PX, Metadata())
+    return PngReader(png).bands(BAND_PX, Metadata())
 
 
 def _measured(

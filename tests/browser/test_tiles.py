@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpu_worker.codec.pyramid import TILE_PX, write_pyramid
+from gpu_worker.codec.pyramid import BAND_PX, write_pyramid
 from gpu_worker.photo import Photo
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
@@ -75,10 +75,10 @@ def task_of(visitor: Visitor) -> str:
 
 def bands() -> Iterator[Photo]:
     """A picture that is red on the left and green on the right."""
-    rows = np.zeros((TILE_PX, SIDE_PX, 3), np.uint8)
+    rows = np.zeros((BAND_PX, SIDE_PX, 3), np.uint8)
     rows[:, : SIDE_PX // 2, 0] = 200
     rows[:, SIDE_PX // 2 :, 1] = 200
-    for top in range(0, SIDE_PX, TILE_PX):
+    for top in range(0, SIDE_PX, BAND_PX):
         yield Photo(rows[: SIDE_PX - top])
 
 

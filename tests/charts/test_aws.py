@@ -66,6 +66,7 @@ MAY: dict[str, dict[str, str]] = {
                 "previews",
                 "copies",
                 "masks",
+                "tiles",
                 "claims",
                 "workers",
             ]

@@ -169,7 +169,12 @@ def test_what_is_erased_is_gone(world: ApiWorld, late: bool) -> None:
     gone = {
         "uploads": [receipt.source.key],
         "quarantine": [f"{receipt.upload_id}/grandma.png"],
-        "results": [*keys.results(task), keys.copy(task, "jpg")],
+        "results": [
+            *keys.results(task),
+            keys.copy(task, "jpg"),
+            keys.pyramid(task),
+            keys.pyramid(task, "original"),
+        ],
     }
     for bucket, objects in gone.items():
         for key in objects:

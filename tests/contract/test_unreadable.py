@@ -169,15 +169,20 @@ def test_what_is_known_is_read_or_nothing(
     store.put(bucket, "photo", b"small", "text/plain")
     known = store.head(bucket, "photo")
     assert store.read_same(known) == b"small"
+    assert store.read_part(known, 1, 3) == b"mal"
     store.put(bucket, "photo", BIG, "text/plain")
     before = proxy.given[f"{bucket}/photo"]
     with pytest.raises(PermanentError) as raised:
         store.read_same(known)
     assert raised.value.code == Code.SOURCE_CHANGED
+    with pytest.raises(PermanentError):
+        store.read_part(known, 1, 3)
     assert proxy.given[f"{bucket}/photo"] - before < 4096  # the words of the refusal
     store.delete(bucket, "photo")
     with pytest.raises(NotFound):
         store.read_same(known)
+    with pytest.raises(NotFound):
+        store.read_part(known, 1, 3)
 
 
 def test_names_with_blanks_are_witnesses(store: S3Store, proxy: FaultProxy) -> None:

@@ -4,6 +4,7 @@ broker is a list.
 
 from __future__ import annotations
 
+from typing import get_args
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity, keys
 from shared.uploads.documents import Copy, Receipt, Record
+from shared.uploads.keys import Picture
 from shared.uploads.messages import LogEvent
 from tests.support.memory_publisher import MemoryPublisher
 from tests.support.records import record_of
@@ -104,5 +106,7 @@ class ApiWorld:
         self.store.put(bucket, keys.result(task), result, "image/png")
         self.store.put(bucket, keys.preview(task), preview, "image/webp")
         self.store.put(bucket, keys.mask(task), b"mask", "image/png")
+        for of in get_args(Picture):
+            self.store.put(bucket, keys.pyramid(task, of), b"zip", "application/zip")
         self.store.put(bucket, keys.record(task), record.to_bytes(), "application/json")
         return record

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gpu_worker.codec.png import write_png
 from gpu_worker.codec.png_reader import PngReader
-from gpu_worker.codec.pyramid import TILE_PX, scaled_to, write_pyramid
+from gpu_worker.codec.pyramid import BAND_PX, scaled_to, write_pyramid
 from gpu_worker.photo import Metadata, Photo
 from shared.errors import PermanentError
 
@@ -65,8 +65,8 @@ def test_a_png_that_is_not_whole_is_refused(kept: int) -> None:
 
 def pyramid(photo: Photo) -> zipfile.ZipFile:
     def bands() -> Iterator[Photo]:
-        for top in range(0, photo.height, TILE_PX):
-            rows = slice(top, top + TILE_PX)
+        for top in range(0, photo.height, BAND_PX):
+            rows = slice(top, top + BAND_PX)
             alpha = None if photo.alpha is None else photo.alpha[rows]
             yield photo.with_(pixels=photo.pixels[rows], alpha=alpha)
 

@@ -201,7 +201,7 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
     """Left behind by an attempt that died before its record; it goes to the archive,
-    with its copies, and without its preview and its mask.
+    with its copies, and without its preview, mask and tiles.
     """
     failed, waiting = town.upload("a.png"), town.upload("b.png")
     for upload in (failed, waiting):
@@ -209,6 +209,7 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
         town.store.put("results", keys.preview(record.task_id), b"webp", "image/webp")
         town.store.put("results", keys.mask(record.task_id), b"png", "image/png")
         town.store.put("results", keys.copy(record.task_id, "jpg"), b"j", "image/jpeg")
+        town.store.put("results", keys.pyramid(record.task_id), b"z", "application/zip")
         town.store.delete("results", keys.record(record.task_id))
     town.fail(failed)
     town.later()
@@ -221,7 +222,7 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     left = [
         key
         for key in town.store.keys("results")
-        if key.startswith(("processed/", "previews/", "masks/", "copies/"))
+        if key.startswith(("processed/", "previews/", "masks/", "copies/", "tiles/"))
     ]
     waited = town.receipt(waiting).task_id or ""
     assert left == [
@@ -229,6 +230,7 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
         keys.mask(waited),
         keys.preview(waited),
         keys.result(waited),
+        keys.pyramid(waited),
     ]
 
 

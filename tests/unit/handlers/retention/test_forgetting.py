@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,7 @@ from handlers.retention.rules import Hold, Rule, Rules, What
 from handlers.webhooks.call_log import CallResult
 from shared.broker import topology
 from shared.uploads import keys
+from shared.uploads.keys import Picture
 from tests.support.memory_store import MemoryStore
 from tests.support.reconcile_world import Town, photo
 
@@ -26,6 +27,7 @@ EVERYTHING: tuple[What, ...] = (
     "uploads",
     "quarantine",
     "previews",
+    "tiles",
     "callbacks",
     "tickets",
     "receipts",
@@ -70,6 +72,9 @@ class OldTown:
         self._have_called()
         town.fail(self.failed)
         town.store.put("results", keys.preview(self.record.task_id), b"w", "image/webp")
+        for of in get_args(Picture):
+            key = keys.pyramid(self.record.task_id, of)
+            town.store.put("results", key, b"z", "application/zip")
         self.log.learn(self.done, self.twin, self.failed, self.waiting)
         town.sweep()
         town.later(YEAR_S)
@@ -123,6 +128,23 @@ class OldTown:
 @pytest.fixture
 def old() -> OldTown:
     return OldTown()
+
+
+def test_tiles_of_an_original_go_with_it_and_all_by_a_rule_of_their_own(
+    old: OldTown,
+) -> None:
+    def tiles() -> list[str]:
+        return [key for key in old.keys()["results"] if key.startswith("tiles/")]
+
+    task = old.record.task_id
+    assert len(tiles()) == 2
+    old.forget(Rules(rule=[Rule(what="uploads", after_days=365)]))
+    assert tiles() == [keys.pyramid(task)]
+    tiles_only = [Rule(what="tiles", after_days=365)]
+    old.forget(Rules(rule=tiles_only, hold=[Hold(reason="a suit", task=task)]))
+    assert tiles() == [keys.pyramid(task)]
+    old.forget(Rules(rule=tiles_only))
+    assert tiles() == []
 
 
 def test_what_has_ended_is_forgotten_whole_and_what_waits_stays(old: OldTown) -> None:
