@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,13 +21,17 @@ CHILD = "handlers.reports.pdf_child"
 NEEDED = {"typst": "typst", "pylopdf_fonts_zh_cn": "its fonts", "PIL": "Pillow"}
 """Packages of the extra `report`, and what an error calls them."""
 AT_ONCE = 2
-"""Reports that are made at a time; each takes a core and 250 MB for half a second."""
+"""Reports that are made at a time; each takes a core for half a second, and 200 MB."""
+WAITING = 4
+"""Reports that wait for their turn; each holds a thread of the server meanwhile."""
 WAIT_S = 15.0
-"""How long a report waits for its turn."""
+"""How long one waits."""
 LIMIT_S = 30.0
 """How long one may take, on a machine that is busy."""
+PicturesOf = Callable[[], Mapping[str, bytes]]
 ROOT = Path(__file__).parents[2]
 
+_places = threading.BoundedSemaphore(AT_ONCE + WAITING)
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -39,21 +44,28 @@ def need_typst() -> None:
             raise missing_library(name, "report", "a report as PDF")
 
 
-def render(sheet: Sheet, qr: str, pictures: Mapping[str, bytes]) -> bytes:
-    """The sheet as PDF/A-2a. `qr`: an SVG, or ""; `pictures`: the bytes of each, as they
-    were found: what cannot be read is left out.
+def render(sheet: Sheet, qr: str, pictures: PicturesOf) -> bytes:
+    """The sheet as PDF/A-2a. `qr`: an SVG, or ""; `pictures`: reads those of the sheet,
+    as they were found, once it is its turn: what cannot be shown is left out.
 
     Raises `SettingsError` where the extra `report` is missing, `TransientError` where
     there is no turn for it, or no time or memory.
     """
     need_typst()
-    if not _turns.acquire(timeout=WAIT_S):
-        detail = f"{AT_ONCE} reports are being made already; try again in a moment"
+    with _held(_places, 0), _held(_turns, WAIT_S):
+        return _made(_request(sheet, qr, pictures()))
+
+
+@contextmanager
+def _held(turns: threading.BoundedSemaphore, wait_s: float) -> Iterator[None]:
+    """Hold one of the turns. Raises `TransientError` where none is free in time."""
+    if not turns.acquire(timeout=wait_s):
+        detail = "other reports are being made already; try again in a moment"
         raise TransientError(Code.INTERNAL, detail)
     try:
-        return _made(_request(sheet, qr, pictures))
+        yield
     finally:
-        _turns.release()
+        turns.release()
 
 
 def _request(sheet: Sheet, qr: str, pictures: Mapping[str, bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -119,9 +120,9 @@ def test_the_attempts_stand_in_the_timeline(world: ApiWorld) -> None:
     user = f"ann-{uuid4()}"
     receipt = world.upload(user)
     now = world.ctx.clock.now()
-    world.audit_log.write(
-        [events.of_processing(receipt, number, now) for number in (1, 2)]
-    )
+    for number in (1, 2):
+        at = now + timedelta(seconds=number)
+        world.audit_log.write([events.of_processing(receipt, number, at)])
     record = world.restore(receipt)
     world.audit_log.write([events.of_record(record, "results")])
     client = world.client(tenant(user, world.settings))

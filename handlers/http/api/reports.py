@@ -7,7 +7,7 @@ who may not have the result has no report.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -52,8 +52,6 @@ PDF_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
 }
 
-PicturesOf = Callable[[], Mapping[str, bytes]]
-"""Reads the pictures of a sheet, once it is known that it will be made."""
 Lang = Annotated[Language, Query(description="Of the words: English or Chinese.")]
 
 
@@ -86,14 +84,14 @@ def report_pdf(
     return pdf_answer(sheet, lambda: dict(_pictures(api, principal, found)))
 
 
-def pdf_answer(sheet: Sheet, pictures: PicturesOf) -> Response:
+def pdf_answer(sheet: Sheet, pictures: pdf.PicturesOf) -> Response:
     """The sheet as a file. Raises `Problem` 409 where this server cannot make one."""
     try:
         pdf.need_typst()
     except SettingsError as error:
         detail = f"{error.detail}; without it, there is the report as JSON or as a page"
         raise Problem(409, detail, "report_unavailable") from error
-    made = pdf.render(sheet, _qr(sheet.url), pictures())
+    made = pdf.render(sheet, _qr(sheet.url), pictures)
     name = saved_name(sheet.title, "report", "pdf")
     headers = {"Content-Disposition": disposition(name, attachment=True)}
     return Response(made, media_type=MEDIA_TYPE, headers=headers)

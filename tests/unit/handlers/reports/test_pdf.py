@@ -71,6 +71,10 @@ def picture(kind: str = "JPEG", size: tuple[int, int] = (300, 200)) -> bytes:
     return file.getvalue()
 
 
+def render(sheet: Sheet, qr: str, pictures: dict[str, bytes]) -> bytes:
+    return pdf.render(sheet, qr, lambda: pictures)
+
+
 def text_of(data: bytes) -> str:
     """The words of all pages, with one blank between them."""
     pages = pypdf.PdfReader(io.BytesIO(data)).pages
@@ -105,7 +109,7 @@ def full() -> bytes:
         notes_title="备注",
         notes=[*HOSTILE, *(text for text, _ in SHOWN), "字" * 1200],
     )
-    return pdf.render(made, QR, {"before": picture(), "after": b"no picture"})
+    return render(made, QR, {"before": picture(), "after": b"no picture"})
 
 
 def test_it_says_that_it_is_for_archives_and_accessible(full: bytes) -> None:
@@ -161,7 +165,7 @@ def test_a_picture_that_cannot_be_read_costs_itself_alone(full: bytes) -> None:
 
 @pytest.mark.parametrize("title", ["\u202e\x00\n", "長🙂" + "W" * 240])
 def test_any_name_makes_a_title(title: str) -> None:
-    made = pdf.render(sheet(title=title), "", {"before": picture("GIF")})
+    made = render(sheet(title=title), "", {"before": picture("GIF")})
     assert pypdf.PdfReader(io.BytesIO(made)).metadata.title  # type: ignore[union-attr]
 
 
@@ -169,7 +173,7 @@ def test_a_picture_that_is_a_bomb_is_left_out() -> None:
     file = io.BytesIO()
     Image.new("1", (15_000, 12_500)).save(file, "PNG")
     shown = [Picture("before", "修复前", missing="无")]
-    made = pdf.render(sheet(pictures=shown), "", {"before": file.getvalue()})
+    made = render(sheet(pictures=shown), "", {"before": file.getvalue()})
     assert not pypdf.PdfReader(io.BytesIO(made)).pages[0].images
 
 
@@ -182,7 +186,7 @@ def test_whatever_takes_the_process_over_reaches_nothing(
     """
     monkeypatch.setattr(pdf, "CHILD", "tests.support.hostile_typesetter")
     acts = (b"read", b"write", b"connect", b"socket", b"program", b"fork")
-    assert pdf.render(sheet(), "", {act.decode(): act for act in acts})
+    assert render(sheet(), "", {act.decode(): act for act in acts})
 
 
 def test_it_has_no_secret_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +199,7 @@ def test_it_has_no_secret_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(pdf.subprocess, "run", watched)  # type: ignore[attr-defined]
     monkeypatch.setenv("DARKROOM_PEPPER", "secret")
-    pdf.render(sheet(), "", {})
+    render(sheet(), "", {})
     assert set(seen) == {"PYTHONPATH", "RAYON_NUM_THREADS"}
 
 
@@ -203,17 +207,20 @@ def test_one_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "CHILD", "tests.support.hostile_typesetter")
     monkeypatch.setattr(pdf, "LIMIT_S", 0.5)
     with pytest.raises(TransientError, match=r"within 0\.5 s"):
-        pdf.render(sheet(), "", {"before": b"spin"})
+        render(sheet(), "", {"before": b"spin"})
 
 
+@pytest.mark.parametrize("which", ["_turns", "_places"])
 def test_those_that_find_no_turn_are_asked_to_come_again(
-    monkeypatch: pytest.MonkeyPatch,
+    which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pdf, "_turns", threading.BoundedSemaphore(1))
+    """Also those that find no place to wait, and they at once."""
+    turns = threading.BoundedSemaphore(1)
+    turns.acquire()
+    monkeypatch.setattr(pdf, which, turns)
     monkeypatch.setattr(pdf, "WAIT_S", 0.01)
-    pdf._turns.acquire()
     with pytest.raises(TransientError, match="being made already"):
-        pdf.render(sheet(), "", {})
+        render(sheet(), "", {})
 
 
 def test_without_typst_the_command_that_brings_it_is_said(
@@ -221,4 +228,4 @@ def test_without_typst_the_command_that_brings_it_is_said(
 ) -> None:
     monkeypatch.setattr(pdf, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"typst, which is not installed; .*report"):
-        pdf.render(sheet(), "", {})
+        render(sheet(), "", {})
