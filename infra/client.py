@@ -27,6 +27,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from infra import client_uploads
+from infra.client_uploads import Progress, unheard
 from shared.errors import Code, NotFound, PermanentError, SettingsError, TransientError
 
 Status = Literal[
@@ -184,10 +186,13 @@ class DarkroomClient:
         formats: Sequence[str] | None = None,
         page: int = 1,
         mask: Path | None = None,
+        progress: Progress = unheard,
     ) -> str:
         """Sends a photograph and returns its ticket.
 
-        The same file with the same wishes gets the same ticket again. `params` are those
+        The same file with the same wishes gets the same ticket again, and of a large one
+        that broke off only the parts are sent that have not arrived. `progress` is
+        called with the bytes that were sent, and with all of them. `params` are those
         of the workflow; `callback` is a URL that a webhook is sent to at the end;
         `formats` are those of copies beside the result, by default the installation's;
         `page` is which one of a TIFF; `mask` is a grey PNG of what the workflow repairs.
@@ -209,7 +214,7 @@ class DarkroomClient:
             request["page"] = page
         if mask is not None:
             request["params"]["mask"] = f"ticket:{self._send_mask(mask)}"
-        return self._send(path, request)
+        return self._send(path, request, progress)
 
     def _send_mask(self, path: Path) -> str:
         """Sends the mask of a photograph, which nobody restores."""
@@ -220,12 +225,12 @@ class DarkroomClient:
             "content_type": "image/png",
             "start": False,
         }
-        return self._send(path, request)
+        return self._send(path, request, unheard)
 
-    def _send(self, path: Path, request: dict[str, Any]) -> str:
+    def _send(self, path: Path, request: dict[str, Any], progress: Progress) -> str:
         headers = {"Idempotency-Key": _idempotency_key(path, request)}
         ticket = self._json("POST", "/v1/uploads", json=request, headers=headers)
-        self._send_form(path, ticket["post"])
+        self._send_file(path, ticket, progress)
         return str(ticket["ticket"])
 
     def state(self, ticket: str) -> UploadState:
@@ -350,20 +355,18 @@ class DarkroomClient:
         """Takes away what was uploaded for a ticket, also where it became no task."""
         self._request("DELETE", f"/v1/uploads/{ticket}")
 
-    def _send_form(self, path: Path, form: dict[str, Any]) -> None:
-        """Uploads a file to the store by a ticket's form."""
-        self._trusted.add(_origin(form["url"]))
-        with path.open("rb") as file:
-            try:
-                response = self._store.post(
-                    form["url"], data=form["fields"], files={"file": (path.name, file)}
-                )
-            except httpx.HTTPError as error:
-                detail = f"the store does not take {path}"
-                raise TransientError(Code.STORAGE_UNAVAILABLE, detail) from error
-        if not response.is_success:
-            detail = f"the store refused {path}: HTTP {response.status_code}"
-            raise PermanentError(Code.STORAGE_UNAVAILABLE, detail)
+    def _send_file(
+        self, path: Path, ticket: dict[str, Any], progress: Progress
+    ) -> None:
+        """Uploads a file to the store, in parts where the ticket has some."""
+        self._trusted.add(_origin(ticket["post"]["url"]))
+        multipart = ticket.get("multipart")
+        if multipart is None:
+            client_uploads.send_form(self._store, path, ticket["post"], progress)
+            return
+        # The renewed ticket of a file that has arrived begins anew.
+        if self.state(ticket["ticket"]).status == "waiting":
+            client_uploads.send_parts(self._store, path, multipart, progress)
 
     def _result(self, task_id: str) -> Iterator[bytes]:
         """The pieces of a result, as `_pieces`."""

@@ -31,8 +31,8 @@ def queue(desk: Desk) -> dict[str, list[Any]]:
 
 def exec_info(desk: Desk) -> dict[str, Any]:
     """How many prompts have not ended."""
-    left = progress.remaining(desk, progress.underway(desk))
-    return {"exec_info": {"queue_remaining": left}}
+    progress.underway(desk)
+    return {"exec_info": {"queue_remaining": len(desk.shelf.open_ids())}}
 
 
 def one(desk: Desk, prompt_id: str) -> dict[str, Any]:

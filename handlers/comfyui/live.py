@@ -94,7 +94,7 @@ class Watch:
         known = {each.prompt.prompt_id for each in looked_at}
         for prompt_id in self._begun - self._ended - known:
             events += self._of_missing(prompt_id)
-        left = progress.remaining(self._desk, looked_at)
+        left = len(self._desk.shelf.open_ids())
         if left != self._left:
             self._left = left
             status = {"exec_info": {"queue_remaining": left}}

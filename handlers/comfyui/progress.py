@@ -12,9 +12,8 @@ from shared.errors import Code
 
 MOST_LOOKED_AT = 16
 """Open prompts of one user whose tasks are looked at together, the oldest."""
-KEPT_OPEN_S = 10.0
-"""A prompt that has ended stays among the open ones for so long, so that every
-connection is told."""
+MOST_TOLD = 32
+"""Prompts that have ended a moment ago and are told of, the youngest."""
 GONE = State("failed")
 
 
@@ -48,29 +47,21 @@ def look(desk: Desk, prompt: Prompt) -> Progress:
     if status in ENDED:
         prompt = prompt.model_copy(update={"end": _end(desk, status, states)})
         desk.shelf.write(prompt)
+        desk.shelf.close(prompt)
     return Progress(prompt, status, states)
 
 
 def underway(desk: Desk, most: int = MOST_LOOKED_AT) -> list[Progress]:
-    """The oldest open prompts, those that have ended a moment ago among them."""
+    """The oldest open prompts, and those that have ended a moment ago."""
+    idents = desk.shelf.told_ids()[-MOST_TOLD:] + desk.shelf.open_ids()[:most]
     found = []
-    for prompt_id in desk.shelf.open_ids()[:most]:
+    for prompt_id in dict.fromkeys(idents):
         prompt = desk.shelf.prompt(prompt_id)
         if prompt is None:
             desk.shelf.close_missing(prompt_id)
-            continue
-        progress = look(desk, prompt)
-        found.append(progress)
-        end = progress.prompt.end
-        if end and (desk.ctx.clock.now() - end.at).total_seconds() > KEPT_OPEN_S:
-            desk.shelf.close(prompt)
+        else:
+            found.append(look(desk, prompt))
     return found
-
-
-def remaining(desk: Desk, looked_at: list[Progress]) -> int:
-    """How many prompts have not ended."""
-    ended = {each.prompt.prompt_id for each in looked_at if each.ended}
-    return sum(1 for ident in desk.shelf.open_ids() if ident not in ended)
 
 
 def _state(desk: Desk, output: Output) -> State:

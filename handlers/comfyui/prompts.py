@@ -63,13 +63,20 @@ def take(desk: Desk, body: Any) -> dict[str, Any]:
         message = "prompt_id already exists"
         raise Refusal("prompt_id_exists", message, "send another one", status=409)
     desk.shelf.prune()
-    # Each new prompt closes those that have ended, for clients that never look.
-    progress.underway(desk, CLOSED_BY_EACH)
+    _close_ended(desk)
     return {
         "prompt_id": prompt_id,
         "number": number,
         "node_errors": reading.node_errors,
     }
+
+
+def _close_ended(desk: Desk) -> None:
+    """Each new prompt closes two that have ended, for clients that never look."""
+    for prompt_id in desk.shelf.open_ids()[:CLOSED_BY_EACH]:
+        prompt = desk.shelf.prompt(prompt_id)
+        if prompt:
+            progress.look(desk, prompt)
 
 
 def is_id(text: str) -> bool:

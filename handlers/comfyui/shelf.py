@@ -21,6 +21,8 @@ JSON = "application/json"
 ROOT = "comfyui/"
 MOST_PROMPTS = 1000
 """Prompts of one user that are kept; of more, those that ended first are forgotten."""
+TOLD_S = 10.0
+"""How long every connection is told that a prompt has ended."""
 DIGITS = 15
 """Of the number in the key of an open prompt, so that the oldest comes first."""
 
@@ -67,26 +69,37 @@ class Shelf:
         return sorted(prompts, key=lambda prompt: prompt.number, reverse=True)
 
     def open_ids(self) -> list[str]:
-        """The prompts that have not ended, or had not when they were looked at last;
-        the oldest first.
-        """
+        """The prompts of which nobody has seen yet that they ended; the oldest first."""
         listed = self._store.list(self._bucket, f"{self._root}open/")
         return [_ident(info)[DIGITS + 1 :] for info in listed]
 
     def close(self, prompt: Prompt) -> None:
-        """The prompt has ended, and everybody was told."""
+        """The prompt has ended, and is told of for `TOLD_S`."""
+        self._put(self._told(prompt), b"{}")
         self._store.delete(self._bucket, self._open(prompt))
+
+    def told_ids(self) -> list[str]:
+        """The prompts that have ended a moment ago; the oldest first."""
+        found = []
+        for info in list(self._store.list(self._bucket, f"{self._root}told/")):
+            if info.age_s > TOLD_S:
+                self._store.delete(self._bucket, info.key)
+            else:
+                found.append(_ident(info)[DIGITS + 1 :])
+        return found
 
     def close_missing(self, prompt_id: str) -> None:
         """A prompt that was erased is open no more."""
-        for info in list(self._store.list(self._bucket, f"{self._root}open/")):
-            if _ident(info)[DIGITS + 1 :] == prompt_id:
-                self._store.delete(self._bucket, info.key)
+        for folder in ("open", "told"):
+            for info in list(self._store.list(self._bucket, f"{self._root}{folder}/")):
+                if _ident(info)[DIGITS + 1 :] == prompt_id:
+                    self._store.delete(self._bucket, info.key)
 
     def forget(self, prompt: Prompt) -> None:
         """Forget a prompt. Its files stay."""
         self._store.delete(self._bucket, self._prompt(prompt.prompt_id))
-        self.close(prompt)
+        self._store.delete(self._bucket, self._open(prompt))
+        self._store.delete(self._bucket, self._told(prompt))
         for ident in _idents(prompt):
             self._store.delete(self._bucket, self._of(ident, prompt.prompt_id))
 
@@ -167,6 +180,9 @@ class Shelf:
 
     def _open(self, prompt: Prompt) -> str:
         return f"{self._root}open/{prompt.number:0{DIGITS}d}-{prompt.prompt_id}.json"
+
+    def _told(self, prompt: Prompt) -> str:
+        return f"{self._root}told/{prompt.number:0{DIGITS}d}-{prompt.prompt_id}.json"
 
     def _of(self, ident: str, prompt_id: str = "") -> str:
         name = f"{prompt_id}.json" if prompt_id else ""
