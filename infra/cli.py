@@ -47,6 +47,7 @@ COMMANDS = {
     "ingest": Entry(
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
     ),
+    "immich": Entry("Restore the photos of an album of Immich.", "immich"),
     "jobs": Entry("The jobs of albums and archives, and how far they are.", "jobs"),
     "export": Entry("Write a job's results as a tree, album or bag.", "export"),
     "verify": Entry("Compare an export, or any bag, with its checksums.", "verify"),
