@@ -104,12 +104,18 @@ drill-tests: $(VENV)/.test
 	$(BIN)/python -m pytest tests/drills
 
 # The console in the system's Chromium, which Playwright drives. Where there is npm, the page's types and lint are checked, too.
-browser: $(VENV)/.browser $(if $(shell command -v npm),$(VENV)/page/.done)
+browser: $(VENV)/.browser $(if $(shell command -v npm),$(VENV)/page/.done $(VENV)/typescript/.done)
 	$(BIN)/python -m pytest tests/browser
 
 $(VENV)/.browser: $(VENV)/.test requirements/browser.txt tests/browser/iiif.txt
 	$(LOCKED) -r requirements/browser.txt
 	$(LOCKED) -r tests/browser/iiif.txt
+	touch $@
+
+$(VENV)/typescript/.done: clients/typescript/package.json clients/typescript/package-lock.json
+	mkdir -p $(VENV)/typescript
+	cp $^ $(VENV)/typescript/
+	npm --prefix $(VENV)/typescript ci --silent --ignore-scripts
 	touch $@
 
 $(VENV)/page/.done: tests/browser/package.json tests/browser/package-lock.json
