@@ -14,7 +14,7 @@ N      ?= 200
 SEED   ?= 1
 MINUTES ?= 15
 # Test processes: they wait for servers more than they compute.
-JOBS   ?= 4
+JOBS   ?= 5
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 

@@ -11,17 +11,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from infra.local.stack import Stack
 from shared.runtime.settings import Settings
-from tests.support.order import beside_each_other
+from tests.support.order import beside_each_other, unit
 
 # The tests start hundreds of processes: what one of them compiled is kept for the next.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Several processes share the cores: a thread of a network that waits for its next layer
+# leaves its core to others. By itself it would spin, which doubles the work of a test.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A backup of each stack of the tests would be a process more, and tests nothing.
 os.environ.setdefault("DARKROOM_BACKUP_INTERVAL_S", "0")
@@ -30,6 +36,18 @@ os.environ.setdefault("DARKROOM_BACKUP_INTERVAL_S", "0")
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
 hypothesis.settings.register_profile("darkroom", usual, deadline=None)
 hypothesis.settings.load_profile("darkroom")
+
+
+class UnitScheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole units, where whole files were asked for."""
+    by_file = config.getvalue("dist") == "loadfile"
+    return UnitScheduling(config, log) if by_file else None
 
 
 @pytest.hookimpl(trylast=True)

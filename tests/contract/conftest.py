@@ -5,7 +5,9 @@ it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from uuid import uuid4
 
@@ -51,17 +53,29 @@ def _missing(what: str) -> None:
     pytest.skip(f"{what} is not installed")
 
 
-@pytest.fixture(scope="session", params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    kind = BROKERS[request.param]
-    if without := kind.missing():
-        _missing(without)
-    running = kind()
-    try:
-        running.start()
+@pytest.fixture(scope="session")
+def brokers() -> Iterator[Callable[[str], Broker]]:
+    """Those that run, by the scheme of their URLs: each is started when it is asked for
+    first.
+    """
+    with ExitStack() as ends:
+
+        @cache
+        def running(scheme: str) -> Broker:
+            broker = BROKERS[scheme]()
+            ends.callback(broker.stop)
+            broker.start()
+            return broker
+
         yield running
-    finally:
-        running.stop()
+
+
+@pytest.fixture(scope="session", params=BROKERS)
+def broker(request: pytest.FixtureRequest, brokers: Callable[[str], Broker]) -> Broker:
+    """One that goes on for the files after this."""
+    if without := BROKERS[request.param].missing():
+        _missing(without)
+    return brokers(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import uvicorn
@@ -20,9 +21,6 @@ from infra.local.stack import Stack
 from tests.contract.test_authorisation import Town
 from tests.support.quick_reports import fake_reports
 from tests.support.waiting import eventually
-
-EXAMPLES = 30
-"""Of each route, in each phase."""
 
 
 @contextmanager
@@ -58,19 +56,33 @@ parameters = {{ "path.task_id" = "{other}" }}
 """
 
 
+Who = Literal["operator", "user"]
+"""The operator asks for what is not there, the user for a photo and a ticket that are."""
+
+
+@pytest.fixture
+def town(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> Town:
+    """Everybody, where no answer takes long."""
+    monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
+    fake_reports(monkeypatch)
+    return Town(servers)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["operator", "user"])
 def test_no_request_is_answered_otherwise_than_the_document_says(
-    servers: Stack, tmp_path: Path, who: str, monkeypatch: pytest.MonkeyPatch
+    town: Town, tmp_path: Path, who: Who
 ) -> None:
-    """Its examples, the limits of every parameter, requests made up at random, right
-    and wrong, and chains of them.
-
-    The operator asks for what is not there, the user for a photo and a ticket that are.
+    """Its examples, and the limits of every parameter. Requests made up at random take
+    longer: `tests/long/test_openapi_at_random.py`.
     """
-    monkeypatch.setattr(feed, "LONGEST_POLLS", 1)
-    fake_reports(monkeypatch)
-    town = Town(servers)
+    hold(town, who, "examples,coverage", tmp_path)
+
+
+def hold(town: Town, who: Who, phases: str, tmp_path: Path, examples: int = 1) -> None:
+    """Hold the document against the API; `examples` of each route in the phases that
+    make them up.
+    """
     key = town.operator if who == "operator" else town.token(town.ann, lasts_s=3000)
     own = OWN.format(**town.own(), other=town.own()["task_id"]) if who == "user" else ""
     (tmp_path / "schemathesis.toml").write_text(RULES + own)
@@ -86,9 +98,9 @@ def test_no_request_is_answered_otherwise_than_the_document_says(
             "--checks",
             "all",
             "--phases",
-            "examples,coverage,fuzzing,stateful",
+            phases,
             "--max-examples",
-            str(EXAMPLES),
+            str(examples),
             "--generation-deterministic",
             "--no-color",
             "--request-timeout",

@@ -15,9 +15,9 @@ from gpu_worker.pipeline.threads import EXIT_STUCK
 from handlers.context import Context
 from handlers.intake.publish import publish
 from shared.uploads.documents import Receipt, Record
+from tests.long.test_slow_store import progress
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
-from tests.system.test_slow_store import progress
 from tests.system.test_worker_pressure import Worker, ctx, record, upload  # noqa: F401
 
 LIMIT_S = 10.0

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support.client import Client, photo
-from tests.system.test_main_job import client, state_dir, upload_id  # noqa: F401 - one stack for both modules
+from tests.system.test_main_job import upload_id
 
 
 def bomb() -> bytes:

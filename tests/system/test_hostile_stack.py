@@ -12,7 +12,7 @@ from tests.support import hostile
 from tests.support.client import Client, photo
 from tests.support.hostile import Hostile
 from tests.support.waiting import eventually
-from tests.system.test_main_job import client, state_dir, upload_id, worker_of  # noqa: F401 - one stack for these modules
+from tests.system.test_main_job import upload_id, worker_of
 
 KINDS = {
     "truncated",
@@ -27,11 +27,11 @@ SEED = 7
 HOSTILE = 60
 
 
-def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -> None:
+def test_every_file_ends_and_the_worker_lives(client: Client, main_stack: Path) -> None:
     """Each upload has one row in an end state; what failed has its reason; sound photos
     come back; nobody restarted.
     """
-    before = worker_of(state_dir)
+    before = worker_of(main_stack)
     uploads = {
         upload_id(key, client.put(key, file.data, workflow="fast")): file
         for key, file in chosen()
@@ -51,21 +51,21 @@ def test_every_file_ends_and_the_worker_lives(client: Client, state_dir: Path) -
         f"stack_hostile={HOSTILE} sound={len(uploads) - HOSTILE} "
         + " ".join(f"{k}={n}" for k, n in counts.items())
     )
-    assert worker_of(state_dir) == before
+    assert worker_of(main_stack) == before
     eventually(lambda: not client.keys("results", "claims/") or None, "claims given up")
 
 
-def test_a_lost_decoder_is_no_photos_fault(client: Client, state_dir: Path) -> None:
+def test_a_lost_decoder_is_no_photos_fault(client: Client, main_stack: Path) -> None:
     """The decoder's process is killed under a running worker: the next photo is
     restored at its first attempt.
     """
-    worker = worker_of(state_dir)
+    worker = worker_of(main_stack)
     eventually(lambda: decoders(worker), "its decoder")[0].kill()
     upload = upload_id(
         "after.png", client.put("after.png", photo(seed=77), workflow="fast")
     )
     assert client.record(upload)["attempts"] == 1
-    assert worker_of(state_dir) == worker
+    assert worker_of(main_stack) == worker
 
 
 def decoders(worker: psutil.Process) -> list[psutil.Process]:

@@ -22,6 +22,7 @@ from tests.support.client import Client, photo
 from tests.support.waiting import eventually
 
 BEAT_S = "10"
+OURS = ("worker", "recorder", "handlers", "sweep", "callbacks")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,7 @@ def processes(folder: Path) -> dict[str, dict[str, Any]]:
     return {process["name"]: process for process in told["processes"]}
 
 
-@pytest.mark.parametrize(
-    "name", ["worker", "recorder", "handlers", "sweep", "callbacks"]
-)
+@pytest.mark.parametrize("name", OURS)
 def test_a_stopped_process_is_noticed_and_restarted(
     watched: Path, client: Client, name: str
 ) -> None:
@@ -86,19 +85,19 @@ def test_every_process_tells_how_it_is(watched: Path) -> None:
     """`status` knows where: `/healthz`, `/readyz` and `/metrics` of each process of
     ours.
     """
-    for name in ("worker", "recorder", "handlers", "sweep", "callbacks"):
 
-        def well(name: str = name) -> bool:
-            address = processes(watched).get(name, {}).get("figures")
-            with suppress(httpx.HTTPError):
-                return bool(address) and all(
-                    httpx.get(f"{address}/{path}").status_code == 200
-                    for path in ("healthz", "readyz")
-                )
-            return False
+    def addresses() -> list[str]:
+        told = processes(watched)
+        found = [told.get(name, {}).get("figures") for name in OURS]
+        with suppress(httpx.HTTPError):
+            if all(address and is_well(address) for address in found):
+                return found
+        return []
 
-        eventually(well, f"a healthy {name}", 120)
-        assert (
-            "process_cpu_seconds_total"
-            in httpx.get(f"{processes(watched)[name]['figures']}/metrics").text
-        )
+    for address in eventually(addresses, "healthy processes", 120):
+        assert "process_cpu_seconds_total" in httpx.get(f"{address}/metrics").text
+
+
+def is_well(address: str) -> bool:
+    answers = [httpx.get(f"{address}/{path}") for path in ("healthz", "readyz")]
+    return all(answer.status_code == 200 for answer in answers)

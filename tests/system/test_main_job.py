@@ -7,8 +7,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shlex
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,28 +36,6 @@ KEYS = [
     "no extension",
     "/".join(["x" * 204] * 5),
 ]
-
-
-@pytest.fixture(scope="package")
-def state_dir(state_dir: Callable[[str], Path]) -> Iterator[Path]:
-    folder = state_dir("main-job")
-    up = darkroom(
-        "up",
-        "--detach",
-        state_dir=folder,
-        DARKROOM_SWEEP_INTERVAL_S="2",
-        DARKROOM_LEASE_S="15",
-    )
-    assert up.returncode == 0, up.stderr
-    yield folder
-    down = darkroom("down", state_dir=folder)
-    assert down.returncode == 0, down.stderr
-
-
-@pytest.fixture(scope="package")
-def client(state_dir: Path) -> Client:
-    printed = darkroom("env", state_dir=state_dir).stdout
-    return Client(dict(line.split("=", 1) for line in shlex.split(printed)))
 
 
 def upload_id(key: str, etag: str) -> str:
@@ -146,7 +122,7 @@ def test_the_same_bytes_twice_are_restored_once(client: Client) -> None:
     assert rows[0]["result_url"] == rows[1]["result_url"]
 
 
-def test_a_burst_survives_a_killed_worker(client: Client, state_dir: Path) -> None:
+def test_a_burst_survives_a_killed_worker(client: Client, main_stack: Path) -> None:
     """kill -9 of the worker in the middle of 40 photos: nothing lost, nothing stored
     twice, every row right.
     """
@@ -163,7 +139,7 @@ def test_a_burst_survives_a_killed_worker(client: Client, state_dir: Path) -> No
         "5 rows",
         120,
     )
-    worker_of(state_dir).kill()
+    worker_of(main_stack).kill()
     records = [client.record(upload) for upload in uploads]
     assert {record["upload_id"] for record in records} == set(uploads)
     rows = [client.row(upload, "success") for upload in uploads]
@@ -229,7 +205,9 @@ def test_results_trigger_nothing(client: Client) -> None:
     assert sources == {"uploads"}
 
 
-def test_commands_of_the_stack(state_dir: Path, tmp_path: Path, client: Client) -> None:
+def test_commands_of_the_stack(
+    main_stack: Path, tmp_path: Path, client: Client
+) -> None:
     """`submit --wait --out --json`, `tasks`, `task`: JSON alone on stdout, exit status
     by outcome.
     """
@@ -242,7 +220,7 @@ def test_commands_of_the_stack(state_dir: Path, tmp_path: Path, client: Client) 
         "--out",
         str(tmp_path / "out"),
         "--json",
-        state_dir=state_dir,
+        state_dir=main_stack,
     )
     assert done.returncode == 0, done.stderr
     (submitted,) = json.loads(done.stdout)
@@ -251,27 +229,27 @@ def test_commands_of_the_stack(state_dir: Path, tmp_path: Path, client: Client) 
         assert image.size == (160, 120)
     client.row(submitted["upload_id"], "success")
     listed = json.loads(
-        darkroom("tasks", "--json", "--limit", "5", state_dir=state_dir).stdout
+        darkroom("tasks", "--json", "--limit", "5", state_dir=main_stack).stdout
     )
     assert submitted["task_id"] in {row["task_id"] for row in listed}
     shown = json.loads(
-        darkroom("task", submitted["task_id"], "--json", state_dir=state_dir).stdout
+        darkroom("task", submitted["task_id"], "--json", state_dir=main_stack).stdout
     )
     assert submitted["task_id"] in json.dumps(shown)
     bad = tmp_path / "bad.jpg"
     bad.write_text("not a photo")
-    failed = darkroom("submit", str(bad), "--wait", "--json", state_dir=state_dir)
+    failed = darkroom("submit", str(bad), "--wait", "--json", state_dir=main_stack)
     assert failed.returncode == 1
     assert json.loads(failed.stdout)[0]["error_code"] == "unsupported_format"
     assert (
         darkroom(
-            "submit", str(good), "--workflow", "nope", state_dir=state_dir
+            "submit", str(good), "--workflow", "nope", state_dir=main_stack
         ).returncode
         == 2
     )
     assert (
         darkroom(
-            "task", "00000000-0000-0000-0000-000000000000", state_dir=state_dir
+            "task", "00000000-0000-0000-0000-000000000000", state_dir=main_stack
         ).returncode
         == 1
     )

@@ -64,11 +64,10 @@ def steady(state_dir: Callable[[str], Path]) -> Iterator[Running]:
     running.stop()
 
 
-def test_data_outlive_a_clean_stop_and_addresses_stay(
-    run: Callable[..., Running],
-) -> None:
+def test_data_outlive_an_end_and_addresses_stay(run: Callable[..., Running]) -> None:
     """After SIGTERM nothing runs on; the next start has the same ports, secrets and
-    data.
+    data. So has the one after `kill -9` of the supervisor, and every old process is
+    gone.
     """
     first = run()
     write(first.settings, "before")
@@ -78,19 +77,13 @@ def test_data_outlive_a_clean_stop_and_addresses_stay(
     again = run()
     assert again.settings == first.settings
     assert read(again.settings) == ["before"] * 3
-
-
-def test_nothing_is_left_of_a_killed_supervisor(run: Callable[..., Running]) -> None:
-    """`kill -9` of the supervisor, then a new start: every old process is gone, every
-    fact is there.
-    """
-    first = run()
-    write(first.settings, "before")
-    family = first.family()
-    first.stop(signal.SIGKILL)
-    again = run()
+    write(again.settings, "before")
+    family = again.family()
+    again.stop(signal.SIGKILL)
+    third = run()
     eventually(lambda: not survivors(family), "the end of every process")
-    assert read(again.settings) == ["before"] * 3
+    assert third.settings == first.settings
+    assert read(third.settings) == ["before"] * 3
 
 
 @pytest.mark.parametrize("name", ["weed", "valkey", "postgres"])
@@ -218,63 +211,55 @@ def test_secrets_are_readable_by_their_owner_alone(steady: Running) -> None:
     )
 
 
-def test_a_server_of_somebody_else_is_used_and_not_started(
+def test_what_the_environment_says_holds_for_the_whole_stack(
     steady: Running, run: Callable[..., Running]
 ) -> None:
-    """`DARKROOM_BROKER_URL` in the environment: no broker of ours, and the stack's file
-    names theirs.
+    """A key or limit set for `up` is the one that servers, processes and clients use;
+    for `DARKROOM_BROKER_URL` there is no broker of ours, and the stack's file names
+    theirs.
     """
     url = steady.settings.broker_url.get_secret_value()
-    ours = run("ours", DARKROOM_BROKER_URL=url)
-    assert not any("valkey" in process.exe() for process in ours.servers())
-    assert ours.settings.broker_url.get_secret_value() == url
-
-
-@pytest.mark.parametrize(
-    "told",
-    [{"broker_url", "database_url", "api_url", "api_key"}, {"broker_url"}, {"api_url"}],
-)
-def test_what_a_stack_told_its_clients_names_no_server_of_somebody_else(
-    run: Callable[..., Running], told: set[str]
-) -> None:
-    """`up` in a shell with the lines of `darkroom env`: the same servers again, also
-    where a port had to change.
-    """
-    first = run()
-    write(first.settings, "before")
-    told_as = {
-        name: value
-        for name, value in first.settings.variables().items()
-        if name[9:].lower() in told
-    }
-    assert len(told_as) == len(told)
-    ports = first.ports()
-    first.stop()
-    with (
-        socket.create_server(("127.0.0.1", ports["valkey"])),
-        socket.create_server(("127.0.0.1", ports["api"])),
-    ):
-        again = run(**told_as)
-    settings = Settings.load(state_dir=again.folder)
-    assert read(settings) == ["before"] * 3
-    assert settings.api_url == f"http://127.0.0.1:{again.ports()['api']}"
-    assert again.ports()["api"] != ports["api"]
-
-
-def test_what_the_environment_says_holds_for_the_whole_stack(
-    run: Callable[..., Running],
-) -> None:
-    """A key, token or port set for `up` is the one that servers, processes and clients
-    use.
-    """
-    running = run(
+    ours = run(
+        "ours",
+        DARKROOM_BROKER_URL=url,
         DARKROOM_S3_ACCESS_KEY="chosen",
         DARKROOM_S3_SECRET_KEY="chosen-secret",
         DARKROOM_LEASE_S="7",
     )
-    assert running.settings.s3_secret_key.get_secret_value() == "chosen-secret"
-    assert running.settings.lease_s == 7
-    S3Store(running.settings).put("uploads", "a.txt", b"a", "text/plain")
+    assert not any("valkey" in process.exe() for process in ours.servers())
+    assert ours.settings.broker_url.get_secret_value() == url
+    assert ours.settings.s3_secret_key.get_secret_value() == "chosen-secret"
+    assert ours.settings.lease_s == 7
+    S3Store(ours.settings).put("uploads", "a.txt", b"a", "text/plain")
+
+
+def test_what_a_stack_told_its_clients_names_no_server_of_somebody_else(
+    run: Callable[..., Running],
+) -> None:
+    """`up` in a shell with the lines of `darkroom env`, or some of them: the same
+    servers again, also where a port had to change.
+    """
+    running = run()
+    write(running.settings, "before")
+    for told in ({"broker_url", "database_url", "api_url", "api_key"}, {"api_url"}):
+        told_as = {
+            name: value
+            for name, value in running.settings.variables().items()
+            if name[9:].lower() in told
+        }
+        assert len(told_as) == len(told)
+        ports = running.ports()
+        running.stop()
+        with (
+            socket.create_server(("127.0.0.1", ports["valkey"])),
+            socket.create_server(("127.0.0.1", ports["api"])),
+        ):
+            running = run(**told_as)
+        settings = Settings.load(state_dir=running.folder)
+        assert read(settings) == ["before"] * 3
+        assert settings.api_url == f"http://127.0.0.1:{running.ports()['api']}"
+        assert running.ports()["api"] != ports["api"]
+        write(settings, "before")
 
 
 def test_preparing_what_is_prepared_changes_nothing(steady: Running) -> None:

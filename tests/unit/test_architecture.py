@@ -85,13 +85,18 @@ def inside(path: Path) -> Iterator[str]:
         )
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_wing_imports_itself_and_the_ground(path: Path) -> None:
+def test_a_wing_imports_itself_and_the_ground() -> None:
     """Never another wing; the ground imports no wing at all; nobody imports the tests."""
+    strangers = {name_of(path): _others(path) for path in FILES}
+    assert {name: found for name, found in strangers.items() if found} == {}
+
+
+def _others(path: Path) -> set[str]:
+    """The wings, or the tests, that a file imports and may not."""
     own = {name_of(path).partition("/")[0]} - {"shared"}
     if BENCHES in path.parents:
         own = set(WINGS)
-    assert set(imported(path)) & {*WINGS, "tests"} <= own
+    return set(imported(path)) & {*WINGS, "tests"} - own
 
 
 def test_nothing_stands_on_a_bench() -> None:
@@ -119,24 +124,25 @@ def test_inside_the_worker_imports_run_downward() -> None:
         assert set(inside(path)) <= below, f"{path} imports {set(inside(path)) - below}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_the_environment_is_read_in_one_place(path: Path) -> None:
+def test_the_environment_is_read_in_one_place() -> None:
     """Settings are values, read once where a process begins (`infra` hands its own
     environment to the processes).
     """
-    source = path.read_text()
-    if name_of(path) != "shared/runtime/environment.py":
-        assert "getenv" not in source
-        assert "environ[" not in source
-        assert "environ.get" not in source
+    readings = ("getenv", "environ[", "environ.get")
+    readers = [
+        name_of(path)
+        for path in FILES
+        if any(reading in path.read_text() for reading in readings)
+    ]
+    assert set(readers) <= {"shared/runtime/environment.py"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_files_fit_on_a_few_screens(path: Path) -> None:
+def test_files_fit_on_a_few_screens() -> None:
     """A file has one job, and a longer plain file beats a packed one; beyond 500 lines
     it is two things.
     """
-    assert len(path.read_text().splitlines()) <= 500
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: count for name, count in lines.items() if count > 500} == {}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.support.order import LONGEST, TESTS, beside_each_other
+from tests.support.order import LONGEST, TESTS, TOGETHER, beside_each_other, unit
 
 
 def item(name: str, number: int) -> Any:
@@ -30,5 +31,12 @@ def test_files_that_wait_lie_between_those_that_compute() -> None:
     assert [each.number for each in ordered] == [0, 1] * 6  # type: ignore[attr-defined]
 
 
-def test_the_longest_files_exist() -> None:
-    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
+def test_files_of_one_server_are_one_unit() -> None:
+    assert unit("tests/contract/test_ceph.py::test_a[x::y]") == "ceph"
+    assert unit("tests/contract/test_storage.py::test_b") == "ceph"
+    assert unit("tests/contract/test_api.py::test_c") == "contract/test_api.py"
+
+
+def test_the_files_that_are_named_exist() -> None:
+    named = {*LONGEST, *chain.from_iterable(TOGETHER.values())}
+    assert [name for name in named if not (TESTS / name).is_file()] == []

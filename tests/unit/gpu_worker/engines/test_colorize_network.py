@@ -33,8 +33,9 @@ from shared.runtime.settings import Settings
 from tests.support.colour_stand_in import Floats, StandIn, coloured
 
 
-def tamed(folder: Path) -> Model:
-    """DDColor's small variant with random weights, stored as the official files are.
+def tamed(folder: Path) -> tuple[Model, torch.nn.Module]:
+    """DDColor's small variant with random weights, stored as the official files are;
+    and the bare network.
 
     Its last layer is tamed: its colours would otherwise reach 1e14.
     """
@@ -50,33 +51,43 @@ def tamed(folder: Path) -> Model:
         num_scales=3,
         dec_layers=9,
     )
-    state = network.state_dict()
+    state = network.eval().state_dict()
     state["refine_net.0.0.weight_orig"][:, :100] *= 1e-15
     path = folder / "ddcolor.pth"
     torch.save({"params": state}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = ModelFile(role="weights", sha256=digest, path=path.name)
-    return Model(
+    model = Model(
         name="toy-ddcolor", architecture="ddcolor", title="", licence="", files=[file]
     )
+    return model, network
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Settings]:
+def bare_and_toy(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[torch.nn.Module, tuple[Model, Settings]]:
     folder = tmp_path_factory.mktemp("models")
-    return tamed(folder), Settings(models_dir=folder)
+    model, network = tamed(folder)
+    return network, (model, Settings(models_dir=folder))
 
 
-def test_ddcolor_runs_from_an_official_file(toy: tuple[Model, Settings]) -> None:
+@pytest.fixture(scope="module")
+def toy(
+    bare_and_toy: tuple[torch.nn.Module, tuple[Model, Settings]],
+) -> tuple[Model, Settings]:
+    return bare_and_toy[1]
+
+
+def test_ddcolor_runs_from_an_official_file(
+    bare_and_toy: tuple[torch.nn.Module, tuple[Model, Settings]],
+) -> None:
     """The network of the file, its output unchanged: (s, s, 3) in, the same ab as the
     bare network out.
     """
-    model, settings = toy
+    bare, (model, settings) = bare_and_toy
     grey = np.repeat(photo_like(64, 64, 1), 3, 2).astype(np.float32) / np.float32(255)
     found = TorchEngine(settings, "cpu").load_picture_network(model).run(grey)
-    bare = compat.build(
-        torch.load(settings.models_dir / "ddcolor.pth", weights_only=True)["params"]
-    ).model
     with torch.inference_mode():
         expected = (
             bare(torch.from_numpy(grey.transpose(2, 0, 1).copy())[None])[0]

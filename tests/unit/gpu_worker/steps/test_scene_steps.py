@@ -276,7 +276,9 @@ def test_an_engine_without_faces_names_the_way_out() -> None:
 
 
 @pytest.fixture(scope="module")
-def gfpgan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Settings]:
+def gfpgan(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Model, Settings, torch.nn.Module]:
     compat.spandrel()
     from spandrel.architectures.GFPGAN import GFPGAN
 
@@ -286,20 +288,20 @@ def gfpgan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Settings]:
     for layer in network.stylegan_decoder.style_convs:
         # how much noise; none would hide where it comes from
         torch.nn.init.constant_(layer.weight, 0.1)
-    return stored(network, folder, "gfpgan"), Settings(models_dir=folder)
+    network.eval()
+    return stored(network, folder, "gfpgan"), Settings(models_dir=folder), network
 
 
-def test_gfpgan_runs_from_an_official_file(gfpgan: tuple[Model, Settings]) -> None:
+def test_gfpgan_runs_from_an_official_file(
+    gfpgan: tuple[Model, Settings, torch.nn.Module],
+) -> None:
     """The official arithmetic: -1..1 in and out, RGB; with the file's own noise, so
     that a face has one result.
     """
-    model, settings = gfpgan
+    model, settings, bare = gfpgan
     network = TorchEngine(settings, "cpu").load_picture_network(model)
     face = photo_like(512, 512).astype(np.float32) / np.float32(255)
     found = network.run(face)
-    bare = compat.build(
-        torch.load(settings.models_dir / "weights.pth", weights_only=True)["params"]
-    ).model
     with torch.inference_mode():
         planes = (torch.from_numpy(face.transpose(2, 0, 1).copy())[None] - 0.5) / 0.5
         raw = bare(planes, return_rgb=False, randomize_noise=False)[0][0]
@@ -309,7 +311,9 @@ def test_gfpgan_runs_from_an_official_file(gfpgan: tuple[Model, Settings]) -> No
     )
 
 
-def test_a_face_network_is_no_upscaler(gfpgan: tuple[Model, Settings]) -> None:
+def test_a_face_network_is_no_upscaler(
+    gfpgan: tuple[Model, Settings, torch.nn.Module],
+) -> None:
     """An entry that names the wrong kind is refused."""
     with pytest.raises(PermanentError, match="not what its entry says"):
         TorchEngine(gfpgan[1], "cpu").load(gfpgan[0])

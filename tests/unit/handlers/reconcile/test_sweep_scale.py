@@ -211,12 +211,12 @@ def test_a_burst_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert town.messages()[:4] == uploads[:4]
 
 
-def test_ten_thousand_uploads_in_flat_memory() -> None:
+def test_thousands_of_uploads_in_flat_memory() -> None:
     """A pass over a settled bucket keeps some hundred bytes for each upload, not its
     documents.
     """
     peaks = []
-    for number in (1_000, 10_000):
+    for number in (500, 4_500):
         town = Town()
         crowd(town, number, finished=True)
         town.later()
@@ -226,7 +226,7 @@ def test_ten_thousand_uploads_in_flat_memory() -> None:
         town.sweep()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert (peaks[1] - peaks[0]) / 9_000 < 200
+    assert (peaks[1] - peaks[0]) / 4_000 < 200
 
 
 @given(

@@ -15,7 +15,7 @@ from shared.broker.publisher import Publisher
 from shared.errors import BrokerUnavailable
 from shared.runtime.heartbeat import QUIET_S
 from shared.runtime.settings import Settings
-from tests.contract.test_broker_faults import published
+from tests.long.test_broker_faults import published
 from tests.support.brokers import Broker
 from tests.support.harness import consuming
 from tests.support.proxy import Proxy
