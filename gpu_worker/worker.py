@@ -16,7 +16,7 @@ from gpu_worker.engines import Engine
 from gpu_worker.pipeline import metrics, threads
 from gpu_worker.pipeline.announcer import Announcer
 from gpu_worker.pipeline.device_metrics import DeviceLoad
-from gpu_worker.pipeline.idle import IdleUnloader
+from gpu_worker.pipeline.idle import WhenIdle
 from gpu_worker.pipeline.pipeline import Pipeline
 from shared import workflows
 from shared.broker import topology
@@ -73,11 +73,14 @@ class Worker:
             store.clock,
             lambda: abilities.survey(self._engine, settings),
         )
-        self._idle = IdleUnloader(
-            settings,
+        self._unload = WhenIdle(
+            settings.idle_unload_s,
             store.clock,
             lambda: bool(self.pipeline.in_flight.jobs()),
             engines.unload,
+        )
+        self._leave = WhenIdle(
+            settings.idle_leave_s, store.clock, self._has_any, self._leave_idle
         )
         metrics.IN_HAND.set_function(lambda: len(self.pipeline.in_flight.jobs()))
 
@@ -92,7 +95,8 @@ class Worker:
         consumer = threads.start("consumer", lambda: self._consumer.run(closing))
         stages = self.pipeline.start()
         threads.start("watch", lambda: self._watchdog.run(closing))
-        threads.start("idle", lambda: self._idle.run(closing))
+        threads.start("idle", lambda: self._unload.run(closing))
+        threads.start("leave", lambda: self._leave.run(closing))
         threads.start("announce", lambda: self._announcer.run(closing))
         operations.start(self._settings, self.heartbeat, REGISTRY, self._services)
         logger().info(
@@ -123,6 +127,14 @@ class Worker:
     def stop(self) -> None:
         """Request the end of `run`."""
         self.pipeline.shutdown.request()
+
+    def _has_any(self) -> bool:
+        """Whether a photo is in hand, or waits in this process to be."""
+        return bool(self.pipeline.in_flight.jobs()) or self.pipeline.inbox.waits()
+
+    def _leave_idle(self) -> None:
+        logger().info("worker.idle", idle_s=self._settings.idle_leave_s)
+        self.stop()
 
     def _services(self) -> dict[str, bool]:
         return {"broker": self._consumer.silent_s() < operations.FRESH_S}

@@ -1,30 +1,31 @@
-"""A worker without work gives the memory of its models back."""
+"""A worker without work gives the memory of its models back, or leaves."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from shared.runtime.settings import WorkerSettings
 from shared.s3.clock import Clock
 
 EVERY_S = 5.0
 
 
-class IdleUnloader:
-    """Calls `unload` once in every pause between photos that lasts `idle_unload_s`."""
+class WhenIdle:
+    """Calls `act` once in every pause between photos that lasts `limit_s`, and never
+    where that is 0.
+    """
 
     def __init__(
         self,
-        settings: WorkerSettings,
+        limit_s: float,
         clock: Clock,
         has_work: Callable[[], bool],
-        unload: Callable[[], object],
+        act: Callable[[], object],
     ) -> None:
-        self._limit_s = settings.idle_unload_s
+        self._limit_s = limit_s
         self._clock = clock
         self._has_work = has_work
-        self._unload = unload
+        self._act = act
         self._idle_since_s: float | None = None
         self._is_done = False
 
@@ -36,7 +37,7 @@ class IdleUnloader:
             self.look()
 
     def look(self) -> None:
-        """Unload the models if the pause has lasted long enough."""
+        """Act if the pause has lasted long enough."""
         if self._has_work():
             self._idle_since_s = None
             self._is_done = False
@@ -45,5 +46,5 @@ class IdleUnloader:
         if self._idle_since_s is None:
             self._idle_since_s = now_s
         if not self._is_done and now_s - self._idle_since_s >= self._limit_s:
-            self._unload()
+            self._act()
             self._is_done = True

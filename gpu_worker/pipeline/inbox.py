@@ -55,6 +55,11 @@ class Inbox:
                 delivery = self._pick()
             return delivery
 
+    def waits(self) -> bool:
+        """Whether any delivery is here, parked ones included."""
+        with self._changed:
+            return bool(self._parked) or any(self._queues.values())
+
     def _pick(self) -> Delivery | None:
         parked = self._pick_parked()
         if parked is not None:

@@ -98,10 +98,18 @@ def pods(manifests: Iterable[Manifest]) -> list[Pod]:
         if manifest["kind"] == "Pod":
             labels = manifest["metadata"]["labels"]
             found.append(Pod(name, labels, manifest["spec"]))
-        elif "template" in manifest.get("spec", {}):
-            template = manifest["spec"]["template"]
+            continue
+        template = _template(manifest.get("spec", {}))
+        if template is not None:
             found.append(Pod(name, template["metadata"]["labels"], template["spec"]))
     return found
+
+
+def _template(spec: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod's template of a Deployment or Job, a CronJob or a ScaledJob."""
+    holder = spec.get("jobTargetRef") or spec.get("jobTemplate", {}).get("spec") or spec
+    template: dict[str, Any] | None = holder.get("template")
+    return template
 
 
 def of_kind(manifests: Iterable[Manifest], kind: str) -> list[Manifest]:

@@ -293,6 +293,47 @@ def test_a_pool_is_scaled_by_every_restore_queue(kind: str) -> None:
     assert "replicas" not in worker["spec"], "helm and KEDA would pull at it"
 
 
+@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "sqs"])
+def test_a_pool_of_jobs_ends_by_itself(kind: str) -> None:
+    """Nothing ends a Job that has a photo, and there is nothing beside it to scale."""
+    values = (
+        "workers.cpu.scaling.enabled=true",
+        "workers.cpu.scaling.jobs=true",
+        *scalers(kind),
+    )
+    manifests = render("", *values)
+    assert tools.faults_of([*manifests]) == []
+    (scaled,) = of_kind(manifests, "ScaledJob")
+    assert not of_kind(manifests, "ScaledObject")
+    assert not [
+        pool
+        for pool in of_kind(manifests, "Deployment")
+        if "worker" in pool["metadata"]["name"]
+    ]
+    assert len(scaled["spec"]["triggers"]) == len(topology.RESTORE)
+    (pod,) = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
+    assert pod.spec["restartPolicy"] == "Never"
+    assert float(pod.variables[f"{PREFIX}IDLE_LEAVE_S"]) > 0
+    assert "ageQuery" in refusal(*values, "workers.cpu.scaling.ageQuery=max(age)")
+
+
+def test_backups_may_be_made_and_verified_by_the_clock() -> None:
+    values = (
+        "backup.enabled=true",
+        "backup.schedule=17 * * * *",
+        "backup.verifySchedule=@weekly",
+    )
+    manifests = render("", *values)
+    assert tools.faults_of([*manifests]) == []
+    jobs = {
+        job["metadata"]["name"]: job["spec"] for job in of_kind(manifests, "CronJob")
+    }
+    assert [spec["schedule"] for spec in jobs.values()] == ["17 * * * *", "@weekly"]
+    made, verified = [pod for pod in pods(manifests) if pod.component == "backup"]
+    assert made.container["args"] == ["backup"]
+    assert verified.container["args"] == ["backup", "--verify"]
+
+
 def test_photos_that_wait_for_long_bring_more_workers() -> None:
     values = (
         "workers.cpu.scaling.enabled=true",

@@ -54,6 +54,12 @@ class WorkerSettings(SettingsGroup):
         description="A worker without a photo for this long unloads its models; 0 keeps them.",
         json_schema_extra={"unit": "s"},
     )
+    idle_leave_s: float = Field(
+        0.0,
+        ge=0,
+        description="A worker without a photo for this long ends, for what starts one when photos wait; 0: it stays.",
+        json_schema_extra={"unit": "s"},
+    )
     stall_s: Seconds = Field(
         600.0,
         description="A worker with a stage that hangs for this long is stuck and restarts.",

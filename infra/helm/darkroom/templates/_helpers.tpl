@@ -219,6 +219,9 @@ spec:
   {{- with .runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
+  {{- with .restart }}
+  restartPolicy: {{ . }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ .grace | default 45 }}
   containers:
     - name: {{ .container | default .name }}
@@ -233,7 +236,9 @@ spec:
         {{- range .ports }}
         - {{ . }}
         {{- end }}
+      {{- if not .once }}
       {{- include "darkroom.probes" (dict "port" (.port | default "metrics")) | nindent 6 }}
+      {{- end }}
       resources: {{ toJson (.resources | default .it.resources) }}
       securityContext:
         {{- include "darkroom.containerSecurity" . | nindent 8 }}

@@ -1,9 +1,10 @@
-"""A worker without work gives its models' memory back, once in every pause."""
+"""A worker without work gives its models' memory back, or leaves, once in every pause."""
 
 from __future__ import annotations
 
-from gpu_worker.pipeline.idle import IdleUnloader
-from shared.runtime.settings import Settings
+import threading
+
+from gpu_worker.pipeline.idle import WhenIdle
 from tests.support.fake_clock import FakeClock
 
 
@@ -14,9 +15,10 @@ class World:
         self.clock = FakeClock()
         self.has_work = False
         self.unloads = 0
-        self.unloader = IdleUnloader(
-            Settings(idle_unload_s=60), self.clock, lambda: self.has_work, self._unload
-        )
+        self.unloader = self.when_idle(60)
+
+    def when_idle(self, limit_s: float) -> WhenIdle:
+        return WhenIdle(limit_s, self.clock, lambda: self.has_work, self._unload)
 
     def _unload(self) -> None:
         self.unloads += 1
@@ -44,3 +46,9 @@ def test_a_photo_begins_the_pause_anew() -> None:
     world.after(1)
     world.has_work = False
     assert [world.after(seconds) for seconds in (1, 61)] == [1, 2]
+
+
+def test_without_a_limit_nothing_is_done() -> None:
+    world = World()
+    world.when_idle(0).run(threading.Event())
+    assert world.unloads == 0

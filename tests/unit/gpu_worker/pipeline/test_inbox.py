@@ -104,3 +104,16 @@ def test_a_parked_delivery_comes_back_when_due_and_not_before(
 
 def test_an_empty_inbox_gives_nothing(inbox: Inbox) -> None:
     assert take(inbox) == []
+
+
+def test_what_waits_here_is_known_until_it_is_taken(
+    inbox: Inbox, clock: FakeClock
+) -> None:
+    assert not inbox.waits()
+    put(inbox, topology.BULK, "a")
+    assert inbox.waits()
+    delivery = inbox.next(0)
+    assert delivery is not None
+    assert not inbox.waits()
+    inbox.park(delivery, 5)
+    assert inbox.waits()
