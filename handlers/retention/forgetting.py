@@ -92,7 +92,7 @@ class Forgetting:
         # After the receipts: one that is written anew for it would be young again.
         self._each("callbacks", list_(results, "callbacks/told/"), self._told)
         self._each("previews", list_(results, "previews/"), self._preview)
-        self._each("tiles", list_(results, "tiles/"), self._pyramid)
+        self._each("tiles", list_(results, keys.PYRAMIDS), self._pyramid)
         self._each("tickets", list_(settings.bucket_access, "tickets/"), self._ticket)
         self._each("tickets", list_(results, "refused/"), self._ticket)
         self._each("tickets", list_(results, "comfyui/"), self._ticket)

@@ -11,6 +11,7 @@ from typing import Any
 
 from handlers.retention.rules import Rules, What
 from shared.runtime.settings import Settings
+from shared.uploads import keys
 
 
 def lifecycle(rules: Rules, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -25,7 +26,7 @@ def lifecycle(rules: Rules, settings: Settings) -> dict[str, dict[str, Any]]:
             made[settings.bucket_uploads].append(_earlier_versions(earlier_days))
         places: list[tuple[What, str, str]] = [
             ("previews", settings.bucket_results, "previews/"),
-            ("tiles", settings.bucket_results, "tiles/"),
+            ("tiles", settings.bucket_results, keys.PYRAMIDS),
             ("tickets", settings.bucket_results, "refused/"),
             ("tickets", settings.bucket_access, "tickets/"),
         ]

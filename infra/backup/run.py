@@ -176,7 +176,7 @@ class _Backup:
         waiting: deque[tuple[ObjectInfo, Future[Object]]] = deque()
         with ThreadPoolExecutor(READERS, "backup") as pool:
             for info in self._store.list(bucket):
-                if _is_own(info.key):
+                if _is_own(info.key) or self._is_pyramid(info):
                     continue
                 if not index.is_kept(info):
                     waiting.append((info, pool.submit(self._kept, info)))
@@ -184,6 +184,11 @@ class _Backup:
                     self._note(index, *waiting.popleft())
             while waiting:
                 self._note(index, *waiting.popleft())
+
+    def _is_pyramid(self, info: ObjectInfo) -> bool:
+        """Whether an object is made again when somebody wants it."""
+        results = self._settings.bucket_results
+        return info.bucket == results and info.key.startswith(keys.PYRAMIDS)
 
     def _note(self, index: Index, info: ObjectInfo, kept: Future[Object]) -> None:
         try:

@@ -16,6 +16,9 @@ _TICKETED = re.compile(
 Picture = Literal["result", "original"]
 """Of which of a task's two pictures."""
 
+PYRAMIDS = "tiles/"
+"""Prefix of all pyramids, which can be made again at any time."""
+
 _LAST_MS = 10**13 - 1
 """Milliseconds since 1970 in as many digits as they will have for two centuries."""
 
@@ -54,7 +57,7 @@ def pyramids(task_id: str, of: Picture = "result") -> str:
     them; of none where there is no task.
     """
     mark = "~original" if of == "original" else ""
-    return f"tiles/{task_id or 'none'}{mark}"
+    return f"{PYRAMIDS}{task_id or 'none'}{mark}"
 
 
 def pyramid(task_id: str, of: Picture = "result") -> str:

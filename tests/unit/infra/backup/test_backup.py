@@ -47,6 +47,7 @@ def store() -> Counting:
         found.put("uploads", f"a/{number:02}.png", b"photo %d" % number, "image/png")
     found.put("results", "processed/t.json", b"{}", "application/json", {"user": "ann"})
     found.put("results", ".darkroom/warm", b"1", "text/plain")
+    found.put("results", "tiles/t.zip", b"made again", "application/zip")
     return found
 
 
