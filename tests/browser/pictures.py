@@ -87,6 +87,10 @@ def _desk(ann: Visitor, target: Path) -> None:
     ann.go("history")
     expect(ann.page.locator(".frame.ok")).to_have_count(3, timeout=LONG_MS)
     _save(ann, target / "history-light-zh.webp")
+    look = ann.page.locator(".frame.ok").first.get_attribute("href") or ""
+    ann.go(look.replace("#/look/task", "report"))
+    expect(ann.page.locator(".shot img").first).to_have_js_property("complete", True)
+    _save(ann, target / "report-light-zh.webp")
 
 
 def _save(visitor: Visitor, path: Path, whole: bool = True) -> None:
