@@ -1,5 +1,5 @@
 """`python -m gpu_worker`: the worker process. With `models …`: its models;
-with `rerun …`: photos restored again."""
+with `rerun …`: photos restored again; with `convert`: results in other formats."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def main(argv: list[str]) -> int:
             return _models(argv[1:])
         if action == "rerun":
             return _rerun(argv[1:])
+        if action == "convert":
+            return _convert(argv[1:])
         return _worker(settings)
     except DarkroomError as error:
         print(f"darkroom: {error}", file=sys.stderr)
@@ -39,6 +41,12 @@ def _rerun(argv: list[str]) -> int:
     from gpu_worker import rerun
 
     return rerun.main(argv)
+
+
+def _convert(argv: list[str]) -> int:
+    from gpu_worker import convert
+
+    return convert.main(argv)
 
 
 def _worker(settings: Settings) -> int:

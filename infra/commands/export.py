@@ -19,6 +19,7 @@ from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
 from infra.credentials import identity
 from infra.export import sinks
+from infra.export.encoding import Encoding
 from infra.export.layouts import LAYOUTS, PNG, Export, Premis, Stack
 from infra.export.signing import Form, Signing
 from infra.export.sinks import BucketSink, Sink
@@ -75,7 +76,7 @@ def export(
         str,
         typer.Option(
             "--formats",
-            help="png, and the copies that were asked for with the uploads: jpeg, webp, avif, tiff, same, labelled.",
+            help="png, jpeg, webp, avif, tiff, same; labelled, where the upload asked for it.",
         ),
     ] = PNG,
     with_originals: Annotated[
@@ -135,16 +136,17 @@ def export(
     states = Watch(store, settings).states(items)
     total = Total()
     state = next(states, None)
-    for place in _places(out, is_split=most is not None):
-        with _sink(place, store) as sink:
-            writing = begin(sink)
-            while state and (most is None or writing.bytes < most):
-                _add(writing, state, total)
-                state = next(states, None)
-            writing.finish(name, datetime.now(UTC).date())
-        total.lacking += writing.lacking
-        if state is None:
-            break
+    with Encoding() as encoding:
+        for place in _places(out, is_split=most is not None):
+            with _sink(place, store) as sink:
+                writing = begin(sink, encoding=encoding)
+                while state and (most is None or writing.bytes < most):
+                    _add(writing, state, total)
+                    state = next(states, None)
+                writing.finish(name, datetime.now(UTC).date())
+            total.lacking += writing.lacking
+            if state is None:
+                break
     console.print(
         shown(
             f"{out}: {total.results:,} results, {total.failed:,} failed,"
@@ -153,8 +155,8 @@ def export(
     )
     if total.lacking:
         console.print(
-            f"{total.lacking:,} of them lack a format of --formats, as it was not asked"
-            " for with their upload; `notes` in manifest.csv says which"
+            f"{total.lacking:,} of them lack a format of --formats; `notes` in"
+            " manifest.csv says why"
         )
 
 

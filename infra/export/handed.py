@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from uuid import NAMESPACE_URL, uuid5
 
+from shared.uploads import keys
 from shared.uploads.documents import Copy, Record
 
 SUFFIX_OF_JPEG = ".jpg"
@@ -22,7 +23,11 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Handed:
-    """One file of a result. `word` asked for it; `path` is its place in the export."""
+    """One file of a result. `word` asked for it; `path` is its place in the export.
+
+    `file`: where it lies on this machine, for a copy that was made for the export; then
+    its checksum is known once it is written.
+    """
 
     identifier: str
     word: str
@@ -31,6 +36,7 @@ class Handed:
     bytes: int
     is_labelled: bool = False
     path: str = ""
+    file: Path | None = None
 
     @property
     def suffix(self) -> str:
@@ -60,6 +66,13 @@ def results_in(record: Record, word: str) -> Iterator[Handed]:
     for copy in record.copies:
         if word == ("labelled" if copy.labelled else copy.format):
             yield _of_copy(copy, word)
+
+
+def made_for_export(task_id: str, word: str, extension: str, file: Path) -> Handed:
+    """A copy that lies in no bucket, named as if it did."""
+    key = keys.copy(task_id, extension)
+    identifier = str(uuid5(NAMESPACE_URL, f"darkroom:{key}"))
+    return Handed(identifier, word, key, "", file.stat().st_size, file=file)
 
 
 def _of_copy(copy: Copy, word: str) -> Handed:

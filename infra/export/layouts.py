@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 from uuid import NAMESPACE_URL, uuid5
 
 from infra.export import bag, descriptions, premis, premis_jsonld, rows
-from infra.export.handed import Described, Handed, results_in
+from infra.export.encoding import Encoding
+from infra.export.handed import Described, Handed, made_for_export, results_in
 from infra.export.signing import SUFFIX, Signing, pieces
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
+from shared.uploads import formats
 from shared.uploads.documents import Record
+from shared.uploads.formats import CopyFormat
 from shared.uploads.ingests import path_of_file
 from shared.uploads.names import Names, safe_path
 
@@ -67,9 +70,11 @@ class Export:
         events: Premis = "xml",
         signing: Signing | None = None,
         stack: Stack = "none",
+        encoding: Encoding | None = None,
     ) -> None:
-        """`formats`: `png` and those of copies, of which there are what the upload asked
-        for; `lacking` counts the photos that lack one, `bytes` what was written.
+        """`formats`: `png` and those of copies: what the upload asked for lies in the
+        bucket, and `encoding` makes what it did not. `lacking` counts the photos that
+        lack one, `bytes` what was written.
         `events`: how PREMIS is written in the archival layouts. `signing`: signs every
         result. `stack`: the program whose names an album has.
         """
@@ -81,6 +86,7 @@ class Export:
         self._formats = formats
         self._form_of_events = events
         self._signing = signing
+        self._encoding = encoding
         self._credentials: list[dict[str, object]] = []
         self.bytes = 0
         self.lacking = 0
@@ -175,13 +181,32 @@ class Export:
 
     def _add_results(self, record: Record, path: str, notes: list[str]) -> list[Handed]:
         """What there is of the result in the formats that are wanted."""
+        written = []
+        for word in self._formats:
+            for handed in self._handed(record, word, notes):
+                written.append(self._add_result(record, path, handed, notes))
+                if handed.file:
+                    handed.file.unlink()
+        return written
+
+    def _handed(self, record: Record, word: str, notes: list[str]) -> list[Handed]:
         found = [
             handed
-            for word in self._formats
             for handed in results_in(record, word)
             if (word == PNG) == (handed.key == record.result_key)
         ]
-        return [self._add_result(record, path, handed, notes) for handed in found]
+        # The visible label is drawn into pixels that are at hand in the pipeline alone.
+        if found or self._encoding is None or word in (PNG, "labelled"):
+            return found
+        file_format = formats.file_format(cast(CopyFormat, word), record.source.format)
+        if file_format is None:
+            return [] if PNG in self._formats else list(results_in(record, PNG))
+        made = self._encoding.encoded(record.task_id, file_format)
+        if isinstance(made, str):
+            notes.append(made)
+            return []
+        extension = formats.EXTENSIONS[file_format]
+        return [made_for_export(record.task_id, word, extension, made)]
 
     def _add_result(
         self, record: Record, path: str, handed: Handed, notes: list[str]
@@ -199,7 +224,13 @@ class Export:
         placed = replace(handed, path=name)
         if self._signing and self._signing.embeds(handed):
             return self._embed(self._signing, record, placed, notes)
-        self._copy(self._store.head(self._results, handed.key), name)
+        if handed.file:
+            with handed.file.open("rb") as file:
+                written = self._sink.write(name, pieces(file))
+            self.bytes += written.size
+            placed = replace(placed, sha256=written.sha256)
+        else:
+            self._copy(self._store.head(self._results, handed.key), name)
         if self._signing:
             self._add_sidecar(self._signing, record, placed, notes)
         return placed

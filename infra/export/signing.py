@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
@@ -50,7 +51,7 @@ class Signing:
         Raises `CredentialFault`: without its signature nothing is handed out.
         """
         with TemporaryFile() as asset, self._original(record, notes) as original:
-            self._fetch(self._store.head(self._results, handed.key), asset)
+            self._fetch_handed(handed, asset)
             with self._written(record, handed, asset, original, notes) as out:
                 out.seek(0)
                 yield out
@@ -108,6 +109,14 @@ class Signing:
                 yield None
             else:
                 yield file
+
+    def _fetch_handed(self, handed: Handed, file: IO[bytes]) -> None:
+        if handed.file is None:
+            self._fetch(self._store.head(self._results, handed.key), file)
+            return
+        with handed.file.open("rb") as made:
+            shutil.copyfileobj(made, file)
+        file.flush()
 
     def _fetch(self, info: ObjectInfo, file: IO[bytes]) -> None:
         with self._store.open(info.bucket, info.key, info.version) as stream:

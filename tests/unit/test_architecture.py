@@ -29,6 +29,7 @@ STOREYS = (
     "restore",
     "pipeline",
     "rerun",
+    "convert",
     "worker",
     "__main__",
 )

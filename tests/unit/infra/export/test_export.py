@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from infra.export import premis, sinks
+from infra.export.encoding import Encoding
 from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout, Stack
 from infra.export.verify import verified
@@ -20,7 +22,7 @@ from infra.ingest import inventory, sources
 from infra.ingest.members import ItemFault
 from infra.ingest.progress import ItemState
 from infra.uploads import Upload
-from shared.errors import Code, SettingsError
+from shared.errors import Code, PermanentError, SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.documents import Copy, ModelRef, StepTime
@@ -157,6 +159,34 @@ def test_copies_go_out_and_one_that_was_never_made_is_told(
     assert first["result"] == "objects/1931/a.jpg"
     assert second["notes"] == "of jpeg there is none"
     assert job.lacking == 2
+
+
+@pytest.fixture
+def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoding]:
+    """The stand-in of an encoder, in a process of its own as the real one."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[4]))
+    with Encoding("tests.support.stand_in_encoder") as found:
+        yield found
+
+
+def test_what_was_not_asked_for_is_encoded_at_export(
+    job: Job, tmp_path: Path, encoding: Encoding
+) -> None:
+    """The copy that there is stays as it is; one that cannot be made is told."""
+    job.export(tmp_path / "out", "tree", formats=["jpeg", "webp"], encoding=encoding)
+    out = tmp_path / "out" / "objects"
+    assert (out / "1931" / "a.jpg").read_text() == "copy"
+    assert (out / "1945" / "a.jpg").read_text() == "jpeg"
+    rows = rows_of(tmp_path / "out" / "manifest.csv")
+    assert "no WEBP copy was made" in rows[1]["notes"]
+    assert not verified(sources.opened(tmp_path / "out")).faults
+
+
+def test_an_encoder_that_ends_ends_the_export(
+    job: Job, tmp_path: Path, encoding: Encoding
+) -> None:
+    with pytest.raises(PermanentError, match="the encoder of copies ended"):
+        job.export(tmp_path / "out", "tree", formats=["avif"], encoding=encoding)
 
 
 def test_a_table_carries_the_words_of_the_source(job: Job, tmp_path: Path) -> None:
