@@ -6,6 +6,9 @@ import json
 import socket
 from typing import Any
 
+NO_CREDENTIALS = "ManifestNotFound"
+"""How the library's error begins where a file has none."""
+
 
 class Channel:
     """One end of the connection."""

@@ -17,12 +17,10 @@ from typing import IO, Any
 
 import c2pa
 
-from infra.credentials.channel import Channel
+from infra.credentials.channel import NO_CREDENTIALS, Channel
 from shared.runtime import confinement
 from shared.runtime.seccomp import refuse_calls
 
-NO_CREDENTIALS = "ManifestNotFound"
-"""How the library's error begins where a file has none."""
 UNTRUSTED = "signingCredential.untrusted"
 """A fault to readers who know the signer's root, which most do not."""
 SPILL_MIB = 32

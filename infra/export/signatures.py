@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from infra.credentials import confined
+from infra.credentials.channel import NO_CREDENTIALS
 from infra.credentials.confined import MOST_MANIFEST_BYTES, CredentialFault, Reading
 from infra.credentials.definition import media_type
 from infra.export.layouts import CREDENTIALS, EMBEDDED
@@ -89,6 +90,8 @@ def signer_of(
     try:
         found = confined.read(body, media_type(path), manifest, roots)
     except CredentialFault as fault:
+        if fault.detail.startswith(NO_CREDENTIALS):
+            raise _fault(f"{path!r} has no content credentials") from fault
         raise _fault(
             f"{path!r}: its content credentials cannot be read: {fault.detail}"
         ) from fault

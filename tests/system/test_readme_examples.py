@@ -4,6 +4,7 @@ other ways of an app, on a whole stack.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -127,6 +128,42 @@ def test_an_archive(settings: Settings, tmp_path: Path) -> None:
     access = "data/objects/manualNormalization/access"
     assert {f"{access}/winter/1.png", f"{access}/summer/1.png"} <= names
     assert {"bagit.txt", "data/metadata/premis.xml"} <= names
+
+
+def test_a_transfer_of_archivematica(settings: Settings, tmp_path: Path) -> None:
+    """In with its words and checksums, out as one that lists every file."""
+    transfer = tmp_path / "AR-1931"
+    picture = photo(tmp_path, 11).read_bytes()
+    for folder in ("objects/winter", "metadata"):
+        (transfer / folder).mkdir(parents=True)
+    (transfer / "objects/winter/1.jpg").write_bytes(picture)
+    words = "filename,dc.title,identifier\nobjects/winter/1.jpg,Grandpa,AR-7\n"
+    (transfer / "metadata/metadata.csv").write_text(words)
+    digest = hashlib.sha256(picture).hexdigest()
+    lists = transfer / "metadata/checksum.sha256"
+    lists.write_text(f"{digest}  ../objects/winter/1.jpg\n")
+    script = example("archivematica")
+    run(["bash", "-euo", "pipefail", "-c", script], tmp_path, settings)
+    out = tmp_path / "AR-1931-restored"
+    copy = out / "objects/manualNormalization/access/winter/1.jpg"
+    assert size(copy) == (160, 120)
+    assert b"Grandpa" in copy.read_bytes()
+    assert (out / "objects/winter/1.jpg").read_bytes() == picture
+    written = (out / "metadata/metadata.csv").read_text()
+    assert written == "filename,dc.title\nobjects/winter/1.jpg,Grandpa\n"
+    files = {file for file in out.rglob("*") if file.is_file()}
+    listed = (out / "metadata/checksum.sha256").read_text().splitlines()
+    assert len(listed) == len(files) - 1
+
+
+def test_a_shoebox(settings: Settings, tmp_path: Path) -> None:
+    shoebox = tmp_path / "shoebox"
+    shoebox.mkdir()
+    photo(tmp_path, 12).rename(shoebox / "IMG_1.jpg")
+    (shoebox / "IMG_1.mov").write_bytes(b"moving")
+    run(["bash", "-euo", "pipefail", "-c", example("shoebox")], tmp_path, settings)
+    pictures = {file.name for file in (tmp_path / "album").glob("IMG*")}
+    assert pictures == {"IMG_1.jpg", "IMG_1 (original).jpg"}
 
 
 def test_python_with_boto3_alone(settings: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ from shared.uploads.names import Names, safe_path
 from shared.uploads.outcome import outcome_of
 from tests.support.reconcile_world import Town
 from tests.support.records import record_of
+from tests.unit.infra.ingest.test_sources import ODD
 
 DAY = date(2026, 11, 30)
 PREMIS = "{http://www.loc.gov/premis/v3}"
@@ -268,6 +270,24 @@ def test_no_result_takes_the_place_of_an_original(
     pictures = {each.path for each in members if each.path.endswith(".png")}
     assert len(pictures) == 8
     assert not verified(sources.opened(out)).faults
+
+
+@pytest.mark.parametrize("layout", ["tree", "bag"])
+def test_odd_names_survive_the_way_out(
+    job: Job, tmp_path: Path, layout: Layout
+) -> None:
+    """Each in a file of its own; the true name stands in the manifest."""
+    job.states = [job.restored(number, name) for number, name in enumerate(ODD, 5)]
+    job.export(tmp_path / "out", layout, with_originals=True)
+    found = verified(sources.opened(tmp_path / "out"))
+    assert not found.faults
+    (manifest,) = tmp_path.rglob("manifest.csv")
+    rows = list(csv.DictReader(io.StringIO(manifest.read_bytes().decode(), newline="")))
+    assert [row["filename"] for row in rows] == ODD
+    for column in ("result", "original"):
+        places = {tmp_path / "out" / row[column] for row in rows}
+        assert len(places) == len(ODD)
+        assert all(place.is_file() for place in places)
 
 
 @pytest.mark.parametrize("layout", ["tree", "album", "bag", "archivematica"])

@@ -91,7 +91,7 @@ def test_credentials_that_were_taken_away_are_missed(tmp_path: Path) -> None:
     file.write_bytes(png("white"))
     mend_lists(out, file)
     (fault,) = job.verified(out).faults
-    assert "cannot be read" in fault.detail
+    assert "has no content credentials" in fault.detail
 
 
 def test_a_bag_has_them_with_its_documents(tmp_path: Path) -> None:

@@ -20,8 +20,14 @@ ODD = [
     "100%.jpg",
     "new\nline.png",
     "🖼.jpg",
-    "n" * 200 + ".png",
+    "n" * 251 + ".png",
+    "A B.jpg",
+    "é.jpg",
+    "e\u0301.jpg",
 ]
+"""Among them a name of 255 bytes, one that differs in case alone, and two Unicode forms
+of one name.
+"""
 
 
 def all_of(place: Path) -> dict[str, Member | Refused]:
