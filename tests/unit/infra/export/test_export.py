@@ -93,7 +93,11 @@ class Job:
         self.store.put("results", record.result_key, b"result", "image/png")
         if number == 1:
             record = record.model_copy(update={"copies": [self.copy(record.task_id)]})
-        upload = Upload(receipt.upload_id, receipt, outcome_of(receipt, record, None))
+        upload = Upload(
+            receipt.upload_id,
+            receipt=receipt,
+            outcome=outcome_of(receipt, record, None),
+        )
         item = IngestItem(
             item=number, path=path, upload_id=receipt.upload_id, words={"dc.title": "="}
         )
