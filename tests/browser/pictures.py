@@ -53,7 +53,7 @@ def _take(settings: Settings, target: Path) -> None:
         operator = Visitor(chromium, settings, "")
         operator.go("operate")
         expect(operator.page.locator(".figures b").nth(3)).not_to_have_text("0")
-        expect(operator.page.locator(".boards tbody tr").first).to_be_visible()
+        expect(operator.page.locator(".wide tbody tr").first).to_be_visible()
         _save(operator, target / "operate-light-en.webp")
 
 

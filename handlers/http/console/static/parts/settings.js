@@ -12,6 +12,8 @@ const SIZES = [1, 2, 3, 4];
 export const APART = new Set(["scale", "mask"]);
 /** Parameters that count only where the finish is a person's own. */
 const OWN_FINISH = new Set(["sharpen", "saturation", "contrast"]);
+/** Parameters by which no result looks otherwise. */
+const UNSEEN = new Set(["tile_px"]);
 const STEPS = 100;
 /** Settings beside each other. */
 const TRIES = 4;
@@ -34,7 +36,8 @@ export const shownValue = (name, value) => (name === "scale" ? `${shown(value)}Ã
 /** A few values of a parameter that are worth a look beside each other. @param {string} name @returns {unknown[]} */
 export function valuesOf(name) {
   const param = scenes.params()[name];
-  if (!param) return [];
+  const counts = scenes.value("tuning") === "custom" || !OWN_FINISH.has(name);
+  if (!param || !counts || UNSEEN.has(name)) return [];
   const [least, most] = [param.minimum ?? 0, param.maximum ?? 1];
   if (name === "scale") return SIZES.filter((size) => size >= least && size <= most);
   if (param.enum) return param.enum.slice(0, TRIES);
