@@ -130,7 +130,12 @@ class Worker:
 
     def _has_any(self) -> bool:
         """Whether a photo is in hand, or waits in this process to be."""
-        return bool(self.pipeline.in_flight.jobs()) or self.pipeline.inbox.waits()
+        has_photos = bool(self.pipeline.in_flight.jobs())
+        return (
+            has_photos
+            or self.pipeline.inbox.waits()
+            or self.pipeline.pyramids.has_work()
+        )
 
     def _leave_idle(self) -> None:
         logger().info("worker.idle", idle_s=self._settings.idle_leave_s)

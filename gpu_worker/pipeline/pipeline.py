@@ -71,7 +71,7 @@ class Pipeline:
         self._decoder = codec.Decoders(
             lambda: codec.Decoder(settings), self.lanes.prepare
         )
-        self._pyramids = Pyramids(self.ctx, self._decoder, self.shutdown.requested)
+        self.pyramids = Pyramids(self.ctx, self._decoder, self.shutdown.requested)
         self.stages = self._stages(engine)
         self.runner = StageRunner(self.ctx, self.outcomes, self.in_flight, self.inbox)
         self.loops = StageLoops(
@@ -97,13 +97,13 @@ class Pipeline:
         if names:
             return self.loops.start(self.pulses, *names)
         pulse = self.pulses.by_lane[PYRAMIDS]
-        beside = threads.start(PYRAMIDS, self._pyramids.run, pulse)
+        beside = threads.start(PYRAMIDS, self.pyramids.run, pulse)
         return [*self.loops.start(self.pulses, *STAGES), beside]
 
     def take(self, delivery: Delivery) -> None:
         """Hand a delivery to those who wait for its kind of work."""
         if pyramids.is_wanted(delivery):
-            self._pyramids.put(delivery)
+            self.pyramids.put(delivery)
         else:
             self.inbox.put(delivery)
 

@@ -60,6 +60,10 @@ class Pyramids:
     def put(self, delivery: Delivery) -> None:
         self._waiting.put(delivery)
 
+    def has_work(self) -> bool:
+        """Whether one is being made, or waits for that."""
+        return self._waiting.unfinished_tasks > 0
+
     def run(self) -> None:
         """Make pyramids until the worker leaves."""
         while not self._leaving.is_set():
@@ -69,6 +73,7 @@ class Pyramids:
                 continue
             with own().working(), bound_contextvars(**delivery.ids()):
                 self.make(delivery)
+            self._waiting.task_done()
 
     def make(self, delivery: Delivery) -> None:
         """Make the pyramid that a delivery asks for, unless it is there."""

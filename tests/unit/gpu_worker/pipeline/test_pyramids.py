@@ -24,6 +24,7 @@ from shared.uploads.keys import Picture
 from shared.uploads.messages import PyramidTask
 from shared.uploads.pyramids import PyramidStore
 from tests.support.records import record_of
+from tests.support.waiting import eventually
 from tests.support.worker_rig import FakeDelivery, WorkerRig
 
 
@@ -43,7 +44,8 @@ class Bench:
         self.task = self.receipt.task_id or ""
         self.store = self.rig.world.store
         self.stored = PyramidStore(self.store, self.rig.ctx.settings)
-        self.pyramids = Pyramids(self.rig.ctx, cast(Any, Decoder()), threading.Event())
+        self.leaving = threading.Event()
+        self.pyramids = Pyramids(self.rig.ctx, cast(Any, Decoder()), self.leaving)
         file = io.BytesIO()
         written = write_png(Photo(np.full((520, 600, 3), 90, np.uint8)), file, {}, 1)
         now = self.rig.world.clock.now()
@@ -125,3 +127,23 @@ def test_what_is_no_message_becomes_a_dead_letter(bench: Bench) -> None:
     delivery = FakeDelivery(b'{"pyramid_of": 7}')
     bench.pyramids.make(cast(Any, delivery))
     assert delivery.code == Code.BAD_MESSAGE
+
+
+def test_a_worker_that_makes_one_has_work(bench: Bench) -> None:
+    """So that it does not leave as idle meanwhile."""
+    message = PyramidTask(
+        task_id=bench.task, upload_id=bench.receipt.upload_id, pyramid_of="result"
+    )
+    delivery = FakeDelivery(message.encode())
+    delivery.ids = dict  # type: ignore[attr-defined]
+    assert not bench.pyramids.has_work()
+    bench.pyramids.put(cast(Any, delivery))
+    assert bench.pyramids.has_work()
+    thread = threading.Thread(target=bench.pyramids.run)
+    thread.start()
+    try:
+        eventually(lambda: not bench.pyramids.has_work(), "it is made")
+    finally:
+        bench.leaving.set()
+        thread.join()
+    assert delivery.acked == 1
