@@ -116,7 +116,12 @@ def test_it_has_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) ->
             for name in ast.literal_eval(str(report_of(fresh, b"environment")))
             if not name.startswith("MALLOC_")
         }
-        assert names <= {"PYTHONPATH", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
+        assert names <= {
+            "PYTHONPATH",
+            "OPENBLAS_NUM_THREADS",
+            "OMP_NUM_THREADS",
+            "LC_CTYPE",
+        }
         # three of /dev/null and its connection
         assert report_of(fresh, b"descriptors") == "4"
     finally:
