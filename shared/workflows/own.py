@@ -18,14 +18,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from shared.errors import Code, NotFound, PermanentError
-from shared.s3.store import ObjectInfo, ObjectStore
+from shared.s3.objects import ObjectInfo
 from shared.uploads import keys
 from shared.workflows import limits
 from shared.workflows.schema import Workflow
+
+if TYPE_CHECKING:
+    # The decoder's process imports workflows, and has no client of the store.
+    from shared.s3.store import ObjectStore
 
 KNOWN_FOR_S = 10.0
 MOST_BYTES = 64 << 10
