@@ -45,7 +45,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     if strength < 1:
         detail["strength"] = strength
     if step.weak:
-        detail["denoise"] = float(step.params["denoise"])
+        detail["denoise"] = float(step.params.get("denoise", 1.0))
     if photo.alpha is None:
         pixels, tile = enlarger.enlarge(photo.pixels, 0.0, 1.0)
         _mix(pixels, photo.pixels, strength)
@@ -64,7 +64,7 @@ def _network(step: ResolvedStep, model: Model, engine: Engine) -> Network:
         return engine.load(model)
     if not isinstance(engine, MixesWeights):
         raise needs_another_engine(model, engine)
-    return engine.load_mixed(model, step.weak, float(step.params["denoise"]))
+    return engine.load_mixed(model, step.weak, float(step.params.get("denoise", 1.0)))
 
 
 def _with_tiles(tools: Tools, tile_px: int, network: Network, engine: Engine) -> Tools:
