@@ -138,10 +138,14 @@ def resolve(
     Raises `PermanentError`: `unknown_workflow` with the known names, `bad_parameter`
     with the rule; and `StorageUnavailable` where it is not built in and cannot be read.
     """
-    given = dict(params or {})
-    found = find(name, version)
+    return _whole(find(name, version), dict(params or {}), usual or {})
+
+
+def _whole(
+    found: OwnWorkflow, given: Mapping[str, Any], usual: Mapping[str, Any]
+) -> ResolvedWorkflow:
     workflow = found.workflow
-    values = _values(workflow, {**(usual or {}), **given})
+    values = _values(workflow, {**usual, **given})
     chosen = [_model(step, values) for step in workflow.steps]
     pairs = list(zip(workflow.steps, chosen, strict=True))
     for step, model in pairs:
@@ -211,12 +215,11 @@ def own_faults() -> list[str]:
 
 def fault_of(found: OwnWorkflow) -> str | None:
     """Why this workflow cannot be resolved with its defaults: a model that is not known
-    here, or not for its step. None: it can.
+    here, is not for its step, or cannot do what a fixed value asks. None: it can.
     """
     workflow = found.workflow
     try:
-        for step in workflow.steps:
-            _model(step, _values(workflow, {}))
+        _whole(found, {}, {})
     except PermanentError as error:
         return f"{workflow.name} {workflow.version}: {error.detail}"
     return None

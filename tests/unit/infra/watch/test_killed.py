@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Thread
 
 import pytest
 
@@ -30,16 +30,33 @@ class Api(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.tickets: set[str] = set()
         self.calls = 0
+        self.allowed = math.inf
+        self._changed = Condition()
 
-    def has_had(self, calls: int) -> bool:
-        return self.calls >= calls
+    def allow(self, calls: float) -> None:
+        """Answer so many more calls: who makes another one waits."""
+        with self._changed:
+            self.allowed = self.calls + calls
+            self._changed.notify_all()
+
+    def admit(self) -> None:
+        with self._changed:
+            self.calls += 1
+            number = self.calls
+            self._changed.wait_for(lambda: number <= self.allowed, timeout=120)
+
+    def keeps_waiting(self) -> bool:
+        return self.calls > self.allowed
+
+    def handle_error(self, *_: object) -> None:
+        """Who was killed takes no answer."""
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Api
 
     def do_POST(self) -> None:
-        self.server.calls += 1
+        self.server.admit()
         self.rfile.read(int(self.headers["content-length"]))
         key = self.headers.get("idempotency-key")
         if key is not None:
@@ -48,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(json.dumps({"ticket": key, "post": form}).encode())
 
     def do_GET(self) -> None:
-        self.server.calls += 1
+        self.server.admit()
         if self.path.endswith("/result"):
             self._answer(b"", 307, f"{self.server.url}/object")
         elif self.path.endswith("/record"):
@@ -93,11 +110,14 @@ def test_a_watch_that_is_killed_loses_nothing_and_doubles_nothing(
     for number in range(PHOTOS):
         (tmp_path / f"{number}.jpg").write_bytes(b"photo %d" % number)
     for calls in (1, 5, 9):
-        expected = api.calls + calls
+        api.allow(calls)
         process = begin(api, tmp_path)
-        eventually(partial(api.has_had, expected), f"{expected} calls")
-        process.kill()
-        process.wait()
+        try:
+            eventually(api.keeps_waiting, f"{calls} calls and another one")
+        finally:
+            process.kill()
+            process.wait()
+    api.allow(math.inf)
     process = begin(api, tmp_path, "--once")
     assert process.wait(timeout=90) == 0
     results = sorted(path.name for path in tmp_path.glob("*.png"))

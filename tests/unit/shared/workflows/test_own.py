@@ -187,6 +187,8 @@ def test_a_fixed_scale_is_at_most_the_models(store: MemoryStore) -> None:
     put(store, steps=[double])
     with pytest.raises(PermanentError):
         workflows.resolve("soft")
+    found = own.parsed(data(steps=[double]), "soft.json")
+    assert workflows.fault_of(found) is not None
 
 
 def test_what_a_step_needs_is_what_it_reads() -> None:
@@ -195,6 +197,8 @@ def test_what_a_step_needs_is_what_it_reads() -> None:
         name = "final_touch" if kind == "finish" else kind
         source = (STEPS / f"{name}.py").read_text()
         read = set(re.findall(r'step\.params\["(\w+)"\]', source))
+        # It is read only where it was given.
+        read -= {"denoise"}
         # Memory is set aside by it, though the step itself has a default.
         assert read | ({"scale"} if kind == "upscale" else set()) == set(needed)
 
