@@ -225,10 +225,10 @@ def test_a_listing_of_several_pages_is_one(store: ObjectStore, prefix: str) -> N
     a reader's.
     """
     names = [f"{prefix}{number:04}" for number in range(1003)]
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: store.put(BUCKET, name, b"1", "text/plain"), names))
     assert [info.key for info in store.list(BUCKET, prefix)] == names
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: store.delete(BUCKET, name), names))
     assert list(store.list(BUCKET, prefix)) == []
 
