@@ -48,13 +48,16 @@ class PyramidStore:
         self._bucket = settings.bucket_results
 
     def find(self, task_id: str, of: Picture) -> Pyramid | None:
-        """None: there is none."""
+        """None: there is none, or something else lies there, which the next one replaces."""
         try:
             info = self._objects.head(self._bucket, keys.pyramid(task_id, of))
         except NotFound:
             return None
-        size = info.metadata
-        return Pyramid(info, int(size["width"]), int(size["height"]))
+        try:
+            width, height = (int(info.metadata[side]) for side in ("width", "height"))
+        except (KeyError, ValueError):
+            return None
+        return Pyramid(info, width, height)
 
     def put(
         self, task_id: str, of: Picture, file: IO[bytes], size: tuple[int, int]
