@@ -22,6 +22,9 @@ from shared.runtime.installation import how_to_add
 rawpy: Any
 try:
     # Here, not when a photo comes: a confined process opens no file.
+    # LibRaw's binding imports it for the first photo, when no file may be opened.
+    import multiprocessing  # noqa: F401
+
     import rawpy
 except ImportError:
     rawpy = None

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from infra.credentials.channel import Channel
-from infra.credentials.identity import Identity
 from shared.errors import Code, PermanentError
+
+if TYPE_CHECKING:
+    from infra.credentials.identity import Identity
 
 CHILD = "infra.credentials.child"
 BASE_BYTES = 512 << 20

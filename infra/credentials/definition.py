@@ -5,11 +5,11 @@ Titles are ids, never the names of files, which may name people.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
+from infra.credentials.places import media_type
 from infra.export.handed import Handed
 from shared.uploads.documents import Record, StepTime
 
@@ -31,11 +31,6 @@ _ACTIONS = {
 """Step → the action that it is, and its digital source type. What is no step of a
 workflow (encoding, copies) is no action.
 """
-
-
-def media_type(path: str) -> str:
-    """The media type of a picture by its name."""
-    return mimetypes.guess_type(path)[0] or "application/octet-stream"
 
 
 def original_type(record: Record) -> str:

@@ -9,10 +9,11 @@ from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
 from uuid import NAMESPACE_URL, uuid5
 
+from infra.credentials.places import EMBEDDED, LIST, SUFFIX
 from infra.export import bag, descriptions, premis, premis_jsonld, rows
 from infra.export.encoding import Encoding
 from infra.export.handed import Described, Handed, made_for_export, results_in
-from infra.export.signing import SUFFIX, Signing, pieces
+from infra.export.signing import Signing, pieces
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.runtime.settings import StoreSettings
@@ -42,9 +43,6 @@ dot and shows the one with `edit`; digiKam groups names that differ in their suf
 """
 PNG = "png"
 """The master, among the words for copies."""
-CREDENTIALS = "credentials.csv"
-"""Which files are signed, and where their content credentials lie."""
-EMBEDDED = "embedded"
 FILES = "files/"
 OBJECTS = "objects/"
 ACCESS = "objects/manualNormalization/access/"
@@ -127,7 +125,7 @@ class Export:
         self._write(f"{self._metadata}manifest.csv", rows.csv_of(columns, self._rows))
         if self._credentials:
             self._write(
-                f"{self._metadata}{CREDENTIALS}",
+                f"{self._metadata}{LIST}",
                 rows.csv_of(("file", "credentials"), self._credentials),
             )
         if self._failed:

@@ -14,9 +14,7 @@ from typing import IO
 from infra.credentials import confined
 from infra.credentials.channel import NO_CREDENTIALS
 from infra.credentials.confined import MOST_MANIFEST_BYTES, CredentialFault, Reading
-from infra.credentials.definition import media_type
-from infra.export.layouts import CREDENTIALS, EMBEDDED
-from infra.export.signing import SUFFIX
+from infra.credentials.places import EMBEDDED, LIST, SUFFIX, media_type
 from infra.ingest import inventory
 from infra.ingest.members import ItemFault, Member
 from infra.ingest.sources import read
@@ -49,8 +47,8 @@ class Signatures:
             self._places[member.path] = (self._sidecars.tell(), len(data))
             self._sidecars.write(data)
         for folder in _FOLDERS:
-            if f"/{member.path}".endswith(f"/{folder}{CREDENTIALS}"):
-                base = member.path.removesuffix(f"{folder}{CREDENTIALS}")
+            if f"/{member.path}".endswith(f"/{folder}{LIST}"):
+                base = member.path.removesuffix(f"{folder}{LIST}")
                 self._listed |= dict(_rows(member, base))
                 return
 

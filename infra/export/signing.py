@@ -19,7 +19,6 @@ from shared.s3.store import S3Store
 from shared.uploads.documents import Record
 
 Form = Literal["embed", "sidecar"]
-SUFFIX = ".c2pa"
 MOST_EMBEDDED_BYTES = 500_000_000
 """A larger file is signed beside itself: to write it anew takes its size in memory."""
 CHUNK_BYTES = 1 << 20

@@ -32,6 +32,7 @@ EVENTS = {
     "process.stopped": "A Darkroom process ended on request.",
     "process.stuck": "A process hangs, or lost one of its threads; it is ended and restarted.",
     "worker.failed_to_begin": "A delivery could not be looked at; it is looked at again.",
+    "worker.idle": "A worker had no work for `idle_s`, and leaves, as DARKROOM_IDLE_LEAVE_S wants.",
     "worker.announced": "A worker wrote what it can do into the bucket, under its `kind`.",
     "worker.unannounced": "A worker could not write what it can do; it is tried again.",
     "worker.unknown": "What a worker can do cannot be read from its `document`; the others are used.",

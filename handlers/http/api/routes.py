@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
@@ -35,7 +37,7 @@ def operation_id(route: APIRoute) -> str:
     method and path, as in `get_task_result`.
     """
     method = min(route.methods or {"get"}).lower()
-    path = route.path.removeprefix(PREFIX).replace(".", "_")
+    path = re.sub(r"[.-]", "_", route.path.removeprefix(PREFIX))
     parts = path.strip("/").split("/")
     names: list[str] = []
     for part in parts:

@@ -294,7 +294,12 @@ RESTORING = {"numpy", "pillow", "pillow-heif", "isal"}
 @pytest.mark.parametrize(
     ("image", "inside", "outside"),
     [
-        ("services", SERVING | {"minio"}, EMBEDDED | RESTORING | {"ncnn", "torch"}),
+        # Pillow makes the small pictures of reports, in a confined process.
+        (
+            "services",
+            SERVING | {"minio", "typst", "pillow"},
+            EMBEDDED | (RESTORING - {"pillow"}) | {"ncnn", "torch"},
+        ),
         ("worker-cpu", RESTORING | {"ncnn"}, EMBEDDED | SERVING | {"torch"}),
         ("worker-gpu", RESTORING | {"torch"}, EMBEDDED | SERVING),
     ],

@@ -204,7 +204,7 @@ def test_the_answer_to_a_bug_of_ours_carries_it_too(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "handlers.http.api.workflows_and_stats.workflows.presets", lambda: 1 / 0
+        "handlers.http.api.workflows_and_stats.workflows.offered", lambda _: 1 / 0
     )
     with structlog.testing.capture_logs():
         answer = town.ask(OPERATOR)
