@@ -21,10 +21,13 @@ LOCKS: dict[str, list[str]] = {
     "test": ["test"],
     "reference": ["test", "reference"],
     "services": ["services", "minio", "lake", "report"],
+    "functions": ["services"],
     "worker-cpu": ["labels"],
     "worker-gpu": ["torch", "labels"],
 }
-"""Lock file → the extras whose distributions stand in it. The last three are images."""
+"""Lock file → the extras whose distributions stand in it. `services` and the workers' are
+images; `functions` is the package for AWS Lambda, whose size has a limit.
+"""
 
 TOOLS = {
     "build": ["setuptools", "wheel"],

@@ -1,5 +1,5 @@
 """`python infra/aws/build.py FOLDER`: the functions' package for AWS Lambda, as FOLDER
-and FOLDER.zip, from the lock file of the services' image.
+and FOLDER.zip, from a lock file of their own.
 
 Raises `SystemExit` where it is larger than Lambda takes.
 """
@@ -27,7 +27,7 @@ def build(folder: Path, python: str = PYTHON) -> tuple[int, int]:
         *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"),
         *("--only-binary", ":all:", "--no-compile", "--target", str(folder)),
     ]
-    locked = ["--no-deps", "--require-hashes", "-r", "requirements/services.txt"]
+    locked = ["--no-deps", "--require-hashes", "-r", "requirements/functions.txt"]
     subprocess.run([*pip, "install", *built_for, *locked], cwd=ROOT, check=True)
     for wing in ("handlers", "shared"):
         unwanted = shutil.ignore_patterns("__pycache__")
