@@ -8,10 +8,10 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from handlers.http.console.files import STATIC
+from tests.support.command_line import printed_by
 from tests.support.extras import without
 
 ROOT = Path(__file__).parents[2]
@@ -19,15 +19,6 @@ TOOLS = ROOT / ".venv/page/node_modules/.bin"
 
 if not TOOLS.exists():
     without("no npm here: `make browser` installs with it")
-
-
-def _run(*command: object, folder: Path) -> str:
-    given = [str(part) for part in command]
-    done = subprocess.run(
-        given, capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_types_of_the_page_agree(tmp_path: Path) -> None:
@@ -38,7 +29,7 @@ def test_the_types_of_the_page_agree(tmp_path: Path) -> None:
     options["include"] = ["static/**/*.js"]
     options["exclude"] = ["static/vendor/lit.js"]
     (tmp_path / "tsconfig.json").write_text(json.dumps(options))
-    _run(TOOLS / "tsc", "-p", tmp_path, folder=tmp_path)
+    printed_by(TOOLS / "tsc", "-p", tmp_path, folder=tmp_path)
 
 
 def test_the_page_has_no_lint(tmp_path: Path) -> None:
@@ -47,7 +38,9 @@ def test_the_page_has_no_lint(tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(TOOLS.parent)
     rules = ROOT / "tests/browser/eslint.config.js"
     shutil.copy(rules, tmp_path / "eslint.config.mjs")
-    _run(TOOLS / "eslint", "--config", "eslint.config.mjs", "static", folder=tmp_path)
+    printed_by(
+        TOOLS / "eslint", "--config", "eslint.config.mjs", "static", folder=tmp_path
+    )
 
 
 def test_the_vendored_part_comes_out_the_same_when_it_is_built_again(
@@ -61,7 +54,7 @@ def test_the_vendored_part_comes_out_the_same_when_it_is_built_again(
     assert banner
     (tmp_path / "node_modules").symlink_to(TOOLS.parent)
     (tmp_path / "entry.js").write_text(entry[1])
-    _run(
+    printed_by(
         TOOLS / "esbuild",
         "entry.js",
         "--bundle",

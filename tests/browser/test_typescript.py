@@ -5,13 +5,13 @@ by Node against a whole stack. Needs npm; without it this is skipped.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import httpx
 
 from shared.runtime.settings import Settings
 from tests.support.client import photo
+from tests.support.command_line import printed_by
 from tests.support.extras import without
 
 ROOT = Path(__file__).parents[2]
@@ -40,15 +40,6 @@ if not TOOLS.exists():
     without("no npm here: `make browser` installs with it")
 
 
-def _run(*command: object, folder: Path) -> str:
-    given = [str(part) for part in command]
-    done = subprocess.run(
-        given, capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_the_client_is_built_and_restores_a_photo(
     stack: Settings, tmp_path: Path
 ) -> None:
@@ -57,11 +48,13 @@ def test_the_client_is_built_and_restores_a_photo(
     (folder / "node_modules").symlink_to(TOOLS)
     described = httpx.get(f"{stack.api_url}/openapi.json").text
     (folder / "openapi.json").write_text(described)
-    _run("npm", "run", "build", folder=folder)
+    printed_by("npm", "run", "build", folder=folder)
     source, target = tmp_path / "g.png", tmp_path / "restored.png"
     source.write_bytes(photo(32, 24))
     (folder / "use.mjs").write_text(SCRIPT)
     key = stack.api_key.get_secret_value()
-    told = _run("node", "use.mjs", stack.api_url, key, source, target, folder=folder)
+    told = printed_by(
+        "node", "use.mjs", stack.api_url, key, source, target, folder=folder
+    )
     assert told.split() == ["422", "unknown_workflow"]
     assert target.read_bytes().startswith(b"\x89PNG")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 STACK = {
@@ -16,6 +18,16 @@ STACK = {
     "PEPPER": "the-pepper",
     "WEBHOOK_TOKEN": "the-token",
 }
+
+
+def printed_by(*command: object, folder: Path) -> str:
+    """What a program that must succeed prints, when it is run in a folder."""
+    given = [str(part) for part in command]
+    done = subprocess.run(
+        given, capture_output=True, text=True, cwd=folder, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 class Outcome(NamedTuple):
