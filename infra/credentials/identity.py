@@ -42,11 +42,12 @@ LEAST_RSA_BITS = 2048
 @dataclass(frozen=True)
 class Identity:
     """Who signs. `chain`: PEM, the signer's own certificate first. `sign` makes the
-    signature of some bytes; `algorithm` is C2PA's name of it. `ends`: when the signer's
-    certificate does.
+    signature of some bytes; `algorithm` is C2PA's name of it. `fingerprint`: the SHA-256
+    of the signer's certificate. `ends`: when the certificate does.
     """
 
     name: str
+    fingerprint: str
     chain: str
     algorithm: str
     ends: datetime
@@ -94,6 +95,7 @@ def load(settings: CredentialSettings) -> Identity:
         sign = _by_key(key, digest)
     return Identity(
         name=leaf.subject.rfc4514_string(),
+        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
         chain=pem.decode(),
         algorithm=algorithm,
         ends=leaf.not_valid_after_utc,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from uuid import NAMESPACE_URL, uuid5
 
@@ -22,6 +23,20 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
+class Signed:
+    """Content credentials of a file: by whom, by which certificate (its SHA-256), kind
+    of signature and software, when, and where they lie.
+    """
+
+    subject: str
+    fingerprint: str
+    algorithm: str
+    software: str
+    at: datetime
+    place: str
+
+
+@dataclass(frozen=True)
 class Handed:
     """One file of a result. `word` asked for it; `path` is its place in the export.
 
@@ -37,6 +52,7 @@ class Handed:
     is_labelled: bool = False
     path: str = ""
     file: Path | None = None
+    signed: Signed | None = None
 
     @property
     def suffix(self) -> str:

@@ -230,7 +230,7 @@ class Export:
         else:
             self._copy(self._store.head(self._results, handed.key), name)
         if self._signing:
-            self._add_sidecar(self._signing, record, placed, notes)
+            return self._add_sidecar(self._signing, record, placed, notes)
         return placed
 
     def _embed(
@@ -247,11 +247,12 @@ class Export:
             identifier=identifier,
             sha256=written.sha256,
             bytes=written.size,
+            signed=signing.signature(EMBEDDED),
         )
 
     def _add_sidecar(
         self, signing: Signing, record: Record, handed: Handed, notes: list[str]
-    ) -> None:
+    ) -> Handed:
         """Write the credentials beside a result; in the archival layouts with the
         documents, where photos with the same bytes share them.
         """
@@ -262,6 +263,7 @@ class Export:
             with signing.signed(record, handed, notes) as file:
                 self.bytes += self._sink.write(place, pieces(file)).size
         self._credentials.append({"file": handed.path, "credentials": place})
+        return replace(handed, signed=signing.signature(place))
 
     @property
     def _documents(self) -> str:
@@ -280,7 +282,7 @@ class Export:
         notes: Sequence[str],
         original: str | None,
     ) -> None:
-        row = rows.row_of(state, results[0].path if results else None)
+        row = rows.row_of(state, results[0] if results else None)
         row["original"] = original if self._with_originals else None
         if notes:
             row["notes"] = "; ".join(filter(None, (str(row["notes"]), *notes)))

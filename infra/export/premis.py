@@ -8,12 +8,13 @@ Congress: https://id.loc.gov/vocabulary/preservation.html
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from infra.export.handed import Described, Handed
+from infra.export.handed import Described, Handed, Signed
 from shared.uploads.documents import Record, StepTime
 
 NAMESPACE = "http://www.loc.gov/premis/v3"
@@ -33,6 +34,10 @@ PRONOM = {
     "PSD": ("Adobe Photoshop", "x-fmt/92"),
 }
 
+_MODIFICATION = ("mod", "modification")
+_CREATION = ("cre", "creation")
+_SIGNATURE = ("dsg", "digital signature generation")
+
 ElementTree.register_namespace("premis", NAMESPACE)
 ElementTree.register_namespace("xsi", XSI)
 
@@ -50,10 +55,10 @@ def document(restored: Iterable[Described]) -> bytes:
         root.append(_original(record, original))
         root.append(_result(record, result))
     for record, _, handed in found:
-        root.extend(_events(record, handed.identifier))
+        root.extend(_events(record, handed))
     agents: dict[str, Element] = {}
-    for record, _, _ in found:
-        agents.update(_agents(record))
+    for record, _, handed in found:
+        agents.update(_agents(record, handed))
     root.extend(agents.values())
     ElementTree.indent(root)
     data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
@@ -68,7 +73,7 @@ def _original(record: Record, path: str) -> Element:
     )
     found.append(characteristics)
     _text(found, "originalName", path)
-    _link_events(found, record)
+    _link_events(found, event_ids(record))
     return found
 
 
@@ -88,7 +93,10 @@ def _result(record: Record, handed: Handed) -> Element:
         related = _child(relationship, "relatedEventIdentifier")
         _text(related, "relatedEventIdentifierType", "UUID")
         _text(related, "relatedEventIdentifierValue", event)
-    _link_events(found, record)
+    events = event_ids(record)
+    if handed.signed:
+        events.append(signing_id(handed))
+    _link_events(found, events)
     return found
 
 
@@ -125,18 +133,23 @@ def _characteristics(sha256: str, size: int, kind: str) -> Element:
     return found
 
 
-def _events(record: Record, result: str) -> Iterator[Element]:
+def _events(record: Record, handed: Handed) -> Iterator[Element]:
     models = {model.name: model.sha256 for model in record.models}
-    for step, identifier in zip(record.steps, event_ids(record), strict=False):
-        yield _event(
-            record,
-            result,
-            identifier,
-            "mod",
-            "modification",
-            _detail(step),
-            models.get(step.model or ""),
-        )
+    *steps, whole = event_ids(record)
+    for step, identifier in zip(record.steps, steps, strict=True):
+        event = _event(identifier, _MODIFICATION, record.finished_at, _detail(step))
+        _link_agents(event, record.software, models.get(step.model or ""))
+        _link_objects(event, record, handed)
+        yield event
+    event = _event(whole, _CREATION, record.finished_at, _whole(record), record.notes)
+    _link_agents(event, record.software)
+    _link_objects(event, record, handed)
+    yield event
+    if handed.signed:
+        yield _signing(handed, handed.signed)
+
+
+def _whole(record: Record) -> str:
     whole = {
         "workflow": record.workflow.name,
         "version": record.workflow.version,
@@ -145,8 +158,7 @@ def _events(record: Record, result: str) -> Iterator[Element]:
         "engine": record.engine,
         "device": record.device,
     }
-    detail = json.dumps(whole, ensure_ascii=False)
-    yield _event(record, result, event_ids(record)[-1], "cre", "creation", detail, None)
+    return json.dumps(whole, ensure_ascii=False)
 
 
 def _detail(step: StepTime) -> str:
@@ -154,45 +166,61 @@ def _detail(step: StepTime) -> str:
     return json.dumps({**found, **step.detail}, ensure_ascii=False)
 
 
+def _signing(handed: Handed, signed: Signed) -> Element:
+    event = _event(signing_id(handed), _SIGNATURE, signed.at, signing_detail(signed))
+    _link_agents(event, signed.software)
+    _link_object(event, handed.identifier, "out", "outcome")
+    return event
+
+
 def _event(
-    record: Record,
-    result: str,
     identifier: str,
-    term: str,
-    name: str,
+    kind: tuple[str, str],
+    at: datetime,
     detail: str,
-    model: str | None,
+    notes: Sequence[str] = (),
 ) -> Element:
+    """An event that went well, without its links. `kind`: its term, and that in words."""
     event = Element(_tag("event"))
     _identifier(event, "eventIdentifier", "UUID", identifier)
-    _term(event, "eventType", "eventType", term, name)
-    _text(event, "eventDateTime", record.finished_at.isoformat())
+    _term(event, "eventType", "eventType", *kind)
+    _text(event, "eventDateTime", at.isoformat())
     _text(_child(event, "eventDetailInformation"), "eventDetail", detail)
     outcome = _child(event, "eventOutcomeInformation")
     _term(outcome, "eventOutcome", "eventOutcome", "suc", "success")
-    if term == "cre" and record.notes:
+    if notes:
         noted = _child(outcome, "eventOutcomeDetail")
-        _text(noted, "eventOutcomeDetailNote", "; ".join(record.notes))
-    agents = [("Darkroom", record.software)]
+        _text(noted, "eventOutcomeDetailNote", "; ".join(notes))
+    return event
+
+
+def _link_agents(event: Element, software: str, model: str | None = None) -> None:
+    agents = [("Darkroom", software)]
     if model:
         agents.append(("SHA-256", model))
     for kind, value in agents:
         linked = _child(event, "linkingAgentIdentifier")
         _text(linked, "linkingAgentIdentifierType", kind)
         _text(linked, "linkingAgentIdentifierValue", value)
-    for value, term_, role in (
-        (record.upload_id, "sou", "source"),
-        (result, "out", "outcome"),
-    ):
-        linked = _child(event, "linkingObjectIdentifier")
-        _text(linked, "linkingObjectIdentifierType", "UUID")
-        _text(linked, "linkingObjectIdentifierValue", value)
-        _term(linked, "linkingObjectRole", "eventRelatedObjectRole", term_, role)
-    return event
 
 
-def _agents(record: Record) -> Iterator[tuple[str, Element]]:
+def _link_objects(event: Element, record: Record, handed: Handed) -> None:
+    _link_object(event, record.upload_id, "sou", "source")
+    _link_object(event, handed.identifier, "out", "outcome")
+
+
+def _link_object(event: Element, value: str, term: str, role: str) -> None:
+    linked = _child(event, "linkingObjectIdentifier")
+    _text(linked, "linkingObjectIdentifierType", "UUID")
+    _text(linked, "linkingObjectIdentifierValue", value)
+    _term(linked, "linkingObjectRole", "eventRelatedObjectRole", term, role)
+
+
+def _agents(record: Record, handed: Handed) -> Iterator[tuple[str, Element]]:
     yield record.software, _agent("Darkroom", record.software, "Darkroom")
+    if handed.signed:
+        software = handed.signed.software
+        yield software, _agent("Darkroom", software, "Darkroom")
     for model in record.models:
         yield model.sha256, _agent("SHA-256", model.sha256, model.name)
 
@@ -214,8 +242,25 @@ def event_ids(record: Record) -> list[str]:
     ]
 
 
-def _link_events(found: Element, record: Record) -> None:
-    for event in event_ids(record):
+def signing_id(handed: Handed) -> str:
+    """The event of the signature of a file."""
+    return str(uuid5(NAMESPACE_URL, f"urn:uuid:{handed.identifier}#signature"))
+
+
+def signing_detail(signed: Signed) -> str:
+    """Who signed by what, as JSON."""
+    found = {
+        "kind": "C2PA content credentials",
+        "subject": signed.subject,
+        "certificate_sha256": signed.fingerprint,
+        "algorithm": signed.algorithm,
+        "place": signed.place,
+    }
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _link_events(found: Element, events: Iterable[str]) -> None:
+    for event in events:
         linked = _child(found, "linkingEventIdentifier")
         _text(linked, "linkingEventIdentifierType", "UUID")
         _text(linked, "linkingEventIdentifierValue", event)

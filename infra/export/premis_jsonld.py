@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-from infra.export.handed import Described, Handed
-from infra.export.premis import event_ids
+from infra.export.handed import Described, Handed, Signed
+from infra.export.premis import event_ids, signing_detail, signing_id
 from shared.uploads.documents import Record
 
 VOCABULARY = "http://id.loc.gov/vocabulary/preservation"
@@ -59,19 +61,35 @@ def _nodes(record: Record, original: str, handed: Handed) -> Iterator[dict[str, 
     *steps, whole = [_uuid(event) for event in event_ids(record)]
     result = _file(handed.identifier, handed.path, handed.bytes, handed.sha256)
     yield {**result, "hasSource": _uuid(record.upload_id), "wasGeneratedBy": whole}
-    software = f"urn:darkroom:{record.software}"
+    software = _software(record.software)
     models = {model.name: f"urn:sha256:{model.sha256}" for model in record.models}
     before: dict[str, str] = {}
     for step, event in zip(record.steps, steps, strict=True):
         used = [models[step.model]] if step.model in models else []
-        made = _event(record, event, "mod", step.step, [software, *used])
+        made = _of_record(record, event, "mod", step.step, [software, *used])
         yield {**made, "note": json.dumps(step.detail, ensure_ascii=False), **before}
         before = {"informedBy": event}
-    made = _event(record, whole, "cre", record.workflow.name, [software])
+    made = _of_record(record, whole, "cre", record.workflow.name, [software])
     yield {**made, "note": "; ".join(record.notes), **before}
     yield _agent(software, "Darkroom", record.software)
     for name, identifier in models.items():
         yield _agent(identifier, name, "")
+    if handed.signed:
+        yield from _signing(handed, handed.signed, whole)
+
+
+def _signing(handed: Handed, signed: Signed, whole: str) -> Iterator[dict[str, Any]]:
+    software = _software(signed.software)
+    made = _event(
+        _uuid(signing_id(handed)),
+        "dsg",
+        signed.subject,
+        [software],
+        handed.identifier,
+        signed.at,
+    )
+    yield {**made, "note": signing_detail(signed), "informedBy": whole}
+    yield _agent(software, "Darkroom", signed.software)
 
 
 def _file(identifier: str, name: str, size: int, sha256: str) -> dict[str, Any]:
@@ -84,16 +102,23 @@ def _file(identifier: str, name: str, size: int, sha256: str) -> dict[str, Any]:
     }
 
 
-def _event(
+def _of_record(
     record: Record, identifier: str, term: str, label: str, agents: list[str]
+) -> dict[str, Any]:
+    at = record.finished_at
+    return _event(identifier, term, label, agents, record.upload_id, at)
+
+
+def _event(
+    identifier: str, term: str, label: str, agents: list[str], used: str, at: datetime
 ) -> dict[str, Any]:
     return {
         "@id": identifier,
         "@type": ["premis:Event", f"eventType:{term}", "prov:Activity"],
         "label": label,
-        "used": _uuid(record.upload_id),
+        "used": _uuid(used),
         "agents": agents,
-        "ended": record.finished_at.isoformat(),
+        "ended": at.isoformat(),
         "outcome": "outcomes:suc",
     }
 
@@ -101,6 +126,11 @@ def _event(
 def _agent(identifier: str, name: str, version: str) -> dict[str, Any]:
     kinds = ["premis:SoftwareAgent", "prov:SoftwareAgent"]
     return {"@id": identifier, "@type": kinds, "label": name, "version": version}
+
+
+def _software(version: str) -> str:
+    # Versions have blanks, which no identifier of a graph may have.
+    return f"urn:darkroom:{quote(version)}"
 
 
 def _uuid(identifier: str) -> str:

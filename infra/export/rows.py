@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
+from infra.export.handed import Handed
 from infra.ingest.progress import ItemState
 from shared.uploads.ingests import path_of_file
 
@@ -35,14 +36,18 @@ COLUMNS = (
 )
 
 
-def row_of(state: ItemState, result: str | None) -> dict[str, object]:
-    """What became of one photo; `result` is the path of its result in the export."""
+def row_of(state: ItemState, result: Handed | None) -> dict[str, object]:
+    """What became of one photo; `result` is the file of its result in the export, of
+    which checksum and size are told.
+    """
     item, record = state.item, state.record
     row: dict[str, object] = {
         "filename": item.path,
         "identifier": item.words.get("identifier"),
         "status": state.status,
-        "result": result,
+        "result": result.path if result else None,
+        "result_sha256": result.sha256 if result else None,
+        "result_bytes": result.bytes if result else None,
         "upload_id": item.upload_id,
         "source_sha256": item.sha256,
         "source_bytes": item.bytes,
@@ -53,8 +58,6 @@ def row_of(state: ItemState, result: str | None) -> dict[str, object]:
         models = (f"{model.name}@{model.sha256[:12]}" for model in record.models)
         row |= {
             "task_id": record.task_id,
-            "result_sha256": record.result_sha256,
-            "result_bytes": record.result_bytes,
             "width": record.width,
             "height": record.height,
             "workflow": record.workflow.name,

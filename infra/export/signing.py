@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
@@ -12,7 +13,8 @@ from infra.credentials import confined
 from infra.credentials.confined import CredentialFault, Reading
 from infra.credentials.definition import definition, parent
 from infra.credentials.identity import Identity
-from infra.export.handed import Handed
+from infra.export.handed import Handed, Signed
+from shared import __version__
 from shared.errors import NotFound
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
@@ -39,6 +41,21 @@ class Signing:
     def embeds(self, handed: Handed) -> bool:
         """Whether the credentials of a file are written into it."""
         return self._form == "embed" and handed.bytes <= MOST_EMBEDDED_BYTES
+
+    def signature(self, place: str) -> Signed:
+        """What is told of a signature that was just made; its credentials lie at
+        `place`.
+        """
+        who = self._identity
+        now = datetime.now(UTC)
+        return Signed(
+            subject=who.name,
+            fingerprint=who.fingerprint,
+            algorithm=who.algorithm,
+            software=f"darkroom {__version__}",
+            at=now,
+            place=place,
+        )
 
     @contextmanager
     def signed(

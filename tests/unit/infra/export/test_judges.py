@@ -5,22 +5,33 @@ by the Library of Congress.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from infra.export import bag, premis, premis_jsonld
-from infra.export.handed import Described, results_in
+from infra.export.handed import Described, Signed, results_in
 from tests.support.extras import needs
 from tests.unit.infra.export.test_export import Job
 
 SCHEMA = Path(__file__).parents[3] / "data" / "premis.xsd"
 
 
+SIGNED = Signed(
+    subject="CN=Example Signer",
+    fingerprint="ef" * 32,
+    algorithm="es256",
+    software="darkroom 0.2.0",
+    at=datetime(2026, 11, 30, tzinfo=UTC),
+    place="embedded",
+)
+
+
 def described() -> list[Described]:
-    """Two photos with their results."""
+    """Two photos with their results, which are signed."""
     return [
-        (record, "a.jpg", replace(handed, path="b.png"))
+        (record, "a.jpg", replace(handed, path="b.png", signed=SIGNED))
         for state in Job().states[:2]
         if (record := state.record)
         for handed in results_in(record, "png")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,7 +24,7 @@ from shared.errors import SettingsError
 from shared.uploads.documents import Source
 from tests.support.extras import needs
 from tests.support.signers import signer
-from tests.unit.infra.export.test_export import Job, rows_of
+from tests.unit.infra.export.test_export import PREMIS, Job, rows_of
 
 needs("c2pa", "c2pa")
 
@@ -108,6 +112,43 @@ def test_a_bag_has_them_with_its_documents(tmp_path: Path) -> None:
     }
     (result,) = tmp_path.glob("bag/data/objects/manualNormalization/*/1931/a.png")
     assert result.read_bytes() == png("grey")
+
+
+def test_the_signature_is_an_event_of_the_file_that_it_changed(tmp_path: Path) -> None:
+    """And every list has the checksum of what lies there."""
+    job = SignedJob(tmp_path, "embed")
+    out = tmp_path / "bag"
+    job.export(out, "bag", events="both")
+    assert job.verified(out).faults == []
+    (row, _) = rows_of(out / "data/metadata/manifest.csv")
+    data = (out / row["result"]).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    assert (row["result_sha256"], row["result_bytes"]) == (digest, str(len(data)))
+    tree = ElementTree.parse(out / "data/metadata/premis.xml")
+    (result,) = [
+        found
+        for found in tree.findall(f"{PREMIS}object")
+        if found.findtext(f".//{PREMIS}messageDigest") == digest
+    ]
+    (event, _) = [
+        found
+        for found in tree.findall(f"{PREMIS}event")
+        if found.findtext(f"{PREMIS}eventType") == "digital signature generation"
+    ]
+    linked = event.findtext(f".//{PREMIS}linkingObjectIdentifierValue")
+    assert linked == result.findtext(f".//{PREMIS}objectIdentifierValue")
+    identifier = event.findtext(f".//{PREMIS}eventIdentifierValue")
+    links = result.iter(f"{PREMIS}linkingEventIdentifierValue")
+    assert identifier in {link.text for link in links}
+    detail = json.loads(event.findtext(f".//{PREMIS}eventDetail") or "")
+    assert "CN=Example Signer" in detail["subject"]
+    certificate = (tmp_path / "certs.pem").read_bytes()
+    leaf = x509.load_pem_x509_certificate(certificate)
+    fingerprint = leaf.fingerprint(hashes.SHA256()).hex()
+    assert detail["certificate_sha256"] == fingerprint
+    graph = json.loads((out / "data/metadata/premis.jsonld").read_text())["@graph"]
+    nodes = {node["@id"]: node for node in graph}
+    assert "eventType:dsg" in nodes[f"urn:uuid:{identifier}"]["@type"]
 
 
 def test_a_broken_original_does_not_cost_its_result_the_signature(
