@@ -18,7 +18,7 @@ from infra.commands.job_options import items_of, job_named
 from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
 from infra.credentials import identity
-from infra.export import sinks
+from infra.export import bag, sinks
 from infra.export.encoding import Encoding
 from infra.export.layouts import LAYOUTS, PNG, Export, Premis, Stack
 from infra.export.signing import Form, Signing
@@ -137,13 +137,14 @@ def export(
     total = Total()
     state = next(states, None)
     with Encoding() as encoding:
-        for place in _places(out, is_split=most is not None):
+        for number, place in enumerate(_places(out, is_split=most is not None), 1):
             with _sink(place, store) as sink:
                 writing = begin(sink, encoding=encoding)
                 while state and (most is None or writing.bytes < most):
                     _add(writing, state, total)
                     state = next(states, None)
-                writing.finish(name, datetime.now(UTC).date())
+                part = bag.Part(number, state is None) if most is not None else None
+                writing.finish(name, datetime.now(UTC).date(), part)
             total.lacking += writing.lacking
             if state is None:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from importlib import resources
 
@@ -15,8 +16,25 @@ PROFILE = "bag-profile.json"
 PROFILE_ID = "urn:darkroom:bag-profile:1"
 
 
-def write_tags(sink: Sink, name: str, day: date) -> None:
-    """Write the tag files of a bag whose payload has been written."""
+@dataclass(frozen=True)
+class Part:
+    """Which of a group's bags one is, counted from 1. How many there are is known with
+    the last one only.
+    """
+
+    number: int
+    is_last: bool
+
+    @property
+    def count(self) -> str:
+        """The value of `Bag-Count`."""
+        return f"{self.number} of {self.number if self.is_last else '?'}"
+
+
+def write_tags(sink: Sink, name: str, day: date, part: Part | None = None) -> None:
+    """Write the tag files of a bag whose payload has been written. `part`: of a bag
+    that is one of a group, which has the name.
+    """
     payload = {
         path: file for path, file in sink.written.items() if path.startswith(PAYLOAD)
     }
@@ -31,6 +49,10 @@ def write_tags(sink: Sink, name: str, day: date) -> None:
         "Payload-Oxum": f"{size}.{len(payload)}",
         "BagIt-Profile-Identifier": PROFILE_ID,
     }
+    if part:
+        info["External-Identifier"] = f"{name}-{part.number:03d}"
+        info["Bag-Group-Identifier"] = name
+        info["Bag-Count"] = part.count
     _write(
         sink,
         "bag-info.txt",

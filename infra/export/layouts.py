@@ -117,8 +117,10 @@ class Export:
             self._failed.append(rows.failed_row(state))
         self._add_row(state, results, notes, original)
 
-    def finish(self, name: str, day: date) -> None:
-        """Write what describes the files, and what proves them."""
+    def finish(self, name: str, day: date, part: bag.Part | None = None) -> None:
+        """Write what describes the files, and what proves them. `part`: of an export
+        that is split.
+        """
         self._write_events()
         named = {column: None for row in self._rows for column in row}
         columns = {**dict.fromkeys(rows.COLUMNS), **named}
@@ -136,7 +138,7 @@ class Export:
         if self._is_archival:
             self._write_descriptions()
         if self._layout == "bag":
-            bag.write_tags(self._sink, name, day)
+            bag.write_tags(self._sink, name, day, part)
         elif self._layout == "archivematica":
             listed = bag.manifest(self._sink.written, "sha256")
             self._write("metadata/checksum.sha256", listed.encode())

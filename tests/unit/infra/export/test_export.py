@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from infra.export import premis, sinks
+from infra.export.bag import Part
 from infra.export.encoding import Encoding
 from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout, Stack
@@ -108,12 +109,14 @@ class Job:
         self.store.put("results", key, b"copy", "image/jpeg")
         return Copy(format="jpeg", key=key, sha256="ab" * 32, bytes=4)
 
-    def export(self, out: Path, layout: Layout, **options: Any) -> None:
+    def export(
+        self, out: Path, layout: Layout, part: Part | None = None, **options: Any
+    ) -> None:
         with sinks.opened(out) as sink:
             export = Export(self.store, self.settings, sink, layout, **options)
             for state in self.states:
                 export.add(state)
-            export.finish("album", DAY)
+            export.finish("album", DAY, part)
             self.lacking = export.lacking
 
 

@@ -65,6 +65,23 @@ def test_a_bag_has_what_its_profile_says(tmp_path: Path) -> None:
     assert not judge.validate(bagit.Bag(str(tmp_path / "bag")))
 
 
+@pytest.mark.parametrize(("is_last", "count"), [(False, "2 of ?"), (True, "2 of 2")])
+def test_a_bag_of_a_group_says_which_it_is(
+    tmp_path: Path, is_last: bool, count: str
+) -> None:
+    needs("bagit_profile", "test")
+    import bagit
+    import bagit_profile
+
+    Job().export(tmp_path / "bag", "bag", bag.Part(2, is_last))
+    found = bagit.Bag(str(tmp_path / "bag"))
+    found.validate()
+    assert bagit_profile.Profile(bag.PROFILE_ID, profile=bag.profile()).validate(found)
+    assert found.info["Bag-Group-Identifier"] == "album"
+    assert found.info["Bag-Count"] == count
+    assert found.info["External-Identifier"] == "album-002"
+
+
 def test_our_events_are_valid_by_the_schema_of_premis() -> None:
     needs("lxml", "test")
     from lxml import etree
