@@ -9,7 +9,7 @@ import sys
 import typer
 
 from infra import bootstrap as buckets
-from infra import cors
+from infra import cors, workflow_files
 from infra import migrate as migrations
 from infra.commands.require_stack import need_servers
 from shared import upload_forms
@@ -29,7 +29,8 @@ def migrate() -> None:
 @app.command()
 def bootstrap() -> None:
     """Create the buckets that are missing, let the web pages of DARKROOM_CORS_ORIGINS
-    reach them, and see which uploads by ticket are safe on this store.
+    reach them, see which uploads by ticket are safe on this store, and add the
+    workflow files of DARKROOM_WORKFLOWS_DIR.
     """
     settings = need_servers()
     created = buckets.bootstrap(settings)
@@ -38,5 +39,7 @@ def bootstrap() -> None:
     print(
         f"uploads by ticket, safe on this store: {', '.join(upload_forms.read(S3Store(settings), settings).safe)}"
     )
+    for result in workflow_files.add_folder(settings):
+        print(result)
     if not settings.s3_ticket_access_key.get_secret_value():
         print(f"darkroom: {upload_forms.OWN_KEY}", file=sys.stderr)

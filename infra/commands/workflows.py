@@ -13,23 +13,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra import workflow_files
 from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
 from infra.terminal import shown
 from shared import models
 from shared import workflows as known
-from shared.errors import Code, PermanentError
+from shared.errors import PermanentError
 from shared.offers import Lack, Offers
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
-from shared.uploads import keys
-from shared.workflows import OwnWorkflow, Workflow, own
+from shared.workflows import Workflow, own
 
 app = typer.Typer(
     add_completion=False,
     help="The workflows, their parameters, and whether a worker of the running stack can run them.",
 )
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Workflow files.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE…", help="Workflow files, or folders with their `*.json`."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -51,7 +56,8 @@ def list_all(as_json: JsonOption = False) -> None:
 def check(files: Files) -> None:
     """Whether these files are workflows that can be added; needs no running stack."""
     models.use_local(Settings.load().models_dir)
-    faults = [fault for file in files if (fault := _checked(file)) is not None]
+    found = workflow_files.files(files)
+    faults = [fault for file in found if (fault := _checked(file)) is not None]
     for fault in faults:
         print(f"darkroom: {shown(fault)}", file=sys.stderr)
     if faults:
@@ -67,14 +73,10 @@ def add(files: Files) -> None:
     settings = need_servers()
     models.use_local(settings.models_dir)
     # All are looked at before any is added.
-    found = [(own.named(file.read_bytes(), str(file)), file) for file in files]
-    for each, file in found:
-        fault = known.fault_of(each)
-        if fault is not None:
-            raise PermanentError(Code.BAD_DOCUMENT, f"{file}: {fault}")
+    found = [(workflow_files.read(file), file) for file in workflow_files.files(files)]
     store = S3Store(settings)
     for each, file in found:
-        _add(store, settings.bucket_results, each, file)
+        print(workflow_files.add(store, settings.bucket_results, each, file))
 
 
 @app.command()
@@ -169,31 +171,12 @@ def _offers(settings: Settings) -> Offers | None:
 def _checked(file: Path) -> str | None:
     """Print what a file is. What is wrong with it, if anything."""
     try:
-        found = own.named(file.read_bytes(), str(file))
+        workflow = workflow_files.read(file).workflow
     except PermanentError as error:
         return error.detail
-    fault = known.fault_of(found)
-    if fault is not None:
-        return f"{file}: {fault}"
-    workflow = found.workflow
     steps = ", ".join(step.step for step in workflow.steps)
     print(f"{file}: {workflow.name} {workflow.version} is fine: {steps}")
     return None
-
-
-def _add(store: S3Store, bucket: str, found: OwnWorkflow, file: Path) -> None:
-    """Raises `PermanentError(bad_document)` where that version is another one."""
-    workflow = found.workflow
-    called = f"{workflow.name} {workflow.version}"
-    place = keys.own_workflow(workflow.name, workflow.version)
-    data = file.read_bytes()
-    if store.put_new(bucket, place, data, "application/json"):
-        print(f"{called} was added: {bucket}/{place}")
-    elif store.read(bucket, place) == data:
-        print(f"{called} is there already")
-    else:
-        detail = f"{file}: {called} is there already, and another one; raise `version` in the file"
-        raise PermanentError(Code.BAD_DOCUMENT, detail)
 
 
 def _read(named: str) -> Workflow:

@@ -32,6 +32,7 @@ from infra.local.supervisor import Supervisor
 from infra.local.valkey import valkey
 from infra.migrate import migrate
 from infra.sign_in import lan_address
+from infra.workflow_files import add_folder
 from shared.errors import SettingsError
 from shared.runtime import devices
 from shared.runtime.settings import (
@@ -156,6 +157,7 @@ class Stack:
             buckets = pool.submit(bootstrap, self.as_admin)
             migrate(self.settings)
             buckets.result()
+        add_folder(self.as_admin)
 
     def _processes(self) -> Iterator[Program]:
         if not self._workers:

@@ -26,6 +26,7 @@ EVENTS = {
     "buckets.no_cors": "The store did not take the rules by which web pages may reach this `bucket`.",
     "buckets.keep_versions": "These `buckets` keep versions, which an erasure must be able to delete.",
     "tickets.own_key": "Upload tickets are signed with the handlers' own key, whose rights are wider than a ticket's.",
+    "workflow.refused": "A file in DARKROOM_WORKFLOWS_DIR was not added, for the reason in `detail`.",
     "uploads.checked": "The kinds of signed uploads that are `safe` on this store were found out.",
     "uploads.not_ended": "A trial upload in parts could not be ended, with HTTP `status`.",
     "process.started": "A Darkroom process is ready for work.",

@@ -334,6 +334,26 @@ def test_backups_may_be_made_and_verified_by_the_clock() -> None:
     assert verified.container["args"] == ["backup", "--verify"]
 
 
+def test_workflow_files_come_from_a_config_map() -> None:
+    """Or from a Secret: the bootstrap job adds what is in them, and nobody else has them."""
+    values = ("workflows.configMaps={flows}", "workflows.secrets={private-flows}")
+    manifests = render("", *values)
+    assert tools.faults_of([*manifests]) == []
+    variable = f"{PREFIX}WORKFLOWS_DIR"
+    (adder,) = [pod for pod in pods(manifests) if variable in pod.variables]
+    assert adder.component == "bootstrap"
+    assert variable in SETTINGS
+    (volume,) = [each for each in adder.spec["volumes"] if each["name"] == "workflows"]
+    assert volume["projected"]["sources"] == [
+        {"configMap": {"name": "flows"}},
+        {"secret": {"name": "private-flows"}},
+    ]
+    (mount,) = [
+        each for each in adder.container["volumeMounts"] if each["name"] == "workflows"
+    ]
+    assert mount["mountPath"] == adder.variables[variable]
+
+
 def test_photos_that_wait_for_long_bring_more_workers() -> None:
     values = (
         "workers.cpu.scaling.enabled=true",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -21,6 +22,10 @@ class UploadSettings(PhotoLimitSettings):
         "",
         description="Parameters of uploads that leave them out, by workflow, as JSON.",
         examples=['{"portrait": {"model_size": 680}}'],
+    )
+    workflows_dir: Path | None = Field(
+        None,
+        description="Folder of workflow files that `up` and `bootstrap` add to the built-in ones.",
     )
     formats: str = Field(
         "",

@@ -165,6 +165,9 @@ volumes:
   {{- with .claim }}
   - {name: own, persistentVolumeClaim: {claimName: {{ . }}}}
   {{- end }}
+  {{- with .workflows }}
+  - {name: workflows, projected: {sources: {{ toJson . }}}}
+  {{- end }}
 {{- end -}}
 
 {{- define "darkroom.mounts" -}}
@@ -175,6 +178,9 @@ volumeMounts:
   {{- end }}
   {{- with .claim }}
   - {name: own, mountPath: /{{ $.name }}}
+  {{- end }}
+  {{- if .workflows }}
+  - {name: workflows, mountPath: /workflows, readOnly: true}
   {{- end }}
 {{- end -}}
 
