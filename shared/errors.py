@@ -53,6 +53,8 @@ class Code(StrEnum):
     ENCRYPTED = "encrypted"
     ARCHIVE_BOMB = "archive_bomb"
     BAD_MANIFEST_ROW = "bad_manifest_row"
+    # about a whole bag; nothing of it was sent
+    PROFILE_VIOLATION = "profile_violation"
     # about one file that was handed out
     BAD_CREDENTIALS = "bad_credentials"
     # about a message or a document, not a photo

@@ -28,19 +28,20 @@ from infra.commands.options import (
 from infra.commands.require_stack import need_servers
 from infra.commands.submit_by_api import Wishes
 from infra.commands.submit_by_bucket import resolved_by, tell_unavailable
-from infra.ingest import inventory, manifest, sources
+from infra.ingest import bag_profile, inventory, manifest, sources
 from infra.ingest.bucket_source import SCHEME, Bucket
 from infra.ingest.estimate import Estimate, estimated
 from infra.ingest.inventory import Backs, Inventory
 from infra.ingest.journal import Journal
 from infra.ingest.manifest import Manifest
+from infra.ingest.members import Refused
 from infra.ingest.progress import InFlight, Watch
 from infra.ingest.sending import Order, Rate, Sending
 from infra.ingest.sources import Source
 from infra.terminal import shown
 from shared import models, workflows
 from shared.callback_guard import check_url
-from shared.errors import SettingsError
+from shared.errors import Code, PermanentError, SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import identity
@@ -89,6 +90,13 @@ def ingest(
     require_checksums: Annotated[
         bool, typer.Option(help="A photo that no list names is a fault.")
     ] = False,
+    profile_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            help="A BagIt profile, as a file: a bag that breaks it is refused.",
+        ),
+    ] = None,
     backs: Annotated[
         str, typer.Option(help="Backs of prints (_b): carry, restore or skip.")
     ] = "carry",
@@ -130,12 +138,15 @@ def ingest(
         Prepared(source, look(source), f"{source.name}/" if len(places) > 1 else "")
         for source in _opened(places)
     ]
+    violations = _violations(profile_file, prepared, places)
     if dry_run:
         settings = Settings.load()
         name = workflow or settings.default_workflow
-        _show_dry_run(prepared, _most_bytes(settings), name, as_json)
-        _exit_if(any(each.inventory.faults for each in prepared))
+        _show_dry_run(prepared, violations, _most_bytes(settings), name, as_json)
+        _exit_if(bool(violations) or any(each.inventory.faults for each in prepared))
         return
+    if violations:
+        raise _refusal(violations)
     wishes = Wishes(workflow, params_of(params), priority_of(priority))
     name = job or prepared[0].source.name
     run = _Run.of(name, wishes, in_flight, callback)
@@ -260,6 +271,34 @@ def _begin(ingests: IngestStore, journal: Journal, order: Order, name: str) -> b
     return True
 
 
+def _violations(
+    file: Path | None, prepared: list[Prepared], places: list[str]
+) -> list[Refused]:
+    """The rules of a profile that the bags break. Raises `SettingsError` for a file that
+    is no profile.
+    """
+    if file is None:
+        return []
+    profile = bag_profile.parse(_bytes_of(file), str(file))
+    return [
+        Refused(each.prefix + refused.path, refused.fault)
+        for each, place in zip(prepared, places, strict=True)
+        for refused in bag_profile.faults(profile, _plain_source(place), place)
+    ]
+
+
+def _refusal(violations: list[Refused]) -> PermanentError:
+    """The error of bags that break their profile."""
+    told = "; ".join(refused.fault.detail for refused in violations[:MOST_SHOWN])
+    rest = len(violations) - MOST_SHOWN
+    more = f"; and {rest:,} more" if rest > 0 else ""
+    return PermanentError(
+        Code.PROFILE_VIOLATION,
+        f"nothing was sent, since the profile is broken: {told}{more}. Have the bag packed anew, or ingest it without"
+        " --profile; --dry-run names every violation",
+    )
+
+
 def _opened(places: list[str]) -> list[Source]:
     found = [_source(place) for place in places]
     names = [source.name for source in found]
@@ -272,17 +311,20 @@ def _opened(places: list[str]) -> list[Source]:
 
 
 def _source(place: str) -> Source:
-    found = (
-        Bucket(place, S3Store(need_servers()))
-        if place.startswith(SCHEME)
-        else sources.opened(Path(place))
-    )
+    found = _plain_source(place)
     if find_spec("pypdf") is None:
         return found
     # The library is an extra of its own.
     from infra.ingest.pdf_scans import WithPdfs
 
     return WithPdfs(found)
+
+
+def _plain_source(place: str) -> Source:
+    """The files of a source as they lie there."""
+    if place.startswith(SCHEME):
+        return Bucket(place, S3Store(need_servers()))
+    return sources.opened(Path(place))
 
 
 def _given_manifest(file: Path | None) -> Manifest | None:
@@ -303,7 +345,11 @@ def _backs(text: str) -> Backs:
 
 
 def _show_dry_run(
-    prepared: list[Prepared], most: int, workflow: str, as_json: bool
+    prepared: list[Prepared],
+    violations: list[Refused],
+    most: int,
+    workflow: str,
+    as_json: bool,
 ) -> None:
     """Read everything, and show all that is wrong at once."""
     twins = {
@@ -313,15 +359,9 @@ def _show_dry_run(
             each.source, each.inventory, most
         ).by_path.items()
     }
-    faults = [
-        {
-            "path": each.prefix + refused.path,
-            "code": refused.fault.code,
-            "detail": refused.fault.detail,
-        }
-        for each in prepared
-        for refused in each.inventory.faults
-    ]
+    faults = [_told(refused) for refused in violations]
+    for each in prepared:
+        faults += [_told(refused, each.prefix) for refused in each.inventory.faults]
     skipped = _skipped(prepared)
     photos = sum(len(each.inventory.photos) for each in prepared)
     size = sum(each.inventory.bytes for each in prepared)
@@ -347,6 +387,14 @@ def _show_dry_run(
     for line in lines[:MOST_SHOWN]:
         console.print(shown(line))
     _show_rest(lines)
+
+
+def _told(refused: Refused, prefix: str = "") -> dict[str, str]:
+    return {
+        "path": prefix + refused.path,
+        "code": refused.fault.code,
+        "detail": refused.fault.detail,
+    }
 
 
 def _skipped(prepared: list[Prepared]) -> dict[str, str]:
