@@ -118,6 +118,43 @@ def test_a_batch_is_watched_begun_anew_and_taken_as_one(visit: Visit) -> None:
     expect(page.locator("article")).to_contain_text("bad.png")
 
 
+def test_photos_brought_together_are_one_batch(visit: Visit, tmp_path: Path) -> None:
+    """Also where the page was loaded anew between the two, and one was started before
+    the other; what is brought alone is none.
+    """
+    ann = visit(f"ann-{uuid4()}")
+    page = ann.page
+    one, two, alone = (
+        on_disk(tmp_path, picture(name)) for name in ("一.png", "two.png", "alone.png")
+    )
+    ann.bring(one, two)
+    for name in ("一.png", "two.png"):
+        ann.expect_state(name, "held")
+    page.reload()
+    ann.expect_state("一.png", "held")
+    ann.bring(alone)
+    ann.expect_state("alone.png", "held")
+    ann.choose("fast")
+    ann.row("two.png").get_by_role("link", name="Preview").click()
+    page.locator(".submit .main:not([disabled])").click(timeout=LONG_MS)
+    ann.go("")
+    ann.expect_state("two.png", "success")
+    page.reload()
+    page.locator(".go button:not(.main)").click()
+    for name in ("一.png", "alone.png"):
+        ann.expect_state(name, "success")
+    assert ann.violations() == []
+    page.get_by_role("link", name="ZIP and report").click()
+    expect(page.locator("h1")).to_contain_text("· 2 photos")
+    expect(page.get_by_text("All have ended.")).to_be_visible(timeout=LONG_MS)
+    with page.expect_download() as download:
+        page.get_by_text("All results as ZIP").click()
+    with ZipFile(download.value.path()) as archive:
+        assert sorted(archive.namelist()) == ["two.png", "一.png"]
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("h1")).to_contain_text("· 2 张照片")
+
+
 def _parts(ann: Visitor) -> list[str]:
     """The numbers of the parts that were begun to be sent, in their order."""
     found = (re.search(r"partNumber=(\d+)", url) for _, url in ann.asked)

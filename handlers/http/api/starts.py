@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from handlers.context import Context
-from handlers.http.api import photos, state
+from handlers.http.api import ingests, photos, state
 from handlers.http.api.dependencies import Api, CountUpload, Uploader
 from handlers.http.api.photos import Origin
 from handlers.http.api.responses import Work, refusals
@@ -35,7 +35,7 @@ from shared import workflows
 from shared.broker.topology import Priority
 from shared.runtime.failpoints import passing
 from shared.uploads import formats, identity
-from shared.uploads.documents import Receipt, Superseded
+from shared.uploads.documents import IngestRef, Receipt, Superseded
 from shared.uploads.formats import Format
 from shared.uploads.retry_failed import reopen
 from shared.workflows import ResolvedWorkflow
@@ -77,6 +77,10 @@ class StartRequest(Origin):
     formats: list[Format] | None = Field(
         None, max_length=6, description="Copies beside the result."
     )
+    ingest: IngestRef | None = Field(
+        None,
+        description="A job of POST /v1/ingests, and the photo's number in it; the wishes are those of the start.",
+    )
 
 
 @router.post("/tasks", status_code=202, responses=refusals(400, 404, 408, 409, 413))
@@ -101,6 +105,8 @@ def start(
 ) -> Receipt:
     """The receipt of the upload or run that has the result, or is to have it."""
     ctx = api.ctx
+    if wanted.ingest:
+        ingests.own(ctx, principal, wanted.ingest)
     origin = photos.named(api, principal, wanted)
     photo = photos.photo_of(ctx, origin)
     workflow = _workflow(wanted, origin, api.ctx.settings.usual_params)
@@ -215,7 +221,9 @@ def _run(
     )
     callback = origin.callback
     if wanted.callback is not None or callback is None:
-        callback = callback_of(wanted.callback, principal.callback, ctx.settings)
+        # Of a job the end of all is told, not that of each.
+        usual = None if wanted.ingest else principal.callback
+        callback = callback_of(wanted.callback, usual, ctx.settings)
     now = ctx.clock.now()
     # Object times come in whole seconds, and this stands for one.
     started_at = now.replace(microsecond=0)
@@ -231,6 +239,7 @@ def _run(
         workflow=workflow.ref,
         callback=callback,
         formats=copies,
+        ingest=wanted.ingest,
         run_of=photo.upload_id,
     )
 
@@ -240,21 +249,25 @@ def _earlier(ctx: Context, photo: Receipt, run: Receipt) -> Receipt | str:
     the id of the run that may begin. Raises `Problem` 409.
     """
     task_id = run.task_id or ""
-    if photo.task_id == task_id and _counts(ctx, photo):
+    if photo.task_id == task_id and _counts(ctx, photo, run):
         return photo
     for number in range(MOST_RUNS):
         run_id = identity.run_id(photo.upload_id, task_id, number)
         earlier = ctx.uploads.readable_receipt(run_id)
         if earlier is None:
             return run_id
-        if _counts(ctx, earlier):
+        if _counts(ctx, earlier, run):
             return earlier
     detail = f"this was started {MOST_RUNS} times without a result; upload the photo again, or choose other parameters"
     raise Problem(409, detail, "already_ended")
 
 
-def _counts(ctx: Context, receipt: Receipt) -> bool:
-    """Whether the upload waits, or has a result."""
+def _counts(ctx: Context, receipt: Receipt, run: Receipt) -> bool:
+    """Whether the upload waits, or has a result; for a run of a job, one of that job: a
+    result that was made elsewhere is a duplicate there.
+    """
+    if run.ingest and receipt.ingest != run.ingest:
+        return False
     outcome = ctx.uploads.readable_outcome(receipt)
     return outcome is None or outcome.record is not None
 

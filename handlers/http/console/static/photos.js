@@ -4,6 +4,7 @@
 // What is known of each survives a reload. A file itself does not: chosen again it is known by its name, size and time,
 // draws the same ticket, and only what is missing is sent.
 import { follow, get, post, remove, said, sentence } from "./api.js";
+import { join, placeOf, tellEnds } from "./batch.js";
 import { Sending } from "./send.js";
 import { bytes, seconds, t } from "./parts/words.js";
 import { thumbnail } from "./parts/thumbnail.js";
@@ -26,6 +27,12 @@ export class Photo {
     this.ticket = "";
     this.task = "";
     this.workflow = "";
+    /** When it was brought, where others were brought with it; empty: alone. */
+    this.batch = "";
+    this.item = 0;
+    /** The job of its batch, once that was begun, and whether the job was told that this photo was started. */
+    this.job = "";
+    this.told = false;
     this.thumb = "";
     /** @type {Sending | null} */
     this.sending = null;
@@ -76,18 +83,22 @@ class Photos extends EventTarget {
     setInterval(() => this.#poll(), POLL_MS);
     addEventListener("online", () => this.#connected(true));
     addEventListener("offline", () => this.#connected(false));
+    tellEnds(this.list);
   }
 
   /** Bring files. What cannot be restored is refused before a byte of it is sent. A few at a time: a browser asks the disk for
    * each file's size and time, and the page would stand still meanwhile. @param {Iterable<File>} files */
   async add(files) {
     const all = [...files];
+    const brought = [];
     for (let first = 0; first < all.length; first += TAKEN_AT_ONCE) {
-      for (const file of all.slice(first, first + TAKEN_AT_ONCE)) this.#take(file);
+      for (const file of all.slice(first, first + TAKEN_AT_ONCE)) brought.push(this.#take(file));
       this.#tell();
       this.#next();
       await new Promise((go) => setTimeout(go));
     }
+    join([...new Set(brought)], this.list);
+    this.#tell();
   }
 
   /** @param {File} file */
@@ -95,7 +106,9 @@ class Photos extends EventTarget {
     const key = fingerprint(file);
     const known = this.list.find((photo) => photo.key === key);
     if (known) this.#again(known, file);
-    else this.list.push(this.#photo(key, file));
+    const photo = known ?? this.#photo(key, file);
+    if (!known) this.list.push(photo);
+    return photo;
   }
 
   /** @param {string} key @param {File} file */
@@ -199,10 +212,18 @@ class Photos extends EventTarget {
     for (const photo of this.list) if (photo.state === "failed") await this.retry(photo);
   }
 
-  /** Begin to restore a photo that has come. @param {Photo} photo @param {string} workflow @param {Record<string, unknown>} params */
-  async start(photo, workflow, params) {
+  /** Begin to restore photos that have come. @param {Photo[]} some @param {string} workflow @param {Record<string, unknown>} params */
+  async start(some, workflow, params) {
+    for (const photo of some) await this.#start(photo, workflow, params);
+    await tellEnds(this.list);
+    this.#tell();
+  }
+
+  /** @param {Photo} photo @param {string} workflow @param {Record<string, unknown>} params */
+  async #start(photo, workflow, params) {
     try {
-      const work = await post("/tasks", { ticket: photo.ticket, workflow, params, priority: "interactive" });
+      const ingest = await placeOf(photo, this.list, workflow, params);
+      const work = await post("/tasks", { ticket: photo.ticket, workflow, params, priority: "interactive", ingest });
       const state = STATES[work.status] ?? "queued";
       this.#change(photo, { task: work.task_id, workflow, state, why: "", share: 0, startedAt: Date.now(), tookS: 0 });
     } catch (error) {
@@ -289,8 +310,8 @@ class Photos extends EventTarget {
   }
 
   #keep() {
-    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, why, tookS }) => ({
-      key, name, size, state, ticket, task, workflow, why, tookS }));
+    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, batch, item, job, told, why, tookS }) => ({
+      key, name, size, state, ticket, task, workflow, batch, item, job, told, why, tookS }));
     localStorage.setItem(STORED, JSON.stringify(kept));
   }
 

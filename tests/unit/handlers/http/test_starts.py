@@ -153,6 +153,49 @@ def test_the_same_bytes_and_wishes_share_a_result(
     assert kinds(town)[-1] == "duplicate"
 
 
+def begun(client: TestClient, name: str) -> str:
+    """A job of this name."""
+    job = client.post("/v1/ingests", json={"name": name, "workflow": "fast"})
+    found: str = job.json()["job"]
+    return found
+
+
+def test_what_is_started_in_a_job_is_a_photo_of_it(
+    town: Town, client: TestClient
+) -> None:
+    """The same start is the same run; what was restored elsewhere is a duplicate there,
+    so that no job lacks a photo.
+    """
+    photo = town.upload("a.png", metadata=HELD)
+    first = {"job": begun(client, "first"), "item": 1}
+    task_id = started(client, ingest=first)
+    assert started(client, ingest=first) == task_id
+    run = town.receipt(run_of(town, photo, task_id))
+    assert run.ingest is not None
+    assert run.ingest.model_dump(mode="json") == first
+    town.restore(run.upload_id)
+    second = {"job": begun(client, "second"), "item": 7}
+    answer = start(client, ingest=second).json()
+    assert (answer["task_id"], answer["status"]) == (task_id, "duplicate")
+    sent = [LogEvent.decode(body) for body in town.publisher.bodies(topology.LOG)]
+    jobs = {event.fields["ingest_id"] for event in sent if event.kind != "finished"}
+    assert jobs >= {first["job"], second["job"]}
+    # And who names no job has what there is.
+    assert started(client) == task_id
+    assert len(town.ctx.uploads.runs(photo)) == 2
+
+
+def test_nobody_starts_a_photo_in_a_job_that_is_not_theirs(
+    town: Town, client: TestClient
+) -> None:
+    town.upload("a.png", metadata=HELD)
+    unknown = {"job": "6aa1b3f2-0c1d-8e4f-9a5b-2c3d4e5f6071", "item": 1}
+    assert start(client, ingest=unknown).status_code == 404
+    too_many = {"job": begun(client, "album"), "item": 100_001}
+    assert start(client, ingest=too_many).status_code == 422
+    assert town.messages() == []
+
+
 def test_what_breaks_a_rule_is_not_started(town: Town, client: TestClient) -> None:
     town.upload("a.png", metadata=HELD)
     town.upload("b.png", b"no photo")

@@ -2,6 +2,7 @@
 // Albums, archives and other jobs of many photos: how far each is, what failed, and everything that came out of it.
 import { LitElement, html, nothing, repeat } from "../vendor/lit.js";
 import { get, post, said, sentence } from "../api.js";
+import { titleOf } from "../batch.js";
 import { icon } from "../parts/icons.js";
 import { date, number, t } from "../parts/words.js";
 import { title } from "../scenes.js";
@@ -149,7 +150,7 @@ class Batches extends LitElement {
     return html`
       <header class="head"><div class="titled">
         <a class="button quiet round" href=${this.job ? "#/batches" : "#/history"} aria-label=${t("back")}>${icon("arrow-left")}</a>
-        <div><h1 tabindex="-1">${this.job ? (this.state?.name ?? t("bat.one")) : t("bat.title")}</h1>
+        <div><h1 tabindex="-1">${this.job ? (this.state ? titleOf(this.state.name) : t("bat.one")) : t("bat.title")}</h1>
           <p class="sub">${this.state ? t("bat.of", title(this.state.workflow), began(this.state)) : t("bat.sub")}</p></div></div></header>
       ${problem}
       ${this.job ? this.#one() : this.#all()}`;
@@ -158,7 +159,7 @@ class Batches extends LitElement {
   #all() {
     return html`
       <ul class="jobs">${repeat(this.jobs, (job) => job.job, (job) => html`
-        <li class="card"><a href="#/batches/${job.job}"><b>${job.name}</b><small>${t("bat.of", title(job.workflow), began(job))}</small></a></li>`)}</ul>
+        <li class="card"><a href="#/batches/${job.job}"><b>${titleOf(job.name)}</b><small>${t("bat.of", title(job.workflow), began(job))}</small></a></li>`)}</ul>
       ${this.jobs.length || this.problem ? nothing : html`<p class="card sub">${t("bat.none")} <code>darkroom ingest album.zip</code></p>`}
       ${this.next ? html`<p class="acts more"><button @click=${() => this.#list(this.next ?? "")}>${t("his.more")}</button></p>` : nothing}`;
   }

@@ -191,7 +191,7 @@ class Look extends LitElement {
     try {
       const params = await withMask(scenes.values, this.#image);
       if (own) {
-        await photos.start(own, scenes.chosen, params);
+        await photos.start([own], scenes.chosen, params);
         return;
       }
       const work = await post("/tasks", { ...this.#source, workflow: scenes.chosen, params, priority: "interactive" });
@@ -203,7 +203,8 @@ class Look extends LitElement {
   }
 
   async #restoreAll() {
-    for (const photo of photos.list) if (photo.state === "held") await photos.start(photo, scenes.chosen, scenes.shared);
+    const held = photos.list.filter((photo) => photo.state === "held");
+    await photos.start(held, scenes.chosen, scenes.shared);
     location.hash = "#/";
   }
 

@@ -1,6 +1,7 @@
 // @ts-check
 // Bring photos, say what is in them, and watch them come back.
 import { LitElement, html, nothing, repeat } from "../vendor/lit.js";
+import { batchesOf, timeOf } from "../batch.js";
 import { icon } from "../parts/icons.js";
 import { controls, hasControls, sizes } from "../parts/settings.js";
 import { bytes, seconds, t } from "../parts/words.js";
@@ -167,7 +168,7 @@ class Restore extends LitElement {
   }
 
   async #startAll() {
-    for (const photo of this.#held) await photos.start(photo, scenes.chosen, scenes.shared);
+    await photos.start(this.#held, scenes.chosen, scenes.shared);
   }
 
   #line() {
@@ -184,6 +185,7 @@ class Restore extends LitElement {
           ${!failed && done ? html`<button class="quiet" @click=${() => photos.clearEnded()}>${icon("check")}${t("queue.clear")}</button>` : nothing}
         </header>
         <p class="sub" role="status">${sum}</p>
+        ${batchesOf(list).map(({ job, batch }) => html`<p class="sub"><a href="#/batches/${job}">${t("queue.batch", timeOf(batch))}</a></p>`)}
         <progress class="whole" max=${list.length} value=${list.reduce((total, photo) => total + progressOf(photo), 0)} aria-label=${sum}></progress>
         <ul class="photos">${repeat(shown, (photo) => photo.key, (photo) => this.#row(photo))}</ul>
         ${more ? html`<button @click=${() => (this.shown += SHOWN_MORE)}>${t("queue.more", more)}</button>` : nothing}
