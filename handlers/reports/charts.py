@@ -18,6 +18,15 @@ ROW = 26
 """Height of one row [px]."""
 COLUMNS_HEIGHT = 180
 NAME_CHARACTERS = 26
+COLOURS = ("#2563a8", "#b7791f", "#b3261e")
+"""Of the kinds `a`, `b` and `c`, on paper; a page has its own, in light and dark."""
+ON_PAPER = (
+    "text{font:13px 'Noto Sans SC';fill:#1d1916}.axis{font-size:12px;fill:#6a5f56}"
+    ".grid{stroke:#ddd3c6}.span{stroke:#6a5f56;stroke-width:2}"
+    + "".join(
+        f".{kind}{{fill:{each}}}" for kind, each in zip("abc", COLOURS, strict=True)
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,12 @@ class Column:
 
     name: str
     parts: Sequence[float]
+
+
+def standalone(svg: str) -> str:
+    """A chart that no page gives its colours and letters."""
+    named = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return named.replace("<title>", f"<style>{ON_PAPER}</style><title>", 1)
 
 
 def bars(title: str, says: str, rows: Sequence[Bar]) -> str:
@@ -130,8 +145,10 @@ def _name(text: str, y: float) -> str:
 
 
 def _svg(title: str, says: str, height: float, drawn: Sequence[str]) -> str:
+    box = f"0 0 {WIDTH} {max(height, 1):g}"
+    label = f"{escape(title)}. {escape(says)}"
     return (
-        f'<svg role="img" viewBox="0 0 {WIDTH} {max(height, 1):g}" aria-label="{escape(title)}. {escape(says)}">'
+        f'<svg role="img" viewBox="{box}" aria-label="{label}">'
         f"<title>{escape(title)}</title><desc>{escape(says)}</desc>"
         f"{''.join(drawn)}</svg>"
     )

@@ -44,16 +44,22 @@ def need_typst() -> None:
             raise missing_library(name, "report", "a report as PDF")
 
 
-def render(sheet: Sheet, qr: str, pictures: PicturesOf) -> bytes:
+def render(
+    sheet: Sheet,
+    qr: str,
+    pictures: PicturesOf,
+    charts: Mapping[str, str] | None = None,
+) -> bytes:
     """The sheet as PDF/A-2a. `qr`: an SVG, or ""; `pictures`: reads those of the sheet,
-    as they were found, once it is its turn: what cannot be shown is left out.
+    as they were found, once it is its turn: what cannot be shown is left out; `charts`:
+    the SVG of each chart of its tables.
 
     Raises `SettingsError` where the extra `report` is missing, `TransientError` where
     there is no turn for it, or no time or memory.
     """
     need_typst()
     with _held(_places, 0), _held(_turns, WAIT_S):
-        return _made(_request(sheet, qr, pictures()))
+        return _made(_request(sheet, qr, pictures(), charts or {}))
 
 
 @contextmanager
@@ -68,11 +74,14 @@ def _held(turns: threading.BoundedSemaphore, wait_s: float) -> Iterator[None]:
         turns.release()
 
 
-def _request(sheet: Sheet, qr: str, pictures: Mapping[str, bytes]) -> bytes:
+def _request(
+    sheet: Sheet, qr: str, pictures: Mapping[str, bytes], charts: Mapping[str, str]
+) -> bytes:
     """One line of JSON, then the pictures' bytes."""
     header = {
         "sheet": asdict(sheet),
         "qr": qr,
+        "charts": dict(charts),
         "made_at": int(sheet.made_at.timestamp()),
         "pictures": [(name, len(data)) for name, data in pictures.items()],
     }

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from handlers.reports import charts as svg
 from shared.runtime import confinement
 from shared.runtime.seccomp import can_refuse_calls, refuse_calls
 
@@ -57,7 +58,19 @@ SAMPLE: dict[str, Any] = {
     "picture_height": 10,
     "facts": [],
     "pictures": [{"name": "JPEG", "caption": "a", "detail": "", "missing": ""}],
-    "tables": [{"title": "照片", "head": ["a"], "rows": [["a"]], "kind": "wide"}],
+    "tables": [
+        {
+            "title": "照片",
+            "head": ["a"],
+            "rows": [["a"]],
+            "kind": "wide",
+            "says": "a",
+            "chart": "sample",
+            "chart_says": "a",
+            "key": [],
+            "named": [],
+        }
+    ],
     "notes_title": "",
     "notes": [],
     "signature": "0",
@@ -67,6 +80,7 @@ SAMPLE: dict[str, Any] = {
     "keywords": [],
 }
 """A sheet that has the compiler read every font, before files are out of reach."""
+SAMPLE_CHARTS = {"sample": svg.standalone(svg.bars("a", "a", [svg.Bar("a", 1, "a")]))}
 
 
 def main(source: BinaryIO, target: BinaryIO) -> int:
@@ -86,7 +100,8 @@ def main(source: BinaryIO, target: BinaryIO) -> int:
     sheet["title"] = sheet["title"].strip() or MISSING
     made = {name: _jpeg(data) for name, data in pictures.items()}
     at = request["made_at"]
-    target.write(_compiled(compiler, sheet, made, request["qr"], at))
+    charts = request["charts"]
+    target.write(_compiled(compiler, sheet, made, charts, request["qr"], at))
     return 0
 
 
@@ -101,7 +116,7 @@ def _compiler() -> typst.Compiler:
     fonts = typst.Fonts(include_system_fonts=False, font_paths=[str(folder)])
     compiler = typst.Compiler(font_paths=fonts)
     pictures = {kind: _jpeg(_sample_picture(kind)) for kind in PICTURE_FORMATS}
-    _compiled(compiler, _shown(SAMPLE), pictures)
+    _compiled(compiler, _shown(SAMPLE), pictures, SAMPLE_CHARTS)
     return compiler
 
 
@@ -109,6 +124,7 @@ def _compiled(
     compiler: typst.Compiler,
     sheet: dict[str, Any],
     pictures: dict[str, bytes | None],
+    charts: dict[str, str],
     qr: str = "",
     at: int = 0,
 ) -> bytes:
@@ -121,6 +137,7 @@ def _compiled(
         sys_inputs={
             "sheet": json.dumps(sheet),
             "pictures": json.dumps(shown),
+            "charts": json.dumps(charts),
             "qr": qr,
         },
     )

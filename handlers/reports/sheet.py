@@ -13,7 +13,7 @@ from typing import Any, Literal
 from handlers.reports.words import Language, Words
 
 Tone = Literal["good", "bad", "busy"]
-Kind = Literal["half", "wide", "sums"]
+Kind = Literal["half", "wide", "sums", "figures"]
 MOST_VALUE = 160
 """Most characters of a value: strokes of a brush, as a parameter, may be thousands."""
 MOST_NAME = 240
@@ -40,13 +40,22 @@ class Fact:
 @dataclass(frozen=True)
 class Table:
     """One table. Two `half` ones stand beside each other; the last cell of each row of
-    `sums` is a checksum.
+    `sums` is a checksum; `figures` have many columns, in small letters.
+
+    Above it stand, where they are given, a sentence `says` and a chart: `chart` names its
+    SVG, which is given to the template beside the sheet, `chart_says` what it shows,
+    `key` its three colours, and `named` lists what its bars are.
     """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     kind: Kind = "wide"
+    says: str = ""
+    chart: str = ""
+    chart_says: str = ""
+    key: Sequence[str] = ()
+    named: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from handlers.audit_log.database import AuditLog
 from handlers.audit_log.statistics import Statistics, statistics
 from handlers.audit_log.values import Filter
 from handlers.reports.html_report import html_report
+from handlers.reports.parquet import need_duckdb, write_parquet
+from handlers.reports.pdf import need_typst
+from handlers.reports.stats_sheet import pdf_report
 from handlers.reports.tables import Cells, cell, tables, write_csv
 from shared.errors import Code, SettingsError
 from shared.runtime.settings import Settings
@@ -37,10 +40,14 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     """
     options = _parser().parse_args(arguments)
     report = Path(options.report) if options.report else None
-    if report is not None and report.suffix != ".html":
+    if report is not None and report.suffix not in (".html", ".pdf"):
         raise SettingsError(
-            f"--report {report}: the report is a page; name it something.html"
+            f"--report {report}: the report is a page or a PDF; name it something.html or something.pdf"
         )
+    if report is not None and report.suffix == ".pdf":
+        need_typst()
+    if options.parquet:
+        need_duckdb()
     with closing(AuditLog(settings, STATEMENT_S)) as audit_log:
         since = datetime.now(UTC) - timedelta(days=options.days)
         where = Filter(since=since, user_id=options.user or None)
@@ -48,14 +55,23 @@ def main(settings: Settings, arguments: Sequence[str] = ()) -> int:
     if options.error:
         found = _only(found, options.error)
     if report is not None:
-        report.write_text(html_report(found), encoding="utf-8")
+        _write_report(found, report)
     if options.csv:
         write_csv(found, Path(options.csv))
+    if options.parquet:
+        write_parquet(found, Path(options.parquet))
     if options.json:
         print(found.model_dump_json(indent=2))
-    elif report is None and not options.csv:
+    elif report is None and not options.csv and not options.parquet:
         _print(found, is_cause=bool(options.error))
     return 0
+
+
+def _write_report(found: Statistics, file: Path) -> None:
+    if file.suffix == ".pdf":
+        file.write_bytes(pdf_report(found, datetime.now(UTC)))
+    else:
+        file.write_text(html_report(found), encoding="utf-8")
 
 
 def _only(found: Statistics, error_code: str) -> Statistics:
@@ -96,5 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--error", default="")
     parser.add_argument("--report", default="")
     parser.add_argument("--csv", default="")
+    parser.add_argument("--parquet", default="")
     parser.add_argument("--json", action="store_true")
     return parser

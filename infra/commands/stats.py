@@ -29,10 +29,16 @@ def stats(
         ),
     ] = "",
     report: Annotated[
-        str, typer.Option(help="Write a page with charts to this file, something.html.")
+        str,
+        typer.Option(
+            help="Write charts and tables to this file, something.html or something.pdf."
+        ),
     ] = "",
     csv: Annotated[
         str, typer.Option(help="Write one CSV file a table into this folder.")
+    ] = "",
+    parquet: Annotated[
+        str, typer.Option(help="Write one Parquet file a table into this folder.")
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -41,7 +47,8 @@ def stats(
     """
     need_servers()
     options = ["--days", str(days)]
-    given = {"--user": user, "--error": error, "--report": report, "--csv": csv}
+    given = {"--user": user, "--error": error, "--report": report}
+    given |= {"--csv": csv, "--parquet": parquet}
     for name, value in given.items():
         if value:
             options.append(f"{name}={value}")

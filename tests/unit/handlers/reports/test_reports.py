@@ -1,8 +1,9 @@
-"""The figures as a page and as CSV: whatever a name holds, neither obeys it."""
+"""The figures as a page, as PDF, CSV and Parquet: whatever a name holds, neither obeys it."""
 
 from __future__ import annotations
 
 import csv
+import io
 from datetime import UTC, date, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,7 +25,10 @@ from handlers.audit_log.statistics import (
     named,
 )
 from handlers.reports.html_report import html_report
+from handlers.reports.parquet import write_parquet
+from handlers.reports.stats_sheet import MOST_ROWS, pdf_report
 from handlers.reports.tables import tables, write_csv
+from tests.support.extras import needs
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 HOSTILE = '=<script>alert("1")</script>'
@@ -138,6 +142,44 @@ def test_csv_has_a_file_a_table_and_no_formula(
 def _read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_pdf_says_all_that_the_page_says(found: Statistics) -> None:
+    """Every table below its chart, one that is too long cut, and what was left out named."""
+    needs("typst", "report")
+    needs("pypdf", "archive")
+    import pypdf
+
+    days = [found.days[0]] * (MOST_ROWS + 2)
+    data = pdf_report(found.model_copy(update={"days": days}), NOW)
+    pages = pypdf.PdfReader(io.BytesIO(data)).pages
+    text = "".join(page.extract_text() for page in pages)
+    words = "".join(text.replace("\u200b", "").split())
+    for each in tables(found):
+        assert "".join(each.title.split()) in words
+    assert "".join(HOSTILE.split()) in words
+    assert "out_of_memory:8to16MP" in words
+    assert "2morerows" in words
+
+
+def test_parquet_has_a_file_a_table_with_types(
+    found: Statistics, tmp_path: Path
+) -> None:
+    """And names as they are: nobody reads them as formulas."""
+    needs("duckdb", "lake")
+    import duckdb
+
+    write_parquet(found, tmp_path / "new")
+    names = {path.stem for path in (tmp_path / "new").iterdir()}
+    assert names == {each.name for each in tables(found)}
+    ((at, users),) = duckdb.sql(
+        f"SELECT minute, users FROM '{tmp_path}/new/bursts.parquet'"
+    ).fetchall()
+    assert (at, users) == (NOW, 1)
+    ((workflow,),) = duckdb.sql(
+        f"SELECT workflow FROM '{tmp_path}/new/workflows.parquet'"
+    ).fetchall()
+    assert workflow == HOSTILE
 
 
 def test_classes_in_words() -> None:
