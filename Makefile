@@ -18,7 +18,7 @@ JOBS   ?= 5
 # --tell: a known vulnerability of a pin does not fail lint.
 AUDIT  ?=
 
-.PHONY: install reference samples demo test long-tests drill-tests containers charts lambda release release-check observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
+.PHONY: install reference samples demo test long-tests drill-tests containers charts lambda release release-check images observe browser pictures lint lock audit sbom docs up down chaos soak bench clean
 
 install: $(VENV)/.stack
 
@@ -198,6 +198,16 @@ release-check:
 	build/release-check/bin/python -m pip install --quiet --no-deps --require-hashes -r $(RELEASE)/locks/stack.txt
 	build/release-check/bin/python -m pip install --quiet --no-deps --no-index $(RELEASE)/*.whl
 	cd build/release-check && bin/darkroom demo
+
+# The images of this version, for this machine's kind of processor. ENGINE=podman does, too; what a registry is given besides
+# stands in CONTRIBUTING.md.
+ENGINE  ?= docker
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' shared/__init__.py)
+
+images:
+	for target in services worker-cpu worker-gpu stack; do \
+	  $(ENGINE) build --file infra/docker/Dockerfile --target $$target --tag $(REGISTRY)darkroom-$$target:$(VERSION) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) $(IMAGE_OPTIONS) . || exit 1; done
 
 # The lock files anew, from pyproject.toml and constraints.txt; needs `uv` (pip install uv).
 lock:

@@ -227,10 +227,14 @@ def _bucket_vault(settings: Settings, url: str) -> BucketVault:
         raise SettingsError(
             f"DARKROOM_BACKUP_URL: {url} must name a bucket of its own, as s3://bucket/prefix"
         )
+    return BucketVault(S3Store(account(settings)), bucket, prefix)
+
+
+def account(settings: Settings) -> Settings:
+    """These settings with the store and the keys of an s3:// backup as its own."""
     changed: dict[str, str | SecretStr] = {}
     for name in ("endpoint_url", "access_key", "secret_key"):
         given = getattr(settings, f"backup_s3_{name}")
         if given and given != SecretStr(""):
             changed[f"s3_{name}"] = given
-    store = S3Store(settings.model_copy(update=changed))
-    return BucketVault(store, bucket, prefix)
+    return settings.model_copy(update=changed)

@@ -20,7 +20,7 @@ from pathlib import Path
 from infra.backup import manifest
 from infra.backup.index import is_empty
 from infra.backup.sealed import key_file
-from infra.backup.vault import vault_of
+from infra.backup.vault import S3, account, vault_of
 from infra.drill import doors, photos
 from infra.drill.own_stack import OwnStack
 from infra.drill.protocol import Protocol
@@ -151,7 +151,23 @@ def _second(settings: Settings, folder: Path) -> OwnStack:
         MODELS_DIR=str(folder / "models"),
         BACKUP_URL=settings.backup_url or vault_of(settings).place,
         BACKUP_KEY_FILE=str(key_file(settings)),
+        **_to_backup(settings),
     )
+
+
+def _to_backup(settings: Settings) -> dict[str, str]:
+    """How the second stack reaches an s3:// backup: as the lost one did, which may have
+    been by the store and the keys of its photos.
+    """
+    if not settings.backup_url.startswith(S3):
+        return {}
+    reached = account(settings)
+    return {
+        "BACKUP_S3_ENDPOINT_URL": reached.s3_endpoint_url,
+        "BACKUP_S3_ACCESS_KEY": reached.s3_access_key.get_secret_value(),
+        "BACKUP_S3_SECRET_KEY": reached.s3_secret_key.get_secret_value(),
+        "S3_REGION": reached.s3_region,
+    }
 
 
 def _come_back(second: OwnStack, folder: Path, protocol: Protocol, said: Said) -> None:

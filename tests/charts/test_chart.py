@@ -334,6 +334,29 @@ def test_backups_may_be_made_and_verified_by_the_clock() -> None:
     assert verified.container["args"] == ["backup", "--verify"]
 
 
+@pytest.mark.parametrize("url", ["", "s3://backup/main"])
+def test_a_drill_may_be_made_by_the_clock(url: str) -> None:
+    """In the image that holds a whole stack, with the key that opens the secrets; it
+    reaches the backup and nothing else.
+    """
+    values = ("backup.enabled=true", "backup.drill.schedule=@weekly")
+    chosen = (f"backup.url={url}", "backup.drill.keySecret=age-identity")
+    manifests = render("", *values, *chosen)
+    assert tools.faults_of([*manifests]) == []
+    (job,) = of_kind(manifests, "CronJob")
+    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+    (drill,) = [pod for pod in pods(manifests) if pod.component == "drill"]
+    assert "/darkroom-stack:" in f"/{drill.container['image']}"
+    assert drill.networks == ({"store", "out"} if url else set())
+    place, key = (
+        drill.variables[f"{PREFIX}BACKUP_{name}"] for name in ("URL", "KEY_FILE")
+    )
+    mounts = {each["mountPath"] for each in drill.container["volumeMounts"]}
+    assert Path(key).parent.as_posix() in mounts
+    assert place == url or place in mounts
+    assert f"{PREFIX}DATABASE_URL" not in drill.variables
+
+
 def test_workflow_files_come_from_a_config_map() -> None:
     """Or from a Secret: the bootstrap job adds what is in them, and nobody else has them."""
     values = ("workflows.configMaps={flows}", "workflows.secrets={private-flows}")

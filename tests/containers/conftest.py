@@ -38,21 +38,36 @@ def missing() -> str:
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The whole of compose.yaml, up and well."""
+def engine() -> Engine:
+    """Podman; without it CI fails, and others skip."""
     if why := missing():
         if os.environ.get("CI"):
             pytest.fail(f"{why}, and CI must have it")
         pytest.skip(why)
-    engine = Engine(VENV / "containers", COMPOSE)
-    made = Deployment(
-        engine, tmp_path_factory.mktemp("deployment"), f"darkroom-{token_hex(3)}"
-    )
+    return Engine(VENV / "containers", COMPOSE)
+
+
+@pytest.fixture(scope="session")
+def made(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """compose.yaml in a copy of its own; nothing runs yet."""
+    folder = tmp_path_factory.mktemp("deployment")
+    return Deployment(engine, folder, f"darkroom-{token_hex(3)}")
+
+
+@pytest.fixture(scope="session")
+def wheels(engine: Engine, made: Deployment) -> Path:
+    """What stand-ins and images install, and the stand-ins are built."""
     servers = {
         name: made.services[service]["image"] for service, name in STAND_INS.items()
     }
+    return images.build(engine, servers)
+
+
+@pytest.fixture(scope="session")
+def deployment(made: Deployment, wheels: Path) -> Iterator[Deployment]:
+    """The whole of compose.yaml, up and well."""
     try:
-        made.build(images.build(engine, servers))
+        made.build(wheels)
         made.up()
         yield made
     finally:

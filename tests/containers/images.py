@@ -105,7 +105,7 @@ def _wheels(folder: Path) -> Path:
     """All that the images install, fetched once as this machine's pip is used to."""
     locks = [
         ROOT / "requirements" / f"{name}.txt"
-        for name in ("build", "services", "worker-cpu")
+        for name in ("build", "services", "worker-cpu", "stack")
     ]
     constraints = ROOT / "constraints.txt"
     mark = hashlib.sha256(

@@ -302,12 +302,13 @@ RESTORING = {"numpy", "pillow", "pillow-heif", "isal"}
         ),
         ("worker-cpu", RESTORING | {"ncnn"}, EMBEDDED | SERVING | {"torch"}),
         ("worker-gpu", RESTORING | {"torch"}, EMBEDDED | SERVING),
+        ("stack", RESTORING | EMBEDDED | SERVING | {"ncnn"}, {"torch"}),
     ],
 )
 def test_an_image_has_what_its_processes_import_and_no_more(
     image: str, inside: set[str], outside: set[str]
 ) -> None:
-    """Each image is one part of the whole; none brings the servers of the embedded stack."""
+    """Each image is one part of the whole; only that for drills brings the embedded servers."""
     lock = (ROOT / "requirements" / f"{image}.txt").read_text()
     found = set(re.findall(r"^([a-z0-9._-]+)==", lock, re.MULTILINE))
     assert inside | {"boto3", "kombu", "pydantic", "typer"} <= found

@@ -152,8 +152,8 @@ affinity: {{ toJson . }}
 {{- end }}
 {{- end -}}
 
-{{/* Volumes and their mounts: /tmp, the models where there are some, and one of its own at /NAME. In: root, name, scratch, models,
-     claim. */}}
+{{/* Volumes and their mounts: /tmp, the models where there are some, one of its own at /NAME, and files of ConfigMaps and Secrets,
+     each at its name. In: root, name, scratch, models, claim, files (name → sources). */}}
 {{- define "darkroom.volumes" -}}
 volumes:
   - {name: tmp, emptyDir: {sizeLimit: {{ .scratch | default "1Gi" }}}}
@@ -165,8 +165,8 @@ volumes:
   {{- with .claim }}
   - {name: own, persistentVolumeClaim: {claimName: {{ . }}}}
   {{- end }}
-  {{- with .workflows }}
-  - {name: workflows, projected: {sources: {{ toJson . }}}}
+  {{- range $name, $sources := .files }}
+  - {name: {{ $name }}, projected: {sources: {{ toJson $sources }}}}
   {{- end }}
 {{- end -}}
 
@@ -179,8 +179,8 @@ volumeMounts:
   {{- with .claim }}
   - {name: own, mountPath: /{{ $.name }}}
   {{- end }}
-  {{- if .workflows }}
-  - {name: workflows, mountPath: /workflows, readOnly: true}
+  {{- range $name, $_ := .files }}
+  - {name: {{ $name }}, mountPath: /{{ $name }}, readOnly: true}
   {{- end }}
 {{- end -}}
 
@@ -211,7 +211,7 @@ readinessProbe:
 {{- end -}}
 
 {{/* A Deployment's pod with one process, from its labels on. In: root, name, account, it, image, command, networks, env (text),
-     models, claim, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
+     models, claim, files, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
 {{- define "darkroom.pod" -}}
 metadata:
   labels:
