@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from infra.bench.figures import Spread, show
-from infra.credentials import confined, identity
-from infra.credentials.definition import ORIGINAL, SOURCE_TYPES
-from infra.credentials.identity import Identity
+from shared.credentials import confined, identity
+from shared.credentials.definition import ORIGINAL, SOURCE_TYPES
+from shared.credentials.identity import Identity
 from shared.runtime.settings import Settings
 
 SIDES = {"29 MB, embedded": (3110, True), "500 MB, sidecar": (12910, False)}

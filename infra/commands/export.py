@@ -17,7 +17,6 @@ from rich.console import Console
 from infra.commands.job_options import items_of, job_named
 from infra.commands.options import bytes_of
 from infra.commands.require_stack import need_servers
-from infra.credentials import identity
 from infra.export import bag, sinks
 from infra.export.encoding import Encoding
 from infra.export.layouts import LAYOUTS, PNG, Export, Premis, Stack
@@ -26,6 +25,7 @@ from infra.export.sinks import BucketSink, Sink
 from infra.ingest.bucket_source import SCHEME
 from infra.ingest.progress import ItemState, Watch
 from infra.terminal import shown
+from shared.credentials import identity
 from shared.errors import NotFound, PermanentError, SettingsError
 from shared.runtime.installation import missing_library
 from shared.runtime.settings import Settings

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
 from uuid import NAMESPACE_URL, uuid5
 
-from infra.credentials.places import EMBEDDED, LIST, SUFFIX
 from infra.export import bag, descriptions, premis, premis_jsonld, rows
 from infra.export.encoding import Encoding
 from infra.export.handed import Described, Handed, made_for_export, results_in
 from infra.export.signing import Signing, pieces
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
+from shared.credentials.places import EMBEDDED, LIST, SUFFIX
 from shared.runtime.settings import StoreSettings
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store

@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from infra.credentials import confined
-from infra.credentials.channel import NO_CREDENTIALS
-from infra.credentials.confined import MOST_MANIFEST_BYTES, CredentialFault, Reading
-from infra.credentials.places import EMBEDDED, LIST, SUFFIX, media_type
 from infra.ingest import inventory
 from infra.ingest.members import ItemFault, Member
 from infra.ingest.sources import read
+from shared.credentials import confined
+from shared.credentials.channel import NO_CREDENTIALS
+from shared.credentials.confined import MOST_MANIFEST_BYTES, CredentialFault, Reading
+from shared.credentials.places import EMBEDDED, LIST, SUFFIX, media_type
 from shared.errors import Code, SettingsError
 from shared.runtime.installation import how_to_add, missing_library
 

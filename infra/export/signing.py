@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import IO, Literal
 
-from infra.credentials import confined
-from infra.credentials.confined import CredentialFault, Reading
-from infra.credentials.definition import definition, parent
-from infra.credentials.identity import Identity
 from infra.export.handed import Handed, Signed
 from shared import __version__
+from shared.credentials.identity import Identity
+from shared.credentials.signing import sign
 from shared.errors import NotFound
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
@@ -66,53 +64,23 @@ class Signing:
 
         Raises `CredentialFault`: without its signature nothing is handed out.
         """
-        with TemporaryFile() as asset, self._original(record, notes) as original:
+        with (
+            TemporaryFile() as asset,
+            TemporaryFile() as out,
+            self._original(record, notes) as original,
+        ):
             self._fetch_handed(handed, asset)
-            with self._written(record, handed, asset, original, notes) as out:
-                out.seek(0)
-                yield out
-
-    @contextmanager
-    def _written(
-        self,
-        record: Record,
-        handed: Handed,
-        asset: IO[bytes],
-        original: IO[bytes] | None,
-        notes: list[str],
-    ) -> Iterator[IO[bytes]]:
-        with TemporaryFile() as out:
-            try:
-                notes += _told(self._sign(record, handed, asset, original, out))
-            except CredentialFault as fault:
-                if original is None:
-                    raise
-                # A broken original must not cost its result the signature.
-                out.seek(0)
-                out.truncate()
-                self._sign(record, handed, asset, None, out)
-                notes.append(
-                    f"the original's content credentials were left out: {fault.detail}"
-                )
+            notes += sign(
+                self._identity,
+                record,
+                handed.key,
+                asset,
+                original,
+                out,
+                embeds=self.embeds(handed),
+            )
+            out.seek(0)
             yield out
-
-    def _sign(
-        self,
-        record: Record,
-        handed: Handed,
-        asset: IO[bytes],
-        original: IO[bytes] | None,
-        out: IO[bytes],
-    ) -> Reading | None:
-        return confined.sign(
-            self._identity,
-            definition(record, handed),
-            parent(record),
-            asset,
-            original,
-            out,
-            embeds=self.embeds(handed),
-        )
 
     @contextmanager
     def _original(self, record: Record, notes: list[str]) -> Iterator[IO[bytes] | None]:
@@ -145,14 +113,3 @@ def pieces(file: IO[bytes]) -> Iterator[bytes]:
     """A file's bytes in pieces."""
     while piece := file.read(CHUNK_BYTES):
         yield piece
-
-
-def _told(carried: Reading | None) -> list[str]:
-    if carried is None:
-        return []
-    if carried.is_valid:
-        return ["the original's content credentials are carried along"]
-    codes = ", ".join(carried.failures) or carried.state
-    return [
-        f"the original's content credentials are carried along, and faulty: {codes}"
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from infra.credentials.channel import Channel
+from shared.credentials.channel import Channel
 
 if __name__ == "__main__":
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))

@@ -16,10 +16,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from infra.commands.verify import app
-from infra.credentials import identity
 from infra.export.signing import Signing
 from infra.export.verify import Verified, verified
 from infra.ingest import sources
+from shared.credentials import identity
 from shared.errors import SettingsError
 from shared.uploads.documents import Source
 from tests.support.extras import needs

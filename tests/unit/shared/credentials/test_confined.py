@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.credentials import confined, identity
-from infra.credentials.confined import CredentialFault, Reading
-from infra.credentials.definition import definition, parent
-from infra.credentials.identity import Identity
-from infra.export.handed import results_in
+from shared.credentials import confined, identity
+from shared.credentials.confined import CredentialFault, Reading
+from shared.credentials.definition import definition, parent
+from shared.credentials.identity import Identity
 from shared.uploads.documents import ModelRef, Record, Skipped, StepTime
 from tests.support.extras import needs
 from tests.support.reconcile_world import Town
@@ -92,11 +91,10 @@ def signed(who: tuple[Identity, str], file_of: FileOf) -> Sign:
 
     def made(original: bytes | None, *, embeds: bool) -> tuple[bytes, Reading | None]:
         found = record()
-        (handed,) = results_in(found, "png")
         out = file_of(b"")
         carried = confined.sign(
             who[0],
-            definition(found, handed),
+            definition(found, found.result_key),
             parent(found),
             file_of(picture()),
             file_of(original) if original else None,
@@ -112,8 +110,7 @@ def signed(who: tuple[Identity, str], file_of: FileOf) -> Sign:
 def test_what_is_said_of_a_result() -> None:
     """Each step that was done, its source type, its model by checksum; no file's name."""
     found = record()
-    (handed,) = results_in(found, "png")
-    told = definition(found, handed)
+    told = definition(found, found.result_key)
     actions, facts = told["assertions"]
     by_name = {each["action"]: each for each in actions["data"]["actions"]}
     assert list(by_name) == [

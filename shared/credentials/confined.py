@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from infra.credentials.channel import Channel
+from shared.credentials.channel import Channel
 from shared.errors import Code, PermanentError
 
 if TYPE_CHECKING:
-    from infra.credentials.identity import Identity
+    from shared.credentials.identity import Identity
 
-CHILD = "infra.credentials.child"
+CHILD = "shared.credentials.child"
 BASE_BYTES = 512 << 20
 PER_BYTE = 3
 """The library's need was at most 2.5 times a picture, without its own files on the disk."""

@@ -1,4 +1,4 @@
-"""`python -m infra.credentials.child FD`: reads or makes the content credentials of one
+"""`python -m shared.credentials.child FD`: reads or makes the content credentials of one
 file, in a process that has neither keys nor secrets.
 
 Requests and answers are lines of JSON on a socket; files come as open descriptors. What
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import c2pa
 
-from infra.credentials.channel import NO_CREDENTIALS, Channel
+from shared.credentials.channel import NO_CREDENTIALS, Channel
 from shared.runtime import confinement
 from shared.runtime.seccomp import refuse_calls
 

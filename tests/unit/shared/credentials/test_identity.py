@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from moto import mock_aws
 
-from infra.credentials import identity
+from shared.credentials import identity
 from shared.errors import SettingsError
 from shared.runtime.settings import CredentialSettings
 from tests.support.signers import signer

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC
+from pathlib import PurePosixPath
 from typing import Any
 
-from infra.credentials.places import media_type
-from infra.export.handed import Handed
+from shared.credentials.places import media_type
 from shared.uploads.documents import Record, StepTime
 
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -38,20 +38,21 @@ def original_type(record: Record) -> str:
     return f"image/{(record.source.format or 'unknown').lower()}"
 
 
-def definition(record: Record, handed: Handed) -> dict[str, Any]:
+def definition(record: Record, key: str) -> dict[str, Any]:
     """The manifest of a file of a result, as the C2PA library takes it; the original is
-    added as its parent where it is at hand.
+    added as its parent where it is at hand. `key`: of the file, as it lies in the bucket,
+    or would.
     """
     return {
         "claim_generator_info": [{"name": "Darkroom", "version": record.software}],
-        "title": f"{record.task_id}{handed.suffix}",
-        "format": media_type(handed.key),
+        "title": f"{record.task_id}{PurePosixPath(key).suffix}",
+        "format": media_type(key),
         "assertions": [
             {
                 "label": "c2pa.actions.v2",
                 "created": True,
                 "data": {
-                    "actions": list(_actions(record, handed)),
+                    "actions": list(_actions(record, key)),
                     "allActionsIncluded": True,
                 },
             },
@@ -75,7 +76,7 @@ def parent(record: Record) -> dict[str, Any]:
     }
 
 
-def _actions(record: Record, handed: Handed) -> Iterator[dict[str, Any]]:
+def _actions(record: Record, key: str) -> Iterator[dict[str, Any]]:
     yield {"action": "c2pa.opened", "parameters": {"ingredientIds": [ORIGINAL]}}
     for step in record.steps:
         if step.step in _ACTIONS and step.skipped is None:
@@ -85,7 +86,7 @@ def _actions(record: Record, handed: Handed) -> Iterator[dict[str, Any]]:
     # A photo that lies on its side in the file is upright in the result.
     if sorted(source) != sorted((record.width, record.height)):
         yield {"action": "c2pa.resized.proportional", "when": when}
-    before, after = original_type(record), media_type(handed.key)
+    before, after = original_type(record), media_type(key)
     if before != after:
         formats = {"org.darkroom.from": before, "org.darkroom.to": after}
         yield {"action": "c2pa.transcoded", "when": when, "parameters": formats}
