@@ -119,6 +119,7 @@ are about them.
 """
 _C2PA = b"c2pa" + bytes.fromhex("00110010800000aa00389b71")
 """The type of the box that holds a C2PA manifest, in a file of any format."""
+C2PA_LEFT_OUT = "the C2PA manifest (Content Credentials) of the original was left out"
 _NOT_TEXT = ("XML:com.adobe.xmp",)
 
 
@@ -149,7 +150,7 @@ def manifest_notes(data: bytes) -> tuple[str, ...]:
     """A note about the signed statement of origin in a file, if there is one."""
     if _C2PA not in data:
         return ()
-    return ("the C2PA manifest (Content Credentials) of the original was left out",)
+    return (C2PA_LEFT_OUT,)
 
 
 def _text_notes(image: Image.Image) -> list[str]:

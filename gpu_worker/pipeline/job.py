@@ -12,7 +12,7 @@ from gpu_worker.restore import Restored, Spent
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
 from shared.uploads.claims import Claim
-from shared.uploads.documents import Copy, Plan, Receipt, StepTime
+from shared.uploads.documents import Copy, Credentials, Plan, Receipt, StepTime
 from shared.uploads.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow
 
@@ -24,7 +24,7 @@ class Job:
 
     `original`: the upload's bytes, on their way from the store. `painted`: the mask that
     came with it, of the size of `photo`. `copies`: what was made
-    beside the result; `notes`: sentences for the record beside the photo's own.
+    beside the result, as were `credentials`; `notes`: sentences for the record beside the photo's own.
     `busy_s`: time that stages spent on it so far; between two stages it waits.
     `stage_since_s`: when its present stage began (monotonic). `passed_by`: how
     many smaller photos were restored between its tiles, in `passed_s` seconds;
@@ -57,6 +57,7 @@ class Job:
     passed_s: float = 0.0
     peak_memory_bytes: int = 0
     copies: list[Copy] = field(default_factory=list)
+    credentials: Credentials | None = None
     notes: list[str] = field(default_factory=list)
     progress: float = 0.0
     written_progress: float = 0.0

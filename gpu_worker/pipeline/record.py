@@ -97,6 +97,7 @@ def record_of(
         mask_key=keys.mask(job.task_id) if restored.mask is not None else None,
         formats=job.receipt.formats,
         copies=job.copies,
+        credentials=job.credentials,
         run_of=job.receipt.run_of,
     )
 

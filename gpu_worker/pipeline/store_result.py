@@ -1,5 +1,5 @@
-"""Restored photo → stored result: preview and result, beside each other, then copies,
-then the record, which commits.
+"""Restored photo → stored result: preview and result, beside each other, then content
+credentials and copies, then the record, which commits.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO
 
 from gpu_worker import codec
+from gpu_worker.pipeline import sidecars
 from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.context import Context
 from gpu_worker.pipeline.copies import CopyMaker
@@ -29,7 +30,10 @@ SPOOL_BYTES = 64 << 20  # a larger PNG waits on disk, not in memory
 
 
 class StoreResult:
-    """The last stage. It needs no device, and runs while other photos are on it."""
+    """The last stage. It needs no device, and runs while other photos are on it.
+
+    Raises `SettingsError` where results are to be signed, and cannot be.
+    """
 
     def __init__(
         self, ctx: Context, outcomes: Outcomes, decoder: codec.Decoders | None
@@ -41,6 +45,7 @@ class StoreResult:
         self._uploads = ctx.uploads
         self._decoder = decoder
         self._copies = CopyMaker(ctx, decoder)
+        self._sidecars = sidecars.of_settings(ctx)
         self._outcomes = outcomes
 
     def __call__(self, job: Job) -> None:
@@ -50,14 +55,7 @@ class StoreResult:
         began_s = self._now_s()
         written, earlier = self._write(job)
         passing("worker.after_result")
-        ours = record_of(
-            job,
-            written,
-            earlier,
-            finished_at=self._clock.now(),
-            busy_s=job.busy_s + self._now_s() - began_s,
-            is_labelled=self._settings.label_result,
-        )
+        ours = self._record(job, written, earlier, began_s)
         record = self._commit(ours)
         passing("worker.after_record")
         if self._was_withdrawn(job, record):
@@ -67,6 +65,23 @@ class StoreResult:
             self._outcomes.restored(job, record)
         else:
             self._outcomes.already_done(job, record)
+
+    def _record(
+        self,
+        job: Job,
+        written: codec.Written,
+        earlier: ObjectInfo | None,
+        began_s: float,
+    ) -> Record:
+        """The record as of now; `began_s`: when this stage began."""
+        return record_of(
+            job,
+            written,
+            earlier,
+            finished_at=self._clock.now(),
+            busy_s=job.busy_s + self._now_s() - began_s,
+            is_labelled=self._settings.label_result,
+        )
 
     def _was_withdrawn(self, job: Job, record: Record) -> bool:
         """Whether the owner took the photo back meanwhile.
@@ -96,6 +111,10 @@ class StoreResult:
                 seconds = round(self._now_s() - began_s, 4)
                 job.steps.append(StepTime(step="encode", seconds=seconds))
                 earlier = self._store(job, file, written)
+                if self._sidecars and job.receipt.preview is None:
+                    record = self._record(job, written, earlier, began_s)
+                    is_ours = record.result_sha256 == written.sha256
+                    self._sidecars.make(job, record, file if is_ours else None)
             finally:
                 # Whatever becomes of this attempt: a preview that came later would
                 # outlive the results of a photo that is erased.

@@ -24,6 +24,7 @@ from shared.s3.store import ObjectInfo
 from shared.uploads import keys
 from shared.uploads.documents import (
     Copy,
+    Credentials,
     Document,
     Fault,
     ModelRef,
@@ -209,6 +210,7 @@ def _record_of(ctx: Context, receipt: Receipt) -> Record:
         notes=[LOST],
         formats=receipt.formats,
         copies=_copies(ctx, receipt.task_id),
+        credentials=_credentials(ctx, receipt.task_id, digest.sha256),
     )
 
 
@@ -221,6 +223,16 @@ def _copies(ctx: Context, task_id: str) -> list[Copy]:
             copy = Copy.model_validate({"key": info.key, "bytes": info.bytes, **said})
             copies.append(copy)
     return copies
+
+
+def _credentials(ctx: Context, task_id: str, sha256: str) -> Credentials | None:
+    """Those that are stored, where they are of the result with this checksum."""
+    with suppress(NotFound):
+        key = keys.credentials(task_id)
+        info = ctx.store.head(ctx.settings.bucket_results, key)
+        found = Credentials.of_object(info)
+        return found if found and found.result_sha256 == sha256 else None
+    return None
 
 
 def _is_whole(info: ObjectInfo, digest: _Digest) -> bool:

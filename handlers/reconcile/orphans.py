@@ -54,8 +54,9 @@ def _retire(sweep: PassContext, result: ObjectInfo, task_id: str) -> None:
     if sweep.dry_run:
         return
     copies = ctx.store.list(results, keys.copies(task_id))
+    credentials = ctx.store.list(results, keys.credentials(task_id))
     # The result goes last, as it leads to the others.
-    retired = [*copies, result]
+    retired = [*copies, *credentials, result]
     for info in retired:
         ctx.store.copy(info, archive, info.key)
         ctx.store.delete(results, info.key)

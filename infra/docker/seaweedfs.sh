@@ -54,7 +54,7 @@ cat > "$run/identities.json" <<END
   $(identity darkroom-ticket "$S3_TICKET_SECRET_KEY" \
     "\"actions\":[\"Write:$BUCKET_UPLOADS\"],\"policyNames\":[\"tickets\"]"),
   $(identity darkroom-worker "$S3_WORKER_SECRET_KEY" "\"actions\":$(rights "" "$BUCKET_UPLOADS $BUCKET_RESULTS" \
-    "$(results processed previews copies masks tiles claims workers) $BUCKET_QUARANTINE")"),
+    "$(results processed previews copies credentials masks tiles claims workers) $BUCKET_QUARANTINE")"),
   $(identity darkroom-callbacks "$S3_CALLBACKS_SECRET_KEY" "\"actions\":$(rights \
     "$(results receipts processed) $BUCKET_QUARANTINE" "" "$(results callbacks)")"),
   $(identity darkroom-backup "$S3_BACKUP_SECRET_KEY" "\"actions\":$(rights "" \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
 from uuid import NAMESPACE_URL, uuid5
@@ -12,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 from infra.export import bag, descriptions, premis, premis_jsonld, rows
 from infra.export.encoding import Encoding
 from infra.export.handed import Described, Handed, made_for_export, results_in
-from infra.export.signing import Signing, pieces
+from infra.export.signing import Signing, pieces, signature_of
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
 from shared.credentials.places import EMBEDDED, LIST, SUFFIX
@@ -261,11 +262,17 @@ class Export:
         place = f"{handed.path}{SUFFIX}"
         if self._is_archival:
             place = f"{self._documents}credentials/{record.task_id}{SUFFIX}"
-        if place not in self._sink.written:
-            with signing.signed(record, handed, notes) as file:
-                self.bytes += self._sink.write(place, pieces(file)).size
         self._credentials.append({"file": handed.path, "credentials": place})
-        return replace(handed, signed=signing.signature(place))
+        stored = signing.stored(record, handed, notes)
+        if place not in self._sink.written:
+            making = signing.signed(record, handed, notes)
+            with BytesIO(stored) if stored else making as file:
+                self.bytes += self._sink.write(place, pieces(file)).size
+        if stored and record.credentials:
+            signed = signature_of(record, record.credentials, place)
+        else:
+            signed = signing.signature(place)
+        return replace(handed, signed=signed)
 
     @property
     def _documents(self) -> str:

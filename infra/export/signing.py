@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from shared.credentials.signing import sign
 from shared.errors import NotFound
 from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
-from shared.uploads.documents import Record
+from shared.uploads.documents import Credentials, Record
 
 Form = Literal["embed", "sidecar"]
 MOST_EMBEDDED_BYTES = 500_000_000
@@ -54,6 +55,24 @@ class Signing:
             at=now,
             place=place,
         )
+
+    def stored(self, record: Record, handed: Handed, notes: list[str]) -> bytes | None:
+        """The credentials that the worker made of this very file; None: there are none,
+        or not those that its record names, and `notes` says so.
+        """
+        found = record.credentials
+        if found is None or handed.key != record.result_key:
+            return None
+        try:
+            data = self._store.read(self._results, found.key)
+        except NotFound:
+            data = b""
+        if hashlib.sha256(data).hexdigest() == found.sha256:
+            return data
+        notes.append(
+            "signed anew: the worker's content credentials are gone, or not those that the record names"
+        )
+        return None
 
     @contextmanager
     def signed(
@@ -107,6 +126,18 @@ class Signing:
             for chunk in stream.chunks():
                 file.write(chunk)
         file.flush()
+
+
+def signature_of(record: Record, found: Credentials, place: str) -> Signed:
+    """What is told of a signature that the worker made."""
+    return Signed(
+        subject=found.subject,
+        fingerprint=found.certificate_sha256,
+        algorithm=found.algorithm,
+        software=record.software,
+        at=found.signed_at,
+        place=place,
+    )
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -107,7 +107,16 @@ def _of_worker(settings: StoreSettings) -> list[str]:
     a store that gives none.
     """
     results = settings.bucket_results
-    parts = ("processed", "previews", "copies", "masks", "tiles", "claims", "workers")
+    parts = (
+        "processed",
+        "previews",
+        "copies",
+        "credentials",
+        "masks",
+        "tiles",
+        "claims",
+        "workers",
+    )
     written = [f"{results}/{part}" for part in parts]
     return _rights(
         [], [settings.bucket_uploads, results], [*written, settings.bucket_quarantine]

@@ -36,6 +36,7 @@ METRICS = {
     "darkroom_consecutive_failures": "Photos that failed on a worker since one was restored there (gauge).",
     "darkroom_photo_seconds": "Work on one photo, by `stage` (prepare, restore, finish) (histogram).",
     "darkroom_step_seconds": "Time that one step took on a restored photo, by `step` (histogram).",
+    "darkroom_credentials_total": "Content credentials of results, by `outcome` (made, failed) (counter).",
     "darkroom_photos_in_hand": "Photos that a worker has begun (gauge).",
     "darkroom_worker_info": "Always 1; what a worker computes by and on, as `engine`, `device` and its `uuid` (gauge).",
     "darkroom_model_load_seconds": "Time to read a network into memory, by `model`; counts loads, too (histogram).",

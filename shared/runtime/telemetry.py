@@ -44,6 +44,8 @@ EVENTS = {
     "pyramid.postponed": "A picture could not be cut into tiles for now; whoever wants that asks again.",
     "pyramid.impossible": "A picture cannot be cut into tiles, by `code`; whoever asks is told so.",
     "pyramid.failed": "A picture could not be cut into tiles because of a bug.",
+    "credentials.not_made": "Content credentials of a result could not be made, by `error`; the record has a note.",
+    "credentials.will_end": "Without time stamps, what this worker signs is invalid once its certificate ends.",
     "copy.not_made": "A copy beside a result could not be made, by `error`; the record has a note.",
     "preview.not_converted": "The colours of a preview could not be converted, by `error`; it is stored as it is.",
     "process.orphaned": "A new supervisor found and killed processes that a dead one had left behind.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,8 @@ from shared.uploads.formats import CopyFormat, Format
 from shared.uploads.messages import RestoreTask
 from shared.uploads.photo_files import MOST_PAGES
 from shared.uploads.ref import UploadRef
+
+_MOST_SUBJECT = 1000
 
 
 class Part(BaseModel):
@@ -329,6 +332,39 @@ class Copy(Part):
     labelled: bool = False
 
 
+class Credentials(Part):
+    """Content credentials of a result, in a file beside it: who signed which bytes, by
+    which certificate and kind of signature, when.
+    """
+
+    key: str
+    sha256: str
+    bytes: int
+    result_sha256: str
+    subject: str
+    certificate_sha256: str
+    algorithm: str
+    signed_at: datetime
+
+    def metadata(self) -> dict[str, str]:
+        """What the object says of itself."""
+        said = self.model_dump(mode="json", exclude={"key", "bytes"})
+        # A certificate may name its owner in any script, and at any length; metadata are
+        # plain and short.
+        said["subject"] = quote(self.subject)[:_MOST_SUBJECT]
+        return {name.replace("_", "-"): value for name, value in said.items()}
+
+    @classmethod
+    def of_object(cls, info: ObjectInfo) -> Self | None:
+        """What an object says of itself; None: not enough."""
+        said = {name.replace("-", "_"): text for name, text in info.metadata.items()}
+        said["subject"] = unquote(said.get("subject", ""))
+        try:
+            return cls.model_validate({**said, "key": info.key, "bytes": info.bytes})
+        except ValidationError:
+            return None
+
+
 class Skipped(Part):
     """Why a step was left out: a code for machines, a sentence for people, and the
     figures that decided, with their thresholds.
@@ -403,6 +439,8 @@ class Record(Document):
     plan: Plan | None = None
     formats: list[Format] = []
     copies: list[Copy] = []
+    credentials: Credentials | None = None
+    """Those that the worker made; None: none."""
     run_of: str | None = None
     """The upload whose bytes were restored by this run of it; None: its own."""
 

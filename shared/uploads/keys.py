@@ -69,14 +69,19 @@ def no_pyramid(task_id: str, of: Picture = "result") -> str:
     return f"{pyramids(task_id, of)}.json"
 
 
-def beside(task_id: str) -> tuple[str, str]:
+def credentials(task_id: str) -> str:
+    """Content credentials of a result, which lies elsewhere."""
+    return f"credentials/{task_id or 'none'}.c2pa"
+
+
+def beside(task_id: str) -> tuple[str, ...]:
     """Prefixes of what is made beside a result, and goes before it."""
-    return copies(task_id), pyramids(task_id)
+    return copies(task_id), credentials(task_id), pyramids(task_id)
 
 
 def results(task_id: str) -> tuple[str, str, str, str]:
     """Result, preview, mask and record, in the order in which they are taken away;
-    before them go the copies and the pyramids.
+    before them goes what `beside` names.
 
     The record goes last: while it is there, the sweep looks after the others.
     """

@@ -253,7 +253,7 @@ class UploadStore:
         self._objects.delete(self._quarantine, keys.reason(upload_id))
 
     def delete_results(self, task_id: str) -> None:
-        """Copies, pyramids, result, preview, mask and record; a bucket with versions
+        """Copies, credentials, pyramids, result, preview, mask and record; a bucket with versions
         keeps those.
         """
         for prefix in keys.beside(task_id):

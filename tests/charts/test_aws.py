@@ -65,6 +65,7 @@ MAY: dict[str, dict[str, str]] = {
                 "processed",
                 "previews",
                 "copies",
+                "credentials",
                 "masks",
                 "tiles",
                 "claims",

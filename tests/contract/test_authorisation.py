@@ -92,6 +92,7 @@ MATRIX = {
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
+    "GET /v1/tasks/{task_id}/credentials": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/record": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/report": Row("read", 200, 404),
     "GET /v1/tasks/{task_id}/report.pdf": Row("read", 200, 404),

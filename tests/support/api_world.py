@@ -24,7 +24,7 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity, keys
-from shared.uploads.documents import Copy, Receipt, Record
+from shared.uploads.documents import Copy, Credentials, Receipt, Record
 from shared.uploads.keys import Picture
 from shared.uploads.messages import LogEvent
 from tests.support.memory_publisher import MemoryPublisher
@@ -100,12 +100,25 @@ class ApiWorld:
             format="jpeg", key=keys.copy(task, "jpg"), sha256="cd" * 32, bytes=3
         )
         record = record_of(receipt, self.ctx.clock.now(), copies=[copy])
-        record = record.model_copy(update={"mask_key": keys.mask(task)})
+        credentials = Credentials(
+            key=keys.credentials(task),
+            sha256="cd" * 32,
+            bytes=4,
+            result_sha256=record.result_sha256,
+            subject="CN=Example Signer",
+            certificate_sha256="ef" * 32,
+            algorithm="es256",
+            signed_at=record.finished_at,
+        )
+        record = record.model_copy(
+            update={"mask_key": keys.mask(task), "credentials": credentials}
+        )
         bucket = self.settings.bucket_results
         self.store.put(bucket, copy.key, b"jpg", "image/jpeg")
         self.store.put(bucket, keys.result(task), result, "image/png")
         self.store.put(bucket, keys.preview(task), preview, "image/webp")
         self.store.put(bucket, keys.mask(task), b"mask", "image/png")
+        self.store.put(bucket, credentials.key, b"c2pa", "application/c2pa")
         for of in get_args(Picture):
             self.store.put(bucket, keys.pyramid(task, of), b"zip", "application/zip")
         self.store.put(bucket, keys.record(task), record.to_bytes(), "application/json")

@@ -295,6 +295,29 @@ def copy(
     raise Problem(404, detail, "not_found")
 
 
+@router.get(
+    "/tasks/{task_id}/credentials",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def credentials(
+    task_id: UUID,
+    api: Api,
+    principal: Reader,
+    download: Download = False,
+) -> Response:
+    """A link to the content credentials (C2PA) that a worker made of the result, good for
+    five minutes.
+    """
+    found = record_of(api, principal, task_id)
+    if found.credentials is None:
+        detail = f"task {task_id} has no content credentials: workers make them where DARKROOM_C2PA_SIGN says so"
+        raise Problem(404, detail, "not_found")
+    name = name_of(found.source, "restored", "png.c2pa")
+    return _signed(api, found.credentials.key, name, download)
+
+
 @router.get("/tasks/{task_id}/record", responses=refusals(404))
 def record(
     task_id: UUID,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,7 +11,12 @@ from shared.runtime.settings.base import SettingsGroup
 
 
 class CredentialSettings(SettingsGroup):
-    """Who signs what `darkroom export --c2pa` hands out."""
+    """Who signs results, and whether the worker does."""
+
+    c2pa_sign: Literal["off", "sidecar"] = Field(
+        "off",
+        description="`sidecar`: the worker signs each result, beside it; `darkroom export --c2pa` signs by itself.",
+    )
 
     c2pa_certs: Path | None = Field(
         None,

@@ -222,7 +222,16 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     left = [
         key
         for key in town.store.keys("results")
-        if key.startswith(("processed/", "previews/", "masks/", "copies/", "tiles/"))
+        if key.startswith(
+            (
+                "processed/",
+                "previews/",
+                "masks/",
+                "copies/",
+                "credentials/",
+                "tiles/",
+            )
+        )
     ]
     waited = town.receipt(waiting).task_id or ""
     assert left == [

@@ -21,7 +21,9 @@ from infra.export.verify import Verified, verified
 from infra.ingest import sources
 from shared.credentials import identity
 from shared.errors import SettingsError
-from shared.uploads.documents import Source
+from shared.uploads import keys
+from shared.uploads.documents import Credentials, Record, Source
+from shared.uploads.outcome import outcome_of
 from tests.support.extras import needs
 from tests.support.signers import signer
 from tests.unit.infra.export.test_export import PREMIS, Job, rows_of
@@ -51,6 +53,13 @@ class SignedJob(Job):
 
     def export(self, out: Path, layout: Any, **options: Any) -> None:
         super().export(out, layout, signing=self.signing, **options)
+
+    def know(self, record: Record) -> None:
+        """The first photo has this record."""
+        upload = self.states[0].upload
+        assert upload
+        assert upload.receipt
+        upload.outcome = outcome_of(upload.receipt, record, None)
 
     def verified(self, out: Path) -> Verified:
         return verified(sources.opened(out), self.roots)
@@ -149,6 +158,40 @@ def test_the_signature_is_an_event_of_the_file_that_it_changed(tmp_path: Path) -
     graph = json.loads((out / "data/metadata/premis.jsonld").read_text())["@graph"]
     nodes = {node["@id"]: node for node in graph}
     assert "eventType:dsg" in nodes[f"urn:uuid:{identifier}"]["@type"]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_the_worker_signed_goes_out_and_is_made_anew_where_it_is_damaged(
+    tmp_path: Path, is_whole: bool
+) -> None:
+    job = SignedJob(tmp_path, "sidecar")
+    job.states = job.states[:1]
+    record = job.states[0].record
+    assert record
+    job.export(tmp_path / "before", "tree")
+    (sidecar,) = tmp_path.rglob("a.png.c2pa")
+    made = Credentials(
+        key=keys.credentials(record.task_id),
+        sha256=hashlib.sha256(sidecar.read_bytes()).hexdigest(),
+        bytes=sidecar.stat().st_size,
+        result_sha256=record.result_sha256,
+        subject="CN=The worker",
+        certificate_sha256="ab" * 32,
+        algorithm="es256",
+        signed_at=record.finished_at,
+    )
+    stored = sidecar.read_bytes() if is_whole else b"damaged"
+    job.store.put("results", made.key, stored, "application/c2pa")
+    job.know(record.model_copy(update={"credentials": made}))
+    out = tmp_path / "out"
+    job.export(out, "bag")
+    assert job.verified(out).faults == []
+    (again,) = out.rglob("*.c2pa")
+    assert (again.read_bytes() == stored) == is_whole
+    (row,) = rows_of(out / "data/metadata/manifest.csv")
+    assert ("signed anew" in row["notes"]) != is_whole
+    told = (out / "data/metadata/premis.xml").read_text()
+    assert ("CN=The worker" in told) == is_whole
 
 
 def test_a_broken_original_does_not_cost_its_result_the_signature(
