@@ -293,6 +293,27 @@ def test_a_pool_is_scaled_by_every_restore_queue(kind: str) -> None:
     assert "replicas" not in worker["spec"], "helm and KEDA would pull at it"
 
 
+def test_the_scaler_reaches_a_broker_of_the_chart() -> None:
+    """KEDA lives in another namespace: it needs a whole name, and to be let in."""
+    values = ("workers.cpu.scaling.enabled=true", "servers.broker.enabled=true")
+    manifests = render("laptop", *values)
+    (worker,) = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
+    (policy,) = [
+        policy
+        for name, policy in named(of_kind(manifests, "NetworkPolicy")).items()
+        if name.endswith("-broker")
+    ]
+    host = worker.variables[f"{PREFIX}BROKER_URL"].partition("@")[2]
+    assert host == "darkroom-broker.photos.svc:5672//"
+    _, scaler = policy["spec"]["ingress"]
+    (peer,) = scaler["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "keda"
+    }
+    unscaled = named(of_kind(render("laptop"), "NetworkPolicy"))
+    assert len(unscaled["NetworkPolicy/darkroom-broker"]["spec"]["ingress"]) == 1
+
+
 @pytest.mark.parametrize("kind", ["rabbitmq", "redis", "sqs"])
 def test_a_pool_of_jobs_ends_by_itself(kind: str) -> None:
     """Nothing ends a Job that has a photo, and there is nothing beside it to scale."""
@@ -355,6 +376,27 @@ def test_a_drill_may_be_made_by_the_clock(url: str) -> None:
     assert Path(key).parent.as_posix() in mounts
     assert place == url or place in mounts
     assert f"{PREFIX}DATABASE_URL" not in drill.variables
+
+
+@pytest.mark.parametrize("place", ["settings", "handlers.settings"])
+def test_people_may_sign_in_at_a_provider(place: str) -> None:
+    """The handlers reach it, and the client's secret comes by reference alone."""
+    given = {
+        "JWT_ISSUER": "https://id.example",
+        "JWT_JWKS_URL": "https://id.example/keys",
+        "OIDC_CLIENT_ID": "console",
+    }
+    values = [f"{place}.{PREFIX}{name}={value}" for name, value in given.items()]
+    secret = f"{PREFIX}OIDC_CLIENT_SECRET"
+    manifests = render("", *values, f"handlers.secretSettings={{{secret}}}")
+    assert tools.faults_of([*manifests]) == []
+    (handlers,) = [pod for pod in pods(manifests) if pod.component == "handlers"]
+    assert "out" in handlers.networks
+    assert handlers.variables[secret]["key"] == secret
+    assert {f"{PREFIX}{name}": value for name, value in given.items()}.items() <= (
+        handlers.variables.items()
+    )
+    assert secret in refusal(f"handlers.settings.{secret}=x")
 
 
 def test_workflow_files_come_from_a_config_map() -> None:

@@ -62,11 +62,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* Where the broker is. In: root. */}}
+{{/* Where the broker is, by a name that KEDA resolves in its own namespace, too. In: root. */}}
 {{- define "darkroom.brokerEnv" -}}
 {{- if .root.Values.servers.broker.enabled }}
 {{ include "darkroom.secretEnv" (dict "root" .root "env" "BROKER_PASSWORD" "key" "BROKER_PASSWORD") }}
-- {name: DARKROOM_BROKER_URL, value: "amqp://darkroom:$(BROKER_PASSWORD)@{{ include "darkroom.name" .root }}-broker:5672//"}
+- {name: DARKROOM_BROKER_URL, value: "amqp://darkroom:$(BROKER_PASSWORD)@{{ include "darkroom.name" .root }}-broker.{{ .root.Release.Namespace }}.svc:5672//"}
 {{- else if .root.Values.broker.url }}
 - {name: DARKROOM_BROKER_URL, value: {{ .root.Values.broker.url | quote }}}
 {{- else }}
