@@ -11,8 +11,10 @@ import hashlib
 import shutil
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -79,13 +81,17 @@ def _fetch(
     if isinstance(source, Path):
         shutil.copyfile(source, part)
     else:
-        _download(source, part, file, show)
+        token = (
+            settings.models_mirror_token if settings.models_mirror else SecretStr("")
+        )
+        _download(source, part, file, show, token)
     with part.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
         part.unlink()
+        place = _named(source)
         detail = (
-            f"model {model.name}: {source} gave SHA-256 {found}, expected {file.sha256}"
+            f"model {model.name}: {place} gave SHA-256 {found}, expected {file.sha256}"
         )
         raise PermanentError(Code.MODEL_CORRUPT, detail)
     part.replace(path)
@@ -111,8 +117,18 @@ def _source(model: Model, file: ModelFile, settings: ModelSettings) -> str | Pat
     return file.url
 
 
-def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
-    """Fetch what `part` does not hold yet."""
+def _named(source: str | Path) -> str:
+    """An address for people: without the password that may stand in it."""
+    url = urlsplit(str(source))
+    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+
+
+def _download(
+    url: str, part: Path, file: ModelFile, show: IO[str], token: SecretStr
+) -> None:
+    """Fetch what `part` does not hold yet. A redirect to another host goes without the
+    token.
+    """
     start = part.stat().st_size if part.exists() else 0
     if start == file.bytes:
         return
@@ -123,6 +139,8 @@ def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
+    if token.get_secret_value():
+        headers["Authorization"] = f"Bearer {token.get_secret_value()}"
     try:
         with httpx.stream(
             "GET",
@@ -132,8 +150,15 @@ def _download(url: str, part: Path, file: ModelFile, show: IO[str]) -> None:
             follow_redirects=True,
         ) as response:
             _receive(response, part, file, start, show)
+    except httpx.HTTPStatusError as error:
+        # Its own words repeat the address, with its password.
+        status = error.response.status_code
+        detail = f"{_named(url)}: it answers HTTP {status}"
+        if status in (401, 403):
+            detail += "; DARKROOM_MODELS_MIRROR_TOKEN is what a mirror is shown"
+        raise StorageUnavailable(detail) from None
     except httpx.HTTPError as error:
-        detail = f"{url}: {error}; run the command again to go on from there"
+        detail = f"{_named(url)}: {error}; run the command again to go on from there"
         raise StorageUnavailable(detail) from error
 
 

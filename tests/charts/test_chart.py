@@ -399,6 +399,22 @@ def test_people_may_sign_in_at_a_provider(place: str) -> None:
     assert secret in refusal(f"handlers.settings.{secret}=x")
 
 
+def test_private_networks_come_from_a_mirror_that_asks_who_is_there() -> None:
+    """The token comes by reference, and their description from a Secret."""
+    token = f"{PREFIX}MODELS_MIRROR_TOKEN"
+    values = ("models.pull={own}", "models.volume.enabled=true")
+    values += ("models.mirror=https://m.example", f"models.secretSettings={{{token}}}")
+    manifests = render("", *values, "models.local.secret=own-networks")
+    assert tools.faults_of([*manifests]) == []
+    (job,) = [pod for pod in pods(manifests) if pod.component == "models"]
+    assert job.variables[token]["key"] == token
+    assert token in SECRETS
+    (local,) = [each for each in job.spec["volumes"] if each["name"] == "local"]
+    assert local["projected"]["sources"] == [{"secret": {"name": "own-networks"}}]
+    assert job.container["args"] == ["own"]
+    assert "cp /local/local.json /models/" in job.container["command"][2]
+
+
 def test_workflow_files_come_from_a_config_map() -> None:
     """Or from a Secret: the bootstrap job adds what is in them, and nobody else has them."""
     values = ("workflows.configMaps={flows}", "workflows.secrets={private-flows}")

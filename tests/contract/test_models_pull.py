@@ -8,10 +8,12 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gpu_worker import models
 from gpu_worker.models import pull
@@ -24,7 +26,7 @@ CONTENT = bytes(range(256)) * 12_000
 
 class FileServer(ThreadingHTTPServer):
     """Serves one file with byte ranges; `break_after` bytes the connection of the next
-    answer is cut.
+    answer is cut; a `token` is asked for; `sends_to` is another address of the file.
     """
 
     def __init__(self, content: bytes, ranges: bool = True) -> None:
@@ -32,6 +34,8 @@ class FileServer(ThreadingHTTPServer):
         self.content, self.ranges = content, ranges
         self.break_after: int | None = None
         self.asked: list[tuple[str, str | None]] = []
+        self.token, self.sends_to = "", ""
+        self.shown: list[str | None] = []
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -43,6 +47,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path, wanted))
+        self.server.shown.append(self.headers.get("Authorization"))
+        if self.server.token and self.server.shown[-1] != f"Bearer {self.server.token}":
+            self.send_error(401)
+            return
+        if self.server.sends_to:
+            self.send_response(302)
+            self.send_header("Location", self.server.sends_to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path == "/missing.pth":
             self.send_error(404)
             return
@@ -65,14 +79,22 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def serving(server: FileServer) -> Iterator[FileServer]:
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    with FileServer(CONTENT) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(FileServer(CONTENT)) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -187,6 +209,43 @@ def test_a_mirror_takes_the_place_of_the_file_s_own_url(
     inside = settings.model_copy(update={"models_mirror": server.url("mirror/")})
     assert pulled(toy("https://unreachable.invalid/toy.pth"), inside) == CONTENT
     assert server.asked == [("/mirror/toy.pth", None)]
+
+
+def test_a_mirror_may_ask_for_a_token(server: FileServer, settings: Settings) -> None:
+    """Without it the error names the setting."""
+    server.token = "t0ken"
+    mirror = settings.model_copy(update={"models_mirror": server.url("")})
+    with pytest.raises(StorageUnavailable, match="DARKROOM_MODELS_MIRROR_TOKEN"):
+        pulled(toy(None), mirror)
+    known = mirror.model_copy(update={"models_mirror_token": SecretStr("t0ken")})
+    assert pulled(toy(None), known) == CONTENT
+
+
+@pytest.mark.parametrize("is_mirror", [True, False])
+def test_no_other_address_is_shown_the_token(
+    server: FileServer, settings: Settings, is_mirror: bool
+) -> None:
+    """Neither the file's own, nor the one to which a mirror sends."""
+    token = {"models_mirror_token": SecretStr("t0ken")}
+    with serving(FileServer(CONTENT)) as mirror:
+        mirror.sends_to = server.url("toy.pth")
+        place = {"models_mirror": mirror.url("")} if is_mirror else {}
+        asking = settings.model_copy(update=token | place)
+        assert pulled(toy(server.url("toy.pth")), asking) == CONTENT
+        assert mirror.shown == (["Bearer t0ken"] if is_mirror else [])
+    assert server.shown == [None]
+
+
+def test_a_password_in_an_address_is_in_no_error(
+    server: FileServer, settings: Settings
+) -> None:
+    address = server.url("").replace("http://", "http://me:s3cret@")
+    mirror = settings.model_copy(update={"models_mirror": address})
+    server.token = "t0ken"
+    with pytest.raises(StorageUnavailable) as refused:
+        pulled(toy(None), mirror)
+    assert "s3cret" not in str(refused.value)
+    assert server.url("toy.pth") in str(refused.value)
 
 
 def test_a_folder_is_a_mirror_too(tmp_path: Path, settings: Settings) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.runtime.settings.base import Bytes, SettingsGroup
 
@@ -17,6 +17,10 @@ class ModelSettings(SettingsGroup):
     models_mirror: str = Field(
         "",
         description="URL that holds the model files by name; empty means their own URLs.",
+    )
+    models_mirror_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token that the mirror's URL asks for; no other address gets it.",
     )
     models_dir: Path = Field(
         Path("~/.cache/darkroom/models"), description="Where pulled models lie."
