@@ -148,11 +148,14 @@ def _router(prefix: str, viewer_of: Callable[..., Awaitable[Viewer]]) -> APIRout
 
 
 async def _waited(look: Callable[[], T | None]) -> T | None:
-    """What `look` finds, which is asked again for a while."""
-    found = None
+    """What `look` finds, which is asked again for a while: once at least, however busy
+    the machine is.
+    """
+    found = await run_sync(look)
     with anyio.move_on_after(WAIT_S):
-        while (found := await run_sync(look)) is None:
+        while found is None:
             await anyio.sleep(LOOK_S)
+            found = await run_sync(look)
     return found
 
 
