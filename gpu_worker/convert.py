@@ -1,9 +1,9 @@
 """`python -m gpu_worker convert`: results in other formats, for an export whose uploads did
 not ask for them. Nothing is stored.
 
-A line of JSON on stdin asks for a copy, `{"task_id", "format", "out"}`; a line on stdout
-answers, `{"obstacle"}`: why there is none, or nothing. The copy is written into the file
-`out`, which is there and empty.
+A line of JSON on stdin asks for a copy, `{"task_id", "format", "labelled", "out"}`; a line
+on stdout answers, `{"obstacle"}`: why there is none, or nothing. The copy is written into
+the file `out`, which is there and empty.
 """
 
 from __future__ import annotations
@@ -38,13 +38,22 @@ class Converter:
         self._decoder = codec.Decoder(settings)
 
     def __call__(
-        self, task_id: str, file_format: FileFormat, out: IO[bytes]
+        self, task_id: str, file_format: FileFormat, is_labelled: bool, out: IO[bytes]
     ) -> str | None:
-        """Write a copy; why there can be none, as a sentence."""
+        """Write a copy, with the visible label or without; why there can be none, as a
+        sentence.
+        """
         key = keys.result(task_id)
         try:
             data = self._store.read(self._settings.bucket_results, key)
-            return convert(data, file_format, out, self._decoder, self._settings)
+            return convert(
+                data,
+                file_format,
+                out,
+                self._decoder,
+                self._settings,
+                is_labelled=is_labelled,
+            )
         except PermanentError as error:
             return error.detail
 
@@ -59,13 +68,21 @@ def convert(
     out: IO[bytes],
     decoder: codec.Decoder,
     settings: Settings,
+    *,
+    is_labelled: bool = False,
 ) -> str | None:
     """Write a result into `out` in another format, with all that it says of itself; why
-    that cannot be, as a sentence. Raises `DarkroomError` where it cannot be decoded.
+    that cannot be, as a sentence. `is_labelled`: with the visible label. Raises
+    `DarkroomError` where it cannot be decoded, or no font has the label's letters.
     """
+    if is_labelled:
+        codec.check_label(settings)
     photo = decoder.decode(png, _pixels(png))
     obstacle = codec.obstacle(photo, file_format)
     if obstacle is None:
+        # Where the setting asks for it, the result itself has the label.
+        if is_labelled and not settings.label_result:
+            codec.stamp(photo, settings.label_text)
         codec.write_copy(photo, file_format, out, xmp_of(png), settings, decoder)
     return obstacle
 
@@ -108,7 +125,9 @@ def main(argv: list[str]) -> int:
         asked = json.loads(line)
         try:
             with Path(asked["out"]).open("wb") as out:
-                obstacle = converter(asked["task_id"], asked["format"], out)
+                obstacle = converter(
+                    asked["task_id"], asked["format"], asked["labelled"], out
+                )
         except DarkroomError as error:
             obstacle = error.detail
         print(json.dumps({"obstacle": obstacle}), flush=True)

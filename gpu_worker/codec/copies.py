@@ -1,8 +1,8 @@
-"""Copies of a result to hand out: JPEG, WebP and AVIF in 8 bits, and TIFF.
+"""Copies of a result to hand out: JPEG, WebP, AVIF and JP2 in 8 bits, and TIFF.
 
 A JPEG or a TIFF of any size is made in bounded memory: the 8-bit picture lies in a
-scratch file, and the encoder reads it row by row. WebP's and AVIF's encoders need the
-whole picture, so their size is limited.
+scratch file, and the encoder reads it row by row. The encoders of WebP, AVIF and JP2 need
+the whole picture, so their size is limited.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from gpu_worker.codec import exif, profiles
+from gpu_worker.codec.jp2_writer import write_jp2
 from gpu_worker.codec.preview import Converter
 from gpu_worker.codec.tiff_writer import MOST_BYTES, write_tiff
 from gpu_worker.photo import Photo, Pixels
@@ -40,12 +41,17 @@ _ROOM = {
     "jpeg": _Room(65_500, 65_500**2),
     "webp": _Room(16_383, 40_000_000),
     "avif": _Room(65_500, 40_000_000),
+    "jp2": _Room(65_500, 100_000_000),
 }
 
 
 def obstacle(photo: Photo, file_format: FileFormat) -> str | None:
     """Why there can be no copy of `photo` in a format, as a sentence; None: there can."""
     width, height = photo.width, photo.height
+    if file_format == "jp2" and photo.pixels.dtype != np.uint8:
+        return (
+            "no JP2 copy was made: it holds 8 bits, and the result has 16; ask for tiff"
+        )
     room = _ROOM.get(file_format)
     if room is None:
         if photo.pixels.nbytes <= MOST_BYTES // 2:
@@ -66,7 +72,8 @@ def write_copy(
     """Write `photo` into an empty file, with its captions, resolution and EXIF.
 
     Its colours are those of its profile, or sRGB where `copy_profile` says so; a TIFF
-    always keeps the profile, and its 16 bits. What is transparent is white in a JPEG.
+    always keeps the profile, and its 16 bits. What is transparent is white in a JPEG. A
+    JP2 is without loss.
     """
     if file_format == "tiff":
         write_tiff(photo, out, xmp, photo.meta.icc)
@@ -77,14 +84,26 @@ def write_copy(
         table = srgb_table(photo, icc, converter)
         icc = None if table else icc
     image, array = _picture(photo, file_format, table, settings)
+    fitting = icc if icc and profiles.fits(icc, photo.pixels.shape[2]) else None
+    block = exif.block(photo.meta)
+    if file_format == "jp2":
+        write_jp2(
+            image.convert("RGB") if image.mode == "RGBX" else image,
+            out,
+            xmp,
+            exif=block,
+            icc=fitting,
+            dpi=photo.meta.dpi,
+            folder=settings.scratch_dir,
+        )
+        return
     options: dict[str, Any] = {"quality": settings.copy_quality}
     if file_format == "jpeg":
         options |= {"subsampling": 0, "dpi": _whole_dpi(photo)}
     if file_format == "avif":
         options["speed"] = 8
-    if icc and profiles.fits(icc, photo.pixels.shape[2]):
-        options["icc_profile"] = icc
-    block = exif.block(photo.meta)
+    if fitting:
+        options["icc_profile"] = fitting
     if block:
         options["exif"] = b"Exif\0\0" + block
     kept = {name: value for name, value in options.items() if value is not None}

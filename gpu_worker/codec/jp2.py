@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-_EXIF = bytes.fromhex("4a706754696666457869662d3e4a5032")
-_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+EXIF = bytes.fromhex("4a706754696666457869662d3e4a5032")
+XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IIM = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 """Types of the boxes that hold these."""
 _IPTC_RESOURCE = 0x0404
@@ -31,9 +31,9 @@ def add_blocks(image: Image.Image, data: bytes) -> None:
             _add_profile(image, content)
         elif name == b"uuid":
             kind, block = content[:16], content[16:]
-            if kind == _EXIF:
+            if kind == EXIF:
                 image.info["exif"] = b"Exif\0\0" + block
-            elif kind == _XMP:
+            elif kind == XMP:
                 image.info["xmp"] = block
             elif kind == _IIM:
                 image.info["photoshop"] = {_IPTC_RESOURCE: block}

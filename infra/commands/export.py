@@ -76,7 +76,7 @@ def export(
         str,
         typer.Option(
             "--formats",
-            help="png, jpeg, webp, avif, tiff, same; labelled, where the upload asked for it.",
+            help="png, jpeg, webp, avif, tiff, jp2, same; labelled: each with the visible label, too.",
         ),
     ] = PNG,
     with_originals: Annotated[
@@ -114,7 +114,7 @@ def export(
         raise typer.BadParameter("--stack is none, photoprism, immich or digikam")
     if stack != "none" and layout != "album":
         raise typer.BadParameter("--stack is about names in --layout album")
-    words = _formats(wanted, layout)
+    words = _formats(wanted, layout, credentials)
     most = bytes_of(split, "--split")
     settings = need_servers()
     store = S3Store(settings)
@@ -171,17 +171,22 @@ def _signing(store: S3Store, settings: Settings, form: Form) -> Signing:
     return Signing(store, settings.bucket_results, signer, form)
 
 
-def _formats(text: str, layout: str) -> list[str]:
+def _formats(text: str, layout: str, credentials: str) -> list[str]:
     """Raises `typer.BadParameter`."""
-    asked = [word for word in text.replace(",", " ").split() if word != PNG]
+    asked = text.replace(",", " ").split()
     try:
-        words: list[str] = [*formats.ordered(asked)]
+        words: list[str] = [*formats.ordered(set(asked) - {PNG, formats.JP2})]
     except PermanentError as error:
-        raise typer.BadParameter(error.detail) from error
-    if PNG in text.replace(",", " ").split():
-        words = [PNG, *words]
+        detail = f"{error.detail}, {formats.JP2} or {PNG}"
+        raise typer.BadParameter(detail) from error
+    if PNG in asked:
+        words.insert(0, PNG)
+    if formats.JP2 in asked:
+        words.append(formats.JP2)
     if not words:
         raise typer.BadParameter("--formats names no format; png is the usual one")
+    if credentials != "off" and formats.JP2 in words:
+        raise typer.BadParameter("--c2pa signs no jp2; name another format")
     if layout in ("bag", "archivematica") and len(words) > 1:
         raise typer.BadParameter(
             f"--layout {layout} has one access copy a photo; name one format"

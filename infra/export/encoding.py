@@ -42,14 +42,23 @@ class Encoding:
             self._process.communicate()
         self._folder.cleanup()
 
-    def encoded(self, task_id: str, file_format: FileFormat) -> Path | str:
-        """A file with the copy, or why there is none, as a sentence.
+    def encoded(
+        self, task_id: str, file_format: FileFormat, *, is_labelled: bool = False
+    ) -> Path | str:
+        """A file with the copy, with the visible label or without; or why there is none,
+        as a sentence.
 
         Raises `PermanentError` where the encoder ends, which costs the export.
         """
-        file = Path(self._folder.name) / f"{task_id}.{file_format}"
+        mark = "-labelled" if is_labelled else ""
+        file = Path(self._folder.name) / f"{task_id}{mark}.{file_format}"
         answer = self._answer(
-            {"task_id": task_id, "format": file_format, "out": str(file)}
+            {
+                "task_id": task_id,
+                "format": file_format,
+                "labelled": is_labelled,
+                "out": str(file),
+            }
         )
         obstacle = answer["obstacle"]
         if obstacle is None:
@@ -57,7 +66,7 @@ class Encoding:
         file.unlink(missing_ok=True)
         return str(obstacle)
 
-    def _answer(self, request: dict[str, str]) -> dict[str, str | None]:
+    def _answer(self, request: dict[str, str | bool]) -> dict[str, str | None]:
         process = self._running()
         assert process.stdin
         assert process.stdout

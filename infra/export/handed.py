@@ -18,6 +18,7 @@ FORMATS = {
     ".webp": "WEBP",
     ".avif": "AVIF",
     ".tif": "TIFF",
+    ".jp2": "JPEG2000",
 }
 """The name of a format by the end of its key."""
 
@@ -63,6 +64,8 @@ class Handed:
         return FORMATS.get(self.suffix, "")
 
 
+LABELLED = "labelled"
+
 Described = tuple[Record, str, Handed]
 """A record, the path of its original, and a file of its result."""
 
@@ -80,15 +83,17 @@ def results_in(record: Record, word: str) -> Iterator[Handed]:
             record.result_bytes,
         )
     for copy in record.copies:
-        if word == ("labelled" if copy.labelled else copy.format):
+        if word == (LABELLED if copy.labelled else copy.format):
             yield _of_copy(copy, word)
 
 
 def made_for_export(task_id: str, word: str, extension: str, file: Path) -> Handed:
     """A copy that lies in no bucket, named as if it did."""
-    key = keys.copy(task_id, extension)
+    is_labelled = word == LABELLED
+    key = keys.copy(task_id, extension, is_labelled)
     identifier = str(uuid5(NAMESPACE_URL, f"darkroom:{key}"))
-    return Handed(identifier, word, key, "", file.stat().st_size, file=file)
+    size = file.stat().st_size
+    return Handed(identifier, word, key, "", size, is_labelled, file=file)
 
 
 def _of_copy(copy: Copy, word: str) -> Handed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
@@ -12,7 +13,13 @@ from uuid import NAMESPACE_URL, uuid5
 
 from infra.export import bag, descriptions, premis, premis_jsonld, rows
 from infra.export.encoding import Encoding
-from infra.export.handed import Described, Handed, made_for_export, results_in
+from infra.export.handed import (
+    LABELLED,
+    Described,
+    Handed,
+    made_for_export,
+    results_in,
+)
 from infra.export.signing import Signing, pieces, signature_of
 from infra.export.sinks import Sink
 from infra.ingest.progress import ItemState
@@ -22,7 +29,7 @@ from shared.s3.objects import ObjectInfo
 from shared.s3.store import S3Store
 from shared.uploads import formats
 from shared.uploads.documents import Record
-from shared.uploads.formats import CopyFormat
+from shared.uploads.formats import CopyFormat, FileFormat
 from shared.uploads.ingests import path_of_file
 from shared.uploads.names import Names, safe_path
 
@@ -196,18 +203,44 @@ class Export:
             for handed in results_in(record, word)
             if (word == PNG) == (handed.key == record.result_key)
         ]
-        # The visible label is drawn into pixels that are at hand in the pipeline alone.
-        if found or self._encoding is None or word in (PNG, "labelled"):
+        if found or self._encoding is None or word == PNG:
             return found
+        encode = partial(self._encoded, self._encoding, record, word, notes)
+        if word == LABELLED:
+            return [made for each in self._labelled(record) if (made := encode(each))]
         file_format = formats.file_format(cast(CopyFormat, word), record.source.format)
         if file_format is None:
             return [] if PNG in self._formats else list(results_in(record, PNG))
-        made = self._encoding.encoded(record.task_id, file_format)
+        made = encode(file_format)
+        return [made] if made else []
+
+    def _labelled(self, record: Record) -> list[FileFormat]:
+        """The formats of copies with the label: those of the others, or JPEG."""
+        words = [word for word in self._formats if word not in (PNG, LABELLED)]
+        source = record.source.format
+        found = [
+            formats.file_format(cast(CopyFormat, word), source) or "jpeg"
+            for word in words or ["jpeg"]
+        ]
+        return list(dict.fromkeys(found))
+
+    def _encoded(
+        self,
+        encoding: Encoding,
+        record: Record,
+        word: str,
+        notes: list[str],
+        file_format: FileFormat,
+    ) -> Handed | None:
+        """A copy that is made now; None: it cannot be, and `notes` says why."""
+        made = encoding.encoded(
+            record.task_id, file_format, is_labelled=word == LABELLED
+        )
         if isinstance(made, str):
             notes.append(made)
-            return []
+            return None
         extension = formats.EXTENSIONS[file_format]
-        return [made_for_export(record.task_id, word, extension, made)]
+        return made_for_export(record.task_id, word, extension, made)
 
     def _add_result(
         self, record: Record, path: str, handed: Handed, notes: list[str]

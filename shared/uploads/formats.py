@@ -8,7 +8,9 @@ from typing import Literal, get_args
 
 from shared.errors import Code, PermanentError
 
-FileFormat = Literal["jpeg", "webp", "avif", "tiff"]
+FileFormat = Literal["jpeg", "webp", "avif", "tiff", "jp2"]
+"""What a copy can be written as; `jp2` at an export alone, as it takes long."""
+JP2: FileFormat = "jp2"
 CopyFormat = Literal["jpeg", "webp", "avif", "tiff", "same"]
 Format = Literal["jpeg", "webp", "avif", "tiff", "same", "labelled"]
 """`same`: the original's own. `labelled`: a second copy of each with the visible label,
@@ -23,6 +25,7 @@ EXTENSIONS: dict[FileFormat, str] = {
     "webp": "webp",
     "avif": "avif",
     "tiff": "tif",
+    "jp2": "jp2",
 }
 _SAME: dict[str, FileFormat] = {
     "JPEG": "jpeg",

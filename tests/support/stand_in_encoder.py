@@ -1,5 +1,5 @@
-"""An encoder of copies that writes the word of the format; it makes no WebP, and ends at
-AVIF.
+"""An encoder of copies that writes the word of the format, and whether it is to be
+labelled; it makes no WebP, and ends at AVIF.
 """
 
 from __future__ import annotations
@@ -14,5 +14,6 @@ if __name__ == "__main__":
         if asked["format"] == "avif":
             sys.exit(1)
         obstacle = "no WEBP copy was made" if asked["format"] == "webp" else None
-        Path(asked["out"]).write_text(asked["format"])
+        mark = " labelled" if asked["labelled"] else ""
+        Path(asked["out"]).write_text(asked["format"] + mark)
         print(json.dumps({"obstacle": obstacle}), flush=True)

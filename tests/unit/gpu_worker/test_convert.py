@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -34,16 +35,31 @@ def decoder() -> Iterator[Decoder]:
     found.close()
 
 
-@pytest.mark.parametrize("file_format", ["jpeg", "webp", "tiff"])
+@pytest.mark.parametrize("file_format", ["jpeg", "webp", "tiff", "jp2"])
 def test_a_copy_says_what_the_result_says(decoder: Decoder, file_format: str) -> None:
     out = io.BytesIO()
     assert convert(png(), file_format, out, decoder, SETTINGS) is None  # type: ignore[arg-type]
     found = Image.open(out)
-    assert (found.format or "").lower() == file_format
+    name = "JPEG2000" if file_format == "jp2" else file_format.upper()
+    assert found.format == name
     assert found.size == (40, 30)
     assert PACKET.encode() in out.getvalue()
     if file_format == "jpeg":
         assert found.info["dpi"] == (600, 600)
+
+
+def test_a_labelled_copy_differs_in_its_corner_alone(decoder: Decoder) -> None:
+    pixels = []
+    for is_labelled in (False, True):
+        out = io.BytesIO()
+        picture = Image.new("RGB", (400, 300), "grey")
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        convert(data.getvalue(), "jp2", out, decoder, SETTINGS, is_labelled=is_labelled)
+        pixels.append(np.asarray(Image.open(out)).astype(int))
+    changed = np.argwhere(np.abs(pixels[0] - pixels[1]).max(axis=2) > 0)
+    assert changed.min(axis=0)[0] > 200
+    assert changed.max(axis=0).tolist() == [299, 399]
 
 
 def test_a_format_that_has_no_room_is_told(decoder: Decoder) -> None:

@@ -191,6 +191,33 @@ def test_what_was_not_asked_for_is_encoded_at_export(
     assert not verified(sources.opened(tmp_path / "out")).faults
 
 
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        (["png", "labelled"], {"a labelled.jpg": "jpeg labelled"}),
+        (
+            ["tiff", "jp2", "labelled"],
+            {
+                "a.tif": "tiff",
+                "a.jp2": "jp2",
+                "a labelled.tif": "tiff labelled",
+                "a labelled.jp2": "jp2 labelled",
+            },
+        ),
+    ],
+)
+def test_labelled_copies_are_made_of_each_format_or_of_jpeg(
+    job: Job, tmp_path: Path, encoding: Encoding, words: list[str], made: dict[str, str]
+) -> None:
+    job.states = job.states[1:2]
+    job.export(tmp_path / "out", "tree", formats=words, encoding=encoding)
+    folder = tmp_path / "out/objects/1945"
+    found = {file.name: file.read_text() for file in folder.iterdir()}
+    found.pop("a.png", None)
+    assert found == made
+    assert job.lacking == 0
+
+
 def test_an_encoder_that_ends_ends_the_export(
     job: Job, tmp_path: Path, encoding: Encoding
 ) -> None:
