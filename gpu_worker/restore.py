@@ -12,7 +12,7 @@ from gpu_worker import abilities, engines, gates, steps
 from gpu_worker.engines import Engine
 from gpu_worker.photo import Mask, Photo
 from gpu_worker.pixels import memory
-from gpu_worker.tile_runner import TilesTooLarge
+from gpu_worker.tile_runner import Placed, TilesTooLarge, ignore
 from shared.errors import Code, PermanentError
 from shared.offers import together
 from shared.runtime.settings import EngineSettings, PhotoLimitSettings, Settings
@@ -92,13 +92,15 @@ def restore(
     between_tiles: Callable[[], None] = lambda: None,
     seed: int = 0,
     painted: Mask | None = None,
+    placed: Placed = ignore,
 ) -> Restored:
     """Run the steps of `workflow` on `photo` that `plan` does not skip, and for which
     this worker lacks nothing if they are optional. Without a plan no gate skips a step.
 
     `progress` gets the fraction done after each tile: silence means stuck.
     `between_tiles` may use the engine meanwhile; `seed` is the task's own; `painted`
-    (height, width) is the mask that somebody sent. Raises
+    (height, width) is the mask that somebody sent; `placed` is told of each part of a
+    step that is done. Raises
     `PermanentError(too_many_pixels)` before any work, and whatever a step raises.
     """
     decided = _decided(workflow, plan or gates.open_plan(workflow), engine, settings)
@@ -119,7 +121,7 @@ def restore(
             continue
         started = time.perf_counter()
         step_progress = _part_of(progress, index, len(decided))
-        tools = steps.Tools(settings, step_progress, let_pass, seed, painted)
+        tools = steps.Tools(settings, step_progress, let_pass, seed, painted, placed)
         result, ran_on = _run(photo, step, engine, tools)
         if step.kind == "finish" and result.photo is photo:
             neutral.append(step)

@@ -23,6 +23,14 @@ from shared.runtime.settings import EngineSettings
 from shared.runtime.telemetry import logger
 
 Progress = Callable[[float], None]
+Placed = Callable[[Pixels, slice, slice], None]
+"""Is told of a canvas, and of the rows and columns of it that were just done; it may
+look at them, in any thread, and change nothing.
+"""
+
+
+def ignore(_canvas: Pixels, _rows: slice, _columns: slice) -> None:
+    """Look at nothing."""
 
 
 class TilesTooLarge(PermanentError):
@@ -42,11 +50,12 @@ def upscale(
     settings: EngineSettings,
     progress: Progress,
     between_tiles: Callable[[], None] = lambda: None,
+    placed: Placed = ignore,
 ) -> tuple[Pixels, dict[str, Any]]:
     """(h, w, 1 or 3) -> (h·scale, w·scale, same), and how the picture was tiled.
 
-    `progress` gets the fraction done. `between_tiles` is called before each tile but the
-    first, where one runs after the other. Raises `PermanentError`: `out_of_memory` when
+    `progress` gets the fraction done, and `placed` each part that is. `between_tiles` is
+    called before each tile but the first, where one runs after the other. Raises `PermanentError`: `out_of_memory` when
     64-pixel tiles do not fit or the scratch disk is too small, `invalid_output` when
     the network gives NaN or infinity.
     """
@@ -64,7 +73,14 @@ def upscale(
     # On the CPU every core computes; a GPU would wait while its results are pasted.
     pastes_beside = engine.device != CPU
     run = _Run(
-        pixels, network, chosen, settings, progress, between_tiles, pastes_beside
+        pixels,
+        network,
+        chosen,
+        settings,
+        progress,
+        between_tiles,
+        placed,
+        pastes_beside,
     )
     run.run_tiles(engine.lanes, batch_size)
     return run.canvas, run.describe()
@@ -81,6 +97,7 @@ class _Run:
         settings: EngineSettings,
         progress: Progress,
         between_tiles: Callable[[], None],
+        placed: Placed,
         pastes_beside: bool,
     ) -> None:
         self._pixels = pixels
@@ -88,6 +105,7 @@ class _Run:
         self._plan = chosen
         self._progress = progress
         self._between_tiles = between_tiles
+        self._placed = placed
         height, width, channels = pixels.shape
         self._picture = Rect(0, 0, width, height)
         self._scale = network.model.scale
@@ -159,6 +177,7 @@ class _Run:
             # The rows of a tile reach over the whole picture, also over what other
             # lanes are writing; that is not lost.
             scratch.drop(self.canvas[rows])
+            self._placed(self.canvas, rows, columns)
 
     def _run_apart(self, batch: Sequence[Tile]) -> None:
         """Run the tiles of a batch that did not fit, one after the other."""

@@ -44,7 +44,7 @@ def preview(
     """
     image = _small(photo, MAX_PX, converter)
     if settings.label_preview:
-        image = _labelled(image, settings.label_text)
+        image = labelled(image, settings.label_text)
     xmp = (text or {}).get(XMP_KEYWORD, "")
     file = io.BytesIO()
     image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=xmp.encode())
@@ -117,7 +117,7 @@ def _eight_bits(photo: Photo, top: int, bottom: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(block))
 
 
-def _labelled(image: Image.Image, text: str) -> Image.Image:
+def labelled(image: Image.Image, text: str) -> Image.Image:
     array = np.array(image)
     colours = np.ascontiguousarray(array[..., :3])
     if image.mode != "RGBA":

@@ -11,7 +11,7 @@ from gpu_worker.pipeline.beside import Asked
 from gpu_worker.restore import Restored, Spent
 from shared.broker.consumer import Delivery
 from shared.runtime.heartbeat import own
-from shared.uploads.claims import Claim
+from shared.uploads.claims import Claim, DraftNote
 from shared.uploads.documents import Copy, Credentials, Plan, Receipt, StepTime
 from shared.uploads.messages import RestoreTask
 from shared.workflows import ResolvedWorkflow
@@ -32,7 +32,8 @@ class Job:
     `concurrency`: photos in hand when it came to the device; None: it did not yet.
     `spent`: what it took, where it failed on the device.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
-    last renewal. `renewed_s`, `refused_s`: when the lease was last renewed, and when
+    last renewal. `draft`: the newest that was stored; `is_drafted`: one may be, or
+    comes in a moment. `renewed_s`, `refused_s`: when the lease was last renewed, and when
     the store last refused that (monotonic). `withdrawn`: the owner cancelled or erased
     the upload.
     """
@@ -61,6 +62,8 @@ class Job:
     notes: list[str] = field(default_factory=list)
     progress: float = 0.0
     written_progress: float = 0.0
+    draft: DraftNote | None = None
+    is_drafted: bool = False
     renewed_s: float = float("-inf")
     refused_s: float = float("-inf")
     withdrawn: bool = False

@@ -63,7 +63,7 @@ class LeaseRenewer:
             return
         job.renewed_s = self._now_s()
         job.written_progress = job.progress
-        self._ctx.claims.renew(job.claim, job.written_progress)
+        self._ctx.claims.renew(job.claim, job.written_progress, job.draft)
         if is_due:
             job.withdrawn = self._ctx.uploads.is_withdrawn(job.receipt)
 

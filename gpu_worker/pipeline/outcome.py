@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.runtime.failpoints import passing
 from shared.runtime.retry import RetryPolicy
 from shared.runtime.telemetry import logger
-from shared.uploads import events
+from shared.uploads import events, keys
 from shared.uploads.claims import AttemptsExhausted
 from shared.uploads.documents import Reason, Receipt, Record
 from shared.uploads.messages import LogEvent
@@ -117,7 +117,7 @@ class Outcomes:
 
     def attempt_failed(self, job: Job, error: Exception) -> None:
         """An attempt ended with an error: the photo is tried again later, or fails."""
-        job.end()
+        self._end(job)
         if job.withdrawn or self._uploads.is_withdrawn(job.receipt):
             self.withdrawn(job)
         elif self._is_left_to_others(job, error):
@@ -132,6 +132,8 @@ class Outcomes:
         self, delivery: Delivery, receipt: Receipt, exhausted: AttemptsExhausted
     ) -> None:
         """The task had used up its attempts before this one could begin."""
+        if exhausted.drafted:
+            self._forget_draft(receipt.task_id or "")
         try:
             self._end_failed(delivery, receipt, exhausted)
         except (PermanentError, ObjectRefused):
@@ -146,7 +148,7 @@ class Outcomes:
         """The attempt was not made, as the worker leaves or lacks room. The delivery is
         not settled.
         """
-        job.end()
+        self._end(job)
         self._claims.release(job.claim)
 
     def _is_left_to_others(self, job: Job, error: Exception) -> bool:
@@ -250,8 +252,23 @@ class Outcomes:
     def _publish(self, event: LogEvent, receipt: Receipt) -> None:
         events.publish_event(self._ctx.publisher, event, receipt)
 
-    def _settle(self, job: Job) -> None:
+    def _end(self, job: Job) -> None:
         job.end()
+        if job.is_drafted or job.claim.note.draft is not None:
+            self._forget_draft(job.task_id)
+
+    def _forget_draft(self, task_id: str) -> None:
+        """Delete the picture of what was done so far. The end stands even if that
+        fails: it is hidden then, and goes with the task's results.
+        """
+        bucket, key = self._settings.bucket_results, keys.draft(task_id)
+        try:
+            self._ctx.store.delete(bucket, key)
+        except (PermanentError, ObjectRefused) as error:
+            logger().warning("draft.failed", task_id=task_id, error=error.code)
+
+    def _settle(self, job: Job) -> None:
+        self._end(job)
         passing("worker.before_ack")
         job.delivery.ack()
         self._clear_claims(job.task_id, job.claim.attempt)

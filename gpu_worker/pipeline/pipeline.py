@@ -12,6 +12,7 @@ from gpu_worker.engines import Engine
 from gpu_worker.pipeline import pyramids, threads
 from gpu_worker.pipeline.begin import Begin, Later
 from gpu_worker.pipeline.context import Context
+from gpu_worker.pipeline.drafts import Drafts
 from gpu_worker.pipeline.drain import Drain, Shutdown
 from gpu_worker.pipeline.in_flight import InFlight
 from gpu_worker.pipeline.inbox import Inbox
@@ -66,6 +67,7 @@ class Pipeline:
             claims = Claims(retrying_store, settings, worker)
             return Context(settings, retrying_store, retrying_publisher, claims, clock)
 
+        self._drafts = Drafts(store, settings, clock)
         self.ctx = context()
         self.outcomes = Outcomes(self.ctx)
         self._decoder = codec.Decoders(
@@ -149,6 +151,7 @@ class Pipeline:
             self.pulses.by_lane[RESTORE],
             let_pass=lambda job: self._passing(job),
             in_hand=lambda: len(self.in_flight.jobs()),
+            drafts=self._drafts.of,
         )
         store_result = StoreResult(self.ctx, self.outcomes, decoder)
         return Stages(begin, prepare, restore, store_result)

@@ -9,6 +9,7 @@ from functools import partial
 from gpu_worker.engines import Engine
 from gpu_worker.pipeline.job import Job
 from gpu_worker.restore import restore, seed_of, spent_on
+from gpu_worker.tile_runner import Placed, ignore
 from shared.errors import Code, PermanentError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import Pulse
@@ -19,7 +20,8 @@ from shared.runtime.telemetry import logger
 class Restore:
     """The second stage. It beats `pulse` with every bit of progress, so that inference
     that hangs is noticed however long a photo takes; between two tiles it calls
-    `let_pass`. `in_hand` counts the photos that the worker has begun.
+    `let_pass`. `in_hand` counts the photos that the worker has begun; `drafts` gives
+    what is told of a photo's parts that are done.
     """
 
     def __init__(
@@ -29,12 +31,14 @@ class Restore:
         pulse: Pulse,
         let_pass: Callable[[Job], None],
         in_hand: Callable[[], int] = lambda: 1,
+        drafts: Callable[[Job], Placed] = lambda _: ignore,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._pulse = pulse
         self._let_pass = let_pass
         self._in_hand = in_hand
+        self._drafts = drafts
 
     def __call__(self, job: Job) -> None:
         """Raises `PermanentError(cancelled)` when the owner cancels meanwhile, and what
@@ -64,6 +68,7 @@ class Restore:
                 between_tiles=partial(self._let_pass, job),
                 seed=seed_of(job.task_id),
                 painted=job.painted,
+                placed=self._drafts(job),
             )
         except Exception as error:
             job.spent = spent_on(self._engine, error)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpu_worker.engines import Engine, architectures
 from gpu_worker.photo import Mask, Photo
+from gpu_worker.tile_runner import Placed, ignore
 from shared.errors import Code, NotFound
 from shared.models import Model
 from shared.runtime.installation import how_to_add
@@ -20,7 +21,7 @@ class Tools:
     `between_tiles` is called between two tiles, when the device has nothing to do.
     `seed` is the task's own, for what must look random and be the same every time.
     `mask` (height, width): what somebody painted as a picture, True where the photo is
-    damaged.
+    damaged. `placed` is told of what is done, where a step is done part by part.
     """
 
     settings: EngineSettings
@@ -28,6 +29,7 @@ class Tools:
     between_tiles: Callable[[], None] = lambda: None
     seed: int = 0
     mask: Mask | None = None
+    placed: Placed = ignore
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
         tools.settings,
         tools.progress,
         tools.between_tiles,
+        tools.placed,
     )
     if strength < 1:
         _mix(clean, photo.pixels, strength)

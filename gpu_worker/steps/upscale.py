@@ -54,7 +54,7 @@ def run(photo: Photo, step: ResolvedStep, engine: Engine, tools: Tools) -> StepR
     pixels, tile = enlarger.enlarge(visible, 0.0, 0.5)
     _mix(pixels, visible, strength)
     grey = photo.alpha[:, :, np.newaxis]
-    alpha, _ = enlarger.enlarge(grey, 0.5, 1.0)
+    alpha, _ = enlarger.enlarge(grey, 0.5, 1.0, tile_runner.ignore)
     enlarged = photo.resized(pixels, alpha[:, :, 0])
     return StepResult(enlarged, detail, tile)
 
@@ -114,8 +114,11 @@ class _Enlarger:
         pixels: Pixels,
         start: float,
         end: float,
+        placed: tile_runner.Placed | None = None,
     ) -> tuple[Pixels, dict[str, Any]]:
-        """Enlarge `pixels`, while the step's progress goes from `start` to `end`."""
+        """Enlarge `pixels`, while the step's progress goes from `start` to `end`; in place
+        of the step's own, `placed` is told what is done.
+        """
 
         def progress(done: float) -> None:
             self._tools.progress(start + (end - start) * done)
@@ -128,5 +131,6 @@ class _Enlarger:
             settings,
             progress,
             self._tools.between_tiles,
+            placed or self._tools.placed,
         )
         return resample.reduce(large, self._size, settings), tile

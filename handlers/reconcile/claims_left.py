@@ -1,7 +1,7 @@
 """A late stage: claims of tasks for which no upload waits are deleted.
 
 Finds: claims older than a lease whose task has ended for every upload. Does: deletes
-all attempts of the task. Safe to repeat: deleted claims are no longer listed.
+all attempts of the task, and its draft. Safe to repeat: deleted claims are no longer listed.
 """
 
 from __future__ import annotations
@@ -46,4 +46,6 @@ def _delete(sweep: PassContext, task_id: str) -> bool:
     bucket = sweep.settings.bucket_results
     for info in list(sweep.store.list(bucket, keys.claims(task_id))):
         sweep.store.delete(bucket, info.key)
+    # Of a worker that died it is nobody else's to delete.
+    sweep.store.delete(bucket, keys.draft(task_id))
     return True

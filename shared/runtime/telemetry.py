@@ -80,6 +80,7 @@ EVENTS = {
     "task.postponed": "Another worker holds this task; looked at again in `delay_s`.",
     "task.endless": "The store refuses even the end of a photo; the sweep publishes its task again.",
     "tile.smaller": "A tile of `failed_px` did not fit into the device's memory and is cut into ones of `then_px`.",
+    "draft.failed": "The picture of what is done so far of a photo was not stored, or not deleted; the photo goes on.",
     "model.loaded": "A network was read into memory of `device`, in `seconds`.",
     "model.unloaded": "A network's memory was given back: the worker was `idle`, or another one needed the `room`.",
     "message.dead": "A message became a dead letter, with its reason.",

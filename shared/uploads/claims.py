@@ -21,6 +21,7 @@ from shared.runtime.settings import AttemptSettings
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
 from shared.uploads.attempts import Attempt, AttemptLog, AttemptNote, NoteCache
+from shared.uploads.documents import Part
 
 RENEWALS_PER_LEASE = 6
 REDELIVERED_LEASE_FRACTION = 1 / 3
@@ -31,6 +32,15 @@ DETAIL_CHARACTERS = 500
 """Longest error text that a claim keeps."""
 
 
+class DraftNote(Part):
+    """What is said of the picture of what is done so far (`keys.draft`): its number,
+    from 1, and the signature of the workflow that is run.
+    """
+
+    number: int
+    signature: str
+
+
 class ClaimNote(AttemptNote):
     """Content of one claim.
 
@@ -39,6 +49,8 @@ class ClaimNote(AttemptNote):
     with a dead worker. `uncounted_attempts`: attempts rejected because the worker ran
     another release or lacked a model; they do not use up the retry budget. `progress`:
     fraction of the inference that is done, from 0 to 1, as of the last renewal.
+    `draft`: the newest that was stored; of an attempt before this one, whose worker
+    died, it may still lie there.
     """
 
     # The stored names are a contract.
@@ -56,6 +68,7 @@ class ClaimNote(AttemptNote):
         default=0, validation_alias="refused", serialization_alias="refused"
     )
     progress: float = 0.0
+    draft: DraftNote | None = None
     error_code: Code | None = None
     error_detail: str | None = None
 
@@ -86,11 +99,14 @@ class LeaseHeld:
 
 @dataclass(frozen=True)
 class AttemptsExhausted:
-    """The task has used up its attempts; `code` and `detail` are the error to report."""
+    """The task has used up its attempts; `code` and `detail` are the error to report.
+    `drafted`: a draft may have been left.
+    """
 
     attempts: int
     code: Code
     detail: str
+    drafted: bool = False
 
 
 def claim_log(
@@ -123,9 +139,15 @@ class Claims:
             if answer is not None:
                 return answer
 
-    def renew(self, claim: Claim, progress: float = 0.0) -> None:
+    def renew(
+        self, claim: Claim, progress: float = 0.0, draft: DraftNote | None = None
+    ) -> None:
         """Extend the lease, and record how far the attempt is."""
-        note = claim.note.model_copy(update={"progress": round(progress, 3)})
+        changes = {
+            "progress": round(progress, 3),
+            "draft": draft or claim.note.draft,
+        }
+        note = claim.note.model_copy(update=changes)
         self._log.write(claim.task_id, claim.attempt, note)
 
     def fail(
@@ -193,6 +215,7 @@ class Claims:
         history = {
             "crashes": last.note.crashes + last.in_progress,
             "uncounted_attempts": last.note.uncounted_attempts,
+            "draft": last.note.draft,
         }
         claim = Claim(last.item, last.number + 1, first.model_copy(update=history))
         exhausted = self._exhausted(last, claim.note.crashes)
@@ -210,9 +233,10 @@ class Claims:
     ) -> AttemptsExhausted | None:
         """Why no attempt may follow `last`, if none may."""
         note = last.note
+        drafted = note.draft is not None
         if crashes >= self._settings.max_crashes:
             detail = f"{crashes} workers died while restoring this photo"
-            return AttemptsExhausted(last.number, Code.WORKER_CRASHED, detail)
+            return AttemptsExhausted(last.number, Code.WORKER_CRASHED, detail, drafted)
         if last.number - note.uncounted_attempts < self._settings.max_attempts:
             return None
         code = Code.ATTEMPTS_EXHAUSTED
@@ -220,7 +244,7 @@ class Claims:
             code = Code.SOURCE_UNREADABLE
         reason = note.error_detail or "the worker died"
         detail = f"{last.number} attempts failed; the last one: {reason}"
-        return AttemptsExhausted(last.number, code, detail)
+        return AttemptsExhausted(last.number, code, detail, drafted)
 
 
 def latest(store: ObjectStore, bucket: str, task_id: str) -> Attempt[ClaimNote] | None:

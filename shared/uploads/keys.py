@@ -69,6 +69,13 @@ def no_pyramid(task_id: str, of: Picture = "result") -> str:
     return f"{pyramids(task_id, of)}.json"
 
 
+def draft(task_id: str) -> str:
+    """What is done so far of a photo that takes long: a small WebP, which goes with the
+    pyramids, and at the end of the attempt.
+    """
+    return f"{pyramids(task_id)}~draft.webp"
+
+
 def credentials(task_id: str) -> str:
     """Content credentials of a result, which lies elsewhere."""
     return f"credentials/{task_id or 'none'}.c2pa"

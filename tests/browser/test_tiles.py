@@ -155,6 +155,12 @@ def test_four_hundred_megapixels_are_seen_one_to_one(
     expect(someone.page.locator("dr-compare .stage")).not_to_have_class(
         re.compile("zoomed")
     )
+    # Two of them under the line, too.
+    someone.go(f"pair/{task}/{task}")
+    for side in (".before", ".after"):
+        canvas = someone.page.locator(f"{side} canvas")
+        expect(canvas).to_be_visible()
+        is_green()
 
 
 def test_an_original_that_no_browser_shows_is_drawn_of_tiles(visit: Visit) -> None:

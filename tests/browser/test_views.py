@@ -6,6 +6,7 @@ batches, and what is sent in parts.
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from pathlib import Path
@@ -116,6 +117,49 @@ def test_a_batch_is_watched_begun_anew_and_taken_as_one(visit: Visit) -> None:
     expect(page.get_by_role("status").first).to_contain_text("1 begun anew.")
     page.get_by_role("link", name="Report").click()
     expect(page.locator("article")).to_contain_text("bad.png")
+
+
+def test_what_is_done_so_far_is_seen_over_the_original(
+    visit: Visit, tmp_path: Path
+) -> None:
+    """And never what was made with other settings. The answers are stand-ins: a photo
+    that takes long would take long.
+    """
+    ann = visit(f"ann-{uuid4()}")
+    page = ann.page
+    path = on_disk(tmp_path, picture("slow.png"))
+    work = {"task_id": str(uuid4()), "status": "processing", "signature": "a" * 16}
+    said = {**work, "progress": 0.5, "draft": {"number": 1, "signature": "a" * 16}}
+    page.route("**/v1/tasks", lambda route: route.fulfill(json=work))
+    page.route(
+        "**/v1/events",
+        lambda route: route.fulfill(
+            content_type="text/event-stream",
+            body=f"retry: 100\n\nevent: progress\ndata: {json.dumps(said)}\n\n",
+        ),
+    )
+    page.route(
+        f"**/v1/tasks/{work['task_id']}/draft?number=*",
+        lambda route: route.fulfill(path=path, content_type="image/png"),
+    )
+    ann.bring(path)
+    ann.expect_state("slow.png", "held")
+    # What was connected before is not routed.
+    page.reload()
+    ann.bring(path)
+    page.route("**/v1/uploads/*", lambda route: route.fulfill(json=work))
+    href = ann.row("slow.png").get_by_role("link").get_attribute("href") or ""
+    page.locator(".go button:not(.main)").click()
+    ann.expect_state("slow.png", "processing")
+    ann.go(href.removeprefix("#/"))
+    stage = page.locator(".stage.drafted")
+    expect(stage).to_contain_text("A draft: done so far")
+    drawn = stage.locator(".layer img").last
+    expect(drawn).to_have_js_property("naturalWidth", 256)
+    assert ann.violations() == []
+    said["draft"] = {"number": 2, "signature": "b" * 16}
+    expect(stage).to_have_count(0)
+    expect(page.locator(".before img")).to_be_visible()
 
 
 def test_photos_brought_together_are_one_batch(visit: Visit, tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ from handlers.on_upload import on_upload
 from infra.local.stack import Stack
 from shared import access
 from shared.access import USUAL, Scope
+from shared.errors import StorageUnavailable
 from shared.s3.clock import SystemClock
 from shared.uploads import identity
+from shared.uploads.claims import Claim, Claims, DraftNote
 from tests.support.api_world import ApiWorld
 from tests.support.quick_reports import fake_reports
 
@@ -90,6 +92,8 @@ MATRIX = {
     "POST /v1/tasks/{task_id}/tiles": Row("read", 202, 404),
     "POST /v1/tasks/{task_id}/viewer-link": Row("read", 200, 404, body=lambda _: {}),
     "GET /v1/tasks/{task_id}/preview": Row("read", 307, 404),
+    # Of a photo that is done; of one in work see below.
+    "GET /v1/tasks/{task_id}/draft": Row("read", 404, 404),
     "GET /v1/tasks/{task_id}/mask": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/copies/{format}": Row("read", 307, 404),
     "GET /v1/tasks/{task_id}/credentials": Row("read", 307, 404),
@@ -369,3 +373,28 @@ def test_everybody_gets_what_the_matrix_says(
     if asker.startswith("other"):
         assert own["user"] not in answer.text
         assert answer.status_code == 404 or own["task_id"] not in answer.text
+
+
+def test_what_is_done_so_far_is_its_owners_alone(town: Town) -> None:
+    """And nobody's any more, once the attempt has ended."""
+    receipt = town.world.upload(town.ann)
+    task_id = receipt.task_id or ""
+    claims = Claims(town.world.store, town.world.settings, "worker")
+    claim = claims.acquire(task_id, receipt.upload_id)
+    assert isinstance(claim, Claim)
+
+    def answers() -> list[int]:
+        found = []
+        for user in (town.ann, town.eve):
+            headers = {"Authorization": f"Bearer {town.key(user, USUAL)}"}
+            path = f"/v1/tasks/{task_id}/draft"
+            found.append(town.client.get(path, headers=headers).status_code)
+        return found
+
+    assert answers() == [404, 404]
+    assert receipt.workflow
+    draft = DraftNote(number=1, signature=receipt.workflow.signature)
+    claims.renew(claim, 0.5, draft)
+    assert answers() == [307, 404]
+    claims.fail(claim, StorageUnavailable("away"), 60.0)
+    assert answers() == [404, 404]

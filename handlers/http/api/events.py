@@ -23,7 +23,7 @@ router = APIRouter(tags=["tasks"])
 
 EXAMPLE = """\
 event: progress
-data: {"status": "processing", "attempt": 1, "progress": 0.25}
+data: {"status": "processing", "attempt": 1, "progress": 0.25, "draft": {"number": 1, "signature": "0f3c5a7e9b1d2468"}}
 id: 1.250
 
 """

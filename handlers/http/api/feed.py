@@ -194,6 +194,8 @@ def _of_progress(task_id: str, state: State) -> bytes:
         "attempt": state.attempt,
         "progress": state.progress,
     }
+    if state.draft:
+        data["draft"] = state.draft.model_dump()
     return _event("progress", data)
 
 

@@ -9,6 +9,7 @@ from handlers.http.problems import Problem
 from shared.errors import NotFound
 from shared.s3.objects import ObjectInfo
 from shared.uploads import claims
+from shared.uploads.claims import DraftNote
 from shared.uploads.documents import Fault, Receipt
 from shared.uploads.messages import Status
 from shared.uploads.ref import upload_id_of
@@ -19,13 +20,14 @@ ENDED = frozenset({"success", "failed", "rejected", "duplicate"})
 @dataclass(frozen=True)
 class State:
     """`attempt` counts from 1 and `progress` goes from 0 to 1 while the photo is worked
-    on.
+    on. `draft`: what can be seen of it meanwhile.
     """
 
     status: Status
     fault: Fault | None = None
     attempt: int = 0
     progress: float = 0.0
+    draft: DraftNote | None = None
 
     @property
     def ended(self) -> bool:
@@ -63,4 +65,5 @@ def of_claim(ctx: Context, task_id: str) -> State:
         status="processing" if claim.in_progress else "queued",
         attempt=claim.number,
         progress=claim.note.progress,
+        draft=claim.note.draft if claim.in_progress else None,
     )

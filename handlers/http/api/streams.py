@@ -140,6 +140,8 @@ def _event(state: State, task_id: str) -> bytes:
         "attempt": state.attempt,
         "progress": state.progress,
     }
+    if state.draft:
+        data["draft"] = state.draft.model_dump()
     if state.fault:
         data["error"] = {
             "code": state.fault.error_code,

@@ -246,6 +246,25 @@ def preview(
 
 
 @router.get(
+    "/tasks/{task_id}/draft",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses=refusals(404),
+)
+def draft(task_id: UUID, api: Api, principal: Reader) -> Response:
+    """A link to what is done so far of a photo that takes long, while it is restored: a
+    WebP of at most 1024 px, transparent where nothing is done, good for five minutes.
+    """
+    receipt = api.ownership.one(principal, task_id)
+    found = state.of_receipt(api.ctx, receipt)
+    if found.draft is None:
+        detail = f"nothing is shown of task {task_id} yet; the event `progress` says when, as `draft`"
+        raise Problem(404, detail, "not_found")
+    name = name_of(receipt.source, "draft", "webp")
+    return _signed(api, keys.draft(str(task_id)), name, False)
+
+
+@router.get(
     "/tasks/{task_id}/mask",
     status_code=307,
     response_class=RedirectResponse,

@@ -22,7 +22,7 @@ class LabelSettings(SettingsGroup):
         False, description="Draw the visible label into the result itself."
     )
     label_preview: bool = Field(
-        True, description="Draw the visible label into the preview."
+        True, description="Draw the visible label into previews and drafts."
     )
     label_producer: str = Field(
         "Darkroom", description="Who answers for results, in the TC260:AIGC field."

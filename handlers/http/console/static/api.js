@@ -80,7 +80,8 @@ export const signOut = (everywhere) => ask("DELETE", `session${everywhere ? "?ev
 /** The address of a task's picture; it leads to the store. @param {string} task @param {string} part */
 export const picture = (task, part) => `${API}/tasks/${task}/${part}`;
 
-/** @typedef {{ task_id: string, status: string, attempt?: number, progress?: number,
+/** @typedef {{ number: number, signature: string }} Draft what can be seen of a task while it is worked on */
+/** @typedef {{ task_id: string, status: string, attempt?: number, progress?: number, draft?: Draft,
  *   error?: { code: string, detail: string } }} Happening */
 
 /** Follow a stream of happenings; the returned function ends it.

@@ -27,6 +27,9 @@ export class Photo {
     this.ticket = "";
     this.task = "";
     this.workflow = "";
+    this.signature = "";
+    /** What can be seen of it while it is restored. @type {import("./api.js").Draft | null} */
+    this.draft = null;
     /** When it was brought, where others were brought with it; empty: alone. */
     this.batch = "";
     this.item = 0;
@@ -225,7 +228,8 @@ class Photos extends EventTarget {
       const ingest = await placeOf(photo, this.list, workflow, params);
       const work = await post("/tasks", { ticket: photo.ticket, workflow, params, priority: "interactive", ingest });
       const state = STATES[work.status] ?? "queued";
-      this.#change(photo, { task: work.task_id, workflow, state, why: "", share: 0, startedAt: Date.now(), tookS: 0 });
+      const { task_id: task, signature } = work;
+      this.#change(photo, { task, signature, draft: null, workflow, state, why: "", share: 0, startedAt: Date.now(), tookS: 0 });
     } catch (error) {
       this.#change(photo, { why: said(error) });
     }
@@ -261,7 +265,7 @@ class Photos extends EventTarget {
     if (photo) this.#apply(photo, happening);
   }
 
-  /** @param {Photo} photo @param {{ status: string, progress?: number, task_id?: string,
+  /** @param {Photo} photo @param {{ status: string, progress?: number, task_id?: string, draft?: import("./api.js").Draft,
    *   error?: { code: string, detail: string } }} found */
   #apply(photo, found) {
     const state = STATES[found.status];
@@ -270,7 +274,8 @@ class Photos extends EventTarget {
     const why = found.error ? sentence(found.error.code, found.error.detail) : "";
     const share = state === "processing" ? (found.progress ?? photo.share) : 0;
     const task = found.task_id ?? photo.task;
-    this.#change(photo, { state, why, share, task });
+    const draft = state === "processing" ? (found.draft ?? photo.draft) : null;
+    this.#change(photo, { state, why, share, task, draft });
   }
 
   async #poll() {
@@ -310,8 +315,8 @@ class Photos extends EventTarget {
   }
 
   #keep() {
-    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, batch, item, job, told, why, tookS }) => ({
-      key, name, size, state, ticket, task, workflow, batch, item, job, told, why, tookS }));
+    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }) => ({
+      key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }));
     localStorage.setItem(STORED, JSON.stringify(kept));
   }
 

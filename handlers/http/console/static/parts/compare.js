@@ -17,9 +17,11 @@ export class Compare extends LitElement {
     language: {},
     original: {},
     restored: {},
+    draft: {},
     alt: {},
     originalTiles: {},
     restoredTiles: {},
+    leftTiles: {},
     untiled: { state: true },
     stale: { type: Boolean },
     share: {},
@@ -39,10 +41,14 @@ export class Compare extends LitElement {
     this.language = "";
     this.original = "";
     this.restored = "";
+    /** What is done so far, transparent where nothing is: it lies over the original. */
+    this.draft = "";
     this.alt = "";
     /** The task whose original, or whose result, is drawn of tiles where the browser cannot show it whole; empty: none. */
     this.originalTiles = "";
     this.restoredTiles = "";
+    /** The task whose result is drawn of tiles in the original's place. */
+    this.leftTiles = "";
     /** Whether the original's tiles cannot be had either. */
     this.untiled = false;
     this.stale = false;
@@ -191,15 +197,17 @@ export class Compare extends LitElement {
 
   render() {
     return html`
-      <div class="stage ${this.mode} ${this.stale ? "stale" : ""} ${this.zoom > 1 ? "zoomed" : ""} ${this.restored ? "" : "single"}"
+      <div class="stage ${this.mode} ${this.stale ? "stale" : ""} ${this.zoom > 1 ? "zoomed" : ""} ${this.restored ? "" : "single"} ${this.draft ? "drafted" : ""}"
         @pointerdown=${this.#down} @pointermove=${this.#move} @pointerup=${this.#up} @pointercancel=${this.#up}>
         <div class="layer before">${this.#before()}</div>
         ${this.restored ? html`
           <div class="layer after"><img src=${this.restored} crossorigin="anonymous" alt="${this.right || t("after")}: ${this.alt}" draggable="false"
             @load=${() => this.requestUpdate()}>${this.#closer(this.restoredTiles, "result", this.right || t("after"))}</div>` : nothing}
+        ${this.draft ? html`<div class="layer"><img src=${this.draft} crossorigin="anonymous" alt="${t("cmp.draft")}: ${this.alt}" draggable="false"></div>` : nothing}
         ${this.mode === "brush" ? html`<dr-brush .language=${this.language} .strokes=${this.strokes} .photo=${this.querySelector(".before img")}></dr-brush>` : nothing}
         <span class="tag left">${this.left || t("before")}</span>
         ${this.restored ? html`<span class="tag right">${this.right || t("after")}</span>` : nothing}
+        ${this.draft ? html`<span class="tag right">${t("cmp.draft")}</span>` : nothing}
         ${this.mode === "split" && this.restored ? html`
           <div class="line" aria-hidden="true"><i>${icon("move-horizontal")}</i></div>
           <input type="range" min="0" max="100" step="1" .value=${String(this.split)} aria-label=${t("cmp.slider")}
@@ -216,7 +224,7 @@ export class Compare extends LitElement {
     }
     // What lies in the store is asked for without our cookie; a chosen file is nobody else's.
     return html`<img src=${this.original} crossorigin="anonymous" alt="${this.left || t("before")}: ${this.alt}" draggable="false"
-      @load=${() => this.requestUpdate()} @error=${() => (this.missing = true)}>`;
+      @load=${() => this.requestUpdate()} @error=${() => (this.missing = true)}>${this.#closer(this.leftTiles, "result", this.left)}`;
   }
 
   /** A picture drawn of tiles. @param {string} task @param {string} of @param {string} name */

@@ -236,7 +236,15 @@ class Look extends LitElement {
     return width * height > MOST_PIXELS ? task_id : "";
   }
 
+  /** What is done so far of the photo that is being restored; never what was made of it with other settings. */
+  get #draft() {
+    const own = this.#own;
+    if (!this.#isWorking || !own?.draft || own.draft.signature !== own.signature) return "";
+    return picture(own.task, `draft?number=${own.draft.number}`);
+  }
+
   get #restored() {
+    if (this.#draft) return "";
     if (!this.#isResult) return this.preview.shown?.url ?? "";
     const { task_id, width, height } = this.record;
     return picture(task_id, width * height > MOST_PIXELS ? "preview" : "result");
@@ -251,7 +259,7 @@ class Look extends LitElement {
             <h1 tabindex="-1">${this.#name}</h1><small>${this.#dimensions()}</small>
           </header>
           <dr-compare .language=${this.language} .original=${this.#original} .restored=${this.#restored}
-            .originalTiles=${this.#originalTiles} .restoredTiles=${this.#restoredTiles} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
+            .draft=${this.#draft} .originalTiles=${this.#originalTiles} .restoredTiles=${this.#restoredTiles} .alt=${this.#name} .strokes=${String(scenes.value("mask") ?? "")}
             .stale=${this.#stale} .share=${this.#share} .problem=${this.problem || (this.#isResult ? "" : this.preview.problem)}
             .brush=${!this.#isResult && "mask" in scenes.params()} @retry=${() => this.#retry()}
             @strokes=${(/** @type {CustomEvent} */ event) => scenes.set("mask", event.detail)}></dr-compare>

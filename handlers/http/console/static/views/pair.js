@@ -8,7 +8,7 @@ import { number, seconds, t } from "../parts/words.js";
 import { title } from "../scenes.js";
 import "../parts/compare.js";
 
-/** Above, the browser would take too much memory for two whole results; the small previews are shown. */
+/** Above, the browser would take too much memory for two whole results; they are drawn of tiles, over the small previews. */
 const MOST_PIXELS = 30_000_000;
 
 class Pair extends LitElement {
@@ -61,7 +61,8 @@ class Pair extends LitElement {
   #shown() {
     const [first, second] = this.records;
     return html`
-      <dr-compare .language=${this.language} .original=${shownOf(first)} .restored=${shownOf(second)} .alt=${first.source.filename ?? ""}
+      <dr-compare .language=${this.language} .original=${shownOf(first)} .restored=${shownOf(second)}
+        .leftTiles=${tiledOf(first)} .restoredTiles=${tiledOf(second)} .alt=${first.source.filename ?? ""}
         .left=${`A: ${title(first.workflow.name)}`} .right=${`B: ${title(second.workflow.name)}`}></dr-compare>
       <section class="card differ"><h2>${t("pair.differ")}</h2>
         <div class="scroll" tabindex="0" role="region" aria-label=${t("pair.differ")}><table>
@@ -76,7 +77,13 @@ class Pair extends LitElement {
 customElements.define("dr-pair", Pair);
 
 /** @param {any} record */
-const shownOf = ({ task_id, width, height }) => picture(task_id, width * height > MOST_PIXELS ? "preview" : "result");
+const isLarge = ({ width, height }) => width * height > MOST_PIXELS;
+
+/** @param {any} record */
+const shownOf = (record) => picture(record.task_id, isLarge(record) ? "preview" : "result");
+
+/** @param {any} record */
+const tiledOf = (record) => (isLarge(record) ? record.task_id : "");
 
 /** What is told of both: always scene, pixels and time, and each parameter that differs. @param {any} first @param {any} second
  * @returns {[string, string, string][]} */
