@@ -142,6 +142,8 @@ def take_away_upload(ctx: Context, receipt: Receipt) -> None:
         ingests = IngestStore(ctx.store, results)
         ingests.erase(receipt.ingest, receipt.upload_id)
         _keep_current_only(ctx, results, ingests.page_of(receipt.ingest))
+        skipped = keys.ingest_skipped(str(receipt.ingest.job))
+        _keep_current_only(ctx, results, skipped)
     blanked = blank(receipt)
     if receipt != blanked:
         # This comes last: until here the receipt says where the original lies.

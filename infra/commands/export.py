@@ -31,7 +31,7 @@ from shared.runtime.installation import missing_library
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import formats, keys
-from shared.uploads.ingests import IngestItem, IngestStore
+from shared.uploads.ingests import IngestItem, IngestStore, SkippedFile
 from shared.uploads.store import UploadStore
 
 app = typer.Typer(add_completion=False)
@@ -121,7 +121,7 @@ def export(
     signing = None
     if credentials != "off":
         signing = _signing(store, settings, cast(Form, credentials))
-    name, items = _items(names, store, settings)
+    name, items, skipped = _items(names, store, settings)
     begin = partial(
         Export,
         store,
@@ -143,8 +143,10 @@ def export(
                 while state and (most is None or writing.bytes < most):
                     _add(writing, state, total)
                     state = next(states, None)
-                part = bag.Part(number, state is None) if most is not None else None
-                writing.finish(name, datetime.now(UTC).date(), part)
+                is_last = state is None
+                part = bag.Part(number, is_last) if most is not None else None
+                left = skipped if is_last else []
+                writing.finish(name, datetime.now(UTC).date(), part, left)
             total.lacking += writing.lacking
             if state is None:
                 break
@@ -196,8 +198,10 @@ def _formats(text: str, layout: str, credentials: str) -> list[str]:
 
 def _items(
     names: list[str], store: S3Store, settings: Settings
-) -> tuple[str, Iterator[IngestItem]]:
-    """The name of what is exported, and its photos. Raises `SettingsError`."""
+) -> tuple[str, Iterator[IngestItem], list[SkippedFile]]:
+    """The name of what is exported, its photos, and what beside them was not sent.
+    Raises `SettingsError`.
+    """
     ingests = IngestStore(store, settings.bucket_results)
     if len(names) == 1:
         try:
@@ -206,8 +210,8 @@ def _items(
             task = _task(1, names[0], store, settings)
             if task is None:
                 raise error from None
-            return names[0], iter([task])
-        return job.name, items_of(ingests, job)
+            return names[0], iter([task]), []
+        return job.name, items_of(ingests, job), ingests.skipped(job.job)
     found = []
     for number, name in enumerate(names, 1):
         task = _task(number, name, store, settings)
@@ -216,7 +220,7 @@ def _items(
                 f"there is no restored task {name!r}; nothing was written"
             )
         found.append(task)
-    return "tasks", iter(found)
+    return "tasks", iter(found), []
 
 
 def _task(

@@ -45,7 +45,13 @@ from shared.errors import Code, PermanentError, SettingsError
 from shared.runtime.settings import Settings
 from shared.s3.store import S3Store
 from shared.uploads import identity
-from shared.uploads.ingests import IngestEnd, IngestJob, IngestStore
+from shared.uploads.ingests import (
+    IngestEnd,
+    IngestJob,
+    IngestStore,
+    SkippedFile,
+    path_of_file,
+)
 from shared.uploads.limits import limits_of
 
 app = typer.Typer(add_completion=False)
@@ -229,12 +235,21 @@ class _Run:
         for each in prepared:
             sending.run(each.source, each.inventory, each.prefix)
         sent, failed = journal.counts()
-        skipped = sum(len(each.inventory.skipped) for each in prepared)
+        skipped = _skipped(prepared)
+        self.ingests.write_skipped(
+            self.order.job,
+            [SkippedFile(path=path, why=why) for path, why in skipped.items()],
+            {
+                item.upload_id: path_of_file(item.path)
+                for item in journal.items()
+                if item.upload_id and item.path
+            },
+        )
         ended = IngestEnd(
             job=self.order.job,
             sent=sent,
             failed=failed,
-            skipped=skipped,
+            skipped=len(skipped),
             at=datetime.now(UTC),
         )
         job = self.ingests.job(self.order.job)

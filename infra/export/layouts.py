@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -30,7 +30,7 @@ from shared.s3.store import S3Store
 from shared.uploads import formats
 from shared.uploads.documents import Record
 from shared.uploads.formats import CopyFormat, FileFormat
-from shared.uploads.ingests import path_of_file
+from shared.uploads.ingests import SkippedFile, path_of_file
 from shared.uploads.names import Names, safe_path
 
 Layout = Literal["tree", "album", "bag", "archivematica", "csv"]
@@ -98,6 +98,7 @@ class Export:
         self.lacking = 0
         self._names = Names()
         self._originals: dict[str, str] = {}
+        self._time: datetime | None = None
         self._described_originals: dict[str, dict[str, str]] = {}
         self._marks = _MARKS[stack] if layout == "album" else ("", "")
         self._rows: list[dict[str, object]] = []
@@ -115,6 +116,7 @@ class Export:
         original = None
         if state.record and state.item.path is not None:
             path = path_of_file(state.item.path)
+            self._time = state.item.modified_at if self._layout == "album" else None
             original = self._add_original(state.record, path)
             results = self._add_results(state.record, path, notes)
             if self._is_archival:
@@ -125,9 +127,15 @@ class Export:
             self._failed.append(rows.failed_row(state))
         self._add_row(state, results, notes, original)
 
-    def finish(self, name: str, day: date, part: bag.Part | None = None) -> None:
+    def finish(
+        self,
+        name: str,
+        day: date,
+        part: bag.Part | None = None,
+        skipped: Sequence[SkippedFile] = (),
+    ) -> None:
         """Write what describes the files, and what proves them. `part`: of an export
-        that is split.
+        that is split; `skipped`: what the job did not send.
         """
         self._write_events()
         named = {column: None for row in self._rows for column in row}
@@ -143,6 +151,10 @@ class Export:
             self._write(
                 f"{self._metadata}failed.csv", rows.csv_of(columns, self._failed)
             )
+        if skipped:
+            found = [{"filename": file.path, "why": file.why} for file in skipped]
+            listed_files = rows.csv_of(("filename", "why"), found)
+            self._write(f"{self._metadata}skipped.csv", listed_files)
         if self._is_archival:
             self._write_descriptions()
         if self._layout == "bag":
@@ -260,7 +272,7 @@ class Export:
             return self._embed(self._signing, record, placed, notes)
         if handed.file:
             with handed.file.open("rb") as file:
-                written = self._sink.write(name, pieces(file))
+                written = self._sink.write(name, pieces(file), self._time)
             self.bytes += written.size
             placed = replace(placed, sha256=written.sha256)
         else:
@@ -273,7 +285,7 @@ class Export:
         self, signing: Signing, record: Record, handed: Handed, notes: list[str]
     ) -> Handed:
         with signing.signed(record, handed, notes) as file:
-            written = self._sink.write(handed.path, pieces(file))
+            written = self._sink.write(handed.path, pieces(file), self._time)
         self.bytes += written.size
         self._credentials.append({"file": handed.path, "credentials": EMBEDDED})
         # Its bytes are no longer those of the result, and so it is another object.
@@ -372,7 +384,7 @@ class Export:
 
     def _copy(self, known: ObjectInfo, path: str) -> None:
         with self._store.open(known.bucket, known.key, known.version) as stream:
-            self.bytes += self._sink.write(path, stream.chunks()).size
+            self.bytes += self._sink.write(path, stream.chunks(), self._time).size
 
     def _write(self, path: str, data: bytes) -> None:
         self.bytes += self._sink.write(path, iter((data,))).size

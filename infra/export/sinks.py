@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Protocol, cast
@@ -19,6 +21,9 @@ from infra.ingest.members import check_path
 from infra.ingest.photo import MEMORY_BYTES
 from shared.errors import SettingsError
 from shared.s3.store import ObjectStore
+
+FIRST_YEAR, LAST_YEAR = 1980, 2107
+"""Of the times that a ZIP file can hold, on the clock of a place."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,12 @@ class Sink(Protocol):
 
     written: dict[str, Written]
 
-    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
-        """Write a file. What raises while the chunks come leaves no file."""
+    def write(
+        self, path: str, chunks: Iterable[bytes], modified_at: datetime | None = None
+    ) -> Written:
+        """Write a file, which gets this time where the place has one. What raises while
+        the chunks come leaves no file.
+        """
 
 
 class FolderSink:
@@ -50,7 +59,9 @@ class FolderSink:
         self.written: dict[str, Written] = {}
         self._place = place
 
-    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+    def write(
+        self, path: str, chunks: Iterable[bytes], modified_at: datetime | None = None
+    ) -> Written:
         check_path(path)
         file = self._place / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +71,8 @@ class FolderSink:
             with part.open("wb") as out:
                 for chunk in sums.of(chunks):
                     out.write(chunk)
+            if modified_at:
+                os.utime(part, (modified_at.timestamp(),) * 2)
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
@@ -74,12 +87,18 @@ class ZipSink:
         self.written: dict[str, Written] = {}
         self._archive = archive
 
-    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+    def write(
+        self, path: str, chunks: Iterable[bytes], modified_at: datetime | None = None
+    ) -> Written:
         check_path(path)
         sums = _Sums()
+        info = zipfile.ZipInfo(path)
+        local = modified_at.astimezone() if modified_at else None
+        if local and FIRST_YEAR <= local.year <= LAST_YEAR:
+            info.date_time = local.timetuple()[:6]
         # A source that breaks off breaks the archive off, too: the file of a ZIP file
         # cannot be taken back.
-        with self._archive.open(path, "w", force_zip64=True) as out:
+        with self._archive.open(info, "w", force_zip64=True) as out:
             for chunk in sums.of(chunks):
                 out.write(chunk)
         self.written[path] = sums.written()
@@ -97,7 +116,9 @@ class BucketSink:
         if next(iter(store.list(self._bucket, self._prefix)), None):
             raise SettingsError(f"{url} is there already; name another prefix")
 
-    def write(self, path: str, chunks: Iterable[bytes]) -> Written:
+    def write(
+        self, path: str, chunks: Iterable[bytes], modified_at: datetime | None = None
+    ) -> Written:
         check_path(path)
         sums = _Sums()
         kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
@@ -107,7 +128,10 @@ class BucketSink:
                 body.write(chunk)
             body.seek(0)
             key = f"{self._prefix}{path}"
-            self._store.put(self._bucket, key, cast("IO[bytes]", body), kind)
+            # The time at which it was put is the object's only one; rclone's word for
+            # the file's own is this.
+            told = {"mtime": f"{modified_at.timestamp()}"} if modified_at else {}
+            self._store.put(self._bucket, key, cast("IO[bytes]", body), kind, told)
         self.written[path] = sums.written()
         return self.written[path]
 

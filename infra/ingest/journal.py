@@ -24,14 +24,18 @@ create table if not exists items (
     upload_id text,
     error_code text,
     error_detail text,
-    words text not null default '{}'
+    words text not null default '{}',
+    modified_at text
 ) strict;
 create table if not exists changed_pages (page integer primary key) strict;
 create index if not exists items_by_key on items (key) where key is not null;
 """
 
 
-COLUMNS = "item, path, bytes, sha256, key, upload_id, error_code, error_detail, words"
+COLUMNS = (
+    "item, path, bytes, sha256, key, upload_id, error_code, error_detail, words,"
+    " modified_at"
+)
 
 
 class Journal:
@@ -46,12 +50,19 @@ class Journal:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(SCHEMA)
+        self._add_later_columns()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    def _add_later_columns(self) -> None:
+        """A journal of an earlier release goes on."""
+        columns = self._db.execute("select name from pragma_table_info('items')")
+        if ("modified_at",) not in columns.fetchall():
+            self._db.execute("alter table items add column modified_at text")
 
     def is_empty(self) -> bool:
         """Whether nothing was ever noted."""
@@ -84,7 +95,7 @@ class Journal:
         self._db.execute(
             f"insert or replace into items ({COLUMNS}, mark) values"  # noqa: S608 - constants
             " (:item, :path, :bytes, :sha256, :key, :upload_id, :error_code,"
-            " :error_detail, :words, :mark)",
+            " :error_detail, :words, :modified_at, :mark)",
             row,
         )
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO
 
 from shared.errors import Code, PermanentError
@@ -23,13 +24,15 @@ class Member:
 
     `path` is the file's place in the source, with `/` between the folders; `size` the
     bytes that the source states. `mark` changes when the file does, and costs no
-    reading. `opened` gives the file's bytes, once.
+    reading. `opened` gives the file's bytes, once. `modified_at`: the file's own time,
+    where the source has it.
     """
 
     path: str
     size: int
     mark: str
     opened: Callable[[], AbstractContextManager[IO[bytes]]]
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -104,13 +104,14 @@ def _member(
     if last in AS_IT_IS:
         path = f"{pdf.path}/{name}{AS_IT_IS[last]}"
         data = picture.get_data()
-        return Member(path, len(data), mark, partial(io.BytesIO, data))
+        opened = partial(io.BytesIO, data)
+        return Member(path, len(data), mark, opened, pdf.modified_at)
     path = f"{pdf.path}/{name}.png"
     if last is not None and last not in PLAIN:
         detail = f"{path!r} is a picture by {str(last)[1:]}, which is not read; save it as JPEG"
         return Refused(path, ItemFault(Code.UNSUPPORTED_FORMAT, detail))
     data = _png_of(page, key)
-    return Member(path, len(data), mark, partial(io.BytesIO, data))
+    return Member(path, len(data), mark, partial(io.BytesIO, data), pdf.modified_at)
 
 
 def _png_of(page: PageObject, key: str) -> bytes:

@@ -188,6 +188,7 @@ class Sending:
                 bytes=photo.size,
                 sha256=photo.sha256.hex(),
                 words=words,
+                modified_at=member.modified_at,
             )
             for place in self._places(path, photo)
         ]

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
+from infra.ingest import file_times
 from infra.ingest.members import ItemFault, Member, Refused, SeenOnce
 from infra.ingest.members import check_mode as _check_mode
 from infra.ingest.members import check_path as _check_path
@@ -80,7 +81,9 @@ class Folder:
         except ItemFault as fault:
             return Refused(path, fault)
         mark = f"{status.st_size}:{status.st_mtime_ns}"
-        return Member(path, status.st_size, mark, lambda: file.open("rb"))
+        modified_at = file_times.of_seconds(status.st_mtime)
+        size = status.st_size
+        return Member(path, size, mark, lambda: file.open("rb"), modified_at)
 
 
 class ZipArchive:
@@ -109,7 +112,8 @@ class ZipArchive:
         except ItemFault as fault:
             return Refused(path, fault)
         mark = f"{info.file_size}:{info.CRC:08x}"
-        return Member(path, info.file_size, mark, partial(archive.open, info))
+        opened = partial(archive.open, info)
+        return Member(path, info.file_size, mark, opened, file_times.of_zipped(info))
 
 
 class TarArchive:
@@ -144,7 +148,8 @@ class TarArchive:
         stream = archive.extractfile(info)
         assert stream is not None
         mark = f"{info.size}:{info.mtime}"
-        return Member(path, info.size, mark, lambda: nullcontext(stream))
+        modified_at = file_times.of_seconds(info.mtime)
+        return Member(path, info.size, mark, lambda: nullcontext(stream), modified_at)
 
 
 @contextmanager

@@ -93,8 +93,9 @@ class IngestItem(Part):
     """One photo of a job.
 
     `path`: its place in the source, for a further page of a TIFF with `#page=2` behind
-    it; None once it was erased. `words`: its row in the
-    manifest. Without `upload_id` it was not sent, because of `error_code`.
+    it; None once it was erased. `words`: its row in the manifest. `modified_at`: when
+    its file was changed, where its source knew. Without `upload_id` it was not sent,
+    because of `error_code`.
     """
 
     item: int = Field(ge=1)
@@ -106,12 +107,29 @@ class IngestItem(Part):
     error_code: Code | None = None
     error_detail: str | None = None
     words: dict[str, str] = Field(default_factory=dict)
+    modified_at: datetime | None = None
 
     @property
     def erased(self) -> IngestItem:
         """The item without anything that its owner wrote."""
         words: dict[str, str] = {}
-        return self.model_copy(update={"path": None, "key": None, "words": words})
+        nothing = {"path": None, "key": None, "words": words, "modified_at": None}
+        return self.model_copy(update=nothing)
+
+
+class SkippedFile(Part):
+    """A file of a job's source that was not sent, and why, which is no failure."""
+
+    path: str
+    why: str
+
+    def is_beside(self, photo: str) -> bool:
+        """Whether it lies beside a photo under its name: a sidecar, a back, the moving
+        part of a Live Photo.
+        """
+        stem = photo.rpartition(".")[0] or photo
+        rest = self.path.removeprefix(stem)
+        return self.path.startswith(stem) and rest.startswith((".", "_b."))
 
 
 class IngestStore:
@@ -228,12 +246,12 @@ class IngestStore:
         """Write items that make one page, without the words of those erased meanwhile."""
         page = list(items)
         key = keys.ingest_page(job, _page_of(page[0].item))
-        self._write_page(key, page)
+        self._write_lines(key, page)
         marks = self._objects.list(self._bucket, keys.ingest_erased(job))
         erased = {keys.filename(mark.key) for mark in marks}
         kept = [item.erased if item.upload_id in erased else item for item in page]
         if kept != page:
-            self._write_page(key, kept)
+            self._write_lines(key, kept)
 
     def erase(self, ref: IngestRef, upload_id: str) -> None:
         """Take what its owner wrote of an upload out of its job. May be repeated.
@@ -245,11 +263,44 @@ class IngestStore:
         key = self.page_of(ref)
         with suppress(NotFound):
             page = self._page_at(key)
+            for item in page:
+                # Before the item: it says which files are beside it.
+                if item.upload_id == upload_id and item.path:
+                    self._forget_beside(str(ref.job), path_of_file(item.path))
             kept = [
                 item.erased if item.upload_id == upload_id else item for item in page
             ]
             if kept != page:
-                self._write_page(key, kept)
+                self._write_lines(key, kept)
+
+    def skipped(self, job: str) -> list[SkippedFile]:
+        """The files that were not sent; none where none were, or nobody told."""
+        with suppress(NotFound):
+            data = self._objects.read(self._bucket, keys.ingest_skipped(job))
+            lines = data.splitlines()
+            return [SkippedFile.model_validate_json(line) for line in lines if line]
+        return []
+
+    def write_skipped(
+        self, job: str, files: Iterable[SkippedFile], photos: Mapping[str, str]
+    ) -> None:
+        """Write the files that were not sent, but for those beside a photo that was
+        erased. `photos`: upload → path.
+        """
+        marks = self._objects.list(self._bucket, keys.ingest_erased(job))
+        erased = [photos.get(keys.filename(mark.key)) for mark in marks]
+        kept = [
+            file
+            for file in files
+            if not any(photo and file.is_beside(photo) for photo in erased)
+        ]
+        self._write_lines(keys.ingest_skipped(job), kept)
+
+    def _forget_beside(self, job: str, photo: str) -> None:
+        found = self.skipped(job)
+        kept = [file for file in found if not file.is_beside(photo)]
+        if kept != found:
+            self._write_lines(keys.ingest_skipped(job), kept)
 
     def page_of(self, ref: IngestRef) -> str:
         """The key of the page that an item lies in."""
@@ -262,8 +313,8 @@ class IngestStore:
         lines = self._objects.read(self._bucket, key).splitlines()
         return [IngestItem.model_validate_json(line) for line in lines if line]
 
-    def _write_page(self, key: str, items: Iterable[IngestItem]) -> None:
-        lines = (item.model_dump_json(exclude_none=True) for item in items)
+    def _write_lines(self, key: str, parts: Iterable[Part]) -> None:
+        lines = (part.model_dump_json(exclude_none=True) for part in parts)
         self._put(key, "".join(f"{line}\n" for line in lines).encode(), JSON_LINES)
 
     def _put(self, key: str, data: bytes, content_type: str) -> None:

@@ -277,6 +277,10 @@ def ingest_end(job: str) -> str:
     return f"{ingests(job)}end.json"
 
 
+def ingest_skipped(job: str) -> str:
+    return f"{ingests(job)}skipped.jsonl"
+
+
 def ingest_items(job: str) -> str:
     return f"{ingests(job)}items/"
 

@@ -14,7 +14,7 @@ from infra.ingest.sending import Order, Rate, Sending
 from infra.local.stack import Stack
 from shared import workflows
 from shared.uploads import identity
-from shared.uploads.ingests import IngestStore
+from shared.uploads.ingests import IngestStore, SkippedFile
 from tests.support.api_world import tenant
 from tests.support.erasure_world import ErasureWorld, Secrets, noise
 from tests.unit.infra.ingest.test_sending import NoLimit
@@ -39,6 +39,8 @@ def test_an_ingested_photo_is_erased_with_its_words(
     album.mkdir()
     (album / f"{name}.png").write_bytes(secret.picture("original", noise()))
     (album / "other.png").write_bytes(noise())
+    for moving in (f"{name}.mov", "other.mov"):
+        (album / moving).write_bytes(b"moving")
     ingests = IngestStore(world.store, world.settings.bucket_results)
     order = Order(
         JOB,
@@ -59,7 +61,10 @@ def test_an_ingested_photo_is_erased_with_its_words(
             throttle=NoLimit(),
             is_continued=False,
         )
-        sending.run(source, inventory.taken(source))
+        found = inventory.taken(source)
+        sending.run(source, found)
+    skipped = [SkippedFile(path=path, why=why) for path, why in found.skipped.items()]
+    ingests.write_skipped(JOB, skipped, {})
     receipts = {
         item.path: world.decide(item.key) for item in ingests.items(JOB) if item.key
     }
@@ -71,3 +76,7 @@ def test_an_ingested_photo_is_erased_with_its_words(
     world.record()
     assert not world.found(secret)
     assert {item.path for item in ingests.items(JOB)} == {None, "other.png"}
+    assert [file.path for file in ingests.skipped(JOB)] == ["other.mov"]
+    # The same command again finds the file in its source, and does not tell it.
+    ingests.write_skipped(JOB, skipped, {ours.upload_id: f"{name}.png"})
+    assert [file.path for file in ingests.skipped(JOB)] == ["other.mov"]

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,14 +21,14 @@ from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout, Stack
 from infra.export.verify import verified
 from infra.ingest import inventory, sources
-from infra.ingest.members import ItemFault
+from infra.ingest.members import ItemFault, Member
 from infra.ingest.progress import ItemState
 from infra.uploads import Upload
 from shared.errors import Code, PermanentError, SettingsError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
 from shared.uploads.documents import Copy, ModelRef, StepTime
-from shared.uploads.ingests import IngestItem
+from shared.uploads.ingests import IngestItem, SkippedFile
 from shared.uploads.names import Names, safe_path
 from shared.uploads.outcome import outcome_of
 from tests.support.reconcile_world import Town
@@ -70,6 +70,7 @@ class Job:
         self.town = Town()
         self.store: Any = self.town.store
         self.settings = Settings()
+        self.skipped: list[SkippedFile] = []
         self.states = [
             self.restored(1, "objects/1931/a.jpg"),
             self.restored(2, "objects/1945/a.jpg"),
@@ -116,7 +117,7 @@ class Job:
             export = Export(self.store, self.settings, sink, layout, **options)
             for state in self.states:
                 export.add(state)
-            export.finish("album", DAY, part)
+            export.finish("album", DAY, part, self.skipped)
             self.lacking = export.lacking
 
 
@@ -266,6 +267,35 @@ def test_an_album_has_the_original_beside_the_result(job: Job, tmp_path: Path) -
     assert {"objects/1931/a.jpg", "objects/1931/a (restored).png"} <= files_of(
         tmp_path / "out"
     )
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_an_album_keeps_the_times_of_its_files(
+    job: Job, tmp_path: Path, suffix: str
+) -> None:
+    """Of the original and of what came of it, however it is packed."""
+    then = datetime(1998, 7, 4, 12, 30, tzinfo=UTC)
+    item = job.states[0].item.model_copy(update={"modified_at": then})
+    job.states = [replace(job.states[0], item=item)]
+    out = tmp_path / f"out{suffix}"
+    job.export(out, "album")
+    times = {
+        member.path: member.modified_at
+        for member in sources.opened(out).members()
+        if isinstance(member, Member) and member.path.startswith("objects/")
+    }
+    places = ("objects/1931/a.jpg", "objects/1931/a (restored).png")
+    assert times == dict.fromkeys(places, then)
+
+
+@pytest.mark.parametrize("layout", ["album", "bag"])
+def test_what_was_not_sent_is_told(job: Job, tmp_path: Path, layout: Layout) -> None:
+    job.skipped = [SkippedFile(path="1931/a.mov", why="a video, left alone")]
+    job.export(tmp_path / "out", layout)
+    (file,) = tmp_path.rglob("skipped.csv")
+    told = {"filename": "1931/a.mov", "why": "a video, left alone"}
+    assert rows_of(file) == [told]
+    assert not verified(sources.opened(tmp_path / "out")).faults
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sqlite3
 import zipfile
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,21 @@ def test_two_photos_of_one_name_stay_two(store: Any, tmp_path: Path) -> None:
     }
     assert refs == {IngestRef(job=JOB, item=number) for number in (1, 2)}  # type: ignore[arg-type]
     assert send(store, place, tmp_path / "journal") == []
+
+
+def test_a_journal_of_an_earlier_release_goes_on(store: Any, tmp_path: Path) -> None:
+    """It knows no times of files yet; those that are sent now have one."""
+    place = folder_of(tmp_path / "album", {"a.jpg": b"one"})
+    send(store, place, tmp_path / "journal")
+    with closing(sqlite3.connect(tmp_path / "journal")) as journal:
+        journal.execute("alter table items drop column modified_at")
+        journal.commit()
+    folder_of(place, {"b.jpg": b"two"})
+    send(store, place, tmp_path / "journal")
+    found = items(store)
+    assert found["a.jpg"].modified_at is None
+    changed_at = (place / "b.jpg").stat().st_mtime
+    assert found["b.jpg"].modified_at == datetime.fromtimestamp(changed_at, UTC)
 
 
 def test_twins_have_a_place_each(store: Any, tmp_path: Path) -> None:
