@@ -41,7 +41,7 @@ def console(servers: Stack) -> Iterator[str]:
     url, issuer = f"http://127.0.0.1:{own}", f"http://127.0.0.1:{providers}"
     # Where Node finds its modules.
     script = shutil.copy(SCRIPT, TOOLS.parent.parent / "provider.mjs")
-    callback = f"{url}/console/oidc/callback"
+    back = [f"{url}/console/oidc/callback", f"{url}/console/sign-in"]
     more = {
         "api_url": url,
         "jwt_issuer": issuer,
@@ -57,7 +57,7 @@ def console(servers: Stack) -> Iterator[str]:
         uvicorn.Config(app, port=own, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run)
-    command = ["node", script, str(providers), callback]
+    command = ["node", script, str(providers), *back]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -91,7 +91,9 @@ def sign_in(page: Page, url: str, name: str) -> dict[str, Any]:
 def test_people_sign_in_by_a_real_provider(
     chromium: Any, servers: Stack, console: str
 ) -> None:
-    """With a code, PKCE and a claim that makes an operator; and out, everywhere."""
+    """With a code, PKCE and a claim that makes an operator; and out, everywhere, at the
+    provider, too.
+    """
     pepper = servers.settings.pepper.get_secret_value().encode()
     contexts = [chromium.new_context(locale="en") for _ in range(3)]
     here, there, roots = (context.new_page() for context in contexts)
@@ -106,6 +108,12 @@ def test_people_sign_in_by_a_real_provider(
 
     here.locator(".me summary").click()
     here.get_by_role("button", name="Sign out everywhere").click()
+    # At the provider, too, which asks: or the next one here would be let in as Ann.
+    here.get_by_role("button", name="Yes, sign me out").click()
+    here.wait_for_url(f"{console}/console/sign-in")
+    expect(here.get_by_text("You are signed out")).to_be_visible()
+    here.get_by_role("link", name="Sign in").click()
+    expect(here.locator("input[name=login]")).to_be_visible()
     for page in (here, there):
         page.goto(f"{console}/console/")
         expect(page.get_by_role("link", name="Sign in")).to_be_visible()

@@ -42,6 +42,7 @@ OPEN = {
     "/console/session",
     "/console/oidc",
     "/console/oidc/callback",
+    "/console/oidc/sign-out",
     "/console/static/{version}/{name:path}",
 }
 """What is no part of the API. `/events/storage` has a token of its own (test_http.py);

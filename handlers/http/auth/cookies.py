@@ -22,6 +22,9 @@ from shared.runtime.settings import HttpSettings
 OVER_HTTP = "darkroom"
 OVER_HTTPS = "__Host-darkroom"
 """The prefix makes browsers refuse such a cookie from another host or by plain http."""
+HINT = "darkroom-id-token"
+HINT_PATH = "/console/oidc"
+"""Nowhere else is it sent to."""
 SAFE = ("GET", "HEAD")
 
 
@@ -81,11 +84,34 @@ class Cookies:
         """`Set-Cookie` of a sign-in: `Lax`, as the way back begins at another site."""
         return self._set(scope, self._attempt_name(scope), content, lasts_s, "Lax")
 
+    def id_token(self, scope: Scope) -> str | None:
+        """What the cookie of a sign-in by the provider holds; None without one.
+
+        Raises `Problem` 421 and 403 for a request that our own page did not send.
+        """
+        self.check_own(scope)
+        found = _cookies(scope, self._id_token_name(scope))
+        return found[0] if len(found) == 1 else None
+
+    def set_id_token(self, scope: Scope, content: str, lasts_s: int) -> str:
+        """`Set-Cookie` of what signs out at the provider."""
+        name = self._id_token_name(scope)
+        return self._set(scope, name, content, lasts_s, "Strict", HINT_PATH)
+
     def _set(
-        self, scope: Scope, name: str, content: str, lasts_s: int, same_site: str
+        self,
+        scope: Scope,
+        name: str,
+        content: str,
+        lasts_s: int,
+        same_site: str,
+        path: str = "/",
     ) -> str:
         secure = "; Secure" if self._addresses.is_https(scope) else ""
-        return f"{name}={content}; Max-Age={lasts_s}; Path=/; HttpOnly; SameSite={same_site}{secure}"
+        return f"{name}={content}; Max-Age={lasts_s}; Path={path}; HttpOnly; SameSite={same_site}{secure}"
+
+    def _id_token_name(self, scope: Scope) -> str:
+        return f"__Secure-{HINT}" if self._addresses.is_https(scope) else HINT
 
     def _attempt_name(self, scope: Scope) -> str:
         return f"{self._name(scope)}-sign-in"

@@ -1,8 +1,11 @@
 """Signing in by an OpenID provider: the authorization code flow with PKCE (OpenID Connect
 Core 1.0, RFC 7636), as RFC 9700 recommends.
 
+Signing out leads to the provider, too, where it has a place for that (OpenID Connect
+RP-Initiated Logout 1.0).
+
 The provider is the issuer of tokens, `DARKROOM_JWT_ISSUER`, with the keys that are set
-for it. Its two endpoints come from its discovery document, which has to name the same
+for it. Its endpoints come from its discovery document, which has to name the same
 issuer. What belongs to one try (state, nonce, verifier) is in a cookie of the browser
 that began it: a code that was got elsewhere opens nothing here.
 """
@@ -28,10 +31,14 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import Clock
 
 CALLBACK = "/console/oidc/callback"
+SIGNED_OUT = "/console/sign-in"
 LASTS_S = 600
 FRESH_S = 600.0
 """The discovery document is read again after this time."""
 MAX_CODE_CHARS = 4096
+MAX_HINT_CHARS = 3500
+"""A browser takes no cookie of more than 4096."""
+NO_HINT = "none"
 DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -82,6 +89,8 @@ class _Endpoints:
     token: str
     says_issuer: bool
     """Whether its answers name it (RFC 9207)."""
+    end_session: str | None
+    """Where people sign out; None: it has no such place."""
 
 
 class Oidc:
@@ -96,6 +105,8 @@ class Oidc:
         self._issuer = settings.jwt_issuer
         self._clock = clock
         self._redirect_uri = settings.api_url.rstrip("/") + CALLBACK
+        self._signed_out_uri = settings.api_url.rstrip("/") + SIGNED_OUT
+        self._is_key_to_api = settings.jwt_audience == settings.oidc_client_id
         self._operator = _claim(settings.oidc_operator)
         self._lock = threading.Lock()
         self._endpoints: _Endpoints | None = None
@@ -122,8 +133,7 @@ class Oidc:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        base = self._known().authorization
-        return f"{base}{'&' if '?' in base else '?'}{urlencode(query)}"
+        return _with(self._known().authorization, query)
 
     def code(self, attempt: Attempt, answer: dict[str, list[str]]) -> str:
         """The code of the provider's answer to this attempt. Raises `Refused`."""
@@ -160,6 +170,28 @@ class Oidc:
         if not isinstance(token, str):
             raise Refused("the provider gave no ID token")
         return token
+
+    def hint(self, id_token: str) -> str:
+        """What the browser keeps of an ID token to sign out at the provider: not one that
+        is too long, nor one that opens the API, as it comes to stand in an address.
+        """
+        is_kept = len(id_token) <= MAX_HINT_CHARS and not self._is_key_to_api
+        return id_token if is_kept else NO_HINT
+
+    def farewell(self, hint: str) -> str | None:
+        """Where the browser signs out at the provider; None where that has no such place.
+        Raises `Refused` while it is away.
+        """
+        address = self._known().end_session
+        if address is None:
+            return None
+        query = {
+            "client_id": self._client_id,
+            "post_logout_redirect_uri": self._signed_out_uri,
+        }
+        if hint != NO_HINT:
+            query["id_token_hint"] = hint
+        return _with(address, query)
 
     async def signed_in(self, attempt: Attempt, id_token: str) -> SignedIn:
         """Who an ID token is of, if it was made for this attempt.
@@ -217,7 +249,13 @@ class Oidc:
             if not isinstance(url, str) or not is_safe(url):
                 raise Refused("the discovery document names an unsafe endpoint")
         says = found.get("authorization_response_iss_parameter_supported") is True
-        return _Endpoints(str(urls[0]), str(urls[1]), says)
+        end = found.get("end_session_endpoint")
+        end_session = end if isinstance(end, str) and is_safe(end) else None
+        return _Endpoints(str(urls[0]), str(urls[1]), says, end_session)
+
+
+def _with(address: str, query: dict[str, str]) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
 
 def _document(

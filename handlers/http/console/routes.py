@@ -7,6 +7,7 @@ The page is the same for everybody and holds nothing of anybody: what it shows c
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated
@@ -196,7 +197,24 @@ async def end_oidc(request: Request, console: CurrentConsole) -> Response:
     lasts_s = int(LASTS.total_seconds())
     cookie = console.cookies.set_header(request.scope, credential, lasts_s)
     used_up = console.cookies.set_attempt(request.scope, "", 0)
-    return _led(f"{PREFIX}/", [cookie, used_up])
+    hint = console.cookies.set_id_token(request.scope, oidc.hint(token), lasts_s)
+    return _led(f"{PREFIX}/", [cookie, used_up, hint])
+
+
+@router.get("/oidc/sign-out")
+async def leave_oidc(request: Request, console: CurrentConsole) -> Response:
+    """Lead a browser that has signed out here to the provider, to sign out there, too:
+    where it signed in by it, and the provider has a place for that.
+    """
+    oidc = _enabled(console)
+    hint = console.cookies.id_token(request.scope)
+    address = None
+    if hint:
+        # While the provider is away, nobody can sign out there.
+        with suppress(Refused):
+            address = await run_sync(oidc.farewell, hint)
+    forgotten = console.cookies.set_id_token(request.scope, "", 0)
+    return _led(address or oidc_flow.SIGNED_OUT, [forgotten])
 
 
 def _enabled(console: Console) -> Oidc:

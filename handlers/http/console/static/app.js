@@ -3,7 +3,7 @@
 import { LitElement, html, nothing } from "./vendor/lit.js";
 import { get, said, signOut } from "./api.js";
 import { icon } from "./parts/icons.js";
-import { byProvider } from "./parts/provider.js";
+import { byProvider, leaveProvider } from "./parts/provider.js";
 import { applyTheme, isDark, turnTheme } from "./parts/theme.js";
 import { preferred, speak, t } from "./parts/words.js";
 import { photos } from "./photos.js";
@@ -96,6 +96,7 @@ class App extends LitElement {
     localStorage.removeItem("photos");
     localStorage.removeItem("name");
     this.out = true;
+    leaveProvider();
   }
 
   render() {

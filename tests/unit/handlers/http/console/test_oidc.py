@@ -422,9 +422,71 @@ def test_signing_out_everywhere_ends_every_session_of_the_user(
         assert answer.status_code == 401
 
 
+def signed_out(town: Town, signed_in: httpx2.Response, **more: str) -> httpx2.Response:
+    """Where the page leads the browser after it has signed out."""
+    cookies = signed_in.headers.get_list("set-cookie")
+    kept = [cookie.partition(";")[0] for cookie in cookies]
+    own = {"host": OURS, "sec-fetch-site": "same-origin", "cookie": "; ".join(kept)}
+    town.client.cookies.clear()
+    return town.client.get("/console/oidc/sign-out", headers=own | more)
+
+
+def test_signing_out_leads_to_the_provider_too(provider: Provider) -> None:
+    """With the ID token, which no script reads and nothing else is sent, and back here;
+    the browser forgets it.
+    """
+    provider.document["end_session_endpoint"] = f"{provider.url}/end?of=all"
+    town = town_of(provider)
+    signed_in = Try(town, provider).end()
+    cookie = signed_in.headers.get_list("set-cookie")[2]
+    assert cookie.startswith("darkroom-id-token=ey")
+    assert "; Path=/console/oidc; HttpOnly; SameSite=Strict" in cookie
+    answer = signed_out(town, signed_in)
+    address = urlsplit(answer.headers["location"])
+    assert (answer.status_code, address.path) == (303, "/end")
+    assert parse_qs(address.query) == {
+        "of": ["all"],
+        "client_id": ["console"],
+        "post_logout_redirect_uri": [f"http://{OURS}/console/sign-in"],
+        "id_token_hint": [cookie.partition(";")[0].partition("=")[2]],
+    }
+    assert "darkroom-id-token=; Max-Age=0" in answer.headers["set-cookie"]
+    stranger = {"sec-fetch-site": "cross-site"}
+    assert signed_out(town, signed_in, **stranger).status_code == 403
+
+
+@pytest.mark.parametrize("end", [None, "http://id.example/end", 1])
+def test_a_provider_without_a_place_to_sign_out_is_left_alone(
+    provider: Provider, end: object
+) -> None:
+    """So is one by which this browser has not signed in."""
+    provider.document["end_session_endpoint"] = end
+    town = town_of(provider)
+    signed_in = Try(town, provider).end()
+    for more in ({}, {"cookie": "a=b"}):
+        answer = signed_out(town, signed_in, **more)
+        assert answer.headers["location"] == "/console/sign-in"
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims"),
+    [({"jwt_audience": "console"}, {}), ({}, {"groups": "g" * 4000})],
+    ids=["key to the API", "too long"],
+)
+def test_not_every_id_token_comes_into_an_address(
+    provider: Provider, settings: dict[str, str], claims: dict[str, str]
+) -> None:
+    provider.document["end_session_endpoint"] = f"{provider.url}/end"
+    provider.claims = claims
+    town = town_of(provider, **settings)
+    location = signed_out(town, Try(town, provider).end()).headers["location"]
+    assert location.startswith(f"{provider.url}/end?client_id=console")
+    assert "id_token_hint" not in location
+
+
 def test_without_the_setting_there_is_no_such_way_in() -> None:
     client = Town().client
-    for path in ("/console/oidc", CALLBACK):
+    for path in ("/console/oidc", CALLBACK, "/console/oidc/sign-out"):
         assert client.get(path, headers={"host": OURS}).status_code == 404
     assert 'name="oidc" content="no"' in client.get("/console/").text
 
