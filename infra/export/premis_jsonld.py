@@ -75,10 +75,10 @@ def _nodes(record: Record, original: str, handed: Handed) -> Iterator[dict[str, 
     for name, identifier in models.items():
         yield _agent(identifier, name, "")
     if handed.signed:
-        yield from _signing(handed, handed.signed, whole)
+        yield from _signing(handed, handed.signed)
 
 
-def _signing(handed: Handed, signed: Signed, whole: str) -> Iterator[dict[str, Any]]:
+def _signing(handed: Handed, signed: Signed) -> Iterator[dict[str, Any]]:
     software = _software(signed.software)
     made = _event(
         _uuid(signing_id(handed)),
@@ -88,7 +88,7 @@ def _signing(handed: Handed, signed: Signed, whole: str) -> Iterator[dict[str, A
         handed.identifier,
         signed.at,
     )
-    yield {**made, "note": signing_detail(signed), "informedBy": whole}
+    yield {**made, "note": signing_detail(signed)}
     yield _agent(software, "Darkroom", signed.software)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -13,7 +14,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from typer.testing import CliRunner
 
+from infra.commands import export as command
 from infra.export import premis, sinks
 from infra.export.bag import Part
 from infra.export.encoding import Encoding
@@ -401,6 +404,33 @@ def test_a_bag_has_everything_that_its_standard_asks_for(
     info = (tmp_path / "bag" / "bag-info.txt").read_text()
     size = sum((tmp_path / "bag" / file).stat().st_size for file in payload)
     assert f"Payload-Oxum: {size}.{len(payload)}\n" in info
+
+
+def test_the_parts_of_an_export_are_bags_of_one_group(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is whole; only the last one knows how many there are."""
+    records = [state.record for state in job.states[:2] if state.record]
+    for record in records:
+        place = record.place()
+        job.store.put("results", place, record.to_bytes(), "application/json")
+    monkeypatch.setattr(command, "need_servers", lambda: job.settings)
+    monkeypatch.setattr(command, "S3Store", lambda _: job.store)
+    out = tmp_path / "part.zip"
+    asked = [record.task_id for record in records]
+    options = ["--out", str(out), "--layout", "bag", "--split", "1B"]
+    told = CliRunner().invoke(command.app, [*asked, *options])
+    assert told.exit_code == 0, told.output
+    parts = sorted(tmp_path.iterdir())
+    assert [part.name for part in parts] == ["part-001.zip", "part-002.zip"]
+    counts = []
+    for part in parts:
+        assert not verified(sources.opened(part)).faults
+        with zipfile.ZipFile(part) as archive:
+            info = archive.read("bag-info.txt").decode()
+        assert "Bag-Group-Identifier: tasks\n" in info
+        counts.append(info.partition("Bag-Count: ")[2].splitlines()[0])
+    assert counts == ["1 of ?", "2 of 2"]
 
 
 @pytest.mark.parametrize("layout", ["bag", "archivematica"])

@@ -16,10 +16,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from infra.commands.verify import app
+from infra.export import signatures
 from infra.export.signing import Signing
 from infra.export.verify import Verified, verified
 from infra.ingest import sources
-from shared.credentials import identity
+from shared.credentials import confined, identity
+from shared.credentials.confined import Reading
 from shared.errors import SettingsError
 from shared.uploads import keys
 from shared.uploads.documents import Credentials, Record, Source
@@ -220,6 +222,19 @@ def test_the_command_names_who_signed_one_picture(tmp_path: Path) -> None:
     file.with_name("a.png.c2pa").unlink()
     told = CliRunner().invoke(app, [str(file)])
     assert told.exit_code == 1
+
+
+def test_a_signature_whose_certificate_has_ended_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = SignedJob(tmp_path, "sidecar")
+    job.states = job.states[:1]
+    job.export(tmp_path / "out", "tree")
+    ended = Reading("Invalid", failures=[signatures.EXPIRED])
+    monkeypatch.setattr(confined, "read", lambda *_: ended)
+    (fault,) = job.verified(tmp_path / "out").faults
+    assert fault.code == "bad_credentials"
+    assert "the certificate of its signature has ended" in fault.detail
 
 
 def test_without_the_library_signed_files_are_not_called_well(

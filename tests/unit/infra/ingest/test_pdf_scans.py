@@ -15,6 +15,8 @@ from tests.support.extras import needs
 
 needs("pypdf", "archive")
 
+from pypdf import PdfWriter  # noqa: E402
+
 from infra.ingest.pdf_scans import WithPdfs  # noqa: E402
 
 
@@ -57,6 +59,17 @@ def test_plain_numbers_become_a_png_and_a_fax_is_refused_by_name(
         assert image.size == (120, 120)
     assert isinstance(fax, Refused)
     assert (fax.path, fax.fault.code) == ("album.pdf/0002.png", "unsupported_format")
+
+
+def test_an_encrypted_one_is_refused_by_name(tmp_path: Path) -> None:
+    place = album(tmp_path / "box", picture("RGB"))
+    writer = PdfWriter(clone_from=place / "album.pdf")
+    writer.encrypt("secret", algorithm="RC4-128")
+    writer.write(place / "album.pdf")
+    found = inventory.taken(WithPdfs(sources.opened(place)))
+    (refused,) = found.faults
+    assert (refused.path, refused.fault.code) == ("album.pdf", "encrypted")
+    assert not found.photos
 
 
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.7\n", b"no pdf" * 100])
