@@ -20,8 +20,10 @@ from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.prepare import fetch
 from gpu_worker.pixels import scratch
 from shared.errors import DarkroomError, NotFound, PermanentError
+from shared.runtime.breaker import Breaker
 from shared.runtime.heartbeat import own
 from shared.runtime.installation import missing_library
+from shared.runtime.retry import RetryPolicy
 from shared.runtime.settings import CredentialSettings
 from shared.runtime.telemetry import logger
 from shared.uploads import keys
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
     from shared.credentials.identity import Identity
 
 MEDIA_TYPE = "application/c2pa"
+SLOW_S = 10.0
+"""A signature that fails only after so long waited for somebody: for the authority of time
+stamps, or for the key.
+"""
+POLICY = RetryPolicy(base_s=60.0, cap_s=600.0)
+"""How long nobody waits for them then. Photos go on without."""
 NOT_MADE = "no content credentials were made; the worker's log says why"
 
 
@@ -43,6 +51,7 @@ class Sidecars:
         self._bucket = ctx.settings.bucket_results
         self._objects = ctx.store
         self._identity = identity
+        self._circuit = Breaker(POLICY, monotonic=ctx.clock.monotonic)
 
     def make(self, job: Job, record: Record, file: IO[bytes] | None) -> None:
         """Sign the result that is stored and that `record` describes; `file` holds it,
@@ -78,13 +87,20 @@ class Sidecars:
         """What is to be told; None: it could not be signed."""
         from shared.credentials.signing import sign
 
+        if self._circuit.admit():
+            return None
         key = record.result_key
+        began_s = self._clock.monotonic()
         try:
             with own().waiting():
-                return sign(
+                notes = sign(
                     self._identity, record, key, asset, original, out, embeds=False
                 )
         except Exception as error:  # whatever signer or library makes of one photo
+            if self._clock.monotonic() - began_s > SLOW_S:
+                self._circuit.failed()
+            else:
+                self._circuit.answered()
             detail = error.detail if isinstance(error, DarkroomError) else str(error)
             logger().warning(
                 "credentials.not_made",
@@ -93,6 +109,8 @@ class Sidecars:
                 detail=detail,
             )
             return None
+        self._circuit.answered()
+        return notes
 
     def _stored(self, record: Record, out: IO[bytes]) -> Credentials:
         """Store a sidecar, unless an earlier attempt stored one of the same result: then

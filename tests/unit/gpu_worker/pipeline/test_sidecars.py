@@ -15,6 +15,7 @@ from gpu_worker.pipeline import sidecars
 from gpu_worker.pipeline.job import Job
 from gpu_worker.restore import Restored
 from shared.credentials import confined, identity, signing
+from shared.credentials.confined import CredentialFault
 from shared.errors import SettingsError, StorageUnavailable
 from shared.uploads import keys
 from shared.uploads.documents import Credentials, Record
@@ -120,6 +121,31 @@ def test_a_signer_that_fails_costs_no_photo(
     assert record.notes[-1] == sidecars.NOT_MADE
     assert rig.settled == (1, "")
     assert keys.credentials(rig.task_id) not in rig.world.store.keys("results")
+
+
+def test_a_signer_that_is_away_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next photos go on without it, until it is tried again."""
+    rig = _rig(_signing(tmp_path))
+    asked = []
+
+    def silent(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        rig.world.clock.advance(60)
+        raise CredentialFault("it took longer than it may")
+
+    monkeypatch.setattr(signing, "sign", silent)
+    for number in range(3):
+        rig.upload(f"{number}.png", photo(colour=number))
+        rig.store_result(_restored(rig))
+        assert _record(rig).notes == [sidecars.NOT_MADE]
+    assert len(asked) == 1
+    monkeypatch.undo()
+    rig.world.clock.advance(600)
+    rig.upload("later.png", photo(colour=9))
+    rig.store_result(_restored(rig))
+    assert _record(rig).credentials
 
 
 def test_what_an_earlier_attempt_stored_stands(tmp_path: Path) -> None:
