@@ -24,11 +24,11 @@ from shared.runtime.settings import Settings
 from shared.s3.clock import SystemClock
 from shared.s3.store import S3Store
 from shared.uploads import identity, keys
-from shared.uploads.documents import Copy, Credentials, Receipt, Record
+from shared.uploads.documents import Copy, Receipt, Record
 from shared.uploads.keys import Picture
 from shared.uploads.messages import LogEvent
 from tests.support.memory_publisher import MemoryPublisher
-from tests.support.records import record_of
+from tests.support.records import credentials_of, record_of
 from tests.support.upload_world import photo
 
 
@@ -100,16 +100,7 @@ class ApiWorld:
             format="jpeg", key=keys.copy(task, "jpg"), sha256="cd" * 32, bytes=3
         )
         record = record_of(receipt, self.ctx.clock.now(), copies=[copy])
-        credentials = Credentials(
-            key=keys.credentials(task),
-            sha256="cd" * 32,
-            bytes=4,
-            result_sha256=record.result_sha256,
-            subject="CN=Example Signer",
-            certificate_sha256="ef" * 32,
-            algorithm="es256",
-            signed_at=record.finished_at,
-        )
+        credentials = credentials_of(task, record.result_sha256, record.finished_at)
         record = record.model_copy(
             update={"mask_key": keys.mask(task), "credentials": credentials}
         )

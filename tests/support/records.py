@@ -6,7 +6,21 @@ from datetime import datetime
 from typing import Any
 
 from shared.uploads import keys
-from shared.uploads.documents import Receipt, Record
+from shared.uploads.documents import Credentials, Receipt, Record
+
+
+def credentials_of(task_id: str, result_sha256: str, at: datetime) -> Credentials:
+    """What a record says of the four bytes of a sidecar."""
+    return Credentials(
+        key=keys.credentials(task_id),
+        sha256="cd" * 32,
+        bytes=4,
+        result_sha256=result_sha256,
+        subject="CN=Example Signer, O=Größe & 档案",
+        certificate_sha256="ef" * 32,
+        algorithm="es256",
+        signed_at=at,
+    )
 
 
 def record_of(receipt: Receipt, at: datetime, **changes: Any) -> Record:

@@ -201,7 +201,7 @@ def test_of_a_bucket_with_versions_the_current_ones_count() -> None:
 
 def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> None:
     """Left behind by an attempt that died before its record; it goes to the archive,
-    with its copies, and without its preview, mask and tiles.
+    with its copies and credentials, and without its preview, mask and tiles.
     """
     failed, waiting = town.upload("a.png"), town.upload("b.png")
     for upload in (failed, waiting):
@@ -210,6 +210,8 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
         town.store.put("results", keys.mask(record.task_id), b"png", "image/png")
         town.store.put("results", keys.copy(record.task_id, "jpg"), b"j", "image/jpeg")
         town.store.put("results", keys.pyramid(record.task_id), b"z", "application/zip")
+        sidecar = keys.credentials(record.task_id)
+        town.store.put("results", sidecar, b"c2pa", "application/c2pa")
         town.store.delete("results", keys.record(record.task_id))
     town.fail(failed)
     town.later()
@@ -217,7 +219,11 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     town.later(3600)
     assert town.sweep().results_retired == 1
     task_id = town.receipt(failed).task_id or ""
-    retired = (keys.copy(task_id, "jpg"), keys.result(task_id))
+    retired = (
+        keys.copy(task_id, "jpg"),
+        keys.credentials(task_id),
+        keys.result(task_id),
+    )
     assert town.store.keys("archive") == retired
     left = [
         key
@@ -236,6 +242,7 @@ def test_a_result_without_a_record_is_retired_when_nobody_waits(town: Town) -> N
     waited = town.receipt(waiting).task_id or ""
     assert left == [
         keys.copy(waited, "jpg"),
+        keys.credentials(waited),
         keys.mask(waited),
         keys.preview(waited),
         keys.result(waited),

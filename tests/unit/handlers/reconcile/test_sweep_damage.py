@@ -15,6 +15,7 @@ from shared.errors import NotFound
 from shared.uploads import keys
 from shared.uploads.documents import Receipt, Record
 from tests.support.reconcile_world import Town, photo
+from tests.support.records import credentials_of
 
 
 @pytest.fixture
@@ -71,6 +72,23 @@ def test_a_damaged_receipt_of_which_nothing_is_left_is_reported(town: Town) -> N
     assert town.store.read("results", keys.receipt(upload)) == b"[]"
 
 
+@pytest.mark.parametrize("is_of_it", [True, False])
+def test_a_record_made_anew_names_the_credentials_of_its_result(
+    town: Town, is_of_it: bool
+) -> None:
+    """By what the sidecar says of itself, and not those of other bytes."""
+    before = town.restore(town.upload("a.png"))
+    result = town.store.read("results", before.result_key)
+    digest = hashlib.sha256(result).hexdigest() if is_of_it else "ab" * 32
+    told = credentials_of(before.task_id, digest, before.finished_at)
+    town.store.put("results", told.key, b"c2pa", "application/c2pa", told.metadata())
+    damage(town, keys.record(before.task_id))
+    assert town.sweep().repaired == 1
+    key = keys.record(before.task_id)
+    after = Record.from_bytes(town.store.read("results", key), key)
+    assert after.credentials == (told if is_of_it else None)
+
+
 def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
     """What the stored result says is true of it; what is lost is said to be lost;
     nothing is computed again.
@@ -101,6 +119,7 @@ def test_a_damaged_record_is_made_from_receipt_and_result(town: Town) -> None:
     )
     assert (after.width, after.height) == (6, 4)
     assert "lost" in after.notes[0]
+    assert after.credentials is None
     assert town.store.read("results", before.result_key) == result
     assert town.store.read("archive", f"damaged/{keys.record(before.task_id)}")
     town.later()
