@@ -65,6 +65,8 @@ def test_the_whole_way_of_a_photo(visit: Visit) -> None:
     page = ann.page
     ann.bring(picture("外婆 1958.png"), picture("cat.png", "cat.png"))
     ann.expect_state("外婆 1958.png", "held")
+    small = ann.row("外婆 1958.png").locator("img")
+    expect(small).to_have_js_property("naturalWidth", 160)
     ann.choose("fast")
     page.get_by_role("button", name="Preview").click()
     match = page.locator(".match:not(.stale) code")

@@ -80,7 +80,7 @@ def policy(settings: StoreSettings) -> str:
             "form-action 'none'",
             "frame-ancestors 'none'",
             "require-trusted-types-for 'script'",
-            "trusted-types lit-html",
+            "trusted-types lit-html thumbnails",
         ]
     )
 

@@ -93,7 +93,7 @@ class App extends LitElement {
   /** @param {boolean} everywhere */
   async #leave(everywhere) {
     await signOut(everywhere).catch(() => {});
-    localStorage.removeItem("photos");
+    photos.forget();
     localStorage.removeItem("name");
     this.out = true;
     leaveProvider();

@@ -55,11 +55,13 @@ export class Photo {
 
 const AT_ONCE = 2;
 const ASKED_AT_ONCE = 4;
-const TAKEN_AT_ONCE = 20;
+/** So long the page may stand still while files are taken. */
+const TAKING_MS = 20;
 const KEPT = 500;
 const STORED = "photos";
 const POLL_MS = 1500;
 const TELL_MS = 100;
+const KEEP_MS = 1000;
 /** Endings whose media type is not `image/` and the ending itself. @type {Record<string, string>} */
 const TYPES = { jpg: "image/jpeg", tif: "image/tiff", jp2: "image/jp2", psd: "image/vnd.adobe.photoshop" };
 
@@ -75,6 +77,7 @@ class Photos extends EventTarget {
   suffixes = [];
   connected = true;
   #telling = false;
+  #keeping = 0;
   #turn = 0;
 
   /** @param {number} maxBytes @param {string[]} suffixes */
@@ -86,6 +89,7 @@ class Photos extends EventTarget {
     setInterval(() => this.#poll(), POLL_MS);
     addEventListener("online", () => this.#connected(true));
     addEventListener("offline", () => this.#connected(false));
+    addEventListener("pagehide", () => this.#keep());
     tellEnds(this.list);
   }
 
@@ -94,8 +98,9 @@ class Photos extends EventTarget {
   async add(files) {
     const all = [...files];
     const brought = [];
-    for (let first = 0; first < all.length; first += TAKEN_AT_ONCE) {
-      for (const file of all.slice(first, first + TAKEN_AT_ONCE)) brought.push(this.#take(file));
+    while (brought.length < all.length) {
+      const begun = performance.now();
+      while (brought.length < all.length && performance.now() - begun < TAKING_MS) brought.push(this.#take(all[brought.length]));
       this.#tell();
       this.#next();
       await new Promise((go) => setTimeout(go));
@@ -177,7 +182,7 @@ class Photos extends EventTarget {
     const request = { filename: file.name.slice(0, 255), content_type: typeOf(file.name), bytes: file.size, priority: "interactive", start: false };
     const ticket = await post("/uploads", request, { "Idempotency-Key": `console-${photo.key}` });
     photo.ticket = ticket.ticket;
-    this.#keep();
+    this.#tell();
     const found = await get(`/uploads/${photo.ticket}`);
     // It may have arrived before the page was loaded anew.
     return { ...ticket, arrived: found.status !== "waiting" && found.status !== "expired" };
@@ -309,12 +314,26 @@ class Photos extends EventTarget {
     this.#telling = true;
     setTimeout(() => {
       this.#telling = false;
-      this.#keep();
+      this.#keepSoon();
       this.dispatchEvent(new Event("change"));
     }, TELL_MS);
   }
 
+  /** Whoever signs out leaves nothing behind. */
+  forget() {
+    for (const photo of this.list) photo.sending?.pause();
+    this.list = [];
+    this.#keep();
+  }
+
+  /** Now and then, and when the page goes: of hundreds of photos it takes its time. */
+  #keepSoon() {
+    this.#keeping ||= setTimeout(() => this.#keep(), KEEP_MS);
+  }
+
   #keep() {
+    clearTimeout(this.#keeping);
+    this.#keeping = 0;
     const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }) => ({
       key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }));
     localStorage.setItem(STORED, JSON.stringify(kept));
