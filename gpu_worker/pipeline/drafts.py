@@ -26,6 +26,8 @@ from shared.uploads.claims import DraftNote
 FIRST_S = 5.0
 """A photo that is restored so soon has no draft."""
 EVERY_S = 5.0
+EVERY_PART = 0.1
+"""The pause is at least this part of the time that the photo took so far."""
 REFUSED_S = 60.0
 """Pause after a draft could not be made or stored."""
 
@@ -82,7 +84,8 @@ class _Drawing:
         self._put = put
         self._task_id = job.task_id
         self._now_s = clock.monotonic
-        self._due_s = self._now_s() + FIRST_S
+        self._begun_s = self._now_s()
+        self._due_s = self._begun_s + FIRST_S
         self._lock = threading.Lock()
         self._canvas: Callable[[], Pixels | None] = lambda: None
         self._draft: codec.Draft | None = None
@@ -107,7 +110,8 @@ class _Drawing:
         threading.Thread(target=make, name="draft", daemon=True).start()
 
     def _make(self, draft: codec.Draft, canvas: Pixels, parts: list[Part]) -> None:
-        pause_s = EVERY_S
+        took_s = self._now_s() - self._begun_s
+        pause_s = max(EVERY_S, took_s * EVERY_PART)
         try:
             for rows, columns in parts:
                 draft.show(canvas, rows, columns)

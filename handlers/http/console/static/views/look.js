@@ -1,7 +1,7 @@
 // @ts-check
 // Before and after, and the settings beside them: a preview while one chooses, the result once it is there.
 import { LitElement, html, nothing } from "../vendor/lit.js";
-import { get, picture, post, said, sentence } from "../api.js";
+import { follow, get, picture, post, said, sentence } from "../api.js";
 import { icon } from "../parts/icons.js";
 import { controls, sizes } from "../parts/settings.js";
 import { withMask } from "../masks.js";
@@ -37,7 +37,12 @@ class Look extends LitElement {
     this.row = null;
     /** A task that was started here for such a row. */
     this.task = "";
+    /** The signature of such a task, how far it is, and what can be seen of it. */
+    this.signature = "";
     this.progress = 0;
+    /** @type {import("../api.js").Draft | null} */
+    this.seen = null;
+    this.unfollow = () => {};
     /** The task by which the original is cut into tiles: the first one that is known, as each would have its own. */
     this.tiled = "";
     this.preview = new Preview();
@@ -76,6 +81,7 @@ class Look extends LitElement {
     this.preview.end();
     clearTimeout(this.timer);
     clearTimeout(this.poll);
+    this.unfollow();
     if (this.local) URL.revokeObjectURL(this.local);
     this.local = "";
   }
@@ -85,7 +91,7 @@ class Look extends LitElement {
     this.preview = new Preview();
     this.preview.addEventListener("change", this.redraw);
     this.tiled = "";
-    Object.assign(this, { record: null, trying: false, sheet: false, problem: "", row: null, task: "", progress: 0 });
+    Object.assign(this, { record: null, trying: false, sheet: false, problem: "", row: null, task: "", signature: "", progress: 0, seen: null });
     // Strokes belong to the photo on which they were drawn.
     if (scenes.values.mask) scenes.set("mask", scenes.params().mask?.default);
     const [kind, id] = this.photo.split("/");
@@ -195,11 +201,24 @@ class Look extends LitElement {
         return;
       }
       const work = await post("/tasks", { ...this.#source, workflow: scenes.chosen, params, priority: "interactive" });
-      this.task = work.task_id;
+      Object.assign(this, { task: work.task_id, signature: work.signature, progress: 0, seen: null });
+      this.#follow(work.task_id);
       await this.#loadTask();
     } catch (error) {
       this.problem = said(error);
     }
+  }
+
+  /** Hear how far a task is; that it has ended is asked for. @param {string} task */
+  #follow(task) {
+    this.unfollow();
+    this.unfollow = follow(`/tasks/${task}/events`, (happening) => {
+      if (happening.task_id !== this.task) return;
+      this.progress = happening.progress ?? 0;
+      this.seen = happening.draft ?? null;
+      if (happening.status !== "queued" && happening.status !== "processing") this.unfollow();
+      this.requestUpdate();
+    });
   }
 
   async #restoreAll() {
@@ -238,9 +257,9 @@ class Look extends LitElement {
 
   /** What is done so far of the photo that is being restored; never what was made of it with other settings. */
   get #draft() {
-    const own = this.#own;
-    if (!this.#isWorking || !own?.draft || own.draft.signature !== own.signature) return "";
-    return picture(own.task, `draft?number=${own.draft.number}`);
+    const { task, signature, draft } = this.#own ?? { task: this.task, signature: this.signature, draft: this.seen };
+    if (!this.#isWorking || !draft || draft.signature !== signature) return "";
+    return picture(task, `draft?number=${draft.number}`);
   }
 
   get #restored() {
