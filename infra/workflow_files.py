@@ -4,6 +4,7 @@ bucket, where handlers and workers read them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from shared.workflows import OwnWorkflow, own
 def files(paths: Sequence[Path]) -> list[Path]:
     """These files, and the `*.json` of these folders.
 
-    Raises `PermanentError(bad_document)` for a folder that has none.
+    Raises `PermanentError(bad_document)` for a folder that has none, and for more files
+    than an installation reads.
     """
     found: list[Path] = []
     for path in paths:
@@ -28,6 +30,9 @@ def files(paths: Sequence[Path]) -> list[Path]:
             detail = f"{path}: no file in this folder has a name that ends in .json"
             raise PermanentError(Code.BAD_DOCUMENT, detail)
         found += inside
+    if len(found) > own.MOST_FILES:
+        detail = f"{len(found):,} workflow files, and an installation reads {own.MOST_FILES} of its own; none was added"
+        raise PermanentError(Code.BAD_DOCUMENT, detail)
     return found
 
 
@@ -35,28 +40,41 @@ def read(file: Path) -> OwnWorkflow:
     """The workflow in a file. Raises `PermanentError(bad_document)` with the file and
     the rule that it breaks.
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        detail = f"{file}: it cannot be read: {error.strerror}"
-        raise PermanentError(Code.BAD_DOCUMENT, detail) from None
-    found = own.named(data, str(file))
+    found = own.named(_bytes_of(file), str(file))
     fault = workflows.fault_of(found)
     if fault is not None:
         raise PermanentError(Code.BAD_DOCUMENT, f"{file}: {fault}")
     return found
 
 
+def _bytes_of(file: Path) -> bytes:
+    """The start of a file, as far as it may be a workflow; of a pipe or a device nothing
+    is read, which may never end.
+    """
+    try:
+        if not file.is_file() and file.exists():
+            detail = f"{file}: it is no plain file"
+            raise PermanentError(Code.BAD_DOCUMENT, detail)
+        with file.open("rb") as opened:
+            return opened.read(own.MOST_BYTES + 1)
+    except OSError as error:
+        detail = f"{file}: it cannot be read: {error.strerror}"
+        raise PermanentError(Code.BAD_DOCUMENT, detail) from None
+
+
 def add(store: ObjectStore, bucket: str, found: OwnWorkflow, file: Path) -> str:
     """Add the workflow `found` in `file`; returns what became of it.
 
     Raises `PermanentError(bad_document)` where that version is there already, and is
-    another one.
+    another one, and where the file is not the one that was read.
     """
     workflow = found.workflow
     called = f"{workflow.name} {workflow.version}"
     place = keys.own_workflow(workflow.name, workflow.version)
-    data = file.read_bytes()
+    data = _bytes_of(file)
+    if hashlib.sha256(data).hexdigest() != found.sha256:
+        detail = f"{file}: it was changed after it had been checked; add it again"
+        raise PermanentError(Code.BAD_DOCUMENT, detail)
     if store.put_new(bucket, place, data, "application/json"):
         return f"{called} was added: {bucket}/{place}"
     if store.read(bucket, place) == data:

@@ -8,6 +8,7 @@ URL, the file's own URL.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import IO
@@ -25,11 +26,19 @@ from rich.progress import (
 )
 
 from gpu_worker import models
-from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
+from shared.errors import (
+    Code,
+    NotFound,
+    PermanentError,
+    SettingsError,
+    StorageUnavailable,
+)
 from shared.models import Model, ModelFile
 from shared.runtime.settings import ModelSettings
 
 TIMEOUT_S = 30.0
+_TOKEN = re.compile(r"[!-~]+")
+"""ASCII that can be seen."""
 
 
 def check_accepted(model: Model, accepts_licence: bool) -> None:
@@ -52,7 +61,7 @@ def pull(model: Model, settings: ModelSettings, show: IO[str]) -> None:
     Raises `NotFound(model_missing)` when it has no source,
     `PermanentError(model_corrupt)` when what came is not the pinned file,
     `StorageUnavailable` when the source broke off: the same command then goes on from
-    there.
+    there, `SettingsError` for a token that cannot be sent.
     """
     for file in model.files:
         path = models.path_of(file, settings)
@@ -117,6 +126,17 @@ def _source(model: Model, file: ModelFile, settings: ModelSettings) -> str | Pat
     return file.url
 
 
+def _checked(token: SecretStr) -> str:
+    """The token, where a header can hold it: the client's own error would repeat it."""
+    text = token.get_secret_value()
+    if not _TOKEN.fullmatch(text):
+        raise SettingsError(
+            "DARKROOM_MODELS_MIRROR_TOKEN has a character that no header can hold; it is often the end of the line that"
+            " a file of the token ends in"
+        )
+    return text
+
+
 def _named(source: str | Path) -> str:
     """An address for people: without the password that may stand in it."""
     url = urlsplit(str(source))
@@ -140,7 +160,7 @@ def _download(
     if start:
         headers["Range"] = f"bytes={start}-"
     if token.get_secret_value():
-        headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        headers["Authorization"] = f"Bearer {_checked(token)}"
     try:
         with httpx.stream(
             "GET",

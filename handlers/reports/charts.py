@@ -7,6 +7,7 @@ beside it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,6 +21,7 @@ COLUMNS_HEIGHT = 180
 NAME_CHARACTERS = 26
 COLOURS = ("#2563a8", "#b7791f", "#b3261e")
 """Of the kinds `a`, `b` and `c`, on paper; a page has its own, in light and dark."""
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ON_PAPER = (
     "text{font:13px 'Noto Sans SC';fill:#1d1916}.axis{font-size:12px;fill:#6a5f56}"
     ".grid{stroke:#ddd3c6}.span{stroke:#6a5f56;stroke-width:2}"
@@ -73,7 +75,7 @@ def bars(title: str, says: str, rows: Sequence[Bar]) -> str:
         drawn += [
             _name(row.name, y),
             f'<rect class="a" x="{LABEL}" y="{y + 4}" width="{length:.1f}" height="{ROW - 8}" rx="2"/>',
-            f'<text x="{LABEL + length + 6:.1f}" y="{y + 18}">{escape(row.text)}</text>',
+            f'<text x="{LABEL + length + 6:.1f}" y="{y + 18}">{_text(row.text)}</text>',
         ]
     return _svg(title, says, len(rows) * ROW, drawn)
 
@@ -130,25 +132,28 @@ def columns(title: str, says: str, rows: Sequence[Column]) -> str:
             )
     if rows:
         y = COLUMNS_HEIGHT + 18
-        drawn.append(f'<text class="axis" x="60" y="{y}">{escape(rows[0].name)}</text>')
+        drawn.append(f'<text class="axis" x="60" y="{y}">{_text(rows[0].name)}</text>')
         drawn.append(
-            f'<text class="axis" x="{WIDTH}" y="{y}" text-anchor="end">{escape(rows[-1].name)}</text>'
+            f'<text class="axis" x="{WIDTH}" y="{y}" text-anchor="end">{_text(rows[-1].name)}</text>'
         )
     return _svg(title, says, COLUMNS_HEIGHT + 26, drawn)
 
 
+def _text(text: str) -> str:
+    """A text in XML, which has no word for some characters."""
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
 def _name(text: str, y: float) -> str:
     short = text if len(text) <= NAME_CHARACTERS else text[: NAME_CHARACTERS - 1] + "…"
-    return (
-        f'<text x="{LABEL - 8}" y="{y + 18}" text-anchor="end">{escape(short)}</text>'
-    )
+    return f'<text x="{LABEL - 8}" y="{y + 18}" text-anchor="end">{_text(short)}</text>'
 
 
 def _svg(title: str, says: str, height: float, drawn: Sequence[str]) -> str:
     box = f"0 0 {WIDTH} {max(height, 1):g}"
-    label = f"{escape(title)}. {escape(says)}"
+    label = f"{_text(title)}. {_text(says)}"
     return (
         f'<svg role="img" viewBox="{box}" aria-label="{label}">'
-        f"<title>{escape(title)}</title><desc>{escape(says)}</desc>"
+        f"<title>{_text(title)}</title><desc>{_text(says)}</desc>"
         f"{''.join(drawn)}</svg>"
     )

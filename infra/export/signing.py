@@ -63,11 +63,12 @@ class Signing:
         found = record.credentials
         if found is None or handed.key != record.result_key:
             return None
+        is_of_this = found.result_sha256 == handed.sha256
         try:
             data = self._store.read(self._results, found.key)
         except NotFound:
             data = b""
-        if hashlib.sha256(data).hexdigest() == found.sha256:
+        if is_of_this and hashlib.sha256(data).hexdigest() == found.sha256:
             return data
         notes.append(
             "signed anew: the worker's content credentials are gone, or not those that the record names"

@@ -9,7 +9,7 @@ import mimetypes
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from shared.s3.store import ObjectStore
 
 FIRST_YEAR, LAST_YEAR = 1980, 2107
 """Of the times that a ZIP file can hold, on the clock of a place."""
+_FIRST = (FIRST_YEAR, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class FolderSink:
                 for chunk in sums.of(chunks):
                     out.write(chunk)
             if modified_at:
-                os.utime(part, (modified_at.timestamp(),) * 2)
+                # Not every disk has room for every time.
+                with suppress(OSError):
+                    os.utime(part, (modified_at.timestamp(),) * 2)
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
@@ -93,9 +96,9 @@ class ZipSink:
         check_path(path)
         sums = _Sums()
         info = zipfile.ZipInfo(path)
-        local = modified_at.astimezone() if modified_at else None
-        if local and FIRST_YEAR <= local.year <= LAST_YEAR:
-            info.date_time = local.timetuple()[:6]
+        if modified_at and FIRST_YEAR <= modified_at.year <= LAST_YEAR:
+            local = modified_at.astimezone()
+            info.date_time = max(local.timetuple()[:6], _FIRST)
         # A source that breaks off breaks the archive off, too: the file of a ZIP file
         # cannot be taken back.
         with self._archive.open(info, "w", force_zip64=True) as out:

@@ -7,9 +7,11 @@ from there.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +22,9 @@ from infra.ingest.sources import Source, read
 from shared.errors import Code, SettingsError
 
 MOST_TAG_BYTES = 1 << 20
+MOST_TAG_FILES = 2_000
+MOST_TAGS_BYTES = 64 << 20
+"""Of all bags of a source together."""
 INFO = "bag-info.txt"
 PAYLOAD = "data/"
 IDENTIFIER = "BagIt-Profile-Identifier"
@@ -117,7 +122,7 @@ def parse(data: bytes, name: str) -> Profile:
 
 def faults(profile: Profile, source: Source, place: str) -> list[Refused]:
     """Every rule that the bags of a source break. `place`: where the source lies, whose
-    name says in what it is packed.
+    name says in what it is packed. Raises `SettingsError` for a source of too many bags.
     """
     bags = list(_bags(source))
     if not bags:
@@ -136,15 +141,11 @@ def _refused(path: str, text: str) -> Refused:
 
 
 def _bags(source: Source) -> Iterator[_Bag]:
-    """The bags of a source; what lies in the payload of one is no bag of its own."""
-    sizes: dict[str, int] = {}
-    texts: dict[str, str] = {}
-    for member in source.members():
-        if isinstance(member, Refused):
-            continue
-        sizes[member.path] = member.size
-        if member.path.rpartition("/")[2] in (BAG, INFO):
-            texts[member.path] = _text(member)
+    """The bags of a source; what lies in the payload of one is no bag of its own. Raises
+    `SettingsError` for too many.
+    """
+    sizes, texts = _read(source)
+    paths = sorted(sizes)
     bases = [path.removesuffix(BAG) for path in texts if path.endswith(BAG)]
     taken: list[str] = []
     for base in sorted(bases, key=len):
@@ -153,14 +154,41 @@ def _bags(source: Source) -> Iterator[_Bag]:
         taken.append(base)
         yield _Bag(
             base,
-            {
-                path.removeprefix(base): size
-                for path, size in sizes.items()
-                if path.startswith(base)
-            },
+            {path.removeprefix(base): sizes[path] for path in _below(base, paths)},
             _tags(texts[f"{base}{BAG}"]),
             _tags(texts.get(f"{base}{INFO}", "")),
         )
+
+
+def _read(source: Source) -> tuple[dict[str, int], dict[str, str]]:
+    """The sizes of all files, and the texts of those that describe bags, by their paths.
+
+    Raises `SettingsError` for more of these than are held at a time.
+    """
+    sizes: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    left = MOST_TAGS_BYTES
+    for member in source.members():
+        if isinstance(member, Refused):
+            continue
+        sizes[member.path] = member.size
+        if member.path.rpartition("/")[2] in (BAG, INFO):
+            texts[member.path] = _text(member)
+            left -= len(texts[member.path])
+        if left < 0 or len(texts) > MOST_TAG_FILES:
+            raise SettingsError(
+                f"{source.name} has more than {MOST_TAG_FILES:,} files named {BAG} or {INFO}, or more than"
+                f" {MOST_TAGS_BYTES:,} characters in them; hold its bags against the profile in several runs"
+            )
+    return sizes, texts
+
+
+def _below(base: str, paths: list[str]) -> Iterator[str]:
+    """Those of the sorted paths that begin with `base`."""
+    for path in islice(paths, bisect_left(paths, base), None):
+        if not path.startswith(base):
+            return
+        yield path
 
 
 def _text(member: Member) -> str:

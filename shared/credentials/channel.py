@@ -22,10 +22,12 @@ class Channel:
 
     def receive(self, most: int = -1) -> dict[str, Any]:
         """The next message. Raises `EOFError` where none comes, or one of more than
-        `most` bytes.
+        `most` bytes, and `TypeError` for one that is no JSON object.
         """
         line = self._file.readline(most)
         if not line.endswith(b"\n"):
             raise EOFError
-        message: dict[str, Any] = json.loads(line)
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise TypeError("the message is no object")
         return message

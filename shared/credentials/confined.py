@@ -28,6 +28,8 @@ BASE_S = 60.0
 SLOWEST_BYTES_PER_S = 4e6
 MOST_MANIFEST_BYTES = 64 << 20
 MOST_ANSWER_BYTES = 1 << 20
+NO_ANSWER = "the process of the content credentials gave an answer that is none"
+"""Of one that was taken over, which may say anything."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -110,6 +112,8 @@ def sign(
     }
     files = [file for file in (asset, original, out) if file]
     answer = _asked(request, files, identity.sign)
+    if "carried" not in answer:
+        raise CredentialFault(NO_ANSWER)
     return _reading(answer["carried"]) if answer["carried"] else None
 
 
@@ -132,7 +136,7 @@ def _asked(
         try:
             answer = _answer(ours, request, sign)
         # A reader that was taken over may answer anything.
-        except (OSError, EOFError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError, RecursionError) as error:
             raise CredentialFault(
                 "the content credentials took their reader down, or longer than they may"
             ) from error
@@ -162,21 +166,25 @@ def _answer(
     channel = Channel(ours)
     channel.send(request)
     answer = channel.receive(MOST_ANSWER_BYTES)
-    while "to_sign" in answer:
+    # A file is signed once: a child that was taken over gets no signatures to keep.
+    if "to_sign" in answer:
         signature = sign(base64.b64decode(answer["to_sign"]))
         channel.send({"signature": base64.b64encode(signature).decode()})
         answer = channel.receive(MOST_ANSWER_BYTES)
     return answer
 
 
-def _reading(found: dict[str, Any]) -> Reading:
-    return Reading(
-        state=str(found["state"]),
-        issuer=found.get("issuer"),
-        name=found.get("name"),
-        time=found.get("time"),
-        failures=[str(code) for code in found["failures"]],
-    )
+def _reading(found: Any) -> Reading:
+    try:
+        return Reading(
+            state=str(found["state"]),
+            issuer=found.get("issuer"),
+            name=found.get("name"),
+            time=found.get("time"),
+            failures=[str(code) for code in found["failures"]],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CredentialFault(NO_ANSWER) from error
 
 
 def _size(file: IO[bytes]) -> int:

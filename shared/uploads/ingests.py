@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from pydantic import Field
 
@@ -127,7 +128,7 @@ class SkippedFile(Part):
         """Whether it lies beside a photo under its name: a sidecar, a back, the moving
         part of a Live Photo.
         """
-        stem = photo.rpartition(".")[0] or photo
+        stem = photo.removesuffix(PurePosixPath(photo).suffix)
         rest = self.path.removeprefix(stem)
         return self.path.startswith(stem) and rest.startswith((".", "_b."))
 

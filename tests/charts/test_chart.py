@@ -314,6 +314,13 @@ def test_the_scaler_reaches_a_broker_of_the_chart() -> None:
     assert len(unscaled["NetworkPolicy/darkroom-broker"]["spec"]["ingress"]) == 1
 
 
+def test_without_a_scaler_s_address_nobody_new_reaches_the_broker() -> None:
+    """An empty list of a policy's peers would mean everybody."""
+    values = ("workers.cpu.scaling.enabled=true", "networkPolicy.scaler=null")
+    policies = named(of_kind(render("laptop", *values), "NetworkPolicy"))
+    assert len(policies["NetworkPolicy/darkroom-broker"]["spec"]["ingress"]) == 1
+
+
 @pytest.mark.parametrize("kind", ["rabbitmq", "redis", "sqs"])
 def test_a_pool_of_jobs_ends_by_itself(kind: str) -> None:
     """Nothing ends a Job that has a photo, and there is nothing beside it to scale."""

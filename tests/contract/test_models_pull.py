@@ -17,7 +17,13 @@ from pydantic import SecretStr
 
 from gpu_worker import models
 from gpu_worker.models import pull
-from shared.errors import Code, NotFound, PermanentError, StorageUnavailable
+from shared.errors import (
+    Code,
+    NotFound,
+    PermanentError,
+    SettingsError,
+    StorageUnavailable,
+)
 from shared.models import Model, ModelFile
 from shared.runtime.settings import Settings
 
@@ -219,6 +225,16 @@ def test_a_mirror_may_ask_for_a_token(server: FileServer, settings: Settings) ->
         pulled(toy(None), mirror)
     known = mirror.model_copy(update={"models_mirror_token": SecretStr("t0ken")})
     assert pulled(toy(None), known) == CONTENT
+
+
+@pytest.mark.parametrize("token", ["t0ken\n", "t0kén"])
+def test_a_token_that_no_header_can_hold_is_in_no_error(
+    server: FileServer, settings: Settings, token: str
+) -> None:
+    given = {"models_mirror": server.url(""), "models_mirror_token": SecretStr(token)}
+    with pytest.raises(SettingsError, match="DARKROOM_MODELS_MIRROR_TOKEN") as refused:
+        pulled(toy(None), settings.model_copy(update=given))
+    assert token[:3] not in str(refused.value)
 
 
 @pytest.mark.parametrize("is_mirror", [True, False])

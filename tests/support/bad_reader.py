@@ -1,4 +1,4 @@
-"""A reader of content credentials that was taken over: it asks for a signature."""
+"""A child of content credentials that was taken over: it asks for signatures."""
 
 from __future__ import annotations
 
@@ -11,4 +11,6 @@ if __name__ == "__main__":
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     channel.receive()
     channel.send({"to_sign": "YQ=="})
+    channel.receive()
+    channel.send({"to_sign": "Yg=="})
     channel.send({"state": "Trusted", "failures": []})

@@ -258,7 +258,7 @@ def _earlier(ctx: Context, photo: Receipt, run: Receipt) -> Receipt | str:
             return run_id
         if _counts(ctx, earlier, run):
             return earlier
-    detail = f"this was started {MOST_RUNS} times without a result; upload the photo again, or choose other parameters"
+    detail = f"this was started {MOST_RUNS} times without a result, or in jobs; upload it again, or change parameters"
     raise Problem(409, detail, "already_ended")
 
 

@@ -77,10 +77,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Who the provider says has signed in."""
+    """Who the provider says has signed in. `hint`: what the browser keeps of the ID token,
+    to sign out at the provider.
+    """
 
     user_hash: str
     operator: bool
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Oidc:
         self._clock = clock
         self._redirect_uri = settings.api_url.rstrip("/") + CALLBACK
         self._signed_out_uri = settings.api_url.rstrip("/") + SIGNED_OUT
-        self._is_key_to_api = settings.jwt_audience == settings.oidc_client_id
+        self._api_audience = settings.jwt_audience
         self._operator = _claim(settings.oidc_operator)
         self._lock = threading.Lock()
         self._endpoints: _Endpoints | None = None
@@ -171,13 +174,6 @@ class Oidc:
             raise Refused("the provider gave no ID token")
         return token
 
-    def hint(self, id_token: str) -> str:
-        """What the browser keeps of an ID token to sign out at the provider: not one that
-        is too long, nor one that opens the API, as it comes to stand in an address.
-        """
-        is_kept = len(id_token) <= MAX_HINT_CHARS and not self._is_key_to_api
-        return id_token if is_kept else NO_HINT
-
     def farewell(self, hint: str) -> str | None:
         """Where the browser signs out at the provider; None where that has no such place.
         Raises `Refused` while it is away.
@@ -213,7 +209,12 @@ class Oidc:
         party = claims.get("azp", None if len(audiences) > 1 else self._client_id)
         if party != self._client_id:
             raise Refused("the ID token was given to another client (azp)")
-        return SignedIn(user_hash, self._is_operator(claims))
+        # It comes to stand in an address: not one that is too long, nor one that opens
+        # the API, alone or beside others.
+        is_too_long = len(id_token) > MAX_HINT_CHARS
+        is_kept_back = is_too_long or self._api_audience in audiences
+        hint = NO_HINT if is_kept_back else id_token
+        return SignedIn(user_hash, self._is_operator(claims), hint)
 
     def _is_operator(self, claims: dict[str, Any]) -> bool:
         """Whether the claim that is set holds the value that is set, alone or in a

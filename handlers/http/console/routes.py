@@ -197,7 +197,7 @@ async def end_oidc(request: Request, console: CurrentConsole) -> Response:
     lasts_s = int(LASTS.total_seconds())
     cookie = console.cookies.set_header(request.scope, credential, lasts_s)
     used_up = console.cookies.set_attempt(request.scope, "", 0)
-    hint = console.cookies.set_id_token(request.scope, oidc.hint(token), lasts_s)
+    hint = console.cookies.set_id_token(request.scope, who.hint, lasts_s)
     return _led(f"{PREFIX}/", [cookie, used_up, hint])
 
 

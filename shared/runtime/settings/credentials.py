@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.runtime.settings.base import SettingsGroup
+
+
+def _named(key: str) -> str:
+    """A key's name. The key itself would stand in errors and in `darkroom config`."""
+    if "PRIVATE KEY" in key:
+        raise ValueError("it holds a key; write that into a file, and name the file")
+    return key
 
 
 class CredentialSettings(SettingsGroup):
@@ -22,7 +29,7 @@ class CredentialSettings(SettingsGroup):
         None,
         description="PEM file: the signer's certificate, then those above it, without the root.",
     )
-    c2pa_key: str = Field(
+    c2pa_key: Annotated[str, AfterValidator(_named)] = Field(
         "",
         description="PEM file of the certificate's private key, or `kms:KEY` in AWS KMS.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from infra import workflow_files
 from shared.errors import PermanentError
 from shared.runtime.settings import Settings
 from shared.uploads import keys
+from shared.workflows import own
 from tests.support.memory_store import MemoryStore
 
 WORDS = {"title": "Soft", "description": "Less haze."}
@@ -81,3 +83,27 @@ def test_files_and_folders_may_be_mixed(tmp_path: Path) -> None:
     (inside / "soft.json").unlink()
     with pytest.raises(PermanentError, match=r"ends in \.json"):
         workflow_files.files([inside])
+
+
+def test_a_file_that_changes_after_its_check_is_not_added(tmp_path: Path) -> None:
+    written(tmp_path, "soft")
+    file = tmp_path / "soft.json"
+    found = workflow_files.read(file)
+    file.write_text("{}")
+    store = MemoryStore()
+    with pytest.raises(PermanentError, match="changed after"):
+        workflow_files.add(store, "results", found, file)
+    assert not list(store.list("results", ""))
+
+
+def test_neither_a_pipe_nor_too_many_files_hold_a_start_up(
+    settings: Settings, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zeros.json").symlink_to("/dev/zero")
+    for said in workflow_files.add_folder(settings, MemoryStore()):
+        assert said.endswith(".json: it is no plain file")
+    for number in range(own.MOST_FILES):
+        (tmp_path / f"{number}.json").touch()
+    (said,) = workflow_files.add_folder(settings, MemoryStore())
+    assert "none was added" in said

@@ -24,6 +24,7 @@ from handlers.audit_log.statistics import (
     WorkflowShare,
     named,
 )
+from handlers.reports import charts
 from handlers.reports.html_report import html_report
 from handlers.reports.parquet import write_parquet
 from handlers.reports.stats_sheet import MOST_ROWS, pdf_report
@@ -180,6 +181,14 @@ def test_parquet_has_a_file_a_table_with_types(
         f"SELECT workflow FROM '{tmp_path}/new/workflows.parquet'"
     ).fetchall()
     assert workflow == HOSTILE
+
+
+def test_a_chart_is_xml_whatever_a_name_holds() -> None:
+    """Typst reads no other."""
+    name = "a\x00\x1b[31m\x7f\ud800\ufffe<![CDATA["
+    drawn = charts.bars("t", name, [charts.Bar(name, 1, name)])
+    text = "".join(ElementTree.fromstring(charts.standalone(drawn)).itertext())
+    assert text.count("a\ufffd\ufffd[31m\x7f\ufffd\ufffd<![CDATA[") == 3
 
 
 def test_classes_in_words() -> None:

@@ -162,10 +162,11 @@ def test_the_signature_is_an_event_of_the_file_that_it_changed(tmp_path: Path) -
     assert "eventType:dsg" in nodes[f"urn:uuid:{identifier}"]["@type"]
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("fault", ["", "damaged", "of another result"])
 def test_what_the_worker_signed_goes_out_and_is_made_anew_where_it_is_damaged(
-    tmp_path: Path, is_whole: bool
+    tmp_path: Path, fault: str
 ) -> None:
+    is_whole = not fault
     job = SignedJob(tmp_path, "sidecar")
     job.states = job.states[:1]
     record = job.states[0].record
@@ -176,13 +177,13 @@ def test_what_the_worker_signed_goes_out_and_is_made_anew_where_it_is_damaged(
         key=keys.credentials(record.task_id),
         sha256=hashlib.sha256(sidecar.read_bytes()).hexdigest(),
         bytes=sidecar.stat().st_size,
-        result_sha256=record.result_sha256,
+        result_sha256="cd" * 32 if "other" in fault else record.result_sha256,
         subject="CN=The worker",
         certificate_sha256="ab" * 32,
         algorithm="es256",
         signed_at=record.finished_at,
     )
-    stored = sidecar.read_bytes() if is_whole else b"damaged"
+    stored = b"damaged" if fault == "damaged" else sidecar.read_bytes()
     job.store.put("results", made.key, stored, "application/c2pa")
     job.know(record.model_copy(update={"credentials": made}))
     out = tmp_path / "out"

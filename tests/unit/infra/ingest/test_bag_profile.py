@@ -174,3 +174,15 @@ def test_the_command_names_every_violation_and_sends_nothing(tmp_path: Path) -> 
     ] == ["manifest-sha512.txt", "x"]
     with pytest.raises(PermanentError, match=r"manifest-sha512.txt.*'x'.*--profile"):
         CliRunner().invoke(app, asked, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("limit", ["MOST_TAG_FILES", "MOST_TAGS_BYTES"])
+def test_an_archive_of_countless_bags_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(bag_profile, limit, 3)
+    with zipfile.ZipFile(tmp_path / "bags.zip", "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{number}/bagit.txt", "BagIt-Version: 1.0\n")
+    with pytest.raises(SettingsError, match="bags has more than"):
+        details(profile_of({}), tmp_path / "bags.zip")

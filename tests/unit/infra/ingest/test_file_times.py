@@ -6,10 +6,14 @@ import io
 import os
 import struct
 import tarfile
+import time
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from infra.export import sinks
 from infra.ingest import file_times, sources
 from infra.ingest.members import Member
 
@@ -57,3 +61,19 @@ def test_what_is_no_time_is_none(tmp_path: Path) -> None:
     broken.date_time, broken.extra = (2001, 0, 0, 0, 0, 0), b"UT\xff\xff\1"
     assert file_times.of_zipped(broken) is None
     assert file_times.of_seconds(0) is file_times.of_seconds(1e300) is None
+
+
+def test_a_time_at_the_end_of_all_years_costs_an_export_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock in the east it is in the year 10000, which there is none of."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        for place in (tmp_path / "out", tmp_path / "out.zip"):
+            for at in (datetime.max, datetime(1980, 1, 1, tzinfo=UTC), datetime.min):
+                with sinks.opened(place.with_stem(f"{at:%Y}")) as sink:
+                    sink.write("a", [b"x"], at.replace(tzinfo=UTC))
+    finally:
+        monkeypatch.undo()
+        time.tzset()

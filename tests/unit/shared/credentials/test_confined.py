@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -194,6 +195,39 @@ def test_broken_credentials_cost_only_themselves(file_of: FileOf, name: str) -> 
     data = HOSTILE[name]()
     with pytest.raises(CredentialFault):
         confined.read(file_of(data), "image/png", None)
+
+
+def test_a_signer_that_is_taken_over_gets_one_signature(
+    monkeypatch: pytest.MonkeyPatch, who: tuple[Identity, str], file_of: FileOf
+) -> None:
+    monkeypatch.setattr(confined, "CHILD", "tests.support.bad_reader")
+    made: list[bytes] = []
+
+    def sign(data: bytes) -> bytes:
+        made.append(data)
+        return data
+
+    result, key = record(), record().result_key
+    with pytest.raises(CredentialFault):
+        confined.sign(
+            replace(who[0], sign=sign),
+            definition(result, key),
+            parent(result),
+            file_of(picture()),
+            None,
+            file_of(b""),
+            embeds=False,
+        )
+    assert made == [b"a"]
+
+
+@pytest.mark.parametrize("answer", ["[]", "{}", '{"state": "Valid", "failures": 1}'])
+def test_an_answer_that_is_none_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, file_of: FileOf, answer: str
+) -> None:
+    monkeypatch.setattr(confined, "_answer", lambda *_: json.loads(answer))
+    with pytest.raises(CredentialFault):
+        confined.read(file_of(picture()), "image/png", None)
 
 
 def test_a_reader_that_is_taken_over_has_neither_key_nor_time(

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from shared.credentials import identity
 from shared.errors import SettingsError
-from shared.runtime.settings import CredentialSettings
+from shared.runtime.settings import CredentialSettings, Settings
 from tests.support.signers import signer
 
 
@@ -80,3 +80,13 @@ def test_a_key_in_kms_signs_there(
         public.verify(signature, digest, ec.ECDSA(hashes.SHA256()))
         with pytest.raises(SettingsError, match="KMS did not sign"):
             identity.load(signer(tmp_path, public=public, key="kms:none")).sign(b"")
+
+
+def test_a_key_that_is_set_itself_is_in_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Path(signer(tmp_path).c2pa_key).read_text()
+    monkeypatch.setenv("DARKROOM_C2PA_KEY", key)
+    with pytest.raises(SettingsError, match="name the file") as refused:
+        Settings.load()
+    assert key.splitlines()[1] not in str(refused.value)

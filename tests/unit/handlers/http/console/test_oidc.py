@@ -470,11 +470,15 @@ def test_a_provider_without_a_place_to_sign_out_is_left_alone(
 
 @pytest.mark.parametrize(
     ("settings", "claims"),
-    [({"jwt_audience": "console"}, {}), ({}, {"groups": "g" * 4000})],
-    ids=["key to the API", "too long"],
+    [
+        ({"jwt_audience": "console"}, {}),
+        ({}, {"aud": ["console", "darkroom"], "azp": "console"}),
+        ({}, {"groups": "g" * 4000}),
+    ],
+    ids=["key to the API", "key to the API, too", "too long"],
 )
 def test_not_every_id_token_comes_into_an_address(
-    provider: Provider, settings: dict[str, str], claims: dict[str, str]
+    provider: Provider, settings: dict[str, str], claims: dict[str, Any]
 ) -> None:
     provider.document["end_session_endpoint"] = f"{provider.url}/end"
     provider.claims = claims
