@@ -28,7 +28,11 @@ NO_PICTURE = PermanentError(Code.DECODE_ERROR, "no picture in it")
 
 @pytest.fixture
 def rig() -> WorkerRig:
-    world = World()
+    return waiting(World())
+
+
+def waiting(world: World) -> WorkerRig:
+    """Somebody waits for a photo in this world."""
     rig = WorkerRig(world)
     rig.wait_with(world.upload("a.png", photo(), {"priority": "interactive"}))
     return rig
@@ -140,6 +144,15 @@ def test_of_a_worker_that_died_the_next_attempt_deletes_it(rig: WorkerRig) -> No
     assert job.claim.attempt == 2
     assert told(rig) is not None
     rig.fail(job, NO_PICTURE)
+    assert not is_stored(rig)
+
+
+def test_of_a_photo_that_no_worker_survives_it_goes_too() -> None:
+    rig = waiting(World(settings={"max_crashes": 1}))
+    draw(rig, begun(rig))
+    rig.world.clock.advance(rig.ctx.settings.lease_s + 2)
+    assert rig.try_to_begin() is None
+    assert rig.settled == (0, Code.WORKER_CRASHED)
     assert not is_stored(rig)
 
 

@@ -183,6 +183,8 @@ def test_what_is_started_in_a_job_is_a_photo_of_it(
     # And who names no job has what there is.
     assert started(client) == task_id
     assert len(town.ctx.uploads.runs(photo)) == 2
+    assert client.delete(f"/v1/tasks/{task_id}?erase=true").status_code == 200
+    assert town.ctx.uploads.runs(photo) == []
 
 
 def test_nobody_starts_a_photo_in_a_job_that_is_not_theirs(

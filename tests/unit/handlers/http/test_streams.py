@@ -4,7 +4,9 @@ resumes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from handlers.http.api import streams
 from handlers.http.api.state import State
 from shared.errors import Code, StorageUnavailable
+from shared.uploads.claims import DraftNote
 from shared.uploads.documents import Fault
 
 FAULT = Fault(error_code=Code.DECODE_ERROR, error_detail="no picture")
@@ -62,6 +65,13 @@ def test_every_change_is_sent_once_in_order() -> None:
         ("2.250", "progress"),
         ("end", "finished"),
     ]
+
+
+def test_progress_says_what_can_be_seen() -> None:
+    draft = DraftNote(number=2, signature="ab")
+    texts = received([HALF, replace(HALF, progress=0.75, draft=draft), DONE])
+    said = [json.loads(text.rpartition("data: ")[2]) for text in texts[1:]]
+    assert [each.get("draft") for each in said] == [None, draft.model_dump(), None]
 
 
 @pytest.mark.parametrize(

@@ -97,17 +97,20 @@ def test_a_failed_try_is_called_when_it_is_due(town: Town) -> None:
 
 def test_a_due_try_of_an_ended_photo_is_not_called(town: Town) -> None:
     """The worker died after the record was written, before it gave up its claim; the
-    claim goes.
+    claim goes, and what was done so far.
     """
     upload = town.upload("a.png")
     town.lose()
     claim = town.claim(upload)
+    draft = keys.draft(claim.task_id)
+    town.store.put("results", draft, b"webp", "image/webp")
     town.restore(upload)
     town.later()
     report = town.sweep()
     assert (report.retried, report.republished, report.claims_deleted) == (0, 0, 1)
-    with pytest.raises(NotFound):
-        town.store.head("results", keys.claim(claim.task_id, 1))
+    for key in (keys.claim(claim.task_id, 1), draft):
+        with pytest.raises(NotFound):
+            town.store.head("results", key)
 
 
 def test_claims_of_photos_that_wait_are_kept(town: Town) -> None:
