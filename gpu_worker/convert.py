@@ -119,7 +119,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m gpu_worker convert", file=sys.stderr)
         return 2
     settings = Settings.load()
-    telemetry.configure(settings, "convert")  # stdout belongs to the answers
+    telemetry.configure_command(settings, "convert")  # stdout belongs to the answers
     converter = Converter(settings)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -189,7 +189,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     settings = Settings.load()
-    telemetry.configure(settings, "rerun")
+    telemetry.configure_command(settings, "rerun")
     use_local(settings.models_dir)
     rerunner = Rerunner(settings)
     is_well = True

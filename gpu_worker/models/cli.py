@@ -147,7 +147,7 @@ def _workflows_with(model: Model) -> list[str]:
 
 
 def _line(row: dict[str, Any], width: int) -> str:
-    size = f"{row['bytes'] / 1e6:8.1f} MB"
+    size = f"{row['bytes'] / 1e6:8.1f} MB" if row["bytes"] else f"{'?':>8} MB"
     line = f"{row['name']:<{width}}  {row['state']:<9} {size}  {row['title']}  [{row['licence']}]"
     if row["workflows"]:
         line += f"; for {', '.join(row['workflows'])}"

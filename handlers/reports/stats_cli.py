@@ -90,6 +90,8 @@ def _print(found: Statistics, is_cause: bool) -> None:
     shown = tables(found)
     if is_cause:
         shown = [each for each in shown if each.name == "failures"]
+        if not shown:
+            console.print("no photo failed by this cause in that time")
     for each in shown:
         console.print(_table(each))
         if len(each.rows) > SHOWN:

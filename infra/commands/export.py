@@ -135,9 +135,11 @@ def export(
     )
     states = Watch(store, settings).states(items)
     total = Total()
+    written: list[str] = []
     state = next(states, None)
     with Encoding() as encoding:
         for number, place in enumerate(_places(out, is_split=most is not None), 1):
+            written.append(place)
             with _sink(place, store) as sink:
                 writing = begin(sink, encoding=encoding)
                 while state and (most is None or writing.bytes < most):
@@ -150,9 +152,10 @@ def export(
             total.lacking += writing.lacking
             if state is None:
                 break
+    place = " … ".join(dict.fromkeys((written[0], written[-1])))
     console.print(
         shown(
-            f"{out}: {total.results:,} results, {total.failed:,} failed,"
+            f"{place}: {total.results:,} results, {total.failed:,} failed,"
             f" {total.waiting:,} under way"
         )
     )

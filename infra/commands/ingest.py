@@ -428,9 +428,12 @@ def _lines_of(skipped: dict[str, str]) -> list[str]:
 def _in_words(estimate: Estimate | None, workflow: str) -> str:
     if estimate is None:
         return f"no estimate: the log has no photo of {workflow}, or no stack runs"
+    hours = f"about {estimate.hours:,.1f} hours"
+    if estimate.hours < 0.1:
+        hours = f"about {estimate.hours * 60:,.1f} minutes"
     return (
-        f"about {estimate.hours:,.1f} hours of one worker, and"
-        f" {estimate.bytes_out / 1e9:,.1f} GB of results, by the medians of the last"
+        f"{hours} of one worker, and"
+        f" {estimate.bytes_out / 1e6:,.1f} MB of results, by the medians of the last"
         f" {estimate.photos} photos of {workflow}"
     )
 
@@ -451,7 +454,7 @@ def _show(prepared: list[Prepared], ended: IngestEnd, name: str, as_json: bool) 
     console.print(
         shown(
             f"job {name}: {ended.sent:,} photos sent, {ended.failed:,} with a fault,"
-            f" {ended.skipped:,} files left out; `darkroom jobs {name}` says how far they are"
+            f" {ended.skipped:,} left out; `darkroom jobs {name}` says how far they are"
         )
     )
 

@@ -20,13 +20,22 @@ from shared.uploads.ingests import IngestItem, IngestJob, IngestStore
 
 
 def job_named(ingests: IngestStore, name: str) -> IngestJob:
-    """The job of that name or id. Raises `SettingsError`."""
+    """The job of that name or id. Raises `SettingsError` where there is none, and where
+    several have the name.
+    """
     for job in (identity.ingest_job(name), name):
         try:
             return ingests.job(job)
         except NotFound:
             continue
-    raise SettingsError(f"there is no job {name!r}; `darkroom jobs` lists them")
+    # The ids of jobs that came by the page or the API do not follow from their names.
+    found = [job for job in ingests.jobs() if job.name == name]
+    if not found:
+        raise SettingsError(f"there is no job {name!r}; `darkroom jobs` lists them")
+    if len(found) > 1:
+        ids = ", ".join(job.job for job in found)
+        raise SettingsError(f"several jobs are called {name!r}; give an id: {ids}")
+    return found[0]
 
 
 def items_of(ingests: IngestStore, job: IngestJob) -> Iterator[IngestItem]:

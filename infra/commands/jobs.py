@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.commands.job_options import counts, items_of, job_named, shown_states
 from infra.commands.options import JsonOption
@@ -31,7 +31,7 @@ def jobs(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The jobs of `darkroom ingest`, or how far one of them has come."""
+    """All jobs, of `darkroom ingest`, the page and the API, or how far one has come."""
     settings = need_servers()
     store = S3Store(settings)
     ingests = IngestStore(store, settings.bucket_results)
@@ -73,7 +73,9 @@ def _show_all(ingests: IngestStore, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table("name", "workflow", "begun", "sent", "with a fault", "job")
+    names = ("name", "workflow", "begun", "sent", "with a fault", "job")
+    # whole ids, however narrow the terminal: `darkroom report` takes nothing else
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for row in rows:
         table.add_row(
             *(

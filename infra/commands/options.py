@@ -23,14 +23,14 @@ JsonLinesOption = Annotated[
 ]
 
 
-UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
+UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 
 def bytes_of(text: str | None, option: str) -> float | None:
     """A number of bytes, such as 50MB or 500kB. Raises `typer.BadParameter`."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B?(?:/s)?", text)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?)B?(?:/S)?", text.upper())
     if found is None or float(found[1]) == 0:
         raise typer.BadParameter(
             f"{option} is a number of bytes, such as 50MB or 500kB"

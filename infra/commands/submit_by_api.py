@@ -85,7 +85,7 @@ class Ticketed:
         status = self._status()
         if self.fault:
             status = f"{status}: {self.fault}"
-        name = self.state.task_id or self.state.ticket
+        name = self.state.task_id or f"ticket {self.state.ticket}"
         return self.path.name, status, name, "", "", str(self.saved_as or "")
 
     def _status(self) -> str:

@@ -69,7 +69,7 @@ class Submitted:
         to.write_bytes(self.store.read(self.settings.bucket_results, key))
 
     def row(self) -> tuple[str, ...]:
-        record, receipt = self.upload.record, self.upload.receipt
+        record = self.upload.record
         size = (
             f"{record.source.width}×{record.source.height} → {record.width}×{record.height}"
             if record
@@ -78,11 +78,17 @@ class Submitted:
         return (
             self.path.name,
             f"{self.upload.state}: {self.fault}" if self.fault else self.upload.state,
-            receipt.task_id if receipt and receipt.task_id else self.upload.upload_id,
+            self._task_or_upload(),
             size,
             f"{record.duration_seconds:.1f}" if record else "",
             str(self.saved_as or ""),
         )
+
+    def _task_or_upload(self) -> str:
+        receipt = self.upload.receipt
+        if receipt and receipt.task_id:
+            return receipt.task_id
+        return f"upload {self.upload.upload_id}"
 
     def as_dict(self) -> dict[str, Any]:
         record, fault = self.upload.record, self.upload.fault

@@ -240,9 +240,10 @@ def _skip(found: Inventory, is_left_out: Callable[[str], bool], why: str) -> Non
 
 def _compare(found: Inventory, names: set[str]) -> None:
     """What lists name and is not there, and what is there and not listed."""
+    detail = "stands in a list of checksums and is not there"
     for path in found.checksums:
         if not {path, _unescaped(path)} & names:
-            _fault(found, path, Code.MISSING_IN_SOURCE, "is listed and is not there")
+            _fault(found, path, Code.MISSING_IN_SOURCE, detail)
     for path in found.manifest.rows:
         if not any(f"{start}{path}" in names for start in _starts(found)):
             _fault(found, path, Code.MISSING_IN_SOURCE, "has a row and is not there")

@@ -184,6 +184,14 @@ def configure(settings: ProcessSettings, process: str) -> None:
         logger().warning("setting.unknown", variable=variable, nearest=meant or None)
 
 
+def configure_command(settings: ProcessSettings, process: str) -> None:
+    """Set up logging of what a command of a person's runs: lines of the level info stay
+    out of the terminal, unless debugging was asked for.
+    """
+    level = "warning" if settings.log_level == "info" else settings.log_level
+    configure(settings.model_copy(update={"log_level": level}), process)
+
+
 def _renderers(settings: ProcessSettings) -> list[structlog.typing.Processor]:
     is_pretty = settings.log_format == "pretty"
     if settings.log_format == "auto":

@@ -68,17 +68,22 @@ class Parameter(BaseModel):
 
     def rule(self) -> str:
         """The rule as words: `an integer from 460 to 680 (default 512)`."""
-        return f"{self.allowed()} (default {self.default})"
+        return f"{self.allowed()} (default {_word(self.default)})"
 
     def allowed(self) -> str:
         """The rule without the default."""
         if self.enum is not None:
-            return "one of " + ", ".join(str(value) for value in self.enum)
+            return "one of " + ", ".join(map(_word, self.enum))
         article = "an" if self.type == "integer" else "a"
         allowed = f"{article} {self.type}"
         if self.minimum is None and self.maximum is None:
             return allowed
         return f"{allowed} from {self.minimum:g} to {self.maximum:g}"
+
+
+def _word(value: Any) -> str:
+    """A value as a sentence shows it; an empty text is seen, too."""
+    return '""' if value == "" else str(value)
 
 
 class Step(BaseModel):

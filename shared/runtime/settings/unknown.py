@@ -8,6 +8,9 @@ from shared.runtime.environment import names_like_settings
 from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.settings import Settings, variable
 
+FOR_CLIENTS = {"comfyui_url"}
+"""What `darkroom env` prints beside settings, and a shell may have exported."""
+
 
 def unknown_variables() -> dict[str, str]:
     """Each unknown variable, with the variable of the setting that resembles it, or
@@ -16,7 +19,7 @@ def unknown_variables() -> dict[str, str]:
     unknown = {}
     for name in names_like_settings():
         setting = name[len(PREFIX) :].lower()
-        if setting not in Settings.model_fields:
+        if setting not in Settings.model_fields and setting not in FOR_CLIENTS:
             unknown[name] = _nearest(setting)
     return unknown
 

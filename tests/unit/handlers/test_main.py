@@ -105,10 +105,11 @@ def test_an_error_is_the_sentence_that_every_command_says(
 
 
 def test_a_process_tells_a_variable_that_is_no_setting() -> None:
-    """By its name and what may be meant; never its value. It changes nothing."""
-    done = run(
-        "sweep", "--help", LEASE="a secret", TEST_SAMPLES="/x", LOG_FORMAT="json"
-    )
+    """By its name and what may be meant; never its value. It changes nothing. What
+    `darkroom env` prints for clients of ComfyUI is none to tell of.
+    """
+    exported = {"TEST_SAMPLES": "/x", "COMFYUI_URL": "http://127.0.0.1/comfyui"}
+    done = run("sweep", "--help", LEASE="a secret", LOG_FORMAT="json", **exported)
     (line,) = [line for line in done.stderr.splitlines() if "setting.unknown" in line]
     told = json.loads(line)
     assert (told["variable"], told["nearest"], told["level"]) == (

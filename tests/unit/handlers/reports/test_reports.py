@@ -24,7 +24,7 @@ from handlers.audit_log.statistics import (
     WorkflowShare,
     named,
 )
-from handlers.reports import charts
+from handlers.reports import charts, stats_cli
 from handlers.reports.html_report import html_report
 from handlers.reports.parquet import write_parquet
 from handlers.reports.stats_sheet import MOST_ROWS, pdf_report
@@ -115,6 +115,13 @@ def test_the_page_runs_nothing_and_says_every_chart_in_words(found: Statistics) 
         chart.get("role") == "img" and chart.get("aria-label") for chart in charts
     )
     assert len(root.findall(".//table")) == len(tables(found)) == 10
+
+
+def test_a_cause_by_which_nothing_failed_is_said(
+    found: Statistics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stats_cli._print(found.model_copy(update={"failures": []}), is_cause=True)
+    assert capsys.readouterr().out == "no photo failed by this cause in that time\n"
 
 
 def test_an_empty_period_is_a_page_too(found: Statistics) -> None:

@@ -409,7 +409,9 @@ def test_a_bag_has_everything_that_its_standard_asks_for(
 def test_the_parts_of_an_export_are_bags_of_one_group(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is whole; only the last one knows how many there are."""
+    """Each is whole; only the last one knows how many there are. The command names the
+    first and the last.
+    """
     records = [state.record for state in job.states[:2] if state.record]
     for record in records:
         place = record.place()
@@ -423,6 +425,7 @@ def test_the_parts_of_an_export_are_bags_of_one_group(
     assert told.exit_code == 0, told.output
     parts = sorted(tmp_path.iterdir())
     assert [part.name for part in parts] == ["part-001.zip", "part-002.zip"]
+    assert f"{parts[0]}…{parts[1]}:2results" in "".join(told.output.split())
     counts = []
     for part in parts:
         assert not verified(sources.opened(part)).faults
