@@ -48,7 +48,7 @@ COMMANDS = {
         "Send a whole album or archive: folders, bags, ZIP and TAR files.", "ingest"
     ),
     "immich": Entry("Restore the photos of an album of Immich.", "immich"),
-    "jobs": Entry("All jobs (albums, archives, batches), and how far they are.", "jobs"),
+    "jobs": Entry("Jobs of albums, archives and batches; how far they are.", "jobs"),
     "export": Entry("Write a job's results as a tree, album or bag.", "export"),
     "verify": Entry("Compare an export, or any bag, with its checksums.", "verify"),
     "tasks": Entry("The latest rows of the audit log.", "tasks"),
