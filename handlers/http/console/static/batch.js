@@ -35,7 +35,7 @@ export async function placeOf(photo, list, workflow, params) {
 
 /** Say of each job how many of its photos were started. What is not told now is told the next time. @param {Photo[]} list */
 export async function tellEnds(list) {
-  const started = list.filter((photo) => photo.job && photo.task);
+  const started = list.filter((photo) => photo.joined);
   const untold = started.filter((photo) => !photo.told);
   for (const job of new Set(untold.map((photo) => photo.job))) {
     const sent = started.filter((photo) => photo.job === job);
@@ -56,8 +56,8 @@ export const timeOf = (batch) => date(batch.replace(" ", "T").replaceAll(".", ":
 /** A photo of each batch that was begun. @param {Photo[]} list */
 export const batchesOf = (list) => [...new Map(list.filter((photo) => photo.job).map((photo) => [photo.job, photo])).values()];
 
-/** @param {string} batch @param {Photo[]} list */
-const matesIn = (batch, list) => (batch ? list.filter((photo) => photo.batch === batch && photo.state !== "refused") : []);
+/** The photos of a batch, without those that turned out to be restored before. @param {string} batch @param {Photo[]} list */
+const matesIn = (batch, list) => list.filter((photo) => batch && photo.batch === batch && photo.state !== "refused" && (photo.joined || !photo.task));
 
 /** @param {Photo[]} mates @param {string} workflow @param {Record<string, unknown>} params @returns {Promise<string>} */
 function begun(mates, workflow, params) {

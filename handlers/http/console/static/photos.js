@@ -33,8 +33,9 @@ export class Photo {
     /** When it was brought, where others were brought with it; empty: alone. */
     this.batch = "";
     this.item = 0;
-    /** The job of its batch, once that was begun, and whether the job was told that this photo was started. */
+    /** The job of its batch, once that was begun; whether it was started there, and the job was told so. */
     this.job = "";
+    this.joined = false;
     this.told = false;
     this.thumb = "";
     /** @type {Sending | null} */
@@ -234,6 +235,7 @@ class Photos extends EventTarget {
       const work = await post("/tasks", { ticket: photo.ticket, workflow, params, priority: "interactive", ingest });
       const state = STATES[work.status] ?? "queued";
       const { task_id: task, signature } = work;
+      if (ingest) Object.assign(photo, { joined: true, told: false });
       this.#change(photo, { task, signature, draft: null, workflow, state, why: "", share: 0, startedAt: Date.now(), tookS: 0 });
     } catch (error) {
       this.#change(photo, { why: said(error) });
@@ -334,8 +336,8 @@ class Photos extends EventTarget {
   #keep() {
     clearTimeout(this.#keeping);
     this.#keeping = 0;
-    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }) => ({
-      key, name, size, state, ticket, task, workflow, signature, batch, item, job, told, why, tookS }));
+    const kept = this.list.slice(-KEPT).map(({ key, name, size, state, ticket, task, workflow, signature, batch, item, job, joined, told, why, tookS }) => ({
+      key, name, size, state, ticket, task, workflow, signature, batch, item, job, joined, told, why, tookS }));
     localStorage.setItem(STORED, JSON.stringify(kept));
   }
 
