@@ -22,6 +22,7 @@ from shared.s3.clock import Clock
 from shared.s3.store import ObjectStore
 from shared.uploads import keys
 from shared.uploads.claims import DraftNote
+from shared.uploads.store import UploadStore
 
 FIRST_S = 5.0
 """A photo that is restored so soon has no draft."""
@@ -41,6 +42,7 @@ class Drafts:
 
     def __init__(self, store: ObjectStore, settings: Settings, clock: Clock) -> None:
         self._store = store
+        self._uploads = UploadStore(store, settings)
         self._settings = settings
         self._clock = clock
 
@@ -53,8 +55,11 @@ class Drafts:
 
     def _put(self, job: Job, meta: Metadata, draft: codec.Draft) -> None:
         """Store a draft, of which the next renewal of the lease tells. One that comes
-        after the attempt's end goes again.
+        after the attempt's end goes again; of a photo that was taken back none is stored,
+        though the work on it may go on for a while.
         """
+        if self._uploads.is_withdrawn(job.receipt):
+            return
         assert job.workflow is not None
         assert job.receipt.workflow is not None
         bucket, key = self._settings.bucket_results, keys.draft(job.task_id)

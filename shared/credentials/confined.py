@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from shared.credentials.channel import Channel
 from shared.errors import Code, PermanentError
+from shared.runtime.settings.base import without_passwords
 
 if TYPE_CHECKING:
     from shared.credentials.identity import Identity
@@ -144,7 +145,8 @@ def _asked(
             process.kill()
             process.wait()
     if "error" in answer:
-        raise CredentialFault(str(answer["error"]))
+        # The library's words repeat the address of the authority.
+        raise CredentialFault(without_passwords(str(answer["error"])))
     return answer
 
 

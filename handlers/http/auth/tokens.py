@@ -230,8 +230,13 @@ def _check(holds: bool, rule: str) -> None:
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody between can read what goes there."""
-    parts = urlsplit(url)
+    """Whether it is an address, and nobody between can read what goes there."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if not parts.hostname or not url.isprintable() or " " in url:
+        return False
     if parts.scheme == "https":
         return True
     local = ("127.0.0.1", "::1", "localhost")

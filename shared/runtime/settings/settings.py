@@ -21,7 +21,7 @@ from shared.runtime import connection, environment
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.backup import BackupSettings
-from shared.runtime.settings.base import PREFIX
+from shared.runtime.settings.base import PREFIX, without_passwords
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
 from shared.runtime.settings.credentials import CredentialSettings
@@ -128,7 +128,7 @@ def _plain(value: Any) -> str:
 
 def _mask(value: Any) -> str:
     if not isinstance(value, SecretStr):
-        return str(value)
+        return without_passwords(str(value))
     secret = value.get_secret_value()
     parts = urlsplit(secret)
     if not parts.scheme or not parts.netloc:

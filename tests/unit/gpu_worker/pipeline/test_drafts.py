@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -135,6 +136,29 @@ def test_one_that_comes_after_the_end_goes_again(rig: WorkerRig) -> None:
     eventually(lambda: keys.draft(rig.task_id) in deleted, "the late draft goes")
     assert not is_stored(rig)
     assert job.draft is None
+
+
+def test_of_a_photo_that_was_erased_none_is_stored(rig: WorkerRig) -> None:
+    """The worker notices with the next renewal of its lease alone."""
+
+    class Watched(MemoryStore):
+        def __getattribute__(self, name: str) -> object:
+            if name == "read":
+                looked.append(1)
+            return getattr(rig.world.store, name)
+
+    looked: list[int] = []
+    job = begun(rig)
+    placed = drawing(rig, job, Watched(rig.world.clock))
+    rig.erase()
+    rig.world.clock.advance(FIRST_S)
+    place(placed, 0)
+    eventually(lambda: bool(looked), "a draft was due")
+    for thread in threading.enumerate():
+        if thread.name == "draft":
+            thread.join()
+    assert not is_stored(rig)
+    assert not job.is_drafted
 
 
 def test_of_a_worker_that_died_the_next_attempt_deletes_it(rig: WorkerRig) -> None:

@@ -197,6 +197,28 @@ def test_broken_credentials_cost_only_themselves(file_of: FileOf, name: str) -> 
         confined.read(file_of(data), "image/png", None)
 
 
+def sign_beside(identity: Identity, file_of: FileOf) -> None:
+    result = record()
+    confined.sign(
+        identity,
+        definition(result, result.result_key),
+        parent(result),
+        file_of(picture()),
+        None,
+        file_of(b""),
+        embeds=False,
+    )
+
+
+def test_the_password_of_an_authority_is_in_no_error(
+    who: tuple[Identity, str], file_of: FileOf
+) -> None:
+    away = replace(who[0], tsa_url="http://me:s3cret@127.0.0.1:9/")
+    with pytest.raises(CredentialFault, match=r"http://\*\*\*@127") as fault:
+        sign_beside(away, file_of)
+    assert "s3cret" not in str(fault.value)
+
+
 def test_a_signer_that_is_taken_over_gets_one_signature(
     monkeypatch: pytest.MonkeyPatch, who: tuple[Identity, str], file_of: FileOf
 ) -> None:
@@ -207,17 +229,8 @@ def test_a_signer_that_is_taken_over_gets_one_signature(
         made.append(data)
         return data
 
-    result, key = record(), record().result_key
     with pytest.raises(CredentialFault):
-        confined.sign(
-            replace(who[0], sign=sign),
-            definition(result, key),
-            parent(result),
-            file_of(picture()),
-            None,
-            file_of(b""),
-            embeds=False,
-        )
+        sign_beside(replace(who[0], sign=sign), file_of)
     assert made == [b"a"]
 
 

@@ -24,6 +24,14 @@ def test_a_secret_is_never_shown():
     assert settings.masked()["broker_url"] == "redis://***@127.0.0.1:6379/0"
 
 
+def test_a_password_in_an_address_is_never_shown():
+    """Though the setting is no secret as a whole."""
+    address = "https://me:p@ss@tsa.example/a@b"
+    shown = Settings(c2pa_tsa_url=address, models_mirror=address).masked()
+    assert shown["c2pa_tsa_url"] == "https://***@tsa.example/a@b"
+    assert shown["models_mirror"] == "https://***@tsa.example/a@b"
+
+
 def test_a_bad_setting_is_named_with_its_rule(monkeypatch):
     monkeypatch.setenv("DARKROOM_LEASE_S", "-3")
     with pytest.raises(SettingsError, match=r"DARKROOM_LEASE_S: .*greater than 0"):

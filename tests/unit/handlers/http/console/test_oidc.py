@@ -455,7 +455,18 @@ def test_signing_out_leads_to_the_provider_too(provider: Provider) -> None:
     assert signed_out(town, signed_in, **stranger).status_code == 403
 
 
-@pytest.mark.parametrize("end", [None, "http://id.example/end", 1])
+@pytest.mark.parametrize(
+    "end",
+    [
+        None,
+        1,
+        "http://id.example/end",
+        "javascript:alert(1)//",
+        "https:id.example",
+        "https://id.example/\r\nSet-Cookie: a=b",
+        "https://[",
+    ],
+)
 def test_a_provider_without_a_place_to_sign_out_is_left_alone(
     provider: Provider, end: object
 ) -> None:
