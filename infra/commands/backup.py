@@ -185,7 +185,7 @@ def restore(
     given = Settings.given()
     if source:
         given = given.model_copy(update={"backup_url": source})
-    telemetry.configure(given, "restore")
+    telemetry.configure_command(given, "restore")
     started_s = time.monotonic()
     vault = vault_of(given)
     with closing(held(vault, at)) as index, console.status("restoring") as line:
