@@ -139,21 +139,30 @@ def test_lists_beside_photos_are_found_and_compared(tmp_path: Path) -> None:
 
 
 def test_a_bag_lists_every_photo_of_its_payload(tmp_path: Path) -> None:
-    """By either spelling of a percent sign; what lies beside the payload is none."""
-    lines = "".join(
-        f"{SHA256}  data/{name}\n" for name in ("a.jpg", "50%25.jpg", "9%.jpg")
-    )
+    """By either spelling of a percent sign, and with line breaks in names; what lies
+    beside the payload is none.
+    """
+    names = ("a.jpg", "50%25.jpg", "9%.jpg", "two%0Alines.jpg", "and%0Da%250A.jpg")
+    lines = "".join(f"{SHA256}  data/{name}\n" for name in names)
     files = {
         "bagit.txt": b"BagIt-Version: 1.0\n",
         "manifest-sha256.txt": lines.encode(),
         "data/a.jpg": b"x",
         "data/50%.jpg": b"x",
         "data/9%.jpg": b"x",
+        "data/two\nlines.jpg": b"x",
+        "data/and\ra%0A.jpg": b"x",
         "data/unlisted.jpg": b"x",
         "cover.jpg": b"x",
     }
     found = taken(folder_of(tmp_path, files))
-    assert set(found.photos) == {"data/a.jpg", "data/50%.jpg", "data/9%.jpg"}
+    assert set(found.photos) == {
+        "data/a.jpg",
+        "data/50%.jpg",
+        "data/9%.jpg",
+        "data/two\nlines.jpg",
+        "data/and\ra%0A.jpg",
+    }
     assert faults_of(found) == {"data/unlisted.jpg": "unlisted_in_manifest"}
     assert found.skipped["cover.jpg"] == "beside the bag's data"
     (tmp_path / "fetch.txt").write_text("file:///etc/passwd 1 data/a.jpg\n")
