@@ -377,6 +377,8 @@ class Look extends LitElement {
         ${(record.copies ?? []).map((/** @type {any} */ copy) => html`
           <a class="button" href=${picture(task, `copies/${copy.format}?download=true&labelled=${copy.labelled}`)} download>
             ${icon(copy.labelled ? "tag" : "download")}${t(copy.labelled ? "res.labelled" : "res.copy", copy.format.toUpperCase(), bytes(copy.bytes))}</a>`)}
+        ${record.credentials ? html`
+          <a class="button" href=${picture(task, "credentials?download=true")} download>${icon("stamp")}${t("res.credentials")}</a>` : nothing}
         <button @click=${() => this.#try()}>${icon("sparkles")}${t("res.again")}</button>
         <a class="button" href="#/history/with/${task}">${icon("columns-2")}${t("pair.from")}</a>
         <a class="button" href="#/report/${task}">${icon("file-text")}${t("rep.open")}</a>
