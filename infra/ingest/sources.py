@@ -197,9 +197,15 @@ def _check_kind(info: tarfile.TarInfo) -> None:
 
 
 def read(member: Member, most: int) -> bytes:
-    """The bytes of a small file. Raises `ItemFault(too_large)`."""
-    with member.opened() as file:
-        data = _read_up_to(file, most + 1)
+    """The bytes of a small file. Raises `ItemFault` with `too_large` or
+    `source_unreadable`.
+    """
+    try:
+        with member.opened() as file:
+            data = _read_up_to(file, most + 1)
+    except Exception as error:  # whatever a damaged archive makes of one member
+        detail = f"{member.path!r} cannot be read: {error}; copy it again"
+        raise ItemFault(Code.SOURCE_UNREADABLE, detail) from error
     if len(data) > most:
         detail = f"{member.path!r} has more than {most:,} bytes"
         raise ItemFault(Code.TOO_LARGE, detail)

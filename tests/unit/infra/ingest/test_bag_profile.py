@@ -186,3 +186,13 @@ def test_an_archive_of_countless_bags_is_refused_early(
             archive.writestr(f"{number}/bagit.txt", "BagIt-Version: 1.0\n")
     with pytest.raises(SettingsError, match="bags has more than"):
         details(profile_of({}), tmp_path / "bags.zip")
+
+
+def test_a_damaged_file_of_tags_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "bag.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("bagit.txt", "BagIt-Version: 1.0\n")
+    place.write_bytes(place.read_bytes().replace(b"1.0\n", b"1.1\n"))
+    with pytest.raises(PermanentError, match=r"'bagit\.txt' cannot be read") as fault:
+        details(profile_of({}), place)
+    assert fault.value.code == "source_unreadable"
