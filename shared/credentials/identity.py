@@ -5,6 +5,7 @@ process, or never comes to it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ KMS_NAMES = {
     "ps256": "RSASSA_PSS_SHA_256",
 }
 LEAST_RSA_BITS = 2048
+PEM = serialization.Encoding.PEM
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,14 @@ def load(settings: CredentialSettings) -> Identity:
         )
     pem = _read(settings.c2pa_certs, "DARKROOM_C2PA_CERTS")
     try:
-        leaf = x509.load_pem_x509_certificates(pem)[0]
+        certificates = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise SettingsError(
             f"DARKROOM_C2PA_CERTS: {settings.c2pa_certs} holds no certificate in PEM: {error}"
         ) from error
+    leaf = certificates[0]
     _check_dates(leaf)
-    algorithm, digest = _algorithm(leaf.public_key())
+    algorithm, digest = _algorithm(leaf)
     if settings.c2pa_key.startswith(KMS):
         sign = _by_kms(settings.c2pa_key.removeprefix(KMS), algorithm, digest)
     else:
@@ -96,7 +99,8 @@ def load(settings: CredentialSettings) -> Identity:
     return Identity(
         name=leaf.subject.rfc4514_string(),
         fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
-        chain=pem.decode(),
+        # Of the file the certificates alone: it may hold the key, too.
+        chain="".join(each.public_bytes(PEM).decode() for each in certificates),
         algorithm=algorithm,
         ends=leaf.not_valid_after_utc,
         sign=sign,
@@ -124,7 +128,10 @@ def _check_dates(leaf: x509.Certificate) -> None:
         )
 
 
-def _algorithm(key: PublicKeyTypes) -> tuple[str, hashes.HashAlgorithm]:
+def _algorithm(leaf: x509.Certificate) -> tuple[str, hashes.HashAlgorithm]:
+    key: PublicKeyTypes | None = None
+    with suppress(UnsupportedAlgorithm, ValueError):
+        key = leaf.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return CURVES[key.curve.name]
     if isinstance(key, ed25519.Ed25519PublicKey):

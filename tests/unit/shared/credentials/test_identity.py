@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from pathlib import Path
 
 import boto3
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from moto import mock_aws
@@ -90,3 +92,28 @@ def test_a_key_that_is_set_itself_is_in_no_error(
     with pytest.raises(SettingsError, match="name the file") as refused:
         Settings.load()
     assert key.splitlines()[1] not in str(refused.value)
+
+
+def test_of_a_file_with_the_key_in_it_only_certificates_go_on(tmp_path: Path) -> None:
+    """A comment in another encoding is no hindrance either."""
+    settings = signer(tmp_path)
+    chain = identity.load(settings).chain
+    file = tmp_path / "certs.pem"
+    key = Path(settings.c2pa_key).read_bytes()
+    file.write_bytes(b"# M\xfcller\n" + key + file.read_bytes())
+    assert identity.load(settings).chain == chain
+    assert "PRIVATE" not in chain
+
+
+def test_a_certificate_of_an_unknown_kind_is_told_as_that(tmp_path: Path) -> None:
+    settings = signer(tmp_path)
+    file = tmp_path / "certs.pem"
+    leaf = x509.load_pem_x509_certificate(file.read_bytes())
+    der = leaf.public_bytes(serialization.Encoding.DER)
+    kind = bytes.fromhex("2a8648ce3d0201")  # of a key on a curve
+    unknown = base64.encodebytes(der.replace(kind, kind[:-1] + b"\x77")).decode()
+    file.write_text(
+        f"-----BEGIN CERTIFICATE-----\n{unknown}-----END CERTIFICATE-----\n"
+    )
+    with pytest.raises(SettingsError, match="C2PA knows keys on"):
+        identity.load(settings)
