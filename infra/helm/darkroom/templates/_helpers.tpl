@@ -153,7 +153,7 @@ affinity: {{ toJson . }}
 {{- end -}}
 
 {{/* Volumes and their mounts: /tmp, the models where there are some, one of its own at /NAME, and files of ConfigMaps and Secrets,
-     each at its name. In: root, name, scratch, models, claim, files (name → sources). */}}
+     each at its name. In: root, name, scratch, models, claim, reads (the claim, and never writes it), files (name → sources). */}}
 {{- define "darkroom.volumes" -}}
 volumes:
   - {name: tmp, emptyDir: {sizeLimit: {{ .scratch | default "1Gi" }}}}
@@ -177,7 +177,7 @@ volumeMounts:
   - {name: models, mountPath: /models, readOnly: true}
   {{- end }}
   {{- with .claim }}
-  - {name: own, mountPath: /{{ $.name }}}
+  - {name: own, mountPath: /{{ $.name }}{{ if $.reads }}, readOnly: true{{ end }}}
   {{- end }}
   {{- range $name, $_ := .files }}
   - {name: {{ $name }}, mountPath: /{{ $name }}, readOnly: true}
@@ -211,7 +211,7 @@ readinessProbe:
 {{- end -}}
 
 {{/* A Deployment's pod with one process, from its labels on. In: root, name, account, it, image, command, networks, env (text),
-     models, claim, files, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
+     models, claim, reads, files, and where they differ: port (of the probes), ports, resources, scratch, grace, runtimeClassName. */}}
 {{- define "darkroom.pod" -}}
 metadata:
   labels:
