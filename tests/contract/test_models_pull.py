@@ -172,6 +172,16 @@ def test_a_server_without_ranges_is_read_from_the_start(
     assert pulled(model, settings) == CONTENT
 
 
+def test_what_goes_on_beyond_its_size_does_not_fill_the_disk(
+    server: FileServer, settings: Settings
+) -> None:
+    server.content = CONTENT * 9
+    with pytest.raises(PermanentError, match="expected") as caught:
+        pulled(toy(server.url("toy.pth")), settings)
+    whole = hashlib.sha256(server.content).hexdigest()
+    assert whole not in str(caught.value)
+
+
 def test_other_bytes_are_refused_and_removed(
     server: FileServer, settings: Settings
 ) -> None:
