@@ -11,7 +11,7 @@ let last = Promise.resolve();
 
 /** An address of a small picture; empty for what this browser cannot show. @param {File} file @returns {Promise<string>} */
 export function thumbnail(file) {
-  const made = last.then(() => make(file));
+  const made = last.then(() => make(file)).catch(() => "");
   last = made;
   return made;
 }
