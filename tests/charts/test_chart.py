@@ -233,7 +233,7 @@ def test_the_log_database_is_out_of_the_workers_reach() -> None:
     reach = {
         pod.component for pod in pods(render("laptop")) if allowed <= pod.labels.items()
     }
-    assert reach == {"handlers", "recorder", "bootstrap"}
+    assert reach == {"handlers", "recorder", "sweep", "bootstrap"}
 
 
 @every_profile

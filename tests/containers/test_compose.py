@@ -121,7 +121,8 @@ def test_networks_keep_apart_what_has_nothing_to_say_to_each_other(
     assert reaches("worker-cpu", "object-store", 8333)
     assert not reaches("worker-cpu", address, OUTSIDE_PORT)
     assert not reaches("recorder", address, OUTSIDE_PORT)
-    for service in ("worker-cpu", "callbacks", "sweep"):
+    assert reaches("sweep", "database", 5432)
+    for service in ("worker-cpu", "callbacks"):
         assert not reaches(service, "database", 5432)
     assert not reaches("recorder", "object-store", 8333)
     for inner, port in (

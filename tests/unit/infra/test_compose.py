@@ -197,6 +197,14 @@ def test_models_are_written_by_one_service_and_read_by_whoever_needs_them() -> N
     assert set(mounted.values()) == {"models:/models:ro"}
 
 
+def test_the_sweep_reaches_the_log() -> None:
+    """Without it nobody is told that a job has ended, and no old month is archived."""
+    sweep = OURS["sweep"]
+    assert "log" in sweep["networks"]
+    of_the_recorder = OURS["recorder"]["environment"]["DARKROOM_DATABASE_URL"]
+    assert sweep["environment"]["DARKROOM_DATABASE_URL"] == of_the_recorder
+
+
 def test_signed_urls_name_the_published_port() -> None:
     """A URL that is signed for `object-store` leads nowhere outside."""
     url = OURS["handlers"]["environment"]["DARKROOM_S3_PUBLIC_URL"]
