@@ -44,7 +44,11 @@ MAY: dict[str, dict[str, str]] = {
         "sqs darkroom-uploads": CONSUME,
         "logs OnObjectCreatedLog": "CreateLogStream PutLogEvents",
     },
-    "OnSweepRole": {**DECIDES, "logs OnSweepLog": "CreateLogStream PutLogEvents"},
+    "OnSweepRole": {
+        **DECIDES,
+        "managed": "AWSLambdaENIManagementAccess",
+        "logs OnSweepLog": "CreateLogStream PutLogEvents",
+    },
     "OnRecordRole": {
         "managed": "AWSLambdaENIManagementAccess",
         "sqs darkroom-log": CONSUME,
@@ -183,6 +187,21 @@ def test_what_is_stored_is_encrypted_by_one_key_and_private() -> None:
     (database,) = of_type("AWS::RDS::DBInstance").values()
     assert database["StorageEncrypted"] is True
     assert database["PubliclyAccessible"] is False
+
+
+def test_recorder_and_sweep_reach_the_log_and_nobody_else_does() -> None:
+    """Without it a sweep finds no missing event, and tells nobody that a job has ended."""
+    reaching = {
+        name: function["VpcConfig"]["SecurityGroupIds"]
+        for name, function in of_type("AWS::Lambda::Function").items()
+        if f"{PREFIX}DATABASE_URL" in function["Environment"]["Variables"]
+    }
+    group = [{"Ref": "RecorderGroup"}]
+    assert reaching == {"OnRecord": group, "OnSweep": group}
+    (rule,) = of_type("AWS::EC2::SecurityGroup")["DatabaseGroup"][
+        "SecurityGroupIngress"
+    ]
+    assert rule["SourceSecurityGroupId"] == {"Ref": "RecorderGroup"}
 
 
 def test_only_events_of_the_bucket_of_uploads_are_told() -> None:
