@@ -137,7 +137,10 @@ def last_run(settings: Settings) -> datetime | None:
 
 
 def main(settings: Settings, interval_s: float) -> None:
-    """Run until SIGTERM. A run that is cut off is gone on with by the next one."""
+    """Run until SIGTERM. A run that is cut off is gone on with by the next one.
+
+    `interval_s` 0: no run by itself; drills may be made nevertheless.
+    """
     rounds = Rounds(settings, interval_s, Figures())
     on_termination(rounds.stop.set)
     # A run takes as long as there is much that is new: it has no limit to be quiet.
@@ -146,8 +149,8 @@ def main(settings: Settings, interval_s: float) -> None:
         settings, heartbeat, rounds.figures.registry, lambda: {"backup": rounds.well}
     )
     logger().info("process.started")
-    thread = threading.Thread(target=rounds.run, name="rounds", daemon=True)
-    thread.start()
+    if interval_s:
+        threading.Thread(target=rounds.run, name="rounds", daemon=True).start()
     if settings.drill_interval_s:
         drills = Drills(settings)
         threading.Thread(

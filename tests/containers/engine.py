@@ -33,7 +33,13 @@ class Engine:
             "storage.conf": f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n',
             "registries.conf": 'unqualified-search-registries = ["docker.io"]\n',
         }
-        self._environment = os.environ | {"DISABLE_HC_SYSTEMD": "true"}
+        # What tests of embedded stacks are set to is no setting of these.
+        outside = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("DARKROOM_")
+        }
+        self._environment = outside | {"DISABLE_HC_SYSTEMD": "true"}
         for name, text in settings.items():
             (folder / name).write_text(text)
             self._environment[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from infra.backup import manifest, sealed
+from infra.backup import manifest, process, sealed
 from infra.backup.index import Index, held
 from infra.backup.process import FIRST_S, Figures, Rounds
 from infra.backup.run import Report, back_up, index_of
@@ -267,6 +268,24 @@ def test_a_full_manifest_follows_each_day(settings: Settings, store: Counting) -
     index._set("full", (datetime.now(UTC) - timedelta(days=1)).isoformat())
     index.close()
     assert run(settings, store).full
+
+
+@pytest.mark.parametrize(("interval_s", "threads"), [(0.0, 0), (3600.0, 1)])
+def test_without_an_interval_no_backup_is_made_by_itself(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    interval_s: float,
+    threads: int,
+) -> None:
+    """The process is there nevertheless, and does not make one after the other."""
+    begun: list[object] = []
+    monkeypatch.setattr(process, "Figures", lambda: Figures(CollectorRegistry()))
+    monkeypatch.setattr(process.operations, "start", lambda *_: None)
+    monkeypatch.setattr(process, "on_termination", lambda stop: stop())
+    monkeypatch.setattr(process.Rounds, "run", lambda rounds: begun.append(rounds))
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.run)
+    process.main(settings, interval_s)
+    assert len(begun) == threads
 
 
 @pytest.fixture
