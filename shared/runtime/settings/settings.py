@@ -18,10 +18,11 @@ from pydantic import SecretStr, ValidationError
 
 from shared.errors import SettingsError
 from shared.runtime import connection, environment
+from shared.runtime.addresses import without_passwords
 from shared.runtime.settings.access import AccessSettings
 from shared.runtime.settings.audit_log import AuditLogSettings
 from shared.runtime.settings.backup import BackupSettings
-from shared.runtime.settings.base import PREFIX, without_passwords
+from shared.runtime.settings.base import PREFIX
 from shared.runtime.settings.broker import BrokerSettings
 from shared.runtime.settings.codec import CodecSettings, CopySettings, LabelSettings
 from shared.runtime.settings.credentials import CredentialSettings

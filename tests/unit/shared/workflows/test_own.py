@@ -178,7 +178,7 @@ def test_no_range_is_wider_than_a_built_in_one() -> None:
     wide[1]["params"]["scale"]["maximum"] = 16
     with pytest.raises(PermanentError, match="must stay within a number from 1 to 4"):
         own.parsed(data(steps=wide), "soft.json")
-    with pytest.raises(PermanentError, match="65,536 are allowed"):
+    with pytest.raises(PermanentError, match="65,536 that are allowed"):
         own.parsed(b" " * (own.MOST_BYTES + 1), "soft.json")
 
 
