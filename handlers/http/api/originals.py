@@ -10,23 +10,15 @@ from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
 from handlers.http.api.dependencies import Api, Reader
-from handlers.http.api.responses import refusals
+from handlers.http.api.links import LINK_S, link
 from handlers.http.problems import Problem
 from handlers.intake.original import is_there
 from shared.uploads.outcome import ERASED_KEY
 
 router = APIRouter(tags=["tasks"])
 
-LINK_S = 300
-"""How long a link to an original is good."""
 
-
-@router.get(
-    "/tasks/{task_id}/original",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/original")
 def original(
     task_id: UUID,
     api: Api,

@@ -30,6 +30,7 @@ from handlers.http.api import cancel_and_erase, state
 from handlers.http.api.dependencies import Api, Reader, Remover
 from handlers.http.api.expectations import Place
 from handlers.http.api.file_names import disposition, name_of
+from handlers.http.api.links import LINK_S, link
 from handlers.http.api.responses import refusals
 from handlers.http.api.services import Services
 from handlers.http.api.state import State
@@ -43,9 +44,6 @@ from shared.uploads.messages import LogEvent, Status
 from shared.uploads.ref import UploadRef
 
 router = APIRouter(tags=["tasks"])
-
-LINK_S = 300
-"""How long a link to a result is good."""
 
 WITHDRAWN_EXAMPLE: JsonDict = {
     "task_id": "0b0e7f1c-2f54-5b0e-8f0a-6c1d2e3f4a5b",
@@ -208,12 +206,7 @@ def withdraw(
     return Withdrawn(task_id=task_id, code="cancelled")
 
 
-@router.get(
-    "/tasks/{task_id}/result",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/result")
 def result(
     task_id: UUID,
     api: Api,
@@ -227,12 +220,7 @@ def result(
     return _signed(api, keys.result(str(task_id)), name, download)
 
 
-@router.get(
-    "/tasks/{task_id}/preview",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/preview")
 def preview(
     task_id: UUID,
     api: Api,
@@ -245,12 +233,7 @@ def preview(
     return _signed(api, keys.preview(str(task_id)), name, download)
 
 
-@router.get(
-    "/tasks/{task_id}/draft",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/draft")
 def draft(task_id: UUID, api: Api, principal: Reader) -> Response:
     """A link to what is done so far of a photo that takes long, while it is restored: a
     WebP of at most 1024 px, transparent where nothing is done, good for five minutes.
@@ -264,12 +247,7 @@ def draft(task_id: UUID, api: Api, principal: Reader) -> Response:
     return _signed(api, keys.draft(str(task_id)), name, False)
 
 
-@router.get(
-    "/tasks/{task_id}/mask",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/mask")
 def mask(
     task_id: UUID,
     api: Api,
@@ -287,12 +265,7 @@ def mask(
     return _signed(api, keys.mask(str(task_id)), name, download)
 
 
-@router.get(
-    "/tasks/{task_id}/copies/{format}",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/copies/{format}")
 def copy(
     task_id: UUID,
     format: CopyFormat,
@@ -314,12 +287,7 @@ def copy(
     raise Problem(404, detail, "not_found")
 
 
-@router.get(
-    "/tasks/{task_id}/credentials",
-    status_code=307,
-    response_class=RedirectResponse,
-    responses=refusals(404),
-)
+@link(router, "/tasks/{task_id}/credentials")
 def credentials(
     task_id: UUID,
     api: Api,

@@ -11,13 +11,11 @@ from pydantic.config import JsonDict
 from starlette.responses import Response
 
 from handlers.http.api.dependencies import Api, Reader
+from handlers.http.api.links import LINK_S
 from handlers.http.api.responses import refusals
 from shared.uploads.keys import Picture
 
 router = APIRouter(tags=["tasks"])
-
-LINK_S = 300
-"""How long a link to a pyramid is good."""
 
 EXAMPLE: JsonDict = {
     "status": "done",
