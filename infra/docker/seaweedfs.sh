@@ -93,8 +93,11 @@ END
 
 # weed looks for its .toml files in the working directory first.
 cd "$run"
+# Volumes grow as they are filled, and each bucket begins with two: the disk bounds them all (1 % of it stays free),
+# never their number. Counted by the disk, a smaller one would have none left for the last buckets.
+export WEED_MASTER_VOLUME_GROWTH_COPY_1=2
 # Master, volume and filer know no passwords: they listen inside this container only, S3 alone to the outside.
 exec weed -logtostderr=true server -dir="$data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-  -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 -filer \
+  -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=100000 -volume.preStopSeconds=1 -filer \
   -s3 -s3.ip.bind=0.0.0.0 -s3.config="$run/identities.json" -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 \
   -s3.allowDeleteBucketNotEmpty=false "$@"

@@ -49,6 +49,7 @@ class ComposeStore:
     """The running server. `told`: (path, authorization, body) of every notification."""
 
     url: str
+    master_url: str
     run_dir: Path
     process: subprocess.Popen[bytes]
     told: list[tuple[str, str | None, Any]] = field(default_factory=list)
@@ -99,7 +100,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStore]:
             stderr=subprocess.STDOUT,
         )
         running = ComposeStore(
-            f"http://127.0.0.1:{ports['-s3.port']}", tmp / "run", process, told
+            f"http://127.0.0.1:{ports['-s3.port']}",
+            f"http://127.0.0.1:{ports['-master.port']}",
+            tmp / "run",
+            process,
+            told,
         )
         try:
             eventually(lambda: healthy(running), "the store", DEADLINE_S)
@@ -136,6 +141,18 @@ class receiver:
     def __exit__(self, *exc: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+def test_a_small_disk_has_room_for_every_bucket(store: ComposeStore) -> None:
+    """Volumes are bounded by the disk as they are filled. A limit of their number that is
+    counted by the free disk leaves a small one without any for the last buckets.
+    """
+    for name in BUCKETS:
+        store.client("admin").put_object(Bucket=name, Key="room.png", Body=b"photo")
+    topology = httpx.get(f"{store.master_url}/dir/status").json()["Topology"]
+    volumes = topology["Max"] - topology["Free"]
+    assert volumes < 4 * (len(BUCKETS) + 1)
+    assert topology["Free"] > 10_000
 
 
 def healthy(store: ComposeStore) -> bool:
