@@ -22,8 +22,8 @@ LOCKS: dict[str, list[str]] = {
     "reference": ["test", "reference"],
     "services": ["services", "minio", "lake", "report"],
     "functions": ["services"],
-    "worker-cpu": ["labels"],
-    "worker-gpu": ["torch", "labels"],
+    "worker-cpu": ["labels", "raw", "c2pa"],
+    "worker-gpu": ["torch", "labels", "raw", "c2pa"],
 }
 """Lock file → the extras whose distributions stand in it. `services` and the workers' are
 images; `functions` is the package for AWS Lambda, whose size has a limit.

@@ -427,6 +427,43 @@ def test_private_networks_come_from_a_mirror_that_asks_who_is_there() -> None:
     assert "cp /local/local.json /models/" in job.container["command"][2]
 
 
+@pytest.mark.parametrize(
+    ("given", "key", "reached"),
+    [
+        ("secret=signer", "/credentials/key.pem", set()),
+        ("kmsKey=alias/signer", "kms:alias/signer", {"out"}),
+        ("timeStampUrl=https://tsa.example", "/credentials/key.pem", {"out"}),
+    ],
+)
+def test_workers_sign_results_with_a_secret_s_key(
+    given: str, key: str, reached: set[str]
+) -> None:
+    """And reach out only where a key service or an authority for time stamps is asked."""
+    place = "workerDefaults.credentials"
+    manifests = render("", f"{place}.secret=signer", f"{place}.{given}")
+    assert tools.faults_of([*manifests]) == []
+    [worker] = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
+    assert worker.networks == {"store", "queue", "metrics"} | reached
+    signing = {
+        f"{PREFIX}C2PA_SIGN": "sidecar",
+        f"{PREFIX}C2PA_CERTS": "/credentials/certs.pem",
+        f"{PREFIX}C2PA_KEY": key,
+    }
+    assert signing.items() <= worker.variables.items()
+    assert signing.keys() <= SETTINGS.keys()
+    [volume] = [
+        each for each in worker.spec["volumes"] if each["name"] == "credentials"
+    ]
+    assert volume["projected"]["sources"] == [{"secret": {"name": "signer"}}]
+    [mount] = [
+        each
+        for each in worker.container["volumeMounts"]
+        if each["name"] == "credentials"
+    ]
+    assert mount["mountPath"] == "/credentials"
+    assert mount["readOnly"]
+
+
 def test_workflow_files_come_from_a_config_map() -> None:
     """Or from a Secret: the bootstrap job adds what is in them, and nobody else has them."""
     values = ("workflows.configMaps={flows}", "workflows.secrets={private-flows}")

@@ -82,17 +82,16 @@ class App:
         return task
 
     def result(self, task: str) -> Image.Image:
-        """By the link, which needs no key."""
-        link = self.api.get(f"/v1/tasks/{task}/result")
+        """The restored photo."""
+        return Image.open(io.BytesIO(self.linked(f"/v1/tasks/{task}/result")))
+
+    def linked(self, path: str) -> bytes:
+        """What lies behind a link of the API, which needs no key."""
+        link = self.api.get(path)
         assert link.status_code == 307
-        assert link.headers["location"].startswith(f"{self.store_url}/")
-        return Image.open(
-            io.BytesIO(
-                httpx.get(link.headers["location"], timeout=60)
-                .raise_for_status()
-                .content
-            )
-        )
+        url = link.headers["location"]
+        assert url.startswith(f"{self.store_url}/")
+        return httpx.get(url, timeout=60).raise_for_status().content
 
     def called_about(self, task: str) -> dict[str, Any]:
         """The call that its receiver has had, once its signature is seen to be ours."""

@@ -20,6 +20,7 @@ import yaml
 from tests.containers.engine import Engine
 from tests.containers.images import ROOT, python_image
 from tests.support.brokers import free_port
+from tests.support.signers import signer
 from tests.support.waiting import eventually
 
 DEADLINE_S = 240.0
@@ -175,6 +176,23 @@ class Deployment:
             "DARKROOM_WORKER_THREADS=2\nDARKROOM_SWEEP_INTERVAL_S=5\n"
         )
 
+    def _signing(self) -> list[str]:
+        """As docs/how-to/sign-results.md has it."""
+        folder = self.folder / "credentials"
+        folder.mkdir()
+        signer(folder)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+        given = {
+            "DARKROOM_C2PA_SIGN": "sidecar",
+            "DARKROOM_C2PA_CERTS": "/credentials/certs.pem",
+            "DARKROOM_C2PA_KEY": "/credentials/key.pem",
+        }
+        return [
+            f"    environment: {json.dumps(given)}",
+            f"    volumes: {json.dumps([f'{folder}:/credentials:ro'])}",
+        ]
+
     def _override(self) -> str:
         """The world outside, and without what this podman has not: a tmpfs with an
         owner, names in log files, a first interval of health checks, and more open
@@ -192,6 +210,8 @@ class Deployment:
                 lines += ["    ulimits: !reset {}"]
             if "healthcheck" in service:
                 lines += ["    healthcheck: {start_interval: !reset 0s}"]
+            if name == "worker-cpu":
+                lines += self._signing()
         files = {
             "outside.py": "/outside.py:ro",
             "mirror": "/mirror:ro",

@@ -49,6 +49,13 @@ def test_a_photo_goes_in_by_a_ticket_and_comes_back_by_a_link(
     assert (picture.format, picture.size) == ("PNG", (SIDES[0] * 4, SIDES[1] * 4))
 
 
+def test_the_worker_signs_beside_the_result(app: App, first: str) -> None:
+    """With what its image brings, without rights and without a way out."""
+    record = json.loads(app.linked(f"/v1/tasks/{first}/record"))
+    sidecar = app.linked(f"/v1/tasks/{first}/credentials")
+    assert hashlib.sha256(sidecar).hexdigest() == record["credentials"]["sha256"]
+
+
 def test_the_app_is_called_back(app: App, first: str) -> None:
     """By a signed call to a receiver that only `callbacks` can reach."""
     told = app.called_about(first)
