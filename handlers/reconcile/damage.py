@@ -100,7 +100,7 @@ def repair_receipt(ctx: Context, upload_id: str) -> bool:
         keep(ctx, keys.receipt(upload_id))
         ctx.uploads.write_receipt(Receipt.model_validate(run.model_dump()))
         return _logged("receipt", repaired=True, upload_id=upload_id)
-    record = _find(ctx, "processed/", Record, is_of_upload)
+    record = _find(ctx, keys.PROCESSED, Record, is_of_upload)
     if record is None:
         return _logged("receipt", repaired=False, upload_id=upload_id)
     keep(ctx, keys.receipt(upload_id))

@@ -16,9 +16,8 @@ from handlers.reconcile.pass_context import PassContext, chunks
 from handlers.reconcile.tables import Entry, Ids, packed
 from shared.errors import PermanentError
 from shared.s3.store import ObjectInfo
+from shared.uploads import keys
 from shared.uploads.documents import Record
-
-PREFIX = "processed/"
 
 
 class FinishedIndex:
@@ -51,7 +50,7 @@ def scan_finished(sweep: PassContext) -> FinishedIndex:
     """List all records and reasons."""
     index = FinishedIndex()
     settings = sweep.settings
-    listing = sweep.store.list(settings.bucket_results, PREFIX)
+    listing = sweep.store.list(settings.bucket_results, keys.PROCESSED)
     for listed in chunks(listing):
         _add_records(sweep, index, listed)
     for info in sweep.store.list(settings.bucket_quarantine):
@@ -77,7 +76,7 @@ def _add_records(
         if not _is_usable(sweep, info, data)
     }
     for info in listed:
-        name, _, kind = info.key.removeprefix(PREFIX).rpartition(".")
+        name, _, kind = info.key.removeprefix(keys.PROCESSED).rpartition(".")
         task = packed(name)
         if task and kind == "json" and info.key not in unusable:
             index.records.add(task, info.last_modified)
@@ -101,7 +100,7 @@ def _is_repaired(sweep: PassContext, info: ObjectInfo) -> bool:
     sweep.report.damaged += 1
     if sweep.dry_run:
         return False
-    task_id = info.key.removeprefix(PREFIX).removesuffix(".json")
+    task_id = info.key.removeprefix(keys.PROCESSED).removesuffix(".json")
     repair = partial(damage.repair_record, sweep.ctx, task_id)
     repaired = sweep.isolation.run("damage", task_id, repair)
     if repaired is None:

@@ -22,7 +22,7 @@ from handlers.reconcile.tables import Ids, packed, text
 from shared.errors import Code, NotFound, PermanentError
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import logger
-from shared.uploads import events
+from shared.uploads import events, keys
 from shared.uploads.messages import LogEvent
 from shared.uploads.outcome import outcome_of
 
@@ -87,7 +87,7 @@ class _Rebuild:
         receipt is lost.
         """
         settings = self._ctx.settings
-        records = self._ids(settings.bucket_results, "processed/", ".json")
+        records = self._ids(settings.bucket_results, keys.PROCESSED, ".json")
         receipts = self._ids(settings.bucket_results, "receipts/", ".json")
         reasons = self._ids(settings.bucket_quarantine, "", "/reason.json")
         records_alone = self._write_receipts(receipts, records, reasons)

@@ -86,7 +86,7 @@ class Forgetting:
             self._original,
         )
         self._each("quarantine", list_(quarantine), self._copy)
-        self._each("results", list_(results, "processed/"), self._result)
+        self._each("results", list_(results, keys.PROCESSED), self._result)
         self._each("receipts", list_(results, "receipts/"), self._receipt)
         self._each("receipts", list_(quarantine), self._reason_left)
         # After the receipts: one that is written anew for it would be young again.
@@ -254,7 +254,7 @@ class Forgetting:
     def _result(self, info: ObjectInfo) -> str | None:
         if not info.key.endswith(".json"):
             return ""
-        task_id = info.key.removeprefix("processed/").removesuffix(".json")
+        task_id = info.key.removeprefix(keys.PROCESSED).removesuffix(".json")
         record = self._ctx.uploads.record(task_id)
         if record.preview:
             return ""

@@ -1,9 +1,11 @@
 """One run of the backup: what is new goes into the vault, then a manifest says so.
 
-Results and receipts are read before uploads: an upload of which the backup has no
-receipt is taken in when it is restored, whereas a receipt without its upload would be
-one lost photo. What is interrupted goes on where it was: a blob that lies in the vault
-is not sent again.
+While it reads, photos go on. What names an object is therefore read before the object:
+rows of the log before results, records before copies and credentials, receipts before
+uploads. An upload of which the backup has no receipt is taken in when it is restored,
+and a result without a row gets one, whereas a receipt without its upload would be one
+lost photo. What is interrupted goes on where it was: a blob that lies in the vault is
+not sent again.
 """
 
 from __future__ import annotations
@@ -122,13 +124,14 @@ class _Backup:
             index.follow(self._vault)
             self._require_own(index.run)
             index.begin()
+            self._said("audit log")
+            files, migrations = self._tables(index)
             buckets = names(self._settings)
             for bucket in buckets.values():
                 self._said(bucket)
                 self._keep_objects(index, bucket)
             self._report.gone = index.drop_unseen()
-            files, migrations = self._files(index)
-            index.replace_files(files)
+            index.replace_files([*files, *self._files(index)])
             self._vault.settle()
             passing("backup.before_manifest")
             run = Run(
@@ -175,7 +178,7 @@ class _Backup:
     def _keep_objects(self, index: Index, bucket: str) -> None:
         waiting: deque[tuple[ObjectInfo, Future[Object]]] = deque()
         with ThreadPoolExecutor(READERS, "backup") as pool:
-            for info in self._store.list(bucket):
+            for info in self._listed(bucket):
                 if _is_own(info.key) or self._is_pyramid(info):
                     continue
                 if not index.is_kept(info):
@@ -184,6 +187,17 @@ class _Backup:
                     self._note(index, *waiting.popleft())
             while waiting:
                 self._note(index, *waiting.popleft())
+
+    def _listed(self, bucket: str) -> Iterator[ObjectInfo]:
+        """Records and results first, then what records name."""
+        if bucket != self._settings.bucket_results:
+            yield from self._store.list(bucket)
+            return
+        yield from self._store.list(bucket, start_after=keys.PROCESSED)
+        for info in self._store.list(bucket):
+            if info.key > keys.PROCESSED:
+                return
+            yield info
 
     def _is_pyramid(self, info: ObjectInfo) -> bool:
         """Whether an object is made again when somebody wants it."""
@@ -239,11 +253,11 @@ class _Backup:
 
     # What is no object
 
-    def _files(self, index: Index) -> tuple[list[File], list[str]]:
-        found, migrations = self._tables(index)
+    def _files(self, index: Index) -> Iterator[File]:
         known = {row.name: row for row in index.files("model")}
-        found += [*self._models(known), *self._workflows(), *self._secrets()]
-        return found, migrations
+        yield from self._models(known)
+        yield from self._workflows()
+        yield from self._secrets()
 
     def _tables(self, index: Index) -> tuple[list[File], list[str]]:
         known = {row.name: row for row in index.files("table")}

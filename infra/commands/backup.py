@@ -19,11 +19,12 @@ from infra.backup import restore as filling
 from infra.backup.index import Index, held
 from infra.backup.rebuild import rebuild
 from infra.backup.run import Report, back_up
-from infra.backup.sealed import key_file
+from infra.backup.sealed import draw_key, key_file
 from infra.backup.vault import Vault, vault_of
 from infra.backup.verify import verified
 from infra.commands.options import JsonOption
 from infra.commands.require_stack import need_servers
+from infra.local.state import State
 from infra.terminal import shown
 from shared.errors import SettingsError
 from shared.runtime import telemetry
@@ -92,6 +93,7 @@ def backup(
         _prune(Settings.load(), keep_days, dry_run, as_json)
         return
     settings = need_servers()
+    _need_key(settings)
     with console.status("backing up") as line:
         report = back_up(settings, full, said=lambda part: line.update(part))
     if as_json:
@@ -102,8 +104,24 @@ def backup(
         raise typer.Exit(1)
 
 
+def say_drawn_key(settings: Settings) -> None:
+    """Draw the key of the backup's secrets where there is none, and say so."""
+    if file := draw_key(settings):
+        console.print(
+            f"Drew the key of the backup, [bold]{file}[/]: keep a copy on another machine."
+        )
+
+
+def _need_key(settings: Settings) -> None:
+    """A stack that was not to back up by itself has no key yet. Servers elsewhere have
+    their secrets elsewhere.
+    """
+    if State.known(settings.state_dir.expanduser().resolve()):
+        say_drawn_key(settings)
+
+
 def _become_process(how: str) -> None:
-    need_servers()
+    _need_key(need_servers())
     sys.stdout.flush()
     command = [sys.executable, "-P", "-m", "infra.backup", *filter(None, [how])]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter

@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.backup.rebuild import require_finished
-from infra.backup.sealed import draw_key, key_file
+from infra.backup.sealed import key_file
 from infra.backup.vault import vault_of
+from infra.commands.backup import say_drawn_key
 from infra.commands.config import warn_of_unknown
 from infra.commands.options import JsonOption
 from infra.local import figures, stack
@@ -74,7 +75,8 @@ def up(
         _detach(_folder(given), count, lan)
         return
     telemetry.configure(given, "supervisor")
-    _draw_key(given)
+    if given.backup_interval_s:
+        say_drawn_key(given)
     running = stack.Stack(given, count, lan=lan)
     running.heed_signals()
     try:
@@ -84,16 +86,6 @@ def up(
             running.watch()
     finally:
         running.stop()
-
-
-def _draw_key(given: Settings) -> None:
-    """The key of the backup's secrets, drawn at the first start."""
-    if not given.backup_interval_s:
-        return
-    if file := draw_key(given):
-        console.print(
-            f"Drew the key of the backup, [bold]{file}[/]: keep a copy on another machine."
-        )
 
 
 def _number(workers: str) -> int | None:

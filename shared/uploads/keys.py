@@ -16,6 +16,8 @@ _TICKETED = re.compile(
 Picture = Literal["result", "original"]
 """Of which of a task's two pictures."""
 
+PROCESSED = "processed/"
+"""Prefix of all results and their records."""
 PYRAMIDS = "tiles/"
 """Prefix of all pyramids, which can be made again at any time."""
 
@@ -24,11 +26,11 @@ _LAST_MS = 10**13 - 1
 
 
 def result(task_id: str) -> str:
-    return f"processed/{task_id}.png"
+    return f"{PROCESSED}{task_id}.png"
 
 
 def record(task_id: str) -> str:
-    return f"processed/{task_id}.json"
+    return f"{PROCESSED}{task_id}.json"
 
 
 def preview(task_id: str) -> str:

@@ -111,6 +111,18 @@ def test_a_listing_begins_after_any_key(store: ObjectStore, bucket: str) -> None
 
 
 @pytest.mark.usefixtures("of_size")
+def test_a_listing_begins_at_a_folder(store: ObjectStore, bucket: str) -> None:
+    """Its name with the slash is before everything in it, as the backup reads."""
+    before = ["copies/1", "masks/1"]
+    inside = [f"processed/{number}" for number in range(5)]
+    after = ["receipts/1"]
+    for name in (*before, *inside, *after):
+        store.put(bucket, name, b"1", "text/plain")
+    listed = store.list(bucket, start_after="processed/")
+    assert [info.key for info in listed] == [*inside, *after]
+
+
+@pytest.mark.usefixtures("of_size")
 def test_versions_are_listed_over_many_pages(store: ObjectStore, bucket: str) -> None:
     """Some pages may hold delete markers alone; each thing that is kept comes once."""
     keep_versions(store, bucket)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from infra.backup import manifest, process, sealed
+from infra.backup import manifest, process, sealed, tables
 from infra.backup.index import Index, held
+from infra.backup.manifest import File
 from infra.backup.process import FIRST_S, Figures, Rounds
 from infra.backup.run import Report, back_up, index_of
 from infra.backup.vault import FolderVault, add_blob, blob, checked, vault_of
@@ -101,6 +104,55 @@ def test_a_second_run_asks_for_no_object_that_is_the_same(
     assert (report.new, report.gone, report.full) == (1, 1, False)
     assert ("uploads", "a/04.png") not in keys(settings)
     assert len(keys(settings)) == 30
+
+
+class Busy(MemoryStore):
+    """A photo ends with each object that is read: a copy, its record, a row."""
+
+    def __init__(self) -> None:
+        super().__init__(buckets=BUCKETS)
+        self.rows: list[str] = []
+        self.end_one()
+
+    def end_one(self) -> None:
+        name = f"{len(self.rows):02}"
+        self.put("uploads", name, b"photo", "image/png")
+        self.put("results", f"copies/{name}.webp", b"copy", "image/webp")
+        self.put("results", f"processed/{name}.json", b"{}", "application/json")
+        self.rows.append(name)
+
+    def open(self, bucket: str, key: str, version: str | None = None) -> Any:
+        if len(self.rows) < 20:
+            self.end_one()
+        return super().open(bucket, key, version)
+
+
+def test_what_is_told_of_is_in_the_backup_while_photos_go_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row has its record, a record its copy and its upload."""
+    store = Busy()
+    told: list[str] = []
+
+    @contextmanager
+    def connected(_: object) -> Iterator[None]:
+        yield
+
+    def read(*_: object) -> list[File]:
+        told.extend(store.rows)
+        return []
+
+    monkeypatch.setattr(tables, "connected", connected)
+    monkeypatch.setattr(tables, "migrations", lambda _: [])
+    monkeypatch.setattr(tables, "read", read)
+    with_log = settings.model_copy(update={"database_url": SecretStr("postgresql://")})
+    for _ in range(2):
+        run(with_log, store)
+        kept = set(keys(settings))
+        records = {key[10:12] for bucket, key in kept if key.startswith("processed/")}
+        assert records >= set(told) != set()
+        for name in records:
+            assert {("results", f"copies/{name}.webp"), ("uploads", name)} <= kept
 
 
 def test_what_was_interrupted_goes_on_without_loss(
