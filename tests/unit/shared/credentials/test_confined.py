@@ -145,6 +145,34 @@ def test_an_embedded_signature_is_found_and_tampering_is(
     assert found.failures == ["assertion.dataHash.mismatch"]
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "TIFF"])
+def test_every_format_that_is_handed_out_is_signed_in_the_file(
+    who: tuple[Identity, str], file_of: FileOf, kind: str
+) -> None:
+    """It has the same pixels afterwards, and a change of one is found."""
+    plain = io.BytesIO()
+    Image.open(io.BytesIO(picture())).save(plain, kind)
+    found, name, out = record(), f"a.{kind.lower()}", file_of(b"")
+    confined.sign(
+        who[0],
+        definition(found, name),
+        parent(found),
+        file_of(plain.getvalue()),
+        None,
+        out,
+        embeds=True,
+    )
+    out.seek(0)
+    data, media = out.read(), f"image/{kind.lower()}"
+    assert confined.read(file_of(data), media, None, who[1]).state == "Trusted"
+    shown, meant = (np.asarray(Image.open(file)) for file in (io.BytesIO(data), plain))
+    assert np.array_equal(shown, meant)
+    middle = len(plain.getvalue()) // 2
+    place = data.index(plain.getvalue()[middle : middle + 16])
+    changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    assert confined.read(file_of(changed), media, None).state == "Invalid"
+
+
 def test_a_sidecar_leaves_the_picture_as_it_is(signed: Sign, file_of: FileOf) -> None:
     manifest, _ = signed(picture(side=32), embeds=False)
     assert len(manifest) < 50_000
