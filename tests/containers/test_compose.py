@@ -51,7 +51,7 @@ def test_a_photo_goes_in_by_a_ticket_and_comes_back_by_a_link(
 
 def test_the_worker_signs_beside_the_result(app: App, first: str) -> None:
     """With what its image brings, without rights and without a way out."""
-    record = json.loads(app.linked(f"/v1/tasks/{first}/record"))
+    record = app.api.get(f"/v1/tasks/{first}/record").json()
     sidecar = app.linked(f"/v1/tasks/{first}/credentials")
     assert hashlib.sha256(sidecar).hexdigest() == record["credentials"]["sha256"]
 
