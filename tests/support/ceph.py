@@ -59,6 +59,8 @@ mon cluster log file = {folder}/cluster.log
 mon data = {folder}/mon
 osd data = {folder}/osd
 osd objectstore = memstore
+# Its lease lasts four fifths of this; where a busy machine lets it renew that too late, it stops writing.
+osd heartbeat grace = 600
 memstore device bytes = 2147483648
 osd class load list = *
 osd class default list = *
