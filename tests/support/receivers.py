@@ -35,7 +35,10 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                announced = int(self.headers["content-length"])
+                body = self.rfile.read(announced)
+                if len(body) < announced:
+                    return  # its caller was killed in the middle of it
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 outer.received.append(Received(self.path, headers, body))
                 with suppress(OSError):  # the caller may have had enough
