@@ -7,13 +7,28 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import SecretStr
 
+from shared.runtime.settings import PREFIX, Settings
 from tests.charts.tools import ROOT, Manifest, helm
 
 CHART = ROOT / "infra/helm/darkroom"
 PROFILES = sorted((ROOT / "infra/helm/profiles").glob("*.yaml"))
 EXAMPLES = sorted((ROOT / "infra/helm/examples").glob("*.yaml"))
 NAMES = [path.stem for path in PROFILES]
+SETTINGS = {
+    f"{PREFIX}{name.upper()}": kind for name, kind in Settings.model_fields.items()
+}
+SECRETS = {name for name, kind in SETTINGS.items() if kind.annotation is SecretStr}
+
+
+def scalers(kind: str) -> tuple[str, ...]:
+    """Values of a broker that KEDA looks at."""
+    return (
+        f"broker.kind={kind}",
+        "broker.redisAddress=redis:6379",
+        "broker.sqsUrl=https://sqs.eu-central-1.amazonaws.com/1",
+    )
 
 
 class Pod(NamedTuple):

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
 
-from shared.broker import topology
-from shared.runtime.settings import PREFIX, Settings
+from shared.runtime.settings import PREFIX
 from tests.charts import tools
 from tests.charts.chart import (
     CHART,
     EXAMPLES,
     NAMES,
+    SECRETS,
+    SETTINGS,
     Pod,
     named,
     of_kind,
@@ -28,16 +28,13 @@ from tests.charts.chart import (
     read,
     refusal,
     render,
+    scalers,
 )
 from tests.charts.tools import Manifest, helm
 
 COMPOSE = yaml.safe_load((tools.ROOT / "compose.yaml").read_text())["services"]
 OURS = ("bootstrap", "handlers", "recorder", "sweep", "callbacks", "worker", "models")
 SERVERS = ("object-store", "broker", "database")
-SETTINGS = {
-    f"{PREFIX}{name.upper()}": kind for name, kind in Settings.model_fields.items()
-}
-SECRETS = {name for name, kind in SETTINGS.items() if kind.annotation is SecretStr}
 EVERYTHING = (
     "models.pull={ddcolor-modelscope}",
     "models.volume.enabled=true",
@@ -51,15 +48,6 @@ EVERYTHING = (
 """Values that bring out every object."""
 
 every_profile = pytest.mark.parametrize("profile", ["", *NAMES])
-
-
-def scalers(kind: str) -> tuple[str, ...]:
-    """Values of a broker that KEDA looks at."""
-    return (
-        f"broker.kind={kind}",
-        "broker.redisAddress=redis:6379",
-        "broker.sqsUrl=https://sqs.eu-central-1.amazonaws.com/1",
-    )
 
 
 def process_of(pod: Pod) -> str:
@@ -269,247 +257,6 @@ def test_a_device_has_one_worker(profile: str) -> None:
         assert devices == (["1"] if needs else []), pod.name
 
 
-@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "sqs"])
-def test_a_pool_is_scaled_by_every_restore_queue(kind: str) -> None:
-    """Their sum decides, and no photo means no worker."""
-    values = ("workers.cpu.scaling.enabled=true", *scalers(kind))
-    (scaled,) = of_kind(render("", *values), "ScaledObject")
-    field = {"rabbitmq": "queueName", "redis": "listName", "sqs": "queueURL"}[kind]
-    queues = [trigger["metadata"][field] for trigger in scaled["spec"]["triggers"]]
-    if kind == "sqs":
-        expected = {queue.replace(".", "-") for queue in topology.RESTORE}
-        queues = [queue.rpartition("/")[2] for queue in queues]
-    else:
-        expected = set(topology.RESTORE)
-    assert set(queues) == expected
-    assert len(queues) == len(expected)
-    modifiers = scaled["spec"]["advanced"]["scalingModifiers"]
-    names = [trigger["name"] for trigger in scaled["spec"]["triggers"]]
-    assert modifiers["formula"] == f"({' + '.join(names)}) / 30"
-    assert all(re.fullmatch(r"[a-z_0-9]+", name) for name in names)
-    assert scaled["spec"]["minReplicaCount"] == 0
-    (worker,) = of_kind(render("", *values), "Deployment")[-1:]
-    assert worker["metadata"]["name"] == "darkroom-worker-cpu"
-    assert "replicas" not in worker["spec"], "helm and KEDA would pull at it"
-
-
-def test_the_scaler_reaches_a_broker_of_the_chart() -> None:
-    """KEDA lives in another namespace: it needs a whole name, and to be let in."""
-    values = ("workers.cpu.scaling.enabled=true", "servers.broker.enabled=true")
-    manifests = render("laptop", *values)
-    (worker,) = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
-    (policy,) = [
-        policy
-        for name, policy in named(of_kind(manifests, "NetworkPolicy")).items()
-        if name.endswith("-broker")
-    ]
-    host = worker.variables[f"{PREFIX}BROKER_URL"].partition("@")[2]
-    assert host == "darkroom-broker.photos.svc:5672//"
-    _, scaler = policy["spec"]["ingress"]
-    (peer,) = scaler["from"]
-    assert peer["namespaceSelector"]["matchLabels"] == {
-        "kubernetes.io/metadata.name": "keda"
-    }
-    unscaled = named(of_kind(render("laptop"), "NetworkPolicy"))
-    assert len(unscaled["NetworkPolicy/darkroom-broker"]["spec"]["ingress"]) == 1
-
-
-def test_without_a_scaler_s_address_nobody_new_reaches_the_broker() -> None:
-    """An empty list of a policy's peers would mean everybody."""
-    values = ("workers.cpu.scaling.enabled=true", "networkPolicy.scaler=null")
-    policies = named(of_kind(render("laptop", *values), "NetworkPolicy"))
-    assert len(policies["NetworkPolicy/darkroom-broker"]["spec"]["ingress"]) == 1
-
-
-@pytest.mark.parametrize("kind", ["rabbitmq", "redis", "sqs"])
-def test_a_pool_of_jobs_ends_by_itself(kind: str) -> None:
-    """Nothing ends a Job that has a photo, and there is nothing beside it to scale."""
-    values = (
-        "workers.cpu.scaling.enabled=true",
-        "workers.cpu.scaling.jobs=true",
-        *scalers(kind),
-    )
-    manifests = render("", *values)
-    assert tools.faults_of([*manifests]) == []
-    (scaled,) = of_kind(manifests, "ScaledJob")
-    assert not of_kind(manifests, "ScaledObject")
-    assert not [
-        pool
-        for pool in of_kind(manifests, "Deployment")
-        if "worker" in pool["metadata"]["name"]
-    ]
-    assert len(scaled["spec"]["triggers"]) == len(topology.RESTORE)
-    (pod,) = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
-    assert pod.spec["restartPolicy"] == "Never"
-    assert float(pod.variables[f"{PREFIX}IDLE_LEAVE_S"]) > 0
-    assert "ageQuery" in refusal(*values, "workers.cpu.scaling.ageQuery=max(age)")
-
-
-def test_backups_may_be_made_and_verified_by_the_clock() -> None:
-    values = (
-        "backup.enabled=true",
-        "backup.schedule=17 * * * *",
-        "backup.verifySchedule=@weekly",
-    )
-    manifests = render("", *values)
-    assert tools.faults_of([*manifests]) == []
-    jobs = {
-        job["metadata"]["name"]: job["spec"] for job in of_kind(manifests, "CronJob")
-    }
-    assert [spec["schedule"] for spec in jobs.values()] == ["17 * * * *", "@weekly"]
-    made, verified = [pod for pod in pods(manifests) if pod.component == "backup"]
-    assert made.container["args"] == ["backup"]
-    assert verified.container["args"] == ["backup", "--verify"]
-
-
-@pytest.mark.parametrize("url", ["", "s3://backup/main"])
-def test_a_drill_may_be_made_by_the_clock(url: str) -> None:
-    """In the image that holds a whole stack, with the key that opens the secrets; it
-    reaches the backup and nothing else.
-    """
-    values = ("backup.enabled=true", "backup.drill.schedule=@weekly")
-    chosen = (f"backup.url={url}", "backup.drill.keySecret=age-identity")
-    manifests = render("", *values, *chosen)
-    assert tools.faults_of([*manifests]) == []
-    (job,) = of_kind(manifests, "CronJob")
-    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
-    (drill,) = [pod for pod in pods(manifests) if pod.component == "drill"]
-    assert "/darkroom-stack:" in f"/{drill.container['image']}"
-    assert drill.networks == ({"store", "out"} if url else set())
-    place, key = (
-        drill.variables[f"{PREFIX}BACKUP_{name}"] for name in ("URL", "KEY_FILE")
-    )
-    mounts = {
-        each["mountPath"]: each.get("readOnly")
-        for each in drill.container["volumeMounts"]
-    }
-    # A trial restore cannot harm what it tries.
-    assert all(mounts[path] for path in mounts if path != "/tmp")
-    assert Path(key).parent.as_posix() in mounts
-    assert place == url or place in mounts
-    assert f"{PREFIX}DATABASE_URL" not in drill.variables
-
-
-@pytest.mark.parametrize("place", ["settings", "handlers.settings"])
-def test_people_may_sign_in_at_a_provider(place: str) -> None:
-    """The handlers reach it, and the client's secret comes by reference alone."""
-    given = {
-        "JWT_ISSUER": "https://id.example",
-        "JWT_JWKS_URL": "https://id.example/keys",
-        "OIDC_CLIENT_ID": "console",
-    }
-    values = [f"{place}.{PREFIX}{name}={value}" for name, value in given.items()]
-    secret = f"{PREFIX}OIDC_CLIENT_SECRET"
-    manifests = render("", *values, f"handlers.secretSettings={{{secret}}}")
-    assert tools.faults_of([*manifests]) == []
-    (handlers,) = [pod for pod in pods(manifests) if pod.component == "handlers"]
-    assert "out" in handlers.networks
-    assert handlers.variables[secret]["key"] == secret
-    assert {f"{PREFIX}{name}": value for name, value in given.items()}.items() <= (
-        handlers.variables.items()
-    )
-    assert secret in refusal(f"handlers.settings.{secret}=x")
-
-
-def test_private_networks_come_from_a_mirror_that_asks_who_is_there() -> None:
-    """The token comes by reference, and their description from a Secret."""
-    token = f"{PREFIX}MODELS_MIRROR_TOKEN"
-    values = ("models.pull={own}", "models.volume.enabled=true")
-    values += ("models.mirror=https://m.example", f"models.secretSettings={{{token}}}")
-    manifests = render("", *values, "models.local.secret=own-networks")
-    assert tools.faults_of([*manifests]) == []
-    (job,) = [pod for pod in pods(manifests) if pod.component == "models"]
-    assert job.variables[token]["key"] == token
-    assert token in SECRETS
-    (local,) = [each for each in job.spec["volumes"] if each["name"] == "local"]
-    assert local["projected"]["sources"] == [{"secret": {"name": "own-networks"}}]
-    assert job.container["args"] == ["own"]
-    assert "cp /local/local.json /models/" in job.container["command"][2]
-
-
-@pytest.mark.parametrize(
-    ("given", "key", "reached"),
-    [
-        ("secret=signer", "/credentials/key.pem", set()),
-        ("kmsKey=alias/signer", "kms:alias/signer", {"out"}),
-        ("timeStampUrl=https://tsa.example", "/credentials/key.pem", {"out"}),
-    ],
-)
-def test_workers_sign_results_with_a_secret_s_key(
-    given: str, key: str, reached: set[str]
-) -> None:
-    """And reach out only where a key service or an authority for time stamps is asked."""
-    place = "workerDefaults.credentials"
-    manifests = render("", f"{place}.secret=signer", f"{place}.{given}")
-    assert tools.faults_of([*manifests]) == []
-    [worker] = [pod for pod in pods(manifests) if pod.component == "worker-cpu"]
-    assert worker.networks == {"store", "queue", "metrics"} | reached
-    signing = {
-        f"{PREFIX}C2PA_SIGN": "sidecar",
-        f"{PREFIX}C2PA_CERTS": "/credentials/certs.pem",
-        f"{PREFIX}C2PA_KEY": key,
-    }
-    assert signing.items() <= worker.variables.items()
-    assert signing.keys() <= SETTINGS.keys()
-    [volume] = [
-        each for each in worker.spec["volumes"] if each["name"] == "credentials"
-    ]
-    assert volume["projected"]["sources"] == [{"secret": {"name": "signer"}}]
-    [mount] = [
-        each
-        for each in worker.container["volumeMounts"]
-        if each["name"] == "credentials"
-    ]
-    assert mount["mountPath"] == "/credentials"
-    assert mount["readOnly"]
-
-
-def test_workflow_files_come_from_a_config_map() -> None:
-    """Or from a Secret: the bootstrap job adds what is in them, and nobody else has them."""
-    values = ("workflows.configMaps={flows}", "workflows.secrets={private-flows}")
-    manifests = render("", *values)
-    assert tools.faults_of([*manifests]) == []
-    variable = f"{PREFIX}WORKFLOWS_DIR"
-    (adder,) = [pod for pod in pods(manifests) if variable in pod.variables]
-    assert adder.component == "bootstrap"
-    assert variable in SETTINGS
-    (volume,) = [each for each in adder.spec["volumes"] if each["name"] == "workflows"]
-    assert volume["projected"]["sources"] == [
-        {"configMap": {"name": "flows"}},
-        {"secret": {"name": "private-flows"}},
-    ]
-    (mount,) = [
-        each for each in adder.container["volumeMounts"] if each["name"] == "workflows"
-    ]
-    assert mount["mountPath"] == adder.variables[variable]
-
-
-def test_photos_that_wait_for_long_bring_more_workers() -> None:
-    values = (
-        "workers.cpu.scaling.enabled=true",
-        "workers.cpu.scaling.ageQuery=max(age)",
-        "metrics.prometheusUrl=http://prometheus:9090",
-    )
-    (scaled,) = of_kind(render("", *values), "ScaledObject")
-    formula = scaled["spec"]["advanced"]["scalingModifiers"]["formula"]
-    assert formula.endswith(" / (age > 600 ? 5 : 30)")
-
-
-def test_rules_miss_no_worker_where_there_may_be_none() -> None:
-    """Every process else must be there, and the rest of the rules is what was tried."""
-    missing = 'absent(up{job="darkroom",process="%s"})'
-    text = (tools.ROOT / "infra/prometheus/rules.yml").read_text()
-    whole = yaml.safe_load(text)
-    (with_worker,) = of_kind(render("", "metrics.rules=true"), "PrometheusRule")
-    assert with_worker["spec"] == whole
-    (fleet,) = of_kind(render("fleet"), "PrometheusRule")
-    down = missing % "worker"
-    assert down in text
-    assert down not in json.dumps(fleet["spec"]).replace('\\"', '"')
-    assert missing % "sweep" in json.dumps(fleet["spec"]).replace('\\"', '"')
-    assert len(fleet["spec"]["groups"][0]["rules"]) == len(whole["groups"][0]["rules"])
-
-
 def test_there_is_one_sweep() -> None:
     sweep = named(render("fleet"))["Deployment/darkroom-sweep"]["spec"]
     assert (sweep["replicas"], sweep["strategy"]) == (1, {"type": "Recreate"})
@@ -550,6 +297,8 @@ def test_chosen_labels_have_no_version() -> None:
         ("workers.cpu.gpus=1", "gpus"),
         ("settings.MAX_PIXELS=1", "MAX_PIXELS"),
         ("models.pull={lama}", "models.volume"),
+        ("workers.cpu.credentials.kmsKey=alias/own", "credentials.secret"),
+        ("workerDefaults.credentials.timeStampUrl=https://t", "credentials.secret"),
         ("settings.DARKROOM_PEPPER=x", "DARKROOM_PEPPER"),
         ("handlers.settings.DARKROOM_API_KEY=x", "DARKROOM_API_KEY"),
     ],
