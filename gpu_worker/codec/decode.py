@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from gpu_worker.codec import colour, dng, jp2, metadata, modes, psd
+from gpu_worker.codec import camera_raw, colour, jp2, metadata, modes, psd
 from gpu_worker.codec.png_completeness import is_whole
 from gpu_worker.codec.unsupported import unsupported
 from gpu_worker.photo import Metadata, Photo
@@ -116,8 +116,8 @@ def decode(data: bytes, limits: Limits, page: int = 1) -> Photo:
     `animated`, `page_out_of_range`, `out_of_memory`.
     """
     with _faults(data):
-        if dng.is_one(data):
-            return dng.developed(data, limits)
+        if camera_raw.is_one(data):
+            return camera_raw.developed(data, limits)
         pages = tiff_pages.directories(io.BytesIO(data), limits.max_frames + 1)
         if page > 1:
             data = _beginning_with(data, page, pages)
@@ -203,8 +203,8 @@ def _fault(error: Exception, data: bytes) -> PermanentError:
         if layout is not None:
             return unsupported(layout)
         detail = (
-            "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000, PSD or DNG picture; "
-            "it may be damaged"
+            "the file cannot be read as a JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 or PSD picture, nor as"
+            " camera raw; it may be damaged"
         )
         return PermanentError(Code.DECODE_ERROR, detail)
     # Hostile files make decoders raise nearly anything (seen: OSError, ValueError,

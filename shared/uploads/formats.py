@@ -36,6 +36,7 @@ _SAME: dict[str, FileFormat] = {
     "JPEG2000": "tiff",
     "PSD": "tiff",
     "DNG": "tiff",
+    "RAW": "tiff",
 }
 """The format of a copy like the original, by the original's, with another one for those
 that are not written here. Of other originals the result itself is as good.

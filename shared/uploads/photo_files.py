@@ -13,7 +13,7 @@ FORMATS = (
     "AVIF",
     "JPEG 2000",
     "PSD",
-    "DNG",
+    *("DNG", "CR2", "NEF", "ARW", "PEF", "SRW"),
 )
 MOST_PAGES = 9999
 """The largest number of a page that may be asked for."""
@@ -22,7 +22,8 @@ SUFFIXES = frozenset(
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
         *(".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
         *(".heic", ".heif", ".hif", ".avif"),
-        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".dng"),
+        *(".jp2", ".j2k", ".jpf", ".jpx", ".psd"),
+        *(".dng", ".cr2", ".nef", ".arw", ".pef", ".srw"),
     ]
 )
 """Names that photographs have, in lower case."""

@@ -88,6 +88,10 @@ _OTHERS = (
     (b"\x1aE\xdf\xa3", "a Matroska video"),
     (b"SIMPLE  =", "a FITS file"),
     (b"FUJIFILM", "a camera raw file"),
+    (b"IIU\0", "a camera raw file"),
+    (b"IIRO", "a camera raw file"),
+    (b"IIRS", "a camera raw file"),
+    (b"MMOR", "a camera raw file"),
 )
 
 
@@ -119,6 +123,8 @@ def describe(head: bytes) -> str:
     for magic, name in _OTHERS:
         if head.startswith(magic):
             return name
+    if head[4:12] == b"ftypcrx ":
+        return "a camera raw file"
     if head[4:8] == b"ftyp":
         return "a video"
     if head[:4] == b"RIFF":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from handlers.intake.headers.stream import Broken, Forward, Found, Header
 
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
@@ -16,7 +18,7 @@ def jpeg(stream: Forward, found: Found) -> int:
     """
     stream.skip(2)
     sized = False
-    while (marker := _marker(stream)) != _START_OF_SCAN:
+    while (marker := next_marker(stream)) != START_OF_SCAN:
         if marker in _STANDALONE:
             continue
         if marker == _END_OF_IMAGE:
@@ -24,10 +26,10 @@ def jpeg(stream: Forward, found: Found) -> int:
         length = stream.number(2) - 2
         if length < 0:
             raise Broken("a segment is shorter than its own length field")
-        if marker in _FRAMES:
+        if marker in FRAMES:
             if sized:  # some decoders would believe the later one
                 raise Broken("it gives its size twice")
-            found(_frame(stream, length))
+            found(_header(read_frame(stream, length)))
             sized = True
         else:
             stream.skip(length)
@@ -36,7 +38,8 @@ def jpeg(stream: Forward, found: Found) -> int:
     return 1 if stream.drain_past(b"\xff\xd9") else 0
 
 
-def _marker(stream: Forward) -> int:
+def next_marker(stream: Forward) -> int:
+    """The marker at hand, whatever fills the space before it. Raises `Broken`."""
     if stream.read(1) != b"\xff":
         raise Broken("there is no marker where one must be")
     while (marker := stream.read(1)[0]) == 0xFF:
@@ -44,16 +47,29 @@ def _marker(stream: Forward) -> int:
     return marker
 
 
-def _frame(stream: Forward, length: int) -> Header:
+@dataclass(frozen=True)
+class Frame:
+    """What a frame header says of its picture; `precision`: bits of a sample."""
+
+    precision: int
+    width: int
+    height: int
+    components: int
+
+
+def read_frame(stream: Forward, length: int) -> Frame:
+    """The frame header of `length` bytes. Raises `Broken`."""
     if length < 6:
         raise Broken("its frame header is too short")
     precision, height, width, components = (stream.number(n) for n in (1, 2, 2, 1))
     stream.skip(length - 6)
-    if components not in _MODES:
-        raise Broken(f"it has {components} colour components")
-    return Header(
-        "JPEG",
-        width,
-        height,
-        _MODES[components] + (f";{precision}" if precision != 8 else ""),
-    )
+    return Frame(precision, width, height, components)
+
+
+def _header(frame: Frame) -> Header:
+    if frame.components not in _MODES:
+        raise Broken(f"it has {frame.components} colour components")
+    mode = _MODES[frame.components]
+    if frame.precision != 8:
+        mode += f";{frame.precision}"
+    return Header("JPEG", frame.width, frame.height, mode)

@@ -124,6 +124,16 @@ class Forward:
                 raise EndOfData
         self._at = len(self._piece) - (self.bytes - position)
 
+    def rewind(self, position: int) -> None:
+        """Go to `position`, which may be behind, within the piece in hand; raises as
+        `seek` does. What may be gone back over, `peek` brought into the hand.
+        """
+        behind = self.position - position
+        if 0 < behind <= self._at:
+            self._at -= behind
+        else:
+            self.seek(position)
+
     def drain(self) -> None:
         """Receive the body to its end."""
         while self._receive():

@@ -35,7 +35,7 @@ UNWATCHED = {
     "libzstd": "of TIFF's; no fault is known",
     "libx265": "an encoder, which nothing calls",
     "libgomp": "LibRaw's threads, of which there is one",
-    "libjasper": "LibRaw's, for RED's videos: no file that begins as a DNG is one",
+    "libjasper": "LibRaw's, for RED's videos: no file that begins as a TIFF is one",
     "libwebp": "told by Pillow as webp",
     "libwebpdemux": "told by Pillow as webp",
     "libwebpmux": "told by Pillow as webp",

@@ -147,15 +147,50 @@ def test_animations(data: bytes) -> None:
     assert "only still photos" in detail
 
 
-def test_camera_raw_is_refused() -> None:
+def directory(*entries: tuple[int, int, int, int]) -> bytes:
+    """A directory of a TIFF: tag, type, count and value of each entry."""
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", len(entries)) + packed + bytes(4)
+
+
+PREVIEW = [(254, 4, 1, 1), (256, 4, 1, 160), (257, 4, 1, 120)]
+
+
+def test_a_preview_alone_is_refused() -> None:
     """A raw file is a TIFF whose first picture is a preview: restoring that would be
     restoring the wrong picture.
     """
-    tags = [(254, 4, 1), (256, 4, 160), (257, 4, 120)]
-    data = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", len(tags))
-    data += b"".join(
-        struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags
-    )
-    code, detail = refused(data)
+    code, detail = refused(b"II*\x00" + struct.pack("<I", 8) + directory(*PREVIEW))
     assert code is Code.UNSUPPORTED_FORMAT
     assert "camera raw" in detail
+
+
+@pytest.mark.parametrize("size", [1 << 20, 7])
+def test_the_directories_of_camera_raw_come_in_any_order(size: int) -> None:
+    """The sensor's before the list that leads to it, which is behind a second preview."""
+    sensor = directory(
+        (254, 4, 1, 0), (256, 4, 1, 37), (257, 4, 1, 23), (262, 3, 1, 32803)
+    )
+    first_at, preview_at = 100, 200
+    list_at = 300
+    first = directory(*PREVIEW, (330, 4, 2, list_at))
+    data = bytearray(308)
+    for at, part in (
+        (0, struct.pack("<2sHI", b"II", 42, first_at)),
+        (20, sensor),
+        (first_at, first),
+        (preview_at, directory(*PREVIEW)),
+        (list_at, struct.pack("<II", preview_at, 20)),
+    ):
+        data[at : at + len(part)] = part
+    assert probed(bytes(data), size=size).header == Header("RAW", 37, 23, "CFA")
+
+
+@pytest.mark.parametrize(
+    "head", [b"IIRO\x08", b"IIU\0\x18", b"FUJIFILMCCD-RAW", b"\0\0\0\x18ftypcrx "]
+)
+def test_other_camera_raw_is_named(head: bytes) -> None:
+    code, detail = refused(head + bytes(64))
+    assert code is Code.UNSUPPORTED_FORMAT
+    assert "this is a camera raw file; photos are accepted as JPEG" in detail
+    assert "DNG" in detail

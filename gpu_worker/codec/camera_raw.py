@@ -1,4 +1,4 @@
-"""Camera raw: a DNG (Adobe's Digital Negative, 1.7), developed by LibRaw into sRGB.
+"""Camera raw (DNG, CR2, NEF, ARW, PEF, SRW), developed by LibRaw into sRGB.
 
 The development is always the same, and the record names it: white balance as the camera
 saw it, adaptive homogeneity-directed demosaicing, sRGB's own curve, and no brightening,
@@ -30,7 +30,12 @@ except ImportError:
     rawpy = None
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_VERSION_TAG, _XMP_TAG = 50706, 700
+_SUBFILE_TAG, _PHOTOMETRIC_TAG, _XMP_TAG, _VERSION_TAG = 254, 262, 700, 50706
+_CANON = b"II*\0\x10\0\0\0CR\2\0"
+_SENSOR = (32803, 34892)
+"""The mosaic of a sensor, and what was made of one without a curve (TIFF/EP)."""
+_REDUCED = 0b1
+_SHORT = 3
 _MOST_TAGS = 4096
 _SRGB_CURVE = (2.4, 12.92)
 """Its exponent, and its slope where it is straight."""
@@ -45,18 +50,37 @@ class RawLimits(metadata.MetadataLimits, Protocol):
 
 
 def is_one(data: bytes) -> bool:
-    """Whether the file is a DNG, by the tag that every DNG has."""
+    """Whether the file is camera raw: a DNG or a CR2, or a TIFF that begins with a
+    sensor's picture, or with the preview of one. No other TIFF begins with a preview:
+    the handlers let none in.
+    """
+    tags = _first_tags(data)
+    return (
+        _VERSION_TAG in tags
+        or data[: len(_CANON)] == _CANON
+        or tags.get(_PHOTOMETRIC_TAG) in _SENSOR
+        or bool(tags.get(_SUBFILE_TAG, 0) & _REDUCED)
+    )
+
+
+def _first_tags(data: bytes) -> dict[int, int]:
+    """The values of the file's first directory, as of single integers; none of what is
+    no TIFF.
+    """
     order = _ORDERS.get(bytes(data[:4]))
     if order is None:
-        return False
+        return {}
+    tags = {}
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)
         (count,) = struct.unpack_from(f"{order}H", data, at)
-        places = range(at + 2, at + 2 + 12 * min(count, _MOST_TAGS), 12)
-        tags = {struct.unpack_from(f"{order}H", data, place)[0] for place in places}
+        for place in range(at + 2, at + 2 + 12 * min(count, _MOST_TAGS), 12):
+            tag, kind = struct.unpack_from(f"{order}HH", data, place)
+            form = "H" if kind == _SHORT else "I"
+            (tags[tag],) = struct.unpack_from(order + form, data, place + 8)
     except struct.error:
-        return False
-    return _VERSION_TAG in tags
+        return {}
+    return tags
 
 
 def developed(data: bytes, limits: RawLimits) -> Photo:
@@ -65,7 +89,7 @@ def developed(data: bytes, limits: RawLimits) -> Photo:
     `too_many_pixels`; and what LibRaw raises for a damaged file.
     """
     if rawpy is None:
-        detail = f"a camera raw file (DNG) is developed by LibRaw, which this worker does not have; {_WAY_OUT}"
+        detail = f"camera raw is developed by LibRaw, which this worker does not have; {_WAY_OUT}"
         raise PermanentError(Code.UNSUPPORTED_MODE, detail)
     with rawpy.imread(io.BytesIO(data)) as raw:
         sizes = raw.sizes
