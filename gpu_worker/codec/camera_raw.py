@@ -18,6 +18,7 @@ from gpu_worker.codec import metadata
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from shared.runtime.installation import how_to_add
+from shared.uploads.camera_raw import is_camera_raw
 
 rawpy: Any
 try:
@@ -30,11 +31,7 @@ except ImportError:
     rawpy = None
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_SUBFILE_TAG, _PHOTOMETRIC_TAG, _XMP_TAG, _VERSION_TAG = 254, 262, 700, 50706
-_CANON = b"II*\0\x10\0\0\0CR\2\0"
-_SENSOR = (32803, 34892)
-"""The mosaic of a sensor, and what was made of one without a curve (TIFF/EP)."""
-_REDUCED = 0b1
+_XMP_TAG = 700
 _SHORT = 3
 _MOST_TAGS = 4096
 _SRGB_CURVE = (2.4, 12.92)
@@ -50,17 +47,8 @@ class RawLimits(metadata.MetadataLimits, Protocol):
 
 
 def is_one(data: bytes) -> bool:
-    """Whether the file is camera raw: a DNG or a CR2, or a TIFF that begins with a
-    sensor's picture, or with the preview of one. No other TIFF begins with a preview:
-    the handlers let none in.
-    """
-    tags = _first_tags(data)
-    return (
-        _VERSION_TAG in tags
-        or data[: len(_CANON)] == _CANON
-        or tags.get(_PHOTOMETRIC_TAG) in _SENSOR
-        or bool(tags.get(_SUBFILE_TAG, 0) & _REDUCED)
-    )
+    """Whether the file is camera raw, by its first directory."""
+    return is_camera_raw(bytes(data[:16]), _first_tags(data))
 
 
 def _first_tags(data: bytes) -> dict[int, int]:
@@ -70,14 +58,15 @@ def _first_tags(data: bytes) -> dict[int, int]:
     order = _ORDERS.get(bytes(data[:4]))
     if order is None:
         return {}
-    tags = {}
+    tags: dict[int, int] = {}
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)
         (count,) = struct.unpack_from(f"{order}H", data, at)
         for place in range(at + 2, at + 2 + 12 * min(count, _MOST_TAGS), 12):
             tag, kind = struct.unpack_from(f"{order}HH", data, place)
             form = "H" if kind == _SHORT else "I"
-            (tags[tag],) = struct.unpack_from(order + form, data, place + 8)
+            (value,) = struct.unpack_from(order + form, data, place + 8)
+            tags.setdefault(tag, value)
     except struct.error:
         return {}
     return tags

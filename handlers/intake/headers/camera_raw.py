@@ -1,44 +1,23 @@
-"""Camera raw: what a sensor saw, in a file that is laid out as a TIFF. So are DNG, Canon's
-CR2, and NEF, ARW, PEF and SRW, in which the sensor's picture has the photometric
-interpretation of TIFF/EP (ISO 12234-2).
-"""
+"""The header of what a sensor saw, in a camera raw file (`shared.uploads.camera_raw`)."""
 
 from __future__ import annotations
 
 from handlers.intake.headers.jpeg import FRAMES, START_OF_SCAN, next_marker, read_frame
 from handlers.intake.headers.stream import Broken, Forward, Header
 from handlers.intake.headers.tiff_directory import (
-    DNG_VERSION,
     MAX_TAGS,
-    PHOTOMETRIC,
-    REDUCED,
     STRIPS,
     SUBDIRECTORIES,
     SUBDIRECTORY_COUNT,
-    SUBFILE,
     Layout,
     Tags,
     header_of,
     read_tags,
 )
+from shared.uploads.camera_raw import DNG_VERSION, is_of_canon, is_sensor
 
-_SENSOR = (32803, 34892)
-"""The mosaic of a sensor, and what was made of one without a curve."""
-_CANON = b"II*\0\x10\0\0\0CR\2\0"
 BEGINNING_BYTES = 16
 """In a CR2 the last four say where the directory of the sensor's picture is."""
-
-
-def is_camera_raw(beginning: bytes, tags: Tags) -> bool:
-    """Whether the picture is elsewhere than where a TIFF has it. `tags`: those of the
-    first directory, which of most cameras is that of a preview.
-    """
-    return (
-        DNG_VERSION in tags
-        or beginning.startswith(_CANON)
-        or tags.get(PHOTOMETRIC) in _SENSOR
-        or bool(tags.get(SUBFILE, 0) & REDUCED)
-    )
 
 
 def sensor_header(
@@ -47,25 +26,22 @@ def sensor_header(
     """The header of the sensor's picture. `tags`: those of the first directory, which
     was just read. Raises `Broken`.
     """
+    if layout.offset_bytes == 8:
+        raise Broken("it is camera raw laid out as a BigTIFF, which is not read")
     name = "DNG" if DNG_VERSION in tags else "RAW"
-    if beginning.startswith(_CANON):
+    if is_of_canon(beginning):
         return _canon_header(stream, layout, beginning)
-    if _is_sensor(tags):
+    if is_sensor(tags):
         return _sized(name, tags)
     for position in _subdirectories(stream, layout, tags):
         stream.rewind(position)
         below = read_tags(stream, layout)
-        if _is_sensor(below):
+        if is_sensor(below):
             return _sized(name, below)
     raise Broken(
         "its first picture is only a preview, as in camera raw files, and it holds no"
         " picture of a sensor"
     )
-
-
-def _is_sensor(tags: Tags) -> bool:
-    is_reduced = tags.get(SUBFILE, 0) & REDUCED
-    return not is_reduced and tags.get(PHOTOMETRIC) in _SENSOR
 
 
 def _subdirectories(stream: Forward, layout: Layout, tags: Tags) -> list[int]:

@@ -6,19 +6,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from handlers.intake.headers.camera_raw import (
-    BEGINNING_BYTES,
-    is_camera_raw,
-    sensor_header,
-)
+from handlers.intake.headers.camera_raw import BEGINNING_BYTES, sensor_header
 from handlers.intake.headers.stream import Broken, EndOfData, Forward, Found, Order
 from handlers.intake.headers.tiff_directory import (
-    SUBFILE,
     Layout,
     Tags,
     header_of,
     read_tags,
 )
+from shared.uploads.camera_raw import SUBFILE, is_camera_raw
 
 _MAX_DIRECTORIES = 1000
 _NO_PAGE = 0b101

@@ -8,8 +8,9 @@ import struct
 from dataclasses import dataclass
 
 from handlers.intake.headers.stream import Broken, Forward, Header, Order
+from shared.uploads.camera_raw import DNG_VERSION, PHOTOMETRIC
 
-SUBFILE, PHOTOMETRIC, STRIPS, SUBDIRECTORIES, DNG_VERSION = 254, 262, 273, 330, 50706
+STRIPS, SUBDIRECTORIES = 273, 330
 SUBDIRECTORY_COUNT = -SUBDIRECTORIES
 """Stands beside the tag: where there are several, its value is where their list is."""
 _WIDTH, _HEIGHT, _BITS, _SAMPLES = 256, 257, 258, 277
@@ -17,8 +18,6 @@ _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
 """Bytes of the types that hold unsigned integers."""
 _MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
 MAX_TAGS = 4096
-REDUCED = 0b1
-"""Bit of a directory that is a smaller copy of another one."""
 
 Tags = dict[int, int]
 

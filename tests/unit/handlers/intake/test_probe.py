@@ -165,6 +165,17 @@ def test_a_preview_alone_is_refused() -> None:
     assert "camera raw" in detail
 
 
+def test_camera_raw_as_a_bigtiff_is_refused() -> None:
+    """LibRaw reads none, and what reads it would take the preview for the photo."""
+    tags = [(254, 1), (256, 160), (257, 120)]
+    data = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(tags))
+    for tag, value in tags:
+        data += struct.pack("<HHQQ", tag, 4, 1, value)
+    code, detail = refused(data + bytes(8))
+    assert code is Code.UNSUPPORTED_FORMAT
+    assert "laid out as a BigTIFF" in detail
+
+
 @pytest.mark.parametrize("size", [1 << 20, 7])
 def test_the_directories_of_camera_raw_come_in_any_order(size: int) -> None:
     """The sensor's before the list that leads to it, which is behind a second preview."""
