@@ -20,6 +20,10 @@ from shared.runtime.settings import LabelSettings
 
 MAX_PX = 512
 _QUALITY = 85
+_METHOD = 2
+"""The encoder's effort, 0 to 6: half the time of its own default, 4, for some 4 % more
+bytes. A preview is made of every photo.
+"""
 _BAND_PIXELS = 2 << 20
 
 
@@ -47,7 +51,7 @@ def preview(
         image = labelled(image, settings.label_text)
     xmp = (text or {}).get(XMP_KEYWORD, "")
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY, method=4, xmp=xmp.encode())
+    image.save(file, "WEBP", quality=_QUALITY, method=_METHOD, xmp=xmp.encode())
     return file.getvalue()
 
 
