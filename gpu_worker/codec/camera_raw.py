@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from gpu_worker.codec import metadata
+from gpu_worker.codec.unsupported import unsupported
 from gpu_worker.photo import Photo
 from shared.errors import Code, PermanentError
 from shared.runtime.installation import how_to_add
@@ -74,13 +75,13 @@ def _first_tags(data: bytes) -> dict[int, int]:
 
 def developed(data: bytes, limits: RawLimits) -> Photo:
     """The photo (h, w, 3), 16 bits, upright. Raises
-    `PermanentError`: `unsupported_mode` where LibRaw is not installed,
-    `too_many_pixels`; and what LibRaw raises for a damaged file.
+    `PermanentError`: `unsupported_mode` where LibRaw is not installed or finds nothing
+    that a sensor saw, `too_many_pixels`; and what LibRaw raises for a damaged file.
     """
     if rawpy is None:
         detail = f"camera raw is developed by LibRaw, which this worker does not have; {_WAY_OUT}"
         raise PermanentError(Code.UNSUPPORTED_MODE, detail)
-    with rawpy.imread(io.BytesIO(data)) as raw:
+    with _opened(data) as raw:
         sizes = raw.sizes
         count = sizes.raw_width * sizes.raw_height
         if count > limits.max_pixels:
@@ -108,6 +109,16 @@ def developed(data: bytes, limits: RawLimits) -> Photo:
         source_mode="CFA",
         notes=(note, *notes),
     )
+
+
+def _opened(data: bytes) -> Any:
+    """The file as LibRaw has it, to be closed."""
+    try:
+        return rawpy.imread(io.BytesIO(data))
+    except rawpy.LibRawFileUnsupportedError as error:
+        raise unsupported(
+            "camera raw in which LibRaw finds no sensor's picture that it knows"
+        ) from error
 
 
 def _carrier(data: bytes) -> Image.Image:
