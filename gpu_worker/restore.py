@@ -20,8 +20,11 @@ from shared.uploads.documents import Plan, Skipped, StepTime
 from shared.workflows import ResolvedStep, ResolvedWorkflow
 
 MAX_RESULT_BYTES = 5_000_000_000
-"""The most that S3 takes in one PUT. A PNG of a noisy scan is hardly smaller than its
-pixels.
+"""The most that S3 takes in one PUT."""
+
+LEAST_SHARE = {1: 0.4, 2: 0.7}
+"""How small a PNG of an enlarged photo is at best, as a share of its pixels, by the
+bytes of a sample: the lower one of two is noise.
 """
 
 Progress = Callable[[float], None]
@@ -273,10 +276,16 @@ def _check_output_size(
         )
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)
     samples = width * height * _channels_after(photo, workflow)
-    size = samples * photo.pixels.dtype.itemsize
+    sample_bytes = photo.pixels.dtype.itemsize
+    size = int(samples * sample_bytes * LEAST_SHARE[sample_bytes])
+    check_result_bytes(width, height, size, "at least ")
+
+
+def check_result_bytes(width: int, height: int, size: int, about: str = "") -> None:
+    """Raise `PermanentError(too_many_pixels)` for a PNG of more bytes than a store takes."""
     if size > MAX_RESULT_BYTES:
         detail = (
-            f"{width} x {height} px out are {size:,} bytes, and a store takes no file of more than "
+            f"{width} x {height} px out are a PNG of {about}{size:,} bytes, and a store takes no file of more than "
             f"{MAX_RESULT_BYTES:,} at once; ask for a smaller scale, or send a smaller photo or one of 8 bits"
         )
         raise PermanentError(Code.TOO_MANY_PIXELS, detail)

@@ -18,6 +18,7 @@ from gpu_worker.pipeline.job import Job
 from gpu_worker.pipeline.outcome import Outcomes
 from gpu_worker.pipeline.record import record_of, result_metadata
 from gpu_worker.pixels import scratch
+from gpu_worker.restore import check_result_bytes
 from shared.errors import Code, NotFound, PermanentError, TransientError
 from shared.runtime.failpoints import passing
 from shared.runtime.heartbeat import own
@@ -167,13 +168,15 @@ class StoreResult:
         return codec.texts(job.task_id, job.applied, producer, words)
 
     def _encode(self, job: Job, file: IO[bytes]) -> codec.Written:
-        """Write the PNG into `file`."""
+        """Write the PNG into `file`. Raises `PermanentError(too_many_pixels)`."""
         assert job.restored is not None
         settings = self._settings
         photo = job.restored.photo
         if settings.label_result:
             codec.stamp(photo, settings.label_text)
-        return codec.write_png(photo, file, self._text(job), settings.png_level)
+        written = codec.write_png(photo, file, self._text(job), settings.png_level)
+        check_result_bytes(photo.width, photo.height, written.bytes)
+        return written
 
     def _store(
         self, job: Job, file: IO[bytes], written: codec.Written

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from gpu_worker.photo import Photo
 from gpu_worker.pipeline.job import Job
+from gpu_worker.restore import Restored
 from shared.errors import Code, ObjectUnreadable, PermanentError
 from shared.uploads import claims, keys
 from shared.uploads.claims import AttemptsExhausted
+from shared.workflows import resolve
+from tests.support.pictures import photo_like
 from tests.support.refusals import BROKEN, FORBIDDEN, KMS_DISABLED, WANTS_A_KEY, Refusal
 from tests.support.upload_world import photo
 from tests.support.waiting import eventually
@@ -45,6 +49,20 @@ def test_the_reason_stands_without_a_copy(rig: WorkerRig, refusal: Refusal) -> N
     reason = keys.reason(rig.receipt.upload_id)
     assert rig.world.store.keys("quarantine") == (reason,)
     assert rig.progress() is None
+
+
+def test_a_png_that_no_store_takes_fails_the_photo(
+    rig: WorkerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How large it is shows only once it is there; none of it is sent."""
+    monkeypatch.setattr("gpu_worker.restore.MAX_RESULT_BYTES", 100)
+    job = rig.begin()
+    job.workflow = resolve("fast")
+    job.restored = Restored(Photo(photo_like(20, 30)), [], {}, "ncnn", "cpu", 1)
+    with pytest.raises(PermanentError, match="no file of more than 100") as raised:
+        rig.store_result(job)
+    assert raised.value.code == Code.TOO_MANY_PIXELS
+    assert keys.result(rig.task_id) not in rig.world.store.keys("results")
 
 
 def test_an_end_that_the_store_refuses_is_no_end_of_the_worker(rig: WorkerRig) -> None:
