@@ -92,7 +92,7 @@ def _measure(environment: Mapping[str, str], data: bytes) -> None:
     print(
         f"scan_s={seconds:.0f} result_px={record.width}x{record.height} "
         f"result_bytes={record.result_bytes} peak_bytes={record.peak_memory_bytes} "
-        f"tile={record.tile} attempts={record.attempts} kernels={record.engine}"
+        f"tile={record.tile} attempts={record.attempts} engine={record.engine}"
     )
     print("small_s=" + ",".join(f"{each:.1f}" for each in waits_s))
     print("notes=" + "; ".join(record.notes))
