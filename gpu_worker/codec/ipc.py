@@ -51,11 +51,13 @@ class Message(BaseModel):
 
 
 class Request(Message):
-    """A photo to decode. The file follows: `bytes` of it. `memory_bytes`: what decoding
-    may take beside the file and the idle decoder's own memory. `page`: of a TIFF.
+    """A photo to decode. The file follows: `bytes` of it. `pixels`: as many as its header
+    claims. `memory_bytes`: what decoding may take beside the file and the idle decoder's
+    own memory. `page`: of a TIFF.
     """
 
     bytes: _Size
+    pixels: _Size
     page: int = 1
     memory_bytes: _Size
     seconds: float
@@ -72,6 +74,10 @@ class Conversion(Message):
     icc: _Size
     memory_bytes: _Size
     seconds: float
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
 
 
 class Envelope(Message):

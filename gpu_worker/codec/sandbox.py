@@ -196,6 +196,7 @@ class Decoder:
         seconds = min(BASE_S + PER_PIXEL_S * pixels, settings.decode_seconds)
         request = Request(
             bytes=len(data),
+            pixels=pixels,
             page=page,
             memory_bytes=min(memory_bytes, settings.decode_memory_bytes),
             seconds=seconds,

@@ -3,7 +3,9 @@ its own under limits.
 
 This process has the decoders loaded and looks at no file itself. Its fork waits for one
 photo, with memory already at hand, so that a process of its own costs a photo little
-time; and nothing of one photo is left when the next comes.
+time; and nothing of one photo is left when the next comes. How much memory that is
+follows the photo before: where small ones come by the dozen, memory for a large one
+would be most of what decoding them takes.
 """
 
 from __future__ import annotations
@@ -36,9 +38,14 @@ from shared.errors import Code, PermanentError
 from shared.runtime import confinement
 from shared.runtime.seccomp import can_refuse_calls, refuse_calls
 
-_USUAL_PX = 1024
+_SIDES_PX = (128, 512, 1024)
+"""Sides of the pictures that memory is brought to hand for."""
 _NO_MORE = 3
 """Exit status of a fork that found the worker gone."""
+_SERVED = 16
+"""Exit status of a fork that served a photo, plus the number of the side that would have
+been right for it. Whatever a file makes of that costs time alone.
+"""
 _MOST_CHARACTERS = 2000
 
 Reply = tuple[Response, list[memoryview | bytes]]
@@ -55,15 +62,19 @@ def main(control_fd: int) -> int:
     control = socket.socket(fileno=control_fd)
     confinement.die_with_parent()
     _load_decoders()
-    usual = _picture("JPEG", _USUAL_PX)
+    pictures = [_picture("JPEG", side_px) for side_px in _SIDES_PX]
+    usual = len(pictures) - 1
     confined = _confine()
     gc.collect()
     gc.freeze()
     control.sendall(confined.to_bytes(4, "big"))
     while True:
-        status = _one_photo(control, usual)
-        if os.waitstatus_to_exitcode(status) == _NO_MORE:
+        status = _one_photo(control, pictures[usual])
+        exited = os.waitstatus_to_exitcode(status)
+        if exited == _NO_MORE:
             return 0
+        if exited - _SERVED in range(len(pictures)):
+            usual, status = exited - _SERVED, 0
         control.sendall(status.to_bytes(4, "big"))
 
 
@@ -116,12 +127,13 @@ def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
         return _NO_MORE
     control.close()
     connection = socket.socket(fileno=descriptors[0])
-    _serve(Link(connection))
-    return 0
+    return _SERVED + _serve(Link(connection))
 
 
-def _serve(link: Link) -> None:
-    """Read one request, then give up all that it does not need, then do it."""
+def _serve(link: Link) -> int:
+    """Read one request, then give up all that it does not need, then do it. Returns the
+    number of the side that is right for such a photo.
+    """
     request = link.receive(Envelope).request
     if isinstance(request, Conversion):
         pixels = link.read(request.width * request.height * 3)
@@ -135,6 +147,12 @@ def _serve(link: Link) -> None:
         refuse_calls()
         response, blobs = _decoded_or_fault(data, request.limits, request.page)
     link.send(response, *blobs)
+    return _side_for(request)
+
+
+def _side_for(request: Request | Conversion) -> int:
+    fitting = [side_px for side_px in _SIDES_PX if side_px**2 >= request.pixels]
+    return _SIDES_PX.index(fitting[0] if fitting else _SIDES_PX[-1])
 
 
 def _limit(request: Request | Conversion) -> None:
