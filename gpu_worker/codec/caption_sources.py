@@ -215,12 +215,7 @@ def _exif_text(value: Any) -> str:
     if isinstance(value, str):
         # As the library decodes it.
         value = value.encode("latin-1", "replace")
-    if not isinstance(value, bytes):
-        return ""
-    try:
-        return xmp_reader.clean(value.decode())
-    except UnicodeDecodeError:
-        return xmp_reader.clean(value.decode("cp1252", "replace"))
+    return xmp_reader.text_of(value) if isinstance(value, bytes) else ""
 
 
 def _merged(

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
-from gpu_worker.codec.xmp_reader import clean
+from gpu_worker.codec.xmp_reader import text_of
 from gpu_worker.photo import Property
 
 _MARK = 0x1C
@@ -59,7 +59,7 @@ def read(data: bytes) -> tuple[list[Property], list[int]]:
     is_utf8 = _UTF8 in datasets.pop(_CHARSET, [])
     found, unknown = [], []
     values = {
-        number: [_decoded(value, is_utf8) for value in given]
+        number: [text_of(value, is_utf8) for value in given]
         for (record, number), given in datasets.items()
         if record == _RECORD and number != _VERSION
     }
@@ -89,14 +89,6 @@ def _datasets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
             raise ValueError("damaged IPTC-IIM data")
         yield (record, number), data[start : start + length]
         at = start + length
-
-
-def _decoded(value: bytes, is_utf8: bool) -> str:
-    """UTF-8 where the block says so, or where it can be nothing else."""
-    try:
-        return clean(value.decode())
-    except UnicodeDecodeError:
-        return clean(value.decode("utf-8" if is_utf8 else "cp1252", "replace"))
 
 
 def _property(name: str, kind: _Kind, texts: list[str]) -> Property:

@@ -6,6 +6,7 @@ but XML's own five, and depth and number of elements are bounded.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ XML = "http://www.w3.org/XML/1998/namespace"
 MAX_DEPTH = 32
 MAX_ELEMENTS = 10_000
 
+_UTF8, _WINDOWS_LATIN = codecs.lookup("utf-8"), codecs.lookup("cp1252")
+"""Looked up here: their tables are files, and a confined process opens none."""
 _LANGUAGE = re.compile(r"[A-Za-z0-9-]{0,40}")
 _PADDING = b"\0 \t\r\n"
 _ARRAYS = ("Bag", "Seq", "Alt")
@@ -111,6 +114,17 @@ def _text(element: _Element, name: str) -> Property:
     if not _LANGUAGE.fullmatch(language):
         language = ""
     return Property(name=name, text=clean(text), lang=language)
+
+
+def text_of(value: bytes, is_utf8: bool = False) -> str:
+    """What stands in an old field, `clean`: UTF-8 where that is known or where it can be
+    nothing else, and otherwise Windows' Latin.
+    """
+    try:
+        return clean(value.decode())
+    except UnicodeDecodeError:
+        legacy = _UTF8 if is_utf8 else _WINDOWS_LATIN
+        return clean(legacy.decode(value, "replace")[0])
 
 
 def clean(text: str) -> str:

@@ -5,6 +5,7 @@ strangers write as XML does no harm.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,30 @@ def test_captions_are_in_every_output(
         assert "PLANTED" not in str(words)
         if has_iim:
             assert str(words["XMP-photoshop:DateCreated"]) == "1936"
+
+
+@pytest.mark.parametrize("source", ["IPTC-IIM", "EXIF"])
+def test_old_captions_come_through_the_confined_process(
+    source: str, decoder: Decoder
+) -> None:
+    """Windows' own letters, which need a table that nobody has loaded by chance."""
+    caption = "Grandmother’s kitchen – Besançon, 1974"
+    if source == "EXIF":
+        exif = Image.Exif()
+        exif[0x010E] = caption.encode("cp1252")
+        data = saved(quarters(), "JPEG", exif=exif.tobytes())
+    else:
+        value = caption.encode("cp1252")
+        block = struct.pack(">BBBH", 0x1C, 2, 120, len(value)) + value
+        padded = block + bytes(len(block) % 2)
+        resource = struct.pack(">4sH2sI", b"8BIM", 0x0404, b"", len(block)) + padded
+        segment = b"Photoshop 3.0\0" + resource
+        head = struct.pack(">BBH", 0xFF, 0xED, len(segment) + 2)
+        plain = saved(quarters(), "JPEG")
+        data = plain[:2] + head + segment + plain[2:]
+    photo = decoder.decode(data)
+    assert [each.items[0].text for each in photo.meta.captions] == [caption]
+    assert photo.notes == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)
