@@ -75,10 +75,6 @@ class Conversion(Message):
     memory_bytes: _Size
     seconds: float
 
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
 
 class Envelope(Message):
     """All that the worker sends: one kind of request or the other."""

@@ -42,8 +42,8 @@ _SIDES_PX = (128, 512, 1024)
 """Sides of the pictures that memory is brought to hand for."""
 _NO_MORE = 3
 """Exit status of a fork that found the worker gone."""
-_SERVED = 16
-"""Exit status of a fork that served a photo, plus the number of the side that would have
+_DECODED = 16
+"""Exit status of a fork that decoded a photo, plus the number of the side that would have
 been right for it. Whatever a file makes of that costs time alone.
 """
 _MOST_CHARACTERS = 2000
@@ -73,8 +73,8 @@ def main(control_fd: int) -> int:
         exited = os.waitstatus_to_exitcode(status)
         if exited == _NO_MORE:
             return 0
-        if exited - _SERVED in range(len(pictures)):
-            usual, status = exited - _SERVED, 0
+        if exited - _DECODED in range(len(pictures)):
+            usual, status = exited - _DECODED, 0
         control.sendall(status.to_bytes(4, "big"))
 
 
@@ -127,12 +127,12 @@ def _wait_and_serve(control: socket.socket, usual: bytes) -> int:
         return _NO_MORE
     control.close()
     connection = socket.socket(fileno=descriptors[0])
-    return _SERVED + _serve(Link(connection))
+    return _serve(Link(connection))
 
 
 def _serve(link: Link) -> int:
-    """Read one request, then give up all that it does not need, then do it. Returns the
-    number of the side that is right for such a photo.
+    """Read one request, then give up all that it does not need, then do it; the exit
+    status. A preview to convert says nothing of the next photo.
     """
     request = link.receive(Envelope).request
     if isinstance(request, Conversion):
@@ -141,18 +141,21 @@ def _serve(link: Link) -> int:
         _limit(request)
         refuse_calls()
         response, blobs = _converted(request, pixels, icc)
+        status = 0
     else:
         data = link.read(request.bytes)
         _limit(request)
         refuse_calls()
         response, blobs = _decoded_or_fault(data, request.limits, request.page)
+        status = _DECODED + _side_for(request.pixels)
     link.send(response, *blobs)
-    return _side_for(request)
+    return status
 
 
-def _side_for(request: Request | Conversion) -> int:
-    fitting = [side_px for side_px in _SIDES_PX if side_px**2 >= request.pixels]
-    return _SIDES_PX.index(fitting[0] if fitting else _SIDES_PX[-1])
+def _side_for(pixels: int) -> int:
+    """The number of the side that is right for a photo of so many pixels."""
+    smaller = sum(side_px**2 < pixels for side_px in _SIDES_PX)
+    return min(smaller, len(_SIDES_PX) - 1)
 
 
 def _limit(request: Request | Conversion) -> None:
