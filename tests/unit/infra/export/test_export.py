@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,27 +18,18 @@ from typer.testing import CliRunner
 
 from infra.commands import export as command
 from infra.export import premis, sinks
-from infra.export.bag import Part
 from infra.export.encoding import Encoding
 from infra.export.handed import results_in
 from infra.export.layouts import Export, Layout, Stack
 from infra.export.verify import verified
 from infra.ingest import inventory, sources
 from infra.ingest.members import ItemFault, Member
-from infra.ingest.progress import ItemState
-from infra.uploads import Upload
-from shared.errors import Code, PermanentError, SettingsError
-from shared.runtime.settings import Settings
-from shared.uploads import keys
-from shared.uploads.documents import Copy, ModelRef, StepTime
-from shared.uploads.ingests import IngestItem, SkippedFile
+from shared.errors import PermanentError, SettingsError
+from shared.uploads.ingests import SkippedFile
 from shared.uploads.names import Names, safe_path
-from shared.uploads.outcome import outcome_of
-from tests.support.reconcile_world import Town
-from tests.support.records import record_of
+from tests.support.export_job import DAY, Job
 from tests.unit.infra.ingest.test_sources import ODD
 
-DAY = date(2026, 11, 30)
 PREMIS = "{http://www.loc.gov/premis/v3}"
 
 
@@ -64,64 +55,6 @@ def test_every_photo_has_a_name_of_its_own() -> None:
         "é.png",
         "é.jpg.png",
     ]
-
-
-class Job:
-    """A job of four photos: two and a twin restored, one that failed."""
-
-    def __init__(self) -> None:
-        self.town = Town()
-        self.store: Any = self.town.store
-        self.settings = Settings()
-        self.skipped: list[SkippedFile] = []
-        self.states = [
-            self.restored(1, "objects/1931/a.jpg"),
-            self.restored(2, "objects/1945/a.jpg"),
-            self.restored(2, "objects/1945/twin.jpg"),
-            ItemState(
-                IngestItem(item=3, path="objects/b.jpg", words={"dc.title": "Grandpa"}),
-                "unsent",
-                code=Code.CHECKSUM_MISMATCH,
-                detail="differs",
-            ),
-        ]
-
-    def restored(self, number: int, path: str) -> ItemState:
-        upload_id = self.town.upload(f"{number}.png")
-        receipt = self.town.receipt(upload_id)
-        record = record_of(
-            receipt,
-            receipt.decided_at,
-            steps=[StepTime(step="upscale", seconds=1, model="fast")],
-            models=[ModelRef(name="fast", sha256="cd" * 32)],
-        )
-        self.store.put("results", record.result_key, b"result", "image/png")
-        if number == 1:
-            record = record.model_copy(update={"copies": [self.copy(record.task_id)]})
-        upload = Upload(
-            receipt.upload_id,
-            receipt=receipt,
-            outcome=outcome_of(receipt, record, None),
-        )
-        item = IngestItem(
-            item=number, path=path, upload_id=receipt.upload_id, words={"dc.title": "="}
-        )
-        return ItemState(item, "restored", upload)
-
-    def copy(self, task_id: str) -> Copy:
-        key = keys.copy(task_id, "jpg")
-        self.store.put("results", key, b"copy", "image/jpeg")
-        return Copy(format="jpeg", key=key, sha256="ab" * 32, bytes=4)
-
-    def export(
-        self, out: Path, layout: Layout, part: Part | None = None, **options: Any
-    ) -> None:
-        with sinks.opened(out) as sink:
-            export = Export(self.store, self.settings, sink, layout, **options)
-            for state in self.states:
-                export.add(state)
-            export.finish("album", DAY, part, self.skipped)
-            self.lacking = export.lacking
 
 
 @pytest.fixture

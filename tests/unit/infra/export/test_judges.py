@@ -12,8 +12,8 @@ import pytest
 
 from infra.export import bag, premis, premis_jsonld
 from infra.export.handed import Described, Signed, results_in
+from tests.support.export_job import Job
 from tests.support.extras import needs
-from tests.unit.infra.export.test_export import Job
 
 SCHEMA = Path(__file__).parents[3] / "data" / "premis.xsd"
 

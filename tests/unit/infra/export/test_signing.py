@@ -26,9 +26,10 @@ from shared.errors import SettingsError
 from shared.uploads import keys
 from shared.uploads.documents import Credentials, Record, Source
 from shared.uploads.outcome import outcome_of
+from tests.support.export_job import Job
 from tests.support.extras import needs
 from tests.support.signers import signer
-from tests.unit.infra.export.test_export import PREMIS, Job, rows_of
+from tests.unit.infra.export.test_export import PREMIS, rows_of
 
 needs("c2pa", "c2pa")
 
