@@ -110,7 +110,7 @@ def line(verdict: Verdict) -> str:
         f"duplicate_results={len(verdict.written_twice)} "
         f"wrong_results={len(verdict.wrong_pixels)} phantom={len(verdict.phantoms)} "
         f"audit_missing={len(verdict.rows_missing)} audit_doubled={len(verdict.rows_doubled)} "
-        f"orphans={len(verdict.left_over)} "
+        f"orphans={len(verdict.left_over)} retiring={verdict.retiring} "
         f"leaks={len(verdict.leaks)} died={len(verdict.died)} "
         f"longest_s={verdict.longest_s:.1f} recover_s={verdict.recovered_s:.1f}"
     )

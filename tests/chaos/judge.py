@@ -34,7 +34,8 @@ class Verdict:
     """What is printed. Lists name uploads or tasks; all but the figures must be empty.
 
     `recovered_s`: the longest time from a crash of everything to the first photo
-    restored after it; 0: none was seen.
+    restored after it; 0: none was seen. `retiring`: results that the sweep will move to
+    the archive once they are an hour old.
     """
 
     seed: int
@@ -49,6 +50,7 @@ class Verdict:
     rows_missing: list[str] = field(default_factory=list)
     rows_doubled: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
+    retiring: int = 0
     pixels_compared: int = 0
     runs: int = 0
     duplicated_runs: int = 0
@@ -239,9 +241,10 @@ def _count(run: Run, found: Found) -> Verdict:
         for (upload_id, end), number in found.ends_told.items()
         if end in ("success", "rejected", "duplicate") and number > 1
     ]
+    orphans, verdict.retiring = _orphans(found)
     verdict.left_over = (
         found.claims
-        + _orphans(found)
+        + orphans
         + [
             f"{number} in {queue}"
             for queue, number in found.waiting.items()
@@ -280,7 +283,21 @@ def _fits(upload: Upload, end: str) -> bool:
     return status in ("success", "duplicate")
 
 
-def _orphans(found: Found) -> list[str]:
-    """Results without a record."""
+def _orphans(found: Found) -> tuple[list[str], int]:
+    """Results without a record: those that stay, and how many the sweep will retire.
+
+    A worker was killed between result and record, and before the next attempt the owner
+    overwrote or deleted the photo: that attempt finds no source, and writes no record.
+    """
     results = {key for key in found.versions if key.endswith(".png")}
-    return sorted(results - {record.result_key for record in found.records.values()})
+    results -= {record.result_key for record in found.records.values()}
+    by_task: dict[str | None, list[Reason | None]] = {}
+    for receipt in found.receipts.values():
+        reason = found.reasons.get(receipt.upload_id)
+        by_task.setdefault(receipt.task_id, []).append(reason)
+    retiring = {
+        keys.result(task_id)
+        for task_id, reasons in by_task.items()
+        if task_id and all(r and r.error_code in MISSING for r in reasons)
+    }
+    return sorted(results - retiring), len(results & retiring)

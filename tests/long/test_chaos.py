@@ -48,7 +48,8 @@ def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
             print,
         )
     print(line(verdict))
-    assert verdict.good, (line(verdict), verdict.faults)
+    print({name: found for name, found in verdict.faults.items() if found})
+    assert verdict.good
     assert set(verdict.injected) == set(kinds)
     assert verdict.pixels_compared > UPLOADS / 2
 
