@@ -88,8 +88,9 @@ def _patch(text: str, width: int, height: int) -> NDArray[np.float32] | None:
     return patch
 
 
+@lru_cache(maxsize=16)
 def _line(text: str, size: int) -> NDArray[np.float32]:
-    """One line with its margins."""
+    """One line with its margins; nobody may write into it."""
     font = _font(size)
     margin = max(2, size // 3)
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text))
@@ -99,6 +100,7 @@ def _line(text: str, size: int) -> NDArray[np.float32]:
     y = margin + y_offset - top
     x = margin + x_offset - left
     strip[y : y + letters_height, x : x + letters_width] = letters
+    strip.flags.writeable = False
     return strip
 
 
@@ -109,17 +111,17 @@ def _layout(text: str, width: int, height: int) -> tuple[list[str], int]:
     size = max(_MIN_PX, round(min(width, height) * _HEIGHT))
     most = width * _WIDTH
     lines = [text]
-    if _width(lines, size) > most:
+    if _width(text, size) > most:
         lines = _halves(text)
-    widest = _width(lines, size)
+    widest = max(_width(line, size) for line in lines)
     if widest > most:
         size = int(size * most / widest)
     return lines, size
 
 
-def _width(lines: list[str], size: int) -> float:
-    font = _font(size)
-    return max(font.getbbox(line)[2] for line in lines)
+@lru_cache(maxsize=32)
+def _width(line: str, size: int) -> float:
+    return _font(size).getbbox(line)[2]
 
 
 def _halves(text: str) -> list[str]:

@@ -143,8 +143,6 @@ def _steepest(windows: Sequence[Floats], noise: float) -> float:
 def _halved(window: Floats) -> Floats:
     """(h, w) -> (h // 2, w // 2), by means; a single row or column stays one."""
     height, width = (max(1, length // 2) for length in window.shape)
-    rows = np.array_split(window[: 2 * height], height)
-    means = np.stack([row.mean(0) for row in rows])
-    columns = np.array_split(means[:, : 2 * width], width, axis=1)
-    half: Floats = np.stack([column.mean(1) for column in columns], 1)
+    rows = window[: 2 * height].reshape(height, -1, window.shape[1]).mean(1)
+    half: Floats = rows[:, : 2 * width].reshape(height, width, -1).mean(2)
     return half

@@ -29,8 +29,13 @@ def haze(pixels: Pixels) -> float:
 
 def _darkest_around(values: Floats) -> Floats:
     """(h, w): the darkest of the patch around each pixel, cut at the border."""
+    height, width = values.shape
     margin = PATCH_PX // 2
     padded = np.pad(values, margin, constant_values=np.inf)
-    patches = np.lib.stride_tricks.sliding_window_view(padded, (PATCH_PX, PATCH_PX))
-    darkest: Floats = patches.min((2, 3))
+    # First along the columns, then along the rows.
+    shifts = range(PATCH_PX)
+    of_columns = np.minimum.reduce([padded[top : top + height] for top in shifts])
+    darkest: Floats = np.minimum.reduce(
+        [of_columns[:, left : left + width] for left in shifts]
+    )
     return darkest

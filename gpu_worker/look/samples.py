@@ -28,6 +28,8 @@ def reduced(pixels: Pixels, side: int) -> Floats:
     height, width, _ = pixels.shape
     gap = max(1, max(height, width) // READ_PX)
     read = pixels[::gap, ::gap]
+    if max(read.shape[:2]) <= side:
+        return levels(read)
     return levels(area.reduce(read, fitting(read, side)))
 
 

@@ -29,18 +29,20 @@ class InFlight:
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._most_counted = max_pixels - max_pixels // PASSING_PART
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, tuple[Job, int]] = {}
+        """With the pixels that each counts as."""
         self._held_px: dict[int, int] = {}
         self._turn = threading.Lock()
         self._changed = threading.Condition()
 
     def jobs(self) -> list[Job]:
         with self._changed:
-            return list(self._jobs.values())
+            return [job for job, _ in self._jobs.values()]
 
     def add(self, job: Job) -> None:
+        counted = self._counted(job.receipt)
         with self._changed:
-            self._jobs[id(job)] = job
+            self._jobs[id(job)] = (job, counted)
 
     def remove(self, job: Job) -> None:
         with self._changed:
@@ -79,16 +81,19 @@ class InFlight:
         long as smaller ones must not wait.
         """
         with self._changed:
-            counts = [self._counted(job.receipt) for job in self._jobs.values()]
-            has_big_one = self._most_counted in (*counts, *self._held_px.values())
-            return has_big_one and not self._has_room(self._counted(receipt))
+            if self._most_counted not in self._counts():
+                return False
+            return not self._has_room(self._counted(receipt))
 
     def _has_room(self, wanted: int) -> bool:
         if not self._jobs and not self._held_px:
             return True
-        begun = sum(self._counted(job.receipt) for job in self._jobs.values())
-        held = sum(self._held_px.values())
-        return begun + held + wanted <= self._max_pixels
+        return sum(self._counts()) + wanted <= self._max_pixels
+
+    def _counts(self) -> list[int]:
+        """What each photo that is begun, or about to be, counts as."""
+        begun = [counted for _, counted in self._jobs.values()]
+        return [*begun, *self._held_px.values()]
 
     def _counted(self, receipt: Receipt) -> int:
         return min(pixels(receipt), self._most_counted)
