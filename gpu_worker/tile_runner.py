@@ -112,7 +112,7 @@ class _Run:
         shape = (height * self._scale, width * self._scale, channels)
         self.canvas = scratch.picture(shape, pixels.dtype, settings)
         self._ladder: list[dict[str, int]] = []
-        # The lanes are threads of their own, which do not know whose photo it is.
+        # Lanes may be threads of their own, which do not know whose photo it is.
         self._about = get_contextvars()
         self._done_px = 0
         self._lock = threading.Lock()
@@ -122,28 +122,37 @@ class _Run:
         self._handing_over = threading.Lock()
 
     def run_tiles(self, lanes: int, batch_size: int) -> None:
-        """Run every tile, `batch_size` in a call, on `lanes` threads; the first error
-        ends the run.
+        """Run every tile, `batch_size` in a call, on `lanes` threads, of which a single
+        one is the caller's; the first error ends the run.
         """
         tiles = self._plan.tiles
         starts = range(0, len(tiles), batch_size)
         batches = [tiles[start : start + batch_size] for start in starts]
         threads = 1 if self._plan.alone else lanes
-        first, *others = batches
-        run_later = self._run_after_others if threads == 1 else self._run_batch
-        with self._pasting, ThreadPoolExecutor(threads, "lane") as pool:
-            futures = [pool.submit(self._run_batch, first)]
-            futures += [pool.submit(run_later, batch) for batch in others]
+        # Nothing is computed beside the paste of a single batch. To start a thread
+        # keeps the device waiting.
+        self._pastes_beside = self._pastes_beside and len(batches) > 1
+        with self._pasting:
+            if threads == 1:
+                self._run_in_turn(batches)
+            else:
+                self._run_beside(batches, threads)
+            self._wait_for_paste()
+
+    def _run_in_turn(self, batches: Sequence[Sequence[Tile]]) -> None:
+        for number, batch in enumerate(batches):
+            if number > 0:
+                self._between_tiles()
+            self._run_batch(batch)
+
+    def _run_beside(self, batches: Sequence[Sequence[Tile]], threads: int) -> None:
+        with ThreadPoolExecutor(threads, "lane") as pool:
+            futures = [pool.submit(self._run_batch, batch) for batch in batches]
             done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
             for future in waiting:
                 future.cancel()
             for future in done:
                 future.result()
-            self._wait_for_paste()
-
-    def _run_after_others(self, batch: Sequence[Tile]) -> None:
-        self._between_tiles()
-        self._run_batch(batch)
 
     def _run_batch(self, batch: Sequence[Tile]) -> None:
         try:

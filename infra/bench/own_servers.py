@@ -5,6 +5,7 @@ touched.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ from shared.runtime.settings import PREFIX, Settings
 @contextmanager
 def own_servers() -> Iterator[Mapping[str, str]]:
     """The environment in which a process finds them. A server that the caller's
-    environment names is used as it is.
+    environment names is used as it is. SIGTERM ends the bench as Ctrl-C does: with
+    all that it has started.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         state_dir = Path(folder) / "state"
         given = Settings.given(state_dir=state_dir)
