@@ -62,12 +62,10 @@ def open_plan(workflow: ResolvedWorkflow) -> Plan:
 
 def _detector(workflow: ResolvedWorkflow, settings: EngineSettings) -> Path | None:
     """The face detector, where a step asks for faces and this worker can find them."""
-    if not importlib.util.find_spec("cv2"):
-        return None
     for step in workflow.steps:
         if step.kind != "faces" or not step.gated or step.model is None:
             continue
-        if models.is_present(step.model, settings):
+        if models.is_present(step.model, settings) and importlib.util.find_spec("cv2"):
             return models.locate(step.model, "detector", settings)
     return None
 

@@ -66,7 +66,8 @@ def _small(photo: Photo, max_px: int, converter: Converter | None) -> Image.Imag
     # Pillow weighs colours by alpha while it scales, so that what is transparent does
     # not bleed.
     image = _reduced(photo, factor)
-    image = image.resize((width, height), Image.Resampling.LANCZOS)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     is_grey = image.mode.startswith("L")
     opaque = image.convert("L" if is_grey else "RGB")
     result = _in_srgb(opaque, photo, converter)
@@ -102,7 +103,7 @@ def _reduced(photo: Photo, factor: int) -> Image.Image:
     for top in range(0, photo.height, rows):
         own().beat()
         band = _eight_bits(photo, top, top + rows)
-        means = band.reduce(factor)
+        means = band.reduce(factor) if factor > 1 else band
         bands.append(np.asarray(means))
         scratch.drop_rows(photo, top, top + rows)
     return Image.fromarray(np.concatenate(bands))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import threading
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,12 +40,22 @@ def path_of(file: ModelFile, settings: ModelSettings) -> Path | None:
     """The path at which `file` should lie; None when its package is not installed."""
     if file.package is None:
         return folder(settings) / file.path
-    spec = importlib.util.find_spec(file.package)
+    try:
+        return _folder_of(file.package) / file.path
+    except ModuleNotFoundError:
+        return None
+
+
+@cache
+def _folder_of(package: str) -> Path:
+    """Where an installed package lies. Raises `ModuleNotFoundError`, each time, where it
+    is not installed: it may be later.
+    """
+    spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec else None
     if not places:
-        return None
-    package_folder = next(iter(places))
-    return Path(package_folder) / file.path
+        raise ModuleNotFoundError(package)
+    return Path(next(iter(places)))
 
 
 def is_present(model: Model, settings: ModelSettings) -> bool:

@@ -73,6 +73,7 @@ class Begin:
         if not room:
             return None
         passing("worker.before_claim")
+        asked_s = self._ctx.clock.monotonic()
         claim = self._ctx.claims.acquire(
             task.task_id, task.upload_id, delivery.redelivered
         )
@@ -83,6 +84,7 @@ class Begin:
             return None
         passing("worker.after_claim")
         job = Job(delivery, task, receipt, claim, self._ctx.clock.now())
+        job.renewed_s = asked_s
         # Beside the look whether it is over, which it almost never is.
         job.original = Asked(partial(fetch, self._ctx.store, receipt.source))
         return None if self._is_over(job) else job

@@ -33,9 +33,9 @@ class Job:
     `spent`: what it took, where it failed on the device.
     `progress`: fraction of the inference that is done; `written_progress`: as of the
     last renewal. `draft`: the newest that was stored; `is_drafted`: one may be, or
-    comes in a moment. `renewed_s`, `refused_s`: when the lease was last renewed, and when
-    the store last refused that (monotonic). `withdrawn`: the owner cancelled or erased
-    the upload.
+    comes in a moment. `renewed_s`, `refused_s`: when the lease began or was last
+    renewed, and when the store last refused that (monotonic). `withdrawn`: the owner
+    cancelled or erased the upload.
     """
 
     delivery: Delivery

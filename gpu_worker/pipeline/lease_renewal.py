@@ -14,7 +14,7 @@ from shared.runtime.telemetry import logger
 from shared.uploads.claims import REDELIVERED_LEASE_FRACTION, RENEWALS_PER_LEASE
 
 EVERY_S = 1.0
-"""Progress is written at most this often."""
+"""Progress is written at most this often: of most small photos never."""
 
 
 class LeaseRenewer:
@@ -68,11 +68,15 @@ class LeaseRenewer:
             job.withdrawn = self._ctx.uploads.is_withdrawn(job.receipt)
 
     def _wants_renewal(self, job: Job) -> bool:
-        return self._is_due(job) or job.progress != job.written_progress
+        has_moved = job.progress != job.written_progress
+        return self._is_due(job) or (has_moved and self._age_s(job) >= EVERY_S)
 
     def _is_due(self, job: Job) -> bool:
-        pause_s = self._ctx.settings.lease_s / RENEWALS_PER_LEASE
-        return self._now_s() - job.renewed_s >= pause_s
+        return self._age_s(job) >= self._ctx.settings.lease_s / RENEWALS_PER_LEASE
+
+    def _age_s(self, job: Job) -> float:
+        """Seconds since the lease began, or was renewed."""
+        return self._now_s() - job.renewed_s
 
     def _was_refused_lately(self, job: Job) -> bool:
         pause_s = self._ctx.settings.lease_s * REDELIVERED_LEASE_FRACTION

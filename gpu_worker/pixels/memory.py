@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import resource
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -37,9 +39,8 @@ def _cgroup_bytes(name: str) -> int:
 
 def reset_peak() -> None:
     """Start a new measurement of the peak, where the kernel allows it (Linux)."""
-    # Unbuffered, here and below: the device waits for each further system call.
-    with suppress(OSError), CLEAR_REFS.open("wb", buffering=0) as file:
-        file.write(b"5")
+    with suppress(OSError):
+        os.write(_opened(CLEAR_REFS, os.O_WRONLY), b"5")
 
 
 def peak_bytes() -> int:
@@ -47,8 +48,8 @@ def peak_bytes() -> int:
     process where no reset is possible.
     """
     status = b""
-    with suppress(OSError), STATUS.open("rb", buffering=0) as file:
-        status = file.read(STATUS_BYTES)
+    with suppress(OSError):
+        status = os.pread(_opened(STATUS, os.O_RDONLY), STATUS_BYTES, 0)
     high_water_mark = re.search(rb"VmHWM:\s+(\d+) kB", status)
     if high_water_mark:
         kilobytes = int(high_water_mark[1])
@@ -56,6 +57,18 @@ def peak_bytes() -> int:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         kilobytes = usage.ru_maxrss
     return kilobytes * 1024
+
+
+@cache
+def _opened(path: Path, flags: int) -> int:
+    """A file of this process that stays open: a device waits while a photo's peak is
+    measured, and each system call lets other threads go first.
+    """
+    return os.open(path, flags)
+
+
+# What is open belongs to the process that opened it.
+os.register_at_fork(after_in_child=_opened.cache_clear)
 
 
 def give_back() -> None:

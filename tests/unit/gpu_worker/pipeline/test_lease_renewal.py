@@ -10,6 +10,7 @@ import pytest
 
 from gpu_worker.pipeline.beside import Asked
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lease_renewal import EVERY_S
 from gpu_worker.pipeline.prepare import fetch
 from shared.errors import Code, PermanentError
 from shared.uploads import keys
@@ -32,7 +33,7 @@ def renewed_at(rig: WorkerRig, job: Job) -> datetime:
 def test_the_claim_says_how_far_the_photo_is(rig: WorkerRig) -> None:
     """It is written when that changed, else only when the lease wants it."""
     job = rig.begin()
-    rig.renewer.renew([job])
+    rig.world.clock.advance(EVERY_S)
     job.progress = 0.25
     rig.renewer.renew([job])
     assert rig.progress() == 0.25
@@ -43,6 +44,19 @@ def test_the_claim_says_how_far_the_photo_is(rig: WorkerRig) -> None:
     rig.world.clock.advance(rig.ctx.settings.lease_s / 3)
     rig.renewer.renew([job])
     assert renewed_at(rig, job) > written
+
+
+def test_a_claim_that_was_just_made_is_not_renewed(rig: WorkerRig) -> None:
+    """A small photo is done before its progress is worth a request."""
+    job = rig.begin()
+    made = renewed_at(rig, job)
+    rig.world.clock.advance(EVERY_S / 2)
+    job.progress = 1.0
+    rig.renewer.renew([job])
+    assert renewed_at(rig, job) == made
+    rig.world.clock.advance(EVERY_S / 2)
+    rig.renewer.renew([job])
+    assert renewed_at(rig, job) > made
 
 
 def test_a_claim_that_was_given_up_does_not_come_back(rig: WorkerRig) -> None:
@@ -81,6 +95,7 @@ def test_a_photo_that_failed_is_not_tried_again(
 def test_a_cancellation_is_noticed_during_the_work(rig: WorkerRig) -> None:
     """The end stays the owner's: no other reason, no dead letter, no claim."""
     job = rig.begin()
+    rig.world.clock.advance(rig.ctx.settings.lease_s / 2)
     rig.renewer.renew([job])
     assert not job.withdrawn
     rig.cancel()

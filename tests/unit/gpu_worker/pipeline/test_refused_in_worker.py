@@ -11,6 +11,7 @@ import pytest
 
 from gpu_worker.photo import Photo
 from gpu_worker.pipeline.job import Job
+from gpu_worker.pipeline.lease_renewal import EVERY_S
 from gpu_worker.restore import Restored
 from shared.errors import Code, ObjectUnreadable, PermanentError
 from shared.uploads import claims, keys
@@ -82,6 +83,7 @@ def test_a_claim_that_the_store_refuses_makes_no_other_late(rig: WorkerRig) -> N
     good = rig.begin()
     key = keys.claim(refused.task_id, 1)
     rig.world.store.refuse("results", key, WANTS_A_KEY, "PUT")
+    rig.world.clock.advance(EVERY_S)
     refused.progress = good.progress = 0.5
     rig.renewer.renew([refused, good])
     assert rig.progress() == 0.5
@@ -106,6 +108,7 @@ def test_a_claim_about_which_the_store_is_silent_makes_no_other_late(
         return put(bucket, name, *rest)
 
     def is_renewed() -> bool:
+        rig.world.clock.advance(EVERY_S)
         rig.renewer.renew([silent, good])
         return rig.progress() == good.progress
 
@@ -135,6 +138,7 @@ def test_a_reason_that_cannot_be_read_is_none(rig: WorkerRig) -> None:
     key = keys.reason(rig.receipt.upload_id)
     refuse(rig, "quarantine", key, BROKEN, "GET", "HEAD")
     job = rig.begin()
+    rig.world.clock.advance(rig.ctx.settings.lease_s)
     rig.renewer.renew([job])
     rig.fail(job, NO_PICTURE)
     rig.world.store.allow()
