@@ -40,6 +40,10 @@ def deflated_bands(photo: Photo, level: int, threads: int) -> Iterator[Band]:
     """The bands in order; at most `threads` + 1 are in memory."""
     row_bytes = photo.width * _pixel_bytes(photo)
     rows = max(1, BAND_BYTES // row_bytes)
+    if photo.height <= rows:
+        # A thread for a single band would only cost its start.
+        yield _band(photo, 0, photo.height, level)
+        return
     with ThreadPoolExecutor(threads, "png") as pool:
         waiting: deque[Future[Band]] = deque()
         for top in range(0, photo.height, rows):
